@@ -24,7 +24,7 @@ impl Group {
 
     fn check_join(&self, request: &JoinRequest) -> Result<(), GroupError> {
         self.check_alive()?;
-        if !self.accepts(&request.member_id) {
+        if !self.accepts(request) {
             let members_max = self.config.members_per_group_max;
             return Err(GroupError::GroupFull {
                 group: self.id.clone(),
@@ -49,16 +49,20 @@ impl Group {
     }
 
     /// Whether the group has room. While members are being gathered those who answer first get in.
-    fn accepts(&self, id: &MemberId) -> bool {
+    fn accepts(&self, request: &JoinRequest) -> bool {
         let members_max = self.config.members_per_group_max;
+        let owner = request
+            .instance
+            .as_ref()
+            .and_then(|instance| self.roster.of_instance(instance));
+        let member = self.roster.get(owner.unwrap_or(&request.member_id));
         match self.state {
             GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {
-                self.roster.get(id).is_some_and(|m| m.awaiting_join.is_some())
-                    || self.roster.awaiting_join() < members_max
+                member.is_some_and(|m| m.awaiting_join.is_some()) || self.roster.awaiting_join() < members_max
             }
             GroupState::CompletingRebalance | GroupState::Stable => {
-                self.roster.contains(id) || self.roster.len() < members_max
+                member.is_some() || self.roster.len() < members_max
             }
         }
     }
