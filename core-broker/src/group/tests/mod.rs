@@ -17,13 +17,15 @@ use crate::ids::{Offset, Timestamp, TopicPartition};
 
 mod commits;
 mod membership;
+pub(super) mod memory_log;
 mod rebalances;
 mod simulation;
 mod statics;
+mod wire;
 
 pub(super) const SESSION_MS: i32 = 10_000;
 pub(super) const REBALANCE_MS: i32 = 60_000;
-const WALL_MS: i64 = 1_700_000_000_000;
+pub(super) const WALL_MS: i64 = 1_700_000_000_000;
 
 /// Plays the shell: collects answers, keeps the log, holds writes back if told to.
 pub(super) struct Driver {
