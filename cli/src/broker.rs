@@ -13,11 +13,13 @@ use crate::stop::StopSignal;
 
 /// Run a broker that Kafka clients can use.
 #[derive(Debug, Args)]
-#[command(after_help = "Later settings win: file, --data-dir and --listener, --override.\n\n\
+#[command(
+    after_help = "Later settings win: file, --data-dir and --listener, --override.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
-    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os")]
+    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os"
+)]
 pub struct BrokerArgs {
     /// A Kafka server.properties file
     #[arg(value_name = "SERVER.PROPERTIES")]
@@ -37,8 +39,10 @@ pub struct BrokerArgs {
 pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     let config = config(args)?;
     let stop = StopSignal::listen()?;
-    let broker =
-        Broker::builder().config(config).start_blocking().map_err(|error| CliError::new(error.to_string()))?;
+    let broker = Broker::builder()
+        .config(config)
+        .start_blocking()
+        .map_err(|error| CliError::new(error.to_string()))?;
     {
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -51,7 +55,9 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
         .map_err(output)?;
     }
     while !stop.wait(Duration::from_secs(3600)) {}
-    broker.shutdown_blocking().map_err(|error| CliError::new(error.to_string()))
+    broker
+        .shutdown_blocking()
+        .map_err(|error| CliError::new(error.to_string()))
 }
 
 /// The settings in the order in which they win, with warnings for keys that nobody knows.

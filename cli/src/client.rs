@@ -37,7 +37,12 @@ pub struct ConnectCommonArgs {
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub command_config: Option<PathBuf>,
     /// How long to try to reach a broker, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000, help_heading = "Connection")]
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 10_000,
+        help_heading = "Connection"
+    )]
     pub connect_timeout_ms: u64,
 }
 

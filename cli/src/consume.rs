@@ -22,13 +22,15 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Print the records of a topic.
 #[derive(Debug, Args)]
-#[command(after_help = "Without --group every partition is read and nothing is committed.\n\n\
+#[command(
+    after_help = "Without --group every partition is read and nothing is committed.\n\n\
     Examples:\n  \
     millstream consume --topic lines --from-beginning --timeout-ms 1000\n  \
     millstream consume --topic pairs --partition 0 --offset 42 --max-messages 1 --property print.key=true\n  \
     millstream consume --topic pairs --group readers --isolation-level read_committed\n\n\
     Properties (default false): print.timestamp, print.partition, print.offset, print.headers, print.key, print.value (true);\n\
-    key.separator (tab), line.separator (line feed), headers.separator (,), null.literal (null)")]
+    key.separator (tab), line.separator (line feed), headers.separator (,), null.literal (null)"
+)]
 pub struct ConsumeArgs {
     /// Topic to read
     #[arg(long)]
@@ -110,11 +112,19 @@ pub fn run(args: &ConsumeArgs) -> Result<(), CliError> {
 fn client_config(args: &ConsumeArgs) -> Result<ClientConfig, CliError> {
     let mut config = args.connect.client_config()?;
     config.set("isolation.level", args.isolation_level.as_str());
-    config.set("auto.offset.reset", if args.from_beginning { "earliest" } else { "latest" });
+    config.set(
+        "auto.offset.reset",
+        if args.from_beginning { "earliest" } else { "latest" },
+    );
     // librdkafka insists on a name; without --group it is never used to join or commit.
     config.set("group.id", args.group.as_deref().unwrap_or("millstream-consume"));
-    config.set("enable.auto.commit", if args.group.is_some() { "true" } else { "false" });
-    config.set("queued.max.messages.kbytes", "65536").set("fetch.queue.backoff.ms", "20");
+    config.set(
+        "enable.auto.commit",
+        if args.group.is_some() { "true" } else { "false" },
+    );
+    config
+        .set("queued.max.messages.kbytes", "65536")
+        .set("fetch.queue.backoff.ms", "20");
     config.set("allow.auto.create.topics", "false");
     add_properties(&mut config, "--consumer-property", &args.consumer_property)?;
     Ok(config)
@@ -123,9 +133,16 @@ fn client_config(args: &ConsumeArgs) -> Result<ClientConfig, CliError> {
 /// The topic's partitions, or the one asked for.
 fn partitions_of(args: &ConsumeArgs, config: &ClientConfig) -> Result<Vec<i32>, CliError> {
     let metadata = args.connect.reach(config, Some(&args.topic))?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == args.topic && topic.error().is_none());
+    let topic = metadata
+        .topics()
+        .iter()
+        .find(|topic| topic.name() == args.topic && topic.error().is_none());
     let topic = topic.ok_or_else(|| no_such_topic(&args.topic))?;
-    let mut all: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
+    let mut all: Vec<i32> = topic
+        .partitions()
+        .iter()
+        .map(|partition| partition.id())
+        .collect();
     all.sort_unstable();
     match args.partition {
         None => Ok(all),
@@ -143,10 +160,15 @@ fn start(args: &ConsumeArgs, consumer: &BaseConsumer, partitions: &[i32]) -> Res
     if args.group.is_some() {
         return consumer.subscribe(&[&args.topic]).map_err(cannot);
     }
-    let from = args.offset.unwrap_or(if args.from_beginning { Offset::Beginning } else { Offset::End });
+    let from = args.offset.unwrap_or(if args.from_beginning {
+        Offset::Beginning
+    } else {
+        Offset::End
+    });
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for &partition in partitions {
-        list.add_partition_offset(&args.topic, partition, from).map_err(cannot)?;
+        list.add_partition_offset(&args.topic, partition, from)
+            .map_err(cannot)?;
     }
     consumer.assign(&list).map_err(cannot)
 }
@@ -177,10 +199,15 @@ fn print_records(
                 printed += 1;
                 last_record = Instant::now();
             }
-            Some(Err(error)) if is_passing(&error) => tracing::warn!(%error, "the broker is out of reach; trying on"),
+            Some(Err(error)) if is_passing(&error) => {
+                tracing::warn!(%error, "the broker is out of reach; trying on")
+            }
             Some(Err(error)) => {
                 out.flush().map_err(output)?;
-                return Err(CliError::new(format!("reading topic {} failed: {error}", args.topic)));
+                return Err(CliError::new(format!(
+                    "reading topic {} failed: {error}",
+                    args.topic
+                )));
             }
             None if idle_limit.is_some_and(|limit| last_record.elapsed() >= limit) => break,
             None => {}

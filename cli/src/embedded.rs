@@ -24,18 +24,19 @@ enum Directory {
 impl EmbeddedBroker {
     /// Starts a broker on a free loopback port. Groups form at once: nobody else is going to join.
     pub fn start(data_dir: Option<&Path>) -> Result<Self, CliError> {
-        let (path, directory): (PathBuf, Directory) = match data_dir {
-            Some(path) => (path.to_owned(), Directory::Given),
-            None => {
-                let temporary = tempfile::Builder::new().prefix("millstream-").tempdir().map_err(|error| {
+        let (path, directory): (PathBuf, Directory) =
+            match data_dir {
+                Some(path) => (path.to_owned(), Directory::Given),
+                None => {
+                    let temporary = tempfile::Builder::new().prefix("millstream-").tempdir().map_err(|error| {
                     CliError::new(format!(
                         "cannot create a temporary directory in {}: {error}; name one with --data-dir",
                         std::env::temp_dir().display()
                     ))
                 })?;
-                (temporary.path().to_owned(), Directory::Temporary(temporary))
-            }
-        };
+                    (temporary.path().to_owned(), Directory::Temporary(temporary))
+                }
+            };
         let handle = Broker::builder()
             .data_dir(&path)
             .listener("127.0.0.1:0")
@@ -52,7 +53,9 @@ impl EmbeddedBroker {
 
     /// Stops cleanly and removes a temporary directory.
     pub fn stop(self) -> Result<(), CliError> {
-        self.handle.shutdown_blocking().map_err(|error| CliError::new(error.to_string()))?;
+        self.handle
+            .shutdown_blocking()
+            .map_err(|error| CliError::new(error.to_string()))?;
         match self.directory {
             Directory::Given => Ok(()),
             Directory::Temporary(directory) => {

@@ -20,7 +20,9 @@ impl LoggingArgs {
         let wanted = self.log.clone().or_else(|| std::env::var("MILLSTREAM_LOG").ok());
         let filter = wanted.as_deref().unwrap_or(default_level);
         let filter = EnvFilter::try_new(filter).map_err(|error| {
-            CliError::new(format!("--log {filter}: {error}; give a level like info, or TARGET=LEVEL pairs"))
+            CliError::new(format!(
+                "--log {filter}: {error}; give a level like info, or TARGET=LEVEL pairs"
+            ))
         })?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)

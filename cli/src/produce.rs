@@ -53,7 +53,12 @@ pub struct ProduceArgs {
     #[arg(long, value_name = "CODEC", num_args = 0..=1, default_missing_value = "gzip")]
     compression_codec: Option<Codec>,
     /// Acknowledgement that is awaited: all (-1), 1 or 0
-    #[arg(long, visible_alias = "request-required-acks", default_value = "all", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        visible_alias = "request-required-acks",
+        default_value = "all",
+        allow_hyphen_values = true
+    )]
     acks: String,
     /// Send each record on its own and wait for its acknowledgement
     #[arg(long)]
@@ -82,7 +87,9 @@ impl ClientContext for Deliveries {}
 impl Deliveries {
     fn check(&self) -> Result<(), CliError> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
+        failure
+            .as_ref()
+            .map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
     }
 }
 
@@ -93,7 +100,10 @@ impl ProducerContext for Deliveries {
         if let Err((error, message)) = result {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
             failure.get_or_insert_with(|| {
-                format!("line {line} was not written to topic {}: {error}", message.topic())
+                format!(
+                    "line {line} was not written to topic {}: {error}",
+                    message.topic()
+                )
             });
         }
     }
@@ -103,13 +113,27 @@ impl ProducerContext for Deliveries {
 pub fn run(args: &ProduceArgs) -> Result<(), CliError> {
     let format = LineFormat::from_properties(&args.property)?;
     let mut config = args.connect.client_config()?;
-    config.set("enable.idempotence", if matches!(args.acks.as_str(), "all" | "-1") { "true" } else { "false" });
-    config.set("acks", &args.acks).set("message.max.bytes", LINE_BYTES_MAX.to_string());
-    config.set("queue.buffering.max.kbytes", "65536").set("linger.ms", if args.sync { "0" } else { "5" });
+    config.set(
+        "enable.idempotence",
+        if matches!(args.acks.as_str(), "all" | "-1") {
+            "true"
+        } else {
+            "false"
+        },
+    );
+    config
+        .set("acks", &args.acks)
+        .set("message.max.bytes", LINE_BYTES_MAX.to_string());
+    config
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("linger.ms", if args.sync { "0" } else { "5" });
     // Kafka's placement of keys, so that records land where other clients put them.
     config.set("partitioner", "murmur2_random");
     if let Some(codec) = args.compression_codec {
-        let name = codec.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let name = codec
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default();
         config.set("compression.codec", name);
     }
     add_properties(&mut config, "--producer-property", &args.producer_property)?;
@@ -128,8 +152,11 @@ pub fn run(args: &ProduceArgs) -> Result<(), CliError> {
 
 fn create_producer(config: &ClientConfig) -> Result<BaseProducer<Deliveries>, CliError> {
     use rdkafka::config::FromClientConfigAndContext;
-    BaseProducer::from_config_and_context(config, Deliveries::default())
-        .map_err(|error| CliError::new(format!("cannot create the producer: {error}; check --producer-property")))
+    BaseProducer::from_config_and_context(config, Deliveries::default()).map_err(|error| {
+        CliError::new(format!(
+            "cannot create the producer: {error}; check --producer-property"
+        ))
+    })
 }
 
 /// Hands over lines in batches until the input ends; a failure is handed over as the last thing.
@@ -146,12 +173,16 @@ fn read_lines(input: impl Read, batches: &SyncSender<Result<Vec<Vec<u8>>, String
                 Ok(0) => break,
                 Ok(_) if line.last() != Some(&b'\n') && line.len() as u64 == LINE_BYTES_MAX => {
                     // The receiver is gone only when it failed itself, and says why.
-                    let _ = batches.send(Err(format!("line {number} is longer than {LINE_BYTES_MAX} bytes")));
+                    let _ = batches.send(Err(format!(
+                        "line {number} is longer than {LINE_BYTES_MAX} bytes"
+                    )));
                     return;
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    let _ = batches.send(Err(format!("cannot read standard input at line {number}: {error}")));
+                    let _ = batches.send(Err(format!(
+                        "cannot read standard input at line {number}: {error}"
+                    )));
                     return;
                 }
             }
@@ -216,9 +247,9 @@ fn send(
     record.payload = parsed.value;
     if !parsed.headers.is_empty() {
         let headers = OwnedHeaders::new_with_capacity(parsed.headers.len());
-        record.headers = Some(
-            parsed.headers.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: *value })),
-        );
+        record.headers = Some(parsed.headers.iter().fold(headers, |all, (key, value)| {
+            all.insert(Header { key, value: *value })
+        }));
     }
     loop {
         match producer.send(record) {
@@ -230,7 +261,10 @@ fn send(
                 producer.context().check()?;
             }
             Err((error, _)) => {
-                return Err(CliError::new(format!("line {number} was not written to topic {}: {error}", args.topic)));
+                return Err(CliError::new(format!(
+                    "line {number} was not written to topic {}: {error}",
+                    args.topic
+                )));
             }
         }
     }
@@ -248,7 +282,10 @@ fn finish(producer: &BaseProducer<Deliveries>) -> Result<(), CliError> {
     let flushed = producer.flush(FLUSH_TIMEOUT);
     producer.context().check()?;
     flushed.map_err(|error| {
-        CliError::new(format!("{} records were not acknowledged: {error}", producer.in_flight_count()))
+        CliError::new(format!(
+            "{} records were not acknowledged: {error}",
+            producer.in_flight_count()
+        ))
     })
 }
 
@@ -265,14 +302,23 @@ mod tests {
 
     #[test]
     fn lines_lose_only_their_line_feed_and_the_last_needs_none() {
-        let lines: Vec<_> = batches(b"a\r\n\nb").into_iter().flat_map(Result::unwrap).collect();
+        let lines: Vec<_> = batches(b"a\r\n\nb")
+            .into_iter()
+            .flat_map(Result::unwrap)
+            .collect();
         assert_eq!(lines, [&b"a\r"[..], b"", b"b"]);
     }
 
     #[test]
     fn long_inputs_come_in_bounded_batches() {
         let all = batches(&b"x\n".repeat(10 * BATCH_LINES));
-        assert!(all.iter().all(|batch| batch.as_ref().unwrap().len() <= BATCH_LINES));
-        assert_eq!(all.into_iter().map(|batch| batch.unwrap().len()).sum::<usize>(), 10 * BATCH_LINES);
+        assert!(
+            all.iter()
+                .all(|batch| batch.as_ref().unwrap().len() <= BATCH_LINES)
+        );
+        assert_eq!(
+            all.into_iter().map(|batch| batch.unwrap().len()).sum::<usize>(),
+            10 * BATCH_LINES
+        );
     }
 }

@@ -28,7 +28,10 @@ impl StopSignal {
         let signal = Self::default();
         let seen = signal.clone();
         let cannot = |error: std::io::Error| CliError::new(format!("cannot listen for signals: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
         let (mut interrupt, mut terminate) = {
             use tokio::signal::unix::{SignalKind, signal};
             let _context = runtime.enter();
@@ -49,7 +52,10 @@ impl StopSignal {
                 }
             });
         };
-        std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot)?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(wait)
+            .map_err(cannot)?;
         Ok(signal)
     }
 
@@ -60,7 +66,11 @@ impl StopSignal {
 
     /// [`CliError::Interrupted`] once a stop was asked for.
     pub fn check(&self) -> Result<(), CliError> {
-        if self.requested() { Err(CliError::Interrupted) } else { Ok(()) }
+        if self.requested() {
+            Err(CliError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Blocks until a stop is asked for, `limit` at most; says whether it was.

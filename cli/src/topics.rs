@@ -5,7 +5,9 @@ use std::future::Future;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -15,12 +17,14 @@ use crate::error::{CliError, output};
 
 /// Create, list, describe and delete topics.
 #[derive(Debug, Args)]
-#[command(after_help = "The flags of kafka-topics are understood too: `millstream topics --create --topic lines`.\n\n\
+#[command(
+    after_help = "The flags of kafka-topics are understood too: `millstream topics --create --topic lines`.\n\n\
     Examples:\n  \
     millstream topics create --topic lines --partitions 4 --config retention.ms=3600000\n  \
     millstream topics list\n  \
     millstream topics describe --topic lines\n  \
-    millstream topics delete --topic lines --if-exists")]
+    millstream topics delete --topic lines --if-exists"
+)]
 pub struct TopicsArgs {
     #[command(subcommand)]
     action: Action,
@@ -98,7 +102,11 @@ struct DeleteArgs {
 /// Turns `topics --create …`, as kafka-topics has it, into `topics create …`.
 pub fn accept_kafka_style(mut arguments: Vec<OsString>) -> Vec<OsString> {
     const ACTIONS: [&str; 4] = ["--create", "--list", "--describe", "--delete"];
-    let Some(topics) = arguments.iter().skip(1).position(|argument| argument == "topics").map(|at| at + 1)
+    let Some(topics) = arguments
+        .iter()
+        .skip(1)
+        .position(|argument| argument == "topics")
+        .map(|at| at + 1)
     else {
         return arguments;
     };
@@ -138,8 +146,14 @@ impl Admin {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(|error| CliError::new(format!("cannot start a runtime: {error}")))?;
-        let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
-        Ok(Self { client: create(config)?, options, runtime })
+        let options = AdminOptions::new()
+            .request_timeout(Some(timeout))
+            .operation_timeout(Some(timeout));
+        Ok(Self {
+            client: create(config)?,
+            options,
+            runtime,
+        })
     }
 
     fn wait<T>(
@@ -170,8 +184,9 @@ impl Admin {
         let answers = self.wait(self.client.describe_configs([&specifier], &self.options), topic)?;
         let mut configs = Vec::new();
         for answer in answers {
-            let resource = answer
-                .map_err(|code| CliError::new(format!("cannot read the settings of topic {topic}: {code}")))?;
+            let resource = answer.map_err(|code| {
+                CliError::new(format!("cannot read the settings of topic {topic}: {code}"))
+            })?;
             for entry in resource.entries {
                 if matches!(entry.source, ConfigSource::DynamicTopic) {
                     configs.push(format!("{}={}", entry.name, entry.value.unwrap_or_default()));
@@ -184,9 +199,7 @@ impl Admin {
 }
 
 /// The one answer of a call about one topic.
-fn first(
-    answers: Vec<Result<String, (String, RDKafkaErrorCode)>>,
-) -> Result<(), RDKafkaErrorCode> {
+fn first(answers: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(), RDKafkaErrorCode> {
     match answers.into_iter().next() {
         Some(Err((_, code))) => Err(code),
         Some(Ok(_)) | None => Ok(()),
@@ -209,10 +222,15 @@ fn create_topic(args: &CreateArgs) -> Result<(), CliError> {
     match admin.create_topic(&topic)? {
         Ok(()) => writeln!(std::io::stdout(), "Created topic {}.", args.topic).map_err(output),
         Err(RDKafkaErrorCode::TopicAlreadyExists) if args.if_not_exists => Ok(()),
-        Err(RDKafkaErrorCode::TopicAlreadyExists) => {
-            Err(CliError::new(format!("topic {} exists already; --if-not-exists accepts that", args.topic)))
-        }
-        Err(code) => Err(CliError::new(format!("cannot create topic {}: {code}{}", args.topic, hint(code)))),
+        Err(RDKafkaErrorCode::TopicAlreadyExists) => Err(CliError::new(format!(
+            "topic {} exists already; --if-not-exists accepts that",
+            args.topic
+        ))),
+        Err(code) => Err(CliError::new(format!(
+            "cannot create topic {}: {code}{}",
+            args.topic,
+            hint(code)
+        ))),
     }
 }
 
@@ -225,7 +243,9 @@ const fn hint(code: RDKafkaErrorCode) -> &'static str {
         RDKafkaErrorCode::InvalidTopic => {
             "; a name has up to 249 of the characters a-z A-Z 0-9 . _ - and must not clash with another where . and _ are alike"
         }
-        RDKafkaErrorCode::InvalidConfig => "; see the broker's log for the key, and its list with `topics describe`",
+        RDKafkaErrorCode::InvalidConfig => {
+            "; see the broker's log for the key, and its list with `topics describe`"
+        }
         RDKafkaErrorCode::InvalidPartitions => "; give a number from 1 up to the broker's limit",
         _ => "",
     }
@@ -260,7 +280,10 @@ fn describe(args: &DescribeArgs) -> Result<(), CliError> {
 
 fn describe_topic(out: &mut impl Write, topic: &MetadataTopic, configs: &str) -> std::io::Result<()> {
     let joined = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let replicas = topic.partitions().first().map_or(0, |partition| partition.replicas().len());
+    let replicas = topic
+        .partitions()
+        .first()
+        .map_or(0, |partition| partition.replicas().len());
     writeln!(
         out,
         "Topic: {}\tPartitionCount: {}\tReplicationFactor: {replicas}\tConfigs: {configs}",
@@ -295,7 +318,10 @@ fn delete(args: &DeleteArgs) -> Result<(), CliError> {
         Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             Err(no_such_topic(&args.topic))
         }
-        Err(code) => Err(CliError::new(format!("cannot delete topic {}: {code}", args.topic))),
+        Err(code) => Err(CliError::new(format!(
+            "cannot delete topic {}: {code}",
+            args.topic
+        ))),
     }
 }
 
@@ -308,8 +334,10 @@ pub fn no_such_topic(topic: &str) -> CliError {
 }
 
 fn sorted(topics: &[MetadataTopic], exclude_internal: bool) -> Vec<&MetadataTopic> {
-    let mut topics: Vec<_> =
-        topics.iter().filter(|topic| !(exclude_internal && topic.name().starts_with("__"))).collect();
+    let mut topics: Vec<_> = topics
+        .iter()
+        .filter(|topic| !(exclude_internal && topic.name().starts_with("__")))
+        .collect();
     topics.sort_by(|a, b| a.name().cmp(b.name()));
     topics
 }
@@ -328,10 +356,29 @@ mod tests {
     #[test]
     fn the_flags_of_kafka_topics_become_subcommands() {
         assert_eq!(
-            translated(&["millstream", "topics", "--topic", "a", "--create", "--partitions", "3"]),
-            ["millstream", "topics", "create", "--topic", "a", "--partitions", "3"]
+            translated(&[
+                "millstream",
+                "topics",
+                "--topic",
+                "a",
+                "--create",
+                "--partitions",
+                "3"
+            ]),
+            [
+                "millstream",
+                "topics",
+                "create",
+                "--topic",
+                "a",
+                "--partitions",
+                "3"
+            ]
         );
-        assert_eq!(translated(&["millstream", "topics", "--list"]), ["millstream", "topics", "list"]);
+        assert_eq!(
+            translated(&["millstream", "topics", "--list"]),
+            ["millstream", "topics", "list"]
+        );
     }
 
     #[test]

@@ -47,7 +47,12 @@ pub struct WordCountArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "bootstrap_server")]
     data_dir: Option<PathBuf>,
     /// Use this cluster instead of an embedded broker
-    #[arg(long, visible_alias = "broker-list", value_name = "HOST:PORT,…", help_heading = "Connection")]
+    #[arg(
+        long,
+        visible_alias = "broker-list",
+        value_name = "HOST:PORT,…",
+        help_heading = "Connection"
+    )]
     bootstrap_server: Option<String>,
     /// Name of the job, from which its topics are named [default: one of its own for every run]
     #[arg(long, value_name = "NAME")]
@@ -92,10 +97,19 @@ impl Names {
     }
 
     /// An id that no other run has: a job counts what it was given, not what an earlier one left behind.
-    #[allow(clippy::disallowed_methods, reason = "a name, not a time that anything is decided by")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a name, not a time that anything is decided by"
+    )]
     fn unique() -> String {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        format!("word-count-{:x}-{:x}", since_epoch.as_micros(), std::process::id())
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        format!(
+            "word-count-{:x}-{:x}",
+            since_epoch.as_micros(),
+            std::process::id()
+        )
     }
 }
 
@@ -118,7 +132,8 @@ pub fn run(args: &WordCountArgs) -> Result<(), CliError> {
     let (summary, names) = counted?;
     stopped?;
     // Only a log that outlives this process is worth naming.
-    let left_in = (args.data_dir.is_some() || args.bootstrap_server.is_some()).then_some(names.counts.as_str());
+    let left_in =
+        (args.data_dir.is_some() || args.bootstrap_server.is_some()).then_some(names.counts.as_str());
     summary.print(args.output == OutputFormat::Json, left_in)
 }
 
@@ -158,6 +173,8 @@ fn count(
 /// The client configuration of the loader and of the reader of counts: bounded queues, no waiting on full ones.
 fn bounded(config: &ClientConfig) -> ClientConfig {
     let mut config = config.clone();
-    config.set("queue.buffering.max.kbytes", "65536").set("queue.buffering.max.messages", "500000");
+    config
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("queue.buffering.max.messages", "500000");
     config
 }

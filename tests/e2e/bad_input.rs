@@ -13,13 +13,24 @@ use millstream_tests::program::{self, Finished, command};
 fn failure(arguments: &[&str]) -> Finished {
     let finished = program::run(&mut command(arguments), b"");
     assert!(!finished.success, "{arguments:?} should fail");
-    assert_eq!(finished.stderr.trim_end().lines().count(), 1, "{}", finished.stderr);
+    assert_eq!(
+        finished.stderr.trim_end().lines().count(),
+        1,
+        "{}",
+        finished.stderr
+    );
     assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
     finished
 }
 
 fn broker(directory: &Path, arguments: &[&str]) -> String {
-    let mut all = vec!["broker", "--log", "error", "--data-dir", directory.to_str().unwrap()];
+    let mut all = vec![
+        "broker",
+        "--log",
+        "error",
+        "--data-dir",
+        directory.to_str().unwrap(),
+    ];
     all.extend(arguments);
     failure(&all).stderr
 }
@@ -27,8 +38,16 @@ fn broker(directory: &Path, arguments: &[&str]) -> String {
 #[test]
 fn files_that_cannot_be_counted_are_named() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(failure(&["word-count", "/no/such/file"]).stderr.contains("/no/such/file: no such file"));
-    assert!(failure(&["word-count", "/usr"]).stderr.contains("/usr: is a directory"));
+    assert!(
+        failure(&["word-count", "/no/such/file"])
+            .stderr
+            .contains("/no/such/file: no such file")
+    );
+    assert!(
+        failure(&["word-count", "/usr"])
+            .stderr
+            .contains("/usr: is a directory")
+    );
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "x").unwrap();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
@@ -38,10 +57,21 @@ fn files_that_cannot_be_counted_are_named() {
         let copy = directory.path().join("millstream");
         std::fs::copy(program::millstream(), &copy).unwrap();
         let script = format!("exec {} word-count {}", copy.display(), secret.display());
-        let finished = program::run(Command::new("su").args(["-s", "/bin/sh", "nobody", "-c", &script]), b"");
-        assert!(!finished.success && finished.stderr.contains("permission denied"), "{}", finished.stderr);
+        let finished = program::run(
+            Command::new("su").args(["-s", "/bin/sh", "nobody", "-c", &script]),
+            b"",
+        );
+        assert!(
+            !finished.success && finished.stderr.contains("permission denied"),
+            "{}",
+            finished.stderr
+        );
     } else {
-        assert!(failure(&["word-count", secret.to_str().unwrap()]).stderr.contains("permission denied"));
+        assert!(
+            failure(&["word-count", secret.to_str().unwrap()])
+                .stderr
+                .contains("permission denied")
+        );
     }
 }
 
@@ -68,8 +98,16 @@ fn a_data_directory_belongs_to_one_broker() {
     let directory = tempfile::tempdir().unwrap();
     let running = BrokerProcess::start(directory.path());
     let said = broker(directory.path(), &["--listener", "127.0.0.1:0"]);
-    assert!(said.contains(directory.path().to_str().unwrap()) && said.contains("lock"), "{said}");
-    let counted = failure(&["word-count", "--data-dir", directory.path().to_str().unwrap(), "/usr/share/common-licenses/BSD"]);
+    assert!(
+        said.contains(directory.path().to_str().unwrap()) && said.contains("lock"),
+        "{said}"
+    );
+    let counted = failure(&[
+        "word-count",
+        "--data-dir",
+        directory.path().to_str().unwrap(),
+        "/usr/share/common-licenses/BSD",
+    ]);
     assert!(counted.stderr.contains("lock"), "{}", counted.stderr);
     assert_eq!(running.stop(), 0);
 }
@@ -81,24 +119,42 @@ fn a_data_directory_of_another_version_is_left_alone() {
     std::fs::write(&properties, "version=97\ncluster.id=abc\nnode.id=1\n").unwrap();
     let said = broker(directory.path(), &["--listener", "127.0.0.1:0"]);
     assert!(said.contains("version") && said.contains("97"), "{said}");
-    assert_eq!(std::fs::read_to_string(&properties).unwrap(), "version=97\ncluster.id=abc\nnode.id=1\n");
+    assert_eq!(
+        std::fs::read_to_string(&properties).unwrap(),
+        "version=97\ncluster.id=abc\nnode.id=1\n"
+    );
 }
 
 #[test]
 fn unknown_settings_are_warned_about_with_the_nearest_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("server.properties");
-    std::fs::write(&file, "num.partition=3\nlisteners=PLAINTEXT://127.0.0.1:1\nprocess.roles=broker,controller\n").unwrap();
+    std::fs::write(
+        &file,
+        "num.partition=3\nlisteners=PLAINTEXT://127.0.0.1:1\nprocess.roles=broker,controller\n",
+    )
+    .unwrap();
     // Port 1 needs rights or is free; either way the warning comes first.
     let data = directory.path().join("data");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let finished = program::run(
-        &mut command(&["broker", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--listener", &address]),
+        &mut command(&[
+            "broker",
+            file.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--listener",
+            &address,
+        ]),
         b"",
     );
     assert!(!finished.success);
-    assert!(finished.stderr.contains("num.partition") && finished.stderr.contains("num.partitions"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("num.partition") && finished.stderr.contains("num.partitions"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -115,7 +171,12 @@ fn a_bad_value_of_a_setting_is_named() {
 #[test]
 fn a_broker_that_does_not_answer_is_given_up_after_the_stated_time() {
     let address = free_address();
-    for words in [vec!["topics", "list"], vec!["consume", "--topic", "t"], vec!["produce", "--topic", "t"], vec!["word-count", "/usr/share/common-licenses/BSD"]] {
+    for words in [
+        vec!["topics", "list"],
+        vec!["consume", "--topic", "t"],
+        vec!["produce", "--topic", "t"],
+        vec!["word-count", "/usr/share/common-licenses/BSD"],
+    ] {
         let mut all = words.clone();
         all.extend(["--bootstrap-server", &address, "--connect-timeout-ms", "700"]);
         let started = Instant::now();
@@ -127,7 +188,12 @@ fn a_broker_that_does_not_answer_is_given_up_after_the_stated_time() {
 
 #[test]
 fn a_wrong_command_line_names_the_word() {
-    for words in [vec!["word-cuont"], vec!["consume"], vec!["consume", "--topic", "t", "--offset", "3"], vec!["word-count", "--top", "many"]] {
+    for words in [
+        vec!["word-cuont"],
+        vec!["consume"],
+        vec!["consume", "--topic", "t", "--offset", "3"],
+        vec!["word-count", "--top", "many"],
+    ] {
         let finished = program::run(&mut command(&words), b"");
         assert_eq!(finished.code, 2, "{words:?}: {}", finished.stderr);
     }

@@ -50,7 +50,10 @@ fn storm(broker: &mut BrokerProcess, what: &str, mut bytes: impl FnMut(usize) ->
         assert!(broker.is_running(), "the broker died of {what}");
     }
     let after = broker.resident_bytes();
-    assert!(after < before + GROWTH_BYTES_MAX, "{what}: resident memory went from {before} to {after} bytes");
+    assert!(
+        after < before + GROWTH_BYTES_MAX,
+        "{what}: resident memory went from {before} to {after} bytes"
+    );
 }
 
 #[test]
@@ -58,9 +61,29 @@ fn random_bytes_huge_lengths_and_truncated_requests_do_no_harm() {
     let directory = tempfile::tempdir().unwrap();
     let mut broker = BrokerProcess::start(directory.path());
     let mut random = Random::new(11);
-    storm(&mut broker, "random bytes", |_| random.bytes(1 + random.clone().below(4_000) as usize), 300);
-    let lengths = [i32::MAX, i32::MIN, -1, 0, 1, 7, 104_857_600, 104_857_601, 0x7fff_0000];
-    storm(&mut broker, "huge lengths", |number| lengths[number % lengths.len()].to_be_bytes().to_vec(), 200);
+    storm(
+        &mut broker,
+        "random bytes",
+        |_| random.bytes(1 + random.clone().below(4_000) as usize),
+        300,
+    );
+    let lengths = [
+        i32::MAX,
+        i32::MIN,
+        -1,
+        0,
+        1,
+        7,
+        104_857_600,
+        104_857_601,
+        0x7fff_0000,
+    ];
+    storm(
+        &mut broker,
+        "huge lengths",
+        |number| lengths[number % lengths.len()].to_be_bytes().to_vec(),
+        200,
+    );
     // Every API key and version with nothing, little, or random bytes behind the header.
     storm(
         &mut broker,
@@ -85,7 +108,17 @@ fn random_bytes_huge_lengths_and_truncated_requests_do_no_harm() {
         },
         70 * 13,
     );
-    let topics = millstream_output(&["topics", "create", "--topic", "alive", "--bootstrap-server", broker.address()], "");
+    let topics = millstream_output(
+        &[
+            "topics",
+            "create",
+            "--topic",
+            "alive",
+            "--bootstrap-server",
+            broker.address(),
+        ],
+        "",
+    );
     assert_eq!(topics, "Created topic alive.\n");
 }
 
@@ -102,7 +135,14 @@ fn mutated_requests_of_a_real_client_do_no_harm() {
         let count = stream.read(&mut bytes).unwrap();
         bytes[..count].to_vec()
     });
-    let words = ["topics", "list", "--bootstrap-server", &address, "--connect-timeout-ms", "500"];
+    let words = [
+        "topics",
+        "list",
+        "--bootstrap-server",
+        &address,
+        "--connect-timeout-ms",
+        "500",
+    ];
     let _ = millstream_tests::program::run(&mut millstream_tests::program::command(&words), b"");
     let recorded = recorder.join().unwrap();
     assert!(recorded.len() > 10);
@@ -137,6 +177,9 @@ fn a_slow_sender_of_a_large_frame_costs_only_what_it_sent() {
         .collect();
     std::thread::sleep(Duration::from_millis(300));
     let after = broker.resident_bytes();
-    assert!(after < before + GROWTH_BYTES_MAX, "resident memory went from {before} to {after} bytes");
+    assert!(
+        after < before + GROWTH_BYTES_MAX,
+        "resident memory went from {before} to {after} bytes"
+    );
     drop(streams);
 }

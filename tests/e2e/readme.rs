@@ -28,27 +28,50 @@ fn blocks(language: &str) -> Vec<String> {
 fn the_first_command_counts_words() {
     let commands = blocks("sh");
     let first = commands[0].trim();
-    let arguments = first.strip_prefix("./millstream ").unwrap_or_else(|| panic!("the first block is {first:?}"));
+    let arguments = first
+        .strip_prefix("./millstream ")
+        .unwrap_or_else(|| panic!("the first block is {first:?}"));
     let mut command = Command::new(millstream());
     let shown = output_of(command.args(arguments.split(' ')), b"");
-    assert!(shown.lines().any(|line| line.split_whitespace().eq(["the", "345"])), "{shown}");
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.split_whitespace().eq(["the", "345"])),
+        "{shown}"
+    );
     assert_eq!(commands[1].trim(), "./test");
 }
 
 #[test]
 fn the_broker_section_works_word_for_word() {
     let commands = blocks("sh");
-    let start = commands.iter().find(|block| block.starts_with("millstream broker ")).unwrap();
-    let session = commands.iter().find(|block| block.starts_with("millstream topics ")).unwrap();
-    assert!(start.contains("--data-dir ./data --listener 127.0.0.1:9092"), "{start}");
+    let start = commands
+        .iter()
+        .find(|block| block.starts_with("millstream broker "))
+        .unwrap();
+    let session = commands
+        .iter()
+        .find(|block| block.starts_with("millstream topics "))
+        .unwrap();
+    assert!(
+        start.contains("--data-dir ./data --listener 127.0.0.1:9092"),
+        "{start}"
+    );
     let directory = tempfile::tempdir().unwrap();
     // The port of the README may be taken on this machine.
     let address = free_address();
     let _broker = BrokerProcess::start_at(&directory.path().join("data"), &address, &[]);
     let script = session.replace("127.0.0.1:9092", &address);
-    let path = format!("{}:{}", millstream().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        millstream().parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
     let shown = program::output_of(
-        Command::new("bash").args(["-euo", "pipefail", "-c", &script]).env("PATH", path).current_dir(directory.path()),
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("PATH", path)
+            .current_dir(directory.path()),
         b"",
     );
     assert!(shown.contains("Created topic pairs."), "{shown}");
@@ -62,6 +85,9 @@ fn the_stream_job_of_the_readme_is_the_example() {
     let squeeze = |text: &str| text.split_whitespace().collect::<String>();
     let job = blocks("rust");
     let steps = job[0].split_once("app.stream").unwrap().1;
-    assert!(squeeze(&example).contains(&squeeze(steps)), "README and examples/word_count.rs differ");
+    assert!(
+        squeeze(&example).contains(&squeeze(steps)),
+        "README and examples/word_count.rs differ"
+    );
     assert!(example.lines().count() < 50);
 }

@@ -19,7 +19,11 @@ pub struct BrokerProcess {
 
 /// A loopback address that nobody listens on.
 pub fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }
 
 impl BrokerProcess {
@@ -31,18 +35,30 @@ impl BrokerProcess {
     /// Starts a broker on `address` with further `--override` settings; returns once it is ready.
     pub fn start_at(directory: &Path, address: &str, overrides: &[&str]) -> Self {
         let mut command = Command::new(program::millstream());
-        command.arg("broker").arg("--data-dir").arg(directory).args(["--listener", address]);
+        command
+            .arg("broker")
+            .arg("--data-dir")
+            .arg(directory)
+            .args(["--listener", address]);
         command.args(["--override", "group.initial.rebalance.delay.ms=0"]);
         for property in overrides {
             command.args(["--override", property]);
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line
             .strip_prefix("millstream broker ready on ")
             .and_then(|rest| rest.split(' ').next())
-            .unwrap_or_else(|| panic!("the broker did not come up; it said {line:?}, and on standard error see above"))
+            .unwrap_or_else(|| {
+                panic!("the broker did not come up; it said {line:?}, and on standard error see above")
+            })
             .to_owned();
         Self { child, address }
     }

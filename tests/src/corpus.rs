@@ -9,16 +9,25 @@ const LICENCES: &str = "/usr/share/common-licenses";
 /// One licence text.
 pub fn licence(name: &str) -> PathBuf {
     let path = Path::new(LICENCES).join(name);
-    assert!(path.exists(), "{} is missing: these tests count Debian's licence texts", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: these tests count Debian's licence texts",
+        path.display()
+    );
     path
 }
 
 /// A file of at least `bytes` bytes made of all the licence texts, again and again.
 pub fn licences_repeated(path: &Path, bytes: usize) {
-    let mut names: Vec<PathBuf> =
-        std::fs::read_dir(LICENCES).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<PathBuf> = std::fs::read_dir(LICENCES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     names.sort();
-    let all: Vec<u8> = names.iter().flat_map(|name| std::fs::read(name).unwrap()).collect();
+    let all: Vec<u8> = names
+        .iter()
+        .flat_map(|name| std::fs::read(name).unwrap())
+        .collect();
     assert!(!all.is_empty());
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
     let mut written = 0;

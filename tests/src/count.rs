@@ -11,7 +11,8 @@ pub type Counts = BTreeMap<String, u64>;
 
 /// Counts an ASCII text with coreutils.
 pub fn by_coreutils(path: &Path) -> Counts {
-    let pipeline = "LC_ALL=C; export LC_ALL; tr A-Z a-z <\"$0\" | tr -cs a-z0-9 '\\n' | sed '/^$/d' | sort | uniq -c";
+    let pipeline =
+        "LC_ALL=C; export LC_ALL; tr A-Z a-z <\"$0\" | tr -cs a-z0-9 '\\n' | sed '/^$/d' | sort | uniq -c";
     let table = output_of(Command::new("sh").args(["-c", pipeline]).arg(path), b"");
     table
         .lines()
@@ -48,12 +49,22 @@ pub struct Printed {
 
 /// Reads the one JSON object of `word-count --output json`.
 pub fn printed(stdout: &str) -> Printed {
-    let json: serde_json::Value = serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error} in {stdout:?}"));
+    let json: serde_json::Value =
+        serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error} in {stdout:?}"));
     let rows: Vec<(String, u64)> = json["top"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| (row["word"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap()))
+        .map(|row| {
+            (
+                row["word"].as_str().unwrap().to_owned(),
+                row["count"].as_u64().unwrap(),
+            )
+        })
         .collect();
-    Printed { order: rows.iter().map(|(word, _)| word.clone()).collect(), counts: rows.into_iter().collect(), json }
+    Printed {
+        order: rows.iter().map(|(word, _)| word.clone()).collect(),
+        counts: rows.into_iter().collect(),
+        json,
+    }
 }

@@ -53,11 +53,22 @@ pub fn run(directory: &Path, rounds: u64, seed: u64) -> Report {
     let start = || BrokerProcess::start_at(directory, &address, &["log.segment.bytes=1048576"]);
     let mut broker = start();
     program::millstream_output(
-        &["topics", "create", "--topic", TOPIC, "--partitions", &(PRODUCERS + 1).to_string(), "--bootstrap-server", &address],
+        &[
+            "topics",
+            "create",
+            "--topic",
+            TOPIC,
+            "--partitions",
+            &(PRODUCERS + 1).to_string(),
+            "--bootstrap-server",
+            &address,
+        ],
         "",
     );
     let stop = Arc::new(AtomicBool::new(false));
-    let producers: Vec<_> = (0..PRODUCERS).map(|id| Load::start(id, &address, &stop)).collect();
+    let producers: Vec<_> = (0..PRODUCERS)
+        .map(|id| Load::start(id, &address, &stop))
+        .collect();
     let commits = Arc::new(AtomicU64::new(0));
     let committer = start_committer(&address, &stop, &commits);
     for round in 0..rounds {
@@ -94,7 +105,12 @@ pub fn run(directory: &Path, rounds: u64, seed: u64) -> Report {
 fn check(acknowledged: &[Vec<u64>], found: &HashMap<i32, Vec<(i32, u64)>>, seed: u64) {
     let empty = Vec::new();
     for (producer, acknowledged) in (0..).zip(acknowledged) {
-        let own: Vec<u64> = found.get(&producer).unwrap_or(&empty).iter().map(|&(_, number)| number).collect();
+        let own: Vec<u64> = found
+            .get(&producer)
+            .unwrap_or(&empty)
+            .iter()
+            .map(|&(_, number)| number)
+            .collect();
         let shared: Vec<u64> = found
             .get(&SHARED)
             .unwrap_or(&empty)
@@ -121,7 +137,10 @@ fn check(acknowledged: &[Vec<u64>], found: &HashMap<i32, Vec<(i32, u64)>>, seed:
             missing.len(),
             missing.first()
         );
-        assert!(!acknowledged.is_empty(), "seed {seed}: producer {producer} got nothing through");
+        assert!(
+            !acknowledged.is_empty(),
+            "seed {seed}: producer {producer} got nothing through"
+        );
     }
 }
 
@@ -137,7 +156,10 @@ impl ProducerContext for Acknowledged {
         match result {
             Ok(_) => self.0.lock().unwrap().push(number as u64),
             // Given up by the client at the end of the run: nothing was promised.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {}
+            Err((
+                KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight),
+                _,
+            )) => {}
             Err((error, _)) => panic!("record {number} was refused: {error}"),
         }
     }
@@ -161,9 +183,12 @@ impl Load {
             .set("message.timeout.ms", "120000")
             .set("queue.buffering.max.messages", "2000");
         let context = Acknowledged(Mutex::new(Vec::new()));
-        let producer: BaseProducer<Acknowledged> = BaseProducer::from_config_and_context(&config, context).unwrap();
+        let producer: BaseProducer<Acknowledged> =
+            BaseProducer::from_config_and_context(&config, context).unwrap();
         let stop = Arc::clone(stop);
-        Self { thread: std::thread::spawn(move || produce(id, &producer, &stop)) }
+        Self {
+            thread: std::thread::spawn(move || produce(id, &producer, &stop)),
+        }
     }
 
     fn finish(self) -> Vec<u64> {
@@ -179,14 +204,24 @@ fn produce(id: i32, producer: &BaseProducer<Acknowledged>, stop: &AtomicBool) ->
     while !stop.load(Ordering::Acquire) {
         let partition = if number % 4 == 3 { SHARED } else { id };
         let value = format!("{id} {number} {filler}");
-        let record = BaseRecord::<str, str, usize>::with_opaque_to(TOPIC, number).partition(partition).payload(&value);
+        let record = BaseRecord::<str, str, usize>::with_opaque_to(TOPIC, number)
+            .partition(partition)
+            .payload(&value);
         match producer.send(record) {
             Ok(()) => number += 1,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
             Err((error, _)) => panic!("cannot send: {error}"),
         }
-        producer.poll(if number % 64 == 0 { Duration::from_millis(1) } else { Duration::ZERO });
-        assert!(producer.client().fatal_error().is_none(), "the producer gave up: {:?}", producer.client().fatal_error());
+        producer.poll(if number % 64 == 0 {
+            Duration::from_millis(1)
+        } else {
+            Duration::ZERO
+        });
+        assert!(
+            producer.client().fatal_error().is_none(),
+            "the producer gave up: {:?}",
+            producer.client().fatal_error()
+        );
     }
     producer.flush(Duration::from_secs(60)).unwrap();
     std::mem::take(&mut producer.context().0.lock().unwrap())
@@ -211,7 +246,8 @@ fn start_committer(address: &str, stop: &Arc<AtomicBool>, commits: &Arc<AtomicU6
         let mut next = 1_u64;
         while !stop.load(Ordering::Acquire) {
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(TOPIC, 0, Offset::Offset(i64::try_from(next).unwrap())).unwrap();
+            list.add_partition_offset(TOPIC, 0, Offset::Offset(i64::try_from(next).unwrap()))
+                .unwrap();
             if consumer.commit(&list, CommitMode::Sync).is_ok() {
                 commits.store(next, Ordering::Release);
                 next += 1;
@@ -241,21 +277,30 @@ fn read_all(address: &str) -> HashMap<i32, Vec<(i32, u64)>> {
     let mut list = TopicPartitionList::new();
     let mut open = HashMap::new();
     for partition in 0..=SHARED {
-        let (_, high) = consumer.fetch_watermarks(TOPIC, partition, Duration::from_secs(10)).unwrap();
+        let (_, high) = consumer
+            .fetch_watermarks(TOPIC, partition, Duration::from_secs(10))
+            .unwrap();
         if high > 0 {
             open.insert(partition, high);
-            list.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+            list.add_partition_offset(TOPIC, partition, Offset::Beginning)
+                .unwrap();
         }
     }
     consumer.assign(&list).unwrap();
     let mut found: HashMap<i32, Vec<(i32, u64)>> = HashMap::new();
     while !open.is_empty() {
-        let message = consumer.poll(Duration::from_secs(20)).expect("the log can be read to its end").unwrap();
+        let message = consumer
+            .poll(Duration::from_secs(20))
+            .expect("the log can be read to its end")
+            .unwrap();
         let text = std::str::from_utf8(message.payload().unwrap()).unwrap();
         let mut parts = text.split(' ');
         let producer = parts.next().unwrap().parse().unwrap();
         let number = parts.next().unwrap().parse().unwrap();
-        found.entry(message.partition()).or_default().push((producer, number));
+        found
+            .entry(message.partition())
+            .or_default()
+            .push((producer, number));
         if open[&message.partition()] <= message.offset() + 1 {
             open.remove(&message.partition());
         }

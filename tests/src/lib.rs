@@ -3,7 +3,11 @@
 //!
 //! Nothing here links the crates under test: everything goes through processes and sockets.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test's helper fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test's helper fails by panicking"
+)]
 
 pub mod broker;
 pub mod corpus;

@@ -11,7 +11,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The release binary, from `MILLSTREAM_BIN`.
@@ -34,7 +37,11 @@ fn from_environment(variable: &str) -> PathBuf {
         panic!("{variable} is not set: run the tests with ./test, which builds and installs what they need")
     });
     let path = PathBuf::from(path);
-    assert!(path.exists(), "{variable}={} does not exist: run ./test", path.display());
+    assert!(
+        path.exists(),
+        "{variable}={} does not exist: run ./test",
+        path.display()
+    );
     path
 }
 
@@ -107,13 +114,22 @@ pub fn run(command: &mut Command, input: &[u8]) -> Finished {
         std::thread::sleep(Duration::from_millis(5));
     };
     writer.join().unwrap();
-    Output { status, stdout: stdout.join().unwrap().unwrap(), stderr: stderr.join().unwrap().unwrap() }.into()
+    Output {
+        status,
+        stdout: stdout.join().unwrap().unwrap(),
+        stderr: stderr.join().unwrap().unwrap(),
+    }
+    .into()
 }
 
 /// Runs a command that must succeed, and gives its standard output.
 pub fn output_of(command: &mut Command, input: &[u8]) -> String {
     let finished = run(command, input);
-    assert!(finished.success, "{command:?} failed with {}: {}", finished.code, finished.stderr);
+    assert!(
+        finished.success,
+        "{command:?} failed with {}: {}",
+        finished.code, finished.stderr
+    );
     finished.stdout
 }
 

@@ -124,7 +124,10 @@ impl RecordFormat {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, CliError> {
-    value.trim().parse().map_err(|_| CliError::new(format!("--property {key}={value}: give true or false")))
+    value
+        .trim()
+        .parse()
+        .map_err(|_| CliError::new(format!("--property {key}={value}: give true or false")))
 }
 
 #[cfg(test)]
@@ -136,7 +139,10 @@ mod tests {
     fn printed(properties: &[&str], record: &OwnedMessage) -> String {
         let properties: Vec<_> = properties.iter().map(|&p| p.to_owned()).collect();
         let mut out = Vec::new();
-        RecordFormat::from_properties(&properties).unwrap().write(&mut out, record).unwrap();
+        RecordFormat::from_properties(&properties)
+            .unwrap()
+            .write(&mut out, record)
+            .unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -155,8 +161,14 @@ mod tests {
     #[test]
     fn everything_is_printed_in_the_order_of_the_console_consumer() {
         let headers = OwnedHeaders::new()
-            .insert(Header { key: "h", value: Some("1") })
-            .insert(Header { key: "h", value: None::<&str> });
+            .insert(Header {
+                key: "h",
+                value: Some("1"),
+            })
+            .insert(Header {
+                key: "h",
+                value: None::<&str>,
+            });
         let all = [
             "print.timestamp=true",
             "print.partition=true",
@@ -173,7 +185,10 @@ mod tests {
     #[test]
     fn without_properties_the_value_alone_is_printed() {
         assert_eq!(printed(&[], &record(None)), "v\n");
-        assert_eq!(printed(&["print.headers=true", "key.separator= | "], &record(None)), "NO_HEADERS | v\n");
+        assert_eq!(
+            printed(&["print.headers=true", "key.separator= | "], &record(None)),
+            "NO_HEADERS | v\n"
+        );
     }
 
     #[test]

@@ -95,7 +95,11 @@ impl LineFormat {
                 None => return Err(missing("key.separator", &self.key_separator)),
             }
         }
-        Ok(Parsed { key, value: self.unless_null(rest), headers })
+        Ok(Parsed {
+            key,
+            value: self.unless_null(rest),
+            headers,
+        })
     }
 
     fn headers<'a>(&self, text: &'a [u8]) -> Result<Vec<(&'a str, Option<&'a [u8]>)>, String> {
@@ -138,12 +142,17 @@ fn missing(property: &str, separator: &[u8]) -> String {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, CliError> {
-    value.trim().parse().map_err(|_| CliError::new(format!("--property {key}={value}: give true or false")))
+    value
+        .trim()
+        .parse()
+        .map_err(|_| CliError::new(format!("--property {key}={value}: give true or false")))
 }
 
 fn separator(key: &str, value: &str) -> Result<Vec<u8>, CliError> {
     if value.is_empty() {
-        return Err(CliError::new(format!("--property {key}=: a separator has at least one character")));
+        return Err(CliError::new(format!(
+            "--property {key}=: a separator has at least one character"
+        )));
     }
     Ok(value.as_bytes().to_vec())
 }
@@ -158,13 +167,20 @@ mod tests {
 
     #[test]
     fn a_plain_line_is_a_value() {
-        let parsed = format(&[]).parse(b"a\tb").map(|parsed| (parsed.key, parsed.value));
+        let parsed = format(&[])
+            .parse(b"a\tb")
+            .map(|parsed| (parsed.key, parsed.value));
         assert_eq!(parsed, Ok((None, Some(&b"a\tb"[..]))));
     }
 
     #[test]
     fn headers_key_and_value_are_split_and_repeated_headers_kept() {
-        let format = format(&["parse.key=true", "parse.headers=true", "null.marker=NULL", "key.separator=::"]);
+        let format = format(&[
+            "parse.key=true",
+            "parse.headers=true",
+            "null.marker=NULL",
+            "key.separator=::",
+        ]);
         assert_eq!(
             format.parse(b"h:1,h:2,n:NULL\tk::v::w"),
             Ok(Parsed {
@@ -173,7 +189,14 @@ mod tests {
                 headers: vec![("h", Some(&b"1"[..])), ("h", Some(&b"2"[..])), ("n", None)],
             })
         );
-        assert_eq!(format.parse(b"NULL\tk::NULL"), Ok(Parsed { key: Some(b"k"), value: None, headers: vec![] }));
+        assert_eq!(
+            format.parse(b"NULL\tk::NULL"),
+            Ok(Parsed {
+                key: Some(b"k"),
+                value: None,
+                headers: vec![]
+            })
+        );
     }
 
     #[test]
@@ -181,7 +204,14 @@ mod tests {
         let error = format(&["parse.key=true"]).parse(b"no tab").unwrap_err();
         assert!(error.contains("key.separator"), "{error}");
         let lenient = format(&["parse.key=true", "ignore.error=true"]);
-        assert_eq!(lenient.parse(b"no tab"), Ok(Parsed { key: None, value: Some(b"no tab"), headers: vec![] }));
+        assert_eq!(
+            lenient.parse(b"no tab"),
+            Ok(Parsed {
+                key: None,
+                value: Some(b"no tab"),
+                headers: vec![]
+            })
+        );
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl Inputs {
             .iter()
             .map(|source| match source {
                 Source::StandardInput => None,
-                Source::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len()),
+                Source::File(path) => path
+                    .metadata()
+                    .ok()
+                    .filter(std::fs::Metadata::is_file)
+                    .map(|meta| meta.len()),
             })
             .sum()
     }
@@ -97,14 +101,16 @@ fn open(path: &Path) -> Result<File, CliError> {
     let name = path.display();
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => CliError::new(format!("{name}: no such file; check the path")),
-        std::io::ErrorKind::PermissionDenied => {
-            CliError::new(format!("{name}: permission denied; make it readable for this user"))
-        }
+        std::io::ErrorKind::PermissionDenied => CliError::new(format!(
+            "{name}: permission denied; make it readable for this user"
+        )),
         _ => CliError::new(format!("{name}: cannot be opened: {error}")),
     })?;
     let is_dir = file.metadata().map(|meta| meta.is_dir()).unwrap_or(false);
     if is_dir {
-        return Err(CliError::new(format!("{name}: is a directory; name the files in it, e.g. {name}/*")));
+        return Err(CliError::new(format!(
+            "{name}: is a directory; name the files in it, e.g. {name}/*"
+        )));
     }
     Ok(file)
 }
@@ -125,7 +131,12 @@ fn read(
         let read = match source.read(&mut buffer[filled..end]) {
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(CliError::new(format!("{name}: reading failed in line {}: {error}", line + 1))),
+            Err(error) => {
+                return Err(CliError::new(format!(
+                    "{name}: reading failed in line {}: {error}",
+                    line + 1
+                )));
+            }
         };
         filled += read;
         let bytes = &buffer[..filled];
@@ -135,7 +146,14 @@ fn read(
         }
         note_invalid(&bytes[..whole], name, line, seen);
         let line_feeds = memchr::memchr_iter(b'\n', &bytes[..whole]).count() as u64;
-        block(Lines { rest: &bytes[..whole], name, line: line + 1 }, read as u64)?;
+        block(
+            Lines {
+                rest: &bytes[..whole],
+                name,
+                line: line + 1,
+            },
+            read as u64,
+        )?;
         line += line_feeds;
         seen.lines += line_feeds;
         if read == 0 {
@@ -148,7 +166,9 @@ fn read(
 }
 
 fn word_too_long(name: &str, line: u64) -> CliError {
-    CliError::new(format!("{name}: line {line} holds a word of more than {RECORD_BYTES_MAX} bytes; is this text?"))
+    CliError::new(format!(
+        "{name}: line {line} holds a word of more than {RECORD_BYTES_MAX} bytes; is this text?"
+    ))
 }
 
 /// How many of the bytes can be handed over before more are read: up to the last line feed or, where a line is too long
@@ -169,7 +189,10 @@ fn after_last_separator(bytes: &[u8]) -> usize {
             .rev()
             .find(|&at| bytes[at] & 0b1100_0000 != 0b1000_0000)
             .unwrap_or(end - 1);
-        match std::str::from_utf8(&bytes[start..end]).ok().and_then(|text| text.chars().next()) {
+        match std::str::from_utf8(&bytes[start..end])
+            .ok()
+            .and_then(|text| text.chars().next())
+        {
             Some(character) if !is_word_char(character) => return end,
             Some(_) => {}
             // Not UTF-8: it may be the beginning of a character that goes on in the next block, so it is no place to cut.
@@ -271,7 +294,9 @@ mod tests {
         assert_eq!(seen.lines, 1);
         assert_eq!(all.concat(), text.as_bytes());
         for record in &all {
-            assert!(!is_word_char(std::str::from_utf8(record).unwrap().chars().next_back().unwrap()));
+            assert!(!is_word_char(
+                std::str::from_utf8(record).unwrap().chars().next_back().unwrap()
+            ));
         }
     }
 

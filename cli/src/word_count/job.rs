@@ -41,13 +41,17 @@ impl Job {
         let config = StreamsConfig::new(bootstrap)
             .threads(usize::from(args.threads))
             .connect_timeout(args.connect.timeout());
-        let handle = app.start(config).map_err(|error| CliError::new(error.to_string()))?;
+        let handle = app
+            .start(config)
+            .map_err(|error| CliError::new(error.to_string()))?;
         Ok(Self { handle })
     }
 
     /// The job's failure, as soon as it has one.
     pub fn check(&self) -> Result<(), CliError> {
-        self.handle.check().map_err(|error| CliError::new(error.to_string()))
+        self.handle
+            .check()
+            .map_err(|error| CliError::new(error.to_string()))
     }
 
     /// Waits until every loaded line is counted and the counts are in their topic.
@@ -55,7 +59,11 @@ impl Job {
         progress.start_counting(loaded.records);
         loop {
             stop.check()?;
-            if self.handle.drain(LOOK).map_err(|error| CliError::new(error.to_string()))? {
+            if self
+                .handle
+                .drain(LOOK)
+                .map_err(|error| CliError::new(error.to_string()))?
+            {
                 return Ok(());
             }
             progress.counted(self.handle.metrics().records_in, loaded.records);
@@ -64,7 +72,9 @@ impl Job {
 
     /// Stops the job.
     pub fn stop(self) -> Result<(), CliError> {
-        self.handle.stop(STOP_TIMEOUT).map_err(|error| CliError::new(error.to_string()))
+        self.handle
+            .stop(STOP_TIMEOUT)
+            .map_err(|error| CliError::new(error.to_string()))
     }
 }
 
@@ -84,7 +94,12 @@ pub fn create_topics(admin: &Admin, names: &Names, partitions: u16) -> Result<()
                     topic.name, topic.name
                 )));
             }
-            Err(code) => return Err(CliError::new(format!("cannot create topic {}: {code}", topic.name))),
+            Err(code) => {
+                return Err(CliError::new(format!(
+                    "cannot create topic {}: {code}",
+                    topic.name
+                )));
+            }
         }
     }
     Ok(())
@@ -92,7 +107,10 @@ pub fn create_topics(admin: &Admin, names: &Names, partitions: u16) -> Result<()
 
 /// Deletes what only this run needed: the lines and the job's own topics. The counts stay.
 pub fn delete_topics(admin: &Admin, names: &Names) -> Result<(), CliError> {
-    for topic in [names.lines.clone(), format!("{}-counts-repartition", names.application_id)] {
+    for topic in [
+        names.lines.clone(),
+        format!("{}-counts-repartition", names.application_id),
+    ] {
         match admin.delete_topic(&topic)? {
             Ok(()) | Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
             Err(code) => {

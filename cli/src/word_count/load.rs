@@ -46,7 +46,9 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| format!("a line was not written to topic {}: {error}", message.topic()));
+            failure.get_or_insert_with(|| {
+                format!("a line was not written to topic {}: {error}", message.topic())
+            });
         }
     }
 }
@@ -54,7 +56,9 @@ impl ProducerContext for Deliveries {
 impl Deliveries {
     fn check(&self) -> Result<(), CliError> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
+        failure
+            .as_ref()
+            .map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
     }
 }
 
@@ -76,7 +80,8 @@ pub fn load(
         stop.check()?;
         job.check()?;
         for line in lines {
-            let partition = i32::from(u16::try_from(records / RUN_LINES % u64::from(partitions)).unwrap_or(0));
+            let partition =
+                i32::from(u16::try_from(records / RUN_LINES % u64::from(partitions)).unwrap_or(0));
             send(&producer, topic, partition, line?, stop)?;
             records += 1;
         }
@@ -108,8 +113,11 @@ fn producer(config: &ClientConfig) -> Result<BaseProducer<Deliveries>, CliError>
         .set("batch.size", "1000000")
         .set("batch.num.messages", "100000")
         .set("message.max.bytes", (RECORD_BYTES_MAX + 50_000).to_string());
-    BaseProducer::from_config_and_context(&config, Deliveries::default())
-        .map_err(|error| CliError::new(format!("cannot create the producer: {error}; check --command-config")))
+    BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(|error| {
+        CliError::new(format!(
+            "cannot create the producer: {error}; check --command-config"
+        ))
+    })
 }
 
 fn send(
@@ -119,7 +127,9 @@ fn send(
     line: &[u8],
     stop: &StopSignal,
 ) -> Result<(), CliError> {
-    let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(line);
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic)
+        .partition(partition)
+        .payload(line);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -130,7 +140,9 @@ fn send(
                 producer.poll(Duration::from_millis(10));
             }
             Err((error, _)) => {
-                return Err(CliError::new(format!("a line was not written to topic {topic}: {error}")));
+                return Err(CliError::new(format!(
+                    "a line was not written to topic {topic}: {error}"
+                )));
             }
         }
     }

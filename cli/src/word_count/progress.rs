@@ -30,7 +30,11 @@ impl Progress {
             bar
         });
         let lines = (!terminal && !quiet).then(|| Mutex::new(Instant::now()));
-        Self { bar, lines, bytes_total }
+        Self {
+            bar,
+            lines,
+            bytes_total,
+        }
     }
 
     /// `bytes` more bytes of `bytes_done` in all were read and handed to the log.
@@ -38,7 +42,9 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
         }
-        let total = self.bytes_total.map_or_else(String::new, |total| format!(" of {:.1}", megabytes(total)));
+        let total = self
+            .bytes_total
+            .map_or_else(String::new, |total| format!(" of {:.1}", megabytes(total)));
         self.line(|| format!("loaded {:.1}{total} MB", megabytes(bytes_done)));
     }
 
@@ -97,7 +103,9 @@ fn bytes_style(known: bool) -> ProgressStyle {
     } else {
         "{msg:9} {spinner} {bytes} {bytes_per_sec}"
     };
-    ProgressStyle::with_template(template).expect("the template is one of two constants").progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .expect("the template is one of two constants")
+        .progress_chars("=> ")
 }
 
 fn records_style() -> ProgressStyle {

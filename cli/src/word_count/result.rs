@@ -42,20 +42,34 @@ pub struct Summary {
 
 /// Reads the latest count of every word.
 pub fn read_counts(config: &ClientConfig, topic: &str) -> Result<HashMap<String, u64>, CliError> {
-    let cannot = |error: KafkaError| CliError::new(format!("cannot read the counts from topic {topic}: {error}"));
+    let cannot =
+        |error: KafkaError| CliError::new(format!("cannot read the counts from topic {topic}: {error}"));
     let mut config = config.clone();
-    config.set("group.id", "millstream-word-count").set("enable.auto.commit", "false");
-    config.set("queued.max.messages.kbytes", "32768").set("fetch.queue.backoff.ms", "5");
+    config
+        .set("group.id", "millstream-word-count")
+        .set("enable.auto.commit", "false");
+    config
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.queue.backoff.ms", "5");
     config.set("fetch.wait.max.ms", "20");
     let consumer: BaseConsumer = create(&config)?;
-    let metadata = consumer.fetch_metadata(Some(topic), READ_TIMEOUT).map_err(cannot)?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic), READ_TIMEOUT)
+        .map_err(cannot)?;
     let mut ends = HashMap::new();
     let mut list = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), READ_TIMEOUT).map_err(cannot)?;
+    for partition in metadata
+        .topics()
+        .iter()
+        .flat_map(rdkafka::metadata::MetadataTopic::partitions)
+    {
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition.id(), READ_TIMEOUT)
+            .map_err(cannot)?;
         if high > low {
             ends.insert(partition.id(), high);
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning).map_err(cannot)?;
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning)
+                .map_err(cannot)?;
         }
     }
     consumer.assign(&list).map_err(cannot)?;
@@ -65,7 +79,10 @@ pub fn read_counts(config: &ClientConfig, topic: &str) -> Result<HashMap<String,
             .poll(READ_TIMEOUT)
             .ok_or_else(|| CliError::new(format!("no count came from topic {topic} for {READ_TIMEOUT:?}")))?
             .map_err(cannot)?;
-        if ends.get(&message.partition()).is_some_and(|&end| message.offset() + 1 >= end) {
+        if ends
+            .get(&message.partition())
+            .is_some_and(|&end| message.offset() + 1 >= end)
+        {
             ends.remove(&message.partition());
         }
         let (word, count) = decode(message.key(), message.payload()).map_err(|reason| {
@@ -97,10 +114,19 @@ impl Summary {
     pub fn new(counts: HashMap<String, u64>, loaded: Loaded, top: usize, started: Instant) -> Self {
         let words = counts.values().sum();
         let distinct = counts.len() as u64;
-        let mut all: Vec<_> = counts.into_iter().map(|(word, count)| WordCount { word, count }).collect();
+        let mut all: Vec<_> = counts
+            .into_iter()
+            .map(|(word, count)| WordCount { word, count })
+            .collect();
         all.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.word.cmp(&b.word)));
         all.truncate(top);
-        let mut summary = Self { words, distinct, lines: loaded.seen.lines, elapsed_ms: 0, top: all };
+        let mut summary = Self {
+            words,
+            distinct,
+            lines: loaded.seen.lines,
+            elapsed_ms: 0,
+            top: all,
+        };
         summary.finish(started);
         summary
     }
@@ -130,7 +156,9 @@ impl Summary {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["word", "count"]);
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_header(["word", "count"]);
         for row in &self.top {
             table.add_row([row.word.clone(), row.count.to_string()]);
         }
@@ -160,8 +188,17 @@ mod tests {
     use super::*;
 
     fn summary(counts: &[(&str, u64)], top: usize) -> Summary {
-        let counts = counts.iter().map(|&(word, count)| (word.to_owned(), count)).collect();
-        let loaded = Loaded { records: 2, seen: super::super::input::Seen { lines: 2, not_utf8: None } };
+        let counts = counts
+            .iter()
+            .map(|&(word, count)| (word.to_owned(), count))
+            .collect();
+        let loaded = Loaded {
+            records: 2,
+            seen: super::super::input::Seen {
+                lines: 2,
+                not_utf8: None,
+            },
+        };
         let mut summary = Summary::new(counts, loaded, top, Instant::now());
         summary.elapsed_ms = 2_001;
         summary

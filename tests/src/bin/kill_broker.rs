@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use millstream_tests::kill_rounds;
 
 fn main() -> ExitCode {
-    let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|argument| argument.parse()).collect();
+    let numbers: Result<Vec<u64>, _> = std::env::args()
+        .skip(1)
+        .map(|argument| argument.parse())
+        .collect();
     let Ok(numbers) = numbers else {
         eprintln!("usage: kill-broker [ROUNDS] [SEED]");
         return ExitCode::from(2);
