@@ -50,7 +50,7 @@ fn files_that_cannot_be_counted_are_named() {
     );
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "x").unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything, so this one runs as nobody.
     if rustix::process::geteuid().is_root() {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -6,6 +6,7 @@ mod bad_input;
 mod console;
 mod faults;
 mod kcat;
+mod licences;
 mod malformed_frames;
 mod python_clients;
 mod readme;

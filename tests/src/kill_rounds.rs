@@ -212,7 +212,7 @@ fn produce(id: i32, producer: &BaseProducer<Acknowledged>, stop: &AtomicBool) ->
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
             Err((error, _)) => panic!("cannot send: {error}"),
         }
-        producer.poll(if number % 64 == 0 {
+        producer.poll(if number.is_multiple_of(64) {
             Duration::from_millis(1)
         } else {
             Duration::ZERO
