@@ -88,7 +88,6 @@ fn every_dependency_is_permissive() {
                 "--format-version",
                 "1",
                 "--locked",
-                "--offline",
                 "--filter-platform",
             ])
             .arg("x86_64-unknown-linux-gnu")
