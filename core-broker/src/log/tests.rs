@@ -36,14 +36,20 @@ fn appends_reads_and_reopens() {
     let log = open(dir.path(), &config);
     let partition = log.create_partition(&tp(), config.clone()).unwrap();
     for index in 0..10 {
-        let appended = partition.append(batch(&[index, index + 1]), Origin::Client).unwrap();
+        let appended = partition
+            .append(batch(&[index, index + 1]), Origin::Client)
+            .unwrap();
         assert_eq!(appended.base_offset, Offset(index * 2));
         wait(&partition, Offset(appended.last_offset.0 + 1)).unwrap();
         assert_eq!(partition.high_watermark(), Offset(index * 2 + 2));
     }
-    let slice = partition.read(Offset(3), 1 << 20, partition.high_watermark(), true).unwrap();
+    let slice = partition
+        .read(Offset(3), 1 << 20, partition.high_watermark(), true)
+        .unwrap();
     let bytes = slice.read().unwrap();
-    let bases: Vec<_> = RecordBatches::new(&bytes).map(|b| b.unwrap().header().base_offset).collect();
+    let bases: Vec<_> = RecordBatches::new(&bytes)
+        .map(|b| b.unwrap().header().base_offset)
+        .collect();
     assert_eq!(bases, [2, 4, 6, 8, 10, 12, 14, 16, 18]);
     log.close().unwrap();
     drop(log);

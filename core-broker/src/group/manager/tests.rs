@@ -129,7 +129,9 @@ async fn nothing_is_answered_or_seen_before_it_is_durable() {
     let mut commits = Vec::new();
     for offset in 1..=100 {
         let manager = manager.clone();
-        commits.push(tokio::spawn(async move { manager.commit(commit(-1, "", &[("t", 0, offset)])).await }));
+        commits.push(tokio::spawn(async move {
+            manager.commit(commit(-1, "", &[("t", 0, offset)])).await
+        }));
         if offset == 1 {
             // The first one is on its way to the disk alone.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -174,7 +176,7 @@ async fn groups_members_and_writes_are_bounded() {
     let config = GroupConfig {
         groups_max: 1,
         members_max: 2,
-        writes_waiting_max: 1,
+        writes_waiting_max: 2,
         ..GroupConfig::default()
     };
     let log = MemoryLog::new(1);
