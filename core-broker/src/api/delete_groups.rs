@@ -3,6 +3,8 @@
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
+use super::shape::{Kind, Shape, all};
+use super::{Fault, Request, Started};
 use crate::group::{self, GroupManager};
 
 /// Deletes the groups one after the other.
@@ -17,4 +19,11 @@ pub async fn handle(manager: &GroupManager, request: DeleteGroupsRequest) -> Del
         );
     }
     DeleteGroupsResponse::default().with_results(results)
+}
+
+pub(crate) const SHAPE: Shape = Shape { flexible: 2, fields: &[all(Kind::TextArray)] };
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: DeleteGroupsRequest = request.decode()?;
+    Started::later(async move { request.answer.reply(&handle(&request.broker.groups, body).await) })
 }

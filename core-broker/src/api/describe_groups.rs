@@ -5,6 +5,8 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId as WireGroupId};
 use kafka_protocol::protocol::StrBytes;
 
+use super::shape::{Kind, Shape, all, since};
+use super::{Fault, Request, Started};
 use crate::group::{GroupDescription, GroupId, GroupManager, GroupState, MemberDescription};
 
 /// First version that says that a group does not exist, instead of calling it dead (KIP-1043).
@@ -60,4 +62,12 @@ fn encode_member(member: MemberDescription) -> DescribedGroupMember {
         .with_client_host(StrBytes::from_string(member.client.host))
         .with_member_metadata(member.metadata)
         .with_member_assignment(member.assignment)
+}
+
+pub(crate) const SHAPE: Shape =
+    Shape { flexible: 5, fields: &[all(Kind::TextArray), since(3, Kind::Fixed(1))] };
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: DescribeGroupsRequest = request.decode()?;
+    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
 }

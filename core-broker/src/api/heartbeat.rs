@@ -2,6 +2,8 @@
 
 use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
+use super::shape::{Kind, Shape, all, since};
+use super::{Fault, Request, Started};
 use crate::group::{self, GroupManager};
 
 /// Restarts the member's session.
@@ -14,4 +16,14 @@ pub fn handle(manager: &GroupManager, request: &HeartbeatRequest) -> HeartbeatRe
         instance: request.group_instance_id.as_ref().map(|id| id.as_str().into()),
     };
     HeartbeatResponse::default().with_error_code(group::result_code(&manager.heartbeat(&heartbeat)))
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 4,
+    fields: &[all(Kind::Text), all(Kind::Fixed(4)), all(Kind::Text), since(3, Kind::Text)],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: HeartbeatRequest = request.decode()?;
+    request.answer.ready(&handle(&request.broker.groups, &body))
 }

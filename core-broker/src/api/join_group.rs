@@ -4,6 +4,8 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::shape::{Kind, Shape, all, since};
+use super::{Fault, Request, Started};
 use crate::group::{
     ClientInfo, GroupError, GroupManager, JoinRequest, Joined, JoinedMember, MemberId, Protocol,
 };
@@ -90,4 +92,30 @@ fn protocol_name(version: i16, name: Option<&str>) -> Option<StrBytes> {
 
 fn string(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 6,
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Fixed(4)),
+        since(1, Kind::Fixed(4)),
+        all(Kind::Text),
+        since(5, Kind::Text),
+        all(Kind::Text),
+        all(Kind::Array(&[all(Kind::Text), all(Kind::Bytes)])),
+        since(8, Kind::Text),
+    ],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: JoinGroupRequest = request.decode()?;
+    let client = ClientInfo {
+        client_id: request.client_id.as_deref().unwrap_or_default().to_owned(),
+        host: format!("/{}", request.peer.address.ip().to_canonical()),
+    };
+    let answer = request.answer;
+    Started::later(async move {
+        answer.reply(&handle(&request.broker.groups, answer.version, &client, body).await)
+    })
 }

@@ -4,6 +4,8 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
+use super::shape::{Kind, Shape, all, since, until};
+use super::{Fault, Request, Started};
 use crate::group::{self, GroupManager, LeaveRequest, LeavingMember};
 
 /// First version that names several members.
@@ -45,4 +47,18 @@ pub fn handle(manager: &GroupManager, version: i16, request: LeaveGroupRequest) 
                 .with_members(request.members.into_iter().zip(results).map(member).collect())
         }
     }
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 4,
+    fields: &[
+        all(Kind::Text),
+        until(2, Kind::Text),
+        since(3, Kind::Array(&[all(Kind::Text), all(Kind::Text), since(5, Kind::Text)])),
+    ],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: LeaveGroupRequest = request.decode()?;
+    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
 }

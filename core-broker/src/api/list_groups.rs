@@ -4,6 +4,8 @@ use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{GroupId as WireGroupId, ListGroupsRequest, ListGroupsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::shape::{Kind, Shape, since};
+use super::{Fault, Request, Started};
 use crate::group::{GroupListing, GroupManager};
 
 /// The type of the groups that this broker has.
@@ -29,4 +31,12 @@ fn encode(group: GroupListing) -> ListedGroup {
         .with_protocol_type(StrBytes::from_string(group.protocol_type.to_string()))
         .with_group_state(StrBytes::from_static_str(group.state.as_str()))
         .with_group_type(StrBytes::from_static_str(GROUP_TYPE))
+}
+
+pub(crate) const SHAPE: Shape =
+    Shape { flexible: 3, fields: &[since(4, Kind::TextArray), since(5, Kind::TextArray)] };
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: ListGroupsRequest = request.decode()?;
+    request.answer.ready(&handle(&request.broker.groups, &body))
 }

@@ -7,6 +7,8 @@ use kafka_protocol::messages::offset_commit_response::{
 };
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
+use super::shape::{Kind, Shape, all, since, until};
+use super::{Fault, Request, Started};
 use crate::group::{self, CommitRequest, GroupManager, OffsetToCommit};
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
 
@@ -73,4 +75,28 @@ fn decode(topic: TopicName, partition: &OffsetCommitRequestPartition) -> OffsetT
             .map_or("", |text| text.as_str())
             .into(),
     }
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 8,
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Fixed(4)),
+        all(Kind::Text),
+        since(7, Kind::Text),
+        until(4, Kind::Fixed(8)),
+        all(Kind::Array(&[
+            all(Kind::Text),
+            all(Kind::Array(&[all(Kind::Fixed(4)), all(Kind::Fixed(8)), since(6, Kind::Fixed(4)), all(Kind::Text)])),
+        ])),
+    ],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: OffsetCommitRequest = request.decode()?;
+    Started::later(async move {
+        let broker = &request.broker;
+        let exists = |topic: &str| broker.topics.get(topic).is_some();
+        request.answer.reply(&handle(&broker.groups, exists, body).await)
+    })
 }

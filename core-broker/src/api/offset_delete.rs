@@ -7,6 +7,8 @@ use kafka_protocol::messages::offset_delete_response::{
 };
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use super::shape::{Kind, Shape, all};
+use super::{Fault, Request, Started};
 use crate::group::{self, GroupManager};
 use crate::ids::{TopicName, TopicPartition};
 
@@ -55,4 +57,18 @@ pub async fn handle(
             .with_partitions(partitions)
     });
     OffsetDeleteResponse::default().with_topics(topics.collect())
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: i16::MAX,
+    fields: &[all(Kind::Text), all(Kind::Array(&[all(Kind::Text), all(Kind::FixedArray(4))]))],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: OffsetDeleteRequest = request.decode()?;
+    Started::later(async move {
+        let broker = &request.broker;
+        let exists = |topic: &str| broker.topics.get(topic).is_some();
+        request.answer.reply(&handle(&broker.groups, exists, body).await)
+    })
 }

@@ -7,6 +7,8 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName as WireTopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::shape::{Kind, Shape, all, between, since, until};
+use super::{Fault, Request, Started};
 use crate::group::{CommittedOffset, FetchOffsetsRequest, GroupManager, TopicOffsets};
 use crate::ids::TopicName;
 
@@ -125,4 +127,27 @@ fn encode_of_several(topic: TopicOffsets) -> OffsetFetchResponseTopics {
 
 fn wire_name(topic: &TopicName) -> WireTopicName {
     WireTopicName(StrBytes::from_string(topic.to_string()))
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 6,
+    fields: &[
+        until(7, Kind::Text),
+        until(7, Kind::Array(&[all(Kind::Text), all(Kind::FixedArray(4))])),
+        since(
+            8,
+            Kind::Array(&[
+                all(Kind::Text),
+                since(9, Kind::Text),
+                since(9, Kind::Fixed(4)),
+                between(8, 9, Kind::Array(&[all(Kind::Text), all(Kind::FixedArray(4))])),
+            ]),
+        ),
+        since(7, Kind::Fixed(1)),
+    ],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: OffsetFetchRequest = request.decode()?;
+    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
 }

@@ -3,6 +3,8 @@
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::shape::{Kind, Shape, all, since};
+use super::{Fault, Request, Started};
 use crate::group::{GroupManager, SyncRequest};
 
 /// Waits for the leader's assignment.
@@ -37,4 +39,22 @@ fn decode(request: SyncGroupRequest) -> SyncRequest {
             .map(|a| (a.member_id.as_str().into(), a.assignment))
             .collect(),
     }
+}
+
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 4,
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Fixed(4)),
+        all(Kind::Text),
+        since(3, Kind::Text),
+        since(5, Kind::Text),
+        since(5, Kind::Text),
+        all(Kind::Array(&[all(Kind::Text), all(Kind::Bytes)])),
+    ],
+};
+
+pub(crate) fn start(request: Request) -> Result<Started, Fault> {
+    let body: SyncGroupRequest = request.decode()?;
+    Started::later(async move { request.answer.reply(&handle(&request.broker.groups, body).await) })
 }
