@@ -40,13 +40,20 @@ impl BrokerState {
         match (named, bound) {
             (Some(endpoint), Some(bound)) => {
                 // Port 0 was chosen by the system.
-                let port = if endpoint.port == 0 { bound.port } else { endpoint.port };
+                let port = if endpoint.port == 0 {
+                    bound.port
+                } else {
+                    endpoint.port
+                };
                 (StrBytes::from_string(endpoint.host.clone()), i32::from(port))
             }
             (None, Some(bound)) if !bound.is_wildcard() => {
                 (StrBytes::from_string(bound.host.clone()), i32::from(bound.port))
             }
-            _ => (StrBytes::from_string(peer.local.ip().to_canonical().to_string()), i32::from(peer.local.port())),
+            _ => (
+                StrBytes::from_string(peer.local.ip().to_canonical().to_string()),
+                i32::from(peer.local.port()),
+            ),
         }
     }
 }

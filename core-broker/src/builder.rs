@@ -65,7 +65,10 @@ impl Default for BrokerBuilder {
             config: BrokerConfig::default(),
             data_dir: None,
             listeners: Vec::new(),
-            options: LogOptions { clock: Arc::new(SystemClock), ..LogOptions::default() },
+            options: LogOptions {
+                clock: Arc::new(SystemClock),
+                ..LogOptions::default()
+            },
         }
     }
 }
@@ -136,11 +139,15 @@ impl BrokerBuilder {
         // Not block_on: the caller may be inside another runtime.
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         handle.spawn(async move {
-            let result = started.await.map_err(|e| StartError::Threads(std::io::Error::other(e)));
+            let result = started
+                .await
+                .map_err(|e| StartError::Threads(std::io::Error::other(e)));
             // The receiver waits below.
             let _ = sender.send(result.and_then(|started| started));
         });
-        let started = receiver.recv().map_err(|e| StartError::Threads(std::io::Error::other(e)))?;
+        let started = receiver
+            .recv()
+            .map_err(|e| StartError::Threads(std::io::Error::other(e)))?;
         match started {
             Ok(mut broker) => {
                 broker.own(runtime);
@@ -167,12 +174,17 @@ impl BrokerBuilder {
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
         let (sockets, listeners) = bind_all(&config.listeners).await?;
         let clock = Arc::clone(&self.options.clock);
-        let options = LogOptions { node_id: config.node_id, ..self.options };
+        let options = LogOptions {
+            node_id: config.node_id,
+            ..self.options
+        };
         let state = tokio::task::spawn_blocking({
             let runtime = runtime.clone();
             move || open(dir, config, options, clock, listeners, &runtime)
         });
-        let state = state.await.map_err(|e| StartError::Threads(std::io::Error::other(e)))??;
+        let state = state
+            .await
+            .map_err(|e| StartError::Threads(std::io::Error::other(e)))??;
         let handle = serve(runtime, state, sockets);
         tracing::info!(address = %handle.address(), data_dir = %handle.data_dir().display(),
             cluster_id = handle.cluster_id(), elapsed_ms = begun.elapsed().as_millis() as u64, "broker started");
@@ -182,8 +194,10 @@ impl BrokerBuilder {
 
 fn parse_listeners(texts: &[String]) -> Result<Vec<Endpoint>, StartError> {
     let parse = |(at, text): (usize, &String)| {
-        let mut endpoint = Endpoint::plaintext(text)
-            .map_err(|expected| StartError::Listener { text: text.clone(), expected })?;
+        let mut endpoint = Endpoint::plaintext(text).map_err(|expected| StartError::Listener {
+            text: text.clone(),
+            expected,
+        })?;
         if at > 0 {
             endpoint.name = format!("PLAINTEXT{at}");
         }
@@ -203,7 +217,10 @@ async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpo
         let failed = |source| StartError::listen(endpoint.to_string(), source);
         let socket = listener::bind(endpoint).await.map_err(failed)?;
         let port = socket.local_addr().map_err(failed)?.port();
-        bound.push(Endpoint { port, ..endpoint.clone() });
+        bound.push(Endpoint {
+            port,
+            ..endpoint.clone()
+        });
         sockets.push(socket);
     }
     Ok((sockets, bound))
@@ -219,11 +236,16 @@ pub(crate) fn open(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Arc<BrokerState>, StartError> {
     let logs = Arc::new(LogDir::open(&dir, options, |_| config.log_config())?);
-    let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&config))
-        .map_err(|source| StartError::Topics { dir: dir.clone(), source })?;
+    let topics =
+        TopicRegistry::open(Arc::clone(&logs), Arc::clone(&config)).map_err(|source| StartError::Topics {
+            dir: dir.clone(),
+            source,
+        })?;
     let topics = Arc::new(topics);
-    let producer_ids = ProducerIds::open(Arc::clone(&logs))
-        .map_err(|source| StartError::ProducerIds { dir: dir.clone(), source })?;
+    let producer_ids = ProducerIds::open(Arc::clone(&logs)).map_err(|source| StartError::ProducerIds {
+        dir: dir.clone(),
+        source,
+    })?;
     let _entered = runtime.enter();
     let store = LogStore::new(Arc::clone(&topics), Arc::clone(&clock));
     let groups = GroupManager::start(Arc::new(store), group_config(&config), clock)
@@ -256,11 +278,18 @@ fn group_config(config: &BrokerConfig) -> GroupConfig {
     }
 }
 
-fn serve(runtime: tokio::runtime::Handle, state: Arc<BrokerState>, sockets: Vec<TcpListener>) -> BrokerHandle {
+fn serve(
+    runtime: tokio::runtime::Handle,
+    state: Arc<BrokerState>,
+    sockets: Vec<TcpListener>,
+) -> BrokerHandle {
     let (stop, stopping) = watch::channel(false);
     let budget = usize::try_from(state.config.queued_max_request_bytes).unwrap_or(usize::MAX);
     let connections = usize::try_from(state.config.max_connections).unwrap_or(usize::MAX);
-    let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+    let addresses = sockets
+        .iter()
+        .filter_map(|socket| socket.local_addr().ok())
+        .collect();
     let gate = Arc::new(Gate {
         broker: Arc::clone(&state),
         budget: Budget::new(budget),

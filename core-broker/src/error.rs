@@ -75,12 +75,20 @@ pub enum StartError {
 impl StartError {
     pub(crate) fn listen(address: String, source: io::Error) -> Self {
         let remedy = match source.kind() {
-            io::ErrorKind::AddrInUse => "stop the process that has this port, or choose another port in listeners",
+            io::ErrorKind::AddrInUse => {
+                "stop the process that has this port, or choose another port in listeners"
+            }
             io::ErrorKind::AddrNotAvailable => "this machine does not have that address, see listeners",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges, choose a higher one in listeners",
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges, choose a higher one in listeners"
+            }
             _ => "see listeners",
         };
-        Self::Listen { address, source, remedy }
+        Self::Listen {
+            address,
+            source,
+            remedy,
+        }
     }
 }
 

@@ -36,7 +36,9 @@ struct Running {
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("data_dir", &self.state.logs.path()).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("data_dir", &self.state.logs.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,16 @@ impl BrokerHandle {
         accepting: Vec<JoinHandle<JoinSet<()>>>,
         stop: watch::Sender<bool>,
     ) -> Self {
-        Self { running: Some(Running { runtime, state, accepting, stop }), addresses, own: None }
+        Self {
+            running: Some(Running {
+                runtime,
+                state,
+                accepting,
+                stop,
+            }),
+            addresses,
+            own: None,
+        }
     }
 
     /// Lets the broker keep the runtime it runs on.
@@ -59,7 +70,10 @@ impl BrokerHandle {
     /// The address of the first listener, with the port that it really has.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        *self.addresses.first().expect("a broker does not start without a listener")
+        *self
+            .addresses
+            .first()
+            .expect("a broker does not start without a listener")
     }
 
     /// The addresses of all listeners, in the order of the configuration.
@@ -81,7 +95,11 @@ impl BrokerHandle {
     }
 
     fn state(&self) -> &BrokerState {
-        &self.running.as_ref().expect("only stopping takes it away, and that consumes the handle").state
+        &self
+            .running
+            .as_ref()
+            .expect("only stopping takes it away, and that consumes the handle")
+            .state
     }
 
     /// Stops cleanly.
@@ -129,7 +147,11 @@ impl Running {
             let mut open = accepting.await?;
             let all = async { while open.join_next().await.is_some() {} };
             if tokio::time::timeout_at(deadline, all).await.is_err() {
-                tracing::warn!(connections = open.len(), "requests under way did not finish in {} s", GRACE.as_secs());
+                tracing::warn!(
+                    connections = open.len(),
+                    "requests under way did not finish in {} s",
+                    GRACE.as_secs()
+                );
                 open.shutdown().await;
             }
         }
@@ -154,8 +176,11 @@ impl Drop for BrokerHandle {
     fn drop(&mut self) {
         self.running = None;
         if let Some(runtime) = self.own.take() {
-            // Dropping a runtime blocks, which an asynchronous caller must not.
-            runtime.shutdown_background();
+            // Waits until its tasks are gone, so that the data directory is free again. On a thread of its own,
+            // because a runtime cannot be dropped on the thread of another.
+            let ending = std::thread::spawn(move || runtime.shutdown_timeout(GRACE));
+            // A panic of the ending thread leaves nothing to clean up.
+            let _ = ending.join();
         }
     }
 }

@@ -21,7 +21,9 @@ pub enum ProducerIdError {
     #[error("producer ids: {0}")]
     Log(#[from] LogError),
     /// The file is not one.
-    #[error("file {FILE} is damaged ({found:?}); restore it from a copy, or write \"{HEADER}\" and the next unused id on two lines")]
+    #[error(
+        "file {FILE} is damaged ({found:?}); restore it from a copy, or write \"{HEADER}\" and the next unused id on two lines"
+    )]
     Damaged {
         /// What it holds.
         found: String,
@@ -47,10 +49,14 @@ impl ProducerIds {
     pub fn open(logs: Arc<LogDir>) -> Result<Self, ProducerIdError> {
         let next = match logs.read_meta_file(FILE)? {
             None => 0,
-            Some(bytes) => decode(&bytes)
-                .ok_or_else(|| ProducerIdError::Damaged { found: String::from_utf8_lossy(&bytes).chars().take(80).collect() })?,
+            Some(bytes) => decode(&bytes).ok_or_else(|| ProducerIdError::Damaged {
+                found: String::from_utf8_lossy(&bytes).chars().take(80).collect(),
+            })?,
         };
-        Ok(Self { logs, block: Mutex::new(Block { next, end: next }) })
+        Ok(Self {
+            logs,
+            block: Mutex::new(Block { next, end: next }),
+        })
     }
 
     /// An id if the present block has one left: no disk needed.
@@ -67,7 +73,8 @@ impl ProducerIds {
         let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
         if block.next == block.end {
             let end = block.end.checked_add(BLOCK).ok_or(ProducerIdError::Exhausted)?;
-            self.logs.write_meta_file(FILE, format!("{HEADER}\n{end}\n").as_bytes())?;
+            self.logs
+                .write_meta_file(FILE, format!("{HEADER}\n{end}\n").as_bytes())?;
             block.end = end;
         }
         block.next += 1;
@@ -77,7 +84,10 @@ impl ProducerIds {
 
 fn decode(bytes: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let next = text.strip_prefix(HEADER)?.strip_prefix('\n')?.strip_suffix('\n')?;
+    let next = text
+        .strip_prefix(HEADER)?
+        .strip_prefix('\n')?
+        .strip_suffix('\n')?;
     next.parse().ok().filter(|n| *n >= 0)
 }
 
@@ -88,7 +98,12 @@ mod tests {
     #[test]
     fn only_whole_files_are_read() {
         assert_eq!(decode(b"millstream-producer-ids 1\n3000\n"), Some(3000));
-        for bad in [&b""[..], b"millstream-producer-ids 1\n3000", b"millstream-producer-ids 2\n1\n", b"millstream-producer-ids 1\n-1\n"] {
+        for bad in [
+            &b""[..],
+            b"millstream-producer-ids 1\n3000",
+            b"millstream-producer-ids 2\n1\n",
+            b"millstream-producer-ids 1\n-1\n",
+        ] {
             assert_eq!(decode(bad), None);
         }
     }

@@ -31,20 +31,32 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         for topic in body.topics {
             let broker = Arc::clone(&request.broker);
             let validate_only = body.validate_only;
-            response.results.push(blocking(move || add(&broker, topic, validate_only)).await?);
+            response
+                .results
+                .push(blocking(move || add(&broker, topic, validate_only)).await?);
         }
         request.answer.reply(&response)
     })
 }
 
-fn add(broker: &BrokerState, asked: CreatePartitionsTopic, validate_only: bool) -> CreatePartitionsTopicResult {
+fn add(
+    broker: &BrokerState,
+    asked: CreatePartitionsTopic,
+    validate_only: bool,
+) -> CreatePartitionsTopicResult {
     let result = CreatePartitionsTopicResult::default().with_name(asked.name.clone());
     let refused = |code: ErrorCode, message: String| {
-        result.clone().with_error_code(code.code()).with_error_message(Some(text(message)))
+        result
+            .clone()
+            .with_error_code(code.code())
+            .with_error_message(Some(text(message)))
     };
     if let Some(topic) = broker.topics.get(&asked.name) {
         if topic.internal {
-            return refused(ErrorCode::InvalidTopicException, format!("topic {} belongs to the broker", topic.name));
+            return refused(
+                ErrorCode::InvalidTopicException,
+                format!("topic {} belongs to the broker", topic.name),
+            );
         }
         let node = broker.config.node_id;
         let added = i64::from(asked.count) - topic.partitions().len() as i64;
@@ -56,7 +68,10 @@ fn add(broker: &BrokerState, asked: CreatePartitionsTopic, validate_only: bool) 
             }
         }
     }
-    match broker.topics.add_partitions(&asked.name, asked.count, validate_only) {
+    match broker
+        .topics
+        .add_partitions(&asked.name, asked.count, validate_only)
+    {
         Ok(()) => result,
         Err(error) => refused(ErrorCode::from(&error), error.to_string()),
     }

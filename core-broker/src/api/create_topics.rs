@@ -37,7 +37,10 @@ struct Refusal {
 
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -65,12 +68,17 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
             if repeated {
                 let message = "the topic is there more than once in the request";
                 let refusal = Refusal::new(ErrorCode::InvalidRequest, message);
-                response.topics.push(refused(CreatableTopicResult::default().with_name(topic.name), refusal));
+                response.topics.push(refused(
+                    CreatableTopicResult::default().with_name(topic.name),
+                    refusal,
+                ));
                 continue;
             }
             let broker = Arc::clone(&request.broker);
             let validate_only = body.validate_only;
-            response.topics.push(blocking(move || create(&broker, topic, validate_only)).await?);
+            response
+                .topics
+                .push(blocking(move || create(&broker, topic, validate_only)).await?);
         }
         request.answer.reply(&response)
     })
@@ -93,7 +101,10 @@ fn try_create(
     if name::is_internal(&topic.name) {
         return Err(Refusal::new(
             ErrorCode::InvalidTopicException,
-            format!("topic {} is created by the broker itself when it is needed", &*topic.name),
+            format!(
+                "topic {} is created by the broker itself when it is needed",
+                &*topic.name
+            ),
         ));
     }
     let partitions = partitions(broker, topic)?;
@@ -103,17 +114,28 @@ fn try_create(
             let message = format!("topic config {} has no value", &*config.name);
             return Err(Refusal::new(ErrorCode::InvalidConfig, message));
         };
-        if overrides.insert(config.name.to_string(), value.to_string()).is_some() {
+        if overrides
+            .insert(config.name.to_string(), value.to_string())
+            .is_some()
+        {
             let message = format!("topic config {} is given twice", &*config.name);
             return Err(Refusal::new(ErrorCode::InvalidConfig, message));
         }
     }
     let (count, id, overrides) = if validate_only {
         broker.topics.check_new(&topic.name, partitions, &overrides)?;
-        (partitions.unwrap_or(broker.config.num_partitions), [0; 16], overrides)
+        (
+            partitions.unwrap_or(broker.config.num_partitions),
+            [0; 16],
+            overrides,
+        )
     } else {
         let created = broker.topics.create(&topic.name, partitions, overrides)?;
-        (created.partitions().len() as i32, created.id.0, created.overrides.clone())
+        (
+            created.partitions().len() as i32,
+            created.id.0,
+            created.overrides.clone(),
+        )
     };
     let configs = TOPIC_KEYS.iter().map(|key| {
         let (value, source) = topic_value(broker, &overrides, key);
@@ -123,6 +145,7 @@ fn try_create(
             .with_config_source(source)
     });
     Ok(result
+        .with_error_message(None)
         .with_topic_id(uuid::Uuid::from_bytes(id))
         .with_num_partitions(count)
         .with_replication_factor(1)
@@ -134,7 +157,10 @@ fn partitions(broker: &BrokerState, topic: &CreatableTopic) -> Result<Option<i32
     let node = broker.config.node_id;
     if topic.assignments.is_empty() {
         if !matches!(topic.replication_factor, -1 | 1) {
-            let message = format!("replication factor {}: this is a single node, use 1 or -1", topic.replication_factor);
+            let message = format!(
+                "replication factor {}: this is a single node, use 1 or -1",
+                topic.replication_factor
+            );
             return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
         }
         return Ok((topic.num_partitions != -1).then_some(topic.num_partitions));
@@ -145,10 +171,18 @@ fn partitions(broker: &BrokerState, topic: &CreatableTopic) -> Result<Option<i32
     }
     let mut indexes: Vec<i32> = topic.assignments.iter().map(|a| a.partition_index).collect();
     indexes.sort_unstable();
-    let whole = indexes.iter().zip(0..).all(|(index, expected)| *index == expected);
-    let here = topic.assignments.iter().all(|a| a.broker_ids.len() == 1 && a.broker_ids[0].0 == node);
+    let whole = indexes
+        .iter()
+        .zip(0..)
+        .all(|(index, expected)| *index == expected);
+    let here = topic
+        .assignments
+        .iter()
+        .all(|a| a.broker_ids.len() == 1 && a.broker_ids[0].0 == node);
     if !whole || !here {
-        let message = format!("an assignment must name partitions 0, 1, … once each, with broker {node} as only replica");
+        let message = format!(
+            "an assignment must name partitions 0, 1, … once each, with broker {node} as only replica"
+        );
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
     }
     Ok(Some(i32::try_from(indexes.len()).unwrap_or(i32::MAX)))

@@ -21,7 +21,10 @@ pub async fn handle(manager: &GroupManager, request: DeleteGroupsRequest) -> Del
     DeleteGroupsResponse::default().with_results(results)
 }
 
-pub(crate) const SHAPE: Shape = Shape { flexible: 2, fields: &[all(Kind::TextArray)] };
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 2,
+    fields: &[all(Kind::TextArray)],
+};
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DeleteGroupsRequest = request.decode()?;

@@ -24,23 +24,36 @@ pub(crate) const SHAPE: Shape = Shape {
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DeleteTopicsRequest = request.decode()?;
     Started::later(async move {
-        let named = body.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
+        let named = body
+            .topic_names
+            .into_iter()
+            .map(|name| DeleteTopicState::default().with_name(Some(name)));
         let mut response = DeleteTopicsResponse::default();
         for topic in named.chain(body.topics) {
             let broker = Arc::clone(&request.broker);
-            response.responses.push(blocking(move || delete(&broker, topic)).await?);
+            response
+                .responses
+                .push(blocking(move || delete(&broker, topic)).await?);
         }
         request.answer.reply(&response)
     })
 }
 
 fn delete(broker: &BrokerState, asked: DeleteTopicState) -> DeletableTopicResult {
-    let result = DeletableTopicResult::default().with_name(asked.name.clone()).with_topic_id(asked.topic_id);
+    let result = DeletableTopicResult::default()
+        .with_name(asked.name.clone())
+        .with_topic_id(asked.topic_id);
     let refused = |result: DeletableTopicResult, code: ErrorCode, message: String| {
-        result.with_error_code(code.code()).with_error_message(Some(text(message)))
+        result
+            .with_error_code(code.code())
+            .with_error_message(Some(text(message)))
     };
     if !broker.config.delete_topic_enable {
-        return refused(result, ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".into());
+        return refused(
+            result,
+            ErrorCode::TopicDeletionDisabled,
+            "delete.topic.enable is false".into(),
+        );
     }
     let topic = match &asked.name {
         Some(name) => broker.topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition),

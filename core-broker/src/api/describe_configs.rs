@@ -20,7 +20,11 @@ use crate::topic::{Overrides, Topic};
 pub(crate) const SHAPE: Shape = Shape {
     flexible: 4,
     fields: &[
-        all(Kind::Array(&[all(Kind::Fixed(1)), all(Kind::Text), all(Kind::TextArray)])),
+        all(Kind::Array(&[
+            all(Kind::Fixed(1)),
+            all(Kind::Text),
+            all(Kind::TextArray),
+        ])),
         all(Kind::Fixed(1)),
         since(3, Kind::Fixed(1)),
     ],
@@ -41,39 +45,72 @@ struct Detail {
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DescribeConfigsRequest = request.decode()?;
-    let detail = Detail { synonyms: body.include_synonyms, documentation: body.include_documentation };
-    let results = body.resources.iter().map(|resource| describe(&request.broker, resource, &detail)).collect();
-    request.answer.ready(&DescribeConfigsResponse::default().with_results(results))
+    let detail = Detail {
+        synonyms: body.include_synonyms,
+        documentation: body.include_documentation,
+    };
+    let results = body
+        .resources
+        .iter()
+        .map(|resource| describe(&request.broker, resource, &detail))
+        .collect();
+    request
+        .answer
+        .ready(&DescribeConfigsResponse::default().with_results(results))
 }
 
 fn describe(broker: &BrokerState, asked: &DescribeConfigsResource, detail: &Detail) -> DescribeConfigsResult {
     let result = DescribeConfigsResult::default()
         .with_resource_type(asked.resource_type)
-        .with_resource_name(asked.resource_name.clone());
+        .with_resource_name(asked.resource_name.clone())
+        .with_error_message(None);
     let refused = |code: ErrorCode, message: String| {
-        result.clone().with_error_code(code.code()).with_error_message(Some(text(message)))
+        result
+            .clone()
+            .with_error_code(code.code())
+            .with_error_message(Some(text(message)))
     };
-    let wanted = |name: &str| asked.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|k| **k == *name));
+    let wanted = |name: &str| {
+        asked
+            .configuration_keys
+            .as_ref()
+            .is_none_or(|keys| keys.iter().any(|k| **k == *name))
+    };
     let name = &*asked.resource_name;
     match asked.resource_type {
         TOPIC => match broker.topics.get(name) {
             Some(topic) => {
                 let keys = TOPIC_KEYS.iter().filter(|key| wanted(key.name));
-                result.with_configs(keys.map(|key| topic_config(broker, &topic, key, detail)).collect())
+                result.with_configs(
+                    keys.map(|key| topic_config(broker, &topic, key, detail))
+                        .collect(),
+                )
             }
-            None => refused(ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")),
+            None => refused(
+                ErrorCode::UnknownTopicOrPartition,
+                format!("topic {name} does not exist"),
+            ),
         },
         BROKER if name.is_empty() => result,
         BROKER if name == broker.config.node_id.to_string() => {
             let keys = config::KEYS.iter().filter(|key| wanted(key.name));
-            result.with_configs(keys.map(|key| broker_config(&broker.config, key, detail)).collect())
+            result.with_configs(
+                keys.map(|key| broker_config(&broker.config, key, detail))
+                    .collect(),
+            )
         }
         BROKER => {
             let id = broker.config.node_id;
-            refused(ErrorCode::InvalidRequest, format!("broker {name:?} is not here, this is broker {id}"))
+            refused(
+                ErrorCode::InvalidRequest,
+                format!("broker {name:?} is not here, this is broker {id}"),
+            )
         }
         BROKER_LOGGER => result,
-        other => refused(ErrorCode::InvalidRequest, format!("resource type {other} has no configs here")),
+        other => refused(
+            ErrorCode::InvalidRequest,
+            format!("resource type {other} has no configs here"),
+        ),
     }
 }
 
@@ -87,10 +124,19 @@ pub(super) fn topic_value(broker: &BrokerState, overrides: &Overrides, key: &Top
 
 /// Whether the broker's configuration or Kafka's default decides where a topic does not.
 fn broker_source(config: &BrokerConfig, key: &TopicKey) -> i8 {
-    if (key.default)(config) == (key.default)(&BrokerConfig::default()) { SOURCE_DEFAULT } else { SOURCE_STATIC_BROKER }
+    if (key.default)(config) == (key.default)(&BrokerConfig::default()) {
+        SOURCE_DEFAULT
+    } else {
+        SOURCE_STATIC_BROKER
+    }
 }
 
-fn topic_config(broker: &BrokerState, topic: &Topic, key: &TopicKey, detail: &Detail) -> DescribeConfigsResourceResult {
+fn topic_config(
+    broker: &BrokerState,
+    topic: &Topic,
+    key: &TopicKey,
+    detail: &Detail,
+) -> DescribeConfigsResourceResult {
     let (value, source) = topic_value(broker, &topic.overrides, key);
     let mut synonyms = Vec::new();
     if detail.synonyms {
@@ -99,9 +145,17 @@ fn topic_config(broker: &BrokerState, topic: &Topic, key: &TopicKey, detail: &De
         }
         if let Some(name) = key.broker_key {
             if broker_source(&broker.config, key) == SOURCE_STATIC_BROKER {
-                synonyms.push(synonym(name, Some((key.default)(&broker.config)), SOURCE_STATIC_BROKER));
+                synonyms.push(synonym(
+                    name,
+                    Some((key.default)(&broker.config)),
+                    SOURCE_STATIC_BROKER,
+                ));
             }
-            synonyms.push(synonym(name, Some((key.default)(&BrokerConfig::default())), SOURCE_DEFAULT));
+            synonyms.push(synonym(
+                name,
+                Some((key.default)(&BrokerConfig::default())),
+                SOURCE_DEFAULT,
+            ));
         }
     }
     entry(key.name, Some(value), source, key.kind, key.documentation, detail).with_synonyms(synonyms)
@@ -121,7 +175,9 @@ fn broker_config(config: &BrokerConfig, key: &Key, detail: &Detail) -> DescribeC
     }
     let source = if set { SOURCE_STATIC_BROKER } else { SOURCE_DEFAULT };
     // Nothing of the broker can be changed while it runs.
-    entry(key.name, value, source, key.kind, key.documentation, detail).with_read_only(true).with_synonyms(synonyms)
+    entry(key.name, value, source, key.kind, key.documentation, detail)
+        .with_read_only(true)
+        .with_synonyms(synonyms)
 }
 
 fn entry(
@@ -137,7 +193,11 @@ fn entry(
         .with_value(value.map(StrBytes::from_string))
         .with_config_source(source)
         .with_config_type(kind as i8)
-        .with_documentation(detail.documentation.then(|| StrBytes::from_static_str(documentation)))
+        .with_documentation(
+            detail
+                .documentation
+                .then(|| StrBytes::from_static_str(documentation)),
+        )
 }
 
 fn synonym(name: &'static str, value: Option<String>, source: i8) -> DescribeConfigsSynonym {

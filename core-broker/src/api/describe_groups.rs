@@ -64,10 +64,14 @@ fn encode_member(member: MemberDescription) -> DescribedGroupMember {
         .with_member_assignment(member.assignment)
 }
 
-pub(crate) const SHAPE: Shape =
-    Shape { flexible: 5, fields: &[all(Kind::TextArray), since(3, Kind::Fixed(1))] };
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 5,
+    fields: &[all(Kind::TextArray), since(3, Kind::Fixed(1))],
+};
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DescribeGroupsRequest = request.decode()?;
-    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
+    request
+        .answer
+        .ready(&handle(&request.broker.groups, request.answer.version, body))
 }

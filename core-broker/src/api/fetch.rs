@@ -51,10 +51,20 @@ pub(crate) const SHAPE: Shape = Shape {
                 since(18, Kind::TagFixed(1, 8)),
             ])),
         ])),
-        since(7, Kind::Array(&[between(7, 12, Kind::Text), since(13, Kind::Fixed(16)), all(Kind::FixedArray(4))])),
+        since(
+            7,
+            Kind::Array(&[
+                between(7, 12, Kind::Text),
+                since(13, Kind::Fixed(16)),
+                all(Kind::FixedArray(4)),
+            ]),
+        ),
         since(11, Kind::Text),
         since(12, Kind::TagText(0)),
-        since(15, Kind::TagStruct(1, &[all(Kind::Fixed(4)), all(Kind::Fixed(8))])),
+        since(
+            15,
+            Kind::TagStruct(1, &[all(Kind::Fixed(4)), all(Kind::Fixed(8))]),
+        ),
     ],
 };
 
@@ -111,7 +121,13 @@ impl Fetch {
         let bytes_max = usize::try_from(body.max_bytes.min(broker.config.fetch_max_bytes)).unwrap_or(0);
         // More than the limit can never come together.
         let bytes_min = usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max);
-        Self { by_id: version >= 13, bytes_max, bytes_min, broker, body }
+        Self {
+            by_id: version >= 13,
+            bytes_max,
+            bytes_min,
+            broker,
+            body,
+        }
     }
 
     fn topic(&self, at: usize) -> Option<Arc<Topic>> {
@@ -127,14 +143,22 @@ impl Fetch {
         collected.failed || collected.bytes >= self.bytes_min || collected.topics.is_empty()
     }
 
-    fn answer(&mut self, answer: super::Answer, collected: Collected) -> Result<crate::server::reply::Reply, Fault> {
+    fn answer(
+        &mut self,
+        answer: super::Answer,
+        collected: Collected,
+    ) -> Result<crate::server::reply::Reply, Fault> {
         let committed = self.body.isolation_level == READ_COMMITTED;
         fetch_response::encode(answer, NONE, collected.topics, committed)
     }
 
     /// Looks at every partition, in the order asked.
     fn collect(&self) -> Collected {
-        let mut collected = Collected { topics: Vec::with_capacity(self.body.topics.len()), bytes: 0, failed: false };
+        let mut collected = Collected {
+            topics: Vec::with_capacity(self.body.topics.len()),
+            bytes: 0,
+            failed: false,
+        };
         for (at, asked) in self.body.topics.iter().enumerate() {
             let topic = self.topic(at);
             let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -144,7 +168,11 @@ impl Fetch {
                 collected.bytes += fetched.records.as_ref().map_or(0, |r| r.len());
                 partitions.push(fetched);
             }
-            let key = if self.by_id { TopicKey::Id(asked.topic_id) } else { TopicKey::Name(asked.topic.0.clone()) };
+            let key = if self.by_id {
+                TopicKey::Id(asked.topic_id)
+            } else {
+                TopicKey::Name(asked.topic.0.clone())
+            };
             collected.topics.push(FetchedTopic { key, partitions });
         }
         collected
@@ -152,7 +180,11 @@ impl Fetch {
 
     fn read(&self, topic: Option<&Topic>, asked: &FetchPartition, taken: usize) -> FetchedPartition {
         let Some(topic) = topic else {
-            let code = if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+            let code = if self.by_id {
+                ErrorCode::UnknownTopicId
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            };
             return FetchedPartition::refused(asked.partition, code);
         };
         let Some(log) = topic.partition(asked.partition) else {
@@ -177,12 +209,23 @@ impl Fetch {
         }
     }
 
-    fn read_log(&self, log: &Partition, asked: &FetchPartition, taken: usize) -> Result<FetchedPartition, ReadError> {
+    fn read_log(
+        &self,
+        log: &Partition,
+        asked: &FetchPartition,
+        taken: usize,
+    ) -> Result<FetchedPartition, ReadError> {
         // The watermark first: what is below it when we look stays readable.
         let high_watermark = log.high_watermark();
         let last_stable = log.last_stable_offset().min(high_watermark);
-        let limit = if self.body.isolation_level == READ_COMMITTED { last_stable } else { high_watermark };
-        let room = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(self.bytes_max.saturating_sub(taken));
+        let limit = if self.body.isolation_level == READ_COMMITTED {
+            last_stable
+        } else {
+            high_watermark
+        };
+        let room = usize::try_from(asked.partition_max_bytes)
+            .unwrap_or(0)
+            .min(self.bytes_max.saturating_sub(taken));
         let slice = log.read(Offset(asked.fetch_offset), room, limit, taken == 0)?;
         Ok(FetchedPartition {
             index: asked.partition,
@@ -198,7 +241,10 @@ impl Fetch {
         let mut watched = Vec::new();
         for (at, asked) in self.body.topics.iter().enumerate() {
             let Some(topic) = self.topic(at) else { continue };
-            let logs = asked.partitions.iter().filter_map(|p| topic.partition(p.partition));
+            let logs = asked
+                .partitions
+                .iter()
+                .filter_map(|p| topic.partition(p.partition));
             watched.extend(logs.map(|log| log.watch_high_watermark()));
         }
         watched
@@ -213,7 +259,9 @@ async fn any_change(watched: &mut [watch::Receiver<i64>]) {
     }
     let mut changes: Vec<Pin<Box<_>>> = watched.iter_mut().map(|w| Box::pin(w.changed())).collect();
     poll_fn(|context| {
-        let changed = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        let changed = changes
+            .iter_mut()
+            .any(|change| change.as_mut().poll(context).is_ready());
         if changed { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

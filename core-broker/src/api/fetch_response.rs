@@ -38,7 +38,14 @@ pub(super) struct FetchedPartition {
 impl FetchedPartition {
     /// A partition with nothing but an error.
     pub fn refused(index: i32, code: ErrorCode) -> Self {
-        Self { index, error_code: code.code(), high_watermark: -1, last_stable: -1, log_start: -1, records: None }
+        Self {
+            index,
+            error_code: code.code(),
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            records: None,
+        }
     }
 }
 
@@ -55,7 +62,10 @@ pub(super) fn encode(
     committed: bool,
 ) -> Result<Reply, Fault> {
     let version = answer.version;
-    let capacity = topics.iter().map(|t| 32 + t.partitions.len() * PARTITION_BYTES).sum::<usize>();
+    let capacity = topics
+        .iter()
+        .map(|t| 32 + t.partitions.len() * PARTITION_BYTES)
+        .sum::<usize>();
     let mut reply = answer.writer(capacity + 32);
     // Not throttled.
     reply.bytes.put_i32(0);

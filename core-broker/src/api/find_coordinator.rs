@@ -14,8 +14,14 @@ use crate::group::GroupError;
 use crate::server::reply::Reply;
 use crate::topic::internal;
 
-pub(crate) const SHAPE: Shape =
-    Shape { flexible: 3, fields: &[until(3, Kind::Text), since(1, Kind::Fixed(1)), since(4, Kind::TextArray)] };
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 3,
+    fields: &[
+        until(3, Kind::Text),
+        since(1, Kind::Fixed(1)),
+        since(4, Kind::TextArray),
+    ],
+};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -37,16 +43,30 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     })
 }
 
-fn answer(request: &Request, body: FindCoordinatorRequest, failed: Option<GroupError>) -> Result<Reply, Fault> {
-    let keys = if request.answer.version >= 4 { body.coordinator_keys } else { vec![body.key] };
-    let mut coordinators: Vec<Coordinator> =
-        keys.into_iter().map(|key| coordinator(request, body.key_type, key, failed.as_ref())).collect();
+fn answer(
+    request: &Request,
+    body: FindCoordinatorRequest,
+    failed: Option<GroupError>,
+) -> Result<Reply, Fault> {
+    let keys = if request.answer.version >= 4 {
+        body.coordinator_keys
+    } else {
+        vec![body.key]
+    };
+    let mut coordinators: Vec<Coordinator> = keys
+        .into_iter()
+        .map(|key| coordinator(request, body.key_type, key, failed.as_ref()))
+        .collect();
     let response = FindCoordinatorResponse::default();
     if request.answer.version >= 4 {
         return request.answer.reply(&response.with_coordinators(coordinators));
     }
     let only = coordinators.pop().unwrap_or_default();
-    let message = if request.answer.version >= 1 { only.error_message } else { None };
+    let message = if request.answer.version >= 1 {
+        only.error_message
+    } else {
+        None
+    };
     request.answer.reply(
         &response
             .with_error_code(only.error_code)
@@ -76,11 +96,16 @@ fn coordinator(request: &Request, key_type: i8, key: StrBytes, failed: Option<&G
                 .with_node_id(BrokerId(request.broker.config.node_id))
                 .with_host(host)
                 .with_port(port)
+                .with_error_message(None)
         }
-        TRANSACTION => refused(ErrorCode::TransactionalIdAuthorizationFailed, constant(NO_TRANSACTIONS)),
-        _ => {
-            refused(ErrorCode::InvalidRequest, constant("this kind of coordinator is not offered, only groups (0) are"))
-        },
+        TRANSACTION => refused(
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            constant(NO_TRANSACTIONS),
+        ),
+        _ => refused(
+            ErrorCode::InvalidRequest,
+            constant("this kind of coordinator is not offered, only groups (0) are"),
+        ),
     };
     found.with_key(key)
 }

@@ -20,7 +20,12 @@ pub fn handle(manager: &GroupManager, request: &HeartbeatRequest) -> HeartbeatRe
 
 pub(crate) const SHAPE: Shape = Shape {
     flexible: 4,
-    fields: &[all(Kind::Text), all(Kind::Fixed(4)), all(Kind::Text), since(3, Kind::Text)],
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Fixed(4)),
+        all(Kind::Text),
+        since(3, Kind::Text),
+    ],
 };
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {

@@ -10,7 +10,12 @@ use super::{Fault, Request, Started, blocking};
 
 pub(crate) const SHAPE: Shape = Shape {
     flexible: 2,
-    fields: &[all(Kind::Text), all(Kind::Fixed(4)), since(3, Kind::Fixed(8)), since(3, Kind::Fixed(2))],
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Fixed(4)),
+        since(3, Kind::Fixed(8)),
+        since(3, Kind::Fixed(2)),
+    ],
 };
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
@@ -41,7 +46,10 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
 }
 
 fn given(id: i64) -> InitProducerIdResponse {
-    InitProducerIdResponse::default().with_error_code(NONE).with_producer_id(ProducerId(id)).with_producer_epoch(0)
+    InitProducerIdResponse::default()
+        .with_error_code(NONE)
+        .with_producer_id(ProducerId(id))
+        .with_producer_epoch(0)
 }
 
 fn refused(code: ErrorCode) -> InitProducerIdResponse {

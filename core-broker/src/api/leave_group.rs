@@ -54,11 +54,16 @@ pub(crate) const SHAPE: Shape = Shape {
     fields: &[
         all(Kind::Text),
         until(2, Kind::Text),
-        since(3, Kind::Array(&[all(Kind::Text), all(Kind::Text), since(5, Kind::Text)])),
+        since(
+            3,
+            Kind::Array(&[all(Kind::Text), all(Kind::Text), since(5, Kind::Text)]),
+        ),
     ],
 };
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: LeaveGroupRequest = request.decode()?;
-    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
+    request
+        .answer
+        .ready(&handle(&request.broker.groups, request.answer.version, body))
 }

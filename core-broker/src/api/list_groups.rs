@@ -33,8 +33,10 @@ fn encode(group: GroupListing) -> ListedGroup {
         .with_group_type(StrBytes::from_static_str(GROUP_TYPE))
 }
 
-pub(crate) const SHAPE: Shape =
-    Shape { flexible: 3, fields: &[since(4, Kind::TextArray), since(5, Kind::TextArray)] };
+pub(crate) const SHAPE: Shape = Shape {
+    flexible: 3,
+    fields: &[since(4, Kind::TextArray), since(5, Kind::TextArray)],
+};
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: ListGroupsRequest = request.decode()?;

@@ -31,20 +31,34 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         Some(list) if list.is_empty() && version == 0 => None,
         Some(list) => Some(list),
     };
-    let topic_operations =
-        if body.include_topic_authorized_operations { operations::TOPIC } else { operations::NOT_ASKED };
-    let cluster_operations =
-        if body.include_cluster_authorized_operations { operations::CLUSTER } else { operations::NOT_ASKED };
+    let topic_operations = if body.include_topic_authorized_operations {
+        operations::TOPIC
+    } else {
+        operations::NOT_ASKED
+    };
+    let cluster_operations = if body.include_cluster_authorized_operations {
+        operations::CLUSTER
+    } else {
+        operations::NOT_ASKED
+    };
     let node = BrokerId(request.broker.config.node_id);
     let (host, port) = request.broker.advertised(&request.peer);
     let mut response = MetadataResponse::default()
-        .with_brokers(vec![MetadataResponseBroker::default().with_node_id(node).with_host(host).with_port(port)])
+        .with_brokers(vec![
+            MetadataResponseBroker::default()
+                .with_node_id(node)
+                .with_host(host)
+                .with_port(port),
+        ])
         .with_cluster_id(Some(request.broker.cluster_id.clone()))
         .with_controller_id(node)
         .with_cluster_authorized_operations(cluster_operations);
     let Some(names) = names else {
         let all = request.broker.topics.all();
-        response.topics = all.iter().map(|topic| describe(topic, node, topic_operations)).collect();
+        response.topics = all
+            .iter()
+            .map(|topic| describe(topic, node, topic_operations))
+            .collect();
         return request.answer.ready(&response);
     };
     let mut missing = Vec::new();
@@ -97,7 +111,10 @@ fn find(
             None if topic::name::parse(name).is_err() => Err(unknown(ErrorCode::InvalidTopicException)),
             None => Err(unknown(ErrorCode::UnknownTopicOrPartition)),
         },
-        None => broker.topics.by_id(TopicId(id.into_bytes())).ok_or_else(|| unknown(ErrorCode::UnknownTopicId)),
+        None => broker
+            .topics
+            .by_id(TopicId(id.into_bytes()))
+            .ok_or_else(|| unknown(ErrorCode::UnknownTopicId)),
     }
 }
 
@@ -110,9 +127,10 @@ fn create_topic(broker: &BrokerState, name: &StrBytes) -> Result<std::sync::Arc<
     }
     match broker.topics.create(name, None, Overrides::new()) {
         // Another client was faster.
-        Err(TopicError::Exists(name)) => {
-            broker.topics.get(name.as_str()).ok_or_else(|| TopicError::Unknown(name.to_string()))
-        }
+        Err(TopicError::Exists(name)) => broker
+            .topics
+            .get(name.as_str())
+            .ok_or_else(|| TopicError::Unknown(name.to_string())),
         created => created,
     }
 }

@@ -80,29 +80,205 @@ pub(crate) struct ApiSpec {
 
 /// Every API that is advertised, by key.
 pub(crate) static REGISTRY: &[ApiSpec] = &[
-    api(0, "Produce", 0, 13, &produce::SHAPE, Pace::Pipelined, produce::start),
+    api(
+        0,
+        "Produce",
+        0,
+        13,
+        &produce::SHAPE,
+        Pace::Pipelined,
+        produce::start,
+    ),
     api(1, "Fetch", 4, 18, &fetch::SHAPE, Pace::Waits, fetch::start),
-    api(2, "ListOffsets", 1, 10, &list_offsets::SHAPE, Pace::Alone, list_offsets::start),
-    api(3, "Metadata", 0, 13, &metadata::SHAPE, Pace::Alone, metadata::start),
-    api(8, "OffsetCommit", 2, 9, &offset_commit::SHAPE, Pace::Alone, offset_commit::start),
-    api(9, "OffsetFetch", 1, 9, &offset_fetch::SHAPE, Pace::Alone, offset_fetch::start),
-    api(10, "FindCoordinator", 0, 6, &find_coordinator::SHAPE, Pace::Alone, find_coordinator::start),
-    api(11, "JoinGroup", 0, 9, &join_group::SHAPE, Pace::Waits, join_group::start),
-    api(12, "Heartbeat", 0, 4, &heartbeat::SHAPE, Pace::Alone, heartbeat::start),
-    api(13, "LeaveGroup", 0, 5, &leave_group::SHAPE, Pace::Alone, leave_group::start),
-    api(14, "SyncGroup", 0, 5, &sync_group::SHAPE, Pace::Waits, sync_group::start),
-    api(15, "DescribeGroups", 0, 6, &describe_groups::SHAPE, Pace::Alone, describe_groups::start),
-    api(16, "ListGroups", 0, 5, &list_groups::SHAPE, Pace::Alone, list_groups::start),
-    api(18, "ApiVersions", 0, 4, &api_versions::SHAPE, Pace::Alone, api_versions::start),
-    api(19, "CreateTopics", 2, 7, &create_topics::SHAPE, Pace::Alone, create_topics::start),
-    api(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, Pace::Alone, delete_topics::start),
-    api(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, Pace::Alone, init_producer_id::start),
-    api(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, Pace::Alone, offset_for_leader_epoch::start),
-    api(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, Pace::Alone, describe_configs::start),
-    api(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, Pace::Alone, create_partitions::start),
-    api(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, Pace::Alone, delete_groups::start),
-    api(47, "OffsetDelete", 0, 0, &offset_delete::SHAPE, Pace::Alone, offset_delete::start),
-    api(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, Pace::Alone, describe_cluster::start),
+    api(
+        2,
+        "ListOffsets",
+        1,
+        10,
+        &list_offsets::SHAPE,
+        Pace::Alone,
+        list_offsets::start,
+    ),
+    api(
+        3,
+        "Metadata",
+        0,
+        13,
+        &metadata::SHAPE,
+        Pace::Alone,
+        metadata::start,
+    ),
+    api(
+        8,
+        "OffsetCommit",
+        2,
+        9,
+        &offset_commit::SHAPE,
+        Pace::Alone,
+        offset_commit::start,
+    ),
+    api(
+        9,
+        "OffsetFetch",
+        1,
+        9,
+        &offset_fetch::SHAPE,
+        Pace::Alone,
+        offset_fetch::start,
+    ),
+    api(
+        10,
+        "FindCoordinator",
+        0,
+        6,
+        &find_coordinator::SHAPE,
+        Pace::Alone,
+        find_coordinator::start,
+    ),
+    api(
+        11,
+        "JoinGroup",
+        0,
+        9,
+        &join_group::SHAPE,
+        Pace::Waits,
+        join_group::start,
+    ),
+    api(
+        12,
+        "Heartbeat",
+        0,
+        4,
+        &heartbeat::SHAPE,
+        Pace::Alone,
+        heartbeat::start,
+    ),
+    api(
+        13,
+        "LeaveGroup",
+        0,
+        5,
+        &leave_group::SHAPE,
+        Pace::Alone,
+        leave_group::start,
+    ),
+    api(
+        14,
+        "SyncGroup",
+        0,
+        5,
+        &sync_group::SHAPE,
+        Pace::Waits,
+        sync_group::start,
+    ),
+    api(
+        15,
+        "DescribeGroups",
+        0,
+        6,
+        &describe_groups::SHAPE,
+        Pace::Alone,
+        describe_groups::start,
+    ),
+    api(
+        16,
+        "ListGroups",
+        0,
+        5,
+        &list_groups::SHAPE,
+        Pace::Alone,
+        list_groups::start,
+    ),
+    api(
+        18,
+        "ApiVersions",
+        0,
+        4,
+        &api_versions::SHAPE,
+        Pace::Alone,
+        api_versions::start,
+    ),
+    api(
+        19,
+        "CreateTopics",
+        2,
+        7,
+        &create_topics::SHAPE,
+        Pace::Alone,
+        create_topics::start,
+    ),
+    api(
+        20,
+        "DeleteTopics",
+        1,
+        6,
+        &delete_topics::SHAPE,
+        Pace::Alone,
+        delete_topics::start,
+    ),
+    api(
+        22,
+        "InitProducerId",
+        0,
+        5,
+        &init_producer_id::SHAPE,
+        Pace::Alone,
+        init_producer_id::start,
+    ),
+    api(
+        23,
+        "OffsetForLeaderEpoch",
+        2,
+        4,
+        &offset_for_leader_epoch::SHAPE,
+        Pace::Alone,
+        offset_for_leader_epoch::start,
+    ),
+    api(
+        32,
+        "DescribeConfigs",
+        1,
+        4,
+        &describe_configs::SHAPE,
+        Pace::Alone,
+        describe_configs::start,
+    ),
+    api(
+        37,
+        "CreatePartitions",
+        0,
+        3,
+        &create_partitions::SHAPE,
+        Pace::Alone,
+        create_partitions::start,
+    ),
+    api(
+        42,
+        "DeleteGroups",
+        0,
+        2,
+        &delete_groups::SHAPE,
+        Pace::Alone,
+        delete_groups::start,
+    ),
+    api(
+        47,
+        "OffsetDelete",
+        0,
+        0,
+        &offset_delete::SHAPE,
+        Pace::Alone,
+        offset_delete::start,
+    ),
+    api(
+        60,
+        "DescribeCluster",
+        0,
+        2,
+        &describe_cluster::SHAPE,
+        Pace::Alone,
+        describe_cluster::start,
+    ),
 ];
 
 const fn api(
@@ -114,11 +290,22 @@ const fn api(
     pace: Pace,
     start: fn(Request) -> Result<Started, Fault>,
 ) -> ApiSpec {
-    ApiSpec { key, name, min, max, shape, pace, start }
+    ApiSpec {
+        key,
+        name,
+        min,
+        max,
+        shape,
+        pace,
+        start,
+    }
 }
 
 fn find(key: i16) -> Option<&'static ApiSpec> {
-    REGISTRY.binary_search_by_key(&key, |spec| spec.key).ok().map(|at| &REGISTRY[at])
+    REGISTRY
+        .binary_search_by_key(&key, |spec| spec.key)
+        .ok()
+        .map(|at| &REGISTRY[at])
 }
 
 /// One request on its way to its API.
@@ -204,7 +391,9 @@ pub enum Fault {
         reason: String,
     },
     /// A produce request without acknowledgement failed; closing is the only way to tell.
-    #[error("produce with acks=0 to {partition} failed: {reason}; the connection is closed because such a request has no answer")]
+    #[error(
+        "produce with acks=0 to {partition} failed: {reason}; the connection is closed because such a request has no answer"
+    )]
     Unacknowledged {
         /// Where the records should have gone.
         partition: String,
@@ -226,16 +415,28 @@ pub(crate) fn pace_of(frame: &Bytes) -> Option<Pace> {
 }
 
 /// Parses the header of a request and starts it.
-pub(crate) fn start(broker: &Arc<BrokerState>, peer: Peer, mut frame: Bytes) -> Result<(Pace, Started), Fault> {
+pub(crate) fn start(
+    broker: &Arc<BrokerState>,
+    peer: Peer,
+    mut frame: Bytes,
+) -> Result<(Pace, Started), Fault> {
     let header = header::take_fixed(&mut frame)?;
     let spec = find(header.api_key).ok_or(Fault::UnknownApi(header.api_key))?;
     let version = header.api_version;
     let is_api_versions = spec.key == api_versions::KEY;
     if !(spec.min..=spec.max).contains(&version) {
         if is_api_versions {
-            return Ok((spec.pace, Started::Ready(api_versions::unsupported(header.correlation_id)?)));
+            return Ok((
+                spec.pace,
+                Started::Ready(api_versions::unsupported(header.correlation_id)?),
+            ));
         }
-        return Err(Fault::Version { api: spec.name, version, min: spec.min, max: spec.max });
+        return Err(Fault::Version {
+            api: spec.name,
+            version,
+            min: spec.min,
+            max: spec.max,
+        });
     }
     let flexible = spec.shape.is_flexible(version);
     let client_id = header::take_rest(&mut frame, flexible)?;
@@ -246,7 +447,14 @@ pub(crate) fn start(broker: &Arc<BrokerState>, peer: Peer, mut frame: Bytes) -> 
         // A client that asks for versions cannot know yet which response header it will get: it is always 0.
         flexible: flexible && !is_api_versions,
     };
-    let request = Request { broker: Arc::clone(broker), peer, client_id, answer, spec, body: frame };
+    let request = Request {
+        broker: Arc::clone(broker),
+        peer,
+        client_id,
+        answer,
+        spec,
+        body: frame,
+    };
     (spec.start)(request).map(|started| (spec.pace, started))
 }
 
@@ -260,18 +468,29 @@ impl Request {
     /// The body after the walk along its layout.
     pub fn checked_body(&self) -> Result<Bytes, Fault> {
         let (api, version) = (self.spec.name, self.answer.version);
-        self.spec.shape.walk(&self.body, version).map_err(|source| Fault::Shape { api, version, source })?;
+        self.spec
+            .shape
+            .walk(&self.body, version)
+            .map_err(|source| Fault::Shape { api, version, source })?;
         Ok(self.body.clone())
     }
 
     /// A body that has the layout but not the content.
     pub fn malformed(&self, reason: impl Into<String>) -> Fault {
-        Fault::Body { api: self.spec.name, version: self.answer.version, reason: reason.into() }
+        Fault::Body {
+            api: self.spec.name,
+            version: self.answer.version,
+            reason: reason.into(),
+        }
     }
 }
 
 fn decode_checked<T: Decodable>(spec: &ApiSpec, version: i16, mut body: Bytes) -> Result<T, Fault> {
-    let fault = |reason: String| Fault::Body { api: spec.name, version, reason };
+    let fault = |reason: String| Fault::Body {
+        api: spec.name,
+        version,
+        reason,
+    };
     // The walk has excluded what could make the decoder panic; this is the last belt.
     match std::panic::catch_unwind(AssertUnwindSafe(|| T::decode(&mut body, version))) {
         Ok(Ok(request)) => Ok(request),
@@ -297,20 +516,33 @@ impl Answer {
     }
 }
 
-fn encode(correlation_id: i32, flexible: bool, version: i16, response: &impl Encodable) -> Result<Reply, Fault> {
-    let size = response.compute_size(version).map_err(|error| Fault::Encode(error.to_string()))?;
+fn encode(
+    correlation_id: i32,
+    flexible: bool,
+    version: i16,
+    response: &impl Encodable,
+) -> Result<Reply, Fault> {
+    let size = response
+        .compute_size(version)
+        .map_err(|error| Fault::Encode(error.to_string()))?;
     let mut writer = ReplyWriter::new(correlation_id, flexible, size);
-    response.encode(&mut writer.bytes, version).map_err(|error| Fault::Encode(error.to_string()))?;
+    response
+        .encode(&mut writer.bytes, version)
+        .map_err(|error| Fault::Encode(error.to_string()))?;
     finish(writer)
 }
 
 /// Closes an answer that was written by hand.
 pub(crate) fn finish(writer: ReplyWriter) -> Result<Reply, Fault> {
-    writer.finish().ok_or_else(|| Fault::Encode("it is longer than 2 GiB".into()))
+    writer
+        .finish()
+        .ok_or_else(|| Fault::Encode("it is longer than 2 GiB".into()))
 }
 
 /// Runs work that touches the disk off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }
 

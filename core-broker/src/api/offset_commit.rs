@@ -87,7 +87,12 @@ pub(crate) const SHAPE: Shape = Shape {
         until(4, Kind::Fixed(8)),
         all(Kind::Array(&[
             all(Kind::Text),
-            all(Kind::Array(&[all(Kind::Fixed(4)), all(Kind::Fixed(8)), since(6, Kind::Fixed(4)), all(Kind::Text)])),
+            all(Kind::Array(&[
+                all(Kind::Fixed(4)),
+                all(Kind::Fixed(8)),
+                since(6, Kind::Fixed(4)),
+                all(Kind::Text),
+            ])),
         ])),
     ],
 };

@@ -61,7 +61,10 @@ pub async fn handle(
 
 pub(crate) const SHAPE: Shape = Shape {
     flexible: i16::MAX,
-    fields: &[all(Kind::Text), all(Kind::Array(&[all(Kind::Text), all(Kind::FixedArray(4))]))],
+    fields: &[
+        all(Kind::Text),
+        all(Kind::Array(&[all(Kind::Text), all(Kind::FixedArray(4))])),
+    ],
 };
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {

@@ -149,5 +149,7 @@ pub(crate) const SHAPE: Shape = Shape {
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: OffsetFetchRequest = request.decode()?;
-    request.answer.ready(&handle(&request.broker.groups, request.answer.version, body))
+    request
+        .answer
+        .ready(&handle(&request.broker.groups, request.answer.version, body))
 }

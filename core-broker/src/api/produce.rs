@@ -68,11 +68,18 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     response.responses.reserve_exact(body.topic_data.len());
     for asked in body.topic_data {
         let topic = find(&request.broker, &asked, request.answer.version);
-        let mut answer = TopicProduceResponse::default().with_name(asked.name).with_topic_id(asked.topic_id);
-        answer.partition_responses.reserve_exact(asked.partition_data.len());
+        let mut answer = TopicProduceResponse::default()
+            .with_name(asked.name)
+            .with_topic_id(asked.topic_id);
+        answer
+            .partition_responses
+            .reserve_exact(asked.partition_data.len());
         for data in asked.partition_data {
             let appended = match &refusal {
-                Some(refusal) => Err(Refusal { code: refusal.code, reason: refusal.reason.clone() }),
+                Some(refusal) => Err(Refusal {
+                    code: refusal.code,
+                    reason: refusal.reason.clone(),
+                }),
                 None => append(topic.as_deref(), data.index, data.records, request.answer.version),
             };
             let result = PartitionProduceResponse::default().with_index(data.index);
@@ -81,7 +88,12 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
                     let end = appended.last_offset.plus(1);
                     if acknowledged && log.high_watermark() < end {
                         let (topic, partition) = (response.responses.len(), answer.partition_responses.len());
-                        waiting.push(Waiting { topic, partition, log: Arc::clone(log), end });
+                        waiting.push(Waiting {
+                            topic,
+                            partition,
+                            log: Arc::clone(log),
+                            end,
+                        });
                     }
                     result
                         .with_base_offset(appended.base_offset.0)
@@ -90,9 +102,14 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
                 }
                 Err(refusal) if acknowledged => refused(result, refusal),
                 Err(refusal) => {
-                    let name = topic.as_ref().map_or_else(|| answer.name.to_string(), |t| t.name.to_string());
+                    let name = topic
+                        .as_ref()
+                        .map_or_else(|| answer.name.to_string(), |t| t.name.to_string());
                     let partition = format!("{name}-{}", data.index);
-                    return Err(Fault::Unacknowledged { partition, reason: refusal.reason });
+                    return Err(Fault::Unacknowledged {
+                        partition,
+                        reason: refusal.reason,
+                    });
                 }
             };
             answer.partition_responses.push(result);
@@ -117,11 +134,21 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
 fn refusal_of_all(body: &ProduceRequest) -> Option<Refusal> {
     if !matches!(body.acks, -1..=1) {
         let reason = format!("acks is {}, it must be -1, 0 or 1", body.acks);
-        return Some(Refusal { code: ErrorCode::InvalidRequiredAcks, reason });
+        return Some(Refusal {
+            code: ErrorCode::InvalidRequiredAcks,
+            reason,
+        });
     }
     let id = body.transactional_id.as_ref()?;
-    let reason = format!("transactional id {:?}: {}", &**id, super::find_coordinator::NO_TRANSACTIONS);
-    Some(Refusal { code: ErrorCode::TransactionalIdAuthorizationFailed, reason })
+    let reason = format!(
+        "transactional id {:?}: {}",
+        &**id,
+        super::find_coordinator::NO_TRANSACTIONS
+    );
+    Some(Refusal {
+        code: ErrorCode::TransactionalIdAuthorizationFailed,
+        reason,
+    })
 }
 
 fn find(broker: &BrokerState, asked: &TopicProduceData, version: i16) -> Option<Arc<Topic>> {
@@ -139,16 +166,33 @@ fn append(
     version: i16,
 ) -> Result<(&Arc<Partition>, Appended), Refusal> {
     let Some(topic) = topic else {
-        let code = if version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        return Err(Refusal { code, reason: "the topic does not exist".into() });
+        let code = if version >= 13 {
+            ErrorCode::UnknownTopicId
+        } else {
+            ErrorCode::UnknownTopicOrPartition
+        };
+        return Err(Refusal {
+            code,
+            reason: "the topic does not exist".into(),
+        });
     };
     if topic.internal {
         let reason = format!("only the broker writes to topic {}", topic.name);
-        return Err(Refusal { code: ErrorCode::InvalidTopicException, reason });
+        return Err(Refusal {
+            code: ErrorCode::InvalidTopicException,
+            reason,
+        });
     }
     let Some(log) = topic.partition(partition) else {
-        let reason = format!("topic {} has partitions 0 to {}", topic.name, topic.partitions().len() - 1);
-        return Err(Refusal { code: ErrorCode::UnknownTopicOrPartition, reason });
+        let reason = format!(
+            "topic {} has partitions 0 to {}",
+            topic.name,
+            topic.partitions().len() - 1
+        );
+        return Err(Refusal {
+            code: ErrorCode::UnknownTopicOrPartition,
+            reason,
+        });
     };
     let records = records.filter(|r| !r.is_empty()).ok_or_else(|| Refusal {
         code: ErrorCode::InvalidRecord,
@@ -156,13 +200,19 @@ fn append(
     })?;
     if RecordBatch::parse(&records).is_ok_and(|batch| batch.header().is_transactional()) {
         let reason = super::find_coordinator::NO_TRANSACTIONS.to_owned();
-        return Err(Refusal { code: ErrorCode::InvalidTxnState, reason });
+        return Err(Refusal {
+            code: ErrorCode::InvalidTxnState,
+            reason,
+        });
     }
     match log.append(records, Origin::Client) {
         Ok(appended) => Ok((log, appended)),
         Err(error) => {
             tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
-            Err(Refusal { code: ErrorCode::from(&error), reason: error.to_string() })
+            Err(Refusal {
+                code: ErrorCode::from(&error),
+                reason: error.to_string(),
+            })
         }
     }
 }
@@ -173,15 +223,28 @@ async fn wait(response: &mut ProduceResponse, waiting: Vec<Waiting>, patience: D
     for one in waiting {
         let refusal = match tokio::time::timeout_at(deadline, one.log.wait_durable(one.end)).await {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) => Refusal { code: ErrorCode::from(&error), reason: error.to_string() },
+            Ok(Err(error)) => Refusal {
+                code: ErrorCode::from(&error),
+                reason: error.to_string(),
+            },
             Err(_) => Refusal {
                 code: ErrorCode::RequestTimedOut,
-                reason: format!("{} is not on disk after {} ms", one.log.topic_partition(), patience.as_millis()),
+                reason: format!(
+                    "{} is not on disk after {} ms",
+                    one.log.topic_partition(),
+                    patience.as_millis()
+                ),
             },
         };
-        let results = response.responses.get_mut(one.topic).map(|t| &mut t.partition_responses);
+        let results = response
+            .responses
+            .get_mut(one.topic)
+            .map(|t| &mut t.partition_responses);
         if let Some(result) = results.and_then(|r| r.get_mut(one.partition)) {
-            *result = refused(PartitionProduceResponse::default().with_index(result.index), refusal);
+            *result = refused(
+                PartitionProduceResponse::default().with_index(result.index),
+                refusal,
+            );
         }
     }
 }

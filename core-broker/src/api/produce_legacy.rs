@@ -24,7 +24,9 @@ pub(super) fn refuse(request: &Request) -> Result<Started, Fault> {
         if acks == 0 {
             return Err(Fault::Unacknowledged {
                 partition: String::from_utf8_lossy(&name).into_owned(),
-                reason: format!("produce version {version} is not supported, use Kafka clients of 0.11 or later"),
+                reason: format!(
+                    "produce version {version} is not supported, use Kafka clients of 0.11 or later"
+                ),
             });
         }
         reply.bytes.put_i16(name.len() as i16);

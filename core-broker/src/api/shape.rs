@@ -107,7 +107,13 @@ impl Shape {
 
     /// Walks a body; returns how many bytes the decoder will take.
     pub fn walk(&self, body: &[u8], version: i16) -> Result<usize, ShapeError> {
-        let mut walk = Walk { body, at: 0, version, flexible: self.is_flexible(version), elements: 0 };
+        let mut walk = Walk {
+            body,
+            at: 0,
+            version,
+            flexible: self.is_flexible(version),
+            elements: 0,
+        };
         walk.structure(self.fields)?;
         Ok(walk.at)
     }
@@ -134,7 +140,12 @@ impl Walk<'_> {
                 let tag = self.varint()?;
                 let length = self.varint()? as usize;
                 let start = self.at;
-                match fields.iter().filter(present).find(|f| f.kind.tag() == Some(tag)).map(|f| f.kind) {
+                match fields
+                    .iter()
+                    .filter(present)
+                    .find(|f| f.kind.tag() == Some(tag))
+                    .map(|f| f.kind)
+                {
                     None => self.skip(length)?,
                     Some(kind) => {
                         match kind {

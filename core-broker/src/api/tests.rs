@@ -78,7 +78,12 @@ struct Author<'a> {
 
 impl Author<'_> {
     fn body(shape: &'static Shape, version: i16, dice: &mut Dice) -> Vec<u8> {
-        let mut author = Author { dice, version, flexible: shape.is_flexible(version), out: Vec::new() };
+        let mut author = Author {
+            dice,
+            version,
+            flexible: shape.is_flexible(version),
+            out: Vec::new(),
+        };
         author.structure(shape.fields);
         author.out
     }
@@ -89,13 +94,21 @@ impl Author<'_> {
             self.field(field.kind());
         }
         if self.flexible {
-            let mut known: Vec<Kind> = present.iter().map(|f| f.kind()).filter(|k| k.tag().is_some()).collect();
+            let mut known: Vec<Kind> = present
+                .iter()
+                .map(|f| f.kind())
+                .filter(|k| k.tag().is_some())
+                .collect();
             known.retain(|_| self.dice.below(2) == 0);
             let unknown = self.dice.below(3);
             self.varint(known.len() as u32 + unknown as u32);
             for kind in known {
-                let mut content =
-                    Author { dice: &mut *self.dice, version: self.version, flexible: true, out: Vec::new() };
+                let mut content = Author {
+                    dice: &mut *self.dice,
+                    version: self.version,
+                    flexible: true,
+                    out: Vec::new(),
+                };
                 match kind {
                     Kind::TagFixed(_, bytes) => content.fixed(bytes),
                     Kind::TagStruct(_, fields) => content.structure(fields),
@@ -184,7 +197,9 @@ impl Author<'_> {
 /// Every API with every version that the generated decoder has.
 fn every_version() -> impl Iterator<Item = (&'static ApiSpec, i16)> {
     let decodable = |spec: &ApiSpec| if spec.key == 0 { 3 } else { spec.min };
-    REGISTRY.iter().flat_map(move |spec| (decodable(spec)..=spec.max).map(move |version| (spec, version)))
+    REGISTRY
+        .iter()
+        .flat_map(move |spec| (decodable(spec)..=spec.max).map(move |version| (spec, version)))
 }
 
 fn mutate(body: &mut Vec<u8>, dice: &mut Dice) {
@@ -213,10 +228,19 @@ fn the_registry_is_sorted_and_its_versions_are_decodable() {
         decoder(spec.key);
         let key = ApiKey::try_from(spec.key).unwrap();
         let range = key.valid_versions();
-        assert!(spec.max <= range.max && (spec.key == 0 || spec.min >= range.min), "{}", spec.name);
+        assert!(
+            spec.max <= range.max && (spec.key == 0 || spec.min >= range.min),
+            "{}",
+            spec.name
+        );
         for version in spec.min.max(range.min)..=spec.max {
             let flexible = spec.shape.is_flexible(version);
-            assert_eq!(key.request_header_version(version), if flexible { 2 } else { 1 }, "{} {version}", spec.name);
+            assert_eq!(
+                key.request_header_version(version),
+                if flexible { 2 } else { 1 },
+                "{} {version}",
+                spec.name
+            );
         }
     }
 }
@@ -227,10 +251,20 @@ fn layouts_agree_with_the_decoders() {
     for (spec, version) in every_version() {
         for _ in 0..100 {
             let body = Author::body(spec.shape, version, &mut dice);
-            assert_eq!(spec.shape.walk(&body, version), Ok(body.len()), "{} {version}", spec.name);
+            assert_eq!(
+                spec.shape.walk(&body, version),
+                Ok(body.len()),
+                "{} {version}",
+                spec.name
+            );
             let mut rest = Bytes::from(body);
             assert!(decoder(spec.key)(&mut rest, version), "{} {version}", spec.name);
-            assert!(rest.is_empty(), "{} {version}: {} bytes left", spec.name, rest.len());
+            assert!(
+                rest.is_empty(),
+                "{} {version}: {} bytes left",
+                spec.name,
+                rest.len()
+            );
         }
     }
 }
@@ -242,10 +276,13 @@ fn what_the_walk_accepts_the_decoder_takes_whole_or_refuses() {
         for _ in 0..300 {
             let mut body = Author::body(spec.shape, version, &mut dice);
             mutate(&mut body, &mut dice);
-            let Ok(taken) = spec.shape.walk(&body, version) else { continue };
+            let Ok(taken) = spec.shape.walk(&body, version) else {
+                continue;
+            };
             let whole = body.len();
             let mut rest = Bytes::from(body);
-            let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| decoder(spec.key)(&mut rest, version)));
+            let decoded =
+                std::panic::catch_unwind(AssertUnwindSafe(|| decoder(spec.key)(&mut rest, version)));
             let decoded = decoded.unwrap_or_else(|_| panic!("{} {version} panicked", spec.name));
             if decoded {
                 assert_eq!(whole - rest.len(), taken, "{} {version}", spec.name);
@@ -256,8 +293,16 @@ fn what_the_walk_accepts_the_decoder_takes_whole_or_refuses() {
 
 #[test]
 fn random_bytes_never_pass_as_a_huge_count() {
-    let mut runner = TestRunner::new(Config { cases: 2000, failure_persistence: None, ..Config::default() });
-    let strategy = (0..REGISTRY.len(), 0..19i16, proptest::collection::vec(any::<u8>(), 0..200));
+    let mut runner = TestRunner::new(Config {
+        cases: 2000,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let strategy = (
+        0..REGISTRY.len(),
+        0..19i16,
+        proptest::collection::vec(any::<u8>(), 0..200),
+    );
     let outcome = runner.run(&strategy, |(at, version, body)| {
         let spec = &REGISTRY[at];
         if spec.shape.walk(&body, version).is_ok() && (spec.key != 0 || version >= 3) {
@@ -271,16 +316,28 @@ fn random_bytes_never_pass_as_a_huge_count() {
 #[test]
 fn claimed_counts_beyond_the_bytes_or_the_limit_are_refused() {
     let metadata = find(3).unwrap().shape;
-    assert!(matches!(metadata.walk(&i32::MAX.to_be_bytes(), 1), Err(ShapeError::Short { .. })));
-    assert!(matches!(metadata.walk(&(-2i32).to_be_bytes(), 1), Err(ShapeError::Negative { at: 0 })));
-    assert!(matches!(metadata.walk(&[0xff, 0xff, 0xff, 0xff, 0x0f], 9), Err(ShapeError::Short { .. })));
+    assert!(matches!(
+        metadata.walk(&i32::MAX.to_be_bytes(), 1),
+        Err(ShapeError::Short { .. })
+    ));
+    assert!(matches!(
+        metadata.walk(&(-2i32).to_be_bytes(), 1),
+        Err(ShapeError::Negative { at: 0 })
+    ));
+    assert!(matches!(
+        metadata.walk(&[0xff, 0xff, 0xff, 0xff, 0x0f], 9),
+        Err(ShapeError::Short { .. })
+    ));
     let mut many = 300_000i32.to_be_bytes().to_vec();
     many.resize(4 + 2 * 300_000, 0);
     assert_eq!(metadata.walk(&many, 1), Err(ShapeError::TooMany));
 }
 
 fn state(dir: &std::path::Path) -> Arc<BrokerState> {
-    let config = BrokerConfig { offsets_topic_num_partitions: 1, ..BrokerConfig::default() };
+    let config = BrokerConfig {
+        offsets_topic_num_partitions: 1,
+        ..BrokerConfig::default()
+    };
     let runtime = tokio::runtime::Handle::current();
     let listeners = config.listeners.clone();
     crate::builder::open(
@@ -310,7 +367,11 @@ fn frame(spec: &ApiSpec, version: i16, body: &[u8]) -> Bytes {
 
 async fn serve(broker: &Arc<BrokerState>, frame: Bytes) -> Result<(), Fault> {
     let address = ([127, 0, 0, 1], 1).into();
-    let peer = Peer { address, local: address, listener: 0 };
+    let peer = Peer {
+        address,
+        local: address,
+        listener: 0,
+    };
     let (_, started) = start(broker, peer, frame)?;
     if let Started::Later(reply) = started {
         // Some wait for other members of a group, or for records.
@@ -326,7 +387,10 @@ async fn every_api_survives_every_body() {
     let dir = tempfile::tempdir().unwrap();
     let broker = state(dir.path());
     let mut dice = Dice(3);
-    for (spec, version) in REGISTRY.iter().flat_map(|spec| (spec.min..=spec.max).map(move |v| (spec, v))) {
+    for (spec, version) in REGISTRY
+        .iter()
+        .flat_map(|spec| (spec.min..=spec.max).map(move |v| (spec, v)))
+    {
         for round in 0..12 {
             let mut body = Author::body(spec.shape, version, &mut dice);
             if round % 3 == 2 {

@@ -29,10 +29,16 @@ impl Endpoint {
         let port = port.parse().map_err(|_| expected())?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or_else(expected)?,
-            None if host.contains(':') => return Err("an IPv6 address in brackets, for example [::1]:9092".into()),
+            None if host.contains(':') => {
+                return Err("an IPv6 address in brackets, for example [::1]:9092".into());
+            }
             None => host,
         };
-        Ok(Self { name: "PLAINTEXT".into(), host: host.into(), port })
+        Ok(Self {
+            name: "PLAINTEXT".into(),
+            host: host.into(),
+            port,
+        })
     }
 
     /// True if this stands for every interface of the machine.
@@ -61,7 +67,11 @@ impl ConfigValue for Vec<Endpoint> {
             let (name, address) = item
                 .split_once("://")
                 .ok_or_else(|| "NAME://host:port, for example PLAINTEXT://127.0.0.1:9092".to_string())?;
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            {
                 return Err("a listener name of letters, digits, - and _ before ://".into());
             }
             let name = name.to_ascii_uppercase();
@@ -73,7 +83,10 @@ impl ConfigValue for Vec<Endpoint> {
             if endpoints.iter().any(|e| e.name == name) {
                 return Err(format!("each listener name once, {name} is there twice"));
             }
-            endpoints.push(Endpoint { name, ..Endpoint::plaintext(address)? });
+            endpoints.push(Endpoint {
+                name,
+                ..Endpoint::plaintext(address)?
+            });
         }
         Ok(endpoints)
     }

@@ -14,22 +14,101 @@ const ALIASES: &[(&str, &str)] = &[("broker.id", "node.id"), ("log.dir", "log.di
 
 /// Kafka keys that mean nothing here, by prefix: quorum, replication, security, quotas, thread counts.
 const NOT_APPLICABLE: &[&str] = &[
-    "alter.config.", "authorizer.", "auto.include.jmx", "auto.leader.", "background.threads", "broker.heartbeat.",
-    "broker.id.generation", "broker.rack", "broker.session.", "client.quota.", "compression.", "connection.failed.",
-    "connections.max.reauth.", "control.plane.", "controlled.shutdown.", "controller.", "create.topic.", "default.replication.",
-    "delegation.token.", "delete.records.", "early.start.", "eligible.leader.", "fetch.purgatory.", "follower.",
-    "group.consumer.", "group.coordinator.", "group.share.", "group.streams.", "initial.broker.", "inter.broker.",
-    "internal.", "kafka.", "leader.", "listener.security.protocol.map", "log.cleaner.", "log.delete.delay.",
-    "log.dir.failure.", "log.flush.offset.", "log.flush.scheduler.", "log.flush.start.", "log.index.size.",
-    "log.initial.", "log.local.", "log.message.format.", "log.message.timestamp.after.", "log.message.timestamp.before.",
-    "log.message.timestamp.difference.", "log.message.downconversion.", "log.preallocate", "log.roll.jitter.",
-    "log.segment.delete.", "max.connection.creation.", "max.connections.per.", "max.incremental.", "max.request.partition.",
-    "metadata.", "metric", "min.insync.", "num.io.", "num.network.", "num.quota.", "num.recovery.",
-    "num.replica.", "offsets.commit.", "offsets.load.", "offsets.topic.compression.", "offsets.topic.replication.",
-    "password.", "principal.", "process.roles", "producer.id.", "producer.purgatory.", "queued.max.requests",
-    "quota.", "remote.", "replica.", "replication.", "request.timeout.", "reserved.broker.", "sasl.", "security.",
-    "server.max.", "share.", "socket.connection.", "socket.listen.", "socket.receive.", "socket.send.", "ssl.",
-    "streams.", "telemetry.", "transaction.", "transactional.", "unclean.", "unstable.", "zookeeper.",
+    "alter.config.",
+    "authorizer.",
+    "auto.include.jmx",
+    "auto.leader.",
+    "background.threads",
+    "broker.heartbeat.",
+    "broker.id.generation",
+    "broker.rack",
+    "broker.session.",
+    "client.quota.",
+    "compression.",
+    "connection.failed.",
+    "connections.max.reauth.",
+    "control.plane.",
+    "controlled.shutdown.",
+    "controller.",
+    "create.topic.",
+    "default.replication.",
+    "delegation.token.",
+    "delete.records.",
+    "early.start.",
+    "eligible.leader.",
+    "fetch.purgatory.",
+    "follower.",
+    "group.consumer.",
+    "group.coordinator.",
+    "group.share.",
+    "group.streams.",
+    "initial.broker.",
+    "inter.broker.",
+    "internal.",
+    "kafka.",
+    "leader.",
+    "listener.security.protocol.map",
+    "log.cleaner.",
+    "log.delete.delay.",
+    "log.dir.failure.",
+    "log.flush.offset.",
+    "log.flush.scheduler.",
+    "log.flush.start.",
+    "log.index.size.",
+    "log.initial.",
+    "log.local.",
+    "log.message.format.",
+    "log.message.timestamp.after.",
+    "log.message.timestamp.before.",
+    "log.message.timestamp.difference.",
+    "log.message.downconversion.",
+    "log.preallocate",
+    "log.roll.jitter.",
+    "log.segment.delete.",
+    "max.connection.creation.",
+    "max.connections.per.",
+    "max.incremental.",
+    "max.request.partition.",
+    "metadata.",
+    "metric",
+    "min.insync.",
+    "num.io.",
+    "num.network.",
+    "num.quota.",
+    "num.recovery.",
+    "num.replica.",
+    "offsets.commit.",
+    "offsets.load.",
+    "offsets.topic.compression.",
+    "offsets.topic.replication.",
+    "password.",
+    "principal.",
+    "process.roles",
+    "producer.id.",
+    "producer.purgatory.",
+    "queued.max.requests",
+    "quota.",
+    "remote.",
+    "replica.",
+    "replication.",
+    "request.timeout.",
+    "reserved.broker.",
+    "sasl.",
+    "security.",
+    "server.max.",
+    "share.",
+    "socket.connection.",
+    "socket.listen.",
+    "socket.receive.",
+    "socket.send.",
+    "ssl.",
+    "streams.",
+    "telemetry.",
+    "transaction.",
+    "transactional.",
+    "unclean.",
+    "unstable.",
+    "zookeeper.",
 ];
 
 /// A setting that stops the start.
@@ -96,12 +175,24 @@ pub enum ConfigWarning {
 impl fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { key, place, nearest: Some(nearest) } => {
+            Self::Unknown {
+                key,
+                place,
+                nearest: Some(nearest),
+            } => {
                 write!(f, "unknown key {key} at {place}, did you mean {nearest}?")
             }
-            Self::Unknown { key, place, nearest: None } => write!(f, "unknown key {key} at {place}, it has no effect"),
+            Self::Unknown {
+                key,
+                place,
+                nearest: None,
+            } => write!(f, "unknown key {key} at {place}, it has no effect"),
             Self::NotApplicable { keys, place } => {
-                write!(f, "keys of Kafka in {place} that have no effect on this single-node broker: {}", keys.join(", "))
+                write!(
+                    f,
+                    "keys of Kafka in {place} that have no effect on this single-node broker: {}",
+                    keys.join(", ")
+                )
             }
         }
     }
@@ -113,9 +204,13 @@ impl BrokerConfig {
     /// # Errors
     /// The first value that does not fit its key, or broken syntax; the config is then partly changed.
     pub fn apply_properties(&mut self, text: &str, file: &str) -> Result<Vec<ConfigWarning>, ConfigError> {
-        let list =
-            parse_properties(text).map_err(|source| ConfigError::Syntax { file: file.to_owned(), source })?;
-        let items = list.iter().map(|p| (p.key.as_str(), p.value.as_str(), format!("{file}:{}", p.line)));
+        let list = parse_properties(text).map_err(|source| ConfigError::Syntax {
+            file: file.to_owned(),
+            source,
+        })?;
+        let items = list
+            .iter()
+            .map(|p| (p.key.as_str(), p.value.as_str(), format!("{file}:{}", p.line)));
         self.apply(items, file)
     }
 
@@ -123,8 +218,13 @@ impl BrokerConfig {
     ///
     /// # Errors
     /// The first value that does not fit its key; the config is then partly changed.
-    pub fn apply_overrides(&mut self, overrides: &BTreeMap<String, String>) -> Result<Vec<ConfigWarning>, ConfigError> {
-        let items = overrides.iter().map(|(k, v)| (k.as_str(), v.as_str(), format!("override {k}")));
+    pub fn apply_overrides(
+        &mut self,
+        overrides: &BTreeMap<String, String>,
+    ) -> Result<Vec<ConfigWarning>, ConfigError> {
+        let items = overrides
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str(), format!("override {k}")));
         self.apply(items, "overrides")
     }
 
@@ -136,7 +236,10 @@ impl BrokerConfig {
         let mut warnings = Vec::new();
         let mut not_applicable = Vec::new();
         for (key, value, place) in items {
-            let name = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name);
+            let name = ALIASES
+                .iter()
+                .find(|(alias, _)| *alias == key)
+                .map_or(key, |(_, name)| name);
             let value = value.trim();
             if let Some(known) = KEYS.iter().find(|k| k.name == name) {
                 // Kafka's files write an unset value as an empty one.
@@ -154,11 +257,18 @@ impl BrokerConfig {
             } else if NOT_APPLICABLE.iter().any(|prefix| key.starts_with(prefix)) {
                 not_applicable.push(key.to_owned());
             } else {
-                warnings.push(ConfigWarning::Unknown { key: key.to_owned(), place, nearest: nearest(key) });
+                warnings.push(ConfigWarning::Unknown {
+                    key: key.to_owned(),
+                    place,
+                    nearest: nearest(key),
+                });
             }
         }
         if !not_applicable.is_empty() {
-            warnings.push(ConfigWarning::NotApplicable { keys: not_applicable, place: source.to_owned() });
+            warnings.push(ConfigWarning::NotApplicable {
+                keys: not_applicable,
+                place: source.to_owned(),
+            });
         }
         Ok(warnings)
     }
@@ -212,21 +322,39 @@ mod tests {
         assert_eq!((config.node_id, config.num_partitions), (3, 2));
         assert_eq!(config.effective_retention_ms(), 24 * 3_600_000);
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].to_string().contains("process.roles, controller.quorum"), "{}", warnings[0]);
+        assert!(
+            warnings[0]
+                .to_string()
+                .contains("process.roles, controller.quorum"),
+            "{}",
+            warnings[0]
+        );
     }
 
     #[test]
     fn unknown_keys_name_the_nearest() {
         let (_, warnings) = load("\nnum.partition=1\ncompletely.else=1");
-        assert_eq!(warnings[0].to_string(), "unknown key num.partition at f:2, did you mean num.partitions?");
-        assert_eq!(warnings[1].to_string(), "unknown key completely.else at f:3, it has no effect");
+        assert_eq!(
+            warnings[0].to_string(),
+            "unknown key num.partition at f:2, did you mean num.partitions?"
+        );
+        assert_eq!(
+            warnings[1].to_string(),
+            "unknown key completely.else at f:3, it has no effect"
+        );
     }
 
     #[test]
     fn bad_values_name_key_value_and_form() {
         for (text, says) in [
-            ("num.partitions=0", "num.partitions=0 at f:1: expected an integer from 1 to 10000"),
-            ("num.partitions=x", "num.partitions=x at f:1: expected an integer from"),
+            (
+                "num.partitions=0",
+                "num.partitions=0 at f:1: expected an integer from 1 to 10000",
+            ),
+            (
+                "num.partitions=x",
+                "num.partitions=x at f:1: expected an integer from",
+            ),
             ("flush.mode=fast", "expected sync"),
             ("listeners=SASL_SSL://h:1", "not offered"),
             ("listener.security.protocol.map=PLAINTEXT:SSL", "only PLAINTEXT"),
@@ -234,7 +362,10 @@ mod tests {
             ("auto.create.topics.enable=yes", "true or false"),
             ("a=\\uzzzz", "line 1"),
         ] {
-            let error = BrokerConfig::default().apply_properties(text, "f").unwrap_err().to_string();
+            let error = BrokerConfig::default()
+                .apply_properties(text, "f")
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
     }
@@ -257,7 +388,10 @@ mod tests {
     #[test]
     fn overrides_and_aliases() {
         let mut config = BrokerConfig::default();
-        let map = BTreeMap::from([("broker.id".to_owned(), "9".to_owned()), ("log.dir".to_owned(), "/d".to_owned())]);
+        let map = BTreeMap::from([
+            ("broker.id".to_owned(), "9".to_owned()),
+            ("log.dir".to_owned(), "/d".to_owned()),
+        ]);
         assert!(config.apply_overrides(&map).unwrap().is_empty());
         assert_eq!((config.node_id, config.log_dirs), (9, Some("/d".into())));
     }

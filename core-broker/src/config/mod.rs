@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use listener::Endpoint;
 pub use load::{ConfigError, ConfigWarning};
-pub use properties::{Property, PropertiesError, parse_properties};
+pub use properties::{PropertiesError, Property, parse_properties};
 pub(crate) use value::ConfigValue;
 pub use value::{CleanupPolicy, ConfigType};
 
@@ -165,16 +165,19 @@ impl BrokerConfig {
     /// When an append counts as stored.
     #[must_use]
     pub fn effective_flush_mode(&self) -> FlushMode {
-        self.flush_mode.unwrap_or(match (self.log_flush_interval_messages, self.log_flush_interval_ms) {
-            (None, None) | (Some(1), _) | (_, Some(0)) => FlushMode::Sync,
-            _ => FlushMode::Os,
-        })
+        self.flush_mode.unwrap_or(
+            match (self.log_flush_interval_messages, self.log_flush_interval_ms) {
+                (None, None) | (Some(1), _) | (_, Some(0)) => FlushMode::Sync,
+                _ => FlushMode::Os,
+            },
+        )
     }
 
     /// Age in milliseconds at which a segment is closed.
     #[must_use]
     pub fn effective_roll_ms(&self) -> i64 {
-        self.log_roll_ms.unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
+        self.log_roll_ms
+            .unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
     }
 
     /// Age in milliseconds after which records may be deleted; −1 for never.

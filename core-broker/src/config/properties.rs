@@ -51,14 +51,19 @@ pub fn parse_properties(text: &str) -> Result<Vec<Property>, PropertiesError> {
         }
         let line = index + 1;
         let (key, value) = split_key(&logical);
-        properties.push(Property { key: unescape(key, line)?, value: unescape(value, line)?, line });
+        properties.push(Property {
+            key: unescape(key, line)?,
+            value: unescape(value, line)?,
+            line,
+        });
     }
     Ok(properties)
 }
 
 /// Natural lines: ended by LF, CR or CR LF.
 fn split_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 fn is_blank(c: char) -> bool {
@@ -104,7 +109,10 @@ fn unescape(text: &str, line: usize) -> Result<String, PropertiesError> {
                 Some('u') => {
                     let mut unit = 0u16;
                     for _ in 0..4 {
-                        let digit = chars.next().and_then(|d| d.to_digit(16)).ok_or(PropertiesError { line })?;
+                        let digit = chars
+                            .next()
+                            .and_then(|d| d.to_digit(16))
+                            .ok_or(PropertiesError { line })?;
                         unit = unit << 4 | digit as u16;
                     }
                     units.push(unit);
@@ -125,7 +133,11 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse_properties(text).unwrap().into_iter().map(|p| (p.key, p.value)).collect()
+        parse_properties(text)
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.key, p.value))
+            .collect()
     }
 
     #[test]
@@ -141,7 +153,10 @@ mod tests {
     #[test]
     fn comments_blank_lines_and_line_ends() {
         assert_eq!(pairs("# c\r\n! c\r\n\r\n a=1\rb=2\n").len(), 2);
-        assert_eq!(pairs("a=1 # not a comment"), [("a".into(), "1 # not a comment".into())]);
+        assert_eq!(
+            pairs("a=1 # not a comment"),
+            [("a".into(), "1 # not a comment".into())]
+        );
     }
 
     #[test]
@@ -149,7 +164,10 @@ mod tests {
         assert_eq!(pairs("a=1,\\\n   2"), [("a".into(), "1,2".into())]);
         assert_eq!(pairs("a=1\\\\\nb=2").len(), 2);
         assert_eq!(pairs("a=1\\"), [("a".into(), "1".into())]);
-        assert_eq!(pairs("a\\=b\\:c\\ d=\\t\\u00e9\\q"), [("a=b:c d".into(), "\té".to_owned() + "q")]);
+        assert_eq!(
+            pairs("a\\=b\\:c\\ d=\\t\\u00e9\\q"),
+            [("a=b:c d".into(), "\té".to_owned() + "q")]
+        );
         assert_eq!(pairs("a=\\uD83D\\uDE00"), [("a".into(), "😀".into())]);
         assert_eq!(parse_properties("\na=\\u12G4"), Err(PropertiesError { line: 2 }));
     }

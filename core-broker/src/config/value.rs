@@ -158,14 +158,20 @@ pub struct CleanupPolicy {
 
 impl Default for CleanupPolicy {
     fn default() -> Self {
-        Self { delete: true, compact: false }
+        Self {
+            delete: true,
+            compact: false,
+        }
     }
 }
 
 impl ConfigValue for CleanupPolicy {
     const TYPE: ConfigType = ConfigType::List;
     fn read(text: &str) -> Result<Self, String> {
-        let mut policy = Self { delete: false, compact: false };
+        let mut policy = Self {
+            delete: false,
+            compact: false,
+        };
         for item in text.split(',').map(str::trim) {
             match item {
                 "delete" => policy.delete = true,

@@ -24,7 +24,9 @@ pub(crate) struct LogStore {
 }
 
 fn failed(error: impl std::fmt::Display) -> GroupError {
-    GroupError::Storage { reason: error.to_string() }
+    GroupError::Storage {
+        reason: error.to_string(),
+    }
 }
 
 impl LogStore {
@@ -58,14 +60,20 @@ impl OffsetsLog for LogStore {
 
     async fn append(&self, partition: i32, records: Vec<KeyedRecord>) -> Result<(), GroupError> {
         let topic = self.topic().await?;
-        let log = topic.partition(partition).ok_or_else(|| failed(format!("there is no partition {partition}")))?;
+        let log = topic
+            .partition(partition)
+            .ok_or_else(|| failed(format!("there is no partition {partition}")))?;
         let now = self.clock.now().0;
         let mut batch = BatchBuilder::new();
         for (key, value) in &records {
             batch.push(now, Some(key), value.as_deref(), &[]);
         }
-        let appended = log.append(batch.build().map_err(failed)?, Origin::Coordinator).map_err(failed)?;
-        log.wait_durable(appended.last_offset.plus(1)).await.map_err(failed)
+        let appended = log
+            .append(batch.build().map_err(failed)?, Origin::Coordinator)
+            .map_err(failed)?;
+        log.wait_durable(appended.last_offset.plus(1))
+            .await
+            .map_err(failed)
     }
 
     fn replay(&self, partition: i32, visit: &mut Visit<'_>) -> Result<(), GroupError> {
@@ -81,7 +89,11 @@ fn replay(log: &Partition, visit: &mut Visit<'_>) -> Result<(), GroupError> {
     let end = log.high_watermark();
     let mut next = log.log_start_offset();
     while next < end {
-        let bytes = log.read(next, REPLAY_BYTES, end, true).map_err(failed)?.read().map_err(failed)?;
+        let bytes = log
+            .read(next, REPLAY_BYTES, end, true)
+            .map_err(failed)?
+            .read()
+            .map_err(failed)?;
         let mut last = next;
         for batch in RecordBatches::new(&bytes) {
             let batch = batch.map_err(failed)?;
@@ -99,7 +111,10 @@ fn replay(log: &Partition, visit: &mut Visit<'_>) -> Result<(), GroupError> {
         }
         if last <= next {
             // A batch always ends after it begins; anything else would never end.
-            return Err(failed(format!("no batch at offset {next} of {}", log.topic_partition())));
+            return Err(failed(format!(
+                "no batch at offset {next} of {}",
+                log.topic_partition()
+            )));
         }
         next = last;
     }

@@ -38,7 +38,9 @@ impl Budget {
 
     fn try_take(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits).is_ok()
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits)
+            .is_ok()
     }
 }
 
@@ -52,7 +54,11 @@ pub(crate) struct Reservation {
 impl Reservation {
     /// Holds nothing yet.
     pub fn new(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0, overdraft: None }
+        Self {
+            budget: Arc::clone(budget),
+            bytes: 0,
+            overdraft: None,
+        }
     }
 
     /// Takes `bytes` more, waiting for other requests to finish if need be. Safe to cancel.
@@ -106,7 +112,11 @@ mod tests {
         second.grow(1000).await;
         assert_eq!(budget.used(), 1140);
         let mut third = Reservation::new(&budget);
-        assert!(tokio::time::timeout(Duration::from_millis(20), third.grow(50)).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), third.grow(50))
+                .await
+                .is_err()
+        );
         drop(second);
         third.grow(5).await;
         drop((first, third));
@@ -124,6 +134,9 @@ mod tests {
         let waiting = tokio::spawn(async move { c.grow(10).await });
         tokio::time::sleep(Duration::from_millis(10)).await;
         drop((a, b));
-        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), waiting)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }

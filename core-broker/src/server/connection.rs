@@ -106,7 +106,10 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
     };
     let end = connection.run().await;
     match end {
-        End::Frame(FrameError::Closed | FrameError::Cut | FrameError::Io(_)) | End::Write(_) | End::Stopping | End::Idle => {
+        End::Frame(FrameError::Closed | FrameError::Cut | FrameError::Io(_))
+        | End::Write(_)
+        | End::Stopping
+        | End::Idle => {
             tracing::debug!(peer = %peer.address, reason = %end, "connection ended");
         }
         _ => {
@@ -152,7 +155,9 @@ impl Connection {
             if !pipelined {
                 break;
             }
-            let Some(frame) = self.queue.pop_front() else { break };
+            let Some(frame) = self.queue.pop_front() else {
+                break;
+            };
             self.touch();
             let (pace, started) = api::start(&self.gate.broker, self.peer, frame.bytes)?;
             match started {
@@ -166,7 +171,11 @@ impl Connection {
                     _reservation: frame.reservation,
                 }),
                 Started::Later(reply) => {
-                    self.in_flight.push_back(InFlight { reply, pace, _reservation: frame.reservation });
+                    self.in_flight.push_back(InFlight {
+                        reply,
+                        pace,
+                        _reservation: frame.reservation,
+                    });
                 }
             }
         }

@@ -41,7 +41,9 @@ pub(crate) enum FrameError {
     #[error("closed by the peer inside a request")]
     Cut,
     /// A length that no request has.
-    #[error("request length {length} is outside 0 to {max} bytes (socket.request.max.bytes); is the peer a Kafka client without TLS?")]
+    #[error(
+        "request length {length} is outside 0 to {max} bytes (socket.request.max.bytes); is the peer a Kafka client without TLS?"
+    )]
     Length {
         /// The length claimed.
         length: i32,
@@ -107,11 +109,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let count = match have {
                 0 => read.await?,
                 // The deadline outlives a cancelled call: it counts from the last byte.
-                _ => timeout_at(self.progress + STALL, read).await.map_err(|_| FrameError::Stalled)??,
+                _ => timeout_at(self.progress + STALL, read)
+                    .await
+                    .map_err(|_| FrameError::Stalled)??,
             };
             self.progress = Instant::now();
             if count == 0 {
-                return Err(if have == 0 { FrameError::Closed } else { FrameError::Cut });
+                return Err(if have == 0 {
+                    FrameError::Closed
+                } else {
+                    FrameError::Cut
+                });
             }
         }
     }
@@ -131,7 +139,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let length = i32::from_be_bytes(*bytes);
         match usize::try_from(length) {
             Ok(size) if length <= self.length_max => Ok(Some(size)),
-            _ => Err(FrameError::Length { length, max: self.length_max }),
+            _ => Err(FrameError::Length {
+                length,
+                max: self.length_max,
+            }),
         }
     }
 
@@ -149,7 +160,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.buffer = BytesMut::new();
         }
         self.reserved = 0;
-        Frame { bytes, reservation: std::mem::replace(&mut self.reservation, Reservation::new(&self.budget)) }
+        Frame {
+            bytes,
+            reservation: std::mem::replace(&mut self.reservation, Reservation::new(&self.budget)),
+        }
     }
 }
 
@@ -174,9 +188,15 @@ mod tests {
 
     #[tokio::test]
     async fn hostile_lengths_are_refused_before_any_room_is_made() {
-        for (bytes, claimed) in [(b"\xff\xff\xff\xff", -1), (b"\x7f\xff\xff\xff", i32::MAX), (b"\0\0\0\x0b", 11)] {
+        for (bytes, claimed) in [
+            (b"\xff\xff\xff\xff", -1),
+            (b"\x7f\xff\xff\xff", i32::MAX),
+            (b"\0\0\0\x0b", 11),
+        ] {
             let mut reader = reader(bytes, 10);
-            assert!(matches!(reader.next().await, Err(FrameError::Length { length, .. }) if length == claimed));
+            assert!(
+                matches!(reader.next().await, Err(FrameError::Length { length, .. }) if length == claimed)
+            );
             assert!(reader.buffer.capacity() <= 2 * ROOM_BYTES_MIN);
         }
     }

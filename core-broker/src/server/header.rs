@@ -102,7 +102,14 @@ mod tests {
     fn both_versions() {
         let v1 = b"\0\x12\0\x02\0\0\0\x07\0\x02abBODY";
         let (header, client_id, body) = parse(v1, false).unwrap();
-        assert_eq!(header, RequestHeader { api_key: 18, api_version: 2, correlation_id: 7 });
+        assert_eq!(
+            header,
+            RequestHeader {
+                api_key: 18,
+                api_version: 2,
+                correlation_id: 7
+            }
+        );
         assert_eq!((client_id.unwrap().as_str(), &body[..]), ("ab", &b"BODY"[..]));
         let v2 = b"\0\x12\0\x03\0\0\0\x07\xff\xff\x02\x00\x01x\x05\x00BODY";
         let (_, client_id, body) = parse(v2, true).unwrap();
@@ -113,7 +120,11 @@ mod tests {
     fn every_cut_is_an_error() {
         let v2 = b"\0\x12\0\x03\0\0\0\x07\0\x02ab\x02\x00\x01x\x05\x00";
         for at in 0..v2.len() {
-            assert_eq!(parse(&v2[..at], true).unwrap_err(), HeaderError::Short, "cut at {at}");
+            assert_eq!(
+                parse(&v2[..at], true).unwrap_err(),
+                HeaderError::Short,
+                "cut at {at}"
+            );
         }
         assert!(parse(v2, true).is_ok());
     }

@@ -33,7 +33,11 @@ pub(crate) struct Gate {
 
 /// Binds one endpoint.
 pub(crate) async fn bind(endpoint: &Endpoint) -> io::Result<TcpListener> {
-    let host = if endpoint.host.is_empty() { "0.0.0.0" } else { &endpoint.host };
+    let host = if endpoint.host.is_empty() {
+        "0.0.0.0"
+    } else {
+        &endpoint.host
+    };
     TcpListener::bind((host, endpoint.port)).await
 }
 
@@ -78,5 +82,9 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
 /// Sets socket options and reads both addresses; `None` if the peer is gone already.
 fn peer(stream: &tokio::net::TcpStream, address: SocketAddr, listener: usize) -> Option<Peer> {
     stream.set_nodelay(true).ok()?;
-    Some(Peer { address, local: stream.local_addr().ok()?, listener })
+    Some(Peer {
+        address,
+        local: stream.local_addr().ok()?,
+        listener,
+    })
 }

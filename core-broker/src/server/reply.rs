@@ -51,7 +51,11 @@ impl ReplyWriter {
         if flexible {
             bytes.put_u8(0);
         }
-        Self { bytes, parts: Vec::new(), length: 0 }
+        Self {
+            bytes,
+            parts: Vec::new(),
+            length: 0,
+        }
     }
 
     /// Appends a range of a segment file.
@@ -88,7 +92,11 @@ pub(crate) struct ReplySink<W> {
 impl<W: AsyncWrite + Unpin> ReplySink<W> {
     /// A sink with an empty buffer.
     pub fn new(sink: W) -> Self {
-        Self { sink, buffer: Vec::new(), filled: 0 }
+        Self {
+            sink,
+            buffer: Vec::new(),
+            filled: 0,
+        }
     }
 
     /// True if everything pushed was written out.
@@ -160,7 +168,12 @@ impl<W: AsyncWrite + Unpin> ReplySink<W> {
         let at = position + done as u64;
         let room = self.room(want);
         let read = loop {
-            match preadv2(&**file, &mut [io::IoSliceMut::new(room)], at, ReadWriteFlags::NOWAIT) {
+            match preadv2(
+                &**file,
+                &mut [io::IoSliceMut::new(room)],
+                at,
+                ReadWriteFlags::NOWAIT,
+            ) {
                 Err(Errno::INTR) => {}
                 other => break other,
             }

@@ -29,7 +29,10 @@ impl WarningLimit {
 
     fn pass_at(&self, now: Instant) -> Option<u64> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if count.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
+        if count
+            .since
+            .is_none_or(|since| now.duration_since(since) >= WINDOW)
+        {
             count.since = Some(now);
             count.passed = 0;
         }

@@ -177,7 +177,10 @@ fn sync_or(broker: &BrokerConfig, sync: &str) -> String {
 
 /// Looks a topic config up by Kafka's name.
 pub(crate) fn topic_key(name: &str) -> Option<&'static TopicKey> {
-    TOPIC_KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &TOPIC_KEYS[at])
+    TOPIC_KEYS
+        .binary_search_by(|key| key.name.cmp(name))
+        .ok()
+        .map(|at| &TOPIC_KEYS[at])
 }
 
 /// Checks every override.
@@ -190,7 +193,10 @@ pub(crate) fn validate(overrides: &Overrides) -> Result<(), TopicConfigError> {
                 .min()
                 .filter(|(distance, _)| *distance <= 1 + name.len() / 5)
                 .map(|(_, name)| name);
-            return Err(TopicConfigError::Unknown { key: name.chars().take(128).collect(), nearest });
+            return Err(TopicConfigError::Unknown {
+                key: name.chars().take(128).collect(),
+                nearest,
+            });
         };
         let fits = match value.len() {
             0..=VALUE_BYTES_MAX => (key.check)(value),
@@ -208,7 +214,9 @@ pub(crate) fn validate(overrides: &Overrides) -> Result<(), TopicConfigError> {
 /// Names of overrides that are stored but do not shape the log yet.
 pub(crate) fn without_effect(overrides: &Overrides) -> Vec<&'static str> {
     let keys = overrides.keys().filter_map(|name| topic_key(name));
-    keys.filter(|key| key.effect == Effect::Kept).map(|key| key.name).collect()
+    keys.filter(|key| key.effect == Effect::Kept)
+        .map(|key| key.name)
+        .collect()
 }
 
 /// Settings of a topic's logs: its valid overrides over the broker's values.
@@ -225,7 +233,10 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
             _ => {}
         }
     }
-    let flush = (overrides.get("flush.messages").map(String::as_str), overrides.get("flush.ms").map(String::as_str));
+    let flush = (
+        overrides.get("flush.messages").map(String::as_str),
+        overrides.get("flush.ms").map(String::as_str),
+    );
     match flush {
         (None, None) => {}
         (Some("1"), _) | (_, Some("0")) => config.flush = FlushMode::Sync,
@@ -246,7 +257,10 @@ mod tests {
     use super::*;
 
     fn overrides(pairs: &[(&str, &str)]) -> Overrides {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -264,7 +278,10 @@ mod tests {
     #[test]
     fn bad_overrides_are_named() {
         let unknown = validate(&overrides(&[("retention.m", "1")])).unwrap_err();
-        assert_eq!(unknown.to_string(), "unknown topic config \"retention.m\", did you mean retention.ms?");
+        assert_eq!(
+            unknown.to_string(),
+            "unknown topic config \"retention.m\", did you mean retention.ms?"
+        );
         for (key, value) in [
             ("retention.ms", "-2"),
             ("segment.bytes", "13"),
@@ -291,7 +308,10 @@ mod tests {
         validate(&all).unwrap();
         let config = log_config(&BrokerConfig::default(), &all);
         assert!(config.compact);
-        assert_eq!((config.segment_bytes, config.segment_ms, config.max_message_bytes), (1000, 5, 77));
+        assert_eq!(
+            (config.segment_bytes, config.segment_ms, config.max_message_bytes),
+            (1000, 5, 77)
+        );
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(config.flush, FlushMode::Os);
     }

@@ -41,7 +41,9 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicFileError {
     /// Another version or another file.
-    #[error("the first line is {found:?}, expected {HEADER:?}: the data directory was written by another version")]
+    #[error(
+        "the first line is {found:?}, expected {HEADER:?}: the data directory was written by another version"
+    )]
     Header {
         /// The first line.
         found: String,
@@ -74,7 +76,10 @@ pub(crate) fn encode(entries: &[Entry]) -> String {
         let _ = writeln!(text, "{word} {} {id:032x} {}", entry.name, entry.partitions);
         lines += 1;
         for (key, value) in &entry.overrides {
-            let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+            let value = value
+                .replace('\\', "\\\\")
+                .replace('\n', "\\n")
+                .replace('\r', "\\r");
             let _ = writeln!(text, "config {key} {value}");
             lines += 1;
         }
@@ -88,25 +93,34 @@ pub(crate) fn decode(text: &str) -> Result<Vec<Entry>, TopicFileError> {
     let mut lines = text.split('\n').enumerate();
     let header = lines.next().map_or("", |(_, line)| line);
     if header != HEADER {
-        return Err(TopicFileError::Header { found: header.chars().take(80).collect() });
+        return Err(TopicFileError::Header {
+            found: header.chars().take(80).collect(),
+        });
     }
     let mut entries: Vec<Entry> = Vec::new();
     for (index, line) in lines {
-        let damaged = || TopicFileError::Line { line: index + 1, text: line.chars().take(200).collect() };
+        let damaged = || TopicFileError::Line {
+            line: index + 1,
+            text: line.chars().take(200).collect(),
+        };
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "topic" | "deleting" => entries.push(entry(rest, word == "deleting").ok_or_else(damaged)?),
             "config" => {
                 let (key, value) = rest.split_once(' ').ok_or_else(damaged)?;
                 let entry = entries.last_mut().ok_or_else(damaged)?;
-                entry.overrides.insert(key.to_owned(), unescape(value).ok_or_else(damaged)?);
+                entry
+                    .overrides
+                    .insert(key.to_owned(), unescape(value).ok_or_else(damaged)?);
             }
             "end" if rest.parse() == Ok(index - 1) => return Ok(entries),
             "end" | "" => return Err(TopicFileError::End { expected: index - 1 }),
             _ => return Err(damaged()),
         }
     }
-    Err(TopicFileError::End { expected: text.lines().count().saturating_sub(1) })
+    Err(TopicFileError::End {
+        expected: text.lines().count().saturating_sub(1),
+    })
 }
 
 fn entry(rest: &str, deleting: bool) -> Option<Entry> {
@@ -151,8 +165,20 @@ mod tests {
             ("x".to_owned(), "a\\b\nc\rd ".to_owned()),
         ]);
         vec![
-            Entry { name: "orders".into(), id: TopicId([7; 16]), partitions: 3, overrides, deleting: false },
-            Entry { name: "old".into(), id: TopicId([0; 16]), partitions: 1, overrides: Overrides::new(), deleting: true },
+            Entry {
+                name: "orders".into(),
+                id: TopicId([7; 16]),
+                partitions: 3,
+                overrides,
+                deleting: false,
+            },
+            Entry {
+                name: "old".into(),
+                id: TopicId([0; 16]),
+                partitions: 1,
+                overrides: Overrides::new(),
+                deleting: true,
+            },
         ]
     }
 
@@ -173,11 +199,20 @@ mod tests {
     #[test]
     fn damage_is_located() {
         let text = encode(&sample()).replace("topic orders", "tropic orders");
-        assert_eq!(decode(&text).unwrap_err(), TopicFileError::Line {
-            line: 2,
-            text: format!("tropic orders {} 3", "07".repeat(16)),
-        });
-        assert!(matches!(decode("millstream-topics 2\nend 0\n"), Err(TopicFileError::Header { .. })));
-        assert!(matches!(decode("millstream-topics 1\nend 5\n"), Err(TopicFileError::End { expected: 0 })));
+        assert_eq!(
+            decode(&text).unwrap_err(),
+            TopicFileError::Line {
+                line: 2,
+                text: format!("tropic orders {} 3", "07".repeat(16)),
+            }
+        );
+        assert!(matches!(
+            decode("millstream-topics 2\nend 0\n"),
+            Err(TopicFileError::Header { .. })
+        ));
+        assert!(matches!(
+            decode("millstream-topics 1\nend 5\n"),
+            Err(TopicFileError::End { expected: 0 })
+        ));
     }
 }

@@ -20,11 +20,20 @@ pub(crate) fn consumer_offsets(topics: &TopicRegistry) -> Result<Arc<Topic>, Top
         ("cleanup.policy".to_owned(), "compact".to_owned()),
         ("compression.type".to_owned(), "producer".to_owned()),
         ("max.message.bytes".to_owned(), BATCH_BYTES_MAX.to_string()),
-        ("segment.bytes".to_owned(), broker.offsets_topic_segment_bytes.to_string()),
+        (
+            "segment.bytes".to_owned(),
+            broker.offsets_topic_segment_bytes.to_string(),
+        ),
     ]);
-    match topics.create(CONSUMER_OFFSETS, Some(broker.offsets_topic_num_partitions), overrides) {
+    match topics.create(
+        CONSUMER_OFFSETS,
+        Some(broker.offsets_topic_num_partitions),
+        overrides,
+    ) {
         // Somebody else was faster.
-        Err(TopicError::Exists(name)) => topics.get(name.as_str()).ok_or_else(|| TopicError::Unknown(name.to_string())),
+        Err(TopicError::Exists(name)) => topics
+            .get(name.as_str())
+            .ok_or_else(|| TopicError::Unknown(name.to_string())),
         created => created,
     }
 }

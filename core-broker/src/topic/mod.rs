@@ -19,8 +19,8 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use config::TopicConfigError;
 pub(crate) use config::Overrides;
+pub use config::TopicConfigError;
 pub use file::TopicFileError;
 pub use name::NameError;
 
@@ -151,18 +151,30 @@ impl TopicRegistry {
 
     /// Reads the topics file and brings the partition folders in line with it.
     pub fn open(logs: Arc<LogDir>, broker: Arc<BrokerConfig>) -> Result<Self, TopicError> {
-        let failed = |source| TopicError::Log { topic: file::FILE.to_owned(), source };
+        let failed = |source| TopicError::Log {
+            topic: file::FILE.to_owned(),
+            source,
+        };
         let stored = logs.read_meta_file(file::FILE).map_err(failed)?;
         let entries = match &stored {
             None => Vec::new(),
             Some(bytes) => file::decode(&String::from_utf8_lossy(bytes))?,
         };
-        let registry = Self { logs, broker, state: RwLock::default(), changing: Mutex::default() };
+        let registry = Self {
+            logs,
+            broker,
+            state: RwLock::default(),
+            changing: Mutex::default(),
+        };
         registry.remove_leftovers(&entries)?;
         let deleted = entries.iter().any(|entry| entry.deleting);
         for entry in entries.into_iter().filter(|entry| !entry.deleting) {
             let topic = registry.load(entry)?;
-            registry.state.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::new(topic));
+            registry
+                .state
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(Arc::new(topic));
         }
         if deleted {
             registry.store(&[], None, None)?;
@@ -172,11 +184,17 @@ impl TopicRegistry {
 
     /// Removes folders of deletions and creations that a crash cut short.
     fn remove_leftovers(&self, entries: &[Entry]) -> Result<(), TopicError> {
-        let by_name: HashMap<&str, &Entry> =
-            entries.iter().filter(|e| !e.deleting).map(|e| (e.name.as_str(), e)).collect();
+        let by_name: HashMap<&str, &Entry> = entries
+            .iter()
+            .filter(|e| !e.deleting)
+            .map(|e| (e.name.as_str(), e))
+            .collect();
         for partition in self.logs.partitions() {
             let tp = partition.topic_partition();
-            if by_name.get(tp.topic.as_str()).is_some_and(|e| tp.partition.0 < e.partitions) {
+            if by_name
+                .get(tp.topic.as_str())
+                .is_some_and(|e| tp.partition.0 < e.partitions)
+            {
                 continue;
             }
             let deleting = entries.iter().any(|e| e.deleting && e.name == tp.topic.as_str());
@@ -184,7 +202,9 @@ impl TopicRegistry {
                 return Err(TopicError::Orphan(tp.clone()));
             }
             tracing::info!(partition = %tp, "removing a folder left over by an interrupted creation or deletion");
-            self.logs.delete_partition(tp).map_err(|source| log_error(&tp.topic, source))?;
+            self.logs
+                .delete_partition(tp)
+                .map_err(|source| log_error(&tp.topic, source))?;
         }
         Ok(())
     }
@@ -194,18 +214,31 @@ impl TopicRegistry {
         let config = config::log_config(&self.broker, &entry.overrides);
         let mut partitions = Vec::with_capacity(entry.partitions as usize);
         for id in 0..entry.partitions {
-            let tp = TopicPartition { topic: name.clone(), partition: PartitionId(id) };
+            let tp = TopicPartition {
+                topic: name.clone(),
+                partition: PartitionId(id),
+            };
             if let Some(partition) = self.logs.partition(&tp) {
                 partition.set_config(config.clone());
                 partitions.push(partition);
             } else {
                 tracing::error!(partition = %tp, "the folder of this partition is missing, it starts again empty: \
                     its records are gone; restore the folder from a copy if they matter");
-                partitions.push(self.logs.create_partition(&tp, config.clone()).map_err(|e| log_error(&name, e))?);
+                partitions.push(
+                    self.logs
+                        .create_partition(&tp, config.clone())
+                        .map_err(|e| log_error(&name, e))?,
+                );
             }
         }
         let internal = name::is_internal(name.as_str());
-        Ok(Topic { name, id: entry.id, internal, overrides: entry.overrides, partitions })
+        Ok(Topic {
+            name,
+            id: entry.id,
+            internal,
+            overrides: entry.overrides,
+            partitions,
+        })
     }
 
     /// A topic by name.
@@ -224,31 +257,58 @@ impl TopicRegistry {
     }
 
     /// Checks a creation without doing it.
-    pub fn check_new(&self, name: &str, partitions: Option<i32>, overrides: &Overrides) -> Result<TopicName, TopicError> {
+    pub fn check_new(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        overrides: &Overrides,
+    ) -> Result<TopicName, TopicError> {
         let name = name::parse(name)?;
         let state = self.read();
         if state.by_name.contains_key(&name) {
             return Err(TopicError::Exists(name));
         }
-        if let Some(other) = state.by_name.keys().find(|other| name::collide(name.as_str(), other.as_str())) {
-            return Err(TopicError::Collides { other: other.clone(), name });
+        if let Some(other) = state
+            .by_name
+            .keys()
+            .find(|other| name::collide(name.as_str(), other.as_str()))
+        {
+            return Err(TopicError::Collides {
+                other: other.clone(),
+                name,
+            });
         }
         let count = partitions.unwrap_or(self.broker.num_partitions);
         if !(1..=PARTITIONS_PER_TOPIC_MAX).contains(&count) {
-            return Err(TopicError::Partitions { topic: name, count, at_least: 1 });
+            return Err(TopicError::Partitions {
+                topic: name,
+                count,
+                at_least: 1,
+            });
         }
         config::validate(overrides)?;
         Ok(name)
     }
 
     /// Creates a topic; when this returns, it survives a crash.
-    pub fn create(&self, name: &str, partitions: Option<i32>, overrides: Overrides) -> Result<Arc<Topic>, TopicError> {
+    pub fn create(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        overrides: Overrides,
+    ) -> Result<Arc<Topic>, TopicError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let name = self.check_new(name, partitions, &overrides)?;
         let count = partitions.unwrap_or(self.broker.num_partitions);
         let partitions = self.create_folders(&name, 0..count, &overrides)?;
         let internal = name::is_internal(name.as_str());
-        let topic = Arc::new(Topic { id: random_id(), internal, overrides, partitions, name });
+        let topic = Arc::new(Topic {
+            id: random_id(),
+            internal,
+            overrides,
+            partitions,
+            name,
+        });
         self.publish(&changing, Arc::clone(&topic), 0)?;
         tracing::info!(topic = %topic.name, partitions = count, "topic created");
         let kept = config::without_effect(&topic.overrides);
@@ -261,10 +321,16 @@ impl TopicRegistry {
     /// Raises the number of partitions to `count`.
     pub fn add_partitions(&self, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let old = self
+            .get(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         let present = old.partitions.len() as i32;
         if count <= present || count > PARTITIONS_PER_TOPIC_MAX {
-            return Err(TopicError::Partitions { topic: old.name.clone(), count, at_least: present + 1 });
+            return Err(TopicError::Partitions {
+                topic: old.name.clone(),
+                count,
+                at_least: present + 1,
+            });
         }
         if validate_only {
             return Ok(());
@@ -286,7 +352,9 @@ impl TopicRegistry {
     /// Deletes a topic; when this returns, it stays deleted after a crash.
     pub fn delete(&self, name: &str) -> Result<(), TopicError> {
         let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let topic = self
+            .get(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         self.store(&changing, None, Some(&topic))?;
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -321,7 +389,10 @@ impl TopicRegistry {
         let config = config::log_config(&self.broker, overrides);
         let mut partitions = Vec::with_capacity(ids.len());
         for id in ids {
-            let tp = TopicPartition { topic: name.clone(), partition: PartitionId(id) };
+            let tp = TopicPartition {
+                topic: name.clone(),
+                partition: PartitionId(id),
+            };
             match self.logs.create_partition(&tp, config.clone()) {
                 Ok(partition) => partitions.push(partition),
                 Err(source) => {
@@ -347,24 +418,46 @@ impl TopicRegistry {
             self.remove_folders(&topic.partitions[first_new as usize..]);
             return Err(error);
         }
-        self.state.write().unwrap_or_else(PoisonError::into_inner).insert(topic);
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(topic);
         Ok(())
     }
 
     /// Writes the topics file: unfinished deletions and what is visible, with `changed` in its new form and
     /// `deleted` marked.
-    fn store(&self, unfinished: &[Entry], changed: Option<&Topic>, deleted: Option<&Topic>) -> Result<(), TopicError> {
+    fn store(
+        &self,
+        unfinished: &[Entry],
+        changed: Option<&Topic>,
+        deleted: Option<&Topic>,
+    ) -> Result<(), TopicError> {
         let mut entries = unfinished.to_vec();
         {
             let state = self.read();
-            let replaced = |topic: &Topic| [changed, deleted].into_iter().flatten().any(|t| t.name == topic.name);
-            entries.extend(state.by_name.values().filter(|t| !replaced(t)).map(|t| t.entry(false)));
+            let replaced = |topic: &Topic| {
+                [changed, deleted]
+                    .into_iter()
+                    .flatten()
+                    .any(|t| t.name == topic.name)
+            };
+            entries.extend(
+                state
+                    .by_name
+                    .values()
+                    .filter(|t| !replaced(t))
+                    .map(|t| t.entry(false)),
+            );
         }
         entries.extend(changed.map(|t| t.entry(false)));
         entries.extend(deleted.map(|t| t.entry(true)));
         self.logs
             .write_meta_file(file::FILE, file::encode(&entries).as_bytes())
-            .map_err(|source| TopicError::Log { topic: file::FILE.to_owned(), source })
+            .map_err(|source| TopicError::Log {
+                topic: file::FILE.to_owned(),
+                source,
+            })
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -373,7 +466,10 @@ impl TopicRegistry {
 }
 
 fn log_error(topic: &TopicName, source: LogError) -> TopicError {
-    TopicError::Log { topic: topic.to_string(), source }
+    TopicError::Log {
+        topic: topic.to_string(),
+        source,
+    }
 }
 
 /// A random version-4 UUID.

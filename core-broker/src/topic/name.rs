@@ -23,7 +23,9 @@ pub enum NameError {
         length: usize,
     },
     /// Something else than letters, digits, `.`, `_` and `-`.
-    #[error("topic name {name:?} contains {character:?}, only ASCII letters, digits, '.', '_' and '-' are allowed")]
+    #[error(
+        "topic name {name:?} contains {character:?}, only ASCII letters, digits, '.', '_' and '-' are allowed"
+    )]
     Character {
         /// The name.
         name: String,
@@ -42,11 +44,17 @@ pub(crate) fn parse(name: &str) -> Result<TopicName, NameError> {
     }
     if name.len() > NAME_BYTES_MAX {
         let start = name.chars().take(32).collect();
-        return Err(NameError::TooLong { start, length: name.len() });
+        return Err(NameError::TooLong {
+            start,
+            length: name.len(),
+        });
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if let Some(character) = name.chars().find(|c| !legal(*c)) {
-        return Err(NameError::Character { name: name.to_owned(), character });
+        return Err(NameError::Character {
+            name: name.to_owned(),
+            character,
+        });
     }
     Ok(TopicName::new(name))
 }
@@ -68,7 +76,14 @@ mod tests {
 
     #[test]
     fn rules_of_kafka() {
-        for good in ["a", "orders", "A.b_c-9", "__consumer_offsets", "...", &"x".repeat(249)] {
+        for good in [
+            "a",
+            "orders",
+            "A.b_c-9",
+            "__consumer_offsets",
+            "...",
+            &"x".repeat(249),
+        ] {
             assert!(parse(good).is_ok(), "{good}");
         }
         for bad in ["", ".", "..", "a b", "a/b", "ä", "a\0", "a:b", &"x".repeat(250)] {

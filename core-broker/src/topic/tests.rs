@@ -47,7 +47,10 @@ fn topics_survive_a_crash() {
     assert_eq!(names(&registry), ["a", "b"]);
     assert_eq!(registry.get("a").unwrap().partitions().len(), 3);
     let b = registry.by_id(id).unwrap();
-    assert_eq!((b.name.as_str(), b.partitions().len(), &b.overrides), ("b", 2, &overrides));
+    assert_eq!(
+        (b.name.as_str(), b.partitions().len(), &b.overrides),
+        ("b", 2, &overrides)
+    );
     assert_eq!(b.partition(1).unwrap().config().max_message_bytes, 1000);
     assert!(b.partition(2).is_none() && b.partition(-1).is_none());
 }
@@ -57,16 +60,35 @@ fn rules_are_checked() {
     let dir = tempfile::tempdir().unwrap();
     let (_logs, registry) = open(dir.path()).unwrap();
     registry.create("a.b", Some(1), Overrides::new()).unwrap();
-    let create = |name: &str, count, overrides| registry.create(name, count, overrides).map(drop).unwrap_err();
-    assert!(matches!(create("a.b", None, Overrides::new()), TopicError::Exists(_)));
-    assert!(matches!(create("a_b", None, Overrides::new()), TopicError::Collides { .. }));
-    assert!(matches!(create("a/b", None, Overrides::new()), TopicError::Name(_)));
-    assert!(matches!(create("c", Some(0), Overrides::new()), TopicError::Partitions { .. }));
-    assert!(matches!(create("c", Some(10_001), Overrides::new()), TopicError::Partitions { .. }));
+    let create =
+        |name: &str, count, overrides| registry.create(name, count, overrides).map(drop).unwrap_err();
+    assert!(matches!(
+        create("a.b", None, Overrides::new()),
+        TopicError::Exists(_)
+    ));
+    assert!(matches!(
+        create("a_b", None, Overrides::new()),
+        TopicError::Collides { .. }
+    ));
+    assert!(matches!(
+        create("a/b", None, Overrides::new()),
+        TopicError::Name(_)
+    ));
+    assert!(matches!(
+        create("c", Some(0), Overrides::new()),
+        TopicError::Partitions { .. }
+    ));
+    assert!(matches!(
+        create("c", Some(10_001), Overrides::new()),
+        TopicError::Partitions { .. }
+    ));
     let bad = Overrides::from([("retention.ms".to_owned(), "soon".to_owned())]);
     assert!(matches!(create("c", None, bad), TopicError::Config(_)));
     let fewer = registry.add_partitions("a.b", 1, false).unwrap_err();
-    assert_eq!(fewer.to_string(), "1 partitions for topic a.b: expected 2 to 10000");
+    assert_eq!(
+        fewer.to_string(),
+        "1 partitions for topic a.b: expected 2 to 10000"
+    );
     registry.add_partitions("a.b", 5, true).unwrap();
     assert_eq!(registry.get("a.b").unwrap().partitions().len(), 1);
     assert!(matches!(registry.delete("nope"), Err(TopicError::Unknown(_))));
@@ -81,7 +103,8 @@ fn a_creation_cut_short_leaves_nothing() {
         registry.create("whole", Some(1), Overrides::new()).unwrap();
         // The crash came after the folders and before the topics file.
         for tp in [TopicPartition::new("half", 0), TopicPartition::new("whole", 1)] {
-            logs.create_partition(&tp, BrokerConfig::default().log_config()).unwrap();
+            logs.create_partition(&tp, BrokerConfig::default().log_config())
+                .unwrap();
         }
     }
     let (_logs, registry) = open(dir.path()).unwrap();
@@ -127,18 +150,33 @@ fn records_without_a_topic_are_never_removed() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (_logs, registry) = open(dir.path()).unwrap();
-        write_record(registry.create("t", Some(1), Overrides::new()).unwrap().partition(0).unwrap());
+        write_record(
+            registry
+                .create("t", Some(1), Overrides::new())
+                .unwrap()
+                .partition(0)
+                .unwrap(),
+        );
     }
     std::fs::remove_file(dir.path().join(file::FILE)).unwrap();
     let refused = open(dir.path()).map(drop).unwrap_err();
-    assert!(matches!(&refused, TopicError::Orphan(tp) if tp.to_string() == "t-0"), "{refused}");
+    assert!(
+        matches!(&refused, TopicError::Orphan(tp) if tp.to_string() == "t-0"),
+        "{refused}"
+    );
     assert_eq!(folders(dir.path()), ["t-0"]);
 }
 
 #[test]
 fn a_damaged_topics_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()).unwrap().1.create("t", None, Overrides::new()).unwrap());
+    drop(
+        open(dir.path())
+            .unwrap()
+            .1
+            .create("t", None, Overrides::new())
+            .unwrap(),
+    );
     std::fs::write(dir.path().join(file::FILE), "millstream-topics 1\ntop").unwrap();
     assert!(matches!(open(dir.path()).map(drop), Err(TopicError::File(_))));
 }
