@@ -16,6 +16,8 @@ pub(crate) mod error_code;
 mod fetch;
 mod fetch_response;
 mod find_coordinator;
+#[cfg(test)]
+mod group_tests;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;

@@ -44,4 +44,4 @@ pub use partition::partition_for;
 pub use store::{KeyedRecord, OffsetsLog, Visit};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

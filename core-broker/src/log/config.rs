@@ -138,7 +138,8 @@ pub struct LogOptions {
     pub checkpoint_bytes: u64,
     /// From this many dirty files on, one `syncfs` replaces one `fdatasync` each. Default 16.
     pub sync_filesystem_files_min: usize,
-    /// Segment files kept open at once, besides those with unsynced data. Default 2048.
+    /// Segment files kept open at once, besides those with unsynced data. Default 512: a process
+    /// often may open no more than 1024.
     pub open_files_max: usize,
     /// `producer.id.expiration.ms`: how long an idle producer is remembered. Default 1 day.
     pub producer_expiration_ms: i64,
@@ -156,7 +157,7 @@ impl Default for LogOptions {
             checkpoint_interval: Duration::from_secs(60),
             checkpoint_bytes: 256 << 20,
             sync_filesystem_files_min: 16,
-            open_files_max: 2048,
+            open_files_max: 512,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }

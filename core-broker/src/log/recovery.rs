@@ -250,9 +250,8 @@ impl Recovery {
         segments: &mut Vec<Arc<Segment>>,
     ) -> Result<(i64, Scanned), OpenError> {
         let mut base = bases[0];
-        let (index, index_written) = self.load_index(base, recovery_point)?;
+        let index = self.load_index(base, recovery_point)?;
         let mut scanned = self.scan(base, recovery_point, index)?;
-        scanned.index_written = index_written;
         if scanned.next_offset < recovery_point {
             let torn = scanned.torn.unwrap_or(BatchError::Truncated {
                 needed: HEADER_BYTES,
@@ -310,12 +309,8 @@ impl Recovery {
         Ok(segment)
     }
 
-    /// What the index files know of the segment up to the recovery point, and how many entries they have.
-    fn load_index(
-        &self,
-        base: i64,
-        recovery_point: i64,
-    ) -> Result<(ResidentIndex, (usize, usize)), OpenError> {
+    /// What the index files know of the segment up to the recovery point.
+    fn load_index(&self, base: i64, recovery_point: i64) -> Result<ResidentIndex, OpenError> {
         let read = |extension| {
             let path = self.path(base, extension);
             durable::read_if_there(&path, INDEX_BYTES_MAX)
@@ -328,10 +323,9 @@ impl Recovery {
             ResidentIndex::from_files(base, &read("index")?, &read("timeindex")?, recovery_point, size);
         // If the producers' state is older than the last entry, batches before it are needed as well.
         if index.last_offset().is_some_and(|last| self.producers_from > last) {
-            let lens = index.lens();
-            return Ok((index, lens));
+            return Ok(index);
         }
-        Ok((ResidentIndex::new(base), (0, 0)))
+        Ok(ResidentIndex::new(base))
     }
 
     /// Walks over the batches of a segment from where the index ends. Those that end before `trusted_end`
@@ -341,35 +335,30 @@ impl Recovery {
         let io_error = || OpenError::io(&path);
         let file = File::open(&path).map_err(io_error())?;
         let size = file.metadata().map_err(io_error())?.len();
+        let index_written = index.lens();
+        let indexed = index.last_offset();
         let mut position = u64::from(index.scan_from());
         let mut next_offset = base;
-        let first_timestamp = self.first_timestamp(&file, size).map_err(io_error())?;
+        let first_timestamp = first_timestamp(&file, size).map_err(io_error())?;
         let mut reader = BufReader::with_capacity(BUFFER_BYTES.min(size as usize + 1), file);
         reader.seek(SeekFrom::Start(position)).map_err(io_error())?;
-        let mut expected_last = index.last_offset();
-        let torn = loop {
-            if position == size {
-                break None;
-            }
-            match next_batch(&mut reader, size - position, next_offset, trusted_end).map_err(io_error())? {
-                Err(reason) => break Some(reason),
+        let mut torn = None;
+        while position < size {
+            let next =
+                next_batch(&mut reader, size - position, next_offset, trusted_end).map_err(io_error())?;
+            let next = next.and_then(|header| check_reach(base, position, &header).map(|()| header));
+            let first = next_offset == base;
+            let fits = |header: &BatchHeader| indexed.is_none_or(|last| last == header.last_offset());
+            match next {
+                _ if first && indexed.is_some() && !next.as_ref().is_ok_and(fits) => {
+                    tracing::warn!(file = %path.display(), "index does not belong to the segment; rebuilding it");
+                    return self.scan(base, trusted_end, ResidentIndex::new(base));
+                }
+                Err(reason) => {
+                    torn = Some(reason);
+                    break;
+                }
                 Ok(header) => {
-                    if expected_last
-                        .take()
-                        .is_some_and(|last| last != header.last_offset())
-                        || header.last_offset() - base > i64::from(i32::MAX)
-                        || position > u64::from(u32::MAX)
-                    {
-                        // The index does not belong to this file: do without it.
-                        if index.scan_from() > 0 && position == u64::from(index.scan_from()) {
-                            return self.scan(base, trusted_end, ResidentIndex::new(base));
-                        }
-                        break Some(BatchError::Field {
-                            field: "base offset",
-                            value: header.base_offset,
-                            expected: "within reach of the segment's base offset",
-                        });
-                    }
                     index.on_batch(position as u32, &header, self.interval_bytes);
                     if header.base_offset >= self.producers_from {
                         self.producers.update(&header, self.now_ms);
@@ -378,25 +367,38 @@ impl Recovery {
                     next_offset = header.next_offset();
                 }
             }
-        };
+        }
         Ok(Scanned {
             index,
-            index_written: (0, 0),
+            index_written,
             size: position,
             next_offset,
             first_timestamp: first_timestamp.filter(|_| position > 0),
             torn,
         })
     }
+}
 
-    fn first_timestamp(&self, file: &File, size: u64) -> io::Result<Option<i64>> {
-        if size < HEADER_BYTES as u64 {
-            return Ok(None);
-        }
-        let mut head = [0; HEADER_BYTES];
-        std::os::unix::fs::FileExt::read_exact_at(file, &mut head, 0)?;
-        Ok(BatchHeader::parse(&head).ok().map(|header| header.max_timestamp))
+/// The indexes must be able to address the batch.
+fn check_reach(base: i64, position: u64, header: &BatchHeader) -> Result<(), BatchError> {
+    if header.last_offset() - base <= i64::from(i32::MAX) && position <= u64::from(u32::MAX) {
+        return Ok(());
     }
+    Err(BatchError::Field {
+        field: "base offset",
+        value: header.base_offset,
+        expected: "within reach of the segment's base offset",
+    })
+}
+
+/// The greatest timestamp of the first batch.
+fn first_timestamp(file: &File, size: u64) -> io::Result<Option<i64>> {
+    if size < HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEADER_BYTES];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut head, 0)?;
+    Ok(BatchHeader::parse(&head).ok().map(|header| header.max_timestamp))
 }
 
 #[derive(Default)]

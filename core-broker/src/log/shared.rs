@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::config::LogOptions;
 use super::error::LogError;
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) queue: SyncQueue,
     /// Cleared when the directory is closed or dropped, since partitions point back here.
     pub(crate) partitions: RwLock<HashMap<TopicPartition, Arc<Partition>>>,
+    /// Held while checkpoint files are written.
+    pub(crate) checkpoints: Mutex<()>,
     pub(crate) bytes_since_checkpoint: AtomicU64,
     closed: AtomicBool,
     failure: OnceLock<Arc<str>>,
@@ -35,6 +37,7 @@ impl Shared {
             options,
             queue: SyncQueue::default(),
             partitions: RwLock::default(),
+            checkpoints: Mutex::new(()),
             bytes_since_checkpoint: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),

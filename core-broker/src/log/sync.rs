@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -100,6 +99,7 @@ impl Syncer {
 
     /// Runs until the queue is stopped.
     pub(crate) fn run(&self) {
+        let _guard = FailOnPanic(&self.shared);
         let interval = self.shared.options.checkpoint_interval;
         let mut deadline = Instant::now() + interval;
         while let Some(waiting) = self.shared.queue.wait(deadline) {
@@ -166,7 +166,7 @@ impl Syncer {
         if due.is_empty() {
             return Ok(());
         }
-        write_checkpoints(&self.shared.root, &partitions)?;
+        write_checkpoints(&self.shared)?;
         for partition in &due {
             partition
                 .prune_snapshots()
@@ -192,8 +192,21 @@ impl Syncer {
     }
 }
 
-/// Writes the checkpoint files of a data directory.
-pub(crate) fn write_checkpoints(root: &Path, partitions: &[Arc<Partition>]) -> Result<(), LogError> {
+/// Without the thread nothing would ever become durable: nobody must go on waiting for it.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the sync thread panicked");
+        }
+    }
+}
+
+/// Writes the checkpoint files of a data directory, for the partitions that are not deleted.
+pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
+    let _one_at_a_time = lock(&shared.checkpoints);
+    let partitions: Vec<_> = read(&shared.partitions).values().cloned().collect();
     let mut recovery_points = Offsets::new();
     let mut log_starts = Offsets::new();
     for partition in partitions.iter().filter(|p| !p.is_deleted()) {
@@ -208,7 +221,7 @@ pub(crate) fn write_checkpoints(root: &Path, partitions: &[Arc<Partition>]) -> R
         (RECOVERY_POINT_FILE, recovery_points),
         (LOG_START_FILE, log_starts),
     ] {
-        let path = root.join(name);
+        let path = shared.root.join(name);
         durable::replace(&path, checkpoint::encode(&offsets).as_bytes()).map_err(LogError::io(&path))?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::group::store::{KeyedRecord, OffsetsLog, Visit};
 use crate::log::Clock;
 
 #[derive(Debug)]
-pub(in crate::group) struct MemoryLog {
+pub(crate) struct MemoryLog {
     partitions: Vec<Mutex<Vec<KeyedRecord>>>,
     /// Each append takes one permit.
     pub gate: Semaphore,
@@ -75,7 +75,7 @@ impl OffsetsLog for MemoryLog {
 
 /// A wall clock that runs with tokio's.
 #[derive(Debug)]
-pub(in crate::group) struct TestClock(tokio::time::Instant);
+pub(crate) struct TestClock(tokio::time::Instant);
 
 impl TestClock {
     pub fn new() -> Arc<Self> {

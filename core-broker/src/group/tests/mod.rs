@@ -16,12 +16,12 @@ use super::time::{MonotonicMs, Now};
 use crate::ids::{Offset, Timestamp, TopicPartition};
 
 mod commits;
+mod log_store;
 mod membership;
-pub(super) mod memory_log;
+pub(crate) mod memory_log;
 mod rebalances;
 mod simulation;
 mod statics;
-mod wire;
 
 pub(super) const SESSION_MS: i32 = 10_000;
 pub(super) const REBALANCE_MS: i32 = 60_000;
@@ -279,7 +279,7 @@ impl Driver {
     }
 }
 
-pub(super) fn bytes(text: &str) -> Bytes {
+pub(crate) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 

@@ -1,4 +1,6 @@
-//! The API files: every version of every answer can be encoded and says the right thing.
+//! The APIs of groups: every version of every answer can be encoded and says the right thing.
+
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -14,10 +16,10 @@ use kafka_protocol::messages::offset_fetch_request::{
 use kafka_protocol::messages::{self, GroupId as WireGroupId, TopicName as WireTopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
-use super::memory_log::{MemoryLog, TestClock};
-use super::*;
 use crate::api;
-use crate::group::GroupManager;
+use crate::group::tests::bytes;
+use crate::group::tests::memory_log::{MemoryLog, TestClock};
+use crate::group::{ClientInfo, GroupConfig, GroupManager};
 
 fn start() -> Arc<GroupManager> {
     GroupManager::start(MemoryLog::new(2), GroupConfig::default(), TestClock::new()).unwrap()
@@ -37,7 +39,7 @@ fn topic(name: &str) -> WireTopicName {
 
 /// Encodes, which fails if a field is set that the version does not have.
 fn encodes(answer: &impl Encodable, version: i16) {
-    let mut out = bytes::BytesMut::new();
+    let mut out = ::bytes::BytesMut::new();
     answer
         .encode(&mut out, version)
         .unwrap_or_else(|error| panic!("version {version}: {error}"));
