@@ -155,6 +155,12 @@ impl Running {
                 open.shutdown().await;
             }
         }
+        if tokio::time::timeout_at(deadline, self.state.groups.flush())
+            .await
+            .is_err()
+        {
+            tracing::warn!("group state was not written in {} s", GRACE.as_secs());
+        }
         self.state.groups.shutdown();
         let logs = Arc::clone(&self.state.logs);
         tokio::task::spawn_blocking(move || logs.close()).await??;

@@ -132,6 +132,18 @@ impl GroupManager {
         partition_for(group, i32::try_from(self.shards.len()).unwrap_or(i32::MAX))
     }
 
+    /// Waits until nothing is left to write. Some answers, LeaveGroup's among them, do not wait for the disk; a clean
+    /// stop should not lose what they said.
+    pub async fn flush(&self) {
+        let busy = |index: usize| {
+            let shard = self.shard(index);
+            shard.writing || shard.writes_waiting() > 0
+        };
+        while (0..self.shards.len()).any(busy) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Stops the timers and turns away everybody who waits. What was answered is on disk already.
     pub fn shutdown(&self) {
         self.closed.store(true, Ordering::SeqCst);
