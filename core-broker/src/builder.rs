@@ -273,7 +273,6 @@ fn group_config(config: &BrokerConfig) -> GroupConfig {
         offsets_retention_minutes: natural(config.offsets_retention_minutes),
         offsets_retention_check_interval_ms: u32::try_from(config.offsets_retention_check_interval_ms)
             .unwrap_or(u32::MAX),
-        offsets_topic_partitions: config.offsets_topic_num_partitions,
         ..default
     }
 }

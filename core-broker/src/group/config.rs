@@ -35,8 +35,6 @@ pub struct GroupConfig {
     pub offsets_retention_minutes: u32,
     /// `offsets.retention.check.interval.ms`, default 600 000.
     pub offsets_retention_check_interval_ms: u32,
-    /// `offsets.topic.num.partitions`, default 50; only read when the internal topic is created.
-    pub offsets_topic_partitions: i32,
     /// Bytes of one write to the internal topic, default 16 MiB: one group's membership is one record.
     pub write_bytes_max: usize,
     /// Writes that may wait for the disk per partition of the internal topic, default 10 000.
@@ -61,7 +59,6 @@ impl Default for GroupConfig {
             offsets_per_group_max: 1_000_000,
             offsets_retention_minutes: 10_080,
             offsets_retention_check_interval_ms: 600_000,
-            offsets_topic_partitions: 50,
             write_bytes_max: 16 << 20,
             writes_waiting_max: 10_000,
         }

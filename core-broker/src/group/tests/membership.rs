@@ -198,7 +198,7 @@ fn a_new_member_that_waits_too_long_is_turned_away() {
     };
     let token = d.join(&long);
     let a = d.joined(token);
-    d.sync_all(&[a.clone()]);
+    d.sync_all(std::slice::from_ref(&a));
     let b = d.join(&join("b"));
     for _ in 0..40 {
         d.advance(9_000);
