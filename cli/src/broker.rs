@@ -1,11 +1,13 @@
 //! `millstream broker`: the embedded broker as a server of its own.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use millstream_broker::{Broker, BrokerConfig};
+use millstream_broker::Broker;
+use millstream_broker::config::BrokerConfig;
 
 use crate::client::split_property;
 use crate::error::{CliError, output};
@@ -14,7 +16,7 @@ use crate::stop::StopSignal;
 /// Run a broker that Kafka clients can use.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Later settings win: file, --data-dir and --listener, --override.\n\n\
+    after_help = "--override wins over the file, --data-dir and --listener over both.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
@@ -39,45 +41,41 @@ pub struct BrokerArgs {
 pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     let config = config(args)?;
     let stop = StopSignal::listen()?;
-    let broker = Broker::builder()
-        .config(config)
-        .start_blocking()
-        .map_err(|error| CliError::new(error.to_string()))?;
-    {
-        let mut out = std::io::stdout().lock();
-        writeln!(
-            out,
-            "millstream broker ready on {} (data in {})",
-            broker.address(),
-            broker.data_dir().display()
-        )
-        .and_then(|()| out.flush())
-        .map_err(output)?;
-    }
-    while !stop.wait(Duration::from_secs(3600)) {}
-    broker
-        .shutdown_blocking()
-        .map_err(|error| CliError::new(error.to_string()))
-}
-
-/// The settings in the order in which they win, with warnings for keys that nobody knows.
-fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
-    let refused = |error: &dyn std::fmt::Display| CliError::new(error.to_string());
-    let mut loader = BrokerConfig::loader();
-    if let Some(path) = &args.properties {
-        loader.file(path).map_err(|error| refused(&error))?;
-    }
+    let mut builder = Broker::builder().config(config);
     if let Some(directory) = &args.data_dir {
-        loader.set("--data-dir", "log.dirs", &directory.to_string_lossy());
+        builder = builder.data_dir(directory);
     }
     if let Some(listener) = &args.listener {
-        loader.set("--listener", "listeners", &format!("PLAINTEXT://{listener}"));
+        builder = builder.listener(listener);
     }
+    let broker = builder.start_blocking().map_err(|error| CliError::new(error.to_string()))?;
+    {
+        let mut out = std::io::stdout().lock();
+        let directory = broker.data_dir().display();
+        writeln!(out, "millstream broker ready on {} (data in {directory})", broker.address())
+            .and_then(|()| out.flush())
+            .map_err(output)?;
+    }
+    while !stop.wait(Duration::from_secs(3600)) {}
+    broker.shutdown_blocking().map_err(|error| CliError::new(error.to_string()))
+}
+
+/// The file's settings and the overrides, with warnings for keys that have no effect.
+fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
+    let mut config = BrokerConfig::default();
+    let mut warnings = Vec::new();
+    if let Some(path) = &args.properties {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| CliError::new(format!("cannot read {name}: {error}; name a server.properties file")))?;
+        warnings.extend(config.apply_properties(&text, &name).map_err(|error| CliError::new(error.to_string()))?);
+    }
+    let mut overrides = BTreeMap::new();
     for property in &args.overrides {
         let (key, value) = split_property("--override", property)?;
-        loader.set("--override", key, value);
+        overrides.insert(key.to_owned(), value.to_owned());
     }
-    let (config, warnings) = loader.finish().map_err(|error| refused(&error))?;
+    warnings.extend(config.apply_overrides(&overrides).map_err(|error| CliError::new(error.to_string()))?);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use millstream_broker::config::parse_properties;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::Metadata;
@@ -138,6 +139,7 @@ pub fn split_property<'a>(option: &str, property: &'a str) -> Result<(&'a str, &
 fn read_properties(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
-    millstream_broker::config::parse_properties(&text)
-        .map_err(|error| CliError::new(format!("{}: {error}", path.display())))
+    let properties = parse_properties(&text)
+        .map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    Ok(properties.into_iter().map(|property| (property.key, property.value)).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use tempfile::TempDir;
 
@@ -37,10 +38,11 @@ impl EmbeddedBroker {
                     (temporary.path().to_owned(), Directory::Temporary(temporary))
                 }
             };
+        let config = BrokerConfig { group_initial_rebalance_delay_ms: 0, ..BrokerConfig::default() };
         let handle = Broker::builder()
+            .config(config)
             .data_dir(&path)
             .listener("127.0.0.1:0")
-            .property("group.initial.rebalance.delay.ms", "0")
             .start_blocking()
             .map_err(|error| CliError::new(error.to_string()))?;
         Ok(Self { handle, directory })

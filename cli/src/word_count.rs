@@ -161,10 +161,11 @@ fn count(
     };
     let summary = work();
     progress.finish();
+    // A job that failed says why when it stops; that is the cause of whatever else went wrong.
     let stopped = job.stop();
     let cleaned = job::delete_topics(&admin, &names);
-    let mut summary = summary?;
     stopped?;
+    let mut summary = summary?;
     cleaned?;
     summary.finish(started);
     Ok((summary, names))

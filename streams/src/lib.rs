@@ -1,3 +1,77 @@
 //! A Streams DSL with columnar execution on Arrow and DataFusion.
+//!
+//! A job is an application id, a topology and some threads. Processes with the same application id share the
+//! partitions of the topics through a Kafka consumer group; there is no cluster to run. Records become Arrow
+//! batches, steps are DataFusion expressions or kernels over batches, and keyed steps aggregate before and after
+//! an internal repartition topic.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use millstream_streams::{StreamsConfig, Streams, col, count_all, json, lower, split_words, text};
+//!
+//! let app = Streams::new("word-count").commit_every(Duration::from_millis(200));
+//! app.stream("lines", text("line"))
+//!     .flat_map(split_words(col("line")).alias("word"))
+//!     .select([lower(col("word")).alias("word")])
+//!     .group_by([col("word")])
+//!     .aggregate("counts", [count_all().alias("n")])
+//!     .to("word-counts", json());
+//!
+//! let job = app.start(StreamsConfig::new("localhost:9092"))?;
+//! job.drain(Duration::from_secs(60))?; // everything that is in `lines` now is counted
+//! job.stop(Duration::from_secs(10))?;
+//! # Ok::<(), millstream_streams::StreamsError>(())
+//! ```
+//!
+//! # Layout
+//! In the order of one record's way:
+//!
+//! | module | role |
+//! |---|---|
+//! | `dsl` | what the user writes: [`Streams`], [`Stream`], [`GroupedStream`], [`Table`]; builds a plan |
+//! | `plan` | the topology as data: nodes, validation, sub-topologies, repartition topics, [`Topology::describe`] |
+//! | `expr` | the boundary to DataFusion's expressions, and the kernels it lacks |
+//! | `source` | the seam to the consumer: records in, offsets committed, assignment changes |
+//! | `format` | bytes ↔ Arrow: text, raw, JSON, shuffled batches; key encoding and placement |
+//! | `operator` | one file an operator: batches in, batches out |
+//! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
+//! | `state` | resident columnar state, merged once per key and epoch |
+//! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
+//! | `sink` | the seam to the producer: records out, delivery confirmed |
+//! | `runtime` | threads, rebalances, commits, draining, metrics |
+//!
+//! # Guarantee
+//! At least once. Offsets are committed only after every output of the epoch is acknowledged. State lives as
+//! long as the process: a task with state replays its repartition topic from the start when it is created, quietly up to
+//! the committed offset, so final tables are right after any restart; rows of the epoch that a crash cut
+//! short are counted again if they had already reached the repartition topic.
 #![warn(missing_docs)]
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod aggregate;
+mod config;
+mod dsl;
+mod error;
+mod expr;
+mod format;
+mod operator;
+mod plan;
+mod runtime;
+mod sink;
+mod source;
+mod state;
+mod suggest;
+mod task;
+
+pub use config::{ConfigError, StreamsConfig};
+pub use dsl::{GroupedStream, Stream, Streams, Table};
+pub use error::{ErrorKind, StreamsError};
+pub use expr::prelude::*;
+pub use format::{Format, FormatError, json, raw, text};
+pub use operator::OperatorError;
+pub use plan::{PlanError, Topology};
+pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
+pub use sink::SinkError;
+pub use source::SourceError;
+pub use task::TaskError;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream_streams::prelude::*;
-use millstream_streams::{StreamsConfig, StreamsHandle};
+use millstream_streams::{JobState, StreamsConfig, StreamsError, StreamsHandle};
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 

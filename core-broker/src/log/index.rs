@@ -135,7 +135,21 @@ impl<E: Entry> Entries<'_, E> {
     }
 }
 
-/// Both indexes of one segment, for searching.
+impl Entries<'_, OffsetEntry> {
+    /// Where to start scanning for the batch with the relative offset.
+    pub(crate) fn position_of_offset(&self, relative: u32) -> io::Result<u32> {
+        Ok(self.floor(|e| e.relative <= relative)?.map_or(0, |e| e.position))
+    }
+
+    /// The start of an indexed batch that is nearest before `position`, or 0.
+    pub(crate) fn boundary_before(&self, position: u64) -> io::Result<u32> {
+        Ok(self
+            .floor(|e| u64::from(e.position) <= position)?
+            .map_or(0, |e| e.position))
+    }
+}
+
+/// Both indexes of one segment, for searching by time.
 pub(crate) struct IndexView<'a> {
     pub(crate) offsets: Entries<'a, OffsetEntry>,
     pub(crate) times: Entries<'a, TimeEntry>,
@@ -153,22 +167,6 @@ pub(crate) enum TimeSearch {
 }
 
 impl IndexView<'_> {
-    /// Where to start scanning for the batch with the relative offset.
-    pub(crate) fn position_of_offset(&self, relative: u32) -> io::Result<u32> {
-        Ok(self
-            .offsets
-            .floor(|e| e.relative <= relative)?
-            .map_or(0, |e| e.position))
-    }
-
-    /// The start of an indexed batch that is nearest before `position`, or 0.
-    pub(crate) fn boundary_before(&self, position: u64) -> io::Result<u32> {
-        Ok(self
-            .offsets
-            .floor(|e| u64::from(e.position) <= position)?
-            .map_or(0, |e| e.position))
-    }
-
     pub(crate) fn search_time(&self, timestamp: i64) -> io::Result<TimeSearch> {
         if timestamp < 0 {
             return Ok(TimeSearch::From(0));

@@ -213,7 +213,19 @@ impl Segment {
         *write(&self.index) = SegmentIndex::OnDisk;
     }
 
-    /// Lets `search` look into the indexes.
+    /// Lets `search` look into the offset index.
+    fn with_offsets(
+        &self,
+        search: impl FnOnce(&Entries<'_, OffsetEntry>) -> io::Result<u32>,
+    ) -> io::Result<u32> {
+        match &*read(&self.index) {
+            SegmentIndex::Resident(index) => return search(&index.view().offsets),
+            SegmentIndex::OnDisk => {}
+        }
+        search(&Entries::from_file(File::open(self.path("index"))?)?)
+    }
+
+    /// Lets `search` look into both indexes.
     fn with_view<T>(&self, search: impl FnOnce(&IndexView<'_>) -> io::Result<T>) -> io::Result<T> {
         match &*read(&self.index) {
             SegmentIndex::Resident(index) => return search(&index.view()),
@@ -240,7 +252,7 @@ impl Segment {
         end: u64,
     ) -> Result<Option<(u64, BatchHeader)>, ScanError> {
         let relative = u32::try_from((offset - self.base_offset).max(0)).unwrap_or(u32::MAX);
-        let start = self.with_view(|view| view.position_of_offset(relative))?;
+        let start = self.with_offsets(|offsets| offsets.position_of_offset(relative))?;
         let mut scan = self.scan(pool, u64::from(start), end)?;
         while let Some((position, header)) = scan.next()? {
             if header.last_offset() >= offset {
@@ -262,7 +274,7 @@ impl Segment {
         if target >= end {
             return Ok(end);
         }
-        let indexed = self.with_view(|view| view.boundary_before(target))?;
+        let indexed = self.with_offsets(|offsets| offsets.boundary_before(target))?;
         let mut boundary = start.max(u64::from(indexed));
         let mut scan = self.scan(pool, boundary, end)?;
         while let Some((position, header)) = scan.next()? {
@@ -295,11 +307,11 @@ impl Segment {
         start: u64,
         end: u64,
     ) -> Result<i64, ScanError> {
-        if start == 0 && end == self.size() {
-            return Ok(self.with_view(|view| Ok(view.max_timestamp))?);
-        }
         let (mut greatest, position) = match start {
-            0 => self.with_view(|view| view.max_timestamp_before(end))?,
+            0 => self.with_view(|view| match end == self.size() {
+                true => Ok((view.max_timestamp, end as u32)),
+                false => view.max_timestamp_before(end),
+            })?,
             _ => (-1, start as u32),
         };
         let mut scan = self.scan(pool, u64::from(position), end)?;

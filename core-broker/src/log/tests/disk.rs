@@ -212,3 +212,25 @@ fn flush_mode_os_does_not_wait() {
     let log = open(dir.path(), &config);
     assert_eq!(log.partition(&tp()).unwrap().high_watermark(), Offset(2));
 }
+
+/// Indexes can be made again from the log: that one cannot be written is no reason to stop.
+#[test]
+fn an_index_that_cannot_be_written_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_segments();
+    let log = open(dir.path(), &config);
+    let partition = log.create_partition(&tp(), config.clone()).unwrap();
+    let index = dir.path().join("orders-0/00000000000000000000.index");
+    std::fs::create_dir(&index).unwrap();
+    for value in 0..40 {
+        put(&partition, batch(&[value]));
+    }
+    assert_eq!(partition.recovery_point(), 0);
+    assert_eq!(read_all(&partition, 5).len(), 35);
+    std::fs::remove_dir(&index).unwrap();
+    put(&partition, batch(&[40]));
+    log.close().unwrap();
+    assert!(index.metadata().unwrap().len() > 0);
+    let log = open(dir.path(), &config);
+    assert_eq!(read_all(&log.partition(&tp()).unwrap(), 0).len(), 41);
+}

@@ -1,0 +1,256 @@
+//! One keyed aggregate, compiled.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::{DFSchema, DataFusionError, Result, cast::as_boolean_array};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, GroupsAccumulator};
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use crate::expr::{CompiledExpr, prepare};
+use crate::format::{Placement, fingerprint};
+use crate::plan::PlanError;
+
+/// Keys and aggregates bound to the schema of the rows they read.
+#[derive(Debug)]
+pub(crate) struct AggregateSpec {
+    keys: Vec<CompiledExpr>,
+    aggregates: Vec<Aggregate>,
+    key_schema: SchemaRef,
+    state_schema: SchemaRef,
+    output_schema: SchemaRef,
+    fingerprint: u64,
+    text: String,
+}
+
+/// One aggregate function and what it reads.
+#[derive(Debug)]
+struct Aggregate {
+    function: Arc<AggregateFunctionExpr>,
+    arguments: Vec<Arc<dyn PhysicalExpr>>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    states: usize,
+}
+
+impl AggregateSpec {
+    /// Compiles `aggregates` over rows of `input`, grouped by `keys`.
+    pub(crate) fn new(
+        name: &str,
+        keys: Vec<CompiledExpr>,
+        aggregates: &[Expr],
+        input: &Schema,
+    ) -> Result<Self, PlanError> {
+        let step = format!("aggregate {name}");
+        let mut key_fields = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let field = key.field();
+            let data_type = key_type(field.data_type());
+            if !Placement::supports(&data_type) {
+                let (column, actual) = (field.name().clone(), field.data_type().clone());
+                return Err(PlanError::UnsupportedKey { step, column, actual });
+            }
+            key_fields.push(Arc::new(Field::new(field.name(), data_type, true)));
+        }
+        let (mut state_fields, mut output_fields) = (key_fields.clone(), key_fields.clone());
+        let mut compiled = Vec::with_capacity(aggregates.len());
+        for expr in aggregates {
+            if !is_aggregate(expr) {
+                return Err(PlanError::NotAnAggregate {
+                    step,
+                    expr: expr.to_string(),
+                });
+            }
+            let (aggregate, states, output) =
+                Aggregate::new(expr, input).map_err(|cause| PlanError::Expression {
+                    step: step.clone(),
+                    expr: expr.to_string(),
+                    cause: Box::new(cause),
+                })?;
+            state_fields.extend(states);
+            output_fields.push(output);
+            compiled.push(aggregate);
+        }
+        let key_texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
+        let texts: Vec<String> = aggregates.iter().map(readable).collect();
+        let state_schema = Arc::new(Schema::new(state_fields));
+        Ok(Self {
+            text: format!("{step}: {} → {}", key_texts.join(", "), texts.join(", ")),
+            fingerprint: fingerprint(&state_schema, keys.len(), &texts),
+            keys,
+            aggregates: compiled,
+            key_schema: Arc::new(Schema::new(key_fields)),
+            state_schema,
+            output_schema: Arc::new(Schema::new(output_fields)),
+        })
+    }
+
+    /// The aggregate as the user would read it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Key columns, then partial states.
+    pub(crate) fn state_schema(&self) -> SchemaRef {
+        Arc::clone(&self.state_schema)
+    }
+
+    /// Key columns, then results.
+    pub(crate) fn output_schema(&self) -> SchemaRef {
+        Arc::clone(&self.output_schema)
+    }
+
+    /// Names the state schema and what the states mean.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// How many of the first columns are the key.
+    pub(crate) fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// An empty map from keys to group numbers.
+    pub(crate) fn new_keys(&self) -> Result<Box<dyn GroupValues>> {
+        new_group_values(Arc::clone(&self.key_schema), &GroupOrdering::None)
+    }
+
+    /// One empty accumulator an aggregate.
+    pub(crate) fn new_accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>> {
+        self.aggregates.iter().map(Aggregate::accumulator).collect()
+    }
+
+    /// The key columns of a batch of rows.
+    pub(crate) fn evaluate_keys(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let fields = self.key_schema.fields().iter();
+        self.keys
+            .iter()
+            .zip(fields)
+            .map(|(key, field)| as_type(key.evaluate(batch)?, field.data_type()))
+            .collect()
+    }
+
+    /// Adds a batch of rows, whose groups are `groups`, to the accumulators.
+    pub(crate) fn update(
+        &self,
+        accumulators: &mut [Box<dyn GroupsAccumulator>],
+        batch: &RecordBatch,
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        for (aggregate, accumulator) in self.aggregates.iter().zip(accumulators) {
+            let (values, filter) = aggregate.evaluate(batch)?;
+            accumulator.update_batch(&values, groups, filter.as_ref(), total)?;
+        }
+        Ok(())
+    }
+
+    /// Adds partial states (the columns of [`Self::state_schema`] behind the key) to the accumulators.
+    pub(crate) fn merge(
+        &self,
+        accumulators: &mut [Box<dyn GroupsAccumulator>],
+        states: &[ArrayRef],
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        let mut rest = states;
+        for (aggregate, accumulator) in self.aggregates.iter().zip(accumulators) {
+            let (own, others) = rest.split_at(aggregate.states);
+            accumulator.merge_batch(own, groups, total)?;
+            rest = others;
+        }
+        Ok(())
+    }
+}
+
+impl Aggregate {
+    fn new(expr: &Expr, input: &Schema) -> Result<(Self, Vec<FieldRef>, FieldRef)> {
+        let df_schema = Arc::new(DFSchema::try_from(input.clone())?);
+        let name = expr.schema_name().to_string();
+        let ready = prepare(expr.clone(), &df_schema, false)?;
+        let (properties, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(&ready, &df_schema, input, &properties, &context)
+            .with_name(&name)
+            .build()?;
+        let function = lowered.aggregate;
+        let states = function.state_fields()?;
+        let output = function.field();
+        let output = Arc::new(Field::new(name, output.data_type().clone(), output.is_nullable()));
+        let states: Vec<FieldRef> = states
+            .iter()
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
+            .collect();
+        let aggregate = Self {
+            arguments: function.expressions(),
+            filter: lowered.filter,
+            states: states.len(),
+            function,
+        };
+        Ok((aggregate, states, output))
+    }
+
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.function.groups_accumulator_supported() {
+            return self.function.create_groups_accumulator();
+        }
+        let function = Arc::clone(&self.function);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+            function.create_accumulator()
+        })))
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<BooleanArray>)> {
+        let rows = batch.num_rows();
+        let values = self
+            .arguments
+            .iter()
+            .map(|argument| argument.evaluate(batch)?.into_array(rows));
+        let filter = match &self.filter {
+            None => None,
+            Some(filter) => Some(as_boolean_array(&filter.evaluate(batch)?.into_array(rows)?)?.clone()),
+        };
+        Ok((values.collect::<Result<_>>()?, filter))
+    }
+}
+
+fn is_aggregate(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_aggregate(&alias.expr),
+        Expr::AggregateFunction(_) => true,
+        _ => false,
+    }
+}
+
+/// The expression with only its outermost alias; `count_all` brings one of its own.
+fn readable(expr: &Expr) -> String {
+    match expr {
+        Expr::Alias(alias) => match alias.expr.as_ref() {
+            Expr::Alias(inner) => readable(&inner.expr.as_ref().clone().alias(&alias.name)),
+            _ => expr.to_string(),
+        },
+        _ => expr.to_string(),
+    }
+}
+
+/// The one type that stands for all encodings of a key.
+fn key_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => key_type(values),
+        other => other.clone(),
+    }
+}
+
+fn as_type(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, DataFusionError> {
+    if array.data_type() == data_type {
+        Ok(array)
+    } else {
+        Ok(cast(&array, data_type)?)
+    }
+}

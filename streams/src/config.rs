@@ -1,0 +1,497 @@
+//! The configuration of a job at run time, in Kafka's keys.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+use thiserror::Error;
+
+use crate::suggest::did_you_mean;
+
+/// The keys of this library; all others go to librdkafka.
+const OWN_KEYS: [&str; 8] = [
+    "application.id",
+    "bootstrap.servers",
+    "client.id",
+    "commit.interval.ms",
+    "connect.timeout.ms",
+    "num.stream.threads",
+    "processing.guarantee",
+    "replication.factor",
+];
+
+/// Keys that the guarantee depends on; the library sets them itself.
+const RESERVED_KEYS: [&str; 9] = [
+    "acks",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "partition.assignment.strategy",
+    "transactional.id",
+];
+
+/// Client keys that come up in "did you mean".
+const CLIENT_KEYS: [&str; 20] = [
+    "auto.offset.reset",
+    "batch.size",
+    "compression.type",
+    "delivery.timeout.ms",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "isolation.level",
+    "linger.ms",
+    "max.in.flight.requests.per.connection",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "message.max.bytes",
+    "queue.buffering.max.kbytes",
+    "queued.max.messages.kbytes",
+    "request.timeout.ms",
+    "sasl.mechanism",
+    "security.protocol",
+    "session.timeout.ms",
+    "ssl.ca.location",
+    "statistics.interval.ms",
+];
+
+const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
+const STREAM_THREADS_MAX: usize = 1024;
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value that its key does not take.
+    #[error("{key} = {value:?} is not {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What the key takes.
+        expected: String,
+    },
+    /// A necessary key that is missing.
+    #[error("{key} is missing; {remedy}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What to give.
+        remedy: &'static str,
+    },
+}
+
+/// How a job runs: where the cluster is, how many threads, how long an epoch lasts.
+///
+/// Keys are Kafka's. What is not a key of this library goes to librdkafka, to the consumer alone with the prefix
+/// `consumer.`, to the producer alone with `producer.`, else to whichever knows it.
+///
+/// | key | default | meaning |
+/// |---|---|---|
+/// | `bootstrap.servers` | — | `host:port`, comma-separated: where to find the cluster |
+/// | `num.stream.threads` | 1 | worker threads; more than there are partitions idle |
+/// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
+/// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
+/// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
+/// | `client.id` | application id | name in the brokers' logs and quotas |
+/// | `processing.guarantee` | `at_least_once` | the one guarantee there is |
+/// | `application.id` | — | checked against the job's, for property files shared with Java |
+///
+/// ```
+/// use millstream_streams::StreamsConfig;
+/// let config = StreamsConfig::new("localhost:9092").threads(2).set("consumer.fetch.min.bytes", "1024")?;
+/// # Ok::<(), millstream_streams::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StreamsConfig {
+    bootstrap_servers: String,
+    threads: usize,
+    commit_interval: Option<Duration>,
+    connect_timeout: Duration,
+    replication_factor: i32,
+    client_id: Option<String>,
+    application_id: Option<String>,
+    client: BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+impl StreamsConfig {
+    /// The defaults, with the cluster at `bootstrap_servers` (`host:port`, comma-separated).
+    ///
+    /// ```
+    /// let config = millstream_streams::StreamsConfig::new("localhost:9092");
+    /// ```
+    pub fn new(bootstrap_servers: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            threads: 1,
+            commit_interval: None,
+            connect_timeout: Duration::from_secs(10),
+            replication_factor: -1,
+            client_id: None,
+            application_id: None,
+            client: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A configuration from properties.
+    ///
+    /// # Errors
+    /// A bad value, or no `bootstrap.servers`.
+    ///
+    /// ```
+    /// use millstream_streams::StreamsConfig;
+    /// let properties = [("bootstrap.servers", "localhost:9092"), ("num.stream.thread", "2")];
+    /// let config = StreamsConfig::from_properties(properties)?;
+    /// assert_eq!(
+    ///     config.warnings(),
+    ///     ["unknown key \"num.stream.thread\" is ignored; did you mean \"num.stream.threads\"?"]
+    /// );
+    /// # Ok::<(), millstream_streams::ConfigError>(())
+    /// ```
+    pub fn from_properties<K, V>(properties: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut config = Self::new("");
+        for (key, value) in properties {
+            config = config.set(key.as_ref(), value.as_ref())?;
+        }
+        Ok(config)
+    }
+
+    /// Sets one property. Later calls win; an unknown key becomes a [warning](Self::warnings).
+    ///
+    /// # Errors
+    /// A value that the key does not take.
+    pub fn set(mut self, key: &str, value: &str) -> Result<Self, ConfigError> {
+        let value = value.trim();
+        match key {
+            "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
+            "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
+            "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
+            "replication.factor" if value == "-1" => self.replication_factor = -1,
+            "replication.factor" => self.replication_factor = number(key, value, 1, i32::from(i16::MAX))?,
+            "client.id" => self.client_id = Some(value.to_owned()),
+            "application.id" => self.application_id = Some(value.to_owned()),
+            "processing.guarantee" if value == "at_least_once" => {}
+            "processing.guarantee" => {
+                return Err(invalid(key, value, "at_least_once, the one guarantee there is"));
+            }
+            _ => self.set_client(key, value)?,
+        }
+        Ok(self)
+    }
+
+    fn set_client(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        let (_, bare) = split_prefix(key);
+        if RESERVED_KEYS.contains(&bare) {
+            self.warn(format!(
+                "{key:?} is ignored; the guarantee depends on it, so the library sets it"
+            ));
+            return Ok(());
+        }
+        match probe(bare, value) {
+            Probe::Known => {
+                self.client.insert(key.to_owned(), value.to_owned());
+            }
+            Probe::Unknown => {
+                let near = did_you_mean(bare, OWN_KEYS.into_iter().chain(CLIENT_KEYS));
+                self.warn(format!("unknown key {key:?} is ignored{near}"));
+            }
+            Probe::Invalid(expected) => return Err(invalid(key, value, expected)),
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, warning: String) {
+        tracing::warn!("{warning}");
+        self.warnings.push(warning);
+    }
+
+    /// Worker threads (`num.stream.threads`), from 1 to 1024.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.clamp(1, STREAM_THREADS_MAX);
+        self
+    }
+
+    /// How long starting waits for the cluster (`connect.timeout.ms`); 10 s unless told.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Keys that were not used, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(crate) fn check(&self, application_id: &str) -> Result<(), ConfigError> {
+        if self.bootstrap_servers.is_empty() {
+            let remedy = "give the cluster's address, as host:port";
+            return Err(ConfigError::Missing {
+                key: "bootstrap.servers",
+                remedy,
+            });
+        }
+        match &self.application_id {
+            Some(other) if other != application_id => Err(invalid(
+                "application.id",
+                other,
+                format!("the job's own id, {application_id:?}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(crate) fn replication_factor(&self) -> i32 {
+        self.replication_factor
+    }
+
+    /// The epoch's length: the configured one, else the job's, else the default.
+    pub(crate) fn commit_interval(&self, of_job: Option<Duration>) -> Duration {
+        self.commit_interval.or(of_job).unwrap_or(COMMIT_INTERVAL_DEFAULT)
+    }
+
+    /// A client without a group, for questions about the cluster.
+    pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
+        let mut client = self.base(application_id, "observer");
+        self.extend(&mut client, Role::Shared);
+        client
+    }
+
+    /// A client that asks for the group's committed offsets without joining it.
+    pub(crate) fn group_client(&self, application_id: &str) -> ClientConfig {
+        let mut client = self.observer_client(application_id);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false");
+        client
+    }
+
+    /// A worker's consumer.
+    pub(crate) fn consumer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
+        let mut client = self.base(application_id, worker);
+        client
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            // With the default of 1 s a full local queue stalls fetching far longer than the queue lasts.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "32768")
+            .set("statistics.interval.ms", "1000");
+        self.extend(&mut client, Role::Consumer);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("partition.assignment.strategy", "range");
+        client
+    }
+
+    /// A worker's producer.
+    pub(crate) fn producer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
+        let mut client = self.base(application_id, worker);
+        client
+            .set("compression.type", "lz4")
+            .set("linger.ms", "5")
+            .set("delivery.timeout.ms", "120000")
+            // Java's default placement of keyed records.
+            .set("partitioner", "murmur2_random")
+            .set("queue.buffering.max.kbytes", "65536")
+            .set("delivery.report.only.error", "true");
+        self.extend(&mut client, Role::Producer);
+        client.set("enable.idempotence", "true").set("acks", "all");
+        client
+    }
+
+    fn base(&self, application_id: &str, part: &str) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        let name = self.client_id.as_deref().unwrap_or(application_id);
+        client
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", format!("{name}-{part}"));
+        client.set_log_level(RDKafkaLogLevel::Warning);
+        client
+    }
+
+    fn extend(&self, client: &mut ClientConfig, role: Role) {
+        // Plain keys first, so that a prefixed key wins.
+        let (plain, prefixed): (Vec<_>, Vec<_>) = self
+            .client
+            .iter()
+            .partition(|(key, _)| split_prefix(key).0 == Role::Shared);
+        for (key, value) in plain.into_iter().chain(prefixed) {
+            let (of, bare) = split_prefix(key);
+            if of == role || of == Role::Shared {
+                client.set(bare, value);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Shared,
+    Consumer,
+    Producer,
+}
+
+fn split_prefix(key: &str) -> (Role, &str) {
+    if let Some(bare) = key.strip_prefix("consumer.") {
+        (Role::Consumer, bare)
+    } else if let Some(bare) = key.strip_prefix("producer.") {
+        (Role::Producer, bare)
+    } else {
+        (Role::Shared, key)
+    }
+}
+
+enum Probe {
+    Known,
+    Unknown,
+    Invalid(String),
+}
+
+/// Asks librdkafka itself.
+fn probe(key: &str, value: &str) -> Probe {
+    let mut client = ClientConfig::new();
+    match client.set(key, value).create_native_config() {
+        Ok(_) => Probe::Known,
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Probe::Unknown,
+        Err(KafkaError::ClientConfig(_, reason, ..)) => {
+            Probe::Invalid(format!("accepted by librdkafka: {reason}"))
+        }
+        Err(other) => Probe::Invalid(format!("accepted by librdkafka: {other}")),
+    }
+}
+
+fn invalid(key: &str, value: &str, expected: impl Into<String>) -> ConfigError {
+    ConfigError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        expected: expected.into(),
+    }
+}
+
+fn number<T>(key: &str, value: &str, min: T, max: T) -> Result<T, ConfigError>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let parsed = value
+        .parse()
+        .ok()
+        .filter(|number| (&min..=&max).contains(&number));
+    parsed.ok_or_else(|| invalid(key, value, format!("a number from {min} to {max}")))
+}
+
+fn millis(key: &str, value: &str) -> Result<Duration, ConfigError> {
+    // An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
+    Ok(Duration::from_millis(number(key, value, 1, 3_600_000)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(list: &[(&str, &str)]) -> Result<StreamsConfig, ConfigError> {
+        StreamsConfig::from_properties(list.iter().copied())
+    }
+
+    #[test]
+    fn values_are_checked_and_named() {
+        let error = properties(&[("num.stream.threads", "0")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "num.stream.threads = \"0\" is not a number from 1 to 1024"
+        );
+        let error = properties(&[("processing.guarantee", "exactly_once_v2")]).unwrap_err();
+        assert!(error.to_string().contains("at_least_once"), "{error}");
+        let error = properties(&[("consumer.fetch.min.bytes", "many")]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("consumer.fetch.min.bytes = \"many\" is not accepted"),
+            "{error}"
+        );
+        let error = properties(&[]).unwrap().check("job").unwrap_err();
+        assert!(
+            error.to_string().contains("bootstrap.servers is missing"),
+            "{error}"
+        );
+        let other = properties(&[("bootstrap.servers", "x:1"), ("application.id", "other")]).unwrap();
+        assert!(other.check("job").is_err() && other.check("other").is_ok());
+    }
+
+    #[test]
+    fn reserved_and_unknown_keys_are_warned_about() {
+        let config = properties(&[
+            ("enable.auto.commit", "true"),
+            ("producer.acks", "0"),
+            ("lingerms", "1"),
+        ])
+        .unwrap();
+        assert_eq!(config.warnings().len(), 3);
+        assert!(
+            config.warnings()[2].ends_with("did you mean \"linger.ms\"?"),
+            "{:?}",
+            config.warnings()
+        );
+        let consumer = config.consumer_client("job", "1");
+        assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
+    }
+
+    #[test]
+    fn a_prefixed_key_wins_over_a_plain_one_for_its_client() {
+        let config = properties(&[
+            ("consumer.client.rack", "a"),
+            ("client.rack", "b"),
+            ("socket.keepalive.enable", "true"),
+            ("producer.linger.ms", "20"),
+        ])
+        .unwrap();
+        assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+        let (consumer, producer) = (
+            config.consumer_client("job", "1"),
+            config.producer_client("job", "1"),
+        );
+        assert_eq!(
+            (consumer.get("client.rack"), producer.get("client.rack")),
+            (Some("a"), Some("b"))
+        );
+        assert_eq!(
+            (consumer.get("linger.ms"), producer.get("linger.ms")),
+            (None, Some("20"))
+        );
+        assert_eq!(consumer.get("socket.keepalive.enable"), Some("true"));
+    }
+
+    #[test]
+    fn the_configured_interval_wins() {
+        let of_job = Some(Duration::from_secs(1));
+        let plain = StreamsConfig::new("x:1");
+        assert_eq!(plain.commit_interval(None), Duration::from_millis(200));
+        assert_eq!(plain.commit_interval(of_job), Duration::from_secs(1));
+        let set = plain.set("commit.interval.ms", "50").unwrap();
+        assert_eq!(set.commit_interval(of_job), Duration::from_millis(50));
+    }
+}

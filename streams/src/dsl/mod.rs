@@ -1,0 +1,35 @@
+//! What the user writes. Every call adds a node to the plan that all handles of one job share; nothing is checked
+//! until the job is built or started, so that code reads as one chain and errors come once, with their place.
+//!
+//! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
+mod grouped;
+mod stream;
+mod streams;
+mod table;
+
+pub use grouped::GroupedStream;
+pub use stream::Stream;
+pub use streams::Streams;
+pub use table::Table;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::plan::{Node, NodeId, Plan};
+
+/// The plan under construction, shared by all handles of a job.
+#[derive(Debug, Clone)]
+struct SharedPlan(Arc<Mutex<Plan>>);
+
+impl SharedPlan {
+    fn new(plan: Plan) -> Self {
+        Self(Arc::new(Mutex::new(plan)))
+    }
+
+    fn add(&self, node: Node) -> NodeId {
+        self.change(|plan| plan.add(node))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,105 @@
+//! A stream of rows.
+use datafusion::logical_expr::Expr;
+
+use super::{GroupedStream, SharedPlan};
+use crate::format::Format;
+use crate::plan::{Node, NodeId};
+
+/// A stream of rows, every one of which stands for itself.
+///
+/// Cheap to clone; several steps may hang on one stream, each sees all of its rows.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    plan: SharedPlan,
+    node: NodeId,
+}
+
+impl Stream {
+    pub(super) fn new(plan: SharedPlan, node: NodeId) -> Self {
+        Self { plan, node }
+    }
+
+    fn then(&self, node: Node) -> Self {
+        Self {
+            plan: self.plan.clone(),
+            node: self.plan.add(node),
+        }
+    }
+
+    /// One row, with one column, for each element of the list that `expr` gives. Null and empty lists give none.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, split_words, text};
+    /// let words = Streams::new("wc").stream("lines", text("line")).flat_map(split_words(col("line")).alias("word"));
+    /// ```
+    pub fn flat_map(&self, expr: Expr) -> Self {
+        self.then(Node::FlatMap {
+            input: self.node,
+            expr,
+        })
+    }
+
+    /// The rows for which `predicate` is true; false and null drop a row.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, length, lit, text};
+    /// let long = Streams::new("wc").stream("lines", text("line")).filter(length(col("line")).gt(lit(80)));
+    /// ```
+    pub fn filter(&self, predicate: Expr) -> Self {
+        self.then(Node::Filter {
+            input: self.node,
+            predicate,
+        })
+    }
+
+    /// Exactly these columns.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, lower, text};
+    /// let lowered = Streams::new("wc").stream("lines", text("line")).select([lower(col("line")).alias("line")]);
+    /// ```
+    pub fn select(&self, exprs: impl IntoIterator<Item = Expr>) -> Self {
+        self.then(Node::Select {
+            input: self.node,
+            exprs: exprs.into_iter().collect(),
+        })
+    }
+
+    /// All columns, with the column `name` added or replaced.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, length, text};
+    /// let measured = Streams::new("wc").stream("lines", text("line")).with_column("len", length(col("line")));
+    /// ```
+    pub fn with_column(&self, name: impl Into<String>, expr: Expr) -> Self {
+        self.then(Node::WithColumn {
+            input: self.node,
+            name: name.into(),
+            expr,
+        })
+    }
+
+    /// The rows by key; an aggregate follows. Null is a key like any other.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, text};
+    /// let by_line = Streams::new("wc").stream("lines", text("line")).group_by([col("line")]);
+    /// ```
+    pub fn group_by(&self, keys: impl IntoIterator<Item = Expr>) -> GroupedStream {
+        GroupedStream::new(self.plan.clone(), self.node, keys.into_iter().collect())
+    }
+
+    /// Writes every row as a record of `topic`.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, text};
+    /// Streams::new("wc").stream("lines", text("line")).to("lines-as-json", json());
+    /// ```
+    pub fn to(&self, topic: impl Into<String>, format: Format) {
+        self.plan.add(Node::Sink {
+            input: self.node,
+            topic: topic.into(),
+            format,
+        });
+    }
+}

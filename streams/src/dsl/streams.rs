@@ -1,0 +1,92 @@
+//! The job as a whole.
+use std::time::Duration;
+
+use super::{SharedPlan, Stream};
+use crate::config::StreamsConfig;
+use crate::error::StreamsError;
+use crate::format::Format;
+use crate::plan::{Node, Plan, Topology};
+use crate::runtime::{self, StreamsHandle};
+
+/// A job: an application id and the streams declared on it.
+///
+/// Clones and all streams made from it share one plan.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    plan: SharedPlan,
+}
+
+impl Streams {
+    /// A job named `application_id`: the consumer group, and the prefix of internal topics.
+    ///
+    /// Processes that use the same id share the work.
+    ///
+    /// ```
+    /// let app = millstream_streams::Streams::new("word-count");
+    /// ```
+    pub fn new(application_id: impl Into<String>) -> Self {
+        Self {
+            plan: SharedPlan::new(Plan::new(application_id.into())),
+        }
+    }
+
+    /// How long an epoch lasts; 200 ms unless told. `commit.interval.ms` in the configuration overrides it.
+    ///
+    /// A shorter epoch shows results sooner and repeats less after a crash; a longer one merges more rows per key.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let app = millstream_streams::Streams::new("word-count").commit_every(Duration::from_secs(1));
+    /// ```
+    pub fn commit_every(self, interval: Duration) -> Self {
+        self.plan.change(|plan| plan.commit_interval = Some(interval));
+        self
+    }
+
+    /// The records of `topic`, read as `format`.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, text};
+    /// let lines = Streams::new("word-count").stream("lines", text("line"));
+    /// ```
+    pub fn stream(&self, topic: impl Into<String>, format: Format) -> Stream {
+        let node = self.plan.add(Node::Source {
+            topic: topic.into(),
+            format,
+        });
+        Stream::new(self.plan.clone(), node)
+    }
+
+    /// Validates the job without a cluster.
+    ///
+    /// # Errors
+    /// [`StreamsError::Plan`] names the step and what is wrong with it.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, raw, text};
+    /// let app = Streams::new("copy");
+    /// app.stream("in", text("line")).filter(col("lin").is_not_null()).to("out", text("line"));
+    /// let error = app.build().unwrap_err().to_string();
+    /// assert_eq!(error, "filter: there is no column \"lin\", only line; did you mean \"line\"?");
+    /// ```
+    pub fn build(&self) -> Result<Topology, StreamsError> {
+        Ok(self.plan.change(|plan| plan.build())?)
+    }
+
+    /// Starts the job: reaches the cluster, checks and creates topics, starts the worker threads.
+    ///
+    /// # Errors
+    /// A faulty plan or configuration, no cluster within [`StreamsConfig::connect_timeout`], a missing source topic, or an
+    /// internal topic with another partition count than the job needs.
+    ///
+    /// ```no_run
+    /// use millstream_streams::{Streams, StreamsConfig, text};
+    /// let app = Streams::new("copy");
+    /// app.stream("in", text("line")).to("out", text("line"));
+    /// let job = app.start(StreamsConfig::new("localhost:9092"))?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn start(&self, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
+        runtime::start(self.build()?, config)
+    }
+}

@@ -1,0 +1,172 @@
+//! The errors of a job, and what the caller can do about each.
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::plan::PlanError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::task::TaskError;
+
+/// Why a job cannot be built, started, drained or stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StreamsError {
+    /// The topology is faulty.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The configuration is faulty.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The cluster did not answer.
+    #[error(
+        "no Kafka broker answered at {bootstrap_servers} within {} s ({cause}); \
+         check bootstrap.servers and that the broker is running", .timeout.as_secs_f32()
+    )]
+    Unreachable {
+        /// The addresses tried.
+        bootstrap_servers: String,
+        /// How long.
+        timeout: Duration,
+        /// What the client says.
+        cause: String,
+    },
+    /// Source topics that do not exist.
+    #[error("the cluster at {bootstrap_servers} has no topic {}; create it before the job starts", .topics.join(", "))]
+    MissingTopics {
+        /// The cluster.
+        bootstrap_servers: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// An internal topic that does not fit.
+    #[error(
+        "the internal topic {topic} has {actual} partitions, the job needs {expected}: the source topics' count has changed; \
+         use another application id, or delete the topic and lose its state"
+    )]
+    PartitionCount {
+        /// The topic.
+        topic: String,
+        /// Its partitions.
+        actual: usize,
+        /// The largest count of the upstream topics.
+        expected: usize,
+    },
+    /// An internal topic that cannot be created.
+    #[error("the internal topic {topic} cannot be created: {cause}")]
+    CreateTopic {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        cause: String,
+    },
+    /// A request that the cluster refused or did not answer.
+    #[error("cannot {what}: {cause}")]
+    Cluster {
+        /// What was asked.
+        what: String,
+        /// What the client says.
+        cause: String,
+    },
+    /// A client that cannot be made of the given properties.
+    #[error("cannot make a {client}: {cause}")]
+    Client {
+        /// Consumer, producer or admin client.
+        client: &'static str,
+        /// What the client library says.
+        cause: String,
+    },
+    /// A thread that cannot be started.
+    #[error("cannot start the thread {thread}: {cause}")]
+    Thread {
+        /// Its name.
+        thread: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A task failed.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// Reading or committing failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Writing failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A worker thread panicked, which is a bug in this library or an extension of it.
+    #[error("a worker thread panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// A worker failed, and with it the job.
+    #[error("the job {application_id} failed in {worker}: {cause}")]
+    Failed {
+        /// The job.
+        application_id: String,
+        /// The worker's thread.
+        worker: String,
+        /// Why.
+        #[source]
+        cause: Arc<StreamsError>,
+    },
+    /// The job was stopped while the caller waited for something else.
+    #[error("the job {application_id} stopped before it had {what}")]
+    Stopped {
+        /// The job.
+        application_id: String,
+        /// What the caller waited for.
+        what: &'static str,
+    },
+    /// The time given was not enough.
+    #[error("the job {application_id} had not {what} after {} s{detail}", .timeout.as_secs_f32())]
+    Timeout {
+        /// The job.
+        application_id: String,
+        /// What the caller waited for.
+        what: &'static str,
+        /// How long.
+        timeout: Duration,
+        /// How far it came, or nothing.
+        detail: String,
+    },
+}
+
+/// What the caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The program, configuration or topics need a change.
+    FixInput,
+    /// The cluster may answer later: try again.
+    Retry,
+    /// Stored records do not fit the job.
+    Corrupt,
+    /// A bug; please report it.
+    Bug,
+}
+
+impl StreamsError {
+    /// What the caller can do.
+    ///
+    /// ```
+    /// use millstream_streams::{ErrorKind, Streams};
+    /// assert_eq!(Streams::new("no streams").build().unwrap_err().kind(), ErrorKind::FixInput);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Plan(_) | Self::Config(_) | Self::MissingTopics { .. } | Self::PartitionCount { .. } => {
+                ErrorKind::FixInput
+            }
+            Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
+            Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
+            Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
+            Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
+            Self::Task(_) => ErrorKind::FixInput,
+            Self::Panicked { .. } => ErrorKind::Bug,
+            Self::Failed { cause, .. } => cause.kind(),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The boundary to DataFusion's expressions.
+//!
+//! Owns: what users import to write expressions ([`prelude`]), turning a logical expression into one that runs over
+//! a batch ([`CompiledExpr`]), and the kernels DataFusion lacks (`split_words`, a `lower` that pays per value).
+//! Does not own: aggregates' execution (`aggregate`), or where an expression stands in the plan (`plan`).
+//!
+//! Invariant: an expression that compiled has a known type and refers only to columns that exist.
+mod compile;
+mod lower;
+mod words;
+
+pub(crate) use compile::{CompiledExpr, column_names, prepare};
+
+/// What a job needs to write expressions, so that it depends on this crate alone.
+pub mod prelude {
+    pub use super::lower::lower;
+    pub use super::words::split_words;
+    pub use datafusion::functions::expr_fn::{
+        btrim, coalesce, concat, concat_ws, ends_with, length, ltrim, nullif, octet_length, repeat, replace,
+        reverse, rtrim, split_part, starts_with, substr, substring, upper,
+    };
+    pub use datafusion::functions_aggregate::count::count_all;
+    pub use datafusion::functions_aggregate::expr_fn::{avg, count, count_distinct, max, min, sum};
+    pub use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, lit, not, try_cast, when};
+
+    /// A column by its exact name: letter case is kept and a dot is part of the name.
+    ///
+    /// ```
+    /// use millstream_streams::{col, lit};
+    /// let adult = col("userAge").gt_eq(lit(18));
+    /// ```
+    pub fn col(name: impl Into<String>) -> Expr {
+        Expr::Column(datafusion::common::Column::new_unqualified(name))
+    }
+}

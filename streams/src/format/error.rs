@@ -1,0 +1,56 @@
+//! What can be wrong with bytes.
+use arrow::error::ArrowError;
+use thiserror::Error;
+
+/// Bytes that are not what the job's topology says, or rows that do not fit a record.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// A record on a repartition topic that no Streams job wrote.
+    #[error(
+        "the record has no {header:?} header, so it is not a batch of this library; \
+         nothing else may write to a repartition topic"
+    )]
+    NotABatch {
+        /// The header.
+        header: &'static str,
+    },
+    /// A batch in an encoding this version does not know.
+    #[error(
+        "the batch is in encoding version {actual}, this program knows version {known}; upgrade the program"
+    )]
+    Version {
+        /// The version found.
+        actual: u8,
+        /// The version known.
+        known: u8,
+    },
+    /// A batch of another plan.
+    #[error(
+        "the batch has the schema fingerprint {actual:016x}, the job's plan has {expected:016x}; a changed \
+         aggregate needs another step name or application id, because the stored states do not fit it"
+    )]
+    Fingerprint {
+        /// The fingerprint found.
+        actual: u64,
+        /// The plan's fingerprint.
+        expected: u64,
+    },
+    /// A batch that is cut short or damaged.
+    #[error("the batch is damaged: {reason}")]
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A row that is larger than a record may be.
+    #[error("one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state")]
+    RowTooLarge {
+        /// The encoded size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// An operation of Arrow failed.
+    #[error("{0}")]
+    Arrow(#[from] ArrowError),
+}

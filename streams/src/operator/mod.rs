@@ -1,0 +1,139 @@
+//! One file an operator: batches in, batches out.
+//!
+//! Owns: what each step does with a batch and at the end of an epoch. Does not own: the order in which steps run,
+//! positions or commits (`task`).
+//!
+//! Invariants: an operator keeps nothing of a batch beyond the end of the epoch except merged state; at the epoch's end
+//! an operator hears of it after everything above it has emitted its last rows.
+mod filter;
+mod final_aggregate;
+mod flat_map;
+mod partial_aggregate;
+mod project;
+mod sink;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+use thiserror::Error;
+
+use crate::format::FormatError;
+use crate::plan::StepKind;
+use crate::sink::{RecordBuffer, SinkError};
+
+/// A running step.
+pub(crate) trait Operator: Send {
+    /// Takes a batch; what follows from it at once goes to `out`.
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError>;
+
+    /// The epoch ends; what was held back for it goes to `out`.
+    fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Keys and bytes of state that outlives the epoch.
+    fn state_size(&self) -> (usize, usize) {
+        (0, 0)
+    }
+}
+
+/// Takes the records a task writes.
+pub(crate) type Publish<'a> = dyn FnMut(&RecordBuffer) -> Result<(), SinkError> + 'a;
+
+/// Where an operator's output goes: batches to the steps below, records to topics.
+pub(crate) struct Output<'a> {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) publish: &'a mut Publish<'a>,
+}
+
+/// Bounds of what a task holds at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Rows of an input batch.
+    pub(crate) batch_rows_max: usize,
+    /// Payload bytes of an input batch.
+    pub(crate) batch_bytes_max: usize,
+    /// Keys of a partial aggregate before it is shipped within the epoch.
+    pub(crate) partial_keys_max: usize,
+    /// Bytes of a partial aggregate before it is shipped within the epoch.
+    pub(crate) partial_bytes_max: usize,
+    /// Bytes of one shuffled record; well below the brokers' `message.max.bytes`.
+    pub(crate) shuffle_record_bytes_max: usize,
+    /// Bytes of output records gathered before they go to the client.
+    pub(crate) output_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_rows_max: 8 * 1024,
+            batch_bytes_max: 1 << 20,
+            partial_keys_max: 500_000,
+            partial_bytes_max: 64 << 20,
+            shuffle_record_bytes_max: 512 << 10,
+            output_bytes_max: 256 << 10,
+        }
+    }
+}
+
+/// What steps need to know of the cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) limits: Limits,
+    /// Partition counts of the repartition topics.
+    pub(crate) partitions: HashMap<Arc<str>, usize>,
+}
+
+/// A step that failed on a batch.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// An expression or aggregate failed.
+    #[error("{}", .0.strip_backtrace())]
+    Expression(#[source] Box<DataFusionError>),
+    /// Rows that do not fit a record, or a record that is not a batch of this job.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Records that could not be delivered.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// An operation of Arrow failed.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+}
+
+impl From<DataFusionError> for OperatorError {
+    fn from(cause: DataFusionError) -> Self {
+        Self::Expression(Box::new(cause))
+    }
+}
+
+/// The running form of a step.
+pub(crate) fn new_operator(kind: &StepKind, near: &Surroundings) -> Result<Box<dyn Operator>, OperatorError> {
+    Ok(match kind {
+        StepKind::FlatMap { expr, schema } => {
+            Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
+        }
+        StepKind::Filter { predicate } => Box::new(filter::Filter::new(predicate.clone())),
+        StepKind::Project { exprs, schema } => {
+            Box::new(project::Project::new(exprs.clone(), Arc::clone(schema)))
+        }
+        StepKind::PartialAggregate { spec, topic } => Box::new(partial_aggregate::PartialAggregate::new(
+            Arc::clone(spec),
+            Arc::clone(topic),
+            near.partitions.get(topic).copied().unwrap_or(1),
+            near.limits.clone(),
+        )?),
+        StepKind::FinalAggregate { spec } => {
+            Box::new(final_aggregate::FinalAggregate::new(Arc::clone(spec))?)
+        }
+        StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
+            Arc::clone(topic),
+            format.clone(),
+            near.limits.output_bytes_max,
+        )),
+    })
+}

@@ -1,0 +1,31 @@
+//! Columns computed from columns.
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::{Operator, OperatorError, Output};
+use crate::expr::CompiledExpr;
+
+/// Evaluates one expression an output column; both `select` and `with_column`.
+pub(super) struct Project {
+    exprs: Vec<CompiledExpr>,
+    schema: SchemaRef,
+}
+
+impl Project {
+    pub(super) fn new(exprs: Vec<CompiledExpr>, schema: SchemaRef) -> Self {
+        Self { exprs, schema }
+    }
+}
+
+impl Operator for Project {
+    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let columns = self
+            .exprs
+            .iter()
+            .map(|expr| expr.evaluate(&batch))
+            .collect::<Result<_, _>>()?;
+        out.batches
+            .push(RecordBatch::try_new(self.schema.clone(), columns)?);
+        Ok(())
+    }
+}

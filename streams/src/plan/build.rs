@@ -1,0 +1,474 @@
+//! From the plan as written to the topology that runs.
+//!
+//! One pass over the nodes in order: schemas flow down, each node is validated against its input's schema and lands
+//! in its input's sub-topology; an aggregate leaves its partial half there and opens a new one.
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
+
+use super::{
+    Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    Topology, name,
+};
+use crate::aggregate::AggregateSpec;
+use crate::expr::{CompiledExpr, column_names};
+use crate::format::{Format, InputFormat, OutputFormat};
+use crate::suggest::did_you_mean;
+
+/// Where a node's output comes from, and what it looks like.
+#[derive(Clone)]
+struct Output {
+    sub: usize,
+    from: From,
+    schema: SchemaRef,
+    /// The columns that are the key; none for a stream, the first `keys` for a table.
+    keys: usize,
+    label: String,
+}
+
+#[derive(Clone, Copy)]
+enum From {
+    Input(usize),
+    Step(StepId),
+    Nothing,
+}
+
+#[derive(Default)]
+struct Builder {
+    subs: Vec<(Vec<Input>, Vec<Step>)>,
+    repartitions: Vec<RepartitionTopic>,
+    outputs: Vec<Output>,
+    sources: HashMap<String, usize>,
+    names: BTreeSet<String>,
+    application_id: String,
+}
+
+impl Plan {
+    /// Validates the plan and compiles it.
+    pub(crate) fn build(&self) -> Result<Topology, PlanError> {
+        legal("application id", &self.application_id)?;
+        let mut builder = Builder {
+            application_id: self.application_id.clone(),
+            ..Builder::default()
+        };
+        for node in &self.nodes {
+            let output = builder.add(node)?;
+            builder.outputs.push(output);
+        }
+        if builder.subs.is_empty() {
+            return Err(PlanError::NoSource {
+                application_id: self.application_id.clone(),
+            });
+        }
+        self.check_ends(&builder)?;
+        let subs = builder.subs.into_iter().enumerate();
+        Ok(Topology {
+            application_id: self.application_id.clone(),
+            commit_interval: self.commit_interval,
+            sub_topologies: subs
+                .map(|(id, (inputs, steps))| Arc::new(SubTopology { id, inputs, steps }))
+                .collect(),
+            repartitions: builder.repartitions,
+        })
+    }
+
+    /// Every path ends in a sink, and no sink feeds the job again.
+    fn check_ends(&self, builder: &Builder) -> Result<(), PlanError> {
+        let used: BTreeSet<NodeId> = self.nodes.iter().filter_map(Node::input).collect();
+        for (number, node) in self.nodes.iter().enumerate() {
+            match node {
+                Node::Sink { topic, .. } if builder.sources.contains_key(topic) => {
+                    return Err(PlanError::SinkIsSource { topic: topic.clone() });
+                }
+                Node::Sink { .. } => {}
+                _ if used.contains(&NodeId(number)) => {}
+                // A topic read twice is one source; the second reading may be the one that goes on.
+                Node::Source { topic, .. } if self.reads_elsewhere(topic, &used) => {}
+                _ => {
+                    return Err(PlanError::NoSink {
+                        step: builder.outputs[number].label.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reads_elsewhere(&self, topic: &str, used: &BTreeSet<NodeId>) -> bool {
+        self.nodes.iter().enumerate().any(|(number, node)| {
+            matches!(node, Node::Source { topic: other, .. } if other == topic)
+                && used.contains(&NodeId(number))
+        })
+    }
+}
+
+impl Node {
+    fn input(&self) -> Option<NodeId> {
+        match self {
+            Self::Source { .. } => None,
+            Self::FlatMap { input, .. }
+            | Self::Filter { input, .. }
+            | Self::Select { input, .. }
+            | Self::WithColumn { input, .. }
+            | Self::Aggregate { input, .. }
+            | Self::Sink { input, .. } => Some(*input),
+        }
+    }
+}
+
+impl Builder {
+    fn add(&mut self, node: &Node) -> Result<Output, PlanError> {
+        match node {
+            Node::Source { topic, format } => self.source(topic, format),
+            Node::FlatMap { input, expr } => self.flat_map(*input, expr),
+            Node::Filter { input, predicate } => self.filter(*input, predicate),
+            Node::Select { input, exprs } => self.select(*input, exprs),
+            Node::WithColumn { input, name, expr } => self.with_column(*input, name, expr),
+            Node::Aggregate {
+                input,
+                name,
+                keys,
+                aggregates,
+            } => self.aggregate(*input, name, keys, aggregates),
+            Node::Sink { input, topic, format } => self.sink(*input, topic, format),
+        }
+    }
+
+    fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
+        legal("topic", topic)?;
+        let label = format!("stream {topic}");
+        let Some(format) = InputFormat::new(format) else {
+            return Err(PlanError::NotReadable {
+                topic: topic.to_owned(),
+                format: format.to_string(),
+            });
+        };
+        let schema = format.schema();
+        if let Some(&sub) = self.sources.get(topic) {
+            let Decode::Rows(first) = &self.subs[sub].0[0].decode else {
+                unreachable!("a source's sub-topology begins with the source");
+            };
+            if *first != format {
+                let (first, second) = (first.to_string(), format.to_string());
+                return Err(PlanError::TwoFormats {
+                    topic: topic.to_owned(),
+                    first,
+                    second,
+                });
+            }
+            return Ok(Output {
+                sub,
+                from: From::Input(0),
+                schema,
+                keys: 0,
+                label,
+            });
+        }
+        let sub = self.open(topic.into(), Decode::Rows(format));
+        self.sources.insert(topic.to_owned(), sub);
+        Ok(Output {
+            sub,
+            from: From::Input(0),
+            schema,
+            keys: 0,
+            label,
+        })
+    }
+
+    fn flat_map(&mut self, input: NodeId, expr: &Expr) -> Result<Output, PlanError> {
+        let above = self.outputs[input.0].clone();
+        let compiled = compile("flat_map", expr, &above.schema)?;
+        let item = match compiled.field().data_type() {
+            DataType::List(item) | DataType::LargeList(item) => Arc::clone(item),
+            other => return Err(wrong_type("flat_map", &compiled, other, "a list")),
+        };
+        let column: FieldRef = Arc::new(item.as_ref().clone().with_name(compiled.field().name()));
+        let schema = Arc::new(Schema::new(vec![column]));
+        let label = format!("flat_map {}", compiled.text());
+        let kind = StepKind::FlatMap {
+            expr: compiled,
+            schema: Arc::clone(&schema),
+        };
+        Ok(self.step(&above, kind, label, schema, 0))
+    }
+
+    fn filter(&mut self, input: NodeId, predicate: &Expr) -> Result<Output, PlanError> {
+        let above = self.outputs[input.0].clone();
+        let predicate = compile("filter", predicate, &above.schema)?;
+        if predicate.field().data_type() != &DataType::Boolean {
+            return Err(wrong_type(
+                "filter",
+                &predicate,
+                predicate.field().data_type(),
+                "a Boolean",
+            ));
+        }
+        let label = format!("filter {}", predicate.text());
+        Ok(self.step(
+            &above,
+            StepKind::Filter { predicate },
+            label,
+            Arc::clone(&above.schema),
+            above.keys,
+        ))
+    }
+
+    fn select(&mut self, input: NodeId, exprs: &[Expr]) -> Result<Output, PlanError> {
+        if exprs.is_empty() {
+            return Err(PlanError::Nothing {
+                step: "select".to_owned(),
+                what: "columns",
+            });
+        }
+        let texts: Vec<String> = exprs.iter().map(ToString::to_string).collect();
+        self.project("select", input, exprs, format!("select {}", texts.join(", ")))
+    }
+
+    fn with_column(&mut self, input: NodeId, name: &str, expr: &Expr) -> Result<Output, PlanError> {
+        let schema = Arc::clone(&self.outputs[input.0].schema);
+        let column = expr.clone().alias(name);
+        let label = format!("with_column {column}");
+        let keep = |field: &FieldRef| match field.name() == name {
+            true => column.clone(),
+            false => crate::expr::prelude::col(field.name()),
+        };
+        let mut exprs: Vec<Expr> = schema.fields().iter().map(keep).collect();
+        if schema.field_with_name(name).is_err() {
+            exprs.push(column);
+        }
+        self.project("with_column", input, &exprs, label)
+    }
+
+    fn project(
+        &mut self,
+        step: &str,
+        input: NodeId,
+        exprs: &[Expr],
+        label: String,
+    ) -> Result<Output, PlanError> {
+        let above = self.outputs[input.0].clone();
+        let exprs = exprs
+            .iter()
+            .map(|expr| compile(step, expr, &above.schema))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fields: Vec<FieldRef> = exprs.iter().map(|expr| Arc::clone(expr.field())).collect();
+        distinct(step, fields.iter().map(|field| field.name()))?;
+        let schema = Arc::new(Schema::new(fields));
+        let kind = StepKind::Project {
+            exprs,
+            schema: Arc::clone(&schema),
+        };
+        Ok(self.step(&above, kind, label, schema, 0))
+    }
+
+    fn aggregate(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        aggregates: &[Expr],
+    ) -> Result<Output, PlanError> {
+        legal("step name", name)?;
+        let topic = name::repartition_topic(&self.application_id, name);
+        legal("repartition topic", &topic)?;
+        if !self.names.insert(name.to_owned()) {
+            return Err(PlanError::DuplicateStep {
+                name: name.to_owned(),
+            });
+        }
+        let step = format!("aggregate {name}");
+        for (exprs, what) in [(keys, "key columns"), (aggregates, "aggregates")] {
+            if exprs.is_empty() {
+                return Err(PlanError::Nothing { step, what });
+            }
+        }
+        let above = self.outputs[input.0].clone();
+        for expr in aggregates {
+            check_columns(&step, expr, &above.schema)?;
+        }
+        let compiled_keys = keys
+            .iter()
+            .map(|key| compile(&step, key, &above.schema))
+            .collect::<Result<_, _>>()?;
+        let spec = Arc::new(AggregateSpec::new(
+            name,
+            compiled_keys,
+            aggregates,
+            &above.schema,
+        )?);
+        distinct(
+            &step,
+            spec.output_schema().fields().iter().map(|field| field.name()),
+        )?;
+
+        let topic: Arc<str> = topic.into();
+        let partial = StepKind::PartialAggregate {
+            spec: Arc::clone(&spec),
+            topic: Arc::clone(&topic),
+        };
+        self.step(
+            &above,
+            partial,
+            format!("partial {}", spec.text()),
+            spec.state_schema(),
+            0,
+        );
+        self.repartitions.push(RepartitionTopic {
+            topic: Arc::clone(&topic),
+            upstream: above.sub,
+        });
+
+        let sub = self.open(topic, Decode::Shuffle(Arc::clone(&spec)));
+        let schema = spec.output_schema();
+        let shuffled = Output {
+            sub,
+            from: From::Input(0),
+            schema: spec.state_schema(),
+            keys: 0,
+            label: step,
+        };
+        let label = format!("{} (table)", spec.text());
+        Ok(self.step(
+            &shuffled,
+            StepKind::FinalAggregate { spec },
+            label,
+            schema,
+            keys.len(),
+        ))
+    }
+
+    fn sink(&mut self, input: NodeId, topic: &str, format: &Format) -> Result<Output, PlanError> {
+        legal("topic", topic)?;
+        let above = self.outputs[input.0].clone();
+        let step = format!("sink {topic}");
+        let format = OutputFormat::new(format, &above.schema, above.keys).map_err(|reason| {
+            PlanError::NotWritable {
+                step: step.clone(),
+                format: format.to_string(),
+                reason,
+            }
+        })?;
+        let label = format!("{step} as {format}");
+        let schema = Arc::clone(&above.schema);
+        Ok(self.step(
+            &above,
+            StepKind::Sink {
+                topic: topic.into(),
+                format,
+            },
+            label,
+            schema,
+            above.keys,
+        ))
+    }
+
+    /// Opens a sub-topology with one input.
+    fn open(&mut self, topic: Arc<str>, decode: Decode) -> usize {
+        self.subs.push((
+            vec![Input {
+                topic,
+                decode,
+                children: Vec::new(),
+            }],
+            Vec::new(),
+        ));
+        self.subs.len() - 1
+    }
+
+    /// Hangs a step below `above`.
+    fn step(
+        &mut self,
+        above: &Output,
+        kind: StepKind,
+        label: String,
+        schema: SchemaRef,
+        keys: usize,
+    ) -> Output {
+        let (inputs, steps) = &mut self.subs[above.sub];
+        let id = StepId(steps.len());
+        steps.push(Step {
+            label: label.clone(),
+            kind,
+            children: Vec::new(),
+        });
+        match above.from {
+            From::Input(input) => inputs[input].children.push(id),
+            From::Step(parent) => steps[parent.0].children.push(id),
+            From::Nothing => unreachable!("a sink has no output to build on"),
+        }
+        let ends = matches!(steps[id.0].kind, StepKind::Sink { .. });
+        let from = if ends { From::Nothing } else { From::Step(id) };
+        Output {
+            sub: above.sub,
+            from,
+            schema,
+            keys,
+            label,
+        }
+    }
+}
+
+fn legal(what: &'static str, name: &str) -> Result<(), PlanError> {
+    match name::fault(name) {
+        None => Ok(()),
+        Some(reason) => Err(PlanError::IllegalName {
+            what,
+            name: name.to_owned(),
+            reason,
+        }),
+    }
+}
+
+fn distinct<'a>(step: &str, names: impl Iterator<Item = &'a String>) -> Result<(), PlanError> {
+    let mut seen = BTreeSet::new();
+    for column in names {
+        if !seen.insert(column) {
+            return Err(PlanError::DuplicateColumn {
+                step: step.to_owned(),
+                column: column.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn compile(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {
+    check_columns(step, expr, schema)?;
+    CompiledExpr::new(expr, schema).map_err(|cause| PlanError::Expression {
+        step: step.to_owned(),
+        expr: expr.to_string(),
+        cause: Box::new(cause),
+    })
+}
+
+fn check_columns(step: &str, expr: &Expr, schema: &Schema) -> Result<(), PlanError> {
+    for column in column_names(expr) {
+        if schema.field_with_name(&column).is_err() {
+            let names: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            let suggestion = did_you_mean(&column, names.iter().copied());
+            let available = names.join(", ");
+            return Err(PlanError::UnknownColumn {
+                step: step.to_owned(),
+                column,
+                available,
+                suggestion,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn wrong_type(step: &str, expr: &CompiledExpr, actual: &DataType, expected: &'static str) -> PlanError {
+    PlanError::WrongType {
+        step: step.to_owned(),
+        expr: expr.text().to_owned(),
+        actual: actual.clone(),
+        expected,
+    }
+}

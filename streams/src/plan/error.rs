@@ -1,0 +1,147 @@
+//! What can be wrong with a topology.
+use arrow::datatypes::DataType;
+use datafusion::common::DataFusionError;
+use thiserror::Error;
+
+/// A topology that cannot run, and why. Found when the job is built or started, before any record is read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// An application id, step or topic name that Kafka would refuse.
+    #[error("the {what} {name:?} is not a legal name: {reason}")]
+    IllegalName {
+        /// What the name is for.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The rule it breaks.
+        reason: &'static str,
+    },
+    /// Two keyed steps of one name.
+    #[error("two steps are named {name:?}; names become topic names, so give each step its own")]
+    DuplicateStep {
+        /// The name.
+        name: String,
+    },
+    /// A job without any stream.
+    #[error("the job {application_id:?} reads nothing; start with .stream(topic, format)")]
+    NoSource {
+        /// The job.
+        application_id: String,
+    },
+    /// A stream or table that is never written.
+    #[error("{step} leads nowhere; end it with .to(topic, format)")]
+    NoSink {
+        /// The last step of the loose end.
+        step: String,
+    },
+    /// A topic that the job both reads and writes.
+    #[error(
+        "the job reads and writes the topic {topic:?}, so it would never come to an end; write to another topic"
+    )]
+    SinkIsSource {
+        /// The topic.
+        topic: String,
+    },
+    /// One topic read in two formats.
+    #[error(
+        "the topic {topic:?} is read in two formats, {first} and {second}; read it once and branch the stream"
+    )]
+    TwoFormats {
+        /// The topic.
+        topic: String,
+        /// The format of the first reading.
+        first: String,
+        /// The format of the second.
+        second: String,
+    },
+    /// A format that cannot be read.
+    #[error("the topic {topic:?} cannot be read as {format}, which only writes; use text(column) or raw()")]
+    NotReadable {
+        /// The topic.
+        topic: String,
+        /// The format.
+        format: String,
+    },
+    /// A column that the step's input does not have.
+    #[error("{step}: there is no column {column:?}, only {available}{suggestion}")]
+    UnknownColumn {
+        /// The step.
+        step: String,
+        /// The missing column.
+        column: String,
+        /// The columns there are.
+        available: String,
+        /// A near name, or nothing.
+        suggestion: String,
+    },
+    /// Two output columns of one name.
+    #[error("{step}: two columns are named {column:?}; rename one with .alias(name)")]
+    DuplicateColumn {
+        /// The step.
+        step: String,
+        /// The name.
+        column: String,
+    },
+    /// A step that was given no expressions.
+    #[error("{step}: no {what} given")]
+    Nothing {
+        /// The step.
+        step: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// An expression of another type than the step needs.
+    #[error("{step}: {expr} is of type {actual}, not {expected}")]
+    WrongType {
+        /// The step.
+        step: String,
+        /// The expression.
+        expr: String,
+        /// Its type.
+        actual: DataType,
+        /// What the step needs.
+        expected: &'static str,
+    },
+    /// A key column whose type has no stable encoding.
+    #[error(
+        "{step}: cannot group by {column:?} of type {actual}; cast it to a string, a number or a timestamp"
+    )]
+    UnsupportedKey {
+        /// The step.
+        step: String,
+        /// The key column.
+        column: String,
+        /// Its type.
+        actual: DataType,
+    },
+    /// Something else than an aggregate function where one is needed.
+    #[error("{step}: {expr} is not an aggregate; use count_all(), sum(…), min(…), max(…) or avg(…)")]
+    NotAnAggregate {
+        /// The step.
+        step: String,
+        /// The expression.
+        expr: String,
+    },
+    /// A column that the output format cannot write.
+    #[error("{step}: cannot write as {format}: {reason}")]
+    NotWritable {
+        /// The sink.
+        step: String,
+        /// The format.
+        format: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An expression that DataFusion refuses.
+    #[error("{step}: {expr} does not compile: {}", .cause.strip_backtrace())]
+    Expression {
+        /// The step.
+        step: String,
+        /// The expression.
+        expr: String,
+        /// What DataFusion says.
+        #[source]
+        cause: Box<DataFusionError>,
+    },
+}

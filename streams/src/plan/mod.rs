@@ -1,0 +1,20 @@
+//! The topology as data: what was asked for ([`Plan`], [`Node`]) and what will run ([`Topology`]).
+//!
+//! Owns: names, validation, schema propagation, the split into sub-topologies at repartition topics, the
+//! description. Does not own: how a step runs (`operator`), or the cluster (`runtime`).
+//!
+//! Invariants: a node's input has a smaller number than the node, so numbers are a topological order; every
+//! path ends in a sink; step names are unique, because they become store and topic names; a sub-topology
+//! is connected to another only through a topic.
+mod build;
+mod describe;
+mod error;
+mod name;
+mod node;
+mod topology;
+
+pub use error::PlanError;
+pub use topology::Topology;
+
+pub(crate) use node::{Node, NodeId, Plan};
+pub(crate) use topology::{Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology};

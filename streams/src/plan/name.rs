@@ -1,0 +1,38 @@
+//! Names that become topic names: Kafka's rules.
+
+/// The longest topic name Kafka accepts.
+const NAME_LEN_MAX: usize = 249;
+
+/// Why `name` cannot be (part of) a topic name, if it cannot.
+pub(crate) fn fault(name: &str) -> Option<&'static str> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name {
+        "" => Some("it is empty"),
+        "." | ".." => Some("\".\" and \"..\" are reserved"),
+        _ if name.len() > NAME_LEN_MAX => Some("it is longer than 249 characters"),
+        _ if !name.chars().all(legal) => {
+            Some("only ASCII letters, digits, \".\", \"_\" and \"-\" are allowed")
+        }
+        _ => None,
+    }
+}
+
+/// The topic that carries rows to the keyed step `step`.
+pub(crate) fn repartition_topic(application_id: &str, step: &str) -> String {
+    format!("{application_id}-{step}-repartition")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kafkas_rules() {
+        for good in ["a", "word-counts", "a.b_C-9", &"x".repeat(249)] {
+            assert_eq!(fault(good), None, "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "é", "a/b", &"x".repeat(250)] {
+            assert!(fault(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the user asked for, one node a call of the DSL.
+use std::time::Duration;
+
+use datafusion::logical_expr::Expr;
+
+use crate::format::Format;
+
+/// The position of a node in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeId(pub(crate) usize);
+
+/// One step as written.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// Reads a topic.
+    Source { topic: String, format: Format },
+    /// One row for each element of a list.
+    FlatMap { input: NodeId, expr: Expr },
+    /// The rows for which the predicate is true.
+    Filter { input: NodeId, predicate: Expr },
+    /// Exactly these columns.
+    Select { input: NodeId, exprs: Vec<Expr> },
+    /// All columns, one of them new or replaced.
+    WithColumn { input: NodeId, name: String, expr: Expr },
+    /// One row for each key: a table.
+    Aggregate {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        aggregates: Vec<Expr>,
+    },
+    /// Writes a topic.
+    Sink {
+        input: NodeId,
+        topic: String,
+        format: Format,
+    },
+}
+
+/// A job as written: its nodes in the order of their making.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) application_id: String,
+    pub(crate) commit_interval: Option<Duration>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Plan {
+    pub(crate) fn new(application_id: String) -> Self {
+        Self {
+            application_id,
+            commit_interval: None,
+            nodes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+}

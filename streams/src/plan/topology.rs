@@ -1,0 +1,131 @@
+//! What will run: sub-topologies of compiled steps, joined only by topics.
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::aggregate::AggregateSpec;
+use crate::expr::CompiledExpr;
+use crate::format::{InputFormat, OutputFormat};
+
+/// The position of a step in its sub-topology; inputs of a step have smaller numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StepId(pub(crate) usize);
+
+/// A validated job, ready to start. Made by [`Streams::build`](crate::Streams::build).
+#[derive(Debug, Clone)]
+pub struct Topology {
+    pub(crate) application_id: String,
+    pub(crate) commit_interval: Option<Duration>,
+    pub(crate) sub_topologies: Vec<Arc<SubTopology>>,
+    pub(crate) repartitions: Vec<RepartitionTopic>,
+}
+
+/// Steps that run together, on one partition number of all their inputs.
+#[derive(Debug)]
+pub(crate) struct SubTopology {
+    pub(crate) id: usize,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A topic that feeds a sub-topology.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) topic: Arc<str>,
+    pub(crate) decode: Decode,
+    pub(crate) children: Vec<StepId>,
+}
+
+/// How an input's records become batches.
+#[derive(Debug)]
+pub(crate) enum Decode {
+    /// A record is a row.
+    Rows(InputFormat),
+    /// A record is a batch of partial aggregate states.
+    Shuffle(Arc<AggregateSpec>),
+}
+
+/// One compiled step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) label: String,
+    pub(crate) kind: StepKind,
+    pub(crate) children: Vec<StepId>,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(crate) enum StepKind {
+    FlatMap {
+        expr: CompiledExpr,
+        schema: SchemaRef,
+    },
+    Filter {
+        predicate: CompiledExpr,
+    },
+    Project {
+        exprs: Vec<CompiledExpr>,
+        schema: SchemaRef,
+    },
+    PartialAggregate {
+        spec: Arc<AggregateSpec>,
+        topic: Arc<str>,
+    },
+    FinalAggregate {
+        spec: Arc<AggregateSpec>,
+    },
+    Sink {
+        topic: Arc<str>,
+        format: OutputFormat,
+    },
+}
+
+/// An internal topic that carries rows from one sub-topology to another.
+#[derive(Debug, Clone)]
+pub(crate) struct RepartitionTopic {
+    pub(crate) topic: Arc<str>,
+    /// The sub-topology that writes it.
+    pub(crate) upstream: usize,
+}
+
+impl Topology {
+    /// The application id: consumer group, and prefix of the internal topics.
+    pub fn application_id(&self) -> &str {
+        &self.application_id
+    }
+
+    /// The topics the job reads that are not its own.
+    pub fn source_topics(&self) -> Vec<&str> {
+        let inputs = self.sub_topologies.iter().flat_map(|sub| &sub.inputs);
+        inputs
+            .filter(|input| matches!(input.decode, Decode::Rows(_)))
+            .map(|input| &*input.topic)
+            .collect()
+    }
+
+    /// The topics the job creates for itself.
+    pub fn internal_topics(&self) -> Vec<&str> {
+        self.repartitions
+            .iter()
+            .map(|repartition| &*repartition.topic)
+            .collect()
+    }
+
+    /// The sub-topology and the number of its input that read `topic`.
+    pub(crate) fn reader_of(&self, topic: &str) -> Option<(&Arc<SubTopology>, usize)> {
+        self.sub_topologies.iter().find_map(|sub| {
+            let input = sub.inputs.iter().position(|input| &*input.topic == topic)?;
+            Some((sub, input))
+        })
+    }
+}
+
+impl SubTopology {
+    /// Whether a step keeps state that outlives an epoch.
+    pub(crate) fn is_stateful(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step.kind, StepKind::FinalAggregate { .. }))
+    }
+}

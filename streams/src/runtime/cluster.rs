@@ -1,0 +1,241 @@
+//! Questions to the cluster and the job's internal topics.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::block_on::block_on;
+use crate::config::StreamsConfig;
+use crate::error::StreamsError;
+use crate::plan::Topology;
+use crate::source::TopicPartition;
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause between two looks at the metadata while topics are being created.
+const METADATA_PAUSE: Duration = Duration::from_millis(50);
+
+/// Clients that observe: none of them is a member of the group.
+pub(super) struct Cluster {
+    bootstrap_servers: String,
+    timeout: Duration,
+    replication_factor: i32,
+    observer: BaseConsumer,
+    group: BaseConsumer,
+    observer_config: ClientConfig,
+}
+
+/// The first offset of a partition's log and the one after its last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LogBounds {
+    pub(super) start: i64,
+    pub(super) end: i64,
+}
+
+impl Cluster {
+    pub(super) fn connect(config: &StreamsConfig, application_id: &str) -> Result<Self, StreamsError> {
+        let failed = |error: KafkaError| StreamsError::Client {
+            client: "consumer",
+            cause: error.to_string(),
+        };
+        let observer_config = config.observer_client(application_id);
+        Ok(Self {
+            bootstrap_servers: config.bootstrap_servers().to_owned(),
+            timeout: config.timeout(),
+            replication_factor: config.replication_factor(),
+            observer: observer_config.create().map_err(failed)?,
+            group: config.group_client(application_id).create().map_err(failed)?,
+            observer_config,
+        })
+    }
+
+    /// Partition counts of all topics.
+    fn topics(&self, timeout: Duration) -> Result<HashMap<String, usize>, KafkaError> {
+        let metadata = self.observer.fetch_metadata(None, timeout)?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(topics
+            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+            .collect())
+    }
+
+    /// Checks the source topics, creates internal ones, and gives the partition counts of the latter.
+    pub(super) fn prepare(&self, topology: &Topology) -> Result<HashMap<Arc<str>, usize>, StreamsError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut topics = self
+            .topics(self.timeout)
+            .map_err(|error| StreamsError::Unreachable {
+                bootstrap_servers: self.bootstrap_servers.clone(),
+                timeout: self.timeout,
+                cause: error.to_string(),
+            })?;
+        let sources = topology.source_topics();
+        let missing: Vec<String> = sources
+            .iter()
+            .filter(|topic| !topics.contains_key(**topic))
+            .map(|topic| (*topic).to_owned())
+            .collect();
+        if !missing.is_empty() {
+            let bootstrap_servers = self.bootstrap_servers.clone();
+            return Err(StreamsError::MissingTopics {
+                bootstrap_servers,
+                topics: missing,
+            });
+        }
+        let mut counts = HashMap::new();
+        // In the order of the plan: a repartition topic may be upstream of another.
+        for repartition in &topology.repartitions {
+            let upstream = &topology.sub_topologies[repartition.upstream].inputs;
+            let expected = upstream
+                .iter()
+                .filter_map(|input| topics.get(&*input.topic))
+                .max()
+                .copied()
+                .unwrap_or(1);
+            let topic = &*repartition.topic;
+            if !topics.contains_key(topic) {
+                self.create_topic(topic, expected, deadline)?;
+                topics = self.await_topic(topic, deadline)?;
+            }
+            let actual = topics[topic];
+            if actual != expected {
+                return Err(StreamsError::PartitionCount {
+                    topic: topic.to_owned(),
+                    actual,
+                    expected,
+                });
+            }
+            counts.insert(Arc::clone(&repartition.topic), actual);
+        }
+        Ok(counts)
+    }
+
+    fn create_topic(&self, topic: &str, partitions: usize, deadline: Instant) -> Result<(), StreamsError> {
+        let failed = |cause: String| StreamsError::CreateTopic {
+            topic: topic.to_owned(),
+            cause,
+        };
+        let admin: AdminClient<DefaultClientContext> = self
+            .observer_config
+            .create()
+            .map_err(|error: KafkaError| failed(error.to_string()))?;
+        let count = i32::try_from(partitions).map_err(|_| failed(format!("{partitions} partitions")))?;
+        // Kept for ever: the topic is the truth of the state behind it.
+        let new = NewTopic::new(topic, count, TopicReplication::Fixed(self.replication_factor))
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", "-1")
+            .set("retention.bytes", "-1");
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_secs(1));
+        let options = AdminOptions::new()
+            .request_timeout(Some(left))
+            .operation_timeout(Some(left));
+        let results =
+            block_on(admin.create_topics([&new], &options)).map_err(|error| failed(error.to_string()))?;
+        match results.into_iter().next() {
+            // Another process of the job may have been quicker.
+            None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+            Some(Err((_, code))) => Err(failed(code.to_string())),
+        }
+    }
+
+    /// Waits until the brokers know a created topic.
+    fn await_topic(&self, topic: &str, deadline: Instant) -> Result<HashMap<String, usize>, StreamsError> {
+        let failed = |cause: String| StreamsError::CreateTopic {
+            topic: topic.to_owned(),
+            cause,
+        };
+        loop {
+            let topics = self
+                .topics(REQUEST_TIMEOUT)
+                .map_err(|error| failed(error.to_string()))?;
+            if topics.get(topic).is_some_and(|partitions| *partitions > 0) {
+                return Ok(topics);
+            }
+            if Instant::now() >= deadline {
+                return Err(failed(
+                    "it was created, but does not show in the brokers' metadata".to_owned(),
+                ));
+            }
+            std::thread::sleep(METADATA_PAUSE);
+        }
+    }
+
+    /// The bounds of every partition of `topic`.
+    pub(super) fn bounds(&self, topic: &str) -> Result<Vec<(TopicPartition, LogBounds)>, StreamsError> {
+        let failed = |error: KafkaError| cluster_error(format!("read the end of topic {topic}"), &error);
+        let metadata = self
+            .observer
+            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+            .map_err(failed)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let topic: Arc<str> = topic.into();
+        let bounds = partitions.map(|partition| {
+            let at = TopicPartition {
+                topic: Arc::clone(&topic),
+                partition: partition.id(),
+            };
+            let (start, end) = self
+                .observer
+                .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
+                .map_err(failed)?;
+            Ok((at, LogBounds { start, end }))
+        });
+        bounds.collect()
+    }
+
+    /// What the group has committed for each partition, in the order asked.
+    pub(super) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, StreamsError> {
+        let mut list = TopicPartitionList::new();
+        for at in partitions {
+            list.add_partition(&at.topic, at.partition);
+        }
+        let committed = self
+            .group
+            .committed_offsets(list, REQUEST_TIMEOUT)
+            .map_err(|error| cluster_error("read the committed offsets".to_owned(), &error))?;
+        let offset = |at: &TopicPartition| match committed.find_partition(&at.topic, at.partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(partitions.iter().map(offset).collect())
+    }
+
+    /// Whether a reader finds no record in the partition from `from` on: what is there are transaction markers or the
+    /// records of aborted transactions, which no consumer sees, so that no position passes them.
+    pub(super) fn is_empty_from(&self, at: &TopicPartition, from: i64) -> Result<bool, StreamsError> {
+        let failed = |error: KafkaError| cluster_error(format!("read topic {}", at.topic), &error);
+        let mut config = self.observer_config.clone();
+        config
+            .set("group.id", "unused")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
+        let reader: BaseConsumer = config.create().map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(from))
+            .map_err(failed)?;
+        reader.assign(&list).map_err(failed)?;
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        while Instant::now() < deadline {
+            match reader.poll(Duration::from_millis(100)) {
+                Some(Ok(_)) => return Ok(false),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+                Some(Err(error)) => tracing::warn!(%error, topic = &*at.topic, "looking for records"),
+                None => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn cluster_error(what: String, error: &KafkaError) -> StreamsError {
+    StreamsError::Cluster {
+        what,
+        cause: error.to_string(),
+    }
+}

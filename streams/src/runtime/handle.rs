@@ -1,0 +1,132 @@
+//! The user's hold on a running job.
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::metrics::MetricsSnapshot;
+use super::shared::{JobState, Shared};
+use crate::error::StreamsError;
+use crate::plan::Topology;
+use crate::source::LagBoard;
+
+/// How long dropping a handle waits for the workers.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running job. Dropping it stops the job, waiting a few seconds for its last epoch.
+pub struct StreamsHandle {
+    pub(super) topology: Arc<Topology>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: Cluster,
+    threads: Vec<JoinHandle<()>>,
+    lag: Vec<Arc<LagBoard>>,
+}
+
+impl StreamsHandle {
+    pub(super) fn new(topology: Arc<Topology>, shared: Arc<Shared>, cluster: Cluster) -> Self {
+        Self {
+            topology,
+            shared,
+            cluster,
+            threads: Vec::new(),
+            lag: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_worker(&mut self, thread: JoinHandle<()>, lag: Arc<LagBoard>) {
+        self.threads.push(thread);
+        self.lag.push(lag);
+    }
+
+    /// Where the job stands.
+    pub fn state(&self) -> JobState {
+        self.shared.state()
+    }
+
+    /// What runs.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The counters of this process, now.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.shared.metrics.snapshot(|sub| {
+            let inputs = &self.topology.sub_topologies[sub].inputs;
+            let boards = inputs
+                .iter()
+                .flat_map(|input| self.lag.iter().map(|board| board.of(&input.topic)));
+            boards.map(|lag| u64::try_from(lag).unwrap_or(0)).sum()
+        })
+    }
+
+    /// Stops the job cleanly: ends the epoch, commits, leaves the group.
+    ///
+    /// # Errors
+    /// The failure of a worker, or [`StreamsError::Timeout`] if the brokers did not take the last epoch in time; it will then
+    /// be repeated by the next start.
+    pub fn stop(mut self, timeout: Duration) -> Result<(), StreamsError> {
+        self.end(timeout)
+    }
+
+    fn end(&mut self, timeout: Duration) -> Result<(), StreamsError> {
+        self.shared.stop();
+        if !self.shared.await_end(Some(timeout)) {
+            self.shared.abandon();
+            let application_id = self.shared.application_id().to_owned();
+            let detail = "; its last epoch will be repeated".to_owned();
+            return Err(StreamsError::Timeout {
+                application_id,
+                what: "stopped",
+                timeout,
+                detail,
+            });
+        }
+        self.join();
+        self.shared.failure().map_or(Ok(()), Err)
+    }
+
+    /// Waits until the job ends, because it failed or another thread's [`stopper`](Self::stopper) stopped it.
+    ///
+    /// # Errors
+    /// The failure of a worker.
+    pub fn wait(&mut self) -> Result<(), StreamsError> {
+        self.shared.await_end(None);
+        self.join();
+        self.shared.failure().map_or(Ok(()), Err)
+    }
+
+    /// A function that asks the job to stop and returns at once, for a signal handler's thread.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + Clone + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.stop()
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A panic was caught inside and is in `shared`.
+            if thread.join().is_err() {
+                tracing::error!("a stream thread ended abnormally");
+            }
+        }
+    }
+}
+
+impl Drop for StreamsHandle {
+    fn drop(&mut self) {
+        if !self.threads.is_empty()
+            && let Err(error) = self.end(DROP_TIMEOUT)
+        {
+            tracing::warn!(%error, "a job was dropped");
+        }
+    }
+}
+
+impl fmt::Debug for StreamsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("StreamsHandle");
+        text.field("application_id", &self.shared.application_id())
+            .field("state", &self.state());
+        text.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! Threads, assignments, commits: what turns tasks into a job.
+//!
+//! Owns: starting (`cluster`: reach the brokers, check and create topics), one OS thread a worker (`worker`: one
+//! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
+//! handle. Does not own: what a record means (`task`).
+//!
+//! # An epoch in a worker
+//! Poll and feed tasks until `commit.interval.ms` has passed since the first record; end the epoch of every task, in
+//! the order of sub-topologies; wait until all output is acknowledged; commit the positions, and do not go on before
+//! the outcome is known. A record that cannot be delivered, or a commit that is refused, fails the job with its cause.
+//!
+//! # Rebalances
+//! On a revocation the worker ends and commits its epoch, unless the assignment is lost already; its tasks wait. On the
+//! next assignment the tasks whose partitions came back go on where they were, the others are dropped. A lost assignment drops
+//! all tasks at once, because their last epoch may be another's.
+//!
+//! Invariants: a worker's tasks are touched by its thread alone; offsets are committed only for epochs whose outputs
+//! are acknowledged; a failing worker stops the whole job, and `drain`, `stop` and `wait` say why.
+mod block_on;
+mod cluster;
+mod drain;
+mod handle;
+mod metrics;
+mod shared;
+mod worker;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rdkafka::error::KafkaError;
+
+pub use handle::StreamsHandle;
+pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
+pub use shared::JobState;
+
+use crate::config::StreamsConfig;
+use crate::error::StreamsError;
+use crate::operator::Surroundings;
+use crate::plan::Topology;
+use crate::sink::KafkaSink;
+use crate::source::{KafkaSource, LagBoard};
+use cluster::Cluster;
+use shared::Shared;
+use worker::Worker;
+
+/// Starts `topology`.
+pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
+    config.check(&topology.application_id)?;
+    let cluster = Cluster::connect(&config, &topology.application_id)?;
+    let partitions = cluster.prepare(&topology)?;
+    let surroundings = Surroundings {
+        partitions,
+        ..Surroundings::default()
+    };
+    let topology = Arc::new(topology);
+    let shared = Arc::new(Shared::new(&topology, config.thread_count()));
+    let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster);
+    for number in 1..=config.thread_count() {
+        match start_worker(number, &topology, &config, &shared, surroundings.clone()) {
+            Ok((thread, lag)) => handle.add_worker(thread, lag),
+            Err(error) => {
+                // Those not started will not end, and the handle's drop waits for the others.
+                (number..=config.thread_count()).for_each(|_| shared.worker_ended("unstarted", Ok(())));
+                return Err(error);
+            }
+        }
+    }
+    Ok(handle)
+}
+
+fn start_worker(
+    number: usize,
+    topology: &Arc<Topology>,
+    config: &StreamsConfig,
+    shared: &Arc<Shared>,
+    surroundings: Surroundings,
+) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
+    let failed = |client| {
+        move |error: KafkaError| StreamsError::Client {
+            client,
+            cause: error.to_string(),
+        }
+    };
+    let (id, name) = (&topology.application_id, format!("stream-{number}"));
+    let lag = Arc::new(LagBoard::default());
+    let topics = topology
+        .sub_topologies
+        .iter()
+        .flat_map(|sub| &sub.inputs)
+        .map(|input| Arc::clone(&input.topic));
+    let sink = KafkaSink::new(&config.producer_client(id, &name), shared.abandon_flag())
+        .map_err(failed("producer"))?;
+    let source = KafkaSource::new(
+        &config.consumer_client(id, &name),
+        topics.collect(),
+        Arc::clone(&lag),
+        shared.abandon_flag(),
+    )
+    .map_err(failed("consumer"))?;
+    let interval = config.commit_interval(topology.commit_interval);
+    let mut worker = Worker::new(
+        Arc::clone(topology),
+        surroundings,
+        interval,
+        source,
+        sink,
+        Arc::clone(shared),
+    );
+    let (shared, worker_name) = (Arc::clone(shared), name.clone());
+    let run = move || {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            Err(StreamsError::Panicked {
+                message: panic_message(&*panic),
+            })
+        });
+        // The group hears of the leaving member before the job counts as stopped.
+        drop(worker);
+        shared.worker_ended(&worker_name, outcome);
+    };
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(run);
+    Ok((
+        thread.map_err(|cause| StreamsError::Thread { thread: name, cause })?,
+        lag,
+    ))
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,152 @@
+//! What the threads of a job share.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::metrics::Metrics;
+use crate::error::StreamsError;
+use crate::plan::Topology;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobState {
+    /// No worker has been given partitions yet.
+    Starting,
+    /// At least one worker has been given its partitions.
+    Running,
+    /// Stopping was asked for; workers end their epochs.
+    Stopping,
+    /// All workers have ended as asked.
+    Stopped,
+    /// A worker failed, and with it the job.
+    Failed,
+}
+
+/// Flags, the outcome of the workers, and the counters.
+pub(super) struct Shared {
+    application_id: String,
+    stop: AtomicBool,
+    /// Shared with sources and sinks: give up waiting for brokers.
+    abandon: Arc<AtomicBool>,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+    pub(super) metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Workers that have not ended.
+    live: usize,
+    /// Whether a worker was ever given partitions.
+    assigned: bool,
+    /// The first failure: the worker and its cause.
+    failure: Option<(String, Arc<StreamsError>)>,
+}
+
+impl Shared {
+    pub(super) fn new(topology: &Topology, workers: usize) -> Self {
+        Self {
+            application_id: topology.application_id.clone(),
+            stop: AtomicBool::new(false),
+            abandon: Arc::default(),
+            progress: Mutex::new(Progress {
+                live: workers,
+                ..Progress::default()
+            }),
+            changed: Condvar::new(),
+            metrics: Metrics::new(topology.sub_topologies.len()),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn application_id(&self) -> &str {
+        &self.application_id
+    }
+
+    /// Asks the workers to end their epoch and leave.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Asks the workers not to wait for brokers any more.
+    pub(super) fn abandon(&self) {
+        self.abandon.store(true, Ordering::Release);
+    }
+
+    pub(super) fn abandon_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.abandon)
+    }
+
+    /// A worker was given partitions, or confirmed that it has none.
+    pub(super) fn worker_assigned(&self) {
+        self.progress().assigned = true;
+        self.changed.notify_all();
+    }
+
+    /// A worker ended; a failure stops the job.
+    pub(super) fn worker_ended(&self, worker: &str, outcome: Result<(), StreamsError>) {
+        let mut progress = self.progress();
+        progress.live -= 1;
+        if let Err(error) = outcome {
+            tracing::error!(job = self.application_id, worker, %error, "a worker failed");
+            progress
+                .failure
+                .get_or_insert((worker.to_owned(), Arc::new(error)));
+            self.stop();
+        }
+        drop(progress);
+        self.changed.notify_all();
+    }
+
+    /// The first failure, as the user sees it.
+    pub(super) fn failure(&self) -> Option<StreamsError> {
+        let (worker, cause) = self.progress().failure.clone()?;
+        Some(StreamsError::Failed {
+            application_id: self.application_id.clone(),
+            worker,
+            cause,
+        })
+    }
+
+    pub(super) fn state(&self) -> JobState {
+        let progress = self.progress();
+        match (&progress.failure, progress.live) {
+            (Some(_), _) => JobState::Failed,
+            (None, 0) => JobState::Stopped,
+            (None, _) if self.is_stopping() => JobState::Stopping,
+            (None, _) if progress.assigned => JobState::Running,
+            (None, _) => JobState::Starting,
+        }
+    }
+
+    /// Waits until every worker has ended, or the time is over; says whether they have.
+    pub(super) fn await_end(&self, timeout: Option<Duration>) -> bool {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut progress = self.progress();
+        while progress.live > 0 {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            progress = match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    self.changed
+                        .wait_timeout(progress, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self
+                    .changed
+                    .wait(progress)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
+    }
+}

@@ -1,0 +1,77 @@
+//! Records on their way to the producer, in one allocation.
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where the records of a buffer go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To a topic; the client places each by its key, as Java's default partitioner would.
+    ByKey(Arc<str>),
+    /// To one partition, with the header that marks a batch.
+    Partition {
+        topic: Arc<str>,
+        partition: i32,
+        batch_header: [u8; 9],
+    },
+}
+
+/// Where a key or value lies in the bytes; none is null.
+type Cell = Option<Range<usize>>;
+
+/// Records for one destination.
+#[derive(Debug)]
+pub(crate) struct RecordBuffer {
+    destination: Destination,
+    bytes: Vec<u8>,
+    records: Vec<(Cell, Cell)>,
+}
+
+impl RecordBuffer {
+    pub(crate) fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            bytes: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Appends a record. `key` and `value` append their bytes and say whether there is one, or it is null.
+    pub(crate) fn push(
+        &mut self,
+        key: impl FnOnce(&mut Vec<u8>) -> bool,
+        value: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) {
+        let start = self.bytes.len();
+        let has_key = key(&mut self.bytes);
+        let middle = self.bytes.len();
+        let has_value = value(&mut self.bytes);
+        let end = self.bytes.len();
+        self.records
+            .push((has_key.then_some(start..middle), has_value.then_some(middle..end)));
+    }
+
+    /// Key and value of every record.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
+        let slice = |range: &Cell| range.clone().map(|range| &self.bytes[range]);
+        self.records
+            .iter()
+            .map(move |(key, value)| (slice(key), slice(value)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+}

@@ -1,0 +1,53 @@
+//! The seam to the producer: records out, delivery confirmed.
+//!
+//! Owns: the buffer that steps write records into ([`RecordBuffer`]), the two calls a worker needs of a producer
+//! ([`Sink`]), and their implementation on librdkafka. Does not own: when an epoch ends (`task`, `runtime`).
+//!
+//! Invariant: after `flush` returned `Ok`, every record given to `send` is acknowledged by all in-sync replicas; a record that
+//! could not be delivered fails the next `send` or `flush`, and with it the job.
+mod buffer;
+mod kafka;
+
+pub(crate) use buffer::{Destination, RecordBuffer};
+pub(crate) use kafka::KafkaSink;
+
+use thiserror::Error;
+
+/// Takes records. A worker's task writes to it in the course of an epoch.
+pub(crate) trait Sink {
+    /// Hands over all records of `records`; waits while the client's queue is full.
+    fn send(&mut self, records: &RecordBuffer) -> Result<(), SinkError>;
+
+    /// Waits until everything sent is acknowledged.
+    fn flush(&mut self) -> Result<(), SinkError>;
+}
+
+/// Records that could not be delivered.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The brokers did not take a record.
+    #[error("a record for topic {topic:?} was not delivered: {cause}{remedy}")]
+    Delivery {
+        /// The topic.
+        topic: String,
+        /// What the client says.
+        cause: String,
+        /// What to do, or nothing.
+        remedy: &'static str,
+    },
+    /// The producer can no longer be used.
+    #[error("the producer failed: {cause}")]
+    Fatal {
+        /// What the client says.
+        cause: String,
+    },
+    /// The job was told to stop and gave the epoch up.
+    #[error(
+        "the job stopped before its last {records} records were acknowledged; they will be written again"
+    )]
+    Abandoned {
+        /// Records not acknowledged.
+        records: usize,
+    },
+}

@@ -1,0 +1,393 @@
+//! The source on librdkafka's consumer.
+//!
+//! The rebalance callback only notes the change and returns; librdkafka waits for `assign` or `unassign`, which the
+//! worker calls when its epoch is done. That is equivalent to working inside the callback, without the worker's state
+//! behind a lock.
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
+
+use super::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::task::{HeaderLookup, InputRecord};
+
+/// How long one request for committed offsets or a log's end may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause between two tries of a commit.
+const COMMIT_BACKOFF: Duration = Duration::from_millis(50);
+/// How often requests at an assignment are tried before the worker fails.
+const REQUEST_TRIES_MAX: usize = 6;
+
+/// How far the partitions of each topic are behind, as librdkafka's statistics last said.
+#[derive(Debug, Default)]
+pub(crate) struct LagBoard(Mutex<HashMap<String, i64>>);
+
+impl LagBoard {
+    /// Records not yet read from `topic`'s partitions held here.
+    pub(crate) fn of(&self, topic: &str) -> i64 {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(topic)
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// One group member.
+pub(crate) struct KafkaSource {
+    consumer: BaseConsumer<Notes>,
+    /// Topic names as the rest of the job shares them.
+    topics: Vec<Arc<str>>,
+    /// Set when the job gives up waiting.
+    abandon: Arc<AtomicBool>,
+}
+
+impl KafkaSource {
+    /// Joins the group for `topics`.
+    pub(crate) fn new(
+        config: &ClientConfig,
+        topics: Vec<Arc<str>>,
+        lag: Arc<LagBoard>,
+        abandon: Arc<AtomicBool>,
+    ) -> KafkaResult<Self> {
+        let notes = Notes {
+            changes: Mutex::default(),
+            changed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            lag,
+        };
+        let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
+        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+        consumer.subscribe(&names)?;
+        Ok(Self {
+            consumer,
+            topics,
+            abandon,
+        })
+    }
+
+    /// A change of the assignment that waits for the worker.
+    fn change(&self) -> Option<Polled> {
+        let notes = self.consumer.context();
+        if !notes.changed.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut changes = notes.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = changes.pop_front();
+        notes.changed.store(!changes.is_empty(), Ordering::Release);
+        drop(changes);
+        Some(match change? {
+            Change::Assigned(partitions) => Polled::Assigned(
+                partitions
+                    .into_iter()
+                    .map(|(topic, partition)| TopicPartition {
+                        topic: self.shared(&topic),
+                        partition,
+                    })
+                    .collect(),
+            ),
+            Change::Revoked => Polled::Revoked {
+                lost: self.consumer.assignment_lost(),
+            },
+        })
+    }
+
+    fn shared(&self, topic: &str) -> Arc<str> {
+        self.topics
+            .iter()
+            .find(|known| ***known == *topic)
+            .cloned()
+            .unwrap_or_else(|| topic.into())
+    }
+
+    /// Tries a request again while the cluster does not answer it.
+    fn request<T>(&self, mut request: impl FnMut() -> KafkaResult<T>) -> Result<T, SourceError> {
+        let mut tries = 0;
+        loop {
+            match request() {
+                Ok(answer) => return Ok(answer),
+                Err(error) if tries < REQUEST_TRIES_MAX && !self.abandon.load(Ordering::Relaxed) => {
+                    tracing::warn!(%error, "a request failed and is tried again");
+                    tries += 1;
+                    std::thread::sleep(COMMIT_BACKOFF);
+                }
+                Err(error) => return Err(read_error(&error)),
+            }
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max: usize,
+        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Polled, SourceError> {
+        let mut records = 0;
+        while records < max {
+            if let Some(change) = self.change() {
+                return Ok(change);
+            }
+            let wait = if records == 0 { timeout } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    records += 1;
+                    if each(&input_record(&message)).is_break() {
+                        break;
+                    }
+                }
+                Some(Err(error)) => match poll_error(&error) {
+                    Some(error) => return Err(error),
+                    None => tracing::warn!(%error, "consumer"),
+                },
+                None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
+                None => break,
+            }
+        }
+        Ok(Polled::Records(records))
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+        let mut list = TopicPartitionList::new();
+        for at in partitions {
+            list.add_partition(&at.topic, at.partition);
+        }
+        let committed = self.request(|| self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
+        let mut offsets = Vec::with_capacity(partitions.len());
+        for at in partitions {
+            let element = committed.find_partition(&at.topic, at.partition);
+            let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) else {
+                offsets.push(None);
+                continue;
+            };
+            let (_, end) = self.request(|| {
+                self.consumer
+                    .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
+            })?;
+            if offset > end {
+                tracing::warn!(
+                    topic = &*at.topic,
+                    partition = at.partition,
+                    offset,
+                    end,
+                    "committed beyond the log"
+                );
+            }
+            offsets.push((offset <= end).then_some(offset));
+        }
+        Ok(offsets)
+    }
+
+    fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        for (at, start) in starts {
+            let offset = match start {
+                StartAt::Committed => Offset::Stored,
+                StartAt::Beginning => Offset::Beginning,
+                StartAt::Offset(offset) => Offset::Offset(*offset),
+            };
+            list.add_partition_offset(&at.topic, at.partition, offset)
+                .map_err(|error| read_error(&error))?;
+        }
+        self.consumer.assign(&list).map_err(|error| read_error(&error))
+    }
+
+    fn unassign(&mut self) -> Result<(), SourceError> {
+        self.consumer.unassign().map_err(|error| read_error(&error))
+    }
+
+    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        for (at, offset) in offsets {
+            list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
+                .map_err(|error| read_error(&error))?;
+        }
+        loop {
+            let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
+                return Ok(());
+            };
+            if let Some(definite) = commit_error(&error) {
+                return Err(definite);
+            }
+            if self.abandon.load(Ordering::Relaxed) {
+                return Err(SourceError::Abandoned);
+            }
+            tracing::warn!(%error, "a commit failed and is tried again");
+            std::thread::sleep(COMMIT_BACKOFF);
+        }
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // Leaving the group revokes once more, when nobody polls for the change.
+        self.consumer.context().closing.store(true, Ordering::Release);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::warn!(%error, "the consumer did not give its partitions back");
+        }
+    }
+}
+
+fn input_record<'a>(message: &'a BorrowedMessage<'_>) -> InputRecord<'a> {
+    InputRecord {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key(),
+        value: message.payload(),
+        headers: message,
+    }
+}
+
+impl HeaderLookup for BorrowedMessage<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.headers()?;
+        (0..headers.count())
+            .rev()
+            .map(|place| headers.get(place))
+            .find(|header| header.key == name)?
+            .value
+    }
+}
+
+enum Change {
+    Assigned(Vec<(String, i32)>),
+    Revoked,
+}
+
+/// What librdkafka's callbacks leave for the worker.
+struct Notes {
+    changes: Mutex<VecDeque<Change>>,
+    changed: AtomicBool,
+    closing: AtomicBool,
+    lag: Arc<LagBoard>,
+}
+
+impl ClientContext for Notes {
+    fn stats(&self, statistics: Statistics) {
+        let lag = statistics.topics.into_iter().map(|(topic, state)| {
+            let partitions = state
+                .partitions
+                .values()
+                .map(|partition| partition.consumer_lag.max(0));
+            (topic, partitions.sum())
+        });
+        self.lag
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(lag);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "consumer");
+    }
+}
+
+impl ConsumerContext for Notes {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) || (!assigned && consumer.closed()) {
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "the consumer did not give its partitions back");
+            }
+            return;
+        }
+        let elements = partitions.elements();
+        let named = elements
+            .iter()
+            .map(|element| (element.topic().to_owned(), element.partition()));
+        let change = if assigned {
+            Change::Assigned(named.collect())
+        } else {
+            Change::Revoked
+        };
+        self.changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(change);
+        self.changed.store(true, Ordering::Release);
+    }
+}
+
+/// The failure that ends the worker, or none if librdkafka goes on by itself.
+fn poll_error(error: &KafkaError) -> Option<SourceError> {
+    use RDKafkaErrorCode::*;
+    let hopeless = matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Authentication
+                    | SaslAuthenticationFailed
+                    | TopicAuthorizationFailed
+                    | GroupAuthorizationFailed
+                    | UnknownTopic
+                    | UnknownTopicOrPartition
+                    | InvalidTopic
+                    | UnsupportedSASLMechanism
+                    | InconsistentGroupProtocol
+            )
+        );
+    hopeless.then(|| read_error(error))
+}
+
+fn read_error(error: &KafkaError) -> SourceError {
+    SourceError::Read {
+        cause: error.to_string(),
+        remedy: remedy(error),
+    }
+}
+
+/// The definite outcome of a failed commit, or none if it has to be tried again.
+fn commit_error(error: &KafkaError) -> Option<SourceError> {
+    use RDKafkaErrorCode::*;
+    let cause = error.to_string();
+    match error.rdkafka_error_code()? {
+        IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId | AssignmentLost
+        | StaleMemberEpoch => Some(SourceError::Fenced { cause }),
+        NoOffset => None,
+        GroupAuthorizationFailed
+        | TopicAuthorizationFailed
+        | OffsetMetadataTooLarge
+        | InvalidCommitOffsetSize
+        | InvalidGroupId
+        | UnknownTopicOrPartition => Some(SourceError::Commit {
+            cause,
+            remedy: remedy(error),
+        }),
+        _ => None,
+    }
+}
+
+fn remedy(error: &KafkaError) -> &'static str {
+    use RDKafkaErrorCode::*;
+    match error.rdkafka_error_code() {
+        Some(TopicAuthorizationFailed) => "; grant this client Read on the topic",
+        Some(GroupAuthorizationFailed) => {
+            "; grant this client Read on the group, which is the application id"
+        }
+        Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
+        Some(UnknownTopic | UnknownTopicOrPartition) => {
+            "; a topic of the job was deleted: create it and restart"
+        }
+        Some(InconsistentGroupProtocol) => {
+            "; other programs use the application id as their group: choose another"
+        }
+        _ => "",
+    }
+}

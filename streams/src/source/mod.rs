@@ -1,0 +1,105 @@
+//! The seam to the consumer: records in, offsets committed, assignment changes.
+//!
+//! Owns: the calls a worker needs of a consumer ([`Source`]) and their implementation on librdkafka. Does not own:
+//! which partition belongs to which task, or when to commit (`runtime`).
+//!
+//! A native fetch path can take librdkafka's place behind [`Source`]: membership and commits may stay where they are.
+//!
+//! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
+//! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
+mod kafka;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub(crate) use kafka::{KafkaSource, LagBoard};
+
+use crate::task::InputRecord;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TopicPartition {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+/// Where to begin reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartAt {
+    /// The committed offset, or the first record if there is none.
+    Committed,
+    /// The first record.
+    Beginning,
+    /// This offset.
+    Offset(i64),
+}
+
+/// What came of a poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// That many records, each handed to the callback.
+    Records(usize),
+    /// Nothing within the time.
+    Idle,
+    /// These partitions are now this member's; answer with [`Source::assign`].
+    Assigned(Vec<TopicPartition>),
+    /// All partitions are taken away; answer with [`Source::unassign`]. `lost`: they may be another's already.
+    Revoked { lost: bool },
+}
+
+/// Gives records. One member of the consumer group.
+pub(crate) trait Source {
+    /// Waits up to `timeout` for input, and hands at most `max` records to `each`, until it says to stop.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max: usize,
+        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Polled, SourceError>;
+
+    /// The committed offset of each partition, in the order asked; none if there is none, or it is beyond the log's end.
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError>;
+
+    /// Confirms an assignment and says where to begin.
+    fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError>;
+
+    /// Confirms a revocation.
+    fn unassign(&mut self) -> Result<(), SourceError>;
+
+    /// Commits offsets, and returns only when the outcome is known.
+    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError>;
+}
+
+/// How reading and committing fail.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The partitions were taken away before the commit; the new owner reads the same records again.
+    #[error("the commit came too late: the group gave the partitions to others ({cause})")]
+    Fenced {
+        /// What the broker says.
+        cause: String,
+    },
+    /// A commit that the broker refuses.
+    #[error("offsets cannot be committed: {cause}{remedy}")]
+    Commit {
+        /// What the broker says.
+        cause: String,
+        /// What to do, or nothing.
+        remedy: &'static str,
+    },
+    /// Reading cannot go on.
+    #[error("cannot read: {cause}{remedy}")]
+    Read {
+        /// What the client says.
+        cause: String,
+        /// What to do, or nothing.
+        remedy: &'static str,
+    },
+    /// The job was told to stop and gave the commit up.
+    #[error("the job stopped before its last commit was known to be done; its records will be read again")]
+    Abandoned,
+}

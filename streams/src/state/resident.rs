@@ -1,0 +1,93 @@
+//! The resident table of a keyed step.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use datafusion::common::Result;
+
+use super::column::{StateColumn, new_column};
+use crate::aggregate::{AggregateSpec, EmitTo, GroupValues};
+
+/// All keys of one task with their partial states, in memory.
+pub(crate) struct ResidentTable {
+    spec: Arc<AggregateSpec>,
+    keys: Box<dyn GroupValues>,
+    columns: Vec<Box<dyn StateColumn>>,
+    groups: Vec<usize>,
+}
+
+impl ResidentTable {
+    pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Self> {
+        let schema = spec.state_schema();
+        let states = schema.fields().iter().skip(spec.key_count());
+        let columns = states.map(|field| new_column(field.data_type())).collect();
+        Ok(Self {
+            keys: spec.new_keys()?,
+            columns,
+            groups: Vec::new(),
+            spec,
+        })
+    }
+
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Roughly the memory in use.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.keys.size()
+            + self
+                .columns
+                .iter()
+                .map(|column| column.size_bytes())
+                .sum::<usize>()
+    }
+
+    /// Merges the delta of an epoch (each key once), and returns the new result of every key in it.
+    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<RecordBatch> {
+        let rows = delta.num_rows();
+        let (keys, states) = delta.columns().split_at(self.spec.key_count());
+        let known = self.keys.len();
+        self.keys.intern(keys, &mut self.groups)?;
+        let every_row: Vec<usize> = (0..rows).collect();
+
+        // Stored first, then delta.
+        let mut merged = self.spec.new_accumulators()?;
+        let (mut stored_rows, mut stored_groups) = (Vec::new(), Vec::new());
+        for (row, &group) in self
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| **group < known)
+        {
+            stored_rows.push(row);
+            stored_groups.push(group);
+        }
+        if !stored_rows.is_empty() {
+            let stored = self
+                .columns
+                .iter()
+                .map(|column| column.gather(&stored_groups))
+                .collect::<Result<Vec<_>>>()?;
+            self.spec.merge(&mut merged, &stored, &stored_rows, rows)?;
+        }
+        self.spec.merge(&mut merged, states, &every_row, rows)?;
+
+        let mut states: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for accumulator in &mut merged {
+            states.extend(accumulator.state(EmitTo::All)?);
+        }
+        for (column, state) in self.columns.iter_mut().zip(&states) {
+            column.scatter(&self.groups, state)?;
+        }
+
+        // `state` consumed the accumulators; the results come from a second set.
+        let mut finished = self.spec.new_accumulators()?;
+        self.spec.merge(&mut finished, &states, &every_row, rows)?;
+        let mut output = keys.to_vec();
+        for accumulator in &mut finished {
+            output.push(accumulator.evaluate(EmitTo::All)?);
+        }
+        Ok(RecordBatch::try_new(self.spec.output_schema(), output)?)
+    }
+}

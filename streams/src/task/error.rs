@@ -1,0 +1,35 @@
+//! How a task fails.
+use thiserror::Error;
+
+use crate::format::FormatError;
+use crate::operator::OperatorError;
+
+/// A task that cannot go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// A record that cannot be read.
+    #[error("the record at offset {offset} of {topic}-{partition} cannot be read: {cause}")]
+    Record {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+        /// What is wrong with it.
+        cause: FormatError,
+    },
+    /// A step that failed.
+    #[error("sub-topology {sub_topology}, partition {partition}, step \"{step}\": {cause}")]
+    Step {
+        /// The sub-topology.
+        sub_topology: usize,
+        /// The partition.
+        partition: i32,
+        /// The step.
+        step: String,
+        /// Why it failed.
+        cause: OperatorError,
+    },
+}

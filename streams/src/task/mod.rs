@@ -1,0 +1,288 @@
+//! A task: one sub-topology on one partition number of its inputs, without any I/O.
+//!
+//! Records go in, records come out through a callback; time, brokers and threads stay outside, so a test can drive a
+//! task with nothing but this module.
+//!
+//! Owns: decoding into batches, running the steps in order, the position in every input, restoring. Does not
+//! own: when an epoch ends, or committing (`runtime`).
+//!
+//! # Epochs
+//! Rows take effect in memory as they come; [`Task::end_epoch`] merges them into the state and emits what follows. The
+//! runtime then waits for delivery and commits [`Task::positions`].
+//!
+//! # Restoring
+//! State lives as long as the task, and its truth is the repartition topic. So a task with state is given
+//! its inputs from the first record and is told the committed offsets ([`Task::restore_until`]). Up to there it works
+//! quietly: it merges and emits nothing, because what would be emitted has been acknowledged before the commit. The first record
+//! beyond ends the quiet epoch. Records of the repartition topic that were not committed are processed as usual.
+//!
+//! Invariant: the positions of a task never include a record that has not been merged when an epoch has ended.
+mod error;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+pub use error::TaskError;
+
+use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec};
+use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
+use crate::plan::{Decode, StepId, SubTopology};
+
+/// A record as a task sees it.
+pub(crate) struct InputRecord<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a dyn HeaderLookup,
+}
+
+/// The headers of a record, looked up only by those who need one.
+pub(crate) trait HeaderLookup {
+    /// The value of the last header named `name`.
+    fn header(&self, name: &str) -> Option<&[u8]>;
+}
+
+/// A running task.
+pub(crate) struct Task {
+    plan: Arc<SubTopology>,
+    partition: i32,
+    inputs: Vec<InputState>,
+    operators: Vec<Box<dyn Operator>>,
+    batch_rows_max: usize,
+    batch_bytes_max: usize,
+}
+
+struct InputState {
+    decoder: Decoder,
+    /// The offset after the last record taken.
+    next: Option<i64>,
+    /// Records below this offset are replayed quietly.
+    restore_until: Option<i64>,
+}
+
+enum Decoder {
+    Rows(Box<RowDecoder>),
+    Shuffle(ShuffleCodec),
+}
+
+impl Task {
+    pub(crate) fn new(
+        plan: Arc<SubTopology>,
+        partition: i32,
+        near: &Surroundings,
+    ) -> Result<Self, TaskError> {
+        let new_input = |input: &crate::plan::Input| InputState {
+            decoder: match &input.decode {
+                Decode::Rows(format) => Decoder::Rows(Box::new(RowDecoder::new(format))),
+                Decode::Shuffle(spec) => {
+                    Decoder::Shuffle(ShuffleCodec::new(spec.state_schema(), spec.fingerprint()))
+                }
+            },
+            next: None,
+            restore_until: None,
+        };
+        let inputs = plan.inputs.iter().map(new_input).collect();
+        let operators = plan.steps.iter().map(|step| {
+            new_operator(&step.kind, near).map_err(|cause| step_error(&plan, partition, &step.label, cause))
+        });
+        Ok(Self {
+            operators: operators.collect::<Result<_, _>>()?,
+            inputs,
+            partition,
+            batch_rows_max: near.limits.batch_rows_max,
+            batch_bytes_max: near.limits.batch_bytes_max,
+            plan,
+        })
+    }
+
+    /// The number of the sub-topology.
+    pub(crate) fn sub_topology(&self) -> usize {
+        self.plan.id
+    }
+
+    /// The partition number of all inputs.
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Replays input number `input` quietly up to the offset `committed`.
+    pub(crate) fn restore_until(&mut self, input: usize, committed: i64) {
+        self.inputs[input].restore_until = Some(committed);
+    }
+
+    /// Whether some input is still below its committed offset.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.inputs.iter().any(|input| input.restore_until.is_some())
+    }
+
+    /// Takes a record of input number `input`.
+    pub(crate) fn accept(
+        &mut self,
+        input: usize,
+        record: &InputRecord<'_>,
+        publish: &mut Publish<'_>,
+    ) -> Result<(), TaskError> {
+        if self.inputs[input]
+            .restore_until
+            .is_some_and(|until| record.offset >= until)
+        {
+            self.end_epoch(publish)?;
+            self.inputs[input].restore_until = None;
+        }
+        let state = &mut self.inputs[input];
+        state.next = Some(record.offset + 1);
+        match &mut state.decoder {
+            Decoder::Rows(rows) => {
+                rows.push(record.key, record.value);
+                if rows.rows() >= self.batch_rows_max || rows.bytes() >= self.batch_bytes_max {
+                    self.flush_input(input, publish)?;
+                }
+                Ok(())
+            }
+            Decoder::Shuffle(codec) => {
+                let batch = codec
+                    .decode(record.headers.header(BATCH_HEADER), record.value)
+                    .map_err(|cause| {
+                        let (topic, partition, offset) =
+                            (record.topic.to_owned(), record.partition, record.offset);
+                        TaskError::Record {
+                            topic,
+                            partition,
+                            offset,
+                            cause,
+                        }
+                    })?;
+                self.push_input(input, batch, publish)
+            }
+        }
+    }
+
+    /// Rows that wait to become a batch.
+    pub(crate) fn pending_rows(&self) -> usize {
+        let rows = |input: &InputState| match &input.decoder {
+            Decoder::Rows(rows) => rows.rows(),
+            Decoder::Shuffle(_) => 0,
+        };
+        self.inputs.iter().map(rows).sum()
+    }
+
+    /// Runs the steps over the rows that wait, because the input pauses.
+    pub(crate) fn flush(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+        (0..self.inputs.len()).try_for_each(|input| self.flush_input(input, publish))
+    }
+
+    fn flush_input(&mut self, input: usize, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+        let Decoder::Rows(rows) = &mut self.inputs[input].decoder else {
+            return Ok(());
+        };
+        let topic = &self.plan.inputs[input].topic;
+        match rows
+            .take()
+            .map_err(|cause| step_error(&self.plan, self.partition, topic, cause.into()))?
+        {
+            Some(batch) => self.push_input(input, batch, publish),
+            None => Ok(()),
+        }
+    }
+
+    fn push_input(
+        &mut self,
+        input: usize,
+        batch: RecordBatch,
+        publish: &mut Publish<'_>,
+    ) -> Result<(), TaskError> {
+        let plan = Arc::clone(&self.plan);
+        self.push(&plan.inputs[input].children, batch, &mut self.gate(publish))
+    }
+
+    /// Nothing is published while restoring.
+    fn gate<'a>(&self, publish: &'a mut Publish<'_>) -> Box<Publish<'a>> {
+        if self.is_restoring() {
+            Box::new(|_| Ok(()))
+        } else {
+            Box::new(move |records| publish(records))
+        }
+    }
+
+    fn push(
+        &mut self,
+        to: &[StepId],
+        batch: RecordBatch,
+        publish: &mut Publish<'_>,
+    ) -> Result<(), TaskError> {
+        for &step in to {
+            let batch = batch.clone();
+            self.run(step, publish, |operator, out| operator.process(batch, out))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one call of one step, and the steps below on what it emits.
+    fn run(
+        &mut self,
+        step: StepId,
+        publish: &mut Publish<'_>,
+        call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
+    ) -> Result<(), TaskError> {
+        let mut out = Output {
+            batches: Vec::new(),
+            publish: &mut |records| publish(records),
+        };
+        call(self.operators[step.0].as_mut(), &mut out)
+            .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
+        let emitted = out.batches;
+        let plan = Arc::clone(&self.plan);
+        for batch in emitted {
+            self.push(&plan.steps[step.0].children, batch, publish)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch: everything taken is merged, and what follows from it is published.
+    pub(crate) fn end_epoch(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+        self.flush(publish)?;
+        let mut gate = self.gate(publish);
+        // Steps are in topological order, so each hears of the end after its last input.
+        for step in 0..self.operators.len() {
+            self.run(StepId(step), &mut gate, |operator, out| operator.end_epoch(out))?;
+        }
+        drop(gate);
+        for input in &mut self.inputs {
+            input.restore_until = input
+                .restore_until
+                .filter(|&until| input.next.is_none_or(|next| next < until));
+        }
+        Ok(())
+    }
+
+    /// The offsets to commit after the epoch has ended: the next to read of every input that is not restoring.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        let inputs = self.plan.inputs.iter().zip(&self.inputs);
+        inputs
+            .filter(|(_, state)| state.restore_until.is_none())
+            .filter_map(|(input, state)| Some((&input.topic, state.next?)))
+    }
+
+    /// The next offset to read of input number `input`, if any record of it was taken.
+    pub(crate) fn position(&self, input: usize) -> Option<i64> {
+        self.inputs[input].next
+    }
+
+    /// Keys and bytes of state.
+    pub(crate) fn state_size(&self) -> (usize, usize) {
+        let sizes = self.operators.iter().map(|operator| operator.state_size());
+        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+}
+
+fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorError) -> TaskError {
+    TaskError::Step {
+        sub_topology: plan.id,
+        partition,
+        step: step.to_owned(),
+        cause,
+    }
+}
