@@ -113,7 +113,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
             tracing::debug!(peer = %peer.address, reason = %end, "connection ended");
         }
         _ => {
-            if let Some(held) = gate.warnings.pass() {
+            if let Some(held) = gate.broker.warnings.pass() {
                 tracing::warn!(peer = %peer.address, reason = %end, held, "connection closed");
             }
         }
