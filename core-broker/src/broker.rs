@@ -12,6 +12,7 @@ use crate::group::GroupManager;
 use crate::log::LogDir;
 use crate::producer_id::ProducerIds;
 use crate::server::Peer;
+use crate::server::warnings::WarningLimit;
 use crate::topic::TopicRegistry;
 
 /// One running broker.
@@ -28,6 +29,8 @@ pub(crate) struct BrokerState {
     pub producer_ids: Arc<ProducerIds>,
     /// Its consumer groups.
     pub groups: Arc<GroupManager>,
+    /// Bound on log lines that clients can cause.
+    pub warnings: WarningLimit,
     /// The listeners with the ports they really have.
     pub listeners: Vec<Endpoint>,
 }

@@ -19,6 +19,7 @@ use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
 use crate::producer_id::ProducerIds;
 use crate::server::budget::Budget;
 use crate::server::listener::{self, Gate};
+use crate::server::warnings::WarningLimit;
 use crate::topic::TopicRegistry;
 
 /// Threads of a broker that brings its own runtime.
@@ -169,6 +170,7 @@ impl BrokerBuilder {
         if !self.listeners.is_empty() {
             config.listeners = parse_listeners(&self.listeners)?;
         }
+        config.check()?;
         let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
         let config = Arc::new(config);
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
@@ -257,6 +259,7 @@ pub(crate) fn open(
         topics,
         producer_ids: Arc::new(producer_ids),
         groups,
+        warnings: WarningLimit::default(),
         listeners,
     }))
 }
@@ -293,7 +296,6 @@ fn serve(
         broker: Arc::clone(&state),
         budget: Budget::new(budget),
         connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-        warnings: Default::default(),
         stopping,
     });
     let accepting = sockets

@@ -61,6 +61,7 @@ impl From<&TopicError> for ErrorCode {
             TopicError::Exists(_) => Self::TopicAlreadyExists,
             TopicError::Unknown(_) => Self::UnknownTopicOrPartition,
             TopicError::Partitions { .. } => Self::InvalidPartitions,
+            TopicError::TooMany { .. } => Self::PolicyViolation,
             TopicError::Config(_) => Self::InvalidConfig,
             TopicError::Log { source, .. } => source.into(),
             TopicError::File(_) | TopicError::Orphan(_) => Self::KafkaStorageError,

@@ -196,8 +196,10 @@ impl Fetch {
         match self.read_log(log, asked, taken) {
             Ok(fetched) => fetched,
             Err(error) => {
-                if !matches!(error, ReadError::OutOfRange { .. }) {
-                    tracing::error!(partition = %log.topic_partition(), %error, "cannot read the log");
+                if !matches!(error, ReadError::OutOfRange { .. })
+                    && let Some(held) = self.broker.warnings.pass()
+                {
+                    tracing::error!(partition = %log.topic_partition(), %error, held, "cannot read the log");
                 }
                 FetchedPartition {
                     log_start: log.log_start_offset().0,

@@ -22,7 +22,9 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: InitProducerIdRequest = request.decode()?;
     if let Some(id) = &body.transactional_id {
         let id = id.0.as_str();
-        tracing::warn!(transactional_id = id, peer = %request.peer.address, "{}", super::find_coordinator::NO_TRANSACTIONS);
+        if let Some(held) = request.broker.warnings.pass() {
+            tracing::warn!(transactional_id = id, peer = %request.peer.address, held, "{}", super::find_coordinator::NO_TRANSACTIONS);
+        }
         let code = match id {
             "" => ErrorCode::InvalidRequest,
             _ => ErrorCode::TransactionalIdAuthorizationFailed,

@@ -66,7 +66,7 @@ fn list(broker: &BrokerState, body: ListOffsetsRequest, version: i16) -> ListOff
             let found = topic
                 .as_ref()
                 .and_then(|topic| topic.partition(partition.partition_index));
-            answer(found.map(AsRef::as_ref), partition, committed, version)
+            answer(broker, found.map(AsRef::as_ref), partition, committed, version)
         });
         let partitions = partitions.collect();
         response.topics.push(
@@ -79,6 +79,7 @@ fn list(broker: &BrokerState, body: ListOffsetsRequest, version: i16) -> ListOff
 }
 
 fn answer(
+    broker: &BrokerState,
     partition: Option<&Partition>,
     asked: &ListOffsetsPartition,
     committed: bool,
@@ -108,7 +109,9 @@ fn answer(
         Ok(None) => result,
         Err(Lookup::Unsupported) => result.with_error_code(ErrorCode::InvalidRequest.code()),
         Err(Lookup::Read(error)) => {
-            tracing::error!(partition = %partition.topic_partition(), %error, "cannot look for a time in the log");
+            if let Some(held) = broker.warnings.pass() {
+                tracing::error!(partition = %partition.topic_partition(), %error, held, "cannot look for a time in the log");
+            }
             result.with_error_code(ErrorCode::from(&error).code())
         }
     }

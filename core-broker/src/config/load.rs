@@ -149,6 +149,9 @@ pub enum ConfigError {
         /// File and line, or the name of the override.
         place: String,
     },
+    /// Two settings contradict each other.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 /// A setting that does not stop the start but deserves a line in the log.
@@ -273,6 +276,37 @@ impl BrokerConfig {
         Ok(warnings)
     }
 
+    /// Looks for settings that contradict each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`] names both.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        for advertised in &self.advertised_listeners {
+            if !self.listeners.iter().any(|l| l.name == advertised.name) {
+                return conflict(format!(
+                    "advertised.listeners names {advertised}, but listeners has no {}",
+                    advertised.name
+                ));
+            }
+            if advertised.is_wildcard() {
+                return conflict(format!(
+                    "advertised.listeners={advertised}: clients cannot connect to every interface, name a host"
+                ));
+            }
+        }
+        let (min, max) = (
+            self.group_min_session_timeout_ms,
+            self.group_max_session_timeout_ms,
+        );
+        if min > max {
+            return conflict(format!(
+                "group.min.session.timeout.ms={min} is above group.max.session.timeout.ms={max}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Kafka's files map all four protocols; only listeners that are really opened count.
     fn check_protocols(&self, value: &str, place: &str) -> Result<(), ConfigError> {
         for item in value.split(',') {
@@ -394,6 +428,22 @@ mod tests {
         ]);
         assert!(config.apply_overrides(&map).unwrap().is_empty());
         assert_eq!((config.node_id, config.log_dirs), (9, Some("/d".into())));
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        for (text, says) in [
+            ("advertised.listeners=OTHER://h:1", "listeners has no OTHER"),
+            ("advertised.listeners=PLAINTEXT://0.0.0.0:1", "name a host"),
+            (
+                "group.min.session.timeout.ms=10\ngroup.max.session.timeout.ms=9",
+                "above",
+            ),
+        ] {
+            let error = load(text).0.check().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(BrokerConfig::default().check(), Ok(()));
     }
 
     #[test]

@@ -150,9 +150,9 @@ broker_config! {
     "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = 4_096, 0..=32_767;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.
     "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
-    /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: no
+    /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no
     /// bound). One request may overdraw it, so that a large one always gets through.
-    "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, 1..=i64::MAX;
+    "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, -1..=i64::MAX;
     /// Most connections open at once; further ones are closed at once. Default 4096 (Kafka: no bound).
     "max.connections" max_connections: i32 = 4_096, 1..=i32::MAX;
     /// Milliseconds after which a connection without requests is closed. Default 600000.

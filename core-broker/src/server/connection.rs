@@ -74,6 +74,8 @@ struct Connection {
     stopping: watch::Receiver<bool>,
     /// Set once nothing more can be read; what was read is still served.
     ended: Option<FrameError>,
+    /// `connections.max.idle.ms`.
+    idle: Duration,
     /// When the last request was started or answered.
     active: Instant,
     /// Set once buffers were given back since then.
@@ -92,9 +94,11 @@ enum Event {
 pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
     let (read, write) = stream.into_split();
     let length_max = gate.broker.config.socket_request_max_bytes;
+    let idle = Duration::from_millis(gate.broker.config.connections_max_idle_ms.unsigned_abs());
     let connection = Connection {
         reader: FrameReader::new(read, length_max, &gate.budget),
-        sink: ReplySink::new(write),
+        sink: ReplySink::new(write, idle),
+        idle,
         queue: VecDeque::new(),
         in_flight: VecDeque::new(),
         stopping: gate.stopping.clone(),
@@ -113,7 +117,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
             tracing::debug!(peer = %peer.address, reason = %end, "connection ended");
         }
         _ => {
-            if let Some(held) = gate.warnings.pass() {
+            if let Some(held) = gate.broker.warnings.pass() {
                 tracing::warn!(peer = %peer.address, reason = %end, held, "connection closed");
             }
         }
@@ -187,7 +191,7 @@ impl Connection {
         let reading = !stopping && self.ended.is_none() && self.queue.len() < READ_AHEAD_MAX;
         let resting = self.in_flight.is_empty() && self.queue.is_empty();
         let unsent = !self.sink.is_empty();
-        let idle = Duration::from_millis(self.gate.broker.config.connections_max_idle_ms.unsigned_abs());
+        let idle = self.idle;
         let rest = if self.rested { idle } else { REST.min(idle) };
         let front = self.in_flight.front_mut().map(|f| &mut f.reply);
         let event = tokio::select! {

@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 
 use super::budget::Budget;
 use super::connection::{self, Peer};
-use super::warnings::WarningLimit;
 use crate::broker::BrokerState;
 use crate::config::Endpoint;
 
@@ -25,8 +24,6 @@ pub(crate) struct Gate {
     pub budget: Arc<Budget>,
     /// One permit an open connection.
     pub connections: Arc<Semaphore>,
-    /// Bound on lines about misbehaving peers.
-    pub warnings: WarningLimit,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -55,7 +52,7 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: waiting lets connections close.
-                if let Some(held) = gate.warnings.pass() {
+                if let Some(held) = gate.broker.warnings.pass() {
                     tracing::warn!(%error, held, "cannot accept a connection; raise the open files limit (ulimit -n) or lower max.connections");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -63,7 +60,7 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
             }
         };
         let Ok(permit) = Arc::clone(&gate.connections).try_acquire_owned() else {
-            if let Some(held) = gate.warnings.pass() {
+            if let Some(held) = gate.broker.warnings.pass() {
                 tracing::warn!(peer = %address, held, "connection refused: max.connections are open; raise it or close idle clients");
             }
             continue;

@@ -12,6 +12,6 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod listener;
 pub(crate) mod reply;
-mod warnings;
+pub(crate) mod warnings;
 
 pub(crate) use connection::Peer;

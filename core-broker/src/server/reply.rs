@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -87,15 +88,18 @@ pub(crate) struct ReplySink<W> {
     /// Zeroed once and then overwritten; `filled` says how much of it is to be sent.
     buffer: Vec<u8>,
     filled: usize,
+    /// How long the peer may take nothing.
+    patience: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> ReplySink<W> {
-    /// A sink with an empty buffer.
-    pub fn new(sink: W) -> Self {
+    /// A sink with an empty buffer; a peer that takes nothing for `patience` is given up.
+    pub fn new(sink: W, patience: Duration) -> Self {
         Self {
             sink,
             buffer: Vec::new(),
             filled: 0,
+            patience,
         }
     }
 
@@ -123,7 +127,7 @@ impl<W: AsyncWrite + Unpin> ReplySink<W> {
     /// Writes out what was collected.
     pub async fn flush(&mut self) -> io::Result<()> {
         let filled = std::mem::take(&mut self.filled);
-        self.sink.write_all(&self.buffer[..filled]).await
+        write_all(&mut self.sink, &self.buffer[..filled], self.patience).await
     }
 
     /// Gives a large buffer back.
@@ -137,7 +141,7 @@ impl<W: AsyncWrite + Unpin> ReplySink<W> {
         if self.filled + bytes.len() > PIECE_BYTES {
             self.flush().await?;
             if bytes.len() > PIECE_BYTES {
-                return self.sink.write_all(bytes).await;
+                return write_all(&mut self.sink, bytes, self.patience).await;
             }
         }
         self.room(bytes.len()).copy_from_slice(bytes);
@@ -203,5 +207,93 @@ impl<W: AsyncWrite + Unpin> ReplySink<W> {
             self.buffer.resize(end, 0);
         }
         &mut self.buffer[self.filled..end]
+    }
+}
+
+/// Writes everything, as long as some of it is taken every now and then.
+async fn write_all(
+    sink: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = tokio::time::timeout(patience, sink.write(bytes)).await;
+        let written =
+            written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no answers"))??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// An answer with a range of a file of `records` bytes, and all its bytes.
+    fn answer(records: usize) -> (Reply, Vec<u8>) {
+        let content: Vec<u8> = (0..records + 10).map(|i| i as u8).collect();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), &content).unwrap();
+        let file = Arc::new(File::open(dir.path().join("log")).unwrap());
+        let mut writer = ReplyWriter::new(7, true, 0);
+        writer.bytes.put_slice(b"head");
+        writer.put_records(LogSlice::new(file, 10, records));
+        writer.bytes.put_slice(b"tail");
+        let body = [&b"\0\0\0\x07\0head"[..], &content[10..], b"tail"].concat();
+        let whole = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+        (writer.finish().unwrap(), whole)
+    }
+
+    #[tokio::test]
+    async fn answers_come_out_whole_whatever_their_size() {
+        for records in [
+            1,
+            4096,
+            PIECE_BYTES - 10,
+            PIECE_BYTES,
+            PIECE_BYTES + 1,
+            3 * PIECE_BYTES + 77,
+        ] {
+            let (ours, mut theirs) = tokio::io::duplex(10_000);
+            let (reply, whole) = answer(records);
+            let (small, small_bytes) = answer(3);
+            let sent = tokio::spawn(async move {
+                let mut sink = ReplySink::new(ours, PATIENCE);
+                sink.push(small).await.unwrap();
+                sink.push(reply).await.unwrap();
+                sink.flush().await.unwrap();
+                assert!(sink.is_empty() && sink.buffer.len() <= 2 * PIECE_BYTES);
+                sink.shrink();
+                assert!(sink.buffer.capacity() <= KEPT_BYTES_MAX);
+            });
+            let mut received = Vec::new();
+            theirs.read_to_end(&mut received).await.unwrap();
+            sent.await.unwrap();
+            assert!(received == [small_bytes, whole].concat(), "{records}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_file_is_an_error_and_a_deaf_peer_is_given_up() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut writer = ReplyWriter::new(7, false, 0);
+        writer.put_records(LogSlice::new(file, 0, 100));
+        let mut sink = ReplySink::new(Vec::new(), PATIENCE);
+        let error = sink.push(writer.finish().unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+
+        let (ours, _theirs) = tokio::io::duplex(10);
+        let mut sink = ReplySink::new(ours, Duration::from_millis(20));
+        sink.push(answer(100).0).await.unwrap();
+        assert_eq!(sink.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -32,6 +32,9 @@ use file::Entry;
 /// Most partitions of one topic: each costs open files.
 pub(crate) const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 
+/// Most partitions of all topics: clients create topics by asking for names, and each costs a folder and memory.
+pub(crate) const PARTITIONS_MAX: usize = 100_000;
+
 /// Why a topic could not be created, changed, deleted or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
@@ -61,6 +64,16 @@ pub enum TopicError {
         count: i32,
         /// The least that would do.
         at_least: i32,
+    },
+    /// The broker is full.
+    #[error(
+        "topic {topic} would bring the broker to {count} partitions, at most {PARTITIONS_MAX} are allowed: delete topics"
+    )]
+    TooMany {
+        /// The topic.
+        topic: TopicName,
+        /// How many there would be.
+        count: usize,
     },
     /// A setting does not fit.
     #[error(transparent)]
@@ -286,8 +299,21 @@ impl TopicRegistry {
                 at_least: 1,
             });
         }
+        self.check_total(&name, count)?;
         config::validate(overrides)?;
         Ok(name)
+    }
+
+    fn check_total(&self, topic: &TopicName, added: i32) -> Result<(), TopicError> {
+        let present: usize = self.read().by_name.values().map(|t| t.partitions.len()).sum();
+        let count = present + usize::try_from(added).unwrap_or(0);
+        if count > PARTITIONS_MAX {
+            return Err(TopicError::TooMany {
+                topic: topic.clone(),
+                count,
+            });
+        }
+        Ok(())
     }
 
     /// Creates a topic; when this returns, it survives a crash.
@@ -332,6 +358,7 @@ impl TopicRegistry {
                 at_least: present + 1,
             });
         }
+        self.check_total(&old.name, count - present)?;
         if validate_only {
             return Ok(());
         }
@@ -387,21 +414,20 @@ impl TopicRegistry {
         overrides: &Overrides,
     ) -> Result<Vec<Arc<Partition>>, TopicError> {
         let config = config::log_config(&self.broker, overrides);
-        let mut partitions = Vec::with_capacity(ids.len());
-        for id in ids {
-            let tp = TopicPartition {
+        let named: Vec<_> = ids
+            .map(|id| TopicPartition {
                 topic: name.clone(),
                 partition: PartitionId(id),
-            };
-            match self.logs.create_partition(&tp, config.clone()) {
-                Ok(partition) => partitions.push(partition),
-                Err(source) => {
-                    self.remove_folders(&partitions);
-                    return Err(log_error(name, source));
-                }
-            }
-        }
-        Ok(partitions)
+            })
+            .collect();
+        let created = self
+            .logs
+            .create_partitions(named.iter().map(|tp| (tp.clone(), config.clone())));
+        created.map_err(|source| {
+            let some: Vec<_> = named.iter().filter_map(|tp| self.logs.partition(tp)).collect();
+            self.remove_folders(&some);
+            log_error(name, source)
+        })
     }
 
     fn remove_folders(&self, partitions: &[Arc<Partition>]) {
