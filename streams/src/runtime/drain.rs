@@ -46,8 +46,18 @@ impl StreamsHandle {
         while !goals.is_empty() {
             self.check_alive()?;
             let partitions: Vec<TopicPartition> = goals.iter().map(|(at, _)| at.clone()).collect();
+            let committed = match self.cluster.committed(&partitions) {
+                Ok(committed) => committed,
+                // The group's coordinator may be on its way from one broker to another.
+                Err(error) if Instant::now() < deadline => {
+                    tracing::warn!(%error, "draining goes on");
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut missing = Vec::new();
-            for ((at, bounds), committed) in goals.into_iter().zip(self.cluster.committed(&partitions)?) {
+            for ((at, bounds), committed) in goals.into_iter().zip(committed) {
                 let from = committed.unwrap_or(0).max(bounds.start);
                 if from < bounds.end {
                     missing.push((
