@@ -451,3 +451,41 @@ proptest! {
         prop_assert_eq!(table, oracle);
     }
 }
+
+/// Lines of eight words out of `distinct`, the frequent ones short, now and then one that is not ASCII.
+fn text_of(lines: usize, distinct: u64) -> Vec<String> {
+    let mut state = 1_u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut word = move || {
+        // The product of two uniform numbers: a long tail.
+        let rank = (next() % distinct) * (next() % distinct) / distinct;
+        match rank % 50 {
+            49 => format!("Überraschung{rank}"),
+            n => format!("{}{rank:x}", &"Responsibilities"[..(n % 10) as usize]),
+        }
+    };
+    (0..lines).map(|_| (0..8).map(|_| word()).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+#[ignore = "a measurement, for release builds: cargo test --release -p millstream-streams -- --ignored --nocapture"]
+fn measures_the_word_count() {
+    let (lines, distinct) = (1_000_000, 20_000);
+    let text = text_of(lines, distinct);
+    let topology = word_count();
+    for lines_an_epoch in [100_000, 10_000] {
+        let mut bench = Bench::new(&topology, &surroundings(&topology, 1), 1);
+        let started = std::time::Instant::now();
+        let mut emitted = 0;
+        for epoch in text.chunks(lines_an_epoch) {
+            epoch.iter().for_each(|line| bench.line(line));
+            emitted += bench.end_epoch().len();
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let rate = (lines * 8) as f64 / seconds / 1e6;
+        eprintln!("{lines_an_epoch} lines an epoch: {rate:.1} M words/s, {emitted} rows emitted, {seconds:.2} s");
+    }
+}
