@@ -1,2 +1,93 @@
-//! x
-fn main(){}
+//! `millstream`: the one binary.
+//!
+//! One file a subcommand; each holds its arguments, its `--help` and its `run`. What several share stands in
+//! [`client`] (how to reach a cluster), [`stop`] (Ctrl-C), [`embedded`] (a broker inside the process) and
+//! [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about streams or logs: it parses,
+//! calls the crates, and prints.
+
+mod broker;
+mod client;
+mod consume;
+mod embedded;
+mod error;
+mod logging;
+mod produce;
+mod stop;
+mod topics;
+mod word_count;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Arrow's builders and the broker's buffers allocate from several threads at once, where the system allocator
+/// spends a tenth of a word count.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Streams and Connect in one binary, with an embedded broker that speaks the Kafka protocol.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        millstream word-count /usr/share/common-licenses/GPL-3\n  \
+        millstream broker --data-dir /var/lib/millstream\n  \
+        millstream topics --create --topic lines --partitions 4\n  \
+        millstream produce --topic lines < some.txt\n  \
+        millstream consume --topic lines --from-beginning --max-messages 10"
+)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::LoggingArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Count the words of files or of standard input with a stream job.
+    WordCount(word_count::WordCountArgs),
+    /// Run a broker that Kafka clients can use.
+    Broker(broker::BrokerArgs),
+    /// Create, list, describe and delete topics.
+    Topics(topics::TopicsArgs),
+    /// Write lines of standard input to a topic.
+    Produce(produce::ProduceArgs),
+    /// Print the records of a topic.
+    Consume(consume::ConsumeArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(topics::accept_kafka_style(std::env::args_os().collect()));
+    let default_level = match cli.command {
+        Command::Broker(_) => "info",
+        _ => "warn",
+    };
+    let result = cli.logging.start(default_level).and_then(|()| match cli.command {
+        Command::WordCount(args) => word_count::run(&args),
+        Command::Broker(args) => broker::run(&args),
+        Command::Topics(args) => topics::run(&args),
+        Command::Produce(args) => produce::run(&args),
+        Command::Consume(args) => consume::run(&args),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.report();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

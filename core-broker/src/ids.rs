@@ -3,6 +3,7 @@
 //! Why: `i64` and `i32` stand for a dozen different things on the wire; a mixed-up offset and timestamp
 //! must be a compile error. Owns: names and ordering. Does not own: parsing of names (see `topic`).
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,6 +74,12 @@ impl TopicName {
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -64,9 +64,17 @@ mod state;
 mod suggest;
 mod task;
 
+/// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
+pub mod prelude {
+    pub use crate::dsl::{GroupedStream, Stream, Streams, Table};
+    pub use crate::expr::prelude::*;
+    pub use crate::format::{json, raw, text};
+}
+
 pub use config::{ConfigError, StreamsConfig};
 pub use dsl::{GroupedStream, Stream, Streams, Table};
 pub use error::{ErrorKind, StreamsError};
+pub use expr::is_word_char;
 pub use expr::prelude::*;
 pub use format::{Format, FormatError, json, raw, text};
 pub use operator::OperatorError;

@@ -9,6 +9,8 @@ mod compile;
 mod lower;
 mod words;
 
+pub use words::is_word_char;
+
 pub(crate) use compile::{CompiledExpr, column_names, prepare};
 
 /// What a job needs to write expressions, so that it depends on this crate alone.

@@ -103,7 +103,14 @@ static ASCII_WORD: [bool; 128] = {
     table
 };
 
-fn is_word_char(c: char) -> bool {
+/// Whether a character belongs to a word: Unicode general categories L*, M* and N*.
+///
+/// ```
+/// use millstream_streams::is_word_char;
+/// assert!(is_word_char('é') && is_word_char('\u{301}') && is_word_char('٣'));
+/// assert!(!is_word_char('_') && !is_word_char('ⓐ') && !is_word_char('\u{fffd}'));
+/// ```
+pub fn is_word_char(c: char) -> bool {
     use GeneralCategory::*;
     matches!(
         get_general_category(c),

@@ -24,6 +24,7 @@ impl StreamsHandle {
     /// The failure of a worker, the end of the job, or [`StreamsError::Timeout`] with how much is left.
     pub fn drain(&self, timeout: Duration) -> Result<(), StreamsError> {
         let deadline = Instant::now() + timeout;
+        let _draining = self.shared.draining();
         // Repartition topics are read by later sub-topologies than write them: taking ends in order suffices.
         for sub in &self.topology.sub_topologies {
             let mut goals = Vec::new();

@@ -1,5 +1,5 @@
 //! What the threads of a job share.
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,21 @@ pub enum JobState {
     Failed,
 }
 
+/// Somebody waits for commits as long as this lives.
+pub(super) struct Draining<'a>(&'a AtomicUsize);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Flags, the outcome of the workers, and the counters.
 pub(super) struct Shared {
     application_id: String,
     stop: AtomicBool,
+    /// How many calls wait for commits.
+    drains: AtomicUsize,
     /// Shared with sources and sinks: give up waiting for brokers.
     abandon: Arc<AtomicBool>,
     progress: Mutex<Progress>,
@@ -49,6 +60,7 @@ impl Shared {
         Self {
             application_id: topology.application_id.clone(),
             stop: AtomicBool::new(false),
+            drains: AtomicUsize::new(0),
             abandon: Arc::default(),
             progress: Mutex::new(Progress {
                 live: workers,
@@ -70,6 +82,17 @@ impl Shared {
     /// Asks the workers to end their epoch and leave.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Marks that somebody waits for commits until the guard is dropped.
+    pub(super) fn draining(&self) -> Draining<'_> {
+        self.drains.fetch_add(1, Ordering::AcqRel);
+        Draining(&self.drains)
+    }
+
+    /// Whether somebody waits for commits: epochs then end as soon as the input pauses.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drains.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -16,6 +16,8 @@ use crate::task::{InputRecord, Task, TaskError};
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// The wait for more rows while some wait to become a batch.
 const PENDING_WAIT: Duration = Duration::from_millis(1);
+/// The wait for input while somebody waits for the epoch to end.
+const DRAIN_WAIT: Duration = Duration::from_millis(5);
 /// Records taken before the clock is looked at again.
 const POLL_RECORDS_MAX: usize = 4096;
 
@@ -85,7 +87,12 @@ impl<S: Source, K: Sink> Worker<S, K> {
         let left = self
             .epoch_end
             .map_or(IDLE_WAIT, |end| end.saturating_duration_since(Instant::now()));
-        let wait = left.min(if pending { PENDING_WAIT } else { IDLE_WAIT });
+        let draining = self.shared.is_draining();
+        let wait = left.min(match (pending, draining) {
+            (true, _) => PENDING_WAIT,
+            (false, true) => DRAIN_WAIT,
+            (false, false) => IDLE_WAIT,
+        });
         let mut failure = None;
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
@@ -115,6 +122,8 @@ impl<S: Source, K: Sink> Worker<S, K> {
                     .get_or_insert_with(|| Instant::now() + self.interval);
             }
             Polled::Idle if pending => self.flush_rows()?,
+            // Whoever drains waits for a commit, and nothing more comes that could share it.
+            Polled::Idle if draining => self.end_epoch()?,
             Polled::Idle => {}
             Polled::Assigned(partitions) => self.assign(partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,

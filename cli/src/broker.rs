@@ -1,0 +1,83 @@
+//! `millstream broker`: the embedded broker as a server of its own.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use millstream_broker::Broker;
+use millstream_broker::config::BrokerConfig;
+
+use crate::client::split_property;
+use crate::error::{CliError, output};
+use crate::stop::StopSignal;
+
+/// Run a broker that Kafka clients can use.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "--override wins over the file, --data-dir and --listener over both.\n\n\
+    Examples:\n  \
+    millstream broker\n  \
+    millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
+    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os"
+)]
+pub struct BrokerArgs {
+    /// A Kafka server.properties file
+    #[arg(value_name = "SERVER.PROPERTIES")]
+    properties: Option<PathBuf>,
+    /// One setting, as in the file (may be repeated)
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Directory of the log [default: the file's log.dirs, else ./millstream-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one [default: the file's listeners, else 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    listener: Option<String>,
+}
+
+/// Runs the subcommand until the user stops it.
+pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
+    let config = config(args)?;
+    let stop = StopSignal::listen()?;
+    let mut builder = Broker::builder().config(config);
+    if let Some(directory) = &args.data_dir {
+        builder = builder.data_dir(directory);
+    }
+    if let Some(listener) = &args.listener {
+        builder = builder.listener(listener);
+    }
+    let broker = builder.start_blocking().map_err(|error| CliError::new(error.to_string()))?;
+    {
+        let mut out = std::io::stdout().lock();
+        let directory = broker.data_dir().display();
+        writeln!(out, "millstream broker ready on {} (data in {directory})", broker.address())
+            .and_then(|()| out.flush())
+            .map_err(output)?;
+    }
+    while !stop.wait(Duration::from_secs(3600)) {}
+    broker.shutdown_blocking().map_err(|error| CliError::new(error.to_string()))
+}
+
+/// The file's settings and the overrides, with warnings for keys that have no effect.
+fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
+    let mut config = BrokerConfig::default();
+    let mut warnings = Vec::new();
+    if let Some(path) = &args.properties {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| CliError::new(format!("cannot read {name}: {error}; name a server.properties file")))?;
+        warnings.extend(config.apply_properties(&text, &name).map_err(|error| CliError::new(error.to_string()))?);
+    }
+    let mut overrides = BTreeMap::new();
+    for property in &args.overrides {
+        let (key, value) = split_property("--override", property)?;
+        overrides.insert(key.to_owned(), value.to_owned());
+    }
+    warnings.extend(config.apply_overrides(&overrides).map_err(|error| CliError::new(error.to_string()))?);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}

@@ -1,0 +1,108 @@
+//! Ctrl-C and SIGTERM: the first asks for a clean stop, the second ends the process at once.
+//!
+//! Commands poll [`StopSignal::requested`] between small steps, or wait on it; nothing is torn down inside a signal
+//! handler.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::error::CliError;
+
+/// Whether the user asked for a stop.
+#[derive(Clone, Debug, Default)]
+pub struct StopSignal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    requested: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl StopSignal {
+    /// Listens for SIGINT and SIGTERM on a thread of its own from now on.
+    pub fn listen() -> Result<Self, CliError> {
+        let signal = Self::default();
+        let seen = signal.clone();
+        let cannot = |error: std::io::Error| CliError::new(format!("cannot listen for signals: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
+        let (mut interrupt, mut terminate) = {
+            use tokio::signal::unix::{SignalKind, signal};
+            let _context = runtime.enter();
+            (
+                signal(SignalKind::interrupt()).map_err(cannot)?,
+                signal(SignalKind::terminate()).map_err(cannot)?,
+            )
+        };
+        let wait = move || {
+            runtime.block_on(async {
+                loop {
+                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                    if seen.requested() {
+                        eprintln!("millstream: stopped at once by a second signal");
+                        std::process::exit(130);
+                    }
+                    seen.request();
+                }
+            });
+        };
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(wait)
+            .map_err(cannot)?;
+        Ok(signal)
+    }
+
+    /// Whether a stop was asked for.
+    pub fn requested(&self) -> bool {
+        self.inner.requested.load(Ordering::Acquire)
+    }
+
+    /// [`CliError::Interrupted`] once a stop was asked for.
+    pub fn check(&self) -> Result<(), CliError> {
+        if self.requested() {
+            Err(CliError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Blocks until a stop is asked for, `limit` at most; says whether it was.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let guard = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_guard, _timeout) = self
+            .inner
+            .changed
+            .wait_timeout_while(guard, limit, |()| !self.requested())
+            .unwrap_or_else(PoisonError::into_inner);
+        self.requested()
+    }
+
+    fn request(&self) {
+        let _guard = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.requested.store(true, Ordering::Release);
+        self.inner.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_wakes_whoever_waits() {
+        let signal = StopSignal::default();
+        assert!(!signal.wait(Duration::from_millis(1)));
+        let other = signal.clone();
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
+        signal.request();
+        assert!(waiter.join().expect("the waiter does not panic"));
+        assert!(matches!(signal.check(), Err(CliError::Interrupted)));
+    }
+}

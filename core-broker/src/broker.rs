@@ -1,0 +1,59 @@
+//! What every request handler can reach: the state of one running broker.
+//!
+//! Owns nothing itself: it ties configuration, topics, groups and producer ids together. Does not own: sockets
+//! (`server`) or the order of start and stop (`builder`, `handle`).
+
+use std::sync::Arc;
+
+use kafka_protocol::protocol::StrBytes;
+
+use crate::config::{BrokerConfig, Endpoint};
+use crate::group::GroupManager;
+use crate::log::LogDir;
+use crate::producer_id::ProducerIds;
+use crate::server::Peer;
+use crate::topic::TopicRegistry;
+
+/// One running broker.
+pub(crate) struct BrokerState {
+    /// Its settings.
+    pub config: Arc<BrokerConfig>,
+    /// Identity of the cluster, kept in the data directory.
+    pub cluster_id: StrBytes,
+    /// Its data directory.
+    pub logs: Arc<LogDir>,
+    /// Its topics.
+    pub topics: Arc<TopicRegistry>,
+    /// Ids for idempotent producers.
+    pub producer_ids: Arc<ProducerIds>,
+    /// Its consumer groups.
+    pub groups: Arc<GroupManager>,
+    /// The listeners with the ports they really have.
+    pub listeners: Vec<Endpoint>,
+}
+
+impl BrokerState {
+    /// Host and port that a client is told to use for this broker.
+    pub fn advertised(&self, peer: &Peer) -> (StrBytes, i32) {
+        let bound = self.listeners.get(peer.listener);
+        let named = bound.and_then(|b| self.config.advertised_listeners.iter().find(|a| a.name == b.name));
+        match (named, bound) {
+            (Some(endpoint), Some(bound)) => {
+                // Port 0 was chosen by the system.
+                let port = if endpoint.port == 0 {
+                    bound.port
+                } else {
+                    endpoint.port
+                };
+                (StrBytes::from_string(endpoint.host.clone()), i32::from(port))
+            }
+            (None, Some(bound)) if !bound.is_wildcard() => {
+                (StrBytes::from_string(bound.host.clone()), i32::from(bound.port))
+            }
+            _ => (
+                StrBytes::from_string(peer.local.ip().to_canonical().to_string()),
+                i32::from(peer.local.port()),
+            ),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Starting a broker: listen, open the data directory, load topics and groups, serve.
+//!
+//! Why: one place shows the order in which the parts come up, and what is undone when one of them fails. Does not
+//! own: stopping (`handle`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kafka_protocol::protocol::StrBytes;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::broker::BrokerState;
+use crate::config::{BrokerConfig, Endpoint};
+use crate::error::StartError;
+use crate::group::{GroupConfig, GroupManager, LogStore};
+use crate::handle::BrokerHandle;
+use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
+use crate::producer_id::ProducerIds;
+use crate::server::budget::Budget;
+use crate::server::listener::{self, Gate};
+use crate::topic::TopicRegistry;
+
+/// Threads of a broker that brings its own runtime.
+const OWN_THREADS: usize = 2;
+/// Threads that may wait for the disk in such a runtime.
+const OWN_BLOCKING_THREADS_MAX: usize = 32;
+
+/// A broker; see [`Broker::builder`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Broker {}
+
+impl Broker {
+    /// Starts to describe a broker.
+    #[must_use]
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+}
+
+/// What a broker is to be started with.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let broker = millstream_broker::Broker::builder()
+///     .data_dir(dir.path())
+///     .listener("127.0.0.1:0")
+///     .start_blocking()?;
+/// println!("bootstrap.servers={}", broker.address());
+/// broker.shutdown_blocking()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BrokerBuilder {
+    config: BrokerConfig,
+    data_dir: Option<PathBuf>,
+    listeners: Vec<String>,
+    options: LogOptions,
+}
+
+impl Default for BrokerBuilder {
+    fn default() -> Self {
+        Self {
+            config: BrokerConfig::default(),
+            data_dir: None,
+            listeners: Vec::new(),
+            options: LogOptions {
+                clock: Arc::new(SystemClock),
+                ..LogOptions::default()
+            },
+        }
+    }
+}
+
+impl BrokerBuilder {
+    /// The directory that holds everything; made if it is not there. Wins over `log.dirs`.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// An address to listen on, `host:port`; port 0 lets the system choose. The first call replaces `listeners` of
+    /// the configuration, further calls add to it.
+    #[must_use]
+    pub fn listener(mut self, address: impl Into<String>) -> Self {
+        self.listeners.push(address.into());
+        self
+    }
+
+    /// All other settings.
+    #[must_use]
+    pub fn config(mut self, config: BrokerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where the time comes from. Default: the system.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// How data reaches the disk; lets tests make it fail. Default: the system.
+    #[must_use]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.options.disk = disk;
+        self
+    }
+
+    /// Starts the broker on the current tokio runtime and returns once it accepts connections.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to change; nothing is left running.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(self) -> Result<BrokerHandle, StartError> {
+        let runtime = tokio::runtime::Handle::current();
+        self.start_on(runtime).await
+    }
+
+    /// Starts the broker on threads of its own, for programs that are not asynchronous or keep it apart.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to change; nothing is left running.
+    pub fn start_blocking(self) -> Result<BrokerHandle, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(OWN_THREADS)
+            .max_blocking_threads(OWN_BLOCKING_THREADS_MAX)
+            .thread_name("millstream-broker")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let handle = runtime.handle().clone();
+        let started = runtime.spawn(self.start_on(handle.clone()));
+        // Not block_on: the caller may be inside another runtime.
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        handle.spawn(async move {
+            let result = started
+                .await
+                .map_err(|e| StartError::Threads(std::io::Error::other(e)));
+            // The receiver waits below.
+            let _ = sender.send(result.and_then(|started| started));
+        });
+        let started = receiver
+            .recv()
+            .map_err(|e| StartError::Threads(std::io::Error::other(e)))?;
+        match started {
+            Ok(mut broker) => {
+                broker.own(runtime);
+                Ok(broker)
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(self, runtime: tokio::runtime::Handle) -> Result<BrokerHandle, StartError> {
+        let begun = std::time::Instant::now();
+        let mut config = self.config;
+        if let Some(dir) = self.data_dir {
+            config.log_dirs = Some(dir);
+        }
+        if !self.listeners.is_empty() {
+            config.listeners = parse_listeners(&self.listeners)?;
+        }
+        let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
+        let config = Arc::new(config);
+        // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
+        let (sockets, listeners) = bind_all(&config.listeners).await?;
+        let clock = Arc::clone(&self.options.clock);
+        let options = LogOptions {
+            node_id: config.node_id,
+            ..self.options
+        };
+        let state = tokio::task::spawn_blocking({
+            let runtime = runtime.clone();
+            move || open(dir, config, options, clock, listeners, &runtime)
+        });
+        let state = state
+            .await
+            .map_err(|e| StartError::Threads(std::io::Error::other(e)))??;
+        let handle = serve(runtime, state, sockets);
+        tracing::info!(address = %handle.address(), data_dir = %handle.data_dir().display(),
+            cluster_id = handle.cluster_id(), elapsed_ms = begun.elapsed().as_millis() as u64, "broker started");
+        Ok(handle)
+    }
+}
+
+fn parse_listeners(texts: &[String]) -> Result<Vec<Endpoint>, StartError> {
+    let parse = |(at, text): (usize, &String)| {
+        let mut endpoint = Endpoint::plaintext(text).map_err(|expected| StartError::Listener {
+            text: text.clone(),
+            expected,
+        })?;
+        if at > 0 {
+            endpoint.name = format!("PLAINTEXT{at}");
+        }
+        Ok(endpoint)
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+/// Binds every endpoint; the endpoints come back with the ports they really have.
+async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpoint>), StartError> {
+    if endpoints.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    let mut sockets = Vec::with_capacity(endpoints.len());
+    let mut bound = Vec::with_capacity(endpoints.len());
+    for endpoint in endpoints {
+        let failed = |source| StartError::listen(endpoint.to_string(), source);
+        let socket = listener::bind(endpoint).await.map_err(failed)?;
+        let port = socket.local_addr().map_err(failed)?.port();
+        bound.push(Endpoint {
+            port,
+            ..endpoint.clone()
+        });
+        sockets.push(socket);
+    }
+    Ok((sockets, bound))
+}
+
+/// Opens the data directory and everything in it; blocks on the disk.
+pub(crate) fn open(
+    dir: PathBuf,
+    config: Arc<BrokerConfig>,
+    options: LogOptions,
+    clock: Arc<dyn Clock>,
+    listeners: Vec<Endpoint>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Arc<BrokerState>, StartError> {
+    let logs = Arc::new(LogDir::open(&dir, options, |_| config.log_config())?);
+    let topics =
+        TopicRegistry::open(Arc::clone(&logs), Arc::clone(&config)).map_err(|source| StartError::Topics {
+            dir: dir.clone(),
+            source,
+        })?;
+    let topics = Arc::new(topics);
+    let producer_ids = ProducerIds::open(Arc::clone(&logs)).map_err(|source| StartError::ProducerIds {
+        dir: dir.clone(),
+        source,
+    })?;
+    let _entered = runtime.enter();
+    let store = LogStore::new(Arc::clone(&topics), Arc::clone(&clock));
+    let groups = GroupManager::start(Arc::new(store), group_config(&config), clock)
+        .map_err(|source| StartError::Groups { dir, source })?;
+    Ok(Arc::new(BrokerState {
+        cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
+        config,
+        logs,
+        topics,
+        producer_ids: Arc::new(producer_ids),
+        groups,
+        listeners,
+    }))
+}
+
+fn group_config(config: &BrokerConfig) -> GroupConfig {
+    let natural = |n: i32| u32::try_from(n).unwrap_or(0);
+    let default = GroupConfig::default();
+    GroupConfig {
+        session_timeout_ms_min: config.group_min_session_timeout_ms,
+        session_timeout_ms_max: config.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms: natural(config.group_initial_rebalance_delay_ms),
+        members_per_group_max: (natural(config.group_max_size) as usize).min(default.members_per_group_max),
+        offset_metadata_bytes_max: natural(config.offset_metadata_max_bytes) as usize,
+        offsets_retention_minutes: natural(config.offsets_retention_minutes),
+        offsets_retention_check_interval_ms: u32::try_from(config.offsets_retention_check_interval_ms)
+            .unwrap_or(u32::MAX),
+        ..default
+    }
+}
+
+fn serve(
+    runtime: tokio::runtime::Handle,
+    state: Arc<BrokerState>,
+    sockets: Vec<TcpListener>,
+) -> BrokerHandle {
+    let (stop, stopping) = watch::channel(false);
+    let budget = usize::try_from(state.config.queued_max_request_bytes).unwrap_or(usize::MAX);
+    let connections = usize::try_from(state.config.max_connections).unwrap_or(usize::MAX);
+    let addresses = sockets
+        .iter()
+        .filter_map(|socket| socket.local_addr().ok())
+        .collect();
+    let gate = Arc::new(Gate {
+        broker: Arc::clone(&state),
+        budget: Budget::new(budget),
+        connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+        warnings: Default::default(),
+        stopping,
+    });
+    let accepting = sockets
+        .into_iter()
+        .enumerate()
+        .map(|(index, socket)| runtime.spawn(listener::accept(socket, index, Arc::clone(&gate))))
+        .collect();
+    BrokerHandle::new(runtime, state, addresses, accepting, stop)
+}

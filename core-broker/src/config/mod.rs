@@ -1,0 +1,205 @@
+//! Configuration of the broker: one struct with Kafka's keys and defaults.
+//!
+//! Why: whoever knows `server.properties` knows this broker. Owns: the table of keys (name, type, default,
+//! range, documentation), reading them from `.properties` files and overrides, and what becomes of keys that are
+//! unknown or mean nothing on a single node. Does not own: overrides per topic (see `topic::config`).
+//!
+//! Invariant: every key of [`BrokerConfig`] stands once, in the table below; the struct, the defaults, the
+//! parser and `DescribeConfigs` are all made from it.
+
+mod listener;
+mod load;
+mod properties;
+mod value;
+
+use std::path::PathBuf;
+
+pub use listener::Endpoint;
+pub use load::{ConfigError, ConfigWarning};
+pub use properties::{PropertiesError, Property, parse_properties};
+pub(crate) use value::ConfigValue;
+pub use value::{CleanupPolicy, ConfigType};
+
+use crate::log::{FlushMode, LogConfig, TimestampType};
+
+/// One key of [`BrokerConfig`] as data.
+pub(crate) struct Key {
+    /// Kafka's name of the key.
+    pub name: &'static str,
+    /// What it does.
+    pub documentation: &'static str,
+    /// Its type as clients see it.
+    pub kind: ConfigType,
+    /// Text of its value in a config.
+    pub get: fn(&BrokerConfig) -> Option<String>,
+    /// Sets it from text; the error says what was expected.
+    pub set: fn(&mut BrokerConfig, &str) -> Result<(), String>,
+}
+
+macro_rules! broker_config {
+    ($($(#[doc = $doc:literal])* $key:literal $field:ident: $ty:ty = $default:expr $(, $low:literal ..= $high:expr)?;)*) => {
+        /// Settings of one broker; the fields carry Kafka's names with `_` for `.`.
+        ///
+        /// ```
+        /// use millstream_broker::config::BrokerConfig;
+        /// let mut config = BrokerConfig::default();
+        /// config.num_partitions = 4;
+        /// let warnings = config.apply_properties("auto.create.topics.enable=false\nnum.partition=2", "server.properties")?;
+        /// assert_eq!(warnings[0].to_string(),
+        ///     "unknown key num.partition at server.properties:2, did you mean num.partitions?");
+        /// # Ok::<(), millstream_broker::config::ConfigError>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct BrokerConfig {
+            $($(#[doc = $doc])* #[doc = ""] #[doc = concat!("Key `", $key, "`.")] pub $field: $ty,)*
+        }
+
+        impl Default for BrokerConfig {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        /// Every key, in the order of the struct.
+        pub(crate) const KEYS: &[Key] = &[$(Key {
+            name: $key,
+            documentation: concat!($($doc,)*).trim_ascii(),
+            kind: <$ty as ConfigValue>::TYPE,
+            get: |config| config.$field.show(),
+            set: |config, text| {
+                let value = <$ty as ConfigValue>::read(text)?;
+                $(
+                    let (low, high): (i64, i64) = ($low, $high as i64);
+                    if !value.number().is_some_and(|n| (low..=high).contains(&n)) {
+                        return Err(format!("an integer from {low} to {high}"));
+                    }
+                )?
+                config.$field = value;
+                Ok(())
+            },
+        },)*];
+    };
+}
+
+broker_config! {
+    /// Id of this broker in answers to clients; also read from `broker.id`. Default 1.
+    "node.id" node_id: i32 = 1, 0..=i32::MAX;
+    /// Addresses to listen on, `NAME://host:port` separated by commas. The default is loopback only:
+    /// the protocol has no authentication here, so opening it to a network is a decision to take by hand.
+    "listeners" listeners: Vec<Endpoint> = vec![Endpoint { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }];
+    /// Addresses that clients are told to use, by listener name. Default: the address that is listened on, or,
+    /// for a wildcard listener, the address that the client reached.
+    "advertised.listeners" advertised_listeners: Vec<Endpoint> = Vec::new();
+    /// The one data directory; also read from `log.dir`. No default.
+    "log.dirs" log_dirs: Option<PathBuf> = None;
+    /// Partitions of a topic created without a count. Default 1; more allow more consumers of a group.
+    "num.partitions" num_partitions: i32 = 1, 1..=10_000;
+    /// Creates a topic when a client asks for its metadata. Default true, as in Kafka; false catches misspelt names.
+    "auto.create.topics.enable" auto_create_topics_enable: bool = true;
+    /// Allows topics to be deleted. Default true.
+    "delete.topic.enable" delete_topic_enable: bool = true;
+    /// Largest record batch in bytes, as it stands on the wire. Default 1048588.
+    "message.max.bytes" message_max_bytes: u32 = 1_048_588, 0..=i32::MAX;
+    /// Size in bytes at which a segment file is closed and a new one begun. Default 1 GiB; smaller segments are
+    /// deleted sooner and cost more files.
+    "log.segment.bytes" log_segment_bytes: u32 = 1 << 30, 14..=i32::MAX;
+    /// Age in milliseconds at which a segment is closed; wins over `log.roll.hours`. Default: unset.
+    "log.roll.ms" log_roll_ms: Option<i64> = None, 1..=i64::MAX;
+    /// Age in hours at which a segment is closed. Default 168.
+    "log.roll.hours" log_roll_hours: i32 = 168, 1..=i32::MAX;
+    /// Bytes of records between two index entries. Default 4096; less makes seeks faster and indexes larger.
+    "log.index.interval.bytes" log_index_interval_bytes: u32 = 4096, 0..=i32::MAX;
+    /// Whether records keep the producer's time (`CreateTime`, default) or get the broker's (`LogAppendTime`).
+    "log.message.timestamp.type" log_message_timestamp_type: TimestampType = TimestampType::CreateTime;
+    /// What happens to old records of a topic that does not say: `delete` (default), `compact` or both.
+    "log.cleanup.policy" log_cleanup_policy: CleanupPolicy = CleanupPolicy::default();
+    /// Age in milliseconds after which records may be deleted; wins over minutes and hours; −1 keeps them. Default: unset.
+    "log.retention.ms" log_retention_ms: Option<i64> = None, -1..=i64::MAX;
+    /// Age in minutes after which records may be deleted; wins over hours. Default: unset.
+    "log.retention.minutes" log_retention_minutes: Option<i32> = None, -1..=i32::MAX;
+    /// Age in hours after which records may be deleted. Default 168.
+    "log.retention.hours" log_retention_hours: i32 = 168, -1..=i32::MAX;
+    /// Bytes of a partition above which old records may be deleted; −1 (default) means no bound.
+    "log.retention.bytes" log_retention_bytes: i64 = -1, -1..=i64::MAX;
+    /// Milliseconds between two looks for records to delete. Default 300000.
+    "log.retention.check.interval.ms" log_retention_check_interval_ms: i64 = 300_000, 1..=i64::MAX;
+    /// When an append counts as stored: `sync` after fdatasync, `os` once the system has it. Unset (default)
+    /// means `sync`, unless one of Kafka's `log.flush.interval.*` keys asks for less.
+    "flush.mode" flush_mode: Option<FlushMode> = None;
+    /// Kafka's flush by count: 1 is `flush.mode=sync`, any other value `flush.mode=os`. Default: unset.
+    "log.flush.interval.messages" log_flush_interval_messages: Option<i64> = None, 1..=i64::MAX;
+    /// Kafka's flush by time: 0 is `flush.mode=sync`, any other value `flush.mode=os`. Default: unset.
+    "log.flush.interval.ms" log_flush_interval_ms: Option<i64> = None, 0..=i64::MAX;
+    /// Shortest session timeout in milliseconds a group member may ask for. Default 6000.
+    "group.min.session.timeout.ms" group_min_session_timeout_ms: i32 = 6_000, 1..=i32::MAX;
+    /// Longest session timeout in milliseconds a group member may ask for. Default 1800000.
+    "group.max.session.timeout.ms" group_max_session_timeout_ms: i32 = 1_800_000, 1..=i32::MAX;
+    /// Milliseconds a new group waits for more members before its first rebalance. Default 3000; 0 suits tests.
+    "group.initial.rebalance.delay.ms" group_initial_rebalance_delay_ms: i32 = 3_000, 0..=i32::MAX;
+    /// Most members of one group. Default 2147483647.
+    "group.max.size" group_max_size: i32 = i32::MAX, 1..=i32::MAX;
+    /// Partitions of `__consumer_offsets`, fixed when it is first created. Default 50.
+    "offsets.topic.num.partitions" offsets_topic_num_partitions: i32 = 50, 1..=10_000;
+    /// Segment size in bytes of `__consumer_offsets`. Default 104857600.
+    "offsets.topic.segment.bytes" offsets_topic_segment_bytes: u32 = 104_857_600, 14..=i32::MAX;
+    /// Minutes that offsets of an empty group are kept. Default 10080.
+    "offsets.retention.minutes" offsets_retention_minutes: i32 = 10_080, 1..=i32::MAX;
+    /// Milliseconds between two looks for offsets to expire. Default 600000.
+    "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: i64 = 600_000, 1..=i64::MAX;
+    /// Longest metadata text in bytes that may be stored with an offset. Default 4096.
+    "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = 4_096, 0..=32_767;
+    /// Largest request in bytes; a larger one closes the connection. Default 104857600.
+    "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
+    /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: no
+    /// bound). One request may overdraw it, so that a large one always gets through.
+    "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, 1..=i64::MAX;
+    /// Most connections open at once; further ones are closed at once. Default 4096 (Kafka: no bound).
+    "max.connections" max_connections: i32 = 4_096, 1..=i32::MAX;
+    /// Milliseconds after which a connection without requests is closed. Default 600000.
+    "connections.max.idle.ms" connections_max_idle_ms: i64 = 600_000, 1..=i64::MAX;
+    /// Most bytes of records in one fetch answer, whatever the client asks for. Default 57671680.
+    "fetch.max.bytes" fetch_max_bytes: i32 = 57_671_680, 1024..=i32::MAX;
+}
+
+impl BrokerConfig {
+    /// When an append counts as stored.
+    #[must_use]
+    pub fn effective_flush_mode(&self) -> FlushMode {
+        self.flush_mode.unwrap_or(
+            match (self.log_flush_interval_messages, self.log_flush_interval_ms) {
+                (None, None) | (Some(1), _) | (_, Some(0)) => FlushMode::Sync,
+                _ => FlushMode::Os,
+            },
+        )
+    }
+
+    /// Age in milliseconds at which a segment is closed.
+    #[must_use]
+    pub fn effective_roll_ms(&self) -> i64 {
+        self.log_roll_ms
+            .unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
+    }
+
+    /// Age in milliseconds after which records may be deleted; −1 for never.
+    #[must_use]
+    pub fn effective_retention_ms(&self) -> i64 {
+        let scaled = |n: i32, unit_ms: i64| if n < 0 { -1 } else { i64::from(n) * unit_ms };
+        self.log_retention_ms
+            .or(self.log_retention_minutes.map(|m| scaled(m, 60_000)))
+            .unwrap_or_else(|| scaled(self.log_retention_hours, 3_600_000))
+    }
+
+    /// Settings of a log whose topic overrides nothing.
+    #[must_use]
+    pub fn log_config(&self) -> LogConfig {
+        LogConfig {
+            segment_bytes: self.log_segment_bytes,
+            segment_ms: self.effective_roll_ms(),
+            index_interval_bytes: self.log_index_interval_bytes,
+            max_message_bytes: self.message_max_bytes,
+            timestamp_type: self.log_message_timestamp_type,
+            compact: self.log_cleanup_policy.compact,
+            flush: self.effective_flush_mode(),
+        }
+    }
+}

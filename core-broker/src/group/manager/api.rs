@@ -1,0 +1,222 @@
+//! One method for each request of the protocol.
+
+use std::sync::atomic::Ordering;
+
+use super::{Absent, GroupManager};
+use crate::group::coordinator::Response;
+use crate::group::error::GroupError;
+use crate::group::message::{
+    CommitRequest, FetchOffsetsRequest, GroupDescription, GroupListing, HeartbeatRequest, JoinRequest,
+    JoinResponse, LeaveRequest, LeaveResponse, PartitionsResponse, SyncRequest, SyncResponse, TopicOffsets,
+};
+use crate::group::names::GroupId;
+use crate::group::offsets::no_offsets;
+use crate::group::validate;
+use crate::ids::TopicPartition;
+
+impl GroupManager {
+    /// A member joins; waits until the generation is complete (JoinGroup).
+    ///
+    /// # Errors
+    /// Any refusal of the protocol, `MemberIdRequired` among them.
+    pub async fn join(&self, request: JoinRequest) -> JoinResponse {
+        let request = validate::join(&self.config, request)?;
+        let group = request.group.clone();
+        let member_id = request.member_id.clone();
+        let mut absent = Absent::Refuse;
+        if member_id.is_empty() {
+            let limit = self.config.members_max;
+            if self.members.load(Ordering::Relaxed) >= limit {
+                return Err(GroupError::TooMany {
+                    what: "group members",
+                    limit,
+                    setting: "members_max",
+                });
+            }
+            absent = Absent::Create;
+        }
+        let random = random_bits()?;
+        let response = self
+            .ask(&group, absent, |group, now, token| {
+                group.handle_join(now, token, &request, random)
+            })
+            .await?;
+        match response {
+            Some(Response::Join(response)) => response,
+            _ => Err(GroupError::UnknownMember { group, member_id }),
+        }
+    }
+
+    /// A member asks for its assignment; waits for the leader's (SyncGroup).
+    ///
+    /// # Errors
+    /// Any refusal of the protocol.
+    pub async fn sync(&self, request: SyncRequest) -> SyncResponse {
+        validate::group_id(&self.config, &request.group, false)?;
+        let response = self
+            .ask(&request.group, Absent::Refuse, |group, now, token| {
+                group.handle_sync(now, token, &request)
+            })
+            .await?;
+        match response {
+            Some(Response::Sync(response)) => response,
+            _ => Err(GroupError::UnknownMember {
+                group: request.group,
+                member_id: request.member_id,
+            }),
+        }
+    }
+
+    /// A member is alive (Heartbeat).
+    ///
+    /// # Errors
+    /// Any refusal of the protocol.
+    pub fn heartbeat(&self, request: &HeartbeatRequest) -> Result<(), GroupError> {
+        validate::group_id(&self.config, &request.group, false)?;
+        let heartbeat = self.with_group(&request.group, Absent::Refuse, |group, now| {
+            group.handle_heartbeat(now, request)
+        })?;
+        heartbeat.unwrap_or_else(|| {
+            let (group, member_id) = (request.group.clone(), request.member_id.clone());
+            Err(GroupError::UnknownMember { group, member_id })
+        })
+    }
+
+    /// Members leave (LeaveGroup).
+    ///
+    /// # Errors
+    /// If the request as a whole is refused; refusals of single members are in the answer.
+    pub fn leave(&self, request: &LeaveRequest) -> LeaveResponse {
+        validate::group_id(&self.config, &request.group, false)?;
+        let left = self.with_group(&request.group, Absent::Refuse, |group, now| {
+            group.handle_leave(now, request)
+        })?;
+        left.unwrap_or_else(|| {
+            let unknown = |id: &_| {
+                Err(GroupError::UnknownMember {
+                    group: request.group.clone(),
+                    member_id: Clone::clone(id),
+                })
+            };
+            Ok(request
+                .members
+                .iter()
+                .map(|member| unknown(&member.member_id))
+                .collect())
+        })
+    }
+
+    /// Stores offsets; waits until they are durable (OffsetCommit).
+    ///
+    /// # Errors
+    /// If the request as a whole is refused; refusals of single partitions are in the answer.
+    pub async fn commit(&self, request: CommitRequest) -> PartitionsResponse {
+        validate::group_id(&self.config, &request.group, true)?;
+        let absent = if request.generation < 0 {
+            Absent::Create
+        } else {
+            Absent::Refuse
+        };
+        let response = self
+            .ask(&request.group, absent, |group, now, token| {
+                group.handle_commit(now, token, &request)
+            })
+            .await?;
+        match response {
+            Some(Response::Partitions(response)) => response,
+            _ => {
+                let (group, requested) = (request.group, request.generation);
+                Err(GroupError::IllegalGeneration {
+                    group,
+                    requested,
+                    current: -1,
+                })
+            }
+        }
+    }
+
+    /// Reads durable offsets; a group that does not exist has none (OffsetFetch).
+    ///
+    /// # Errors
+    /// If the group id is too long or the coordinator is shutting down.
+    pub fn fetch_offsets(&self, request: &FetchOffsetsRequest) -> Result<Vec<TopicOffsets>, GroupError> {
+        validate::group_id(&self.config, &request.group, true)?;
+        let offsets = self.with_group(&request.group, Absent::Refuse, |group, _| {
+            group.fetch_offsets(request)
+        })?;
+        Ok(offsets.unwrap_or_else(|| no_offsets(request)))
+    }
+
+    /// Shows a group (DescribeGroups); `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If the group id is too long or the coordinator is shutting down.
+    pub fn describe(&self, group: &GroupId) -> Result<Option<GroupDescription>, GroupError> {
+        validate::group_id(&self.config, group, true)?;
+        self.with_group(group, Absent::Refuse, |group, _| group.describe())
+    }
+
+    /// Shows all groups (ListGroups), sorted by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<GroupListing> {
+        let mut all = Vec::new();
+        for index in 0..self.shards.len() {
+            all.extend(self.shard(index).groups.values().map(|entry| entry.group.list()));
+        }
+        all.sort_by(|a: &GroupListing, b| a.group.cmp(&b.group));
+        all
+    }
+
+    /// Deletes an empty group with its offsets (DeleteGroups).
+    ///
+    /// # Errors
+    /// `NotFound`, `NotEmpty`, or a failure of the log.
+    pub async fn delete(&self, group: &GroupId) -> Result<(), GroupError> {
+        validate::group_id(&self.config, group, true)?;
+        match self
+            .ask(group, Absent::Refuse, |group, _, token| {
+                group.handle_delete(token)
+            })
+            .await?
+        {
+            Some(Response::Done(response)) => response,
+            _ => Err(GroupError::NotFound { group: group.clone() }),
+        }
+    }
+
+    /// Deletes single offsets (OffsetDelete).
+    ///
+    /// # Errors
+    /// If the request as a whole is refused; refusals of single partitions are in the answer.
+    pub async fn delete_offsets(&self, group: &GroupId, partitions: &[TopicPartition]) -> PartitionsResponse {
+        validate::group_id(&self.config, group, false)?;
+        let response = self
+            .ask(group, Absent::Refuse, |group, _, token| {
+                group.handle_delete_offsets(token, partitions)
+            })
+            .await?;
+        match response {
+            Some(Response::Partitions(response)) => response,
+            _ => Err(GroupError::NotFound { group: group.clone() }),
+        }
+    }
+}
+
+/// Bits that nobody can guess, for a member id.
+fn random_bits() -> Result<u128, GroupError> {
+    let mut bits = [0; 16];
+    let mut filled = 0;
+    while filled < bits.len() {
+        let got = rustix::rand::getrandom(&mut bits[filled..], rustix::rand::GetRandomFlags::empty());
+        match got {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                return Err(GroupError::Storage {
+                    reason: format!("no random numbers: {error}"),
+                });
+            }
+        }
+    }
+    Ok(u128::from_be_bytes(bits))
+}

@@ -1,0 +1,361 @@
+//! Committed offsets: who may commit, reading, deleting, expiry.
+//!
+//! Commits inside a transaction (KIP-98) belong here too: they are records held back per producer until its
+//! marker arrives, and `FetchOffsetsRequest::require_stable` makes a fetch wait for them (KIP-447). Until the
+//! broker has transactions there are none, so every offset is stable.
+
+use std::collections::BTreeSet;
+
+use super::coordinator::{Group, Response, Then, Token};
+use super::error::GroupError;
+use super::message::{
+    CommitRequest, CommittedOffset, FetchOffsetsRequest, GroupState, OffsetToCommit, TopicOffsets,
+};
+use super::record::{Reader, Record, RecordError};
+use super::time::Now;
+use crate::ids::{Timestamp, TopicName, TopicPartition};
+
+/// `protocolType` of consumers, the one whose metadata Kafka itself looks into.
+const CONSUMER: &str = "consumer";
+/// Longest legal name of a topic.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Keys have at most some 4 KiB, so this many stay far below the limit of a write.
+const TOMBSTONES_PER_WRITE_MAX: usize = 1_000;
+
+impl Group {
+    /// Stores offsets; answered when they are on disk.
+    pub fn handle_commit(&mut self, now: Now, token: Token, request: &CommitRequest) {
+        if let Err(error) = self
+            .check_commit(now, request)
+            .and_then(|()| self.commit(now, token, request))
+        {
+            self.respond(token, Response::Partitions(Err(error)));
+        }
+    }
+
+    fn check_commit(&mut self, now: Now, request: &CommitRequest) -> Result<(), GroupError> {
+        self.check_alive()?;
+        // Tools and consumers that assign their partitions themselves commit without a generation.
+        if request.generation < 0 && self.state == GroupState::Empty {
+            return Ok(());
+        }
+        let claims_membership =
+            request.generation >= 0 || !request.member_id.is_empty() || request.instance.is_some();
+        if !claims_membership {
+            return Err(self.unknown(&request.member_id));
+        }
+        self.check_member(&request.member_id, request.instance.as_ref())?;
+        self.check_generation(request.generation)?;
+        if self.state == GroupState::CompletingRebalance {
+            return Err(self.rebalancing());
+        }
+        self.restart_session(now, &request.member_id);
+        Ok(())
+    }
+
+    fn commit(&mut self, now: Now, token: Token, request: &CommitRequest) -> Result<(), GroupError> {
+        let results: Vec<_> = request
+            .offsets
+            .iter()
+            .map(|offset| self.check_offset(offset))
+            .collect();
+        let accepted = request
+            .offsets
+            .iter()
+            .zip(&results)
+            .filter(|(_, result)| result.is_ok());
+        let records: Vec<Record> = accepted
+            .map(|(offset, _)| self.offset_record(now, offset, request.retention_ms))
+            .collect();
+        self.check_room(&records)?;
+        if records.is_empty() {
+            self.respond(token, Response::Partitions(Ok(results)));
+        } else {
+            self.append(records, Then::Partitions { token, results });
+        }
+        Ok(())
+    }
+
+    fn check_offset(&self, offset: &OffsetToCommit) -> Result<(), GroupError> {
+        let (bytes, bytes_max) = (offset.metadata.len(), self.config.offset_metadata_bytes_max);
+        if bytes > bytes_max {
+            return Err(GroupError::OffsetMetadataTooLarge { bytes, bytes_max });
+        }
+        let topic = offset.partition.topic.as_str();
+        if topic.is_empty() || topic.len() > TOPIC_NAME_BYTES_MAX {
+            let shown = super::names::truncate(topic, TOPIC_NAME_BYTES_MAX);
+            return Err(GroupError::UnknownTopic {
+                topic: shown.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, records: &[Record]) -> Result<(), GroupError> {
+        let bytes = records.iter().map(Record::size).sum();
+        let bytes_max = self.config.write_bytes_max;
+        if bytes > bytes_max {
+            return Err(GroupError::CommitTooLarge {
+                group: self.id.clone(),
+                bytes,
+                bytes_max,
+            });
+        }
+        let limit = self.config.offsets_per_group_max;
+        let pending: usize = self.writes.iter().map(|w| w.records.len()).sum();
+        if self.durable.offsets.len() + pending + records.len() > limit {
+            // Close to the limit it is worth counting exactly: most commits overwrite what is there.
+            let mut partitions: BTreeSet<&TopicPartition> = self.durable.offsets.keys().collect();
+            partitions.extend(self.pending_offsets());
+            partitions.extend(records.iter().filter_map(partition_of));
+            if partitions.len() > limit {
+                let setting = "offsets_per_group_max";
+                return Err(GroupError::TooMany {
+                    what: "offsets of one group",
+                    limit,
+                    setting,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn offset_record(&self, now: Now, offset: &OffsetToCommit, retention_ms: Option<i64>) -> Record {
+        let value = CommittedOffset {
+            offset: offset.offset,
+            leader_epoch: offset.leader_epoch,
+            metadata: offset.metadata.clone(),
+            commit_timestamp: now.wall,
+            expire_timestamp: retention_ms.map(|ms| Timestamp(now.wall.0.saturating_add(ms.max(0)))),
+        };
+        Record::Offset {
+            group: self.id.clone(),
+            partition: offset.partition.clone(),
+            value: Some(value),
+        }
+    }
+
+    /// Partitions that a write under way touches.
+    fn pending_offsets(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.writes
+            .iter()
+            .flat_map(|w| w.records.iter())
+            .filter_map(partition_of)
+    }
+
+    /// Reads offsets that are on disk.
+    pub fn fetch_offsets(&self, request: &FetchOffsetsRequest) -> Vec<TopicOffsets> {
+        let Some(topics) = &request.topics else {
+            let mut all: Vec<TopicOffsets> = Vec::new();
+            for (partition, offset) in &self.durable.offsets {
+                if all.last().is_none_or(|last| last.topic != partition.topic) {
+                    all.push(TopicOffsets {
+                        topic: partition.topic.clone(),
+                        partitions: Vec::new(),
+                    });
+                }
+                if let Some(last) = all.last_mut() {
+                    last.partitions
+                        .push((partition.partition.0, Some(offset.clone())));
+                }
+            }
+            return all;
+        };
+        let stored = |topic: &TopicName, partition: i32| {
+            let partition = TopicPartition::new(topic.clone(), partition);
+            self.durable.offsets.get(&partition).cloned()
+        };
+        let topic = |(topic, partitions): &(TopicName, Vec<i32>)| TopicOffsets {
+            topic: topic.clone(),
+            partitions: partitions.iter().map(|p| (*p, stored(topic, *p))).collect(),
+        };
+        topics.iter().map(topic).collect()
+    }
+
+    /// Deletes the group with its offsets; only an empty one.
+    pub fn handle_delete(&mut self, token: Token) {
+        if self.state == GroupState::Dead {
+            let group = self.id.clone();
+            return self.respond(token, Response::Done(Err(GroupError::NotFound { group })));
+        }
+        if self.state != GroupState::Empty || self.member_count() > 0 {
+            let group = self.id.clone();
+            return self.respond(token, Response::Done(Err(GroupError::NotEmpty { group })));
+        }
+        let partitions: BTreeSet<TopicPartition> = self
+            .durable
+            .offsets
+            .keys()
+            .chain(self.pending_offsets())
+            .cloned()
+            .collect();
+        let mut records: Vec<Record> = partitions.into_iter().map(|p| self.tombstone(p)).collect();
+        records.push(Record::Metadata {
+            group: self.id.clone(),
+            value: None,
+        });
+        self.append_in_pieces(records, Then::Delete { token });
+    }
+
+    /// Deletes single offsets, unless a member still reads the topic.
+    pub fn handle_delete_offsets(&mut self, token: Token, partitions: &[TopicPartition]) {
+        let empty = self.state == GroupState::Empty;
+        if !empty && self.protocol_type.as_deref() != Some(CONSUMER) {
+            let group = self.id.clone();
+            return self.respond(token, Response::Partitions(Err(GroupError::NotEmpty { group })));
+        }
+        let subscribed = if empty {
+            Some(BTreeSet::new())
+        } else {
+            self.subscribed_topics()
+        };
+        let check = |partition: &TopicPartition| {
+            let topic = &partition.topic;
+            if subscribed
+                .as_ref()
+                .is_none_or(|topics| topics.contains(topic.as_str()))
+            {
+                let (group, topic) = (self.id.clone(), topic.to_string());
+                return Err(GroupError::Subscribed { group, topic });
+            }
+            Ok(())
+        };
+        let results: Vec<_> = partitions.iter().map(check).collect();
+        let pending: BTreeSet<&TopicPartition> = self.pending_offsets().collect();
+        let there = |p: &TopicPartition| self.durable.offsets.contains_key(p) || pending.contains(p);
+        let records: Vec<Record> = partitions
+            .iter()
+            .zip(&results)
+            .filter(|(partition, result)| result.is_ok() && there(partition))
+            .map(|(partition, _)| self.tombstone(partition.clone()))
+            .collect();
+        if records.is_empty() {
+            self.respond(token, Response::Partitions(Ok(results)));
+        } else {
+            self.append_in_pieces(records, Then::Partitions { token, results });
+        }
+    }
+
+    /// The topic is gone: its offsets mean nothing any more.
+    pub fn forget_topic(&mut self, topic: &TopicName) {
+        let gone: BTreeSet<TopicPartition> = self
+            .durable
+            .offsets
+            .keys()
+            .chain(self.pending_offsets())
+            .filter(|partition| partition.topic == *topic)
+            .cloned()
+            .collect();
+        self.delete_quietly(gone.into_iter().collect(), false);
+    }
+
+    /// Deletes offsets past their retention, and the group with its last one. Offsets of members are kept as
+    /// long as they are subscribed (KIP-211).
+    pub fn expire_offsets(&mut self, now: Now) {
+        let retention_ms = self.config.offsets_retention_ms();
+        let empty = self.state == GroupState::Empty;
+        let subscribed = match self.state {
+            GroupState::Empty => Some(BTreeSet::new()),
+            GroupState::Stable if self.protocol_type.as_deref() == Some(CONSUMER) => self.subscribed_topics(),
+            _ => None,
+        };
+        let Some(subscribed) = subscribed else { return };
+        let simple = self.protocol_type.is_none();
+        let pending: BTreeSet<&TopicPartition> = self.pending_offsets().collect();
+        let expired = |partition: &TopicPartition, offset: &CommittedOffset| {
+            if let Some(expire) = offset.expire_timestamp {
+                return now.wall >= expire;
+            }
+            let since = match (simple, empty) {
+                (false, true) => self.state_since.max(offset.commit_timestamp),
+                _ => offset.commit_timestamp,
+            };
+            !subscribed.contains(partition.topic.as_str()) && now.wall.0 - since.0 >= retention_ms
+        };
+        let gone: Vec<TopicPartition> = self
+            .durable
+            .offsets
+            .iter()
+            .filter(|(partition, offset)| !pending.contains(partition) && expired(partition, offset))
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        let all = gone.len() == self.durable.offsets.len();
+        let forget = empty && all && self.writes.is_empty() && self.member_count() == 0;
+        self.delete_quietly(gone, forget);
+    }
+
+    fn delete_quietly(&mut self, partitions: Vec<TopicPartition>, forget_group: bool) {
+        let mut records: Vec<Record> = partitions.into_iter().map(|p| self.tombstone(p)).collect();
+        if forget_group && self.durable.metadata.is_some() {
+            records.push(Record::Metadata {
+                group: self.id.clone(),
+                value: None,
+            });
+        }
+        if !records.is_empty() {
+            self.append_in_pieces(records, Then::Nothing);
+        }
+    }
+
+    /// Writes many tombstones in batches that are not too large. `then` follows the last one: if an earlier
+    /// one failed, so does it, for the log has failed.
+    fn append_in_pieces(&mut self, mut records: Vec<Record>, then: Then) {
+        while records.len() > TOMBSTONES_PER_WRITE_MAX {
+            let rest = records.split_off(TOMBSTONES_PER_WRITE_MAX);
+            self.append(std::mem::replace(&mut records, rest), Then::Nothing);
+        }
+        self.append(records, then);
+    }
+
+    fn tombstone(&self, partition: TopicPartition) -> Record {
+        Record::Offset {
+            group: self.id.clone(),
+            partition,
+            value: None,
+        }
+    }
+
+    /// Topics in the members' subscriptions; `None` if they cannot be known.
+    fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        let protocol = self.protocol.as_deref()?;
+        let mut topics = BTreeSet::new();
+        for member in self.roster.iter() {
+            topics.append(&mut subscription_topics(&member.metadata(Some(protocol))).ok()?);
+        }
+        Some(topics)
+    }
+
+    /// Nothing is left of the group: it is deleted.
+    pub(super) fn die_if_nothing_left(&mut self, now: Now) {
+        let nothing = self.durable.is_empty() && self.writes.is_empty() && self.member_count() == 0;
+        if self.state == GroupState::Empty && nothing {
+            self.transition(now, GroupState::Dead);
+        }
+    }
+}
+
+fn partition_of(record: &Record) -> Option<&TopicPartition> {
+    match record {
+        Record::Offset { partition, .. } => Some(partition),
+        Record::Metadata { .. } => None,
+    }
+}
+
+/// The topics of a `ConsumerProtocolSubscription`; later fields are of no interest here.
+fn subscription_topics(metadata: &[u8]) -> Result<BTreeSet<String>, RecordError> {
+    let mut reader = Reader(metadata);
+    reader.i16("subscription version")?;
+    let count = reader.i32("subscribed topics")?;
+    (0..count)
+        .map(|_| reader.string("subscribed topic").map(str::to_owned))
+        .collect()
+}
+
+/// Offsets of a group that does not exist: every partition asked for, without an offset.
+pub(super) fn no_offsets(request: &FetchOffsetsRequest) -> Vec<TopicOffsets> {
+    let topic = |(topic, partitions): &(TopicName, Vec<i32>)| TopicOffsets {
+        topic: topic.clone(),
+        partitions: partitions.iter().map(|p| (*p, None)).collect(),
+    };
+    request.topics.iter().flatten().map(topic).collect()
+}

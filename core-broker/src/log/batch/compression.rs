@@ -1,0 +1,210 @@
+//! Decompression of the records in a batch, always within a limit.
+//!
+//! Why its own readers: Kafka's snappy comes raw or in the framing of xerial's Java library, and every
+//! codec must be held to a limit, since a few kilobytes can decompress to gigabytes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, BufReader, Cursor, Read};
+
+use super::error::BatchError;
+
+/// Default limit for the decompressed records of one batch: a full batch of the default
+/// `max.message.bytes` at a ratio of 128.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+
+const BUFFER_BYTES: usize = 16 << 10;
+const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
+const XERIAL_HEADER_BYTES: usize = 16;
+/// A snappy element of 3 bytes yields at most 64; with room for rounding.
+const SNAPPY_RATIO_MAX: usize = 32;
+/// zstd's own default limit for streams: 128 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// How the records of a batch are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy, raw or in xerial's framing.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    pub(crate) fn from_bits(bits: u8) -> Result<Self, BatchError> {
+        match bits {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Gzip),
+            2 => Ok(Self::Snappy),
+            3 => Ok(Self::Lz4),
+            4 => Ok(Self::Zstd),
+            codec => Err(BatchError::UnknownCompression { codec }),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// Marks the one `io::Error` that means the limit was reached.
+#[derive(Debug)]
+struct LimitReached;
+
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("limit for decompressed bytes reached")
+    }
+}
+
+impl std::error::Error for LimitReached {}
+
+/// Passes on at most `left` bytes; one more is an error.
+struct Limited<R> {
+    inner: R,
+    left: usize,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        if self.left == 0 {
+            return match self.inner.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(io::Error::other(LimitReached)),
+            };
+        }
+        let take = out.len().min(self.left);
+        let read = self.inner.read(&mut out[..take])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+/// Reads blocks of xerial's snappy framing: length (4 bytes, big endian), then that much raw snappy.
+struct Xerial<'a> {
+    rest: &'a [u8],
+    block: Cursor<Vec<u8>>,
+    limit: usize,
+}
+
+impl Read for Xerial<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.block.read(out)?;
+            if read > 0 || self.rest.is_empty() || out.is_empty() {
+                return Ok(read);
+            }
+            let bad = || io::Error::new(io::ErrorKind::InvalidData, "truncated snappy block");
+            let (length, rest) = self.rest.split_first_chunk::<4>().ok_or_else(bad)?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| bad())?;
+            let (block, rest) = rest.split_at_checked(length).ok_or_else(bad)?;
+            self.rest = rest;
+            self.block = Cursor::new(unsnap(block, self.limit)?);
+        }
+    }
+}
+
+fn unsnap(raw: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let length = snap::raw::decompress_len(raw).map_err(|e| invalid(e.to_string()))?;
+    if length > limit {
+        return Err(io::Error::other(LimitReached));
+    }
+    if length > raw.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(invalid(format!("{} bytes cannot hold {length}", raw.len())));
+    }
+    snap::raw::Decoder::new()
+        .decompress_vec(raw)
+        .map_err(|e| invalid(e.to_string()))
+}
+
+/// A buffered reader over the decompressed payload, in bounded memory. Its errors go through [`failed`].
+pub(crate) fn reader<'a>(
+    codec: Compression,
+    payload: &'a [u8],
+    limit: usize,
+) -> io::Result<BufReader<Box<dyn Read + 'a>>> {
+    let inner: Box<dyn Read + 'a> = match codec {
+        Compression::None => Box::new(payload),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(payload)),
+        Compression::Snappy if payload.starts_with(XERIAL_MAGIC) => Box::new(Xerial {
+            rest: payload.get(XERIAL_HEADER_BYTES..).unwrap_or_default(),
+            block: Cursor::default(),
+            limit,
+        }),
+        Compression::Snappy => Box::new(Cursor::new(unsnap(payload, limit)?)),
+        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(payload)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
+            decoder.window_log_max(limit.max(1 << 10).ilog2().min(ZSTD_WINDOW_LOG_MAX))?;
+            Box::new(decoder)
+        }
+    };
+    let limited: Box<dyn Read + 'a> = Box::new(Limited { inner, left: limit });
+    Ok(BufReader::with_capacity(BUFFER_BYTES, limited))
+}
+
+/// Names what went wrong in a [`reader`].
+pub(crate) fn failed(codec: Compression, limit: usize, error: &io::Error) -> BatchError {
+    if error.get_ref().is_some_and(|e| e.is::<LimitReached>()) {
+        return BatchError::TooLargeDecompressed { codec, limit };
+    }
+    BatchError::Compression {
+        codec,
+        reason: error.to_string(),
+    }
+}
+
+/// The whole payload, decompressed; borrowed if it was not compressed.
+pub(crate) fn decompress(
+    codec: Compression,
+    payload: &[u8],
+    limit: usize,
+) -> Result<Cow<'_, [u8]>, BatchError> {
+    if codec == Compression::None {
+        return Ok(Cow::Borrowed(payload));
+    }
+    let mut out = Vec::new();
+    reader(codec, payload, limit)
+        .and_then(|mut reader| reader.read_to_end(&mut out))
+        .map_err(|error| failed(codec, limit, &error))?;
+    Ok(Cow::Owned(out))
+}
+
+#[cfg(test)]
+pub(crate) fn compress(codec: Compression, payload: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    match codec {
+        Compression::None => payload.to_vec(),
+        Compression::Gzip => {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            out.write_all(payload).unwrap();
+            out.finish().unwrap()
+        }
+        Compression::Snappy => snap::raw::Encoder::new().compress_vec(payload).unwrap(),
+        Compression::Lz4 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            out.write_all(payload).unwrap();
+            out.finish().unwrap()
+        }
+        Compression::Zstd => zstd::stream::encode_all(payload, 1).unwrap(),
+    }
+}

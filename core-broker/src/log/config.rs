@@ -1,0 +1,165 @@
+//! Settings of logs and of the directory that holds them, and the seams to clock and disk.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::batch::{DECOMPRESSED_BYTES_MAX, TimestampType};
+use crate::ids::Timestamp;
+
+/// When an append counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlushMode {
+    /// After `fdatasync`. A single node has no replica to fall back on.
+    #[default]
+    Sync,
+    /// Once the operating system has it, as Kafka does. A power cut can lose acknowledged records.
+    Os,
+}
+
+/// Effective settings of one log: topic overrides over broker defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: size at which a new segment is begun. Default 1 GiB; more than `i32::MAX` counts as that.
+    pub segment_bytes: u32,
+    /// `segment.ms`: age in milliseconds at which a new segment is begun. Default 7 days.
+    pub segment_ms: i64,
+    /// `index.interval.bytes`: log bytes between two index entries. Default 4096; fewer find faster, cost memory.
+    pub index_interval_bytes: u32,
+    /// `max.message.bytes`: size limit of one batch. Default 1,048,588.
+    pub max_message_bytes: u32,
+    /// `message.timestamp.type`. Default CreateTime.
+    pub timestamp_type: TimestampType,
+    /// Whether `cleanup.policy` contains `compact`: records without a key are refused. Default no.
+    pub compact: bool,
+    /// When appends are acknowledged and visible. Default [`FlushMode::Sync`].
+    pub flush: FlushMode,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            compact: false,
+            flush: FlushMode::Sync,
+        }
+    }
+}
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + Debug {
+    /// Milliseconds since the Unix epoch.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where the real time comes in"
+    )]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The few calls to the disk on which durability hangs, so that tests can let them fail.
+pub trait Disk: Send + Sync + Debug {
+    /// Appends part of `parts` to `file`, as [`Write::write_vectored`] does.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn append(&self, file: &File, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut file = file;
+        file.write_vectored(parts)
+    }
+
+    /// Cuts `file` to `length` bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        file.set_len(length)
+    }
+
+    /// Returns when the data of `file` and what is needed to find it are on the disk.
+    ///
+    /// # Errors
+    /// The operating system's. After an error the data may be lost: never call again as if it had not been.
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    /// Returns when everything on the file system of `directory` is on the disk.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::Unsupported`] where there is no such call.
+    fn sync_filesystem(&self, directory: &File) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(directory)?);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = directory;
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
+/// The real disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {}
+
+/// Settings of a [`super::LogDir`].
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Where the time comes from. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
+    /// How data reaches the disk. Default [`SystemDisk`].
+    pub disk: Arc<dyn Disk>,
+    /// `node.id`, kept in `meta.properties`. Default 1.
+    pub node_id: i32,
+    /// Threads that recover partitions. Default: one a core, at most 8.
+    pub recovery_threads: usize,
+    /// Time between two recovery-point checkpoints. Default 60 s; less shortens recovery after a crash.
+    pub checkpoint_interval: Duration,
+    /// Appended bytes after which a checkpoint is made early. Default 256 MiB: about a second of recovery.
+    pub checkpoint_bytes: u64,
+    /// From this many dirty files on, one `syncfs` replaces one `fdatasync` each. Default 16.
+    pub sync_filesystem_files_min: usize,
+    /// Segment files kept open at once, besides those with unsynced data. Default 512: a process
+    /// often may open no more than 1024.
+    pub open_files_max: usize,
+    /// `producer.id.expiration.ms`: how long an idle producer is remembered. Default 1 day.
+    pub producer_expiration_ms: i64,
+    /// Limit for the decompressed records of one batch. Default 128 MiB.
+    pub decompressed_bytes_max: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            disk: Arc::new(SystemDisk),
+            node_id: 1,
+            recovery_threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
+            checkpoint_interval: Duration::from_secs(60),
+            checkpoint_bytes: 256 << 20,
+            sync_filesystem_files_min: 16,
+            open_files_max: 512,
+            producer_expiration_ms: 24 * 60 * 60 * 1000,
+            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! A data directory: its lock, its identity, its partitions, opening and closing.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::checkpoint::{self, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::config::{LogConfig, LogOptions};
+use super::durable;
+use super::error::{LogError, OpenError};
+use super::lock::{lock, read, write};
+use super::meta::{self, LOCK_FILE, META_FILE, Meta};
+use super::partition::{Partition, Recovered};
+use super::recovery::{self, Checkpointed};
+use super::segment::Segment;
+use super::shared::Shared;
+use super::sync::{Syncer, write_checkpoints};
+use crate::ids::{TopicName, TopicPartition};
+
+/// Kafka's name for it: the logs need no recovery.
+const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+const DELETED_SUFFIX: &str = "-delete";
+const NAME_BYTES_MAX: usize = 249;
+const FOLDER_NAME_BYTES_MAX: usize = 255;
+const META_FILE_BYTES_MAX: u64 = 1 << 30;
+const RESERVED_FILES: [&str; 5] = [
+    META_FILE,
+    LOCK_FILE,
+    CLEAN_SHUTDOWN_FILE,
+    RECOVERY_POINT_FILE,
+    LOG_START_FILE,
+];
+
+/// One data directory with all its logs. Dropping it without [`LogDir::close`] is like a crash: what was
+/// acknowledged stays, and the next open recovers.
+#[derive(Debug)]
+pub struct LogDir {
+    shared: Arc<Shared>,
+    meta: Meta,
+    syncer: Arc<Syncer>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Dropping the file releases the lock.
+    lock: Mutex<Option<File>>,
+    /// Held while folders are created and deleted.
+    folders: Mutex<()>,
+}
+
+impl LogDir {
+    /// Takes the directory's lock, creates what is missing, and recovers every partition.
+    ///
+    /// # Errors
+    /// [`OpenError`], each with what to do about it.
+    pub fn open(
+        path: &Path,
+        options: LogOptions,
+        configs: impl Fn(&TopicName) -> LogConfig,
+    ) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(OpenError::io(path))?;
+        let lock = take_lock(path)?;
+        let meta = Meta::load_or_create(path, options.node_id)?;
+        let shared = Arc::new(Shared::new(path.to_owned(), options));
+        let found = find_partitions(path)?;
+        let one_filesystem = on_one_filesystem(path, &found).map_err(OpenError::io(path))?;
+        let stale = recover_all(&shared, found, configs)?;
+        let io_error = || OpenError::io(path);
+        let syncer = Arc::new(Syncer::new(shared.clone(), one_filesystem).map_err(io_error())?);
+        let dir = Self {
+            shared,
+            meta,
+            syncer,
+            thread: Mutex::new(None),
+            lock: Mutex::new(Some(lock)),
+            folders: Mutex::new(()),
+        };
+        // What recovery found beyond the recovery points becomes durable before anyone sees it.
+        let made_durable = dir.syncer.finish().and_then(|()| match stale {
+            true => write_checkpoints(&dir.shared),
+            false => Ok(()),
+        });
+        made_durable.map_err(|e| io_error()(io::Error::other(e)))?;
+        let marker = path.join(CLEAN_SHUTDOWN_FILE);
+        if marker.exists() {
+            fs::remove_file(&marker)
+                .and_then(|()| durable::sync_dir(path))
+                .map_err(OpenError::io(marker))?;
+        }
+        let syncer = dir.syncer.clone();
+        let thread = std::thread::Builder::new().name("millstream-log-sync".to_owned());
+        *lock_of(&dir.thread) = Some(thread.spawn(move || syncer.run()).map_err(io_error())?);
+        Ok(dir)
+    }
+
+    /// The cluster's id: 22 characters, made at the first start.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.meta.cluster_id
+    }
+
+    /// The id of the node that the directory belongs to.
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.meta.node_id
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Creates an empty partition.
+    ///
+    /// # Errors
+    /// [`LogError::Exists`], [`LogError::Name`], or the operating system's.
+    pub fn create_partition(
+        &self,
+        tp: &TopicPartition,
+        config: LogConfig,
+    ) -> Result<Arc<Partition>, LogError> {
+        let created = self.create_partitions([(tp.clone(), config)])?;
+        Ok(created.into_iter().next().expect("one partition was asked for"))
+    }
+
+    /// Creates several empty partitions; cheaper than one by one.
+    ///
+    /// # Errors
+    /// As [`LogDir::create_partition`]; those before the failing one exist then.
+    pub fn create_partitions(
+        &self,
+        partitions: impl IntoIterator<Item = (TopicPartition, LogConfig)>,
+    ) -> Result<Vec<Arc<Partition>>, LogError> {
+        let _folders = lock_of(&self.folders);
+        self.shared.check()?;
+        let mut created = Vec::new();
+        let result = partitions.into_iter().try_for_each(|(tp, config)| {
+            created.push(self.create_folder(tp, config)?);
+            Ok(())
+        });
+        durable::sync_dir(self.path()).map_err(LogError::io(self.path()))?;
+        let mut registry = write(&self.shared.partitions);
+        for partition in &created {
+            registry.insert(partition.topic_partition().clone(), partition.clone());
+        }
+        result.map(|()| created)
+    }
+
+    fn create_folder(&self, tp: TopicPartition, config: LogConfig) -> Result<Arc<Partition>, LogError> {
+        check_name(tp.topic.as_str())?;
+        let name = tp.to_string();
+        if tp.partition.0 < 0 || name.len() > FOLDER_NAME_BYTES_MAX {
+            return Err(LogError::Name { name });
+        }
+        let folder: Arc<Path> = self.path().join(name).into();
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(LogError::Exists { partition: tp });
+            }
+            result => result.map_err(LogError::io(&*folder))?,
+        }
+        let segment = Segment::create(&folder, 0).map_err(LogError::io(&*folder))?;
+        Ok(Partition::new(
+            tp,
+            folder,
+            self.shared.clone(),
+            config,
+            Recovered::new(segment),
+        ))
+    }
+
+    /// The partition, if there is one.
+    #[must_use]
+    pub fn partition(&self, tp: &TopicPartition) -> Option<Arc<Partition>> {
+        read(&self.shared.partitions).get(tp).cloned()
+    }
+
+    /// All partitions, in no order.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        read(&self.shared.partitions).values().cloned().collect()
+    }
+
+    /// Deletes a partition. Whoever waits on it gets an error.
+    ///
+    /// # Errors
+    /// [`LogError::Unknown`], or the operating system's.
+    pub fn delete_partition(&self, tp: &TopicPartition) -> Result<(), LogError> {
+        self.delete_partitions(std::slice::from_ref(tp))
+    }
+
+    /// Deletes several partitions; cheaper than one by one.
+    ///
+    /// # Errors
+    /// As [`LogDir::delete_partition`]; those before the failing one are deleted then.
+    pub fn delete_partitions(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let _folders = lock_of(&self.folders);
+        self.shared.check_open()?;
+        let mut doomed = Vec::new();
+        let result = partitions.iter().try_for_each(|tp| {
+            doomed.push(self.doom(tp)?);
+            Ok(())
+        });
+        // A new partition of the same name must not inherit the old one's recovery point.
+        write_checkpoints(&self.shared)?;
+        // The names are free now; a crash during the rest is no harm.
+        for folder in doomed {
+            fs::remove_dir_all(&folder).map_err(LogError::io(folder))?;
+        }
+        result
+    }
+
+    /// Ends all use of a partition and renames its folder.
+    fn doom(&self, tp: &TopicPartition) -> Result<PathBuf, LogError> {
+        let removed = write(&self.shared.partitions).remove(tp);
+        let Some(partition) = removed else {
+            return Err(LogError::Unknown {
+                partition: tp.clone(),
+            });
+        };
+        let doomed = self
+            .path()
+            .join(doomed_name(&tp.to_string()).map_err(LogError::io("/dev/urandom"))?);
+        partition.delete(|folder| {
+            fs::rename(folder, &doomed)
+                .and_then(|()| durable::sync_dir(self.path()))
+                .map_err(LogError::io(folder))
+        })?;
+        Ok(doomed)
+    }
+
+    /// Replaces a small file of another part of the broker; after a crash it is the old or the new.
+    ///
+    /// # Errors
+    /// [`LogError::Name`] for reserved and impossible names, or the operating system's.
+    pub fn write_meta_file(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+        self.shared.check()?;
+        let path = self.meta_path(name)?;
+        durable::replace(&path, bytes).map_err(LogError::io(path))
+    }
+
+    /// Reads a file that [`LogDir::write_meta_file`] wrote.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_meta_file(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+        let path = self.meta_path(name)?;
+        durable::read_if_there(&path, META_FILE_BYTES_MAX).map_err(LogError::io(path))
+    }
+
+    fn meta_path(&self, name: &str) -> Result<PathBuf, LogError> {
+        check_name(name)?;
+        if RESERVED_FILES.contains(&name) || name.ends_with(durable::TEMPORARY_SUFFIX) {
+            return Err(LogError::Name {
+                name: name.to_owned(),
+            });
+        }
+        Ok(self.path().join(name))
+    }
+
+    /// Makes everything durable, so that the next open has nothing to recover, and releases the lock.
+    /// Later use of the partitions fails. A second call does nothing.
+    ///
+    /// # Errors
+    /// If anything could not be made durable; the next open recovers then.
+    pub fn close(&self) -> Result<(), LogError> {
+        let _folders = lock_of(&self.folders);
+        if lock_of(&self.lock).is_none() {
+            return Ok(());
+        }
+        let result = self.flush_and_mark();
+        self.release();
+        result
+    }
+
+    fn flush_and_mark(&self) -> Result<(), LogError> {
+        self.shared.set_closed();
+        for partition in self.partitions() {
+            partition.finish_appends();
+        }
+        self.stop_thread();
+        self.shared.check_not_failed()?;
+        self.syncer.finish()?;
+        write_checkpoints(&self.shared)?;
+        let marker = self.path().join(CLEAN_SHUTDOWN_FILE);
+        durable::replace(&marker, b"{\"version\":0,\"brokerEpoch\":-1}").map_err(LogError::io(marker))
+    }
+
+    fn stop_thread(&self) {
+        self.shared.queue.stop();
+        if let Some(thread) = lock_of(&self.thread).take()
+            && thread.join().is_err()
+        {
+            self.shared.fail("the sync thread panicked");
+        }
+    }
+
+    /// Lets go of everything; partitions that are still referred to answer with an error.
+    fn release(&self) {
+        self.shared.set_closed();
+        self.shared.wake_all();
+        self.shared.queue.clear();
+        write(&self.shared.partitions).clear();
+        lock_of(&self.lock).take();
+    }
+}
+
+impl Drop for LogDir {
+    fn drop(&mut self) {
+        self.shared.set_closed();
+        self.stop_thread();
+        self.release();
+    }
+}
+
+fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock(mutex)
+}
+
+fn take_lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(OpenError::io(&path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { dir: dir.to_owned() }),
+        Err(error) => Err(OpenError::io(path)(error.into())),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), LogError> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".." {
+        Ok(())
+    } else {
+        Err(LogError::Name {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// A name under which a folder waits for its removal, short enough for every file system.
+fn doomed_name(folder: &str) -> io::Result<String> {
+    let id = meta::random_bytes()?
+        .iter()
+        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+    let kept = &folder[..folder
+        .len()
+        .min(FOLDER_NAME_BYTES_MAX - id.len() - 1 - DELETED_SUFFIX.len())];
+    Ok(format!("{kept}.{id}{DELETED_SUFFIX}"))
+}
+
+fn is_doomed(name: &str) -> bool {
+    name.strip_suffix(DELETED_SUFFIX)
+        .and_then(|rest| rest.rsplit_once('.'))
+        .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn parse_folder(name: &str) -> Option<TopicPartition> {
+    let (topic, number) = name.rsplit_once('-')?;
+    let partition: i32 = number.parse().ok()?;
+    // "-01" and "+1" are numbers, too, but not ours.
+    (partition.to_string() == number && partition >= 0 && check_name(topic).is_ok())
+        .then(|| TopicPartition::new(topic, partition))
+}
+
+/// The partitions' folders; removes those that were being deleted.
+fn find_partitions(dir: &Path) -> Result<BTreeSet<TopicPartition>, OpenError> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
+        let entry = entry.map_err(OpenError::io(dir))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_dir = fs::metadata(entry.path())
+            .map_err(OpenError::io(entry.path()))?
+            .is_dir();
+        if !is_dir {
+            if name.ends_with(durable::TEMPORARY_SUFFIX) {
+                fs::remove_file(entry.path()).map_err(OpenError::io(entry.path()))?;
+            }
+        } else if is_doomed(&name) {
+            fs::remove_dir_all(entry.path()).map_err(OpenError::io(entry.path()))?;
+        } else if let Some(tp) = parse_folder(&name) {
+            found.insert(tp);
+        } else if name != "lost+found" {
+            tracing::warn!(folder = %entry.path().display(), "ignoring a folder that is no partition");
+        }
+    }
+    Ok(found)
+}
+
+fn on_one_filesystem(root: &Path, partitions: &BTreeSet<TopicPartition>) -> io::Result<bool> {
+    let device = fs::metadata(root)?.dev();
+    for tp in partitions {
+        if fs::metadata(root.join(tp.to_string()))?.dev() != device {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Recovers all partitions on a few threads and registers them. True if the checkpoints name others, too,
+/// which must not be taken for partitions of the same name that are created later.
+fn recover_all(
+    shared: &Arc<Shared>,
+    found: BTreeSet<TopicPartition>,
+    configs: impl Fn(&TopicName) -> LogConfig,
+) -> Result<bool, OpenError> {
+    let recovery_points = checkpoint::read(&shared.root.join(RECOVERY_POINT_FILE))?;
+    let log_starts = checkpoint::read(&shared.root.join(LOG_START_FILE))?;
+    let stale = recovery_points
+        .keys()
+        .chain(log_starts.keys())
+        .any(|tp| !found.contains(tp));
+    let jobs: Vec<_> = found
+        .into_iter()
+        .map(|tp| {
+            let checkpointed = Checkpointed {
+                recovery_point: recovery_points.get(&tp).copied(),
+                log_start: log_starts.get(&tp).copied(),
+            };
+            let config = configs(&tp.topic);
+            (tp, config, checkpointed)
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failure = OnceLock::new();
+    let work = || {
+        while let Some((tp, config, checkpointed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failure.get().is_some() {
+                return;
+            }
+            match recover_one(shared, tp, config, *checkpointed) {
+                Ok(partition) => {
+                    write(&shared.partitions).insert(tp.clone(), partition);
+                }
+                Err(error) => {
+                    // Only the first is reported.
+                    let _ = failure.set(error);
+                }
+            }
+        }
+    };
+    let threads = shared.options.recovery_threads.clamp(1, jobs.len().max(1));
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    match failure.into_inner() {
+        None => Ok(stale),
+        Some(error) => {
+            write(&shared.partitions).clear();
+            Err(error)
+        }
+    }
+}
+
+fn recover_one(
+    shared: &Arc<Shared>,
+    tp: &TopicPartition,
+    config: &LogConfig,
+    checkpointed: Checkpointed,
+) -> Result<Arc<Partition>, OpenError> {
+    let folder: Arc<Path> = shared.root.join(tp.to_string()).into();
+    let recovered = recovery::recover(&folder, config, &shared.options, checkpointed)?;
+    let partition = Partition::new(
+        tp.clone(),
+        folder.clone(),
+        shared.clone(),
+        config.clone(),
+        recovered,
+    );
+    partition.open_unsynced().map_err(OpenError::io(&*folder))?;
+    Ok(partition)
+}

@@ -1,0 +1,47 @@
+//! The log: partitions on disk, durable before they are visible.
+//!
+//! Why: a single node has no replica to fall back on, so nothing is acknowledged, shown to consumers, or
+//! part of a committed transaction before it is on the disk ([`FlushMode::Sync`]).
+//!
+//! The way of a batch: [`Partition::append`] checks it (`batch`), checks its sequence (`producer_state`),
+//! gives it offsets and writes it to the active segment (`segment`, `index`); the sync thread (`sync`) makes
+//! everything that waits durable with as few calls as it can, moves the high watermarks and wakes
+//! [`Partition::wait_durable`]; [`Partition::read`] hands out ranges of segment files (`slice`).
+//! After a crash, `recovery` finds out what is intact.
+//!
+//! Owns: the data directory ([`LogDir`]) with everything in it. Does not own: which topics there should be
+//! (`topic`), and who may write.
+//! Invariants: the high watermark never passes what is synced; a log that could not be synced takes no
+//! more writes; offsets below the recovery point never need to be checked again.
+//!
+//! Layout of a data directory: `meta.properties`, `.lock`, `.kafka_cleanshutdown` (only while closed),
+//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, the small files of other parts, and
+//! for each partition a folder `<topic>-<n>` with `<base offset>.log`, `.index`, `.timeindex` for each
+//! segment and `<offset>.snapshot` of the producers.
+
+pub mod batch;
+mod checkpoint;
+mod config;
+mod dir;
+mod durable;
+mod error;
+mod index;
+mod lock;
+mod meta;
+mod partition;
+mod producer_state;
+mod recovery;
+mod segment;
+mod shared;
+mod slice;
+mod sync;
+
+pub use batch::TimestampType;
+pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
+pub use dir::LogDir;
+pub use error::{AppendError, LogError, OpenError, ReadError};
+pub use partition::{Appended, Origin, Partition};
+pub use slice::LogSlice;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! Appending: check, number, write.
+
+use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{LogPosition, Partition, Rolled, Writer};
+use crate::ids::{Offset, Timestamp};
+use crate::log::batch::{
+    BatchError, BatchHeader, HEADER_BYTES, RecordBatch, Rewrite, TimestampType, ValidationRules,
+    rewritten_header,
+};
+use crate::log::config::{FlushMode, LogConfig};
+use crate::log::error::AppendError;
+use crate::log::lock::{lock, write};
+use crate::log::producer_state::{SequenceError, SequencedBatch};
+use crate::log::segment::Segment;
+
+/// Who appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer.
+    Client,
+    /// The broker itself, which may write control batches.
+    Coordinator,
+}
+
+/// Where a batch is now. It is durable when [`Partition::wait_durable`] of the offset after `last_offset`
+/// has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// When it was appended, if the topic's timestamps say so.
+    pub log_append_time: Option<Timestamp>,
+    /// The partition's first offset.
+    pub log_start_offset: Offset,
+    /// It had been appended before; the offsets are those of then.
+    pub duplicate: bool,
+}
+
+/// Segment files must be addressable by the indexes.
+const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+impl Partition {
+    /// Checks one batch of format 2, gives it the next offsets and writes it, without waiting for the disk.
+    /// A batch that an idempotent producer sent again is answered with its first offsets.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of the batch is in the log then.
+    pub fn append(&self, batch: Bytes, origin: Origin) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let (mut header, max_timestamp) = self.checked(&batch, origin, &config)?;
+        let mut writer = lock(&self.writer);
+        self.check_writable()?;
+        let known = writer
+            .producers
+            .check(&header)
+            .map_err(|e| self.sequence_error(&header, e))?;
+        if let Some(known) = known {
+            return Ok(self.duplicate(&known, &config));
+        }
+        let now = self.shared.options.clock.now();
+        header.base_offset = writer.end.offset;
+        let rewrite = match config.timestamp_type {
+            TimestampType::LogAppendTime => Some((TimestampType::LogAppendTime, now.0)),
+            TimestampType::CreateTime if header.max_timestamp != max_timestamp => {
+                Some((TimestampType::CreateTime, max_timestamp))
+            }
+            TimestampType::CreateTime => None,
+        };
+        header.max_timestamp = rewrite.map_or(header.max_timestamp, |(_, timestamp)| timestamp);
+        let head = rewritten_header(
+            &batch,
+            Rewrite {
+                base_offset: header.base_offset,
+                leader_epoch: self.leader_epoch().0,
+                max_timestamp: rewrite,
+            },
+        );
+        if must_roll(&writer, &header, &config, now) {
+            self.roll(&mut writer, now).map_err(|e| self.write_error(e))?;
+        }
+        self.write(&mut writer, &[&head, &batch[HEADER_BYTES..]])?;
+        self.commit(&mut writer, &header, &config, now);
+        Ok(Appended {
+            base_offset: Offset(header.base_offset),
+            last_offset: Offset(header.last_offset()),
+            log_append_time: (config.timestamp_type == TimestampType::LogAppendTime).then_some(now),
+            log_start_offset: self.log_start_offset(),
+            duplicate: false,
+        })
+    }
+
+    /// Everything that can be checked without the lock: the header and the records' greatest timestamp.
+    fn checked(
+        &self,
+        batch: &[u8],
+        origin: Origin,
+        config: &LogConfig,
+    ) -> Result<(BatchHeader, i64), AppendError> {
+        let partition = || self.topic_partition.clone();
+        let limit = config.max_message_bytes as usize;
+        if batch.len() > limit {
+            return Err(AppendError::TooLarge {
+                partition: partition(),
+                size: batch.len(),
+                limit,
+            });
+        }
+        let limit = (config.segment_bytes as usize).min(SEGMENT_BYTES_MAX as usize);
+        if batch.len() > limit {
+            return Err(AppendError::LargerThanSegment {
+                partition: partition(),
+                size: batch.len(),
+                limit,
+            });
+        }
+        let parsed = RecordBatch::parse(batch).map_err(|e| self.batch_error(e))?;
+        let trailing = batch.len() - parsed.size();
+        if trailing > 0 {
+            return Err(self.batch_error(BatchError::Trailing { trailing }));
+        }
+        let rules = ValidationRules {
+            keys_required: config.compact,
+            from_coordinator: origin == Origin::Coordinator,
+            decompressed_bytes_max: self.shared.options.decompressed_bytes_max,
+        };
+        let validated = parsed.validate(&rules).map_err(|e| self.batch_error(e))?;
+        Ok((*parsed.header(), validated.max_timestamp))
+    }
+
+    fn batch_error(&self, source: BatchError) -> AppendError {
+        let partition = self.topic_partition.clone();
+        match source {
+            BatchError::Magic { magic } => AppendError::UnsupportedMagic { partition, magic },
+            BatchError::UnknownCompression { codec } => {
+                AppendError::UnsupportedCompression { partition, codec }
+            }
+            BatchError::LogAppendTimeFromClient => AppendError::InvalidTimestamp { partition },
+            BatchError::Truncated { .. }
+            | BatchError::Length { .. }
+            | BatchError::Crc { .. }
+            | BatchError::Compression { .. } => AppendError::Corrupt { partition, source },
+            _ => AppendError::InvalidRecord { partition, source },
+        }
+    }
+
+    fn sequence_error(&self, header: &BatchHeader, error: SequenceError) -> AppendError {
+        let (partition, producer_id) = (self.topic_partition.clone(), header.producer_id);
+        match error {
+            SequenceError::OutOfOrder { expected } => AppendError::OutOfOrderSequence {
+                partition,
+                producer_id,
+                expected,
+                found: header.base_sequence,
+            },
+            SequenceError::OldEpoch { current } => AppendError::InvalidProducerEpoch {
+                partition,
+                producer_id,
+                current,
+                found: header.producer_epoch,
+            },
+            SequenceError::Duplicate => AppendError::DuplicateSequence {
+                partition,
+                producer_id,
+                found: header.base_sequence,
+            },
+        }
+    }
+
+    fn duplicate(&self, known: &SequencedBatch, config: &LogConfig) -> Appended {
+        Appended {
+            base_offset: Offset(known.base_offset),
+            last_offset: Offset(known.last_offset),
+            log_append_time: (config.timestamp_type == TimestampType::LogAppendTime)
+                .then_some(Timestamp(known.max_timestamp)),
+            log_start_offset: self.log_start_offset(),
+            duplicate: true,
+        }
+    }
+
+    fn write_error(&self, source: io::Error) -> AppendError {
+        let partition = self.topic_partition.clone();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                AppendError::DiskFull { partition, source }
+            }
+            _ => AppendError::Write { partition, source },
+        }
+    }
+
+    /// Writes the parts at the end of the active segment, all or nothing.
+    fn write(&self, writer: &mut Writer, parts: &[&[u8]; 2]) -> Result<(), AppendError> {
+        let file = match &writer.file {
+            Some(file) => file.clone(),
+            None => {
+                let file = writer
+                    .active
+                    .file(&self.shared.pool)
+                    .map_err(|e| self.write_error(e))?;
+                writer.file.insert(file).clone()
+            }
+        };
+        let mut slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+        let mut rest = &mut slices[..];
+        let mut result = Ok(());
+        while rest.iter().any(|part| !part.is_empty()) {
+            match self.shared.options.disk.append(&file, rest) {
+                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        let Err(error) = result else {
+            return Ok(());
+        };
+        // The file may end in half a batch; the next one must not come after it.
+        if let Err(truncate) = self.shared.options.disk.truncate(&file, writer.end.position) {
+            self.shared.fail(&format!(
+                "a partial write to {} ({error}) could not be taken back: {truncate}",
+                self.topic_partition
+            ));
+        }
+        Err(self.write_error(error))
+    }
+
+    /// Makes the written batch part of the log.
+    fn commit(&self, writer: &mut Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) {
+        writer.active.on_append(header, config.index_interval_bytes);
+        writer.first_timestamp.get_or_insert(header.max_timestamp);
+        writer.producers.update(header, now.0);
+        writer
+            .producers
+            .expire(now.0, self.shared.options.producer_expiration_ms);
+        writer.end = LogPosition {
+            offset: header.next_offset(),
+            segment: writer.active.base_offset(),
+            position: writer.active.size(),
+        };
+        self.log_end.store(writer.end.offset, Ordering::Release);
+        self.shared
+            .bytes_since_checkpoint
+            .fetch_add(header.size() as u64, Ordering::Relaxed);
+        match config.flush {
+            FlushMode::Sync => self.enqueue(),
+            FlushMode::Os => self.advance(writer.end),
+        }
+    }
+
+    /// Closes the active segment and begins the next. The sync thread makes both durable before anything in
+    /// the new one becomes visible.
+    fn roll(&self, writer: &mut Writer, now: Timestamp) -> io::Result<()> {
+        let next = Segment::create(&self.folder, writer.end.offset)?;
+        let closed = std::mem::replace(&mut writer.active, next.clone());
+        closed.finish_index();
+        writer.rolled.push(Rolled {
+            segment: closed,
+            file: writer.file.take(),
+            snapshot: writer.producers.encode(),
+            end_offset: writer.end.offset,
+            index_written: std::mem::take(&mut writer.index_written),
+        });
+        writer.end = LogPosition {
+            offset: writer.end.offset,
+            segment: writer.end.offset,
+            position: 0,
+        };
+        writer.folder_dirty = true;
+        writer.first_timestamp = None;
+        writer.created_ms = now.0;
+        write(&self.segments).push(next);
+        self.enqueue();
+        Ok(())
+    }
+
+    /// Hands the partition to the sync thread.
+    pub(super) fn enqueue(&self) {
+        if !self.queued.swap(true, Ordering::AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.shared.queue.push(me);
+        }
+    }
+
+    /// Moves the high watermark forward and wakes who waits for it.
+    pub(super) fn advance(&self, end: LogPosition) {
+        {
+            let mut visible = write(&self.visible);
+            if (end.offset, end.segment) <= (visible.offset, visible.segment) {
+                return;
+            }
+            *visible = end;
+        }
+        self.high_watermark.send_if_modified(|offset| {
+            let grows = end.offset > *offset;
+            *offset = end.offset.max(*offset);
+            grows
+        });
+    }
+}
+
+fn must_roll(writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) -> bool {
+    let size = writer.end.position;
+    if size == 0 {
+        return false;
+    }
+    let limit = u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX);
+    // By event time, as Kafka does, so that a replay of old records is cut like the original.
+    let age = match writer.first_timestamp {
+        Some(first) if first >= 0 && header.max_timestamp >= 0 => header.max_timestamp.saturating_sub(first),
+        _ => now.0.saturating_sub(writer.created_ms),
+    };
+    size + header.size() as u64 > limit
+        || age > config.segment_ms
+        || header.last_offset() - writer.active.base_offset() > i64::from(i32::MAX)
+}

@@ -1,0 +1,181 @@
+//! The partition's half of group commit: what is to be synced, and what follows from it.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{LogPosition, Partition, Rolled};
+use crate::log::config::FlushMode;
+use crate::log::durable;
+use crate::log::lock::lock;
+use crate::log::segment::{Segment, file_name};
+
+/// Snapshots kept before the recovery point, in case the newest is damaged.
+const OLD_SNAPSHOTS: usize = 1;
+
+/// Files of one partition that must be synced, and what may be done then.
+#[derive(Debug)]
+pub(crate) struct SyncWork {
+    partition: Arc<Partition>,
+    pub(crate) files: Vec<Arc<File>>,
+    end: LogPosition,
+    closed: Vec<Arc<Segment>>,
+    recovery_point: Option<i64>,
+    index_written: Option<(Arc<Segment>, (usize, usize))>,
+    /// A data file is among the files.
+    advances: bool,
+}
+
+impl Partition {
+    /// Whether a checkpoint would find anything to do.
+    pub(crate) fn needs_checkpoint(&self) -> bool {
+        self.recovery_point() < self.log_end_offset().0
+    }
+
+    /// Collects what is not durable. With `checkpoint`, also indexes and producers, so that recovery can
+    /// begin at the end; and the data even of logs that leave flushing to the operating system.
+    /// Nothing if there is nothing to do.
+    pub(crate) fn begin_sync(self: &Arc<Self>, checkpoint: bool) -> Option<SyncWork> {
+        self.queued.store(false, Ordering::Release);
+        let mut snapshots = lock(&self.files);
+        if self.check_not_deleted().is_err() {
+            return None;
+        }
+        let mut writer = lock(&self.writer);
+        let mut work = SyncWork {
+            partition: self.clone(),
+            files: Vec::new(),
+            end: writer.end,
+            closed: Vec::new(),
+            recovery_point: None,
+            index_written: None,
+            advances: false,
+        };
+        let rolled = std::mem::take(&mut writer.rolled);
+        work.files.extend(rolled.iter().filter_map(|r| r.file.clone()));
+        // Under FlushMode::Os all is visible at once, unless the mode was changed a moment ago.
+        let waited_for =
+            || self.config().flush == FlushMode::Sync || self.high_watermark().0 < writer.end.offset;
+        if writer.synced < writer.end.offset && (checkpoint || waited_for()) {
+            work.files.extend(writer.file.clone());
+            work.advances = true;
+        }
+        let folder_dirty = std::mem::take(&mut writer.folder_dirty);
+        let index_written = writer.index_written;
+        let active = writer.active.clone();
+        let snapshot = checkpoint.then(|| writer.producers.encode());
+        drop(writer);
+
+        let written = (|| {
+            for closed in &rolled {
+                self.write_closed(closed, &mut work, &mut snapshots)?;
+            }
+            if let Some(snapshot) = &snapshot {
+                if let Some(index) = active.write_index(index_written)? {
+                    work.files.extend(index.files);
+                    work.index_written = Some((active.clone(), index.lens));
+                }
+                work.files
+                    .push(self.write_snapshot(work.end.offset, snapshot, &mut snapshots)?);
+                work.recovery_point = Some(work.end.offset);
+            }
+            io::Result::Ok(())
+        })();
+        if let Err(error) = written {
+            // Indexes and snapshots can be rebuilt from the log. They are tried again later, and until then
+            // recovery begins before them.
+            tracing::warn!(partition = %self.topic_partition, %error, "cannot write indexes; trying again later");
+            self.put_back(rolled.into_iter().skip(work.closed.len()).collect());
+        }
+        if folder_dirty || snapshot.is_some() || !work.closed.is_empty() {
+            match File::open(&self.folder) {
+                Ok(folder) => work.files.push(Arc::new(folder)),
+                Err(error) => {
+                    self.shared
+                        .fail(&format!("cannot open {}: {error}", self.folder.display()));
+                    return None;
+                }
+            }
+        }
+        (!work.files.is_empty()).then_some(work)
+    }
+
+    fn write_closed(&self, closed: &Rolled, work: &mut SyncWork, snapshots: &mut Vec<i64>) -> io::Result<()> {
+        if let Some(index) = closed.segment.write_index(closed.index_written)? {
+            work.files.extend(index.files);
+        }
+        work.files
+            .push(self.write_snapshot(closed.end_offset, &closed.snapshot, snapshots)?);
+        work.closed.push(closed.segment.clone());
+        work.recovery_point = Some(closed.end_offset);
+        Ok(())
+    }
+
+    fn put_back(&self, mut rolled: Vec<Rolled>) {
+        // Their data is among the files that are synced now.
+        for closed in &mut rolled {
+            closed.file = None;
+        }
+        let mut writer = lock(&self.writer);
+        rolled.append(&mut writer.rolled);
+        writer.rolled = rolled;
+    }
+
+    fn write_snapshot(&self, offset: i64, bytes: &[u8], snapshots: &mut Vec<i64>) -> io::Result<Arc<File>> {
+        let file = File::create(self.folder.join(file_name(offset, "snapshot")))?;
+        io::Write::write_all(&mut &file, bytes)?;
+        if snapshots.last() != Some(&offset) {
+            snapshots.push(offset);
+        }
+        Ok(Arc::new(file))
+    }
+
+    /// Removes snapshots that recovery will not need; the recovery point is in the checkpoint file.
+    pub(crate) fn prune_snapshots(&self) -> io::Result<()> {
+        let mut snapshots = lock(&self.files);
+        if self.check_not_deleted().is_err() {
+            return Ok(());
+        }
+        let recovery_point = self.recovery_point();
+        let usable = snapshots
+            .iter()
+            .filter(|offset| **offset <= recovery_point)
+            .count();
+        for offset in snapshots.drain(..usable.saturating_sub(1 + OLD_SNAPSHOTS)) {
+            durable::remove_if_there(&self.folder.join(file_name(offset, "snapshot")))?;
+        }
+        Ok(())
+    }
+}
+
+impl SyncWork {
+    /// What follows when all files are synced: more is visible, closed segments leave memory, and the
+    /// recovery point moves.
+    pub(crate) fn finish(self) {
+        let partition = &self.partition;
+        for segment in &self.closed {
+            segment.release_index();
+        }
+        {
+            let mut writer = lock(&partition.writer);
+            if self.advances {
+                writer.synced = writer.synced.max(self.end.offset);
+                if writer.end == self.end {
+                    writer.file = None;
+                }
+            }
+            if let Some((segment, lens)) = self.index_written
+                && Arc::ptr_eq(&segment, &writer.active)
+            {
+                writer.index_written = lens;
+            }
+        }
+        if let Some(offset) = self.recovery_point {
+            partition.recovery_point.fetch_max(offset, Ordering::AcqRel);
+        }
+        if self.advances {
+            partition.advance(self.end);
+        }
+    }
+}

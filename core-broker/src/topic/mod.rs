@@ -1,0 +1,487 @@
+//! Topics: which exist, their ids, partitions and settings.
+//!
+//! Why: a client names topics; the log only knows folders. Owns: the registry, the rules for names and settings,
+//! and the file that makes both durable. Does not own: the records (`log`).
+//!
+//! Invariants:
+//! - A topic is visible only after its folders and then the topics file reached the disk; a crash between leaves
+//!   empty folders that [`TopicRegistry::open`] removes.
+//! - A deletion is decided by the topics file; folders that are left over are removed at the next start.
+//! - A folder with records that no topic owns is never removed: the start is refused with the folder's name.
+
+pub(crate) mod config;
+mod file;
+pub(crate) mod internal;
+pub(crate) mod name;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub(crate) use config::Overrides;
+pub use config::TopicConfigError;
+pub use file::TopicFileError;
+pub use name::NameError;
+
+use crate::config::BrokerConfig;
+use crate::ids::{PartitionId, TopicId, TopicName, TopicPartition};
+use crate::log::{LogDir, LogError, Partition};
+use file::Entry;
+
+/// Most partitions of one topic: each costs open files.
+pub(crate) const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
+
+/// Why a topic could not be created, changed, deleted or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The topic is there already.
+    #[error("topic {0} already exists")]
+    Exists(TopicName),
+    /// Only `.` and `_` tell the name from that of another topic.
+    #[error("topic {name} collides with topic {other}: the names differ only in '.' and '_'")]
+    Collides {
+        /// The new name.
+        name: TopicName,
+        /// The topic that exists.
+        other: TopicName,
+    },
+    /// No such topic.
+    #[error("topic {0} does not exist")]
+    Unknown(String),
+    /// A count out of range.
+    #[error("{count} partitions for topic {topic}: expected {at_least} to {PARTITIONS_PER_TOPIC_MAX}")]
+    Partitions {
+        /// The topic.
+        topic: TopicName,
+        /// The count asked for.
+        count: i32,
+        /// The least that would do.
+        at_least: i32,
+    },
+    /// A setting does not fit.
+    #[error(transparent)]
+    Config(#[from] TopicConfigError),
+    /// The disk or the log failed.
+    #[error("topic {topic}: {source}")]
+    Log {
+        /// The topic being changed, or the topics file.
+        topic: String,
+        /// What failed.
+        source: LogError,
+    },
+    /// The topics file cannot be read.
+    #[error("topics file: {0}; restore it from a copy, or move the data directory away")]
+    File(#[from] TopicFileError),
+    /// Records that no topic owns.
+    #[error(
+        "folder {0} holds records but the topics file does not name its topic; \
+         restore the topics file from a copy, or move the folder out of the data directory"
+    )]
+    Orphan(TopicPartition),
+}
+
+/// One topic; replaced as a whole when it changes.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its identity; a re-created topic has another.
+    pub id: TopicId,
+    /// True if only the broker writes to it.
+    pub internal: bool,
+    /// What it overrides.
+    pub overrides: Overrides,
+    partitions: Vec<Arc<Partition>>,
+}
+
+impl Topic {
+    /// Its partitions in order.
+    pub fn partitions(&self) -> &[Arc<Partition>] {
+        &self.partitions
+    }
+
+    /// One partition.
+    pub fn partition(&self, id: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(id).ok()?)
+    }
+
+    fn entry(&self, deleting: bool) -> Entry {
+        Entry {
+            name: self.name.as_str().to_owned(),
+            id: self.id,
+            partitions: self.partitions.len() as i32,
+            overrides: self.overrides.clone(),
+            deleting,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    by_name: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: HashMap<TopicId, Arc<Topic>>,
+}
+
+impl State {
+    fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, Arc::clone(&topic));
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+}
+
+/// All topics of one broker. Methods that change something touch the disk: call them off the async threads.
+pub(crate) struct TopicRegistry {
+    logs: Arc<LogDir>,
+    broker: Arc<BrokerConfig>,
+    state: RwLock<State>,
+    /// Held by whoever changes topics, disk included; readers only ever wait for the map. Lists deletions whose
+    /// folders could not be removed yet.
+    changing: Mutex<Vec<Entry>>,
+}
+
+impl TopicRegistry {
+    /// The broker's settings, which give topics their defaults.
+    pub fn broker(&self) -> &BrokerConfig {
+        &self.broker
+    }
+
+    /// Reads the topics file and brings the partition folders in line with it.
+    pub fn open(logs: Arc<LogDir>, broker: Arc<BrokerConfig>) -> Result<Self, TopicError> {
+        let failed = |source| TopicError::Log {
+            topic: file::FILE.to_owned(),
+            source,
+        };
+        let stored = logs.read_meta_file(file::FILE).map_err(failed)?;
+        let entries = match &stored {
+            None => Vec::new(),
+            Some(bytes) => file::decode(&String::from_utf8_lossy(bytes))?,
+        };
+        let registry = Self {
+            logs,
+            broker,
+            state: RwLock::default(),
+            changing: Mutex::default(),
+        };
+        registry.remove_leftovers(&entries)?;
+        let deleted = entries.iter().any(|entry| entry.deleting);
+        for entry in entries.into_iter().filter(|entry| !entry.deleting) {
+            let topic = registry.load(entry)?;
+            registry
+                .state
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(Arc::new(topic));
+        }
+        if deleted {
+            registry.store(&[], None, None)?;
+        }
+        Ok(registry)
+    }
+
+    /// Removes folders of deletions and creations that a crash cut short.
+    fn remove_leftovers(&self, entries: &[Entry]) -> Result<(), TopicError> {
+        let by_name: HashMap<&str, &Entry> = entries
+            .iter()
+            .filter(|e| !e.deleting)
+            .map(|e| (e.name.as_str(), e))
+            .collect();
+        for partition in self.logs.partitions() {
+            let tp = partition.topic_partition();
+            if by_name
+                .get(tp.topic.as_str())
+                .is_some_and(|e| tp.partition.0 < e.partitions)
+            {
+                continue;
+            }
+            let deleting = entries.iter().any(|e| e.deleting && e.name == tp.topic.as_str());
+            if !deleting && partition.log_end_offset().0 > 0 {
+                return Err(TopicError::Orphan(tp.clone()));
+            }
+            tracing::info!(partition = %tp, "removing a folder left over by an interrupted creation or deletion");
+            self.logs
+                .delete_partition(tp)
+                .map_err(|source| log_error(&tp.topic, source))?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, entry: Entry) -> Result<Topic, TopicError> {
+        let name = name::parse(&entry.name)?;
+        let config = config::log_config(&self.broker, &entry.overrides);
+        let mut partitions = Vec::with_capacity(entry.partitions as usize);
+        for id in 0..entry.partitions {
+            let tp = TopicPartition {
+                topic: name.clone(),
+                partition: PartitionId(id),
+            };
+            if let Some(partition) = self.logs.partition(&tp) {
+                partition.set_config(config.clone());
+                partitions.push(partition);
+            } else {
+                tracing::error!(partition = %tp, "the folder of this partition is missing, it starts again empty: \
+                    its records are gone; restore the folder from a copy if they matter");
+                partitions.push(
+                    self.logs
+                        .create_partition(&tp, config.clone())
+                        .map_err(|e| log_error(&name, e))?,
+                );
+            }
+        }
+        let internal = name::is_internal(name.as_str());
+        Ok(Topic {
+            name,
+            id: entry.id,
+            internal,
+            overrides: entry.overrides,
+            partitions,
+        })
+    }
+
+    /// A topic by name.
+    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// A topic by id.
+    pub fn by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    /// Every topic, by name.
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        self.read().by_name.values().cloned().collect()
+    }
+
+    /// Checks a creation without doing it.
+    pub fn check_new(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        overrides: &Overrides,
+    ) -> Result<TopicName, TopicError> {
+        let name = name::parse(name)?;
+        let state = self.read();
+        if state.by_name.contains_key(&name) {
+            return Err(TopicError::Exists(name));
+        }
+        if let Some(other) = state
+            .by_name
+            .keys()
+            .find(|other| name::collide(name.as_str(), other.as_str()))
+        {
+            return Err(TopicError::Collides {
+                other: other.clone(),
+                name,
+            });
+        }
+        let count = partitions.unwrap_or(self.broker.num_partitions);
+        if !(1..=PARTITIONS_PER_TOPIC_MAX).contains(&count) {
+            return Err(TopicError::Partitions {
+                topic: name,
+                count,
+                at_least: 1,
+            });
+        }
+        config::validate(overrides)?;
+        Ok(name)
+    }
+
+    /// Creates a topic; when this returns, it survives a crash.
+    pub fn create(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+        overrides: Overrides,
+    ) -> Result<Arc<Topic>, TopicError> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.check_new(name, partitions, &overrides)?;
+        let count = partitions.unwrap_or(self.broker.num_partitions);
+        let partitions = self.create_folders(&name, 0..count, &overrides)?;
+        let internal = name::is_internal(name.as_str());
+        let topic = Arc::new(Topic {
+            id: random_id(),
+            internal,
+            overrides,
+            partitions,
+            name,
+        });
+        self.publish(&changing, Arc::clone(&topic), 0)?;
+        tracing::info!(topic = %topic.name, partitions = count, "topic created");
+        let kept = config::without_effect(&topic.overrides);
+        if !kept.is_empty() && !internal {
+            tracing::info!(topic = %topic.name, configs = kept.join(","), "stored, but these configs do not take effect yet");
+        }
+        Ok(topic)
+    }
+
+    /// Raises the number of partitions to `count`.
+    pub fn add_partitions(&self, name: &str, count: i32, validate_only: bool) -> Result<(), TopicError> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self
+            .get(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let present = old.partitions.len() as i32;
+        if count <= present || count > PARTITIONS_PER_TOPIC_MAX {
+            return Err(TopicError::Partitions {
+                topic: old.name.clone(),
+                count,
+                at_least: present + 1,
+            });
+        }
+        if validate_only {
+            return Ok(());
+        }
+        let mut partitions = old.partitions.clone();
+        partitions.extend(self.create_folders(&old.name, present..count, &old.overrides)?);
+        let topic = Topic {
+            name: old.name.clone(),
+            id: old.id,
+            internal: old.internal,
+            overrides: old.overrides.clone(),
+            partitions,
+        };
+        self.publish(&changing, Arc::new(topic), present)?;
+        tracing::info!(topic = %old.name, partitions = count, "partitions added");
+        Ok(())
+    }
+
+    /// Deletes a topic; when this returns, it stays deleted after a crash.
+    pub fn delete(&self, name: &str) -> Result<(), TopicError> {
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = self
+            .get(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        self.store(&changing, None, Some(&topic))?;
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.by_name.remove(&topic.name);
+            state.by_id.remove(&topic.id);
+        }
+        let mut whole = true;
+        for partition in &topic.partitions {
+            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
+                tracing::warn!(partition = %partition.topic_partition(), %error, "folder not removed, the next start tries again");
+                whole = false;
+            }
+        }
+        tracing::info!(topic = %topic.name, "topic deleted");
+        if !whole {
+            // The marker stays in the file, so that the next start finishes the work.
+            changing.push(topic.entry(true));
+            return Ok(());
+        }
+        if let Err(error) = self.store(&changing, None, None) {
+            tracing::warn!(topic = %topic.name, %error, "deleted, but its marker stays in the topics file until the next change");
+        }
+        Ok(())
+    }
+
+    fn create_folders(
+        &self,
+        name: &TopicName,
+        ids: std::ops::Range<i32>,
+        overrides: &Overrides,
+    ) -> Result<Vec<Arc<Partition>>, TopicError> {
+        let config = config::log_config(&self.broker, overrides);
+        let mut partitions = Vec::with_capacity(ids.len());
+        for id in ids {
+            let tp = TopicPartition {
+                topic: name.clone(),
+                partition: PartitionId(id),
+            };
+            match self.logs.create_partition(&tp, config.clone()) {
+                Ok(partition) => partitions.push(partition),
+                Err(source) => {
+                    self.remove_folders(&partitions);
+                    return Err(log_error(name, source));
+                }
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn remove_folders(&self, partitions: &[Arc<Partition>]) {
+        for partition in partitions {
+            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
+                tracing::warn!(partition = %partition.topic_partition(), %error, "empty folder not removed, the next start tries again");
+            }
+        }
+    }
+
+    /// Makes `topic` durable and then visible; its partitions from `first_new` on are taken back if that fails.
+    fn publish(&self, unfinished: &[Entry], topic: Arc<Topic>, first_new: i32) -> Result<(), TopicError> {
+        if let Err(error) = self.store(unfinished, Some(&topic), None) {
+            self.remove_folders(&topic.partitions[first_new as usize..]);
+            return Err(error);
+        }
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(topic);
+        Ok(())
+    }
+
+    /// Writes the topics file: unfinished deletions and what is visible, with `changed` in its new form and
+    /// `deleted` marked.
+    fn store(
+        &self,
+        unfinished: &[Entry],
+        changed: Option<&Topic>,
+        deleted: Option<&Topic>,
+    ) -> Result<(), TopicError> {
+        let mut entries = unfinished.to_vec();
+        {
+            let state = self.read();
+            let replaced = |topic: &Topic| {
+                [changed, deleted]
+                    .into_iter()
+                    .flatten()
+                    .any(|t| t.name == topic.name)
+            };
+            entries.extend(
+                state
+                    .by_name
+                    .values()
+                    .filter(|t| !replaced(t))
+                    .map(|t| t.entry(false)),
+            );
+        }
+        entries.extend(changed.map(|t| t.entry(false)));
+        entries.extend(deleted.map(|t| t.entry(true)));
+        self.logs
+            .write_meta_file(file::FILE, file::encode(&entries).as_bytes())
+            .map_err(|source| TopicError::Log {
+                topic: file::FILE.to_owned(),
+                source,
+            })
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_error(topic: &TopicName, source: LogError) -> TopicError {
+    TopicError::Log {
+        topic: topic.to_string(),
+        source,
+    }
+}
+
+/// A random version-4 UUID.
+fn random_id() -> TopicId {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        // Fails only on kernels without getrandom(2), older than any this runs on.
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+            .expect("getrandom(2) of at most 256 bytes cannot fail once the system is up");
+    }
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    TopicId(bytes)
+}

@@ -1,0 +1,10 @@
+//! The broker as a client sees it: raw bytes over a socket, and requests encoded by `kafka-protocol`.
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod fetch;
+mod groups;
+mod lifecycle;
+mod produce;
+mod protocol;
+mod topics;

@@ -1,0 +1,13 @@
+//! End-to-end tests: the release binary, real clients, real text. One test binary, one module a matter.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod console;
+mod faults;
+mod kcat;
+mod licences;
+mod malformed_frames;
+mod python_clients;
+mod readme;
+mod word_count;
