@@ -92,6 +92,7 @@ impl Cluster {
                     expected,
                 });
             }
+            self.check_whole(topic)?;
             counts.insert(Arc::clone(&repartition.topic), actual);
         }
         Ok(counts)
@@ -152,6 +153,21 @@ impl Cluster {
             // Another process of the job may have been quicker.
             None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(failed(code.to_string())),
+        }
+    }
+
+    /// State is rebuilt from the first record on, so that one must still be there.
+    fn check_whole(&self, topic: &str) -> Result<(), StreamsError> {
+        match self.bounds(topic)?.iter().find(|(_, bounds)| bounds.start > 0) {
+            None => Ok(()),
+            Some((at, bounds)) => {
+                let (topic, partition) = (topic.to_owned(), at.partition);
+                Err(StreamsError::Truncated {
+                    topic,
+                    partition,
+                    start: bounds.start,
+                })
+            }
         }
     }
 

@@ -456,7 +456,9 @@ proptest! {
 fn text_of(lines: usize, distinct: u64) -> Vec<String> {
     let mut state = 1_u64;
     let mut next = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     };
     let mut word = move || {
@@ -467,7 +469,9 @@ fn text_of(lines: usize, distinct: u64) -> Vec<String> {
             n => format!("{}{rank:x}", &"Responsibilities"[..(n % 10) as usize]),
         }
     };
-    (0..lines).map(|_| (0..8).map(|_| word()).collect::<Vec<_>>().join(" ")).collect()
+    (0..lines)
+        .map(|_| (0..8).map(|_| word()).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 #[test]
@@ -486,6 +490,8 @@ fn measures_the_word_count() {
         }
         let seconds = started.elapsed().as_secs_f64();
         let rate = (lines * 8) as f64 / seconds / 1e6;
-        eprintln!("{lines_an_epoch} lines an epoch: {rate:.1} M words/s, {emitted} rows emitted, {seconds:.2} s");
+        eprintln!(
+            "{lines_an_epoch} lines an epoch: {rate:.1} M words/s, {emitted} rows emitted, {seconds:.2} s"
+        );
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use millstream_broker::{Broker, BrokerHandle};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -10,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use tempfile::TempDir;
 
 use millstream_streams::{Streams, StreamsConfig, col, count_all, json, lower, split_words, text};
 
@@ -19,16 +21,29 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     bootstrap: String,
     prefix: String,
+    /// The broker in this process, unless the cluster is an outer one.
+    _broker: Option<(BrokerHandle, TempDir)>,
 }
 
 impl Cluster {
     pub fn new(test: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let bootstrap = std::env::var("MILLSTREAM_TEST_BOOTSTRAP").unwrap();
+        let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
+            Ok(bootstrap) => (bootstrap, None),
+            Err(_) => {
+                let directory = tempfile::tempdir().unwrap();
+                let builder = Broker::builder()
+                    .data_dir(directory.path())
+                    .listener("127.0.0.1:0");
+                let broker = builder.start_blocking().unwrap();
+                (broker.address().to_string(), Some((broker, directory)))
+            }
+        };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             bootstrap,
             prefix: format!("{test}-{}-{number}", std::process::id()),
+            _broker: broker,
         }
     }
 

@@ -65,17 +65,36 @@ fn a_drain_that_cannot_finish_says_what_is_left() {
     cluster.create_topic("lines", 1);
     cluster.create_topic("counts", 1);
     cluster.write("lines", 1, ["a", "b"]);
-    let config = cluster.config().set("commit.interval.ms", "600000").unwrap();
-    let job = cluster.word_count().start(config).unwrap();
-    let error = job.drain(Duration::from_secs(3)).unwrap_err();
+    let job = cluster.word_count().start(cluster.config()).unwrap();
+    let error = job.drain(Duration::ZERO).unwrap_err();
     assert!(
         error.to_string().contains("2 records are left in 1 partitions"),
         "{error}"
     );
-    // A clean stop ends the epoch, however long it would have lasted.
+    assert!(!job.drained_within(Duration::ZERO).unwrap());
+    assert!(job.drained_within(PATIENCE).unwrap());
+    job.check().unwrap();
     job.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_stop_ends_the_epoch_however_long_it_would_have_lasted() {
+    let cluster = Cluster::new("stop");
+    cluster.create_topic("lines", 1);
+    cluster.create_topic("counts", 1);
+    cluster.write("lines", 1, ["a", "b"]);
+    let config = cluster.config().set("commit.interval.ms", "600000").unwrap();
+    let job = cluster.word_count().start(config).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while job.metrics().records_in < 2 {
+        assert!(Instant::now() < deadline, "the lines are not read");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    job.stop(PATIENCE).unwrap();
+    // What was read is committed: the next run reads only what the first wrote to its repartition topic.
     let job = cluster.word_count().start(cluster.config()).unwrap();
     job.drain(PATIENCE).unwrap();
+    assert_eq!(job.metrics().records_in, 0);
     assert_eq!(cluster.table("counts").0.len(), 2);
     job.stop(PATIENCE).unwrap();
 }

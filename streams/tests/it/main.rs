@@ -1,6 +1,7 @@
 //! Jobs on a real cluster.
 //!
-//! The cluster is the one at `MILLSTREAM_TEST_BOOTSTRAP` if that is set, e.g. an Apache Kafka.
+//! Each test has a broker of its own in this process. With `MILLSTREAM_TEST_BOOTSTRAP` set, all use the cluster there
+//! instead, e.g. an Apache Kafka.
 #![allow(clippy::unwrap_used)]
 mod client;
 mod failures;
