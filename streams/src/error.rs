@@ -54,6 +54,19 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
+    /// An internal topic whose first records are gone.
+    #[error(
+        "the internal topic {topic} begins at offset {start} in partition {partition}: records were deleted that the state is \
+         rebuilt from, so totals would be wrong; use another application id, and keep retention.ms of the topic at -1"
+    )]
+    Truncated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Its first offset.
+        start: i64,
+    },
     /// An internal topic that cannot be created.
     #[error("the internal topic {topic} cannot be created: {cause}")]
     CreateTopic {
@@ -163,7 +176,7 @@ impl StreamsError {
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
-            Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
+            Self::Task(TaskError::Record { .. }) | Self::Truncated { .. } => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,
             Self::Panicked { .. } => ErrorKind::Bug,
             Self::Failed { cause, .. } => cause.kind(),

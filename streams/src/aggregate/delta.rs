@@ -63,8 +63,12 @@ impl Delta {
         if self.keys.is_empty() {
             return Ok(None);
         }
-        let mut columns = self.keys.emit(EmitTo::All)?;
-        for mut accumulator in std::mem::replace(&mut self.accumulators, self.spec.new_accumulators()?) {
+        // Fresh ones for the next epoch: a `GroupValues` of several columns that has emitted everything still has its hash table
+        // pointing at the values that are gone.
+        let mut keys = std::mem::replace(&mut self.keys, self.spec.new_keys()?);
+        let accumulators = std::mem::replace(&mut self.accumulators, self.spec.new_accumulators()?);
+        let mut columns = keys.emit(EmitTo::All)?;
+        for mut accumulator in accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);
         }
         Ok(Some(RecordBatch::try_new(self.spec.state_schema(), columns)?))

@@ -1,8 +1,9 @@
 //! Batches of partial states on repartition topics.
 //!
 //! Version 1 of a record: the header `millstream-batch` holds the version (1 byte) and the schema fingerprint (8
-//! bytes, big-endian); the value holds the length of the Arrow IPC message (4 bytes, little-endian), the message, and its
-//! body. The schema itself does not travel. On the wire, views are plain strings and binaries: smaller, and
+//! bytes, big-endian); the value holds the CRC-32C of what follows (4 bytes, little-endian), the length of the Arrow IPC
+//! message (4 bytes, little-endian), the message, and its body. The checksum is there because Arrow's reader trusts its
+//! input further than a decoder may. The schema itself does not travel. On the wire, views are plain strings and binaries: smaller, and
 //! without the buffers of rows that went elsewhere.
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use arrow::buffer::Buffer;
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::reader::read_record_batch;
-use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow::ipc::{Buffer as IpcBuffer, Message, RecordBatch as IpcBatch, root_as_message};
 
 use super::FormatError;
 use super::placement::KEY_ENCODING_VERSION;
@@ -22,6 +23,7 @@ use super::placement::KEY_ENCODING_VERSION;
 pub(crate) const BATCH_HEADER: &str = "millstream-batch";
 
 const VERSION: u8 = 1;
+const CHECKSUM_BYTES: usize = 4;
 const LENGTH_BYTES: usize = 4;
 
 /// Encodes and decodes the batches of one schema.
@@ -87,15 +89,18 @@ impl ShuffleCodec {
             &IpcWriteOptions::default(),
             &mut IpcWriteContext::default(),
         )?;
-        let bytes = LENGTH_BYTES + encoded.ipc_message.len() + encoded.arrow_data.len();
+        let bytes = CHECKSUM_BYTES + LENGTH_BYTES + encoded.ipc_message.len() + encoded.arrow_data.len();
         if bytes <= bytes_max {
             let length = u32::try_from(encoded.ipc_message.len()).map_err(|_| FormatError::Damaged {
                 reason: format!("an IPC message of {} bytes", encoded.ipc_message.len()),
             })?;
             let mut value = Vec::with_capacity(bytes);
+            value.extend([0; CHECKSUM_BYTES]);
             value.extend(length.to_le_bytes());
             value.extend(&encoded.ipc_message);
             value.extend(&encoded.arrow_data);
+            let checksum = crc32c::crc32c(&value[CHECKSUM_BYTES..]);
+            value[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
             return each(&value);
         }
         if rows <= 1 {
@@ -141,7 +146,13 @@ impl ShuffleCodec {
             None => return Err(damaged("its header is empty")),
         }
         let value = value.ok_or_else(|| damaged("it has no value"))?;
-        let (length, rest) = value
+        let (checksum, rest) = value
+            .split_first_chunk::<CHECKSUM_BYTES>()
+            .ok_or_else(|| damaged("it is cut short"))?;
+        if crc32c::crc32c(rest) != u32::from_le_bytes(*checksum) {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let (length, rest) = rest
             .split_first_chunk::<LENGTH_BYTES>()
             .ok_or_else(|| damaged("it is cut short"))?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -157,6 +168,7 @@ impl ShuffleCodec {
         let header = message
             .header_as_record_batch()
             .ok_or_else(|| damaged("it is not a record batch".to_owned()))?;
+        check_layout(&message, &header, body.len())?;
         let body = Buffer::from(body);
         let wire = Arc::clone(&self.wire);
         let batch = read_record_batch(&body, header, wire, &HashMap::new(), None, &message.version())
@@ -167,6 +179,25 @@ impl ShuffleCodec {
             .collect::<Result<_, _>>()?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
+}
+
+/// Arrow's reader takes the places of buffers on trust.
+fn check_layout(message: &Message<'_>, header: &IpcBatch<'_>, body: usize) -> Result<(), FormatError> {
+    let fits = |buffer: &IpcBuffer| {
+        let (start, length) = (usize::try_from(buffer.offset()), usize::try_from(buffer.length()));
+        let end = start
+            .ok()
+            .zip(length.ok())
+            .and_then(|(start, length)| start.checked_add(length));
+        end.is_some_and(|end| end <= body)
+    };
+    let whole = usize::try_from(message.bodyLength()) == Ok(body);
+    if whole && header.buffers().into_iter().flatten().all(fits) && header.compression().is_none() {
+        return Ok(());
+    }
+    Err(FormatError::Damaged {
+        reason: "its body is not what its message says".to_owned(),
+    })
 }
 
 /// Names a schema of partial states and their meaning: FNV-1a over its text.
@@ -181,4 +212,98 @@ pub(crate) fn fingerprint(schema: &Schema, keys: usize, aggregates: &[String]) -
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use proptest::prelude::*;
+
+    fn batch(rows: usize) -> RecordBatch {
+        let words: StringViewArray = (0..rows)
+            .map(|row| (row % 5 != 4).then(|| format!("{row}-{}", "x".repeat(row % 23))))
+            .collect();
+        let counts: Int64Array = (0..rows as i64).map(Some).collect();
+        let columns: [(&str, ArrayRef, bool); 2] = [
+            ("word", Arc::new(words), true),
+            ("n[count]", Arc::new(counts), true),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    fn encode(codec: &ShuffleCodec, batch: &RecordBatch, rows: &[u32], bytes_max: usize) -> Vec<Vec<u8>> {
+        let mut values = Vec::new();
+        codec
+            .encode(batch, rows, bytes_max, &mut |value| {
+                values.push(value.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        values
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_in_pieces_below_the_limit() {
+        let batch = batch(1000);
+        let codec = ShuffleCodec::new(batch.schema(), 42);
+        let rows: Vec<u32> = (0..1000).filter(|row| row % 3 == 0).collect();
+        let values = encode(&codec, &batch, &rows, 2000);
+        assert!(values.len() > 3 && values.iter().all(|value| value.len() <= 2000));
+        let header = codec.header();
+        let pieces: Vec<RecordBatch> = values
+            .iter()
+            .map(|value| codec.decode(Some(&header), Some(value)).unwrap())
+            .collect();
+        let decoded = arrow::compute::concat_batches(&batch.schema(), &pieces).unwrap();
+        assert_eq!(
+            decoded,
+            take_record_batch(&batch, &UInt32Array::from(rows)).unwrap()
+        );
+    }
+
+    proptest! {
+        /// Any changed byte, and any cut, is an error.
+        #[test]
+        fn damage_is_found(place in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+            let batch = batch(7);
+            let codec = ShuffleCodec::new(batch.schema(), 42);
+            let mut value = encode(&codec, &batch, &[0, 2, 4], 1 << 20).remove(0);
+            let at = place.index(value.len());
+            let changed = std::mem::replace(&mut value[at], byte) != byte;
+            prop_assert_eq!(codec.decode(Some(&codec.header()), Some(&value)).is_err(), changed);
+            value.truncate(cut.index(value.len()));
+            prop_assert!(codec.decode(Some(&codec.header()), Some(&value)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_encoding_is_fixed() {
+        let batch = batch(2);
+        let codec = ShuffleCodec::new(batch.schema(), 0x0123_4567_89ab_cdef);
+        assert_eq!(
+            codec.header(),
+            [1, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
+        );
+        let value = encode(&codec, &batch, &[0, 1], 1 << 20).remove(0);
+        let length = u32::from_le_bytes(value[4..8].try_into().unwrap()) as usize;
+        // Offsets and bytes of "word", values of "n", each padded to 64 bytes; without nulls there is no validity.
+        let body = &value[8 + length..];
+        assert_eq!(body.len(), 3 * 64);
+        assert_eq!(body[..12], [0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0]);
+        assert_eq!(&body[64..69], b"0-1-x");
+        assert_eq!(body[128..144], [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_fingerprint_is_fixed_and_depends_on_schema_and_meaning() {
+        let schema = batch(1).schema();
+        let of = |aggregate: &str| fingerprint(&schema, 1, &[aggregate.to_owned()]);
+        assert_eq!(of("count(Int64(1)) AS n"), 7_871_480_673_077_850_926);
+        assert_ne!(of("count(Int64(1)) AS n"), of("sum(x) AS n"));
+        assert_ne!(
+            of("count(Int64(1)) AS n"),
+            fingerprint(&schema, 2, &["count(Int64(1)) AS n".to_owned()])
+        );
+    }
 }

@@ -11,6 +11,8 @@ mod describe;
 mod error;
 mod name;
 mod node;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 pub use error::PlanError;

@@ -122,6 +122,13 @@ impl Topology {
 }
 
 impl SubTopology {
+    /// Whether its inputs are topics that are not the job's own.
+    pub(crate) fn reads_sources(&self) -> bool {
+        self.inputs
+            .iter()
+            .any(|input| matches!(input.decode, Decode::Rows(_)))
+    }
+
     /// Whether a step keeps state that outlives an epoch.
     pub(crate) fn is_stateful(&self) -> bool {
         self.steps

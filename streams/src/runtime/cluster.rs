@@ -19,6 +19,8 @@ use crate::source::TopicPartition;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
+/// How long a created topic may take to show in the metadata.
+const METADATA_DELAY: Duration = Duration::from_secs(1);
 
 /// Clients that observe: none of them is a member of the group.
 pub(super) struct Cluster {
@@ -66,26 +68,7 @@ impl Cluster {
     /// Checks the source topics, creates internal ones, and gives the partition counts of the latter.
     pub(super) fn prepare(&self, topology: &Topology) -> Result<HashMap<Arc<str>, usize>, StreamsError> {
         let deadline = Instant::now() + self.timeout;
-        let mut topics = self
-            .topics(self.timeout)
-            .map_err(|error| StreamsError::Unreachable {
-                bootstrap_servers: self.bootstrap_servers.clone(),
-                timeout: self.timeout,
-                cause: error.to_string(),
-            })?;
-        let sources = topology.source_topics();
-        let missing: Vec<String> = sources
-            .iter()
-            .filter(|topic| !topics.contains_key(**topic))
-            .map(|topic| (*topic).to_owned())
-            .collect();
-        if !missing.is_empty() {
-            let bootstrap_servers = self.bootstrap_servers.clone();
-            return Err(StreamsError::MissingTopics {
-                bootstrap_servers,
-                topics: missing,
-            });
-        }
+        let mut topics = self.find_sources(&topology.source_topics())?;
         let mut counts = HashMap::new();
         // In the order of the plan: a repartition topic may be upstream of another.
         for repartition in &topology.repartitions {
@@ -109,9 +92,38 @@ impl Cluster {
                     expected,
                 });
             }
+            self.check_whole(topic)?;
             counts.insert(Arc::clone(&repartition.topic), actual);
         }
         Ok(counts)
+    }
+
+    /// Partition counts of all topics, among them those of `sources`.
+    fn find_sources(&self, sources: &[&str]) -> Result<HashMap<String, usize>, StreamsError> {
+        let started = Instant::now();
+        loop {
+            let topics = self
+                .topics(self.timeout)
+                .map_err(|error| StreamsError::Unreachable {
+                    bootstrap_servers: self.bootstrap_servers.clone(),
+                    timeout: self.timeout,
+                    cause: error.to_string(),
+                })?;
+            let missing = sources.iter().filter(|topic| !topics.contains_key(**topic));
+            let missing: Vec<String> = missing.map(|topic| (*topic).to_owned()).collect();
+            if missing.is_empty() {
+                return Ok(topics);
+            }
+            // A topic created just now may not have come to every broker.
+            if started.elapsed() > METADATA_DELAY.min(self.timeout) {
+                let bootstrap_servers = self.bootstrap_servers.clone();
+                return Err(StreamsError::MissingTopics {
+                    bootstrap_servers,
+                    topics: missing,
+                });
+            }
+            std::thread::sleep(METADATA_PAUSE);
+        }
     }
 
     fn create_topic(&self, topic: &str, partitions: usize, deadline: Instant) -> Result<(), StreamsError> {
@@ -141,6 +153,21 @@ impl Cluster {
             // Another process of the job may have been quicker.
             None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(failed(code.to_string())),
+        }
+    }
+
+    /// State is rebuilt from the first record on, so that one must still be there.
+    fn check_whole(&self, topic: &str) -> Result<(), StreamsError> {
+        match self.bounds(topic)?.iter().find(|(_, bounds)| bounds.start > 0) {
+            None => Ok(()),
+            Some((at, bounds)) => {
+                let (topic, partition) = (topic.to_owned(), at.partition);
+                Err(StreamsError::Truncated {
+                    topic,
+                    partition,
+                    start: bounds.start,
+                })
+            }
         }
     }
 

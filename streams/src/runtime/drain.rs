@@ -23,32 +23,73 @@ impl StreamsHandle {
     /// # Errors
     /// The failure of a worker, the end of the job, or [`StreamsError::Timeout`] with how much is left.
     pub fn drain(&self, timeout: Duration) -> Result<(), StreamsError> {
+        match self.drained(timeout)? {
+            None => Ok(()),
+            Some(detail) => {
+                let application_id = self.shared.application_id().to_owned();
+                Err(StreamsError::Timeout {
+                    application_id,
+                    what: "drained",
+                    timeout,
+                    detail,
+                })
+            }
+        }
+    }
+
+    /// Like [`drain`](Self::drain), but says whether the time was enough, for callers that show progress.
+    ///
+    /// # Errors
+    /// The failure of a worker, or the end of the job.
+    pub fn drained_within(&self, timeout: Duration) -> Result<bool, StreamsError> {
+        Ok(self.drained(timeout)?.is_none())
+    }
+
+    /// None if drained in time, else what is left.
+    fn drained(&self, timeout: Duration) -> Result<Option<String>, StreamsError> {
         let deadline = Instant::now() + timeout;
-        let _draining = self.shared.draining();
         // Repartition topics are read by later sub-topologies than write them: taking ends in order suffices.
         for sub in &self.topology.sub_topologies {
             let mut goals = Vec::new();
             for input in &sub.inputs {
                 goals.extend(self.cluster.bounds(&input.topic)?);
             }
-            self.await_committed(goals, deadline, timeout)?;
+            let left = self.await_committed(goals, deadline)?;
+            if let Some((first, _)) = left.first() {
+                let records: i64 = left.iter().map(|(_, bounds)| bounds.end - bounds.start).sum();
+                let (topic, partition) = (&first.topic, first.partition);
+                let partitions = left.len();
+                return Ok(Some(format!(
+                    "; {records} records are left in {partitions} partitions, first {topic}-{partition}"
+                )));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
+    /// Waits for `goals`; gives those that are not met at the deadline.
     fn await_committed(
         &self,
         mut goals: Vec<(TopicPartition, LogBounds)>,
         deadline: Instant,
-        timeout: Duration,
-    ) -> Result<(), StreamsError> {
+    ) -> Result<Vec<(TopicPartition, LogBounds)>, StreamsError> {
         goals.retain(|(_, bounds)| bounds.end > bounds.start);
         let (mut left, mut since) = (i64::MAX, Instant::now());
         while !goals.is_empty() {
             self.check_alive()?;
             let partitions: Vec<TopicPartition> = goals.iter().map(|(at, _)| at.clone()).collect();
+            let committed = match self.cluster.committed(&partitions) {
+                Ok(committed) => committed,
+                // The group's coordinator may be on its way from one broker to another.
+                Err(error) if Instant::now() < deadline => {
+                    tracing::warn!(%error, "draining goes on");
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut missing = Vec::new();
-            for ((at, bounds), committed) in goals.into_iter().zip(self.cluster.committed(&partitions)?) {
+            for ((at, bounds), committed) in goals.into_iter().zip(committed) {
                 let from = committed.unwrap_or(0).max(bounds.start);
                 if from < bounds.end {
                     missing.push((
@@ -68,12 +109,14 @@ impl StreamsHandle {
                 since = Instant::now();
             }
             goals = missing;
+            if Instant::now() >= deadline {
+                break;
+            }
             if !goals.is_empty() {
-                self.check_time(&goals, deadline, timeout)?;
                 std::thread::sleep(PAUSE);
             }
         }
-        Ok(())
+        Ok(goals)
     }
 
     /// Leaves out the partitions in which nothing is left that a consumer sees.
@@ -102,31 +145,5 @@ impl StreamsHandle {
             });
         }
         Ok(())
-    }
-
-    fn check_time(
-        &self,
-        goals: &[(TopicPartition, LogBounds)],
-        deadline: Instant,
-        timeout: Duration,
-    ) -> Result<(), StreamsError> {
-        if Instant::now() < deadline {
-            return Ok(());
-        }
-        let records: i64 = goals.iter().map(|(_, bounds)| bounds.end - bounds.start).sum();
-        let (first, _) = &goals[0];
-        let detail = format!(
-            "; {records} records are left in {} partitions, first {}-{}",
-            goals.len(),
-            first.topic,
-            first.partition
-        );
-        let application_id = self.shared.application_id().to_owned();
-        Err(StreamsError::Timeout {
-            application_id,
-            what: "drained",
-            timeout,
-            detail,
-        })
     }
 }

@@ -15,6 +15,22 @@ use crate::source::LagBoard;
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running job. Dropping it stops the job, waiting a few seconds for its last epoch.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use millstream_streams::{StreamsConfig, prelude::*};
+///
+/// let app = Streams::new("copy");
+/// app.stream("in", text("line")).to("out", text("line"));
+/// let mut job = app.start(StreamsConfig::new("localhost:9092"))?;
+/// while !job.drained_within(Duration::from_secs(1))? {
+///     println!("{} records so far", job.metrics().records_in);
+/// }
+/// let stop = job.stopper(); // for another thread, a signal handler's say
+/// # stop();
+/// job.wait()?; // until it fails or is stopped
+/// # Ok::<(), millstream_streams::StreamsError>(())
+/// ```
 pub struct StreamsHandle {
     pub(super) topology: Arc<Topology>,
     pub(super) shared: Arc<Shared>,
@@ -42,6 +58,14 @@ impl StreamsHandle {
     /// Where the job stands.
     pub fn state(&self) -> JobState {
         self.shared.state()
+    }
+
+    /// Whether the job is well.
+    ///
+    /// # Errors
+    /// The failure of a worker, which has stopped the job.
+    pub fn check(&self) -> Result<(), StreamsError> {
+        self.shared.failure().map_or(Ok(()), Err)
     }
 
     /// What runs.

@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MetricsSnapshot {
-    /// Records read, the repartition topics' included.
+    /// Records read from source topics.
     pub records_in: u64,
-    /// Bytes of the values read.
+    /// Bytes of their values.
     pub bytes_in: u64,
-    /// Records written, the repartition topics' included.
+    /// Records written to output topics.
     pub records_out: u64,
-    /// Bytes of keys and values written.
+    /// Bytes of their keys and values.
     pub bytes_out: u64,
+    /// Records written to repartition topics, each a batch of partial states.
+    pub batches_shuffled: u64,
+    /// Their bytes.
+    pub bytes_shuffled: u64,
     /// Epochs committed.
     pub epochs: u64,
     /// Each sub-topology, by number.
@@ -37,12 +41,15 @@ pub struct SubTopologyMetrics {
 pub(super) struct Metrics {
     records_out: AtomicU64,
     bytes_out: AtomicU64,
+    batches_shuffled: AtomicU64,
+    bytes_shuffled: AtomicU64,
     epochs: AtomicU64,
     subs: Vec<SubCounters>,
 }
 
 #[derive(Default)]
 struct SubCounters {
+    reads_sources: bool,
     records_in: AtomicU64,
     bytes_in: AtomicU64,
     state_keys: AtomicU64,
@@ -50,12 +57,21 @@ struct SubCounters {
 }
 
 impl Metrics {
-    pub(super) fn new(sub_topologies: usize) -> Self {
+    /// One entry a sub-topology: whether it reads source topics.
+    pub(super) fn new(sub_topologies: impl IntoIterator<Item = bool>) -> Self {
         Self {
             records_out: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            batches_shuffled: AtomicU64::new(0),
+            bytes_shuffled: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
-            subs: (0..sub_topologies).map(|_| SubCounters::default()).collect(),
+            subs: sub_topologies
+                .into_iter()
+                .map(|reads_sources| SubCounters {
+                    reads_sources,
+                    ..SubCounters::default()
+                })
+                .collect(),
         }
     }
 
@@ -71,6 +87,11 @@ impl Metrics {
     pub(super) fn wrote(&self, records: u64, bytes: u64) {
         self.records_out.fetch_add(records, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn shuffled(&self, batches: u64, bytes: u64) {
+        self.batches_shuffled.fetch_add(batches, Ordering::Relaxed);
+        self.bytes_shuffled.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn committed(&self) {
@@ -96,11 +117,14 @@ impl Metrics {
             state_bytes: get(&sub.state_bytes),
         };
         let sub_topologies: Vec<SubTopologyMetrics> = self.subs.iter().enumerate().map(sub).collect();
+        let of_sources = || self.subs.iter().filter(|sub| sub.reads_sources);
         MetricsSnapshot {
-            records_in: sub_topologies.iter().map(|sub| sub.records_in).sum(),
-            bytes_in: self.subs.iter().map(|sub| get(&sub.bytes_in)).sum(),
+            records_in: of_sources().map(|sub| get(&sub.records_in)).sum(),
+            bytes_in: of_sources().map(|sub| get(&sub.bytes_in)).sum(),
             records_out: get(&self.records_out),
             bytes_out: get(&self.bytes_out),
+            batches_shuffled: get(&self.batches_shuffled),
+            bytes_shuffled: get(&self.bytes_shuffled),
             epochs: get(&self.epochs),
             sub_topologies,
         }

@@ -22,6 +22,8 @@ mod drain;
 mod handle;
 mod metrics;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::panic::AssertUnwindSafe;

@@ -67,7 +67,7 @@ impl Shared {
                 ..Progress::default()
             }),
             changed: Condvar::new(),
-            metrics: Metrics::new(topology.sub_topologies.len()),
+            metrics: Metrics::new(topology.sub_topologies.iter().map(|sub| sub.reads_sources())),
         }
     }
 

@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{RecordBuffer, Sink, SinkError};
+use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{InputRecord, Task, TaskError};
 
@@ -221,15 +221,17 @@ impl<S: Source, K: Sink> Worker<S, K> {
                 .tasks
                 .get_mut(&id)
                 .expect("inserted above if it was missing");
-            let start = match (task.position(input), committed) {
-                (Some(next), _) => StartAt::Offset(next),
-                (None, _) if !sub.is_stateful() => StartAt::Committed,
-                (None, committed) => {
-                    // The state is in memory alone, and the topic is its truth.
+            let behind = |next: i64| committed.is_some_and(|committed| committed > next);
+            let start = match task.position(input) {
+                // Kept from before the rebalance. If another member has gone on since, its commit counts.
+                Some(next) if !behind(next) => StartAt::Offset(next),
+                _ if !sub.is_stateful() => StartAt::Committed,
+                // The state is in memory alone, and the topic is its truth.
+                position => {
                     if let Some(committed) = committed.filter(|offset| *offset > 0) {
                         task.restore_until(input, committed);
                     }
-                    StartAt::Beginning
+                    position.map_or(StartAt::Beginning, StartAt::Offset)
                 }
             };
             match committed {
@@ -332,6 +334,10 @@ impl<K: Sink> Feed<'_, K> {
 }
 
 fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Result<(), SinkError> {
-    shared.metrics.wrote(records.len() as u64, records.bytes() as u64);
+    let (count, bytes) = (records.len() as u64, records.bytes() as u64);
+    match records.destination() {
+        Destination::ByKey(_) => shared.metrics.wrote(count, bytes),
+        Destination::Partition { .. } => shared.metrics.shuffled(count, bytes),
+    }
     sink.send(records)
 }

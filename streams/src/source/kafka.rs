@@ -302,7 +302,7 @@ impl ConsumerContext for Notes {
         partitions: &mut TopicPartitionList,
     ) {
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) || (!assigned && consumer.closed()) {
+        if self.closing.load(Ordering::Acquire) {
             if let Err(error) = consumer.unassign() {
                 tracing::warn!(%error, "the consumer did not give its partitions back");
             }

@@ -18,6 +18,8 @@
 //!
 //! Invariant: the positions of a task never include a record that has not been merged when an epoch has ended.
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

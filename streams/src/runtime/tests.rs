@@ -1,0 +1,453 @@
+//! Workers on a source and a sink made of memory.
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::operator::Surroundings;
+use crate::plan::Topology;
+use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
+use crate::source::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::task::{HeaderLookup, InputRecord};
+use crate::{JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
+
+#[derive(Debug, Clone, Default)]
+struct Stored {
+    header: Option<[u8; 9]>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
+
+impl HeaderLookup for Stored {
+    fn header(&self, _: &str) -> Option<&[u8]> {
+        self.header.as_ref().map(|header| header.as_slice())
+    }
+}
+
+/// A broker of one partition a topic, with a group of one member.
+#[derive(Default)]
+struct Broker {
+    logs: BTreeMap<String, Vec<Stored>>,
+    committed: BTreeMap<String, i64>,
+    /// What the next polls report instead of records.
+    changes: VecDeque<Polled>,
+    positions: BTreeMap<String, usize>,
+    /// The next commit fails like this.
+    commit_error: Option<SourceError>,
+    /// The next flush fails like this.
+    flush_error: Option<SinkError>,
+    /// Records sent since the last flush.
+    unflushed: usize,
+    events: Vec<String>,
+}
+
+type Shelf = Rc<RefCell<Broker>>;
+
+struct MemorySource(Shelf);
+struct MemorySink(Shelf);
+
+impl Source for MemorySource {
+    fn poll(
+        &mut self,
+        _: Duration,
+        max: usize,
+        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Polled, SourceError> {
+        let change = self.0.borrow_mut().changes.pop_front();
+        if let Some(change) = change {
+            return Ok(change);
+        }
+        let positions = self.0.borrow().positions.clone();
+        let mut records = 0;
+        for (topic, position) in positions {
+            let log: Vec<Stored> = self
+                .0
+                .borrow()
+                .logs
+                .get(&topic)
+                .map_or(Vec::new(), |log| log[position.min(log.len())..].to_vec());
+            for (place, stored) in log.iter().take(max - records).enumerate() {
+                let offset = (position + place) as i64;
+                let (key, value) = (stored.key.as_deref(), stored.value.as_deref());
+                let record = InputRecord {
+                    topic: &topic,
+                    partition: 0,
+                    offset,
+                    key,
+                    value,
+                    headers: stored,
+                };
+                records += 1;
+                self.0
+                    .borrow_mut()
+                    .positions
+                    .insert(topic.clone(), position + place + 1);
+                if each(&record).is_break() {
+                    return Ok(Polled::Records(records));
+                }
+            }
+        }
+        Ok(if records == 0 {
+            Polled::Idle
+        } else {
+            Polled::Records(records)
+        })
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+        Ok(partitions
+            .iter()
+            .map(|at| self.0.borrow().committed.get(&*at.topic).copied())
+            .collect())
+    }
+
+    fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
+        let mut broker = self.0.borrow_mut();
+        for (at, start) in starts {
+            let offset = match start {
+                StartAt::Beginning => 0,
+                StartAt::Committed => broker.committed.get(&*at.topic).copied().unwrap_or(0),
+                StartAt::Offset(offset) => *offset,
+            };
+            broker.positions.insert(at.topic.to_string(), offset as usize);
+            broker.events.push(format!("start {} at {offset}", at.topic));
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self) -> Result<(), SourceError> {
+        self.0.borrow_mut().positions.clear();
+        self.0.borrow_mut().events.push("unassign".to_owned());
+        Ok(())
+    }
+
+    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        let mut broker = self.0.borrow_mut();
+        if let Some(error) = broker.commit_error.take() {
+            return Err(error);
+        }
+        assert_eq!(
+            broker.unflushed, 0,
+            "committed before the outputs were acknowledged"
+        );
+        for (at, offset) in offsets {
+            let before = broker.committed.insert(at.topic.to_string(), *offset);
+            assert!(
+                before.is_none_or(|before| before < *offset),
+                "{} went back to {offset}",
+                at.topic
+            );
+            broker.events.push(format!("commit {} {offset}", at.topic));
+        }
+        Ok(())
+    }
+}
+
+impl Sink for MemorySink {
+    fn send(&mut self, records: &RecordBuffer) -> Result<(), SinkError> {
+        let mut broker = self.0.borrow_mut();
+        let (topic, header) = match records.destination() {
+            Destination::ByKey(topic) => (topic, None),
+            Destination::Partition {
+                topic,
+                partition,
+                batch_header,
+            } => {
+                assert_eq!(*partition, 0);
+                (topic, Some(*batch_header))
+            }
+        };
+        for (key, value) in records.records() {
+            let stored = Stored {
+                header,
+                key: key.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+            };
+            broker.logs.entry(topic.to_string()).or_default().push(stored);
+            broker.unflushed += 1;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let mut broker = self.0.borrow_mut();
+        broker.unflushed = 0;
+        broker.flush_error.take().map_or(Ok(()), Err)
+    }
+}
+
+const LINES: &str = "lines";
+const SHUFFLED: &str = "wc-counts-repartition";
+
+struct Bench {
+    broker: Shelf,
+    topology: Arc<Topology>,
+    worker: Worker<MemorySource, MemorySink>,
+    shared: Arc<Shared>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(Shelf::default())
+    }
+
+    fn on(broker: Shelf) -> Self {
+        let app = Streams::new("wc");
+        app.stream(LINES, text("line"))
+            .flat_map(split_words(col("line")).alias("word"))
+            .select([lower(col("word")).alias("word")])
+            .group_by([col("word")])
+            .aggregate("counts", [count_all().alias("n")])
+            .to("word-counts", json());
+        let topology = Arc::new(app.build().unwrap());
+        let shared = Arc::new(Shared::new(&topology, 1));
+        let worker = Worker::new(
+            Arc::clone(&topology),
+            Surroundings::default(),
+            // Every step that ends with something read ends its epoch.
+            Duration::ZERO,
+            MemorySource(Rc::clone(&broker)),
+            MemorySink(Rc::clone(&broker)),
+            Arc::clone(&shared),
+        );
+        Self {
+            broker,
+            topology,
+            worker,
+            shared,
+        }
+    }
+
+    fn line(&self, line: &str) {
+        let stored = Stored {
+            value: Some(line.as_bytes().to_vec()),
+            ..Stored::default()
+        };
+        self.broker
+            .borrow_mut()
+            .logs
+            .entry(LINES.to_owned())
+            .or_default()
+            .push(stored);
+    }
+
+    fn all_partitions() -> Vec<TopicPartition> {
+        [LINES, SHUFFLED]
+            .map(|topic| TopicPartition {
+                topic: topic.into(),
+                partition: 0,
+            })
+            .to_vec()
+    }
+
+    fn change(&self, change: Polled) {
+        self.broker.borrow_mut().changes.push_back(change);
+    }
+
+    fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.worker.step().unwrap();
+        }
+    }
+
+    fn events(&self) -> Vec<String> {
+        std::mem::take(&mut self.broker.borrow_mut().events)
+    }
+
+    /// The output topic as (word, value), in order.
+    fn output(&self) -> Vec<(String, String)> {
+        let broker = self.broker.borrow();
+        let string = |bytes: &Option<Vec<u8>>| String::from_utf8(bytes.clone().unwrap()).unwrap();
+        let log = broker.logs.get("word-counts").map_or(&[][..], Vec::as_slice);
+        log.iter()
+            .map(|stored| (string(&stored.key), string(&stored.value)))
+            .collect()
+    }
+
+    fn table(&self) -> BTreeMap<String, String> {
+        self.output().into_iter().collect()
+    }
+}
+
+fn counts(expected: &[(&str, usize)]) -> BTreeMap<String, String> {
+    expected
+        .iter()
+        .map(|(word, n)| ((*word).to_owned(), format!("{{\"n\":{n}}}")))
+        .collect()
+}
+
+#[test]
+fn an_epoch_flushes_then_commits_every_position() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.shared.state(), JobState::Starting);
+    bench.line("a b a");
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(1);
+    assert_eq!(bench.shared.state(), JobState::Running);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 0", "start wc-counts-repartition at 0"]
+    );
+    bench.steps(2);
+    assert_eq!(
+        bench.events(),
+        ["commit lines 1", "commit wc-counts-repartition 1"]
+    );
+    assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1)]));
+    let metrics = bench.shared.metrics.snapshot(|_| 0);
+    let written = (metrics.records_out, metrics.batches_shuffled);
+    assert_eq!((metrics.records_in, written, metrics.epochs), (1, (2, 1), 2));
+    assert_eq!(
+        (
+            metrics.sub_topologies[1].records_in,
+            metrics.sub_topologies[1].state_keys
+        ),
+        (1, 2)
+    );
+    bench.steps(2);
+    assert!(bench.events().is_empty(), "nothing read, nothing committed");
+    assert_eq!(bench.topology.sub_topologies.len(), 2);
+}
+
+#[test]
+fn a_new_process_rebuilds_the_table_in_silence() {
+    let mut first = Bench::new();
+    first.line("a b a");
+    first.change(Polled::Assigned(Bench::all_partitions()));
+    first.steps(3);
+    let broker = Rc::clone(&first.broker);
+    let before = first.output().len();
+    drop(first);
+
+    let mut second = Bench::on(broker);
+    second.events();
+    second.change(Polled::Assigned(Bench::all_partitions()));
+    second.steps(3);
+    assert_eq!(
+        second.events(),
+        ["start lines at 1", "start wc-counts-repartition at 0"]
+    );
+    assert_eq!(second.output().len(), before, "the replay published again");
+    second.line("a c");
+    second.steps(3);
+    assert_eq!(second.table(), counts(&[("a", 3), ("b", 1), ("c", 1)]));
+    assert_eq!(second.output().len(), before + 2);
+}
+
+#[test]
+fn a_revocation_ends_the_epoch_and_the_tasks_go_on_if_they_come_back() {
+    let mut bench = Bench::new();
+    bench.line("a");
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(3);
+    bench.line("b");
+    bench.steps(1);
+    bench.change(Polled::Revoked { lost: false });
+    bench.steps(1);
+    assert_eq!(bench.events().last().unwrap(), "unassign");
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(1);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 2", "start wc-counts-repartition at 1"],
+        "the state was kept"
+    );
+    bench.line("a");
+    bench.steps(3);
+    assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1)]));
+
+    // What does not come back is dropped, and rebuilt when it does.
+    bench.change(Polled::Revoked { lost: false });
+    bench.change(Polled::Assigned(Bench::all_partitions()[..1].to_vec()));
+    bench.change(Polled::Revoked { lost: false });
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.events();
+    bench.steps(4);
+    assert_eq!(bench.events().last().unwrap(), "start wc-counts-repartition at 0");
+    bench.line("a");
+    bench.steps(4);
+    assert_eq!(bench.table(), counts(&[("a", 3), ("b", 1)]));
+}
+
+#[test]
+fn a_lost_assignment_or_a_late_commit_drops_the_tasks() {
+    for fenced in [false, true] {
+        let mut bench = Bench::new();
+        bench.line("a");
+        bench.change(Polled::Assigned(Bench::all_partitions()));
+        bench.steps(3);
+        bench.line("a");
+        if fenced {
+            bench.broker.borrow_mut().commit_error = Some(SourceError::Fenced {
+                cause: "test".to_owned(),
+            });
+            bench.steps(1);
+        }
+        bench.change(Polled::Revoked { lost: true });
+        bench.change(Polled::Assigned(Bench::all_partitions()));
+        bench.events();
+        bench.steps(2);
+        let events = bench.events();
+        assert_eq!(
+            events,
+            ["unassign", "start lines at 1", "start wc-counts-repartition at 0"],
+            "fenced: {fenced}"
+        );
+        bench.steps(4);
+        // At least once: the fenced epoch had reached the repartition topic.
+        assert_eq!(bench.table(), counts(&[("a", if fenced { 3 } else { 2 })]));
+    }
+}
+
+#[test]
+fn failures_of_delivery_and_commit_fail_the_worker_with_their_cause() {
+    let mut bench = Bench::new();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(1);
+    bench.line("a");
+    bench.broker.borrow_mut().flush_error = Some(SinkError::Fatal {
+        cause: "broken".to_owned(),
+    });
+    assert!(matches!(
+        bench.worker.step(),
+        Err(StreamsError::Sink(SinkError::Fatal { .. }))
+    ));
+    assert!(bench.events().iter().all(|event| !event.starts_with("commit")));
+
+    let mut bench = Bench::new();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.line("a");
+    bench.steps(1);
+    let refused = SourceError::Commit {
+        cause: "refused".to_owned(),
+        remedy: "",
+    };
+    bench.broker.borrow_mut().commit_error = Some(refused);
+    let error = bench.worker.step().unwrap_err();
+    bench.shared.worker_ended("stream-1", Err(error));
+    assert_eq!(bench.shared.state(), JobState::Failed);
+    assert!(bench.shared.is_stopping() && bench.shared.await_end(Some(Duration::ZERO)));
+    let failure = bench.shared.failure().unwrap().to_string();
+    assert_eq!(
+        failure,
+        "the job wc failed in stream-1: offsets cannot be committed: refused"
+    );
+}
+
+#[test]
+fn stopping_ends_the_epoch() {
+    let mut bench = Bench::new();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.line("a");
+    bench.steps(2);
+    bench.shared.stop();
+    assert_eq!(bench.shared.state(), JobState::Stopping);
+    bench.worker.run().unwrap();
+    bench.shared.worker_ended("stream-1", Ok(()));
+    assert_eq!(bench.shared.state(), JobState::Stopped);
+    assert!(bench.events().contains(&"commit lines 1".to_owned()));
+}

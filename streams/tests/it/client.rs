@@ -1,0 +1,162 @@
+//! Topics, records and results, through librdkafka.
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use millstream_broker::{Broker, BrokerHandle};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use millstream_streams::{Streams, StreamsConfig, col, count_all, json, lower, split_words, text};
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster and a prefix that no other test uses.
+pub struct Cluster {
+    bootstrap: String,
+    prefix: String,
+    /// The broker in this process, unless the cluster is an outer one.
+    _broker: Option<(BrokerHandle, TempDir)>,
+}
+
+impl Cluster {
+    pub fn new(test: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
+            Ok(bootstrap) => (bootstrap, None),
+            Err(_) => {
+                let directory = tempfile::tempdir().unwrap();
+                let builder = Broker::builder()
+                    .data_dir(directory.path())
+                    .listener("127.0.0.1:0");
+                let broker = builder.start_blocking().unwrap();
+                (broker.address().to_string(), Some((broker, directory)))
+            }
+        };
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            bootstrap,
+            prefix: format!("{test}-{}-{number}", std::process::id()),
+            _broker: broker,
+        }
+    }
+
+    /// A name that only this test uses.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    pub fn config(&self) -> StreamsConfig {
+        StreamsConfig::new(&self.bootstrap)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.bootstrap);
+        client
+    }
+
+    /// Creates the topic `name` of this test.
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let name = self.name(name);
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let mut future = Box::pin(admin.create_topics([&topic], &options));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let std::task::Poll::Ready(results) = future.as_mut().poll(&mut context) {
+                results.unwrap().pop().unwrap().unwrap();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("topic {name} was not created");
+    }
+
+    /// Writes lines to the topic `name`, one after another over its partitions.
+    pub fn write<'a>(&self, name: &str, partitions: i32, lines: impl IntoIterator<Item = &'a str>) {
+        let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
+        let topic = self.name(name);
+        for (line, partition) in lines.into_iter().zip((0..partitions).cycle()) {
+            let mut record = BaseRecord::<(), str>::to(&topic)
+                .payload(line)
+                .partition(partition);
+            while let Err((_, back)) = producer.send(record) {
+                producer.poll(Duration::from_millis(5));
+                record = back;
+            }
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// The latest value of every key of the topic `name`, and how many records it holds.
+    pub fn table(&self, name: &str) -> (BTreeMap<String, String>, usize) {
+        let mut client = self.client();
+        client
+            .set("group.id", self.name("reader"))
+            .set("enable.auto.commit", "false");
+        let reader: BaseConsumer = client.create().unwrap();
+        let topic = self.name(name);
+        let metadata = reader.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+        let mut list = TopicPartitionList::new();
+        let mut left = 0;
+        for partition in metadata.topics()[0].partitions() {
+            let (start, end) = reader.fetch_watermarks(&topic, partition.id(), PATIENCE).unwrap();
+            left += end - start;
+            list.add_partition_offset(&topic, partition.id(), Offset::Beginning)
+                .unwrap();
+        }
+        let total = usize::try_from(left).unwrap();
+        reader.assign(&list).unwrap();
+        let mut table = BTreeMap::new();
+        let deadline = Instant::now() + PATIENCE;
+        while left > 0 {
+            assert!(Instant::now() < deadline, "{left} records of {topic} do not come");
+            if let Some(message) = reader.poll(Duration::from_millis(100)) {
+                let message = message.unwrap();
+                let string =
+                    |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+                table.insert(string(message.key()), string(message.payload()));
+                left -= 1;
+            }
+        }
+        (table, total)
+    }
+
+    /// The word count from `lines` to `counts`.
+    pub fn word_count(&self) -> Streams {
+        let app = Streams::new(self.name("app"));
+        app.stream(self.name("lines"), text("line"))
+            .flat_map(split_words(col("line")).alias("word"))
+            .select([lower(col("word")).alias("word")])
+            .group_by([col("word")])
+            .aggregate("counts", [count_all().alias("n")])
+            .to(self.name("counts"), json());
+        app
+    }
+}
+
+/// The table that counts give, as the job writes it.
+pub fn counts<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for word in lines
+        .into_iter()
+        .flat_map(|line| line.split(|c: char| !c.is_alphanumeric()))
+    {
+        if !word.is_empty() {
+            *counts.entry(word.to_lowercase()).or_default() += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(word, n)| (word, format!("{{\"n\":{n}}}")))
+        .collect()
+}

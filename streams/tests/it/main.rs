@@ -1,0 +1,9 @@
+//! Jobs on a real cluster.
+//!
+//! Each test has a broker of its own in this process. With `MILLSTREAM_TEST_BOOTSTRAP` set, all use the cluster there
+//! instead, e.g. an Apache Kafka.
+#![allow(clippy::unwrap_used)]
+mod client;
+mod failures;
+mod rebalance;
+mod word_count;
