@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream_streams::prelude::*;
-use millstream_streams::{JobState, StreamsConfig, StreamsError, StreamsHandle};
+use millstream_streams::{StreamsConfig, StreamsHandle};
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -61,7 +61,7 @@ impl Job {
             stop.check()?;
             if self
                 .handle
-                .drain(LOOK)
+                .drained_within(LOOK)
                 .map_err(|error| CliError::new(error.to_string()))?
             {
                 return Ok(());
