@@ -74,13 +74,16 @@ impl ConnectCommonArgs {
     pub fn client_config(&self, bootstrap: &str) -> Result<ClientConfig, CliError> {
         let mut config = ClientConfig::new();
         config.set("client.id", "millstream");
-        if let Some(path) = &self.command_config {
-            for (key, value) in read_properties(path)? {
-                config.set(key, value);
-            }
+        for (key, value) in self.properties()? {
+            config.set(key, value);
         }
         config.set("bootstrap.servers", bootstrap);
         Ok(config)
+    }
+
+    /// The properties of `--command-config`.
+    pub fn properties(&self) -> Result<Vec<(String, String)>, CliError> {
+        self.command_config.as_deref().map_or_else(|| Ok(Vec::new()), read_properties)
     }
 
     /// Asks the cluster for its metadata (of one topic, or of all), so that everything after may assume that it answers.

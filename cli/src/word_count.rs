@@ -147,6 +147,7 @@ fn count(
 ) -> Result<(result::Summary, Names), CliError> {
     let config = args.connect.client_config(bootstrap)?;
     args.connect.reach(bootstrap, &config, None)?;
+    let loader = load::Loader::new(&config)?;
     let names = Names::new(args.application_id.as_deref());
     let admin = Admin::new(&config, args.connect.timeout().max(Duration::from_secs(10)))?;
     let partitions = args.threads;
@@ -154,7 +155,7 @@ fn count(
     let progress = Progress::new(inputs.bytes_total(), args.quiet);
     let job = job::Job::start(args, &names, bootstrap)?;
     let work = || -> Result<result::Summary, CliError> {
-        let loaded = load::load(inputs, &config, &names.lines, partitions, &progress, stop, &job)?;
+        let loaded = load::load(inputs, &loader, &names.lines, partitions, &progress, stop, &job)?;
         job.finish(&loaded, &progress, stop)?;
         let counts = result::read_counts(&config, &names.counts)?;
         Ok(result::Summary::new(counts, loaded, args.top, started))
@@ -165,9 +166,8 @@ fn count(
     let stopped = job.stop();
     let cleaned = job::delete_topics(&admin, &names);
     stopped?;
-    let mut summary = summary?;
+    let summary = summary?;
     cleaned?;
-    summary.finish(started);
     Ok((summary, names))
 }
 

@@ -296,6 +296,8 @@ impl StreamsConfig {
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "false")
             // With the default of 1 s a full local queue stalls fetching far longer than the queue lasts.
+            // Looking up where a partition begins waits behind the long poll of another one on the same connection.
+            .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "32768")
             .set("statistics.interval.ms", "1000");

@@ -38,9 +38,14 @@ impl Job {
             .group_by([col("word")])
             .aggregate("counts", [count_all().alias("count")])
             .to(&names.counts, json());
-        let config = StreamsConfig::new(bootstrap)
+        let mut config = StreamsConfig::new(bootstrap)
             .threads(usize::from(args.threads))
             .connect_timeout(args.connect.timeout());
+        for (key, value) in args.connect.properties()? {
+            config = config
+                .set(&key, &value)
+                .map_err(|error| CliError::new(error.to_string()))?;
+        }
         let handle = app
             .start(config)
             .map_err(|error| CliError::new(error.to_string()))?;

@@ -62,17 +62,30 @@ impl Deliveries {
     }
 }
 
+/// The producer of the lines. It is made before anything else is started, because librdkafka takes half a second to get
+/// an idempotent producer its id.
+pub struct Loader {
+    producer: BaseProducer<Deliveries>,
+}
+
+impl Loader {
+    /// A producer for this cluster.
+    pub fn new(config: &ClientConfig) -> Result<Self, CliError> {
+        Ok(Self { producer: producer(config)? })
+    }
+}
+
 /// Loads all inputs and waits until the log has acknowledged every line.
 pub fn load(
     inputs: Inputs,
-    config: &ClientConfig,
+    loader: &Loader,
     topic: &str,
     partitions: u16,
     progress: &Progress,
     stop: &StopSignal,
     job: &Job,
 ) -> Result<Loaded, CliError> {
-    let producer = producer(config)?;
+    let producer = &loader.producer;
     let mut records = 0;
     let mut bytes_done = 0;
     let mut noted = false;
@@ -82,7 +95,7 @@ pub fn load(
         for line in lines {
             let partition =
                 i32::from(u16::try_from(records / RUN_LINES % u64::from(partitions)).unwrap_or(0));
-            send(&producer, topic, partition, line?, stop)?;
+            send(producer, topic, partition, line?, stop)?;
             records += 1;
         }
         producer.poll(Duration::ZERO);
@@ -109,6 +122,7 @@ fn producer(config: &ClientConfig) -> Result<BaseProducer<Deliveries>, CliError>
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        .set("delivery.report.only.error", "true")
         .set("linger.ms", "10")
         .set("batch.size", "1000000")
         .set("batch.num.messages", "100000")

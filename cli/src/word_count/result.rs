@@ -120,20 +120,13 @@ impl Summary {
             .collect();
         all.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.word.cmp(&b.word)));
         all.truncate(top);
-        let mut summary = Self {
+        Self {
             words,
             distinct,
             lines: loaded.seen.lines,
-            elapsed_ms: 0,
+            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             top: all,
-        };
-        summary.finish(started);
-        summary
-    }
-
-    /// Takes the time.
-    pub fn finish(&mut self, started: Instant) {
-        self.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
     }
 
     /// Prints a table or one JSON object on standard output; `left_in` names the topic that keeps the counts.
