@@ -61,7 +61,7 @@ impl Job {
             stop.check()?;
             if self
                 .handle
-                .drain(LOOK)
+                .drained_within(LOOK)
                 .map_err(|error| CliError::new(error.to_string()))?
             {
                 return Ok(());
