@@ -48,6 +48,7 @@ impl StreamsHandle {
     /// None if drained in time, else what is left.
     fn drained(&self, timeout: Duration) -> Result<Option<String>, StreamsError> {
         let deadline = Instant::now() + timeout;
+        // Epochs end early while somebody waits for them.
         let _draining = self.shared.draining();
         // Repartition topics are read by later sub-topologies than write them: taking ends in order suffices.
         for sub in &self.topology.sub_topologies {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -32,9 +33,15 @@ impl Cluster {
             Ok(bootstrap) => (bootstrap, None),
             Err(_) => {
                 let directory = tempfile::tempdir().unwrap();
+                // No more members are to be waited for than the test starts.
+                let config = BrokerConfig {
+                    group_initial_rebalance_delay_ms: 0,
+                    ..BrokerConfig::default()
+                };
                 let builder = Broker::builder()
                     .data_dir(directory.path())
-                    .listener("127.0.0.1:0");
+                    .listener("127.0.0.1:0")
+                    .config(config);
                 let broker = builder.start_blocking().unwrap();
                 (broker.address().to_string(), Some((broker, directory)))
             }
