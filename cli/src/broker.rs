@@ -48,16 +48,24 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     if let Some(listener) = &args.listener {
         builder = builder.listener(listener);
     }
-    let broker = builder.start_blocking().map_err(|error| CliError::new(error.to_string()))?;
+    let broker = builder
+        .start_blocking()
+        .map_err(|error| CliError::new(error.to_string()))?;
     {
         let mut out = std::io::stdout().lock();
         let directory = broker.data_dir().display();
-        writeln!(out, "millstream broker ready on {} (data in {directory})", broker.address())
-            .and_then(|()| out.flush())
-            .map_err(output)?;
+        writeln!(
+            out,
+            "millstream broker ready on {} (data in {directory})",
+            broker.address()
+        )
+        .and_then(|()| out.flush())
+        .map_err(output)?;
     }
     while !stop.wait(Duration::from_secs(3600)) {}
-    broker.shutdown_blocking().map_err(|error| CliError::new(error.to_string()))
+    broker
+        .shutdown_blocking()
+        .map_err(|error| CliError::new(error.to_string()))
 }
 
 /// The file's settings and the overrides, with warnings for keys that have no effect.
@@ -66,16 +74,27 @@ fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
     let mut warnings = Vec::new();
     if let Some(path) = &args.properties {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| CliError::new(format!("cannot read {name}: {error}; name a server.properties file")))?;
-        warnings.extend(config.apply_properties(&text, &name).map_err(|error| CliError::new(error.to_string()))?);
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            CliError::new(format!(
+                "cannot read {name}: {error}; name a server.properties file"
+            ))
+        })?;
+        warnings.extend(
+            config
+                .apply_properties(&text, &name)
+                .map_err(|error| CliError::new(error.to_string()))?,
+        );
     }
     let mut overrides = BTreeMap::new();
     for property in &args.overrides {
         let (key, value) = split_property("--override", property)?;
         overrides.insert(key.to_owned(), value.to_owned());
     }
-    warnings.extend(config.apply_overrides(&overrides).map_err(|error| CliError::new(error.to_string()))?);
+    warnings.extend(
+        config
+            .apply_overrides(&overrides)
+            .map_err(|error| CliError::new(error.to_string()))?,
+    );
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -83,7 +83,9 @@ impl ConnectCommonArgs {
 
     /// The properties of `--command-config`.
     pub fn properties(&self) -> Result<Vec<(String, String)>, CliError> {
-        self.command_config.as_deref().map_or_else(|| Ok(Vec::new()), read_properties)
+        self.command_config
+            .as_deref()
+            .map_or_else(|| Ok(Vec::new()), read_properties)
     }
 
     /// Asks the cluster for its metadata (of one topic, or of all), so that everything after may assume that it answers.
@@ -142,7 +144,10 @@ pub fn split_property<'a>(option: &str, property: &'a str) -> Result<(&'a str, &
 fn read_properties(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
-    let properties = parse_properties(&text)
-        .map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
-    Ok(properties.into_iter().map(|property| (property.key, property.value)).collect())
+    let properties =
+        parse_properties(&text).map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    Ok(properties
+        .into_iter()
+        .map(|property| (property.key, property.value))
+        .collect())
 }

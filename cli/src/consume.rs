@@ -196,6 +196,11 @@ fn print_records(
         match polled {
             Some(Ok(message)) => {
                 format.write(&mut out, &message).map_err(output)?;
+                if args.group.is_some() {
+                    consumer.store_offset_from_message(&message).map_err(|error| {
+                        CliError::new(format!("the offset of a printed record cannot be kept: {error}"))
+                    })?;
+                }
                 printed += 1;
                 last_record = Instant::now();
             }

@@ -7,6 +7,7 @@ use millstream_broker::{Broker, BrokerHandle};
 use tempfile::TempDir;
 
 use crate::error::CliError;
+use crate::stop::StopSignal;
 
 /// A running broker and, where it is ours, its temporary directory.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ enum Directory {
 
 impl EmbeddedBroker {
     /// Starts a broker on a free loopback port. Groups form at once: nobody else is going to join.
-    pub fn start(data_dir: Option<&Path>) -> Result<Self, CliError> {
+    pub fn start(data_dir: Option<&Path>, stop: &StopSignal) -> Result<Self, CliError> {
         let (path, directory): (PathBuf, Directory) =
             match data_dir {
                 Some(path) => (path.to_owned(), Directory::Given),
@@ -35,10 +36,14 @@ impl EmbeddedBroker {
                         std::env::temp_dir().display()
                     ))
                 })?;
+                    stop.remove_on_exit(temporary.path().to_owned());
                     (temporary.path().to_owned(), Directory::Temporary(temporary))
                 }
             };
-        let config = BrokerConfig { group_initial_rebalance_delay_ms: 0, ..BrokerConfig::default() };
+        let config = BrokerConfig {
+            group_initial_rebalance_delay_ms: 0,
+            ..BrokerConfig::default()
+        };
         let handle = Broker::builder()
             .config(config)
             .data_dir(&path)

@@ -20,8 +20,8 @@ use crate::client::{ConnectArgs, add_properties};
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
-/// Largest line that is read, in bytes: what librdkafka accepts at most for one message.
-const LINE_BYTES_MAX: u64 = 1_000_000_000;
+/// Largest line that is read, in bytes: what the client's queue holds. Brokers take 1 MiB unless told otherwise.
+const LINE_BYTES_MAX: u64 = 60_000_000;
 /// Lines that are handed over at once.
 const BATCH_LINES: usize = 1_000;
 /// Bytes of lines that are handed over at once, about.
@@ -254,6 +254,13 @@ fn send(
     loop {
         match producer.send(record) {
             Ok(()) => break,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _))
+                if producer.in_flight_count() == 0 =>
+            {
+                return Err(CliError::new(format!(
+                    "line {number} is larger than the client's queue; raise it with --producer-property queue.buffering.max.kbytes=…"
+                )));
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 stop.check()?;
                 record = back;
@@ -269,7 +276,7 @@ fn send(
         }
     }
     if args.sync {
-        while producer.in_flight_count() > 0 {
+        while producer.in_flight_count() > 0 && !stop.requested() {
             producer.poll(Duration::from_millis(10));
         }
         producer.context().check()?;

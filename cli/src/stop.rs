@@ -3,6 +3,7 @@
 //! Commands poll [`StopSignal::requested`] between small steps, or wait on it; nothing is torn down inside a signal
 //! handler.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct StopSignal {
 struct Inner {
     requested: AtomicBool,
     lock: Mutex<()>,
+    /// Removed when the process is ended at once.
+    temporary: Mutex<Vec<PathBuf>>,
     changed: Condvar,
 }
 
@@ -46,6 +49,7 @@ impl StopSignal {
                     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                     if seen.requested() {
                         eprintln!("millstream: stopped at once by a second signal");
+                        seen.remove_temporary();
                         std::process::exit(130);
                     }
                     seen.request();
@@ -84,7 +88,31 @@ impl StopSignal {
         self.requested()
     }
 
-    fn request(&self) {
+    /// Names a directory that must not outlive the process even where it is ended at once.
+    pub fn remove_on_exit(&self, directory: PathBuf) {
+        self.inner
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(directory);
+    }
+
+    fn remove_temporary(&self) {
+        for directory in self
+            .inner
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            if let Err(error) = std::fs::remove_dir_all(&directory) {
+                eprintln!("millstream: cannot remove {}: {error}", directory.display());
+            }
+        }
+    }
+
+    /// Asks for a stop, as a signal does.
+    pub fn request(&self) {
         let _guard = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.requested.store(true, Ordering::Release);
         self.inner.changed.notify_all();

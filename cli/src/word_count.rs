@@ -9,6 +9,7 @@ mod load;
 mod progress;
 mod result;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,7 @@ pub fn run(args: &WordCountArgs) -> Result<(), CliError> {
     let stop = StopSignal::listen()?;
     let embedded = match args.bootstrap_server {
         Some(_) => None,
-        None => Some(EmbeddedBroker::start(args.data_dir.as_deref())?),
+        None => Some(EmbeddedBroker::start(args.data_dir.as_deref(), &stop)?),
     };
     let bootstrap = match (&args.bootstrap_server, &embedded) {
         (Some(address), _) => address.clone(),
@@ -153,22 +154,44 @@ fn count(
     let partitions = args.threads;
     job::create_topics(&admin, &names, partitions)?;
     let progress = Progress::new(inputs.bytes_total(), args.quiet);
-    let job = job::Job::start(args, &names, bootstrap)?;
-    let work = || -> Result<result::Summary, CliError> {
-        let loaded = load::load(inputs, &loader, &names.lines, partitions, &progress, stop, &job)?;
-        job.finish(&loaded, &progress, stop)?;
-        let counts = result::read_counts(&config, &names.counts)?;
-        Ok(result::Summary::new(counts, loaded, args.top, started))
-    };
-    let summary = work();
+    let counted = run_job(args, inputs, &config, &loader, &names, bootstrap, &progress, stop);
     progress.finish();
-    // A job that failed says why when it stops; that is the cause of whatever else went wrong.
-    let stopped = job.stop();
-    let cleaned = job::delete_topics(&admin, &names);
-    stopped?;
-    let summary = summary?;
+    // Half a result is none: the next run may use the same names.
+    let cleaned = job::delete_topics(&admin, &names, counted.is_ok());
+    let (counts, loaded) = counted?;
     cleaned?;
-    Ok((summary, names))
+    Ok((result::Summary::new(counts, loaded, args.top, started), names))
+}
+
+/// Starts the job, loads the lines, waits for their counts and stops the job.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of one run, each made by the caller"
+)]
+fn run_job(
+    args: &WordCountArgs,
+    inputs: Inputs,
+    config: &ClientConfig,
+    loader: &load::Loader,
+    names: &Names,
+    bootstrap: &str,
+    progress: &Progress,
+    stop: &StopSignal,
+) -> Result<(HashMap<String, u64>, load::Loaded), CliError> {
+    let job = job::Job::start(args, names, bootstrap)?;
+    let work = || {
+        let loaded = load::load(inputs, loader, &names.lines, args.threads, progress, stop, &job)?;
+        job.finish(&loaded, progress, stop)?;
+        Ok((result::read_counts(config, &names.counts)?, loaded))
+    };
+    let worked = work();
+    let stopped = job.stop();
+    match worked {
+        // Whatever the stop says, the user asked for it.
+        Err(CliError::Interrupted) => Err(CliError::Interrupted),
+        // A job that failed says why when it stops, and that is the cause of the rest.
+        worked => stopped.and(worked),
+    }
 }
 
 /// The client configuration of the loader and of the reader of counts: bounded queues, no waiting on full ones.

@@ -99,7 +99,7 @@ fn a_data_directory_belongs_to_one_broker() {
     let running = BrokerProcess::start(directory.path());
     let said = broker(directory.path(), &["--listener", "127.0.0.1:0"]);
     assert!(
-        said.contains(directory.path().to_str().unwrap()) && said.contains("lock"),
+        said.contains(directory.path().to_str().unwrap()) && said.contains("in use by another broker"),
         "{said}"
     );
     let counted = failure(&[
@@ -108,7 +108,7 @@ fn a_data_directory_belongs_to_one_broker() {
         directory.path().to_str().unwrap(),
         "/usr/share/common-licenses/BSD",
     ]);
-    assert!(counted.stderr.contains("lock"), "{}", counted.stderr);
+    assert!(counted.stderr.contains("in use by another broker"), "{}", counted.stderr);
     assert_eq!(running.stop(), 0);
 }
 

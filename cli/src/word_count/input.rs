@@ -4,18 +4,28 @@
 //! noticing bytes that are not UTF-8. Does not own: what a word is (`millstream_streams`).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 use millstream_streams::is_word_char;
 
 use crate::error::CliError;
+use crate::stop::StopSignal;
 
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Longest record, in bytes: below the 1 MiB that every Kafka broker takes by default. Longer lines become several
 /// records; a longer *word* is refused.
 pub const RECORD_BYTES_MAX: usize = 900_000;
+
+/// Longest word, in bytes: with its partial count it must fit into a record of the job's own topics.
+const WORD_BYTES_MAX: usize = 250_000;
+/// Blocks that wait between a pipe and the loader.
+const BLOCKS_WAITING_MAX: usize = 2;
+/// How long a pipe may be silent before a request to stop is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What there is to count, in order.
 #[derive(Debug)]
@@ -26,14 +36,17 @@ pub struct Inputs {
 #[derive(Debug)]
 enum Source {
     StandardInput,
-    File(PathBuf),
+    /// Opened again when its turn comes, so that thousands of files need few descriptors.
+    Regular(PathBuf),
+    /// A pipe or device: what opened it once must not be closed before it is read.
+    Stream(PathBuf, File),
 }
 
 impl Source {
     fn name(&self) -> String {
         match self {
             Self::StandardInput => "standard input".into(),
-            Self::File(path) => path.display().to_string(),
+            Self::Regular(path) | Self::Stream(path, _) => path.display().to_string(),
         }
     }
 }
@@ -56,8 +69,13 @@ impl Inputs {
                 sources.push(Source::StandardInput);
                 continue;
             }
-            open(path)?;
-            sources.push(Source::File(path.clone()));
+            let file = open(path)?;
+            let regular = file.metadata().is_ok_and(|meta| meta.is_file());
+            sources.push(if regular {
+                Source::Regular(path.clone())
+            } else {
+                Source::Stream(path.clone(), file)
+            });
         }
         if sources.is_empty() {
             sources.push(Source::StandardInput);
@@ -70,30 +88,101 @@ impl Inputs {
         self.sources
             .iter()
             .map(|source| match source {
-                Source::StandardInput => None,
-                Source::File(path) => path
-                    .metadata()
-                    .ok()
-                    .filter(std::fs::Metadata::is_file)
-                    .map(|meta| meta.len()),
+                Source::StandardInput | Source::Stream(..) => None,
+                Source::Regular(path) => path.metadata().ok().map(|meta| meta.len()),
             })
             .sum()
     }
 
-    /// Calls `block(lines, bytes read)` with every block's lines, in order; stops at its first error.
+    /// Calls `block(lines, bytes read)` with every block's lines, in order; stops at its first error, and when the user
+    /// asks, even where a pipe is silent.
     pub fn for_each_block(
         self,
+        stop: &StopSignal,
         mut block: impl FnMut(Lines<'_>, u64) -> Result<(), CliError>,
     ) -> Result<Seen, CliError> {
         let mut seen = Seen::default();
         for source in self.sources {
             let name = source.name();
-            match source {
-                Source::StandardInput => read(&mut std::io::stdin().lock(), &name, &mut seen, &mut block)?,
-                Source::File(path) => read(&mut open(&path)?, &name, &mut seen, &mut block)?,
-            }
+            let result = match source {
+                Source::Regular(path) => read(&mut open(&path)?, &name, &mut seen, &mut block),
+                Source::Stream(_, file) => read(&mut Piped::start(file, stop)?, &name, &mut seen, &mut block),
+                Source::StandardInput => read(
+                    &mut Piped::start(std::io::stdin(), stop)?,
+                    &name,
+                    &mut seen,
+                    &mut block,
+                ),
+            };
+            stop.check()?;
+            result?;
         }
         Ok(seen)
+    }
+}
+
+/// Reads a pipe on a thread of its own, so that whoever reads it can be stopped while nothing comes.
+struct Piped<'a> {
+    blocks: Receiver<io::Result<Vec<u8>>>,
+    block: Vec<u8>,
+    at: usize,
+    stop: &'a StopSignal,
+}
+
+impl<'a> Piped<'a> {
+    fn start(source: impl Read + Send + 'static, stop: &'a StopSignal) -> Result<Self, CliError> {
+        let (sender, blocks) = sync_channel(BLOCKS_WAITING_MAX);
+        std::thread::Builder::new()
+            .name("input".into())
+            .spawn(move || read_blocks(source, &sender))
+            .map_err(|error| CliError::new(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            blocks,
+            block: Vec::new(),
+            at: 0,
+            stop,
+        })
+    }
+}
+
+/// Hands over blocks until the source ends or nobody wants more.
+fn read_blocks(mut source: impl Read, blocks: &SyncSender<io::Result<Vec<u8>>>) {
+    loop {
+        let mut block = vec![0; BLOCK_BYTES];
+        let result = source.read(&mut block);
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            continue;
+        }
+        let last = !matches!(result, Ok(1..));
+        let handed = blocks.send(result.map(|count| {
+            block.truncate(count);
+            block
+        }));
+        if last || handed.is_err() {
+            return;
+        }
+    }
+}
+
+impl Read for Piped<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            if self.stop.requested() {
+                return Err(io::Error::other("stopped"));
+            }
+            match self.blocks.recv_timeout(LOOK) {
+                Ok(block) => (self.block, self.at) = (block?, 0),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+            if self.block.is_empty() {
+                return Ok(0);
+            }
+        }
+        let count = buffer.len().min(self.block.len() - self.at);
+        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
     }
 }
 
@@ -126,6 +215,7 @@ fn read(
     let mut buffer = vec![0; BLOCK_BYTES + RECORD_BYTES_MAX];
     let mut filled = 0;
     let mut line = 0;
+    let mut line_open = false;
     loop {
         let end = (filled + BLOCK_BYTES).min(buffer.len());
         let read = match source.read(&mut buffer[filled..end]) {
@@ -156,8 +246,9 @@ fn read(
         )?;
         line += line_feeds;
         seen.lines += line_feeds;
+        line_open = bytes[..whole].last().map_or(line_open, |&last| last != b'\n');
         if read == 0 {
-            seen.lines += u64::from(whole > 0 && bytes[whole - 1] != b'\n');
+            seen.lines += u64::from(line_open);
             return Ok(());
         }
         buffer.copy_within(whole..filled, 0);
@@ -167,7 +258,7 @@ fn read(
 
 fn word_too_long(name: &str, line: u64) -> CliError {
     CliError::new(format!(
-        "{name}: line {line} holds a word of more than {RECORD_BYTES_MAX} bytes; is this text?"
+        "{name}: line {line} holds a word of more than {WORD_BYTES_MAX} bytes; is this text?"
     ))
 }
 
@@ -203,6 +294,27 @@ fn after_last_separator(bytes: &[u8]) -> usize {
     0
 }
 
+/// Whether a word in these bytes is longer than `limit` bytes.
+fn has_word_over(bytes: &[u8], limit: usize) -> bool {
+    let mut length = 0;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            length = if is_word_char(character) {
+                length + character.len_utf8()
+            } else {
+                0
+            };
+            if length > limit {
+                return true;
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            length = 0;
+        }
+    }
+    false
+}
+
 /// Remembers the first line that is not UTF-8.
 fn note_invalid(bytes: &[u8], name: &str, lines_before: u64, seen: &mut Seen) {
     if seen.not_utf8.is_none()
@@ -230,16 +342,17 @@ impl<'a> Iterator for Lines<'a> {
         }
         let window = &self.rest[..self.rest.len().min(RECORD_BYTES_MAX)];
         let (line, skip) = match memchr::memchr(b'\n', window) {
-            Some(at) => {
-                self.line += 1;
-                (&self.rest[..at], at + 1)
-            }
+            Some(at) => (&self.rest[..at], at + 1),
             None if self.rest.len() <= RECORD_BYTES_MAX => (self.rest, self.rest.len()),
             None => match after_last_separator(window) {
                 0 => return Some(Err(word_too_long(self.name, self.line))),
                 end => (&self.rest[..end], end),
             },
         };
+        if line.len() > WORD_BYTES_MAX && has_word_over(line, WORD_BYTES_MAX) {
+            return Some(Err(word_too_long(self.name, self.line)));
+        }
+        self.line += u64::from(skip > line.len());
         self.rest = &self.rest[skip..];
         Some(Ok(line))
     }
@@ -303,12 +416,53 @@ mod tests {
     #[test]
     fn a_word_without_end_is_refused() {
         let mut text = b"a\n".to_vec();
-        text.extend(b"x".repeat(RECORD_BYTES_MAX + 1));
+        text.extend(b"x".repeat(WORD_BYTES_MAX + 1));
         for after in ["", "\n"] {
             text.extend(after.as_bytes());
             let error = records(&text, 1 << 20).unwrap_err();
             assert!(error.to_string().contains("line 2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_word_without_end_is_refused_in_a_line_without_end() {
+        let mut text = b"a\n".to_vec();
+        text.extend(b"x".repeat(3 * RECORD_BYTES_MAX));
+        assert!(
+            records(&text, 1 << 20)
+                .unwrap_err()
+                .to_string()
+                .contains("line 2")
+        );
+        assert!(records(&b"x".repeat(WORD_BYTES_MAX), 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn a_last_line_that_was_handed_over_before_the_end_was_seen_counts() {
+        let (_, seen) = records(&b"ab ".repeat(333_333), 1 << 20).unwrap();
+        assert_eq!(seen.lines, 1);
+    }
+
+    #[test]
+    fn a_silent_pipe_can_be_left_and_a_closed_one_ends() {
+        let (sender, blocks) = sync_channel(1);
+        let stop = StopSignal::default();
+        let mut piped = Piped {
+            blocks,
+            block: Vec::new(),
+            at: 0,
+            stop: &stop,
+        };
+        sender.send(Ok(b"abc".to_vec())).unwrap();
+        let mut buffer = [0; 2];
+        assert_eq!((piped.read(&mut buffer).unwrap(), &buffer), (2, b"ab"));
+        assert_eq!(piped.read(&mut buffer).unwrap(), 1);
+        stop.request();
+        assert!(piped.read(&mut buffer).is_err());
+        let stop = StopSignal::default();
+        let mut piped = Piped { stop: &stop, ..piped };
+        drop(sender);
+        assert_eq!(piped.read(&mut buffer).unwrap(), 0);
     }
 
     #[test]

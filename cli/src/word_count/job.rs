@@ -83,39 +83,40 @@ impl Job {
     }
 }
 
-/// Creates the topics of the lines and of the counts. They must be new: old records would be counted, too.
+/// Creates the topics of the counts and of the lines. They must be new: old records would be counted, too.
 pub fn create_topics(admin: &Admin, names: &Names, partitions: u16) -> Result<(), CliError> {
     let partitions = i32::from(partitions);
-    let lines = NewTopic::new(&names.lines, partitions, TopicReplication::Fixed(-1));
     let counts =
         NewTopic::new(&names.counts, 1, TopicReplication::Fixed(-1)).set("cleanup.policy", "compact");
-    for topic in [lines, counts] {
-        match admin.create_topic(&topic)? {
-            Ok(()) => {}
-            Err(RDKafkaErrorCode::TopicAlreadyExists) => {
-                return Err(CliError::new(format!(
-                    "topic {} exists already; choose another --application-id, or delete it with `millstream topics delete \
-                     --topic {}`",
-                    topic.name, topic.name
-                )));
-            }
-            Err(code) => {
-                return Err(CliError::new(format!(
-                    "cannot create topic {}: {code}",
-                    topic.name
-                )));
-            }
-        }
-    }
-    Ok(())
+    let lines = NewTopic::new(&names.lines, partitions, TopicReplication::Fixed(-1));
+    create_topic(admin, &counts)?;
+    create_topic(admin, &lines).inspect_err(|_| {
+        // The error that is reported is the one that matters.
+        let _ = admin.delete_topic(&names.counts);
+    })
 }
 
-/// Deletes what only this run needed: the lines and the job's own topics. The counts stay.
-pub fn delete_topics(admin: &Admin, names: &Names) -> Result<(), CliError> {
-    for topic in [
+fn create_topic(admin: &Admin, topic: &NewTopic<'_>) -> Result<(), CliError> {
+    let name = topic.name;
+    match admin.create_topic(topic)? {
+        Ok(()) => Ok(()),
+        Err(RDKafkaErrorCode::TopicAlreadyExists) => Err(CliError::new(format!(
+            "topic {name} exists already; choose another --application-id, or delete it with `millstream topics delete --topic {name}`"
+        ))),
+        Err(code) => Err(CliError::new(format!("cannot create topic {name}: {code}"))),
+    }
+}
+
+/// Deletes what only this run needed: the lines, the job's own topics and, unless they are to stay, the counts.
+pub fn delete_topics(admin: &Admin, names: &Names, keep_counts: bool) -> Result<(), CliError> {
+    let mut topics = vec![
         names.lines.clone(),
         format!("{}-counts-repartition", names.application_id),
-    ] {
+    ];
+    if !keep_counts {
+        topics.push(names.counts.clone());
+    }
+    for topic in topics {
         match admin.delete_topic(&topic)? {
             Ok(()) | Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
             Err(code) => {

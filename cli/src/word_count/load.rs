@@ -71,7 +71,9 @@ pub struct Loader {
 impl Loader {
     /// A producer for this cluster.
     pub fn new(config: &ClientConfig) -> Result<Self, CliError> {
-        Ok(Self { producer: producer(config)? })
+        Ok(Self {
+            producer: producer(config)?,
+        })
     }
 }
 
@@ -89,7 +91,7 @@ pub fn load(
     let mut records = 0;
     let mut bytes_done = 0;
     let mut noted = false;
-    let seen = inputs.for_each_block(|lines, bytes| {
+    let seen = inputs.for_each_block(stop, |lines, bytes| {
         stop.check()?;
         job.check()?;
         for line in lines {
