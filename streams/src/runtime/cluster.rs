@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::block_on::block_on;
+use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::plan::Topology;
@@ -67,7 +68,7 @@ impl Cluster {
 
     /// Checks the source topics, creates internal ones, and gives the partition counts of the latter.
     pub(super) fn prepare(&self, topology: &Topology) -> Result<HashMap<Arc<str>, usize>, StreamsError> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Deadline::after(self.timeout);
         let mut topics = self.find_sources(&topology.source_topics())?;
         let mut counts = HashMap::new();
         // In the order of the plan: a repartition topic may be upstream of another.
@@ -126,7 +127,7 @@ impl Cluster {
         }
     }
 
-    fn create_topic(&self, topic: &str, partitions: usize, deadline: Instant) -> Result<(), StreamsError> {
+    fn create_topic(&self, topic: &str, partitions: usize, deadline: Deadline) -> Result<(), StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -141,9 +142,7 @@ impl Cluster {
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1");
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_secs(1));
+        let left = deadline.left(self.timeout).max(Duration::from_secs(1));
         let options = AdminOptions::new()
             .request_timeout(Some(left))
             .operation_timeout(Some(left));
@@ -172,7 +171,7 @@ impl Cluster {
     }
 
     /// Waits until the brokers know a created topic.
-    fn await_topic(&self, topic: &str, deadline: Instant) -> Result<HashMap<String, usize>, StreamsError> {
+    fn await_topic(&self, topic: &str, deadline: Deadline) -> Result<HashMap<String, usize>, StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -184,7 +183,7 @@ impl Cluster {
             if topics.get(topic).is_some_and(|partitions| *partitions > 0) {
                 return Ok(topics);
             }
-            if Instant::now() >= deadline {
+            if deadline.is_over() {
                 return Err(failed(
                     "it was created, but does not show in the brokers' metadata".to_owned(),
                 ));

@@ -18,6 +18,7 @@
 //! are acknowledged; a failing worker stops the whole job, and `drain`, `stop` and `wait` say why.
 mod block_on;
 mod cluster;
+mod deadline;
 mod drain;
 mod handle;
 mod metrics;

@@ -109,6 +109,20 @@ impl KafkaSource {
             .unwrap_or_else(|| topic.into())
     }
 
+    /// Why the client can no longer be used.
+    fn fatal_error(&self, error: &KafkaError) -> SourceError {
+        match self.consumer.client().fatal_error() {
+            Some((code, reason)) => SourceError::Commit {
+                cause: format!("the consumer failed: {reason}"),
+                remedy: remedy(Some(code)),
+            },
+            None => SourceError::Commit {
+                cause: error.to_string(),
+                remedy: "",
+            },
+        }
+    }
+
     /// Tries a request again while the cluster does not answer it.
     fn request<T>(&self, mut request: impl FnMut() -> KafkaResult<T>) -> Result<T, SourceError> {
         let mut tries = 0;
@@ -216,6 +230,9 @@ impl Source for KafkaSource {
             let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
                 return Ok(());
             };
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+                return Err(self.fatal_error(&error));
+            }
             if let Some(definite) = commit_error(&error) {
                 return Err(definite);
             }
@@ -349,7 +366,7 @@ fn poll_error(error: &KafkaError) -> Option<SourceError> {
 fn read_error(error: &KafkaError) -> SourceError {
     SourceError::Read {
         cause: error.to_string(),
-        remedy: remedy(error),
+        remedy: remedy(error.rdkafka_error_code()),
     }
 }
 
@@ -368,15 +385,15 @@ fn commit_error(error: &KafkaError) -> Option<SourceError> {
         | InvalidGroupId
         | UnknownTopicOrPartition => Some(SourceError::Commit {
             cause,
-            remedy: remedy(error),
+            remedy: remedy(error.rdkafka_error_code()),
         }),
         _ => None,
     }
 }
 
-fn remedy(error: &KafkaError) -> &'static str {
+fn remedy(code: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode::*;
-    match error.rdkafka_error_code() {
+    match code {
         Some(TopicAuthorizationFailed) => "; grant this client Read on the topic",
         Some(GroupAuthorizationFailed) => {
             "; grant this client Read on the group, which is the application id"
@@ -384,6 +401,9 @@ fn remedy(error: &KafkaError) -> &'static str {
         Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
         Some(UnknownTopic | UnknownTopicOrPartition) => {
             "; a topic of the job was deleted: create it and restart"
+        }
+        Some(FencedInstanceId) => {
+            "; another program uses the same group.instance.id: give each process its own"
         }
         Some(InconsistentGroupProtocol) => {
             "; other programs use the application id as their group: choose another"

@@ -325,10 +325,19 @@ fn one_row_beyond_a_records_size_is_an_error() {
     feed(&mut task, &record, 0, &mut Vec::new()).unwrap();
     let error = task.end_epoch(&mut |_| Ok(())).unwrap_err().to_string();
     assert!(
-        error.starts_with("sub-topology 0, partition 0, step \"partial aggregate counts"),
+        error.starts_with("sub-topology 0, partition 0 of lines, step \"partial aggregate counts"),
         "{error}"
     );
-    assert!(error.contains("a record holds at most 1000"), "{error}");
+    assert!(
+        error.contains(": a row for wc-counts-repartition-0: one row takes"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with(
+            "a record holds at most 1000; shorten its key or its state, or filter such rows out before group_by"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
