@@ -105,7 +105,7 @@ pub enum OperatorError {
         /// The partition the row belongs to.
         partition: i32,
         /// What is wrong with it.
-        cause: FormatError,
+        cause: Box<FormatError>,
     },
     /// Records that could not be delivered.
     #[error(transparent)]

@@ -65,7 +65,7 @@ impl PartialAggregate {
             encoded.map_err(|cause| OperatorError::Shuffle {
                 topic: Arc::clone(&self.topic),
                 partition,
-                cause,
+                cause: Box::new(cause),
             })?;
             (out.publish)(&records)?;
         }

@@ -33,6 +33,8 @@ use std::thread::JoinHandle;
 
 use rdkafka::error::KafkaError;
 
+#[cfg(test)]
+pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
 pub use shared::JobState;

@@ -32,6 +32,6 @@ pub enum TaskError {
         /// The step.
         step: String,
         /// Why it failed.
-        cause: OperatorError,
+        cause: Box<OperatorError>,
     },
 }

@@ -287,6 +287,6 @@ fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorErr
         topics: topics.join(", "),
         partition,
         step: step.to_owned(),
-        cause,
+        cause: Box::new(cause),
     }
 }
