@@ -18,6 +18,8 @@ use crate::source::TopicPartition;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for a record at a time.
+const READ_WAIT: Duration = Duration::from_millis(100);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
 /// How long a created topic may take to show in the metadata.
@@ -233,8 +235,13 @@ impl Cluster {
     }
 
     /// Whether a reader finds no record in the partition from `from` on: what is there are transaction markers or the
-    /// records of aborted transactions, which no consumer sees, so that no position passes them.
-    pub(super) fn is_empty_from(&self, at: &TopicPartition, from: i64) -> Result<bool, StreamsError> {
+    /// records of aborted transactions, which no consumer sees, so that no position passes them. None if `deadline` came first.
+    pub(super) fn is_empty_from(
+        &self,
+        at: &TopicPartition,
+        from: i64,
+        deadline: Deadline,
+    ) -> Result<Option<bool>, StreamsError> {
         let failed = |error: KafkaError| cluster_error(format!("read topic {}", at.topic), &error);
         let mut config = self.observer_config.clone();
         config
@@ -246,16 +253,19 @@ impl Cluster {
         list.add_partition_offset(&at.topic, at.partition, Offset::Offset(from))
             .map_err(failed)?;
         reader.assign(&list).map_err(failed)?;
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        while Instant::now() < deadline {
-            match reader.poll(Duration::from_millis(100)) {
-                Some(Ok(_)) => return Ok(false),
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+        let started = Instant::now();
+        while !deadline.is_over() {
+            match reader.poll(deadline.left(READ_WAIT)) {
+                Some(Ok(_)) => return Ok(Some(false)),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(true)),
                 Some(Err(error)) => tracing::warn!(%error, topic = &*at.topic, "looking for records"),
                 None => {}
             }
+            if started.elapsed() > REQUEST_TIMEOUT {
+                return Ok(Some(false));
+            }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

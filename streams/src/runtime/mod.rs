@@ -23,6 +23,7 @@ mod drain;
 mod handle;
 mod metrics;
 mod shared;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod worker;
