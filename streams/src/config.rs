@@ -61,6 +61,8 @@ const CLIENT_KEYS: [&str; 20] = [
 
 const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
 const STREAM_THREADS_MAX: usize = 1024;
+/// An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
+const MILLIS_MAX: u64 = 3_600_000;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -223,9 +225,9 @@ impl StreamsConfig {
         self
     }
 
-    /// How long starting waits for the cluster (`connect.timeout.ms`); 10 s unless told.
+    /// How long starting waits for the cluster (`connect.timeout.ms`), at most an hour; 10 s unless told.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(Duration::from_millis(MILLIS_MAX));
         self
     }
 
@@ -270,13 +272,16 @@ impl StreamsConfig {
 
     /// The epoch's length: the configured one, else the job's, else the default.
     pub(crate) fn commit_interval(&self, of_job: Option<Duration>) -> Duration {
-        self.commit_interval.or(of_job).unwrap_or(COMMIT_INTERVAL_DEFAULT)
+        let interval = self.commit_interval.or(of_job).unwrap_or(COMMIT_INTERVAL_DEFAULT);
+        interval.min(Duration::from_millis(MILLIS_MAX))
     }
 
     /// A client without a group, for questions about the cluster.
     pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
         let mut client = self.base(application_id, "observer");
         self.extend(&mut client, Role::Shared);
+        // Nobody polls it, so statistics meant for the workers' clients would pile up here.
+        client.set("statistics.interval.ms", "0");
         client
     }
 
@@ -307,6 +312,13 @@ impl StreamsConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("partition.assignment.strategy", "range");
+        // Each worker is a static member of its own; with one id they would fence each other.
+        if self.threads > 1
+            && let Some(instance) = client.get("group.instance.id")
+        {
+            let own = format!("{instance}-{worker}");
+            client.set("group.instance.id", own);
+        }
         client
     }
 
@@ -407,8 +419,7 @@ where
 }
 
 fn millis(key: &str, value: &str) -> Result<Duration, ConfigError> {
-    // An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
-    Ok(Duration::from_millis(number(key, value, 1, 3_600_000)?))
+    Ok(Duration::from_millis(number(key, value, 1, MILLIS_MAX)?))
 }
 
 #[cfg(test)]
@@ -493,7 +504,36 @@ mod tests {
         let plain = StreamsConfig::new("x:1");
         assert_eq!(plain.commit_interval(None), Duration::from_millis(200));
         assert_eq!(plain.commit_interval(of_job), Duration::from_secs(1));
+        assert_eq!(
+            plain.commit_interval(Some(Duration::MAX)),
+            Duration::from_secs(3600)
+        );
         let set = plain.set("commit.interval.ms", "50").unwrap();
         assert_eq!(set.commit_interval(of_job), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn only_the_workers_clients_gather_statistics() {
+        let config = properties(&[("statistics.interval.ms", "500")]).unwrap();
+        let interval = |client: ClientConfig| client.get("statistics.interval.ms").map(str::to_owned);
+        assert_eq!(
+            interval(config.consumer_client("job", "1")).as_deref(),
+            Some("500")
+        );
+        assert_eq!(interval(config.observer_client("job")).as_deref(), Some("0"));
+        assert_eq!(interval(config.group_client("job")).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn several_workers_are_static_members_of_their_own() {
+        let config = properties(&[("group.instance.id", "host")]).unwrap();
+        let instance = |config: &StreamsConfig, worker| {
+            let client = config.consumer_client("job", worker);
+            client.get("group.instance.id").map(str::to_owned)
+        };
+        assert_eq!(instance(&config, "stream-1").as_deref(), Some("host"));
+        let config = config.threads(2);
+        assert_eq!(instance(&config, "stream-1").as_deref(), Some("host-stream-1"));
+        assert_eq!(instance(&config, "stream-2").as_deref(), Some("host-stream-2"));
     }
 }

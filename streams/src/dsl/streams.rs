@@ -30,7 +30,7 @@ impl Streams {
         }
     }
 
-    /// How long an epoch lasts; 200 ms unless told. `commit.interval.ms` in the configuration overrides it.
+    /// How long an epoch lasts; 200 ms unless told, at most an hour. `commit.interval.ms` in the configuration overrides it.
     ///
     /// A shorter epoch shows results sooner and repeats less after a crash; a longer one merges more rows per key.
     ///

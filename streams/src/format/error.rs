@@ -43,7 +43,10 @@ pub enum FormatError {
         reason: String,
     },
     /// A row that is larger than a record may be.
-    #[error("one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state")]
+    #[error(
+        "one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state, or \
+         filter such rows out before group_by"
+    )]
     RowTooLarge {
         /// The encoded size.
         bytes: usize,

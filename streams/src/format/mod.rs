@@ -37,7 +37,8 @@ pub(crate) enum Kind {
 /// Text: the record's value is one string, in the column `column`.
 ///
 /// Reading replaces what is not UTF-8 by U+FFFD, as Kafka's `StringDeserializer` does; a null value is a null.
-/// Writing takes that column as the value.
+/// Writing takes that column as the value. A table's key must be one string column, which becomes the record's key; a null
+/// key becomes `[null]`.
 ///
 /// ```
 /// let lines = millstream_streams::text("line");
@@ -48,7 +49,8 @@ pub fn text(column: impl Into<String>) -> Format {
     })
 }
 
-/// Bytes as they are: the columns `key` and `value`, both binary.
+/// Bytes as they are: the columns `key` and `value`, both binary. A table's key must be the column `key` alone; there, a null
+/// key becomes `[null]`.
 ///
 /// ```
 /// let bytes = millstream_streams::raw();
@@ -58,7 +60,8 @@ pub fn raw() -> Format {
 }
 
 /// JSON, for writing. The value is an object of the columns that are not the key; the key is the key column's text
-/// if it is one string column, otherwise an array of the key columns. A stream's rows have no key.
+/// if it is one string column, otherwise an array of the key columns. A null in a single string column is `[null]`, because
+/// a record without a key would land anywhere, and compacted topics refuse it. A stream's rows have no key.
 ///
 /// ```
 /// let json = millstream_streams::json();

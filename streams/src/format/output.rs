@@ -10,6 +10,10 @@ use super::json_encoder::JsonEncoder;
 use super::{Format, FormatError, Kind};
 use crate::sink::RecordBuffer;
 
+/// What a table's record has as its key if the key is null: a null key would send the record to any partition, and compacted
+/// topics refuse it.
+const NULL_KEY: &[u8] = b"[null]";
+
 /// A format that writes, bound to the rows it writes.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputFormat {
@@ -35,6 +39,7 @@ enum OutputKind {
 impl OutputFormat {
     /// The writing side of `format` for rows of `schema` whose first `keys` columns are the key.
     pub(crate) fn new(format: &Format, schema: &SchemaRef, keys: usize) -> Result<Self, String> {
+        check_key(&format.0, schema, keys)?;
         let kind = match &format.0 {
             Kind::Text { column } => OutputKind::Text {
                 value: column_of(schema, column, is_string, "a string")?,
@@ -74,16 +79,13 @@ impl OutputFormat {
             OutputKind::Raw { key, value } => RowEncoder::Bytes {
                 key: key.map(binary).transpose()?,
                 value: binary(*value)?,
+                keyed: self.keys > 0,
             },
-            OutputKind::Text { value } => {
-                let key = (self.keys == 1 && is_string(batch.column(0).data_type()))
-                    .then(|| binary(0))
-                    .transpose()?;
-                RowEncoder::Bytes {
-                    key,
-                    value: binary(*value)?,
-                }
-            }
+            OutputKind::Text { value } => RowEncoder::Bytes {
+                key: (self.keys > 0).then(|| binary(0)).transpose()?,
+                value: binary(*value)?,
+                keyed: self.keys > 0,
+            },
         })
     }
 
@@ -91,7 +93,7 @@ impl OutputFormat {
         Ok(match self.keys {
             0 => JsonKey::None,
             1 if is_string(batch.column(0).data_type()) => {
-                JsonKey::Text(cast(batch.column(0), &DataType::Utf8View)?)
+                JsonKey::Text(cast(batch.column(0), &DataType::BinaryView)?)
             }
             keys => JsonKey::Array(JsonEncoder::new(batch, 0..keys)?),
         })
@@ -117,6 +119,8 @@ pub(crate) enum RowEncoder<'a> {
     Bytes {
         key: Option<ArrayRef>,
         value: ArrayRef,
+        /// Whether the rows are a table's, each of which has a key.
+        keyed: bool,
     },
 }
 
@@ -131,31 +135,14 @@ impl RowEncoder<'_> {
     /// Appends the record of `row`.
     pub(crate) fn encode(&mut self, row: usize, records: &mut RecordBuffer) {
         match self {
-            Self::Bytes { key, value } => {
-                let cell = |array: &ArrayRef, out: &mut Vec<u8>| {
-                    let array = array.as_binary_view();
-                    let valid = array.is_valid(row);
-                    if valid {
-                        out.extend(array.value(row));
-                    }
-                    valid
-                };
-                records.push(
-                    |out| key.as_ref().is_some_and(|key| cell(key, out)),
-                    |out| cell(value, out),
-                );
-            }
+            Self::Bytes { key, value, keyed } => records.push(
+                |out| key.as_ref().is_some_and(|key| cell(key, row, out)) || (*keyed && null_key(out)),
+                |out| cell(value, row, out),
+            ),
             Self::Json { key, value } => records.push(
                 |out| match key {
                     JsonKey::None => false,
-                    JsonKey::Text(key) => {
-                        let key = key.as_string_view();
-                        let valid = key.is_valid(row);
-                        if valid {
-                            out.extend(key.value(row).as_bytes());
-                        }
-                        valid
-                    }
+                    JsonKey::Text(key) => cell(key, row, out) || null_key(out),
                     JsonKey::Array(key) => {
                         key.array(row, out);
                         true
@@ -167,6 +154,45 @@ impl RowEncoder<'_> {
                 },
             ),
         }
+    }
+}
+
+/// Appends the bytes at `row`, and says whether there are any, or it is null.
+fn cell(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> bool {
+    let array = array.as_binary_view();
+    let valid = array.is_valid(row);
+    if valid {
+        out.extend(array.value(row));
+    }
+    valid
+}
+
+fn null_key(out: &mut Vec<u8>) -> bool {
+    out.extend(NULL_KEY);
+    true
+}
+
+/// Whether the format can carry the key of a table whose first `keys` columns are its key.
+fn check_key(format: &Kind, schema: &Schema, keys: usize) -> Result<(), String> {
+    let names = || {
+        let names: Vec<&str> = schema.fields()[..keys]
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        names.join(", ")
+    };
+    let remedy = "use json(), or group by what the format can carry";
+    match format {
+        _ if keys == 0 => Ok(()),
+        Kind::Text { .. } if keys > 1 || !is_string(schema.field(0).data_type()) => Err(format!(
+            "the table's key ({}) is not one string column; {remedy}",
+            names()
+        )),
+        Kind::Raw if keys > 1 || schema.field(0).name() != "key" => Err(format!(
+            "the table's key ({}) is not one column named \"key\"; {remedy}",
+            names()
+        )),
+        _ => Ok(()),
     }
 }
 

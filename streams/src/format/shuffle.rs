@@ -3,15 +3,16 @@
 //! Version 1 of a record: the header `millstream-batch` holds the version (1 byte) and the schema fingerprint (8
 //! bytes, big-endian); the value holds the CRC-32C of what follows (4 bytes, little-endian), the length of the Arrow IPC
 //! message (4 bytes, little-endian), the message, and its body. The checksum is there because Arrow's reader trusts its
-//! input further than a decoder may. The schema itself does not travel. On the wire, views are plain strings and binaries: smaller, and
-//! without the buffers of rows that went elsewhere.
+//! input further than a decoder may. The schema itself does not travel. On the wire, views, also those inside lists and
+//! structs, are plain strings and binaries: smaller, and without the buffers of rows that went elsewhere, so that a batch cut
+//! in pieces becomes smaller records.
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::Buffer;
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{Buffer as IpcBuffer, Message, RecordBatch as IpcBatch, root_as_message};
@@ -36,12 +37,9 @@ pub(crate) struct ShuffleCodec {
 
 impl ShuffleCodec {
     pub(crate) fn new(schema: SchemaRef, fingerprint: u64) -> Self {
-        let plain = |field: &Arc<Field>| match field.data_type() {
-            DataType::Utf8View => field.as_ref().clone().with_data_type(DataType::Utf8),
-            DataType::BinaryView => field.as_ref().clone().with_data_type(DataType::Binary),
-            _ => field.as_ref().clone(),
-        };
-        let wire = Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()));
+        let wire = Arc::new(Schema::new(
+            schema.fields().iter().map(plain_field).collect::<Vec<_>>(),
+        ));
         Self {
             schema,
             wire,
@@ -179,6 +177,23 @@ impl ShuffleCodec {
             .collect::<Result<_, _>>()?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
+}
+
+/// The type on the wire: every view, however deep, is a plain string or binary.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(item) => DataType::List(plain_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain_field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain_field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
+        other => other.clone(),
+    }
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
 }
 
 /// Arrow's reader takes the places of buffers on trust.

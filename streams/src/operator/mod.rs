@@ -97,6 +97,16 @@ pub enum OperatorError {
     /// Rows that do not fit a record, or a record that is not a batch of this job.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// Partial states that do not fit a record of their repartition topic.
+    #[error("a row for {topic}-{partition}: {cause}")]
+    Shuffle {
+        /// The repartition topic.
+        topic: Arc<str>,
+        /// The partition the row belongs to.
+        partition: i32,
+        /// What is wrong with it.
+        cause: Box<FormatError>,
+    },
     /// Records that could not be delivered.
     #[error(transparent)]
     Sink(#[from] SinkError),

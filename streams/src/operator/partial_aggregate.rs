@@ -41,12 +41,13 @@ impl PartialAggregate {
             if rows.is_empty() {
                 continue;
             }
+            let partition = i32::try_from(partition).expect("Kafka counts partitions with 32 bits");
             let mut records = RecordBuffer::new(Destination::Partition {
                 topic: Arc::clone(&self.topic),
-                partition: i32::try_from(partition).expect("Kafka counts partitions with 32 bits"),
+                partition,
                 batch_header: self.codec.header(),
             });
-            self.codec.encode(
+            let encoded = self.codec.encode(
                 &states,
                 rows,
                 self.limits.shuffle_record_bytes_max,
@@ -60,7 +61,12 @@ impl PartialAggregate {
                     );
                     Ok(())
                 },
-            )?;
+            );
+            encoded.map_err(|cause| OperatorError::Shuffle {
+                topic: Arc::clone(&self.topic),
+                partition,
+                cause: Box::new(cause),
+            })?;
             (out.publish)(&records)?;
         }
         Ok(())

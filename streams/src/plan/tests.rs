@@ -169,6 +169,42 @@ fn aggregates_are_checked() {
 }
 
 #[test]
+fn a_format_that_would_lose_a_tables_key_is_refused() {
+    let build = |keys: Vec<crate::Expr>, value: &str, format| {
+        let app = Streams::new("app");
+        app.stream("in", text("line"))
+            .with_column("len", crate::length(col("line")))
+            .group_by(keys)
+            .aggregate("step", [max(col("line")).alias(value)])
+            .to("out", format);
+        app
+    };
+    let remedy = "use json(), or group by what the format can carry";
+    assert_eq!(
+        error(&build(vec![col("line"), col("len")], "last", text("last"))),
+        format!(
+            "sink out: cannot write as text(last): the table's key (line, len) is not one string column; {remedy}"
+        )
+    );
+    assert_eq!(
+        error(&build(vec![col("len")], "last", text("last"))),
+        format!(
+            "sink out: cannot write as text(last): the table's key (len) is not one string column; {remedy}"
+        )
+    );
+    assert_eq!(
+        error(&build(vec![col("line")], "value", raw())),
+        format!(
+            "sink out: cannot write as raw: the table's key (line) is not one column named \"key\"; {remedy}"
+        )
+    );
+    let (key, line) = (col("line").alias("key"), col("line"));
+    assert!(error(&build(vec![key.clone(), line.clone()], "value", raw())).contains("(key, line)"));
+    build(vec![key], "value", raw()).build().unwrap();
+    build(vec![line], "last", text("last")).build().unwrap();
+}
+
+#[test]
 fn one_source_feeds_several_steps_and_sub_topologies() {
     let app = Streams::new("app");
     let lines = app.stream("in", text("line"));

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::block_on::block_on;
+use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::plan::Topology;
@@ -17,6 +18,8 @@ use crate::source::TopicPartition;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for a record at a time.
+const READ_WAIT: Duration = Duration::from_millis(100);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
 /// How long a created topic may take to show in the metadata.
@@ -67,7 +70,7 @@ impl Cluster {
 
     /// Checks the source topics, creates internal ones, and gives the partition counts of the latter.
     pub(super) fn prepare(&self, topology: &Topology) -> Result<HashMap<Arc<str>, usize>, StreamsError> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Deadline::after(self.timeout);
         let mut topics = self.find_sources(&topology.source_topics())?;
         let mut counts = HashMap::new();
         // In the order of the plan: a repartition topic may be upstream of another.
@@ -126,7 +129,7 @@ impl Cluster {
         }
     }
 
-    fn create_topic(&self, topic: &str, partitions: usize, deadline: Instant) -> Result<(), StreamsError> {
+    fn create_topic(&self, topic: &str, partitions: usize, deadline: Deadline) -> Result<(), StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -141,9 +144,7 @@ impl Cluster {
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1");
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_secs(1));
+        let left = deadline.left(self.timeout).max(Duration::from_secs(1));
         let options = AdminOptions::new()
             .request_timeout(Some(left))
             .operation_timeout(Some(left));
@@ -172,7 +173,7 @@ impl Cluster {
     }
 
     /// Waits until the brokers know a created topic.
-    fn await_topic(&self, topic: &str, deadline: Instant) -> Result<HashMap<String, usize>, StreamsError> {
+    fn await_topic(&self, topic: &str, deadline: Deadline) -> Result<HashMap<String, usize>, StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -184,7 +185,7 @@ impl Cluster {
             if topics.get(topic).is_some_and(|partitions| *partitions > 0) {
                 return Ok(topics);
             }
-            if Instant::now() >= deadline {
+            if deadline.is_over() {
                 return Err(failed(
                     "it was created, but does not show in the brokers' metadata".to_owned(),
                 ));
@@ -234,8 +235,13 @@ impl Cluster {
     }
 
     /// Whether a reader finds no record in the partition from `from` on: what is there are transaction markers or the
-    /// records of aborted transactions, which no consumer sees, so that no position passes them.
-    pub(super) fn is_empty_from(&self, at: &TopicPartition, from: i64) -> Result<bool, StreamsError> {
+    /// records of aborted transactions, which no consumer sees, so that no position passes them. None if `deadline` came first.
+    pub(super) fn is_empty_from(
+        &self,
+        at: &TopicPartition,
+        from: i64,
+        deadline: Deadline,
+    ) -> Result<Option<bool>, StreamsError> {
         let failed = |error: KafkaError| cluster_error(format!("read topic {}", at.topic), &error);
         let mut config = self.observer_config.clone();
         config
@@ -247,16 +253,19 @@ impl Cluster {
         list.add_partition_offset(&at.topic, at.partition, Offset::Offset(from))
             .map_err(failed)?;
         reader.assign(&list).map_err(failed)?;
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        while Instant::now() < deadline {
-            match reader.poll(Duration::from_millis(100)) {
-                Some(Ok(_)) => return Ok(false),
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+        let started = Instant::now();
+        while !deadline.is_over() {
+            match reader.poll(deadline.left(READ_WAIT)) {
+                Some(Ok(_)) => return Ok(Some(false)),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(true)),
                 Some(Err(error)) => tracing::warn!(%error, topic = &*at.topic, "looking for records"),
                 None => {}
             }
+            if started.elapsed() > REQUEST_TIMEOUT {
+                return Ok(Some(false));
+            }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

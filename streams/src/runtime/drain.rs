@@ -4,10 +4,13 @@
 //! the group's committed offsets are there. Offsets are committed only after the outputs are acknowledged, so a committed
 //! sub-topology has written all it had to say. The group's offsets count, not this process's, because other
 //! processes may hold partitions.
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cluster::LogBounds;
+use super::deadline::Deadline;
 use super::handle::StreamsHandle;
+use super::stalls::Stalls;
 use crate::error::StreamsError;
 use crate::source::TopicPartition;
 
@@ -15,6 +18,9 @@ use crate::source::TopicPartition;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long offsets must stand still before it is worth looking what is missing.
 const STALL: Duration = Duration::from_secs(1);
+
+/// Partitions and the offsets still to be committed in each.
+type Goals = Vec<(TopicPartition, LogBounds)>;
 
 impl StreamsHandle {
     /// Waits until everything that is in the source topics now has gone through every step, is committed, and
@@ -39,6 +45,8 @@ impl StreamsHandle {
 
     /// Like [`drain`](Self::drain), but says whether the time was enough, for callers that show progress.
     ///
+    /// On a topic that ends in transaction markers, which no commit passes, each call needs some 100 ms a partition to see that.
+    ///
     /// # Errors
     /// The failure of a worker, or the end of the job.
     pub fn drained_within(&self, timeout: Duration) -> Result<bool, StreamsError> {
@@ -47,7 +55,7 @@ impl StreamsHandle {
 
     /// None if drained in time, else what is left.
     fn drained(&self, timeout: Duration) -> Result<Option<String>, StreamsError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Deadline::after(timeout);
         // Epochs end early while somebody waits for them.
         let _draining = self.shared.draining();
         // Repartition topics are read by later sub-topologies than write them: taking ends in order suffices.
@@ -56,7 +64,7 @@ impl StreamsHandle {
             for input in &sub.inputs {
                 goals.extend(self.cluster.bounds(&input.topic)?);
             }
-            let left = self.await_committed(goals, deadline)?;
+            let left = self.await_committed(sub.id, goals, deadline)?;
             if let Some((first, _)) = left.first() {
                 let records: i64 = left.iter().map(|(_, bounds)| bounds.end - bounds.start).sum();
                 let (topic, partition) = (&first.topic, first.partition);
@@ -69,49 +77,40 @@ impl StreamsHandle {
         Ok(None)
     }
 
-    /// Waits for `goals`; gives those that are not met at the deadline.
+    /// Waits for the `goals` of a sub-topology; gives those that are not met at the deadline.
     fn await_committed(
         &self,
-        mut goals: Vec<(TopicPartition, LogBounds)>,
-        deadline: Instant,
-    ) -> Result<Vec<(TopicPartition, LogBounds)>, StreamsError> {
+        sub: usize,
+        mut goals: Goals,
+        deadline: Deadline,
+    ) -> Result<Goals, StreamsError> {
         goals.retain(|(_, bounds)| bounds.end > bounds.start);
-        let (mut left, mut since) = (i64::MAX, Instant::now());
         while !goals.is_empty() {
             self.check_alive()?;
             let partitions: Vec<TopicPartition> = goals.iter().map(|(at, _)| at.clone()).collect();
             let committed = match self.cluster.committed(&partitions) {
                 Ok(committed) => committed,
                 // The group's coordinator may be on its way from one broker to another.
-                Err(error) if Instant::now() < deadline => {
+                Err(error) if !deadline.is_over() => {
                     tracing::warn!(%error, "draining goes on");
                     std::thread::sleep(PAUSE);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let mut missing = Vec::new();
-            for ((at, bounds), committed) in goals.into_iter().zip(committed) {
-                let from = committed.unwrap_or(0).max(bounds.start);
-                if from < bounds.end {
-                    missing.push((
-                        at,
-                        LogBounds {
-                            start: from,
-                            end: bounds.end,
-                        },
-                    ));
-                }
+            let missing = |((at, bounds), committed): ((TopicPartition, LogBounds), Option<i64>)| {
+                let (start, end) = (committed.unwrap_or(0).max(bounds.start), bounds.end);
+                (start < end).then_some((at, LogBounds { start, end }))
+            };
+            goals = goals.into_iter().zip(committed).filter_map(missing).collect();
+            let starts = goals
+                .iter()
+                .map(|(at, bounds)| (at.clone(), bounds.start))
+                .collect();
+            if self.stalls().note(sub, starts, Instant::now()) > STALL {
+                goals = self.without_empty(sub, goals, deadline)?;
             }
-            let records: i64 = missing.iter().map(|(_, bounds)| bounds.end - bounds.start).sum();
-            if records < left {
-                (left, since) = (records, Instant::now());
-            } else if since.elapsed() > STALL {
-                missing = self.without_empty(missing)?;
-                since = Instant::now();
-            }
-            goals = missing;
-            if Instant::now() >= deadline {
+            if deadline.is_over() {
                 break;
             }
             if !goals.is_empty() {
@@ -121,18 +120,25 @@ impl StreamsHandle {
         Ok(goals)
     }
 
-    /// Leaves out the partitions in which nothing is left that a consumer sees.
-    fn without_empty(
-        &self,
-        goals: Vec<(TopicPartition, LogBounds)>,
-    ) -> Result<Vec<(TopicPartition, LogBounds)>, StreamsError> {
+    /// Leaves out the partitions in which nothing is left that a consumer sees, as far as the time suffices.
+    fn without_empty(&self, sub: usize, goals: Goals, deadline: Deadline) -> Result<Goals, StreamsError> {
         let mut kept = Vec::with_capacity(goals.len());
         for (at, bounds) in goals {
-            if !self.cluster.is_empty_from(&at, bounds.start)? {
-                kept.push((at, bounds));
+            match self.cluster.is_empty_from(&at, bounds.start, deadline)? {
+                Some(true) => {}
+                Some(false) => {
+                    self.stalls().restart(sub);
+                    kept.push((at, bounds));
+                }
+                // The next call goes on looking at once.
+                None => kept.push((at, bounds)),
             }
         }
         Ok(kept)
+    }
+
+    fn stalls(&self) -> MutexGuard<'_, Stalls> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_alive(&self) -> Result<(), StreamsError> {

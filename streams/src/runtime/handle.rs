@@ -1,12 +1,13 @@
 //! The user's hold on a running job.
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::metrics::MetricsSnapshot;
 use super::shared::{JobState, Shared};
+use super::stalls::Stalls;
 use crate::error::StreamsError;
 use crate::plan::Topology;
 use crate::source::LagBoard;
@@ -35,6 +36,7 @@ pub struct StreamsHandle {
     pub(super) topology: Arc<Topology>,
     pub(super) shared: Arc<Shared>,
     pub(super) cluster: Cluster,
+    pub(super) stalls: Mutex<Stalls>,
     threads: Vec<JoinHandle<()>>,
     lag: Vec<Arc<LagBoard>>,
 }
@@ -45,6 +47,7 @@ impl StreamsHandle {
             topology,
             shared,
             cluster,
+            stalls: Mutex::default(),
             threads: Vec::new(),
             lag: Vec::new(),
         }

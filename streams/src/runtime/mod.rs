@@ -18,10 +18,12 @@
 //! are acknowledged; a failing worker stops the whole job, and `drain`, `stop` and `wait` say why.
 mod block_on;
 mod cluster;
+mod deadline;
 mod drain;
 mod handle;
 mod metrics;
 mod shared;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -32,6 +34,8 @@ use std::thread::JoinHandle;
 
 use rdkafka::error::KafkaError;
 
+#[cfg(test)]
+pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
 pub use shared::JobState;

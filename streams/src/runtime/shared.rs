@@ -1,11 +1,15 @@
 //! What the threads of a job share.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::deadline::Deadline;
 use super::metrics::Metrics;
 use crate::error::StreamsError;
 use crate::plan::Topology;
+
+/// The longest wait for the workers at a time.
+const END_WAIT: Duration = Duration::from_secs(3600);
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,23 +156,14 @@ impl Shared {
 
     /// Waits until every worker has ended, or the time is over; says whether they have.
     pub(super) fn await_end(&self, timeout: Option<Duration>) -> bool {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = Deadline::after(timeout.unwrap_or(Duration::MAX));
         let mut progress = self.progress();
         while progress.live > 0 {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            progress = match left {
-                Some(Duration::ZERO) => return false,
-                Some(left) => {
-                    self.changed
-                        .wait_timeout(progress, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-                None => self
-                    .changed
-                    .wait(progress)
-                    .unwrap_or_else(PoisonError::into_inner),
-            };
+            if deadline.is_over() {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(progress, deadline.left(END_WAIT));
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

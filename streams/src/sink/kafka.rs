@@ -73,12 +73,15 @@ impl Sink for KafkaSink {
                     value: Some(&header[..]),
                 })
             });
+            // Whether the queue was empty before the send: then waiting would not help.
+            let mut alone = false;
             while let Err((error, back)) = self.producer.send(record) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                if alone || error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(delivery_error(topic, &error));
                 }
                 record = back;
                 self.wait()?;
+                alone = self.producer.in_flight_count() == 0;
             }
         }
         self.producer.poll(Duration::ZERO);
@@ -139,6 +142,9 @@ fn delivery_error(topic: &str, error: &KafkaError) -> SinkError {
             "; create the topic"
         }
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => "; raise message.max.bytes on the topic and producer",
+        Some(RDKafkaErrorCode::QueueFull) => {
+            "; the record is larger than the producer's queue: raise queue.buffering.max.kbytes"
+        }
         Some(RDKafkaErrorCode::MessageTimedOut) => "; is the cluster reachable and the topic writable?",
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; grant this client Write on the topic",
         _ => "",
@@ -147,5 +153,39 @@ fn delivery_error(topic: &str, error: &KafkaError) -> SinkError {
         topic: topic.to_owned(),
         cause: error.to_string(),
         remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_larger_than_the_queue_is_an_error_with_a_remedy() {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("queue.buffering.max.kbytes", "1");
+        let abandon = Arc::new(AtomicBool::new(false));
+        let mut sink = KafkaSink::new(&config, Arc::clone(&abandon)).unwrap();
+        let mut records = RecordBuffer::new(Destination::ByKey("out".into()));
+        records.push(
+            |_| false,
+            |out| {
+                out.extend([b'x'; 5000]);
+                true
+            },
+        );
+        // Without the error it would wait until it is told to give up.
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(10));
+            abandon.store(true, Ordering::Relaxed);
+        });
+        let error = sink.send(&records).unwrap_err().to_string();
+        assert!(
+            error.starts_with("a record for topic \"out\" was not delivered"),
+            "{error}"
+        );
+        assert!(error.ends_with("raise queue.buffering.max.kbytes"), "{error}");
     }
 }

@@ -3,11 +3,14 @@
 //! The rebalance callback only notes the change and returns; librdkafka waits for `assign` or `unassign`, which the
 //! worker calls when its epoch is done. That is equivalent to working inside the callback, without the worker's state
 //! behind a lock.
-use std::collections::{HashMap, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -25,6 +28,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const COMMIT_BACKOFF: Duration = Duration::from_millis(50);
 /// How often requests at an assignment are tried before the worker fails.
 const REQUEST_TRIES_MAX: usize = 6;
+/// How long a topic may be missing at first.
+const DOUBT_MAX: Duration = Duration::from_secs(30);
+/// The pause between two looks for a missing topic.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the partitions of each topic are behind, as librdkafka's statistics last said.
 #[derive(Debug, Default)]
@@ -47,8 +56,19 @@ pub(crate) struct KafkaSource {
     consumer: BaseConsumer<Notes>,
     /// Topic names as the rest of the job shares them.
     topics: Vec<Arc<str>>,
+    /// Topics of which this member was ever given a partition.
+    assigned: HashSet<Arc<str>>,
+    /// Set while a broker denies a topic of the job.
+    doubt: Option<Doubt>,
     /// Set when the job gives up waiting.
     abandon: Arc<AtomicBool>,
+}
+
+/// A topic that may be missing.
+struct Doubt {
+    since: Instant,
+    /// When to ask the cluster again.
+    look_at: Instant,
 }
 
 impl KafkaSource {
@@ -71,6 +91,8 @@ impl KafkaSource {
         Ok(Self {
             consumer,
             topics,
+            assigned: HashSet::new(),
+            doubt: None,
             abandon,
         })
     }
@@ -109,6 +131,51 @@ impl KafkaSource {
             .unwrap_or_else(|| topic.into())
     }
 
+    /// A broker denied a topic. That counts if it was this member's, or if it does not pass: a broker whose metadata is stale
+    /// denies topics that were created just now.
+    fn look_for_topics(&mut self) -> Result<(), SourceError> {
+        let Some(doubt) = &mut self.doubt else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if now < doubt.look_at {
+            return Ok(());
+        }
+        doubt.look_at = now + LOOK_PAUSE;
+        let persists = now.duration_since(doubt.since) >= DOUBT_MAX;
+        // Asking for all topics also renews what the member knows of those it subscribed to.
+        let metadata = match self.consumer.fetch_metadata(None, LOOK_TIMEOUT) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::warn!(%error, "looking for the job's topics");
+                return Ok(());
+            }
+        };
+        let known: HashSet<&str> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none())
+            .map(|topic| topic.name())
+            .collect();
+        let missing: Vec<&Arc<str>> = self
+            .topics
+            .iter()
+            .filter(|topic| !known.contains(&***topic))
+            .collect();
+        if missing.is_empty() {
+            self.doubt = None;
+            return Ok(());
+        }
+        if !persists && !missing.iter().any(|topic| self.assigned.contains(*topic)) {
+            return Ok(());
+        }
+        let names: Vec<&str> = missing.iter().map(|topic| &***topic).collect();
+        Err(SourceError::Read {
+            cause: format!("the cluster has no topic {}", names.join(", ")),
+            remedy: remedy(Some(RDKafkaErrorCode::UnknownTopic)),
+        })
+    }
+
     /// Tries a request again while the cluster does not answer it.
     fn request<T>(&self, mut request: impl FnMut() -> KafkaResult<T>) -> Result<T, SourceError> {
         let mut tries = 0;
@@ -133,6 +200,7 @@ impl Source for KafkaSource {
         max: usize,
         each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Polled, SourceError> {
+        self.look_for_topics()?;
         let mut records = 0;
         while records < max {
             if let Some(change) = self.change() {
@@ -145,6 +213,15 @@ impl Source for KafkaSource {
                     if each(&input_record(&message)).is_break() {
                         break;
                     }
+                }
+                Some(Err(error)) if is_unknown_topic(&error) => {
+                    tracing::warn!(%error, "consumer");
+                    let now = Instant::now();
+                    let doubt = Doubt {
+                        since: now,
+                        look_at: now,
+                    };
+                    self.doubt.get_or_insert(doubt);
                 }
                 Some(Err(error)) => match poll_error(&error) {
                     Some(error) => return Err(error),
@@ -199,6 +276,8 @@ impl Source for KafkaSource {
             list.add_partition_offset(&at.topic, at.partition, offset)
                 .map_err(|error| read_error(&error))?;
         }
+        self.assigned
+            .extend(starts.iter().map(|(at, _)| Arc::clone(&at.topic)));
         self.consumer.assign(&list).map_err(|error| read_error(&error))
     }
 
@@ -216,7 +295,7 @@ impl Source for KafkaSource {
             let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
                 return Ok(());
             };
-            if let Some(definite) = commit_error(&error) {
+            if let Some(definite) = commit_error(&error, || self.consumer.client().fatal_error()) {
                 return Err(definite);
             }
             if self.abandon.load(Ordering::Relaxed) {
@@ -325,6 +404,14 @@ impl ConsumerContext for Notes {
     }
 }
 
+/// Whether a broker denies a topic. librdkafka reports it once, and does not say which.
+fn is_unknown_topic(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
+    )
+}
+
 /// The failure that ends the worker, or none if librdkafka goes on by itself.
 fn poll_error(error: &KafkaError) -> Option<SourceError> {
     use RDKafkaErrorCode::*;
@@ -336,8 +423,6 @@ fn poll_error(error: &KafkaError) -> Option<SourceError> {
                     | SaslAuthenticationFailed
                     | TopicAuthorizationFailed
                     | GroupAuthorizationFailed
-                    | UnknownTopic
-                    | UnknownTopicOrPartition
                     | InvalidTopic
                     | UnsupportedSASLMechanism
                     | InconsistentGroupProtocol
@@ -349,18 +434,29 @@ fn poll_error(error: &KafkaError) -> Option<SourceError> {
 fn read_error(error: &KafkaError) -> SourceError {
     SourceError::Read {
         cause: error.to_string(),
-        remedy: remedy(error),
+        remedy: remedy(error.rdkafka_error_code()),
     }
 }
 
-/// The definite outcome of a failed commit, or none if it has to be tried again.
-fn commit_error(error: &KafkaError) -> Option<SourceError> {
+/// The definite outcome of a failed commit, or none if it has to be tried again. `fatal` says why a client can no longer be
+/// used.
+fn commit_error(
+    error: &KafkaError,
+    fatal: impl FnOnce() -> Option<(RDKafkaErrorCode, String)>,
+) -> Option<SourceError> {
     use RDKafkaErrorCode::*;
     let cause = error.to_string();
     match error.rdkafka_error_code()? {
         IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId | AssignmentLost
         | StaleMemberEpoch => Some(SourceError::Fenced { cause }),
         NoOffset => None,
+        Fatal => {
+            let (code, cause) = fatal().unwrap_or((Fatal, cause));
+            Some(SourceError::Commit {
+                cause,
+                remedy: remedy(Some(code)),
+            })
+        }
         GroupAuthorizationFailed
         | TopicAuthorizationFailed
         | OffsetMetadataTooLarge
@@ -368,22 +464,25 @@ fn commit_error(error: &KafkaError) -> Option<SourceError> {
         | InvalidGroupId
         | UnknownTopicOrPartition => Some(SourceError::Commit {
             cause,
-            remedy: remedy(error),
+            remedy: remedy(error.rdkafka_error_code()),
         }),
         _ => None,
     }
 }
 
-fn remedy(error: &KafkaError) -> &'static str {
+fn remedy(code: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode::*;
-    match error.rdkafka_error_code() {
+    match code {
         Some(TopicAuthorizationFailed) => "; grant this client Read on the topic",
         Some(GroupAuthorizationFailed) => {
             "; grant this client Read on the group, which is the application id"
         }
         Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
         Some(UnknownTopic | UnknownTopicOrPartition) => {
-            "; a topic of the job was deleted: create it and restart"
+            "; a topic of the job is missing or was deleted: create it and restart"
+        }
+        Some(FencedInstanceId) => {
+            "; another program uses the same group.instance.id: give each process its own"
         }
         Some(InconsistentGroupProtocol) => {
             "; other programs use the application id as their group: choose another"

@@ -31,7 +31,7 @@ pub(super) fn new_column(data_type: &DataType) -> Box<dyn StateColumn> {
     }
     downcast_primitive! {
         data_type => (flat, data_type),
-        _ => Box::new(ScalarColumn { null: data_type.clone(), values: Vec::new() }),
+        _ => Box::new(ScalarColumn { null: data_type.clone(), values: Vec::new(), bytes: 0 }),
     }
 }
 
@@ -72,6 +72,8 @@ impl<T: ArrowPrimitiveType> StateColumn for FlatColumn<T> {
 struct ScalarColumn {
     null: DataType,
     values: Vec<ScalarValue>,
+    /// The sizes of all values: asking each would cost a walk over the whole state every epoch.
+    bytes: usize,
 }
 
 impl StateColumn for ScalarColumn {
@@ -82,17 +84,22 @@ impl StateColumn for ScalarColumn {
     fn scatter(&mut self, groups: &[usize], values: &ArrayRef) -> Result<()> {
         let len = groups.iter().max().map_or(0, |last| last + 1);
         if len > self.values.len() {
-            self.values.resize(len, ScalarValue::try_from(&self.null)?);
+            let null = ScalarValue::try_from(&self.null)?;
+            self.bytes += (len - self.values.len()) * null.size();
+            self.values.resize(len, null);
         }
         for (row, &group) in groups.iter().enumerate() {
             // Compacted, or a list would keep the whole batch alive.
-            self.values[group] = ScalarValue::try_from_array(values, row)?.compacted();
+            let value = ScalarValue::try_from_array(values, row)?.compacted();
+            self.bytes += value.size();
+            let before = std::mem::replace(&mut self.values[group], value);
+            self.bytes -= before.size();
         }
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        self.values.iter().map(ScalarValue::size).sum()
+        self.bytes
     }
 }
 
@@ -130,6 +137,26 @@ mod tests {
                 Some("a value beyond twelve bytes"),
             ])),
         );
+    }
+
+    #[test]
+    fn a_scalar_column_knows_its_size_without_a_walk() {
+        let mut column = ScalarColumn {
+            null: DataType::Utf8View,
+            values: Vec::new(),
+            bytes: 0,
+        };
+        let long = "a value beyond twelve bytes".repeat(10);
+        for (groups, values) in [
+            (vec![0, 1, 5], vec![Some("a"), None, Some(&*long)]),
+            (vec![5, 1], vec![None, Some(&*long)]),
+            (vec![1, 7], vec![Some("b"), Some("c")]),
+        ] {
+            let values: ArrayRef = Arc::new(StringViewArray::from(values));
+            column.scatter(&groups, &values).unwrap();
+            let walked: usize = column.values.iter().map(ScalarValue::size).sum();
+            assert_eq!(column.size_bytes(), walked);
+        }
     }
 
     #[test]

@@ -21,15 +21,17 @@ pub enum TaskError {
         cause: FormatError,
     },
     /// A step that failed.
-    #[error("sub-topology {sub_topology}, partition {partition}, step \"{step}\": {cause}")]
+    #[error("sub-topology {sub_topology}, partition {partition} of {topics}, step \"{step}\": {cause}")]
     Step {
         /// The sub-topology.
         sub_topology: usize,
-        /// The partition.
+        /// The topics it reads.
+        topics: String,
+        /// The partition of them.
         partition: i32,
         /// The step.
         step: String,
         /// Why it failed.
-        cause: OperatorError,
+        cause: Box<OperatorError>,
     },
 }

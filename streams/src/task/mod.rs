@@ -281,10 +281,12 @@ impl Task {
 }
 
 fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorError) -> TaskError {
+    let topics: Vec<&str> = plan.inputs.iter().map(|input| &*input.topic).collect();
     TaskError::Step {
         sub_topology: plan.id,
+        topics: topics.join(", "),
         partition,
         step: step.to_owned(),
-        cause,
+        cause: Box::new(cause),
     }
 }

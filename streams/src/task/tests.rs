@@ -325,10 +325,19 @@ fn one_row_beyond_a_records_size_is_an_error() {
     feed(&mut task, &record, 0, &mut Vec::new()).unwrap();
     let error = task.end_epoch(&mut |_| Ok(())).unwrap_err().to_string();
     assert!(
-        error.starts_with("sub-topology 0, partition 0, step \"partial aggregate counts"),
+        error.starts_with("sub-topology 0, partition 0 of lines, step \"partial aggregate counts"),
         "{error}"
     );
-    assert!(error.contains("a record holds at most 1000"), "{error}");
+    assert!(
+        error.contains(": a row for wc-counts-repartition-0: one row takes"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with(
+            "a record holds at most 1000; shorten its key or its state, or filter such rows out before group_by"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -402,6 +411,85 @@ fn several_keys_make_a_json_array() {
     let out = bench.end_epoch();
     assert_eq!(out[0].key.as_deref(), Some(br#"["x",1]"#.as_slice()));
     assert_eq!(out[0].value.as_deref(), Some(br#"{"n":2,"last":"x"}"#.as_slice()));
+}
+
+/// Distinct strings are a state of their own kind: a list of views, which share the buffers of the whole batch.
+#[test]
+fn a_distinct_count_is_split_into_records_below_the_limit() {
+    let app = Streams::new("app");
+    app.stream("in", text("line"))
+        .with_column("key", crate::substr(col("line"), crate::lit(40)))
+        .group_by([col("key")])
+        .aggregate("step", [crate::count_distinct(col("line")).alias("n")])
+        .to("out", json());
+    let topology = app.build().unwrap();
+    let near = surroundings(&topology, 2);
+    let mut bench = Bench::new(&topology, &near, 2);
+    for number in 0..12_000 {
+        bench.line(&format!(
+            "a line of more than forty bytes, {number:06} key{}",
+            number % 100
+        ));
+    }
+    let mut table = BTreeMap::new();
+    as_table(&bench.end_epoch(), &mut table);
+    let sizes: Vec<Vec<usize>> = bench
+        .log
+        .iter()
+        .map(|log| {
+            log.iter()
+                .map(|record| record.value.as_ref().unwrap().len())
+                .collect()
+        })
+        .collect();
+    let total: usize = sizes.iter().flatten().sum();
+    // Each line went to one partition, with its length beside it.
+    assert!((12_000 * 43..12_000 * 55).contains(&total), "{sizes:?}");
+    assert_eq!(table.len(), 100);
+    assert!(table.values().all(|value| value == r#"{"n":120}"#), "{table:?}");
+}
+
+#[test]
+fn a_tables_null_key_is_written_as_an_array() {
+    let app = Streams::new("app");
+    let by_line = app.stream("in", text("line")).group_by([col("line")]);
+    by_line
+        .aggregate("a", [count_all().alias("n")])
+        .to("counts", json());
+    by_line
+        .aggregate("b", [max(col("line")).alias("last")])
+        .to("lines", text("last"));
+    let topology = app.build().unwrap();
+    let near = surroundings(&topology, 1);
+    let mut upstream = Task::new(Arc::clone(&topology.sub_topologies[0]), 0, &near).unwrap();
+    let source = Written {
+        topic: "in".to_owned(),
+        partition: Some(0),
+        header: None,
+        key: None,
+        value: None,
+    };
+    let (mut shuffled, mut out) = (Vec::new(), Vec::new());
+    feed(&mut upstream, &source, 0, &mut shuffled).unwrap();
+    upstream.end_epoch(&mut collect(&mut shuffled)).unwrap();
+    for (sub, record) in topology.sub_topologies[1..].iter().zip(&shuffled) {
+        let mut task = Task::new(Arc::clone(sub), 0, &near).unwrap();
+        feed(&mut task, record, 0, &mut out).unwrap();
+        task.end_epoch(&mut collect(&mut out)).unwrap();
+    }
+    let found: Vec<_> = out
+        .iter()
+        .map(|record| {
+            (
+                record.topic.as_str(),
+                record.key.as_deref(),
+                record.value.as_deref(),
+            )
+        })
+        .collect();
+    let null = Some(b"[null]".as_slice());
+    let one = Some(br#"{"n":1}"#.as_slice());
+    assert_eq!(found, [("counts", null, one), ("lines", null, None)]);
 }
 
 proptest! {

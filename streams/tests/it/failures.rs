@@ -98,3 +98,17 @@ fn a_stop_ends_the_epoch_however_long_it_would_have_lasted() {
     assert_eq!(cluster.table("counts").0.len(), 2);
     job.stop(PATIENCE).unwrap();
 }
+
+#[test]
+fn the_longest_waits_have_no_end() {
+    let cluster = Cluster::new("endless");
+    cluster.create_topic("lines", 1);
+    cluster.create_topic("counts", 1);
+    cluster.write("lines", 1, ["a", "b"]);
+    let config = cluster.config().connect_timeout(Duration::MAX);
+    let app = cluster.word_count().commit_every(Duration::MAX);
+    let job = app.start(config).unwrap();
+    job.drain(Duration::MAX).unwrap();
+    assert_eq!(cluster.table("counts").0.len(), 2);
+    job.stop(Duration::MAX).unwrap();
+}
