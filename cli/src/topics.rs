@@ -226,6 +226,12 @@ fn create_topic(args: &CreateArgs) -> Result<(), CliError> {
             "topic {} exists already; --if-not-exists accepts that",
             args.topic
         ))),
+        Err(RDKafkaErrorCode::InvalidConfig) => Err(CliError::new(format!(
+            "cannot create topic {}: the broker knows no such setting, or not this value: --config {}; \
+             `millstream topics describe` shows a topic's settings",
+            args.topic,
+            args.configs.join(" --config ")
+        ))),
         Err(code) => Err(CliError::new(format!(
             "cannot create topic {}: {code}{}",
             args.topic,
@@ -242,9 +248,6 @@ const fn hint(code: RDKafkaErrorCode) -> &'static str {
         }
         RDKafkaErrorCode::InvalidTopic => {
             "; a name has up to 249 of the characters a-z A-Z 0-9 . _ - and must not clash with another where . and _ are alike"
-        }
-        RDKafkaErrorCode::InvalidConfig => {
-            "; see the broker's log for the key, and its list with `topics describe`"
         }
         RDKafkaErrorCode::InvalidPartitions => "; give a number from 1 up to the broker's limit",
         _ => "",

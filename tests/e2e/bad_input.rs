@@ -108,7 +108,11 @@ fn a_data_directory_belongs_to_one_broker() {
         directory.path().to_str().unwrap(),
         "/usr/share/common-licenses/BSD",
     ]);
-    assert!(counted.stderr.contains("in use by another broker"), "{}", counted.stderr);
+    assert!(
+        counted.stderr.contains("in use by another broker"),
+        "{}",
+        counted.stderr
+    );
     assert_eq!(running.stop(), 0);
 }
 
