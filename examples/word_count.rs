@@ -15,11 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let servers = broker.address().to_string();
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &servers).set("group.id", "print");
-
     let producer: BaseProducer = client.create()?;
     for line in std::fs::read_to_string(file)?.lines() {
-        let record = BaseRecord::<(), str>::to("lines").payload(line);
-        producer.send(record).map_err(|(error, _)| error)?;
+        let sent = producer.send(BaseRecord::<(), str>::to("lines").payload(line));
+        sent.map_err(|(error, _)| error)?;
     }
     producer.flush(Duration::from_secs(10))?;
 
@@ -33,7 +32,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = app.start(StreamsConfig::new(&servers))?;
     job.drain(Duration::from_secs(60))?;
     job.stop(Duration::from_secs(10))?;
-
     let reader: BaseConsumer = client.create()?;
     let mut from = TopicPartitionList::new();
     from.add_partition_offset("word-counts", 0, Offset::Beginning)?;

@@ -122,6 +122,8 @@ fn client_config(args: &ConsumeArgs) -> Result<ClientConfig, CliError> {
         "enable.auto.commit",
         if args.group.is_some() { "true" } else { "false" },
     );
+    // Closing the client drops what it has fetched; only what was printed may count as read.
+    config.set("enable.auto.offset.store", "false");
     config
         .set("queued.max.messages.kbytes", "65536")
         .set("fetch.queue.backoff.ms", "20");
