@@ -33,12 +33,15 @@ impl Default for LineFormat {
     }
 }
 
+/// A header: its name and its value, which may be null.
+type HeaderPart<'a> = (&'a str, Option<&'a [u8]>);
+
 /// A record that borrows from its line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Parsed<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
-    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub headers: Vec<HeaderPart<'a>>,
 }
 
 impl LineFormat {
@@ -102,7 +105,7 @@ impl LineFormat {
         })
     }
 
-    fn headers<'a>(&self, text: &'a [u8]) -> Result<Vec<(&'a str, Option<&'a [u8]>)>, String> {
+    fn headers<'a>(&self, text: &'a [u8]) -> Result<Vec<HeaderPart<'a>>, String> {
         if self.null_marker.as_deref() == Some(text) || text.is_empty() {
             return Ok(Vec::new());
         }
