@@ -144,6 +144,19 @@ impl State {
         self.by_id.insert(topic.id, Arc::clone(&topic));
         self.by_name.insert(topic.name.clone(), topic);
     }
+
+    /// Whether there is room for so many partitions more.
+    fn check_total(&self, topic: &TopicName, added: i32) -> Result<(), TopicError> {
+        let present: usize = self.by_name.values().map(|t| t.partitions.len()).sum();
+        let count = present + usize::try_from(added).unwrap_or(0);
+        if count > PARTITIONS_MAX {
+            return Err(TopicError::TooMany {
+                topic: topic.clone(),
+                count,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// All topics of one broker. Methods that change something touch the disk: call them off the async threads.
@@ -299,21 +312,9 @@ impl TopicRegistry {
                 at_least: 1,
             });
         }
-        self.check_total(&name, count)?;
+        state.check_total(&name, count)?;
         config::validate(overrides)?;
         Ok(name)
-    }
-
-    fn check_total(&self, topic: &TopicName, added: i32) -> Result<(), TopicError> {
-        let present: usize = self.read().by_name.values().map(|t| t.partitions.len()).sum();
-        let count = present + usize::try_from(added).unwrap_or(0);
-        if count > PARTITIONS_MAX {
-            return Err(TopicError::TooMany {
-                topic: topic.clone(),
-                count,
-            });
-        }
-        Ok(())
     }
 
     /// Creates a topic; when this returns, it survives a crash.
@@ -358,7 +359,7 @@ impl TopicRegistry {
                 at_least: present + 1,
             });
         }
-        self.check_total(&old.name, count - present)?;
+        self.read().check_total(&old.name, count - present)?;
         if validate_only {
             return Ok(());
         }

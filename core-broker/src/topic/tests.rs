@@ -95,6 +95,33 @@ fn rules_are_checked() {
     assert_eq!(folders(dir.path()), ["a.b-0"]);
 }
 
+/// The check took the lock for reading twice: with a writer between, all stood still.
+#[test]
+fn checks_do_not_stand_still_when_topics_change_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_logs, registry) = open(dir.path()).unwrap();
+    let registry = Arc::new(registry);
+    let (done, all_done) = std::sync::mpsc::channel();
+    for writes in [true, false] {
+        let (registry, done) = (Arc::clone(&registry), done.clone());
+        std::thread::spawn(move || {
+            for _ in 0..50_000 {
+                if writes {
+                    drop(registry.state.write().unwrap());
+                } else {
+                    registry.check_new("t", Some(1), &Overrides::new()).unwrap();
+                }
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        all_done
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .expect("the threads wait for each other");
+    }
+}
+
 #[test]
 fn a_creation_cut_short_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
