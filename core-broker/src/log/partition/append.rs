@@ -290,6 +290,15 @@ impl Partition {
         }
     }
 
+    /// Hands the partition to the sync thread after a short rest.
+    pub(super) fn enqueue_later(&self) {
+        if !self.queued.swap(true, Ordering::AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.shared.queue.push_later(me);
+        }
+    }
+
     /// Moves the high watermark forward and wakes who waits for it.
     pub(super) fn advance(&self, end: LogPosition) {
         {
