@@ -29,6 +29,8 @@ use crate::api::{self, Fault, Pace, Started};
 const READ_AHEAD_MAX: usize = 16;
 /// Produce requests started but not answered.
 const IN_FLIGHT_MAX: usize = 128;
+/// Time that one request may take to be started before other connections have their turn.
+const TURN: Duration = Duration::from_micros(500);
 /// Rest after which buffers are given back.
 const REST: Duration = Duration::from_secs(1);
 
@@ -164,6 +166,9 @@ impl Connection {
             };
             self.touch();
             let (pace, started) = api::start(&self.gate.broker, self.peer, frame.bytes)?;
+            if self.active.elapsed() > TURN {
+                tokio::task::yield_now().await;
+            }
             match started {
                 Started::Silent => {}
                 Started::Ready(reply) if self.in_flight.is_empty() => {
