@@ -215,6 +215,7 @@ impl TopicRegistry {
             .filter(|e| !e.deleting)
             .map(|e| (e.name.as_str(), e))
             .collect();
+        let mut leftovers = Vec::new();
         for partition in self.logs.partitions() {
             let tp = partition.topic_partition();
             if by_name
@@ -228,11 +229,14 @@ impl TopicRegistry {
                 return Err(TopicError::Orphan(tp.clone()));
             }
             tracing::info!(partition = %tp, "removing a folder left over by an interrupted creation or deletion");
-            self.logs
-                .delete_partition(tp)
-                .map_err(|source| log_error(&tp.topic, source))?;
+            leftovers.push(tp.clone());
         }
-        Ok(())
+        self.logs
+            .delete_partitions(&leftovers)
+            .map_err(|source| TopicError::Log {
+                topic: "left over".to_owned(),
+                source,
+            })
     }
 
     fn load(&self, entry: Entry) -> Result<Topic, TopicError> {
@@ -389,15 +393,10 @@ impl TopicRegistry {
             state.by_name.remove(&topic.name);
             state.by_id.remove(&topic.id);
         }
-        let mut whole = true;
-        for partition in &topic.partitions {
-            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
-                tracing::warn!(partition = %partition.topic_partition(), %error, "folder not removed, the next start tries again");
-                whole = false;
-            }
-        }
+        let removed = self.logs.delete_partitions(&named(&topic.partitions));
         tracing::info!(topic = %topic.name, "topic deleted");
-        if !whole {
+        if let Err(error) = removed {
+            tracing::warn!(topic = %topic.name, %error, "folders not removed, the next start tries again");
             // The marker stays in the file, so that the next start finishes the work.
             changing.push(topic.entry(true));
             return Ok(());
@@ -432,10 +431,8 @@ impl TopicRegistry {
     }
 
     fn remove_folders(&self, partitions: &[Arc<Partition>]) {
-        for partition in partitions {
-            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
-                tracing::warn!(partition = %partition.topic_partition(), %error, "empty folder not removed, the next start tries again");
-            }
+        if let Err(error) = self.logs.delete_partitions(&named(partitions)) {
+            tracing::warn!(%error, "empty folders not removed, the next start tries again");
         }
     }
 
@@ -490,6 +487,10 @@ impl TopicRegistry {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn named(partitions: &[Arc<Partition>]) -> Vec<TopicPartition> {
+    partitions.iter().map(|p| p.topic_partition().clone()).collect()
 }
 
 fn log_error(topic: &TopicName, source: LogError) -> TopicError {

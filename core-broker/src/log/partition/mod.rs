@@ -268,6 +268,12 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether all of it is on the disk, its indexes perhaps not.
+    pub(crate) fn is_synced(&self) -> bool {
+        let writer = lock(&self.writer);
+        writer.synced >= writer.end.offset
+    }
+
     /// Returns when the append that may be going on is over; the directory is closed to others.
     pub(crate) fn finish_appends(&self) {
         drop(lock(&self.writer));
