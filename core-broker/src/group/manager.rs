@@ -206,7 +206,11 @@ impl GroupManager {
                 return Ok(None);
             }
             let (token, receiver) = shard.open();
-            self.act(index, &mut shard, id, absent, |group, now| act(group, now, token))?;
+            let acted = self.act(index, &mut shard, id, absent, |group, now| act(group, now, token));
+            if let Err(error) = acted {
+                shard.cancel(token);
+                return Err(error);
+            }
             receiver
         };
         receiver.await.map(Some).map_err(|_| GroupError::NotAvailable)

@@ -196,6 +196,11 @@ async fn groups_members_and_writes_are_bounded() {
             ..
         })
     ));
+    assert_eq!(
+        manager.shard(0).requests_waiting(),
+        0,
+        "nobody waits for an answer"
+    );
     let member = manager.join(join("c")).await;
     assert!(matches!(
         member,
