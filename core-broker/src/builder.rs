@@ -270,6 +270,7 @@ pub(crate) fn open(
     let store = LogStore::new(Arc::clone(&topics), Arc::clone(&clock));
     let groups = GroupManager::start(Arc::new(store), group_config(&config), clock)
         .map_err(|source| StartError::Groups { dir, source })?;
+    groups.forget_unknown_topics(|name| topics.get(name.as_str()).is_some());
     Ok(Arc::new(BrokerState {
         cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
         config,

@@ -276,6 +276,14 @@ impl TopicRegistry {
         self.read().by_name.get(name).cloned()
     }
 
+    /// How many partitions a topic has; none if it does not exist.
+    pub fn partition_count(&self, name: &str) -> i32 {
+        self.read()
+            .by_name
+            .get(name)
+            .map_or(0, |topic| topic.partitions.len() as i32)
+    }
+
     /// A topic by id.
     pub fn by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
         self.read().by_id.get(&id).cloned()
