@@ -206,8 +206,12 @@ fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
     let open_files = limits::raise_open_files();
     let shares = limits::share(open_files, wanted);
     if shares.connections < wanted.connections {
-        tracing::warn!(open_files, wanted = wanted.connections, connections = shares.connections,
-            "the open files limit allows fewer connections than max.connections; raise it (ulimit -Hn) or lower the setting");
+        tracing::warn!(
+            open_files,
+            wanted = wanted.connections,
+            connections = shares.connections,
+            "the open files limit allows fewer connections than max.connections; raise it (ulimit -Hn) or lower the setting"
+        );
     }
     shares
 }

@@ -135,7 +135,11 @@ mod tests {
             client_id: String::new(),
             host: String::new(),
         };
-        let request = decode(9, &client, JoinGroupRequest::default().with_protocols(vec![protocol]));
+        let request = decode(
+            9,
+            &client,
+            JoinGroupRequest::default().with_protocols(vec![protocol]),
+        );
         let kept = &request.protocols[0].metadata;
         assert_eq!(*kept, asked);
         assert_ne!(kept.as_ptr(), asked.as_ptr());

@@ -75,6 +75,8 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     Started::later(async move {
         let broker = &request.broker;
         let partitions_of = |topic: &str| broker.topics.partition_count(topic);
-        request.answer.reply(&handle(&broker.groups, partitions_of, body).await)
+        request
+            .answer
+            .reply(&handle(&broker.groups, partitions_of, body).await)
     })
 }

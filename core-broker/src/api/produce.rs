@@ -204,7 +204,8 @@ impl<'a> Appending<'a> {
         }
         let log = self.log(topic, partition)?;
         let records = records.filter(|r| !r.is_empty()).ok_or_else(|| {
-            let reason = "a produce request carries exactly one record batch for each partition, there is none";
+            let reason =
+                "a produce request carries exactly one record batch for each partition, there is none";
             Refusal::new(ErrorCode::InvalidRecord, reason)
         })?;
         let header = RecordBatch::parse(&records).ok().map(|batch| *batch.header());

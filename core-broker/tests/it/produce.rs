@@ -309,7 +309,10 @@ fn a_partition_named_twice_is_taken_once() {
         .topic_data
         .push(produce("t", 0, -1, Some(batch(&["b"]))).topic_data.remove(0));
     let response = client.call(9, &request);
-    let codes = response.responses.iter().map(|t| t.partition_responses[0].error_code);
+    let codes = response
+        .responses
+        .iter()
+        .map(|t| t.partition_responses[0].error_code);
     assert_eq!(codes.collect::<Vec<_>>(), [0, 42]);
 
     let mut request = fetch("t", 0, 0);

@@ -52,7 +52,11 @@ impl Partition {
     /// # Errors
     /// [`AppendError`]; nothing of the batch is in the log then.
     pub fn append(&self, batch: Bytes, origin: Origin) -> Result<Appended, AppendError> {
-        self.append_within(batch, origin, &mut self.shared.options.decompressed_bytes_max.clone())
+        self.append_within(
+            batch,
+            origin,
+            &mut self.shared.options.decompressed_bytes_max.clone(),
+        )
     }
 
     /// The same, decompressing at most what is left of a budget that several batches share.
