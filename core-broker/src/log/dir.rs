@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,8 +14,9 @@ use super::checkpoint::{self, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::config::{LogConfig, LogOptions};
 use super::durable;
 use super::error::{LogError, OpenError};
+use super::folders::{FOLDER_NAME_BYTES_MAX, check_name, doomed_name, find_partitions, on_one_filesystem};
 use super::lock::{lock, read, write};
-use super::meta::{self, LOCK_FILE, META_FILE, Meta};
+use super::meta::{LOCK_FILE, META_FILE, Meta};
 use super::partition::{Partition, Recovered};
 use super::recovery::{self, Checkpointed};
 use super::segment::Segment;
@@ -26,9 +26,6 @@ use crate::ids::{TopicName, TopicPartition};
 
 /// Kafka's name for it: the logs need no recovery.
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
-const DELETED_SUFFIX: &str = "-delete";
-const NAME_BYTES_MAX: usize = 249;
-const FOLDER_NAME_BYTES_MAX: usize = 255;
 const META_FILE_BYTES_MAX: u64 = 1 << 30;
 const RESERVED_FILES: [&str; 5] = [
     META_FILE,
@@ -383,77 +380,6 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(error) => Err(OpenError::io(path)(error.into())),
     }
-}
-
-fn check_name(name: &str) -> Result<(), LogError> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".." {
-        Ok(())
-    } else {
-        Err(LogError::Name {
-            name: name.to_owned(),
-        })
-    }
-}
-
-/// A name under which a folder waits for its removal, short enough for every file system.
-fn doomed_name(folder: &str) -> io::Result<String> {
-    let id = meta::random_bytes()?
-        .iter()
-        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
-    let kept = &folder[..folder
-        .len()
-        .min(FOLDER_NAME_BYTES_MAX - id.len() - 1 - DELETED_SUFFIX.len())];
-    Ok(format!("{kept}.{id}{DELETED_SUFFIX}"))
-}
-
-fn is_doomed(name: &str) -> bool {
-    name.strip_suffix(DELETED_SUFFIX)
-        .and_then(|rest| rest.rsplit_once('.'))
-        .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn parse_folder(name: &str) -> Option<TopicPartition> {
-    let (topic, number) = name.rsplit_once('-')?;
-    let partition: i32 = number.parse().ok()?;
-    // "-01" and "+1" are numbers, too, but not ours.
-    (partition.to_string() == number && partition >= 0 && check_name(topic).is_ok())
-        .then(|| TopicPartition::new(topic, partition))
-}
-
-/// The partitions' folders; removes those that were being deleted.
-fn find_partitions(dir: &Path) -> Result<BTreeSet<TopicPartition>, OpenError> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
-        let entry = entry.map_err(OpenError::io(dir))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_dir = fs::metadata(entry.path())
-            .map_err(OpenError::io(entry.path()))?
-            .is_dir();
-        if !is_dir {
-            if name.ends_with(durable::TEMPORARY_SUFFIX) {
-                fs::remove_file(entry.path()).map_err(OpenError::io(entry.path()))?;
-            }
-        } else if is_doomed(&name) {
-            fs::remove_dir_all(entry.path()).map_err(OpenError::io(entry.path()))?;
-        } else if let Some(tp) = parse_folder(&name) {
-            found.insert(tp);
-        } else if name != "lost+found" {
-            tracing::warn!(folder = %entry.path().display(), "ignoring a folder that is no partition");
-        }
-    }
-    Ok(found)
-}
-
-fn on_one_filesystem(root: &Path, partitions: &BTreeSet<TopicPartition>) -> io::Result<bool> {
-    let device = fs::metadata(root)?.dev();
-    for tp in partitions {
-        if fs::metadata(root.join(tp.to_string()))?.dev() != device {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Recovers all partitions on a few threads and registers them. True if the checkpoints name others, too,
