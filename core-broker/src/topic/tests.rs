@@ -1,6 +1,7 @@
 //! The registry over a real data directory, with the crashes that can happen between its steps.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::log::batch::BatchBuilder;
@@ -100,26 +101,39 @@ fn rules_are_checked() {
 fn checks_do_not_stand_still_when_topics_change_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let (_logs, registry) = open(dir.path()).unwrap();
+    // Many, so that the check takes its time.
+    for number in 0..2_000 {
+        registry.state.write().unwrap().insert(Arc::new(Topic {
+            name: format!("other-{number}").as_str().into(),
+            id: random_id(),
+            internal: false,
+            overrides: Overrides::new(),
+            partitions: Vec::new(),
+        }));
+    }
     let registry = Arc::new(registry);
-    let (done, all_done) = std::sync::mpsc::channel();
-    for writes in [true, false] {
-        let (registry, done) = (Arc::clone(&registry), done.clone());
-        std::thread::spawn(move || {
-            for _ in 0..50_000 {
-                if writes {
-                    drop(registry.state.write().unwrap());
-                } else {
-                    registry.check_new("t", Some(1), &Overrides::new()).unwrap();
-                }
+    let checked = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (registry, checked) = (Arc::clone(&registry), Arc::clone(&checked));
+        move || {
+            while !checked.load(Ordering::Relaxed) {
+                drop(registry.state.write().unwrap());
             }
-            done.send(()).unwrap();
-        });
-    }
-    for _ in 0..2 {
-        all_done
-            .recv_timeout(std::time::Duration::from_secs(60))
-            .expect("the threads wait for each other");
-    }
+        }
+    };
+    std::thread::spawn(writer);
+    let (done, all_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..200 {
+            registry.check_new("t", Some(1), &Overrides::new()).unwrap();
+        }
+        done.send(()).unwrap();
+    });
+    let patience = std::time::Duration::from_secs(60);
+    all_done
+        .recv_timeout(patience)
+        .expect("the threads wait for each other");
+    checked.store(true, Ordering::Relaxed);
 }
 
 #[test]
