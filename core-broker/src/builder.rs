@@ -18,6 +18,7 @@ use crate::handle::BrokerHandle;
 use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
 use crate::producer_id::ProducerIds;
 use crate::server::budget::Budget;
+use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
 use crate::server::warnings::WarningLimit;
 use crate::topic::TopicRegistry;
@@ -173,11 +174,13 @@ impl BrokerBuilder {
         config.check()?;
         let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
         let config = Arc::new(config);
+        let shares = open_files(&config, &self.options);
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
         let (sockets, listeners) = bind_all(&config.listeners).await?;
         let clock = Arc::clone(&self.options.clock);
         let options = LogOptions {
             node_id: config.node_id,
+            open_files_max: shares.log_files,
             ..self.options
         };
         let state = tokio::task::spawn_blocking({
@@ -187,11 +190,30 @@ impl BrokerBuilder {
         let state = state
             .await
             .map_err(|e| StartError::Threads(std::io::Error::other(e)))??;
-        let handle = serve(runtime, state, sockets);
+        let handle = serve(runtime, state, sockets, shares.connections);
         tracing::info!(address = %handle.address(), data_dir = %handle.data_dir().display(),
             cluster_id = handle.cluster_id(), elapsed_ms = begun.elapsed().as_millis() as u64, "broker started");
         Ok(handle)
     }
+}
+
+/// Raises the open files limit, and divides it so that connections leave enough for the logs.
+fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
+    let wanted = Shares {
+        log_files: options.open_files_max,
+        connections: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
+    };
+    let open_files = limits::raise_open_files();
+    let shares = limits::share(open_files, wanted);
+    if shares.connections < wanted.connections {
+        tracing::warn!(
+            open_files,
+            wanted = wanted.connections,
+            connections = shares.connections,
+            "the open files limit allows fewer connections than max.connections; raise it (ulimit -Hn) or lower the setting"
+        );
+    }
+    shares
 }
 
 fn parse_listeners(texts: &[String]) -> Result<Vec<Endpoint>, StartError> {
@@ -252,6 +274,7 @@ pub(crate) fn open(
     let store = LogStore::new(Arc::clone(&topics), Arc::clone(&clock));
     let groups = GroupManager::start(Arc::new(store), group_config(&config), clock)
         .map_err(|source| StartError::Groups { dir, source })?;
+    groups.forget_unknown_topics(|name| topics.get(name.as_str()).is_some());
     Ok(Arc::new(BrokerState {
         cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
         config,
@@ -284,10 +307,10 @@ fn serve(
     runtime: tokio::runtime::Handle,
     state: Arc<BrokerState>,
     sockets: Vec<TcpListener>,
+    connections: usize,
 ) -> BrokerHandle {
     let (stop, stopping) = watch::channel(false);
     let budget = usize::try_from(state.config.queued_max_request_bytes).unwrap_or(usize::MAX);
-    let connections = usize::try_from(state.config.max_connections).unwrap_or(usize::MAX);
     let addresses = sockets
         .iter()
         .filter_map(|socket| socket.local_addr().ok())

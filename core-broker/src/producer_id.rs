@@ -4,7 +4,7 @@
 //! producer would be slow. So the end of a block of ids is made durable before the first id of it is given.
 //! Owns: the file `producer-ids`. Does not own: sequences and epochs (`log`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crate::ids::ProducerId;
 use crate::log::{LogDir, LogError};
@@ -59,9 +59,14 @@ impl ProducerIds {
         })
     }
 
-    /// An id if the present block has one left: no disk needed.
+    /// An id if the present block has one left: no disk needed, and no waiting.
     pub fn next_at_hand(&self) -> Option<ProducerId> {
-        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever writes the next block holds the lock for as long as the disk takes: no async thread waits for it.
+        let mut block = match self.block.try_lock() {
+            Ok(block) => block,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         (block.next < block.end).then(|| {
             block.next += 1;
             ProducerId(block.next - 1)
@@ -94,6 +99,21 @@ fn decode(bytes: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_at_hand_never_wait_for_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = LogDir::open(dir.path(), crate::log::LogOptions::default(), |_| {
+            crate::log::LogConfig::default()
+        });
+        let ids = ProducerIds::open(Arc::new(logs.unwrap())).unwrap();
+        assert_eq!(ids.next_at_hand(), None);
+        assert_eq!(ids.next().unwrap(), ProducerId(0));
+        let writing = ids.block.lock().unwrap();
+        assert_eq!(ids.next_at_hand(), None);
+        drop(writing);
+        assert_eq!(ids.next_at_hand(), Some(ProducerId(1)));
+    }
 
     #[test]
     fn only_whole_files_are_read() {

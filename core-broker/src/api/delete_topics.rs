@@ -10,7 +10,7 @@ use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since, until};
 use super::{Fault, Request, Started, blocking, text};
 use crate::broker::BrokerState;
-use crate::ids::TopicId;
+use crate::ids::{TopicId, TopicName as Name};
 
 pub(crate) const SHAPE: Shape = Shape {
     flexible: 4,
@@ -31,22 +31,29 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         let mut response = DeleteTopicsResponse::default();
         for topic in named.chain(body.topics) {
             let broker = Arc::clone(&request.broker);
-            response
-                .responses
-                .push(blocking(move || delete(&broker, topic)).await?);
+            let (result, deleted) = blocking(move || delete(&broker, topic)).await?;
+            // A topic of the same name must not be read from the old one's offsets.
+            if let Some(topic) = deleted
+                && let Err(error) = request.broker.groups.forget_topic(&topic).await
+            {
+                tracing::warn!(%topic, %error, "offsets of the deleted topic stay until the next start");
+            }
+            response.responses.push(result);
         }
         request.answer.reply(&response)
     })
 }
 
-fn delete(broker: &BrokerState, asked: DeleteTopicState) -> DeletableTopicResult {
+/// The answer, and the topic's name if it was deleted.
+fn delete(broker: &BrokerState, asked: DeleteTopicState) -> (DeletableTopicResult, Option<Name>) {
     let result = DeletableTopicResult::default()
         .with_name(asked.name.clone())
         .with_topic_id(asked.topic_id);
     let refused = |result: DeletableTopicResult, code: ErrorCode, message: String| {
-        result
+        let result = result
             .with_error_code(code.code())
-            .with_error_message(Some(text(message)))
+            .with_error_message(Some(text(message)));
+        (result, None)
     };
     if !broker.config.delete_topic_enable {
         return refused(
@@ -74,10 +81,7 @@ fn delete(broker: &BrokerState, asked: DeleteTopicState) -> DeletableTopicResult
         return refused(result, ErrorCode::InvalidTopicException, message);
     }
     match broker.topics.delete(topic.name.as_str()) {
-        Ok(()) => {
-            broker.groups.forget_topic(&topic.name);
-            result
-        }
+        Ok(()) => (result, Some(topic.name.clone())),
         Err(error) => refused(result, ErrorCode::from(&error), error.to_string()),
     }
 }

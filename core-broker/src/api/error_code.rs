@@ -5,6 +5,7 @@
 
 pub(crate) use kafka_protocol::error::ResponseError as ErrorCode;
 
+use crate::log::batch::BatchError;
 use crate::log::{AppendError, LogError, ReadError};
 use crate::producer_id::ProducerIdError;
 use crate::topic::TopicError;
@@ -16,6 +17,11 @@ impl From<&AppendError> for ErrorCode {
     fn from(error: &AppendError) -> Self {
         match error {
             AppendError::Corrupt { .. } => Self::CorruptMessage,
+            // Clients split the batch on it.
+            AppendError::InvalidRecord {
+                source: BatchError::TooLargeDecompressed { .. },
+                ..
+            } => Self::MessageTooLarge,
             AppendError::InvalidRecord { .. } => Self::InvalidRecord,
             AppendError::InvalidTimestamp { .. } => Self::InvalidTimestamp,
             AppendError::UnsupportedMagic { .. } => Self::UnsupportedForMessageFormat,

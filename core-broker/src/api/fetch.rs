@@ -2,11 +2,13 @@
 //!
 //! Rules: a fetch at the high watermark is empty without error, outside the log is OFFSET_OUT_OF_RANGE; the first
 //! partition that has anything gives at least one whole batch even over the limits; the answer waits for
-//! `min_bytes` or `max_wait_ms`, but any error is answered at once.
+//! `min_bytes` or `max_wait_ms`, but any error is answered at once. A partition that is named again is passed over:
+//! each costs a look at the log.
 //!
 //! Sessions (KIP-227) are never opened: id 0 says so, and clients then name all partitions every time.
 //! Record bytes are not read here: the answer carries ranges of segment files (`server::reply`).
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 use super::error_code::{ErrorCode, NONE};
 use super::fetch_response::{self, FetchedPartition, FetchedTopic, TopicKey};
 use super::shape::{Kind, Shape, all, between, since, until};
-use super::{Fault, Request, Started, epoch_error};
+use super::{Fault, Request, Started, epoch_error, in_place};
 use crate::broker::BrokerState;
 use crate::ids::{Offset, TopicId};
 use crate::log::{Partition, ReadError};
@@ -117,7 +119,8 @@ struct Collected {
 }
 
 impl Fetch {
-    fn new(broker: Arc<BrokerState>, body: FetchRequest, version: i16) -> Self {
+    fn new(broker: Arc<BrokerState>, mut body: FetchRequest, version: i16) -> Self {
+        drop_repeated(&mut body);
         let bytes_max = usize::try_from(body.max_bytes.min(broker.config.fetch_max_bytes)).unwrap_or(0);
         // More than the limit can never come together.
         let bytes_min = usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max);
@@ -154,6 +157,28 @@ impl Fetch {
 
     /// Looks at every partition, in the order asked.
     fn collect(&self) -> Collected {
+        if self.is_cold() {
+            in_place(|| self.look())
+        } else {
+            self.look()
+        }
+    }
+
+    /// True if any of it may not be in memory.
+    fn is_cold(&self) -> bool {
+        self.body.topics.iter().enumerate().any(|(at, asked)| {
+            self.topic(at).is_some_and(|topic| {
+                let cold = |p: &FetchPartition| {
+                    topic
+                        .partition(p.partition)
+                        .is_some_and(|log| log.is_cold(Offset(p.fetch_offset)))
+                };
+                asked.partitions.iter().any(cold)
+            })
+        })
+    }
+
+    fn look(&self) -> Collected {
         let mut collected = Collected {
             topics: Vec::with_capacity(self.body.topics.len()),
             bytes: 0,
@@ -251,6 +276,21 @@ impl Fetch {
         }
         watched
     }
+}
+
+/// Keeps the first mention of every partition.
+fn drop_repeated(body: &mut FetchRequest) {
+    if body.topics.iter().map(|t| t.partitions.len()).sum::<usize>() <= 1 {
+        return;
+    }
+    let mut seen = HashSet::new();
+    body.topics.retain_mut(|asked| {
+        let (name, id) = (asked.topic.0.clone(), asked.topic_id);
+        asked
+            .partitions
+            .retain(|p| seen.insert((name.clone(), id, p.partition)));
+        !asked.partitions.is_empty()
+    });
 }
 
 /// Resolves once any of the watermarks moves or its partition goes away.

@@ -76,7 +76,7 @@ fn commit_request(group_name: &str, member: &StrBytes, generation: i32) -> messa
     let topics = ["gone", "t"].map(|name| {
         OffsetCommitRequestTopic::default()
             .with_name(topic(name))
-            .with_partitions(vec![partition(0), partition(1)])
+            .with_partitions(vec![partition(0), partition(2), partition(1)])
     });
     messages::OffsetCommitRequest::default()
         .with_group_id(group(group_name))
@@ -85,8 +85,8 @@ fn commit_request(group_name: &str, member: &StrBytes, generation: i32) -> messa
         .with_topics(topics.into())
 }
 
-fn known(topic: &str) -> bool {
-    topic == "t"
+fn known(topic: &str) -> i32 {
+    if topic == "t" { 2 } else { 0 }
 }
 
 /// A whole membership in one version of JoinGroup, and matching ones of the others.
@@ -140,7 +140,7 @@ async fn membership(manager: &GroupManager, version: i16) {
         .iter()
         .flat_map(|t| t.partitions.iter().map(|p| p.error_code))
         .collect();
-    assert_eq!(codes, [unknown, unknown, 0, 0]);
+    assert_eq!(codes, [unknown, unknown, unknown, 0, unknown, 0]);
     let refused = api::offset_commit::handle(manager, known, commit_request(&name, &member, 7)).await;
     assert_eq!(
         refused.topics[1].partitions[0].error_code,
@@ -326,18 +326,20 @@ async fn listing_and_deleting_in_every_version() {
     let topics = ["gone", "t"].map(|name| {
         OffsetDeleteRequestTopic::default()
             .with_name(topic(name))
-            .with_partitions(vec![partition.clone()])
+            .with_partitions(vec![partition.clone().with_partition_index(7), partition.clone()])
     });
     let request = messages::OffsetDeleteRequest::default()
         .with_group_id(group("g"))
         .with_topics(topics.into());
     let deleted = api::offset_delete::handle(&manager, known, request.clone()).await;
     encodes(&deleted, 0);
-    let code = |n: usize| deleted.topics[n].partitions[0].error_code;
-    assert_eq!(
-        (code(0), code(1)),
-        (ResponseError::UnknownTopicOrPartition.code(), 0)
-    );
+    let codes: Vec<i16> = deleted
+        .topics
+        .iter()
+        .flat_map(|t| t.partitions.iter().map(|p| p.error_code))
+        .collect();
+    let unknown = ResponseError::UnknownTopicOrPartition.code();
+    assert_eq!(codes, [unknown, unknown, unknown, 0]);
     let refused = api::offset_delete::handle(&manager, known, request.with_group_id(group("no"))).await;
     assert_eq!(refused.error_code, ResponseError::GroupIdNotFound.code());
 

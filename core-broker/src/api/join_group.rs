@@ -1,5 +1,6 @@
 //! JoinGroup (11): a member asks to be part of the next generation of its group.
 
+use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -44,7 +45,8 @@ fn decode(version: i16, client: &ClientInfo, request: JoinGroupRequest) -> JoinR
         protocols: protocols
             .map(|p| Protocol {
                 name: p.name.as_str().into(),
-                metadata: p.metadata,
+                // Kept as long as the member: not a slice of the whole request.
+                metadata: Bytes::copy_from_slice(&p.metadata),
             })
             .collect(),
         require_member_id: version >= MEMBER_ID_REQUIRED_VERSION,
@@ -118,4 +120,28 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     Started::later(async move {
         answer.reply(&handle(&request.broker.groups, answer.version, &client, body).await)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_member_leaves_behind_is_no_part_of_its_request() {
+        let protocol = kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol::default()
+            .with_metadata(Bytes::from(vec![7; 100]).slice(10..20));
+        let asked = protocol.metadata.clone();
+        let client = ClientInfo {
+            client_id: String::new(),
+            host: String::new(),
+        };
+        let request = decode(
+            9,
+            &client,
+            JoinGroupRequest::default().with_protocols(vec![protocol]),
+        );
+        let kept = &request.protocols[0].metadata;
+        assert_eq!(*kept, asked);
+        assert_ne!(kept.as_ptr(), asked.as_ptr());
+    }
 }

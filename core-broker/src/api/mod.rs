@@ -44,6 +44,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::broker::BrokerState;
 use crate::log::Partition;
@@ -295,9 +296,9 @@ impl Request {
     /// The body after the walk along its layout.
     pub fn checked_body(&self) -> Result<Bytes, Fault> {
         let (api, version) = (self.spec.name, self.answer.version);
-        self.spec
-            .shape
-            .walk(&self.body, version)
+        let shape = self.spec.shape;
+        shape
+            .walk_all(&self.body, version)
             .map_err(|source| Fault::Shape { api, version, source })?;
         Ok(self.body.clone())
     }
@@ -371,6 +372,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
     Ok(tokio::task::spawn_blocking(work).await?)
+}
+
+/// Runs work that takes long on this thread, while other tasks of the runtime move to another one; a runtime of a
+/// single thread has none.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// Text for an answer.

@@ -12,23 +12,23 @@ use super::{Fault, Request, Started};
 use crate::group::{self, CommitRequest, GroupManager, OffsetToCommit};
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicName, TopicPartition};
 
-/// Stores the offsets of topics that exist, and waits until they are durable.
+/// Stores the offsets of partitions that exist, and waits until they are durable.
 pub async fn handle(
     manager: &GroupManager,
-    topic_exists: impl Fn(&str) -> bool,
+    partitions_of: impl Fn(&str) -> i32,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let exists: Vec<bool> = request
+    let counts: Vec<i32> = request
         .topics
         .iter()
-        .map(|topic| topic_exists(topic.name.as_str()))
+        .map(|topic| partitions_of(topic.name.as_str()))
         .collect();
-    let known = request.topics.iter().zip(&exists).filter(|(_, exists)| **exists);
-    let offsets = known.flat_map(|(topic, _)| {
+    let offsets = request.topics.iter().zip(&counts).flat_map(|(topic, count)| {
         let name = TopicName::from(topic.name.as_str());
         topic
             .partitions
             .iter()
+            .filter(|p| (0..*count).contains(&p.partition_index))
             .map(move |partition| decode(name.clone(), partition))
     });
     let commit = CommitRequest {
@@ -41,16 +41,16 @@ pub async fn handle(
     };
     let response = manager.commit(commit).await;
     let mut results = response.iter().flatten();
-    let topics = request.topics.into_iter().zip(exists).map(|(topic, exists)| {
-        let mut code = || match &response {
-            _ if !exists => ResponseError::UnknownTopicOrPartition.code(),
+    let topics = request.topics.into_iter().zip(counts).map(|(topic, count)| {
+        let mut code = |partition: i32| match &response {
+            _ if !(0..count).contains(&partition) => ResponseError::UnknownTopicOrPartition.code(),
             Err(error) => error.code(),
             Ok(_) => results.next().map_or(0, group::result_code),
         };
         let partition = |p: &OffsetCommitRequestPartition| {
             OffsetCommitResponsePartition::default()
                 .with_partition_index(p.partition_index)
-                .with_error_code(code())
+                .with_error_code(code(p.partition_index))
         };
         let partitions = topic.partitions.iter().map(partition).collect();
         OffsetCommitResponseTopic::default()
@@ -101,7 +101,9 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: OffsetCommitRequest = request.decode()?;
     Started::later(async move {
         let broker = &request.broker;
-        let exists = |topic: &str| broker.topics.get(topic).is_some();
-        request.answer.reply(&handle(&broker.groups, exists, body).await)
+        let partitions_of = |topic: &str| broker.topics.partition_count(topic);
+        request
+            .answer
+            .reply(&handle(&broker.groups, partitions_of, body).await)
     })
 }

@@ -12,24 +12,27 @@ use super::{Fault, Request, Started};
 use crate::group::{self, GroupManager};
 use crate::ids::{TopicName, TopicPartition};
 
-/// Deletes the offsets of topics that exist.
+/// Deletes the offsets of partitions that exist.
 pub async fn handle(
     manager: &GroupManager,
-    topic_exists: impl Fn(&str) -> bool,
+    partitions_of: impl Fn(&str) -> i32,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let exists: Vec<bool> = request
+    let counts: Vec<i32> = request
         .topics
         .iter()
-        .map(|topic| topic_exists(topic.name.as_str()))
+        .map(|topic| partitions_of(topic.name.as_str()))
         .collect();
-    let known = request.topics.iter().zip(&exists).filter(|(_, exists)| **exists);
-    let partitions: Vec<TopicPartition> = known
-        .flat_map(|(topic, _)| {
+    let partitions: Vec<TopicPartition> = request
+        .topics
+        .iter()
+        .zip(&counts)
+        .flat_map(|(topic, count)| {
             let name = TopicName::from(topic.name.as_str());
             topic
                 .partitions
                 .iter()
+                .filter(|p| (0..*count).contains(&p.partition_index))
                 .map(move |p| TopicPartition::new(name.clone(), p.partition_index))
         })
         .collect();
@@ -41,9 +44,9 @@ pub async fn handle(
         Err(error) => return OffsetDeleteResponse::default().with_error_code(error.code()),
     };
     let mut results = results.iter();
-    let topics = request.topics.into_iter().zip(exists).map(|(topic, exists)| {
+    let topics = request.topics.into_iter().zip(counts).map(|(topic, count)| {
         let partition = |p: &OffsetDeleteRequestPartition| {
-            let code = match exists {
+            let code = match (0..count).contains(&p.partition_index) {
                 true => results.next().map_or(0, group::result_code),
                 false => ResponseError::UnknownTopicOrPartition.code(),
             };
@@ -71,7 +74,9 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: OffsetDeleteRequest = request.decode()?;
     Started::later(async move {
         let broker = &request.broker;
-        let exists = |topic: &str| broker.topics.get(topic).is_some();
-        request.answer.reply(&handle(&broker.groups, exists, body).await)
+        let partitions_of = |topic: &str| broker.topics.partition_count(topic);
+        request
+            .answer
+            .reply(&handle(&broker.groups, partitions_of, body).await)
     })
 }

@@ -7,6 +7,7 @@
 //! Versions: 3 and later. 0 to 2 are advertised because librdkafka switches compression off without them (its
 //! check of version 0); whoever really sends them is refused by `produce_legacy`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since, until};
-use super::{Fault, Request, Started, produce_legacy, text};
+use super::{Fault, Request, Started, in_place, produce_legacy, text};
 use crate::broker::BrokerState;
 use crate::ids::{Offset, TopicId};
-use crate::log::batch::RecordBatch;
-use crate::log::{Appended, Origin, Partition};
+use crate::log::batch::{BatchError, Compression, RecordBatch};
+use crate::log::{AppendError, Appended, Origin, Partition};
 use crate::topic::Topic;
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -42,10 +43,26 @@ pub(crate) const SHAPE: Shape = Shape {
 /// is reported as late although it is stored gets written twice.
 const DISK_WAIT_MIN: Duration = Duration::from_secs(5);
 
+/// Most bytes that the batches of one request may decompress to: what a request of full batches needs, and no more
+/// than a second of work.
+const DECOMPRESSED_BYTES_MAX: usize = 512 << 20;
+/// Compressed batches up to this are first tried on the connection's own thread.
+const INLINE_COMPRESSED_BYTES_MAX: usize = 64 << 10;
+/// How far they are decompressed there.
+const INLINE_BYTES_MAX: usize = 1 << 20;
+
 /// Why one partition's batch was not appended.
+#[derive(Clone)]
 struct Refusal {
     code: ErrorCode,
     reason: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { code, reason }
+    }
 }
 
 /// A partition's answer that waits for the disk.
@@ -62,12 +79,12 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     }
     let body: ProduceRequest = request.decode()?;
     let acknowledged = body.acks != 0;
-    let refusal = refusal_of_all(&body);
+    let mut appending = Appending::new(&request.broker, &body, request.answer.version);
     let mut response = ProduceResponse::default();
     let mut waiting = Vec::new();
     response.responses.reserve_exact(body.topic_data.len());
     for asked in body.topic_data {
-        let topic = find(&request.broker, &asked, request.answer.version);
+        let topic = appending.find(&asked);
         let mut answer = TopicProduceResponse::default()
             .with_name(asked.name)
             .with_topic_id(asked.topic_id);
@@ -75,15 +92,8 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
             .partition_responses
             .reserve_exact(asked.partition_data.len());
         for data in asked.partition_data {
-            let appended = match &refusal {
-                Some(refusal) => Err(Refusal {
-                    code: refusal.code,
-                    reason: refusal.reason.clone(),
-                }),
-                None => append(topic.as_deref(), data.index, data.records, request.answer.version),
-            };
             let result = PartitionProduceResponse::default().with_index(data.index);
-            let result = match appended {
+            let result = match appending.append(topic.as_deref(), data.index, data.records) {
                 Ok((log, appended)) => {
                     let end = appended.last_offset.plus(1);
                     if acknowledged && log.high_watermark() < end {
@@ -151,69 +161,113 @@ fn refusal_of_all(body: &ProduceRequest) -> Option<Refusal> {
     })
 }
 
-fn find(broker: &BrokerState, asked: &TopicProduceData, version: i16) -> Option<Arc<Topic>> {
-    if version >= 13 {
-        broker.topics.by_id(TopicId(asked.topic_id.into_bytes()))
-    } else {
-        broker.topics.get(&asked.name)
-    }
+/// The batches of one request on their way into the logs.
+struct Appending<'a> {
+    broker: &'a BrokerState,
+    by_id: bool,
+    /// What all of them are answered.
+    refusal: Option<Refusal>,
+    /// Partitions so far, if the request has more than one.
+    seen: Option<HashSet<(TopicId, i32)>>,
+    /// What may still be decompressed.
+    budget: usize,
 }
 
-fn append(
-    topic: Option<&Topic>,
-    partition: i32,
-    records: Option<Bytes>,
-    version: i16,
-) -> Result<(&Arc<Partition>, Appended), Refusal> {
-    let Some(topic) = topic else {
-        let code = if version >= 13 {
-            ErrorCode::UnknownTopicId
-        } else {
-            ErrorCode::UnknownTopicOrPartition
-        };
-        return Err(Refusal {
-            code,
-            reason: "the topic does not exist".into(),
-        });
-    };
-    if topic.internal {
-        let reason = format!("only the broker writes to topic {}", topic.name);
-        return Err(Refusal {
-            code: ErrorCode::InvalidTopicException,
-            reason,
-        });
-    }
-    let Some(log) = topic.partition(partition) else {
-        let reason = format!(
-            "topic {} has partitions 0 to {}",
-            topic.name,
-            topic.partitions().len() - 1
-        );
-        return Err(Refusal {
-            code: ErrorCode::UnknownTopicOrPartition,
-            reason,
-        });
-    };
-    let records = records.filter(|r| !r.is_empty()).ok_or_else(|| Refusal {
-        code: ErrorCode::InvalidRecord,
-        reason: "a produce request carries exactly one record batch for each partition, there is none".into(),
-    })?;
-    if RecordBatch::parse(&records).is_ok_and(|batch| batch.header().is_transactional()) {
-        let reason = super::find_coordinator::NO_TRANSACTIONS.to_owned();
-        return Err(Refusal {
-            code: ErrorCode::InvalidTxnState,
-            reason,
-        });
-    }
-    match log.append(records, Origin::Client) {
-        Ok(appended) => Ok((log, appended)),
-        Err(error) => {
-            tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
-            Err(Refusal {
-                code: ErrorCode::from(&error),
-                reason: error.to_string(),
-            })
+impl<'a> Appending<'a> {
+    fn new(broker: &'a BrokerState, body: &ProduceRequest, version: i16) -> Self {
+        let partitions: usize = body.topic_data.iter().map(|t| t.partition_data.len()).sum();
+        Self {
+            broker,
+            by_id: version >= 13,
+            refusal: refusal_of_all(body),
+            seen: (partitions > 1).then(HashSet::new),
+            budget: DECOMPRESSED_BYTES_MAX,
         }
+    }
+
+    fn find(&self, asked: &TopicProduceData) -> Option<Arc<Topic>> {
+        if self.by_id {
+            self.broker.topics.by_id(TopicId(asked.topic_id.into_bytes()))
+        } else {
+            self.broker.topics.get(&asked.name)
+        }
+    }
+
+    fn append<'t>(
+        &mut self,
+        topic: Option<&'t Topic>,
+        partition: i32,
+        records: Option<Bytes>,
+    ) -> Result<(&'t Arc<Partition>, Appended), Refusal> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let log = self.log(topic, partition)?;
+        let records = records.filter(|r| !r.is_empty()).ok_or_else(|| {
+            let reason =
+                "a produce request carries exactly one record batch for each partition, there is none";
+            Refusal::new(ErrorCode::InvalidRecord, reason)
+        })?;
+        let header = RecordBatch::parse(&records).ok().map(|batch| *batch.header());
+        if header.is_some_and(|header| header.is_transactional()) {
+            let reason = super::find_coordinator::NO_TRANSACTIONS;
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
+        }
+        let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None));
+        let appended = if compressed {
+            self.append_compressed(log, records)
+        } else {
+            log.append(records, Origin::Client)
+        };
+        appended.map(|appended| (log, appended)).map_err(|error| {
+            tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
+            Refusal::new(ErrorCode::from(&error), error.to_string())
+        })
+    }
+
+    /// The log of a partition that clients may write to, the first time it is asked for.
+    fn log<'t>(&mut self, topic: Option<&'t Topic>, partition: i32) -> Result<&'t Arc<Partition>, Refusal> {
+        let Some(topic) = topic else {
+            let code = match self.by_id {
+                true => ErrorCode::UnknownTopicId,
+                false => ErrorCode::UnknownTopicOrPartition,
+            };
+            return Err(Refusal::new(code, "the topic does not exist"));
+        };
+        if topic.internal {
+            let reason = format!("only the broker writes to topic {}", topic.name);
+            return Err(Refusal::new(ErrorCode::InvalidTopicException, reason));
+        }
+        if let Some(seen) = &mut self.seen
+            && !seen.insert((topic.id, partition))
+        {
+            let reason = format!("the request names {}-{partition} more than once", topic.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, reason));
+        }
+        topic.partition(partition).ok_or_else(|| {
+            let last = topic.partitions().len() - 1;
+            let reason = format!("topic {} has partitions 0 to {last}", topic.name);
+            Refusal::new(ErrorCode::UnknownTopicOrPartition, reason)
+        })
+    }
+
+    /// Small batches are checked at once; what takes longer must not hold up other connections.
+    fn append_compressed(&mut self, log: &Partition, records: Bytes) -> Result<Appended, AppendError> {
+        if records.len() <= INLINE_COMPRESSED_BYTES_MAX {
+            let room = self.budget.min(INLINE_BYTES_MAX);
+            let mut left = room;
+            match log.append_within(records.clone(), Origin::Client, &mut left) {
+                Err(AppendError::InvalidRecord {
+                    source: BatchError::TooLargeDecompressed { .. },
+                    ..
+                }) if room < self.budget => {}
+                done => {
+                    self.budget -= room - left;
+                    return done;
+                }
+            }
+        }
+        in_place(|| log.append_within(records, Origin::Client, &mut self.budget))
     }
 }
 
@@ -256,4 +310,43 @@ fn refused(result: PartitionProduceResponse, refusal: Refusal) -> PartitionProdu
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1)
         .with_error_message(Some(text(refusal.reason)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::batch::BatchBuilder;
+
+    fn compressed(bytes: usize) -> Bytes {
+        let mut batch = BatchBuilder::new();
+        batch.push(1, None, Some(&vec![0; bytes]), &[]);
+        batch.build_compressed(Compression::Zstd)
+    }
+
+    /// A few kilobytes can decompress to gigabytes: the batches of a request share one limit.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_request_decompresses_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = super::super::tests::state(dir.path());
+        let topic = broker
+            .topics
+            .create("t", Some(5), crate::topic::Overrides::new())
+            .unwrap();
+        let mut appending = Appending::new(&broker, &ProduceRequest::default(), 9);
+        appending.budget = 5 << 20;
+        let mut put = |partition, bytes| {
+            let appended = appending.append(Some(&topic), partition, Some(compressed(bytes)));
+            let code = appended.map(drop).map_err(|refusal| refusal.code);
+            (code, appending.budget)
+        };
+        // In place, on a thread that may take its time, and at last not at all.
+        let (small, left) = put(0, 1000);
+        assert_eq!(small, Ok(()));
+        assert!((4 << 20..5 << 20).contains(&left), "{left}");
+        let (large, left) = put(1, 3 << 20);
+        assert_eq!(large, Ok(()));
+        assert!((1 << 20..2 << 20).contains(&left), "{left}");
+        assert_eq!(put(2, 3 << 20), (Err(ErrorCode::MessageTooLarge), 0));
+        assert_eq!(put(3, 10), (Err(ErrorCode::MessageTooLarge), 0));
+    }
 }

@@ -1,5 +1,6 @@
 //! SyncGroup (14): a member asks for its assignment; the leader brings those of all.
 
+use bytes::Bytes;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
@@ -36,7 +37,11 @@ fn decode(request: SyncGroupRequest) -> SyncRequest {
         protocol_type: request.protocol_type.map(|text| text.as_str().into()),
         protocol: request.protocol_name.map(|text| text.as_str().into()),
         assignments: assignments
-            .map(|a| (a.member_id.as_str().into(), a.assignment))
+            // Kept as long as the generation: not slices of the whole request.
+            .map(|a| {
+                let assignment = Bytes::copy_from_slice(&a.assignment);
+                (a.member_id.as_str().into(), assignment)
+            })
             .collect(),
     }
 }

@@ -151,9 +151,46 @@ impl GroupManager {
         self.earlier.notify_one();
     }
 
-    /// Drops the offsets of a deleted topic.
-    pub fn forget_topic(&self, topic: &TopicName) {
-        self.for_each_group(|group, _| group.forget_topic(topic));
+    /// Drops the offsets of a deleted topic; when this returns, they do not come back.
+    ///
+    /// # Errors
+    /// If that could not be written, or the coordinator is shutting down.
+    pub async fn forget_topic(&self, topic: &TopicName) -> Result<(), GroupError> {
+        let mut result = Ok(());
+        for written in self.forget(&|name| name == topic) {
+            result = result.and(match written.await {
+                Ok(Response::Partitions(written)) => written.map(drop),
+                _ => Err(GroupError::NotAvailable),
+            });
+        }
+        result
+    }
+
+    /// Drops the offsets of topics that are not there any more, as a crash in the middle of a deletion leaves them.
+    pub fn forget_unknown_topics(&self, exists: impl Fn(&TopicName) -> bool) {
+        // Nobody waits: what is not written now is dropped again at the next start.
+        drop(self.forget(&|name| !exists(name)));
+    }
+
+    /// Has every group drop its offsets of topics that are gone; each answers once that is durable.
+    fn forget(&self, gone: &dyn Fn(&TopicName) -> bool) -> Vec<oneshot::Receiver<Response>> {
+        let mut receivers = Vec::new();
+        for index in 0..self.shards.len() {
+            let mut shard = self.shard(index);
+            let affected = shard.groups.iter().filter(|(_, entry)| entry.group.knows(gone));
+            let ids: Vec<GroupId> = affected.map(|(id, _)| id.clone()).collect();
+            for id in ids {
+                let (token, receiver) = shard.open();
+                let acted = self.act(index, &mut shard, &id, Absent::Refuse, |group, _| {
+                    group.forget_topics(token, gone);
+                });
+                if acted.is_err() {
+                    shard.cancel(token);
+                }
+                receivers.push(receiver);
+            }
+        }
+        receivers
     }
 
     fn sweep_interval(&self) -> Duration {
@@ -206,7 +243,11 @@ impl GroupManager {
                 return Ok(None);
             }
             let (token, receiver) = shard.open();
-            self.act(index, &mut shard, id, absent, |group, now| act(group, now, token))?;
+            let acted = self.act(index, &mut shard, id, absent, |group, now| act(group, now, token));
+            if let Err(error) = acted {
+                shard.cancel(token);
+                return Err(error);
+            }
             receiver
         };
         receiver.await.map(Some).map_err(|_| GroupError::NotAvailable)

@@ -236,17 +236,29 @@ impl Group {
         }
     }
 
-    /// The topic is gone: its offsets mean nothing any more.
-    pub fn forget_topic(&mut self, topic: &TopicName) {
-        let gone: BTreeSet<TopicPartition> = self
+    /// Whether there are offsets of topics that are `gone`, durable or on their way.
+    pub fn knows(&self, gone: &dyn Fn(&TopicName) -> bool) -> bool {
+        let mut partitions = self.durable.offsets.keys().chain(self.pending_offsets());
+        partitions.any(|partition| gone(&partition.topic))
+    }
+
+    /// Topics are gone: their offsets mean nothing any more.
+    pub fn forget_topics(&mut self, token: Token, gone: &dyn Fn(&TopicName) -> bool) {
+        let forgotten: BTreeSet<TopicPartition> = self
             .durable
             .offsets
             .keys()
             .chain(self.pending_offsets())
-            .filter(|partition| partition.topic == *topic)
+            .filter(|partition| gone(&partition.topic))
             .cloned()
             .collect();
-        self.delete_quietly(gone.into_iter().collect(), false);
+        let records: Vec<Record> = forgotten.into_iter().map(|p| self.tombstone(p)).collect();
+        let results = Vec::new();
+        if records.is_empty() {
+            self.respond(token, Response::Partitions(Ok(results)));
+        } else {
+            self.append_in_pieces(records, Then::Partitions { token, results });
+        }
     }
 
     /// Deletes offsets past their retention, and the group with its last one. Offsets of members are kept as
@@ -263,6 +275,9 @@ impl Group {
         let simple = self.protocol_type.is_none();
         let pending: BTreeSet<&TopicPartition> = self.pending_offsets().collect();
         let expired = |partition: &TopicPartition, offset: &CommittedOffset| {
+            if subscribed.contains(partition.topic.as_str()) {
+                return false;
+            }
             if let Some(expire) = offset.expire_timestamp {
                 return now.wall >= expire;
             }
@@ -270,7 +285,7 @@ impl Group {
                 (false, true) => self.state_since.max(offset.commit_timestamp),
                 _ => offset.commit_timestamp,
             };
-            !subscribed.contains(partition.topic.as_str()) && now.wall.0 - since.0 >= retention_ms
+            now.wall.0 - since.0 >= retention_ms
         };
         let gone: Vec<TopicPartition> = self
             .durable

@@ -67,6 +67,17 @@ impl Shard {
         (token, receiver)
     }
 
+    /// Takes a request back that no group got to see.
+    pub fn cancel(&mut self, token: Token) {
+        self.waiting.remove(&token);
+    }
+
+    /// Requests that wait for an answer.
+    #[cfg(test)]
+    pub fn requests_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The group, made if need be.
     pub fn entry(&mut self, id: &GroupId, config: &Arc<GroupConfig>, now: Now) -> &mut Entry {
         let make = || Entry {

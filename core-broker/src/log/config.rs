@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -98,6 +99,22 @@ pub trait Disk: Send + Sync + Debug {
     /// The operating system's. After an error the data may be lost: never call again as if it had not been.
     fn sync_data(&self, file: &File) -> io::Result<()> {
         file.sync_data()
+    }
+
+    /// Opens a folder, so that it can be synced.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    /// Returns when the entries of the folder `directory` are on the disk.
+    ///
+    /// # Errors
+    /// The operating system's, as of [`Disk::sync_data`].
+    fn sync_dir(&self, directory: &File) -> io::Result<()> {
+        directory.sync_all()
     }
 
     /// Returns when everything on the file system of `directory` is on the disk.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,8 +14,9 @@ use super::checkpoint::{self, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::config::{LogConfig, LogOptions};
 use super::durable;
 use super::error::{LogError, OpenError};
+use super::folders::{FOLDER_NAME_BYTES_MAX, check_name, doomed_name, find_partitions, on_one_filesystem};
 use super::lock::{lock, read, write};
-use super::meta::{self, LOCK_FILE, META_FILE, Meta};
+use super::meta::{LOCK_FILE, META_FILE, Meta};
 use super::partition::{Partition, Recovered};
 use super::recovery::{self, Checkpointed};
 use super::segment::Segment;
@@ -26,9 +26,6 @@ use crate::ids::{TopicName, TopicPartition};
 
 /// Kafka's name for it: the logs need no recovery.
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
-const DELETED_SUFFIX: &str = "-delete";
-const NAME_BYTES_MAX: usize = 249;
-const FOLDER_NAME_BYTES_MAX: usize = 255;
 const META_FILE_BYTES_MAX: u64 = 1 << 30;
 const RESERVED_FILES: [&str; 5] = [
     META_FILE,
@@ -79,12 +76,8 @@ impl LogDir {
             lock: Mutex::new(Some(lock)),
             folders: Mutex::new(()),
         };
-        // What recovery found beyond the recovery points becomes durable before anyone sees it.
-        let made_durable = dir.syncer.finish().and_then(|()| match stale {
-            true => write_checkpoints(&dir.shared),
-            false => Ok(()),
-        });
-        made_durable.map_err(|e| io_error()(io::Error::other(e)))?;
+        dir.make_durable(stale)
+            .map_err(|e| io_error()(io::Error::other(e)))?;
         let marker = path.join(CLEAN_SHUTDOWN_FILE);
         if marker.exists() {
             fs::remove_file(&marker)
@@ -95,6 +88,30 @@ impl LogDir {
         let thread = std::thread::Builder::new().name("millstream-log-sync".to_owned());
         *lock_of(&dir.thread) = Some(thread.spawn(move || syncer.run()).map_err(io_error())?);
         Ok(dir)
+    }
+
+    /// What recovery found beyond the recovery points becomes durable before anyone sees it. That indexes or
+    /// checkpoints cannot be written is no reason to keep anybody from records that are.
+    fn make_durable(&self, stale: bool) -> Result<(), LogError> {
+        self.shared.checkpoints_stale.store(stale, Ordering::Release);
+        let finished = self.syncer.finish().and_then(|()| self.refresh_checkpoints());
+        let Err(error) = finished else { return Ok(()) };
+        self.shared.check_not_failed()?;
+        if !self.partitions().iter().all(|partition| partition.is_synced()) {
+            return Err(error);
+        }
+        tracing::warn!(dir = %self.path().display(), %error, "cannot write a checkpoint; the next start takes longer");
+        Ok(())
+    }
+
+    /// Takes deleted partitions out of the checkpoints, if some are left in there: a new partition of the same name
+    /// must not inherit the old one's recovery point.
+    fn refresh_checkpoints(&self) -> Result<(), LogError> {
+        if self.shared.checkpoints_stale.load(Ordering::Acquire) {
+            write_checkpoints(&self.shared)?;
+            self.shared.checkpoints_stale.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// The cluster's id: 22 characters, made at the first start.
@@ -138,12 +155,18 @@ impl LogDir {
     ) -> Result<Vec<Arc<Partition>>, LogError> {
         let _folders = lock_of(&self.folders);
         self.shared.check()?;
+        self.refresh_checkpoints()?;
         let mut created = Vec::new();
         let result = partitions.into_iter().try_for_each(|(tp, config)| {
             created.push(self.create_folder(tp, config)?);
             Ok(())
         });
-        durable::sync_dir(self.path()).map_err(LogError::io(self.path()))?;
+        if let Err(error) = durable::sync_dir(self.path()) {
+            for partition in &created {
+                partition.delete(take_back);
+            }
+            return Err(LogError::io(self.path())(error));
+        }
         let mut registry = write(&self.shared.partitions);
         for partition in &created {
             registry.insert(partition.topic_partition().clone(), partition.clone());
@@ -164,7 +187,10 @@ impl LogDir {
             }
             result => result.map_err(LogError::io(&*folder))?,
         }
-        let segment = Segment::create(&folder, 0).map_err(LogError::io(&*folder))?;
+        let segment = Segment::create(&folder, 0).map_err(|error| {
+            take_back(&folder);
+            LogError::io(&*folder)(error)
+        })?;
         Ok(Partition::new(
             tp,
             folder,
@@ -197,40 +223,52 @@ impl LogDir {
     /// Deletes several partitions; cheaper than one by one.
     ///
     /// # Errors
-    /// As [`LogDir::delete_partition`]; those before the failing one are deleted then.
+    /// As [`LogDir::delete_partition`], the first of them; the others are deleted then.
     pub fn delete_partitions(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let _folders = lock_of(&self.folders);
         self.shared.check_open()?;
         let mut doomed = Vec::new();
-        let result = partitions.iter().try_for_each(|tp| {
-            doomed.push(self.doom(tp)?);
-            Ok(())
-        });
-        // A new partition of the same name must not inherit the old one's recovery point.
-        write_checkpoints(&self.shared)?;
-        // The names are free now; a crash during the rest is no harm.
+        let mut result = Ok(());
+        for tp in partitions {
+            match self.doom(tp) {
+                Ok(folder) => doomed.push(folder),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        if doomed.is_empty() {
+            return result;
+        }
+        self.shared.checkpoints_stale.store(true, Ordering::Release);
+        durable::sync_dir(self.path()).map_err(LogError::io(self.path()))?;
+        // The names are free now; a crash during the rest is no harm, and what fails is tried again: folders at the
+        // next start, checkpoints before the next creation.
         for folder in doomed {
-            fs::remove_dir_all(&folder).map_err(LogError::io(folder))?;
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "deleted partition not removed, the next start tries again");
+            }
+        }
+        if let Err(error) = self.refresh_checkpoints() {
+            tracing::warn!(%error, "cannot take deleted partitions out of the checkpoints; trying again later");
         }
         result
     }
 
-    /// Ends all use of a partition and renames its folder.
+    /// Ends all use of a partition and renames its folder; that is durable once the directory is synced.
     fn doom(&self, tp: &TopicPartition) -> Result<PathBuf, LogError> {
+        let name = doomed_name(&tp.to_string()).map_err(LogError::io("/dev/urandom"))?;
+        let doomed = self.path().join(name);
         let removed = write(&self.shared.partitions).remove(tp);
         let Some(partition) = removed else {
             return Err(LogError::Unknown {
                 partition: tp.clone(),
             });
         };
-        let doomed = self
-            .path()
-            .join(doomed_name(&tp.to_string()).map_err(LogError::io("/dev/urandom"))?);
-        partition.delete(|folder| {
-            fs::rename(folder, &doomed)
-                .and_then(|()| durable::sync_dir(self.path()))
-                .map_err(LogError::io(folder))
-        })?;
+        let renamed = partition.delete(|folder| fs::rename(folder, &doomed).map_err(LogError::io(folder)));
+        if let Err(error) = renamed {
+            // Nobody can use it any more, but its name is taken, and its deletion can be tried again.
+            write(&self.shared.partitions).insert(tp.clone(), partition);
+            return Err(error);
+        }
         Ok(doomed)
     }
 
@@ -318,6 +356,13 @@ impl Drop for LogDir {
     }
 }
 
+/// Removes the folder of a partition that could not be created, so that its name is free.
+fn take_back(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "cannot remove the folder of a failed creation");
+    }
+}
+
 fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     lock(mutex)
 }
@@ -335,77 +380,6 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(error) => Err(OpenError::io(path)(error.into())),
     }
-}
-
-fn check_name(name: &str) -> Result<(), LogError> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".." {
-        Ok(())
-    } else {
-        Err(LogError::Name {
-            name: name.to_owned(),
-        })
-    }
-}
-
-/// A name under which a folder waits for its removal, short enough for every file system.
-fn doomed_name(folder: &str) -> io::Result<String> {
-    let id = meta::random_bytes()?
-        .iter()
-        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
-    let kept = &folder[..folder
-        .len()
-        .min(FOLDER_NAME_BYTES_MAX - id.len() - 1 - DELETED_SUFFIX.len())];
-    Ok(format!("{kept}.{id}{DELETED_SUFFIX}"))
-}
-
-fn is_doomed(name: &str) -> bool {
-    name.strip_suffix(DELETED_SUFFIX)
-        .and_then(|rest| rest.rsplit_once('.'))
-        .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn parse_folder(name: &str) -> Option<TopicPartition> {
-    let (topic, number) = name.rsplit_once('-')?;
-    let partition: i32 = number.parse().ok()?;
-    // "-01" and "+1" are numbers, too, but not ours.
-    (partition.to_string() == number && partition >= 0 && check_name(topic).is_ok())
-        .then(|| TopicPartition::new(topic, partition))
-}
-
-/// The partitions' folders; removes those that were being deleted.
-fn find_partitions(dir: &Path) -> Result<BTreeSet<TopicPartition>, OpenError> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
-        let entry = entry.map_err(OpenError::io(dir))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_dir = fs::metadata(entry.path())
-            .map_err(OpenError::io(entry.path()))?
-            .is_dir();
-        if !is_dir {
-            if name.ends_with(durable::TEMPORARY_SUFFIX) {
-                fs::remove_file(entry.path()).map_err(OpenError::io(entry.path()))?;
-            }
-        } else if is_doomed(&name) {
-            fs::remove_dir_all(entry.path()).map_err(OpenError::io(entry.path()))?;
-        } else if let Some(tp) = parse_folder(&name) {
-            found.insert(tp);
-        } else if name != "lost+found" {
-            tracing::warn!(folder = %entry.path().display(), "ignoring a folder that is no partition");
-        }
-    }
-    Ok(found)
-}
-
-fn on_one_filesystem(root: &Path, partitions: &BTreeSet<TopicPartition>) -> io::Result<bool> {
-    let device = fs::metadata(root)?.dev();
-    for tp in partitions {
-        if fs::metadata(root.join(tp.to_string()))?.dev() != device {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Recovers all partitions on a few threads and registers them. True if the checkpoints name others, too,

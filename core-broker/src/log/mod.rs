@@ -25,6 +25,7 @@ mod config;
 mod dir;
 mod durable;
 mod error;
+mod folders;
 mod index;
 mod lock;
 mod meta;

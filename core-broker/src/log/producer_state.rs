@@ -13,6 +13,8 @@ use super::batch::BatchHeader;
 const WINDOW_BATCHES: usize = 5;
 /// Limit for producers of one log, some 25 MB; beyond it those idle longest are forgotten.
 const PRODUCERS_MAX: usize = 100_000;
+/// How far back a batch may be called a duplicate: beyond half of all sequences, back and forth look alike.
+const BACK_MAX: i64 = 1 << 30;
 const SWEEP_INTERVAL_MS: i64 = 10 * 60 * 1000;
 /// Kafka's own snapshots have version 1 and keep one batch a producer; these keep the whole window, so
 /// that a restart does not turn the retry of an older batch into an error.
@@ -101,7 +103,7 @@ impl ProducerStates {
         // Only what certainly is in the log may be called a duplicate: the producer counts it as written.
         let back = i64::from(sequence_plus(newest.last_sequence, 1) - first).rem_euclid(1 << 31);
         let count = i64::from(header.last_offset_delta) + 1;
-        if back <= producer.contiguous && count <= back {
+        if back <= producer.contiguous.min(BACK_MAX) && count <= back {
             return Err(SequenceError::Duplicate);
         }
         Err(SequenceError::OutOfOrder { expected })

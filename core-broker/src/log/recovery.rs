@@ -290,21 +290,34 @@ impl Recovery {
         durable::sync_dir(&self.folder).map_err(OpenError::io(&*self.folder))
     }
 
-    /// Makes a closed segment of a scanned one, with everything on disk.
+    /// Makes a closed segment of a scanned one, with everything on disk. Without room for its indexes they stay in
+    /// memory, and the next start makes them again.
     fn close(&mut self, base: i64, mut scanned: Scanned) -> Result<Arc<Segment>, OpenError> {
         let path = self.path(base, "log");
         scanned.index.finish();
         let segment = Segment::resident(&self.folder, base, scanned.size, scanned.index);
-        let written = segment
-            .write_index((0, 0))
-            .map_err(OpenError::io(segment.path("index")))?;
-        for file in written.iter().flat_map(|w| &w.files) {
-            file.sync_data().map_err(OpenError::io(segment.path("index")))?;
+        let written = segment.write_index((0, 0));
+        let indexed = written.is_ok();
+        match written {
+            Ok(written) => {
+                for file in written.iter().flat_map(|w| &w.files) {
+                    file.sync_data().map_err(OpenError::io(segment.path("index")))?;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(file = %segment.path("index").display(), %error, "cannot write indexes; they stay in memory");
+                for extension in ["index", "timeindex"] {
+                    let half = segment.path(extension);
+                    durable::remove_if_there(&half).map_err(OpenError::io(half))?;
+                }
+            }
         }
         File::open(&path)
             .and_then(|file| file.sync_data())
             .map_err(OpenError::io(&path))?;
-        segment.release_index();
+        if indexed {
+            segment.release_index();
+        }
         self.folder_dirty = true;
         Ok(segment)
     }

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     /// Held while checkpoint files are written.
     pub(crate) checkpoints: Mutex<()>,
     pub(crate) bytes_since_checkpoint: AtomicU64,
+    /// The checkpoint files may name partitions that were deleted since; written again before any is created.
+    pub(crate) checkpoints_stale: AtomicBool,
     closed: AtomicBool,
     failure: OnceLock<Arc<str>>,
 }
@@ -39,6 +41,7 @@ impl Shared {
             partitions: RwLock::default(),
             checkpoints: Mutex::new(()),
             bytes_since_checkpoint: AtomicU64::new(0),
+            checkpoints_stale: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
         }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, LOG_START_FILE, Offsets, RECOVERY_POINT_FILE};
 use super::durable;
@@ -24,10 +24,16 @@ const CHECKPOINT_CHUNK: usize = 64;
 /// The first Linux on which `syncfs` reports lost pages.
 const SYNCFS_REPORTS_SINCE: (u32, u32) = (5, 8);
 
+/// Rest before a partition is tried again that could not be prepared.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each partition at most once, so it is bounded by their number.
+    /// Each partition at most once here or in `later`, so it is bounded by their number.
     waiting: Vec<Arc<Partition>>,
+    later: Vec<Arc<Partition>>,
+    /// When `later` is due.
+    retry_at: Option<Instant>,
     stopped: bool,
 }
 
@@ -48,17 +54,38 @@ impl SyncQueue {
         }
     }
 
+    /// The same after a short rest.
+    pub(crate) fn push_later(&self, partition: Arc<Partition>) {
+        let mut queue = lock(&self.queue);
+        if !queue.stopped {
+            queue.later.push(partition);
+            queue.retry_at.get_or_insert_with(|| Instant::now() + RETRY_AFTER);
+            self.changed.notify_one();
+        }
+    }
+
     pub(crate) fn stop(&self) {
         lock(&self.queue).stopped = true;
         self.changed.notify_one();
     }
 
     pub(crate) fn clear(&self) {
-        drop(self.take());
+        drop(self.take_all());
     }
 
     fn take(&self) -> Vec<Arc<Partition>> {
         std::mem::take(&mut lock(&self.queue).waiting)
+    }
+
+    /// Those that rest as well.
+    fn take_all(&self) -> Vec<Arc<Partition>> {
+        let mut queue = lock(&self.queue);
+        queue.retry_at = None;
+        let later = std::mem::take(&mut queue.later);
+        let mut all = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        all.extend(later);
+        all
     }
 
     /// Waits for partitions or for the deadline. Nothing when it is time to end.
@@ -68,7 +95,14 @@ impl SyncQueue {
             if queue.stopped {
                 return None;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if queue.retry_at.is_some_and(|at| at <= now) {
+                queue.retry_at = None;
+                let mut later = std::mem::take(&mut queue.later);
+                queue.waiting.append(&mut later);
+            }
+            let next = queue.retry_at.map_or(deadline, |at| at.min(deadline));
+            let left = next.saturating_duration_since(now);
             if !queue.waiting.is_empty() || left.is_zero() {
                 return Some(std::mem::take(&mut queue.waiting));
             }
@@ -136,16 +170,21 @@ impl Syncer {
 
     fn sync(&self, work: &[SyncWork]) -> io::Result<()> {
         let disk = &self.shared.options.disk;
-        let files: usize = work.iter().map(|w| w.files.len()).sum();
+        let files: usize = work
+            .iter()
+            .map(|w| w.files.len() + usize::from(w.folder.is_some()))
+            .sum();
         if self.sync_filesystem && files >= self.shared.options.sync_filesystem_files_min.max(1) {
             match disk.sync_filesystem(&self.root) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 result => return result,
             }
         }
-        work.iter()
-            .flat_map(|w| &w.files)
-            .try_for_each(|file| disk.sync_data(file))
+        for one in work {
+            one.files.iter().try_for_each(|file| disk.sync_data(file))?;
+            one.folder.iter().try_for_each(|folder| disk.sync_dir(folder))?;
+        }
+        Ok(())
     }
 
     /// Makes everything durable including indexes and producers, and writes down from where recovery is to
@@ -177,7 +216,7 @@ impl Syncer {
 
     /// Syncs and checkpoints everything at close.
     pub(crate) fn finish(&self) -> Result<(), LogError> {
-        self.commit(&self.shared.queue.take(), false);
+        self.commit(&self.shared.queue.take_all(), false);
         self.checkpoint()?;
         let behind = |p: &&Arc<Partition>| p.needs_checkpoint() && !p.is_deleted();
         match read(&self.shared.partitions).values().find(behind) {

@@ -61,6 +61,11 @@ impl Reservation {
         }
     }
 
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes `bytes` more, waiting for other requests to finish if need be. Safe to cancel.
     pub async fn grow(&mut self, bytes: usize) {
         loop {

@@ -29,6 +29,12 @@ use crate::api::{self, Fault, Pace, Started};
 const READ_AHEAD_MAX: usize = 16;
 /// Produce requests started but not answered.
 const IN_FLIGHT_MAX: usize = 128;
+/// Time that one request may take to be started before other connections have their turn.
+const TURN: Duration = Duration::from_micros(500);
+/// How long a peer may take no answers while it holds a share of the budget that others wait for.
+const STALL: Duration = Duration::from_secs(30);
+/// Shares up to this are left to a peer that is slow to read: a few small requests.
+const HELD_BYTES_MAX: usize = 16 << 10;
 /// Rest after which buffers are given back.
 const REST: Duration = Duration::from_secs(1);
 
@@ -61,7 +67,7 @@ enum End {
 struct InFlight {
     reply: Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>,
     pace: Pace,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 struct Connection {
@@ -133,6 +139,7 @@ impl Connection {
             }
             if (stopping || self.ended.is_some()) && self.is_done(stopping) {
                 // A peer that closed its side was served everything it sent; if it is gone, nobody minds.
+                self.limit_patience();
                 let _ = self.sink.flush().await;
                 return self.ended.take().map_or(End::Stopping, End::Frame);
             }
@@ -164,21 +171,26 @@ impl Connection {
             };
             self.touch();
             let (pace, started) = api::start(&self.gate.broker, self.peer, frame.bytes)?;
+            if self.active.elapsed() > TURN {
+                tokio::task::yield_now().await;
+            }
             match started {
                 Started::Silent => {}
                 Started::Ready(reply) if self.in_flight.is_empty() => {
+                    drop(frame.reservation);
+                    self.limit_patience();
                     self.sink.push(reply).await.map_err(End::Write)?;
                 }
                 Started::Ready(reply) => self.in_flight.push_back(InFlight {
                     reply: Box::pin(std::future::ready(Ok(reply))),
                     pace,
-                    _reservation: frame.reservation,
+                    reservation: frame.reservation,
                 }),
                 Started::Later(reply) => {
                     self.in_flight.push_back(InFlight {
                         reply,
                         pace,
-                        _reservation: frame.reservation,
+                        reservation: frame.reservation,
                     });
                 }
             }
@@ -206,9 +218,13 @@ impl Connection {
             Event::Reply(reply) => {
                 self.in_flight.pop_front();
                 self.touch();
+                self.limit_patience();
                 self.sink.push(reply?).await.map_err(End::Write)?;
             }
-            Event::Flush => self.sink.flush().await.map_err(End::Write)?,
+            Event::Flush => {
+                self.limit_patience();
+                self.sink.flush().await.map_err(End::Write)?;
+            }
             Event::Frame(Ok(frame)) => self.queue.push_back(frame),
             Event::Frame(Err(error)) => self.ended = Some(error),
             Event::Stop => {}
@@ -222,8 +238,39 @@ impl Connection {
         Ok(())
     }
 
+    /// Nothing is read while an answer is written, so what is held now stays held.
+    fn limit_patience(&mut self) {
+        let queued = self.queue.iter().map(|frame| frame.reservation.bytes());
+        let in_flight = self.in_flight.iter().map(|f| f.reservation.bytes());
+        let held = queued.chain(in_flight).sum::<usize>() + self.reader.held();
+        self.sink.set_patience(patience(held, self.idle));
+    }
+
     fn touch(&mut self) {
         self.active = Instant::now();
         self.rested = false;
+    }
+}
+
+/// How long a peer that holds so much of the budget may take no answers.
+fn patience(held: usize, idle: Duration) -> Duration {
+    if held > HELD_BYTES_MAX {
+        STALL.min(idle)
+    } else {
+        idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_much_is_waited_for_less() {
+        let idle = Duration::from_secs(600);
+        assert_eq!(patience(0, idle), idle);
+        assert_eq!(patience(HELD_BYTES_MAX, idle), idle);
+        assert_eq!(patience(HELD_BYTES_MAX + 1, idle), STALL);
+        assert_eq!(patience(1 << 20, Duration::from_secs(5)), Duration::from_secs(5));
     }
 }

@@ -124,6 +124,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Bytes of the budget that a half-read frame holds.
+    pub fn held(&self) -> usize {
+        self.reservation.bytes()
+    }
+
     /// Gives the buffer back if nothing is in it.
     pub fn shrink(&mut self) {
         if self.buffer.is_empty() {

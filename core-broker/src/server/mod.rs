@@ -10,6 +10,7 @@ pub(crate) mod budget;
 mod connection;
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod reply;
 pub(crate) mod warnings;

@@ -108,6 +108,11 @@ impl<W: AsyncWrite + Unpin> ReplySink<W> {
         self.filled == 0
     }
 
+    /// From now on a peer that takes nothing for `patience` is given up.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Takes an answer; writes when the buffer holds enough.
     pub async fn push(&mut self, reply: Reply) -> io::Result<()> {
         match reply {

@@ -144,6 +144,19 @@ impl State {
         self.by_id.insert(topic.id, Arc::clone(&topic));
         self.by_name.insert(topic.name.clone(), topic);
     }
+
+    /// Whether there is room for so many partitions more.
+    fn check_total(&self, topic: &TopicName, added: i32) -> Result<(), TopicError> {
+        let present: usize = self.by_name.values().map(|t| t.partitions.len()).sum();
+        let count = present + usize::try_from(added).unwrap_or(0);
+        if count > PARTITIONS_MAX {
+            return Err(TopicError::TooMany {
+                topic: topic.clone(),
+                count,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// All topics of one broker. Methods that change something touch the disk: call them off the async threads.
@@ -202,6 +215,7 @@ impl TopicRegistry {
             .filter(|e| !e.deleting)
             .map(|e| (e.name.as_str(), e))
             .collect();
+        let mut leftovers = Vec::new();
         for partition in self.logs.partitions() {
             let tp = partition.topic_partition();
             if by_name
@@ -215,11 +229,14 @@ impl TopicRegistry {
                 return Err(TopicError::Orphan(tp.clone()));
             }
             tracing::info!(partition = %tp, "removing a folder left over by an interrupted creation or deletion");
-            self.logs
-                .delete_partition(tp)
-                .map_err(|source| log_error(&tp.topic, source))?;
+            leftovers.push(tp.clone());
         }
-        Ok(())
+        self.logs
+            .delete_partitions(&leftovers)
+            .map_err(|source| TopicError::Log {
+                topic: "left over".to_owned(),
+                source,
+            })
     }
 
     fn load(&self, entry: Entry) -> Result<Topic, TopicError> {
@@ -257,6 +274,14 @@ impl TopicRegistry {
     /// A topic by name.
     pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.read().by_name.get(name).cloned()
+    }
+
+    /// How many partitions a topic has; none if it does not exist.
+    pub fn partition_count(&self, name: &str) -> i32 {
+        self.read()
+            .by_name
+            .get(name)
+            .map_or(0, |topic| topic.partitions.len() as i32)
     }
 
     /// A topic by id.
@@ -299,21 +324,9 @@ impl TopicRegistry {
                 at_least: 1,
             });
         }
-        self.check_total(&name, count)?;
+        state.check_total(&name, count)?;
         config::validate(overrides)?;
         Ok(name)
-    }
-
-    fn check_total(&self, topic: &TopicName, added: i32) -> Result<(), TopicError> {
-        let present: usize = self.read().by_name.values().map(|t| t.partitions.len()).sum();
-        let count = present + usize::try_from(added).unwrap_or(0);
-        if count > PARTITIONS_MAX {
-            return Err(TopicError::TooMany {
-                topic: topic.clone(),
-                count,
-            });
-        }
-        Ok(())
     }
 
     /// Creates a topic; when this returns, it survives a crash.
@@ -358,7 +371,7 @@ impl TopicRegistry {
                 at_least: present + 1,
             });
         }
-        self.check_total(&old.name, count - present)?;
+        self.read().check_total(&old.name, count - present)?;
         if validate_only {
             return Ok(());
         }
@@ -388,15 +401,10 @@ impl TopicRegistry {
             state.by_name.remove(&topic.name);
             state.by_id.remove(&topic.id);
         }
-        let mut whole = true;
-        for partition in &topic.partitions {
-            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
-                tracing::warn!(partition = %partition.topic_partition(), %error, "folder not removed, the next start tries again");
-                whole = false;
-            }
-        }
+        let removed = self.logs.delete_partitions(&named(&topic.partitions));
         tracing::info!(topic = %topic.name, "topic deleted");
-        if !whole {
+        if let Err(error) = removed {
+            tracing::warn!(topic = %topic.name, %error, "folders not removed, the next start tries again");
             // The marker stays in the file, so that the next start finishes the work.
             changing.push(topic.entry(true));
             return Ok(());
@@ -431,10 +439,8 @@ impl TopicRegistry {
     }
 
     fn remove_folders(&self, partitions: &[Arc<Partition>]) {
-        for partition in partitions {
-            if let Err(error) = self.logs.delete_partition(partition.topic_partition()) {
-                tracing::warn!(partition = %partition.topic_partition(), %error, "empty folder not removed, the next start tries again");
-            }
+        if let Err(error) = self.logs.delete_partitions(&named(partitions)) {
+            tracing::warn!(%error, "empty folders not removed, the next start tries again");
         }
     }
 
@@ -489,6 +495,10 @@ impl TopicRegistry {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn named(partitions: &[Arc<Partition>]) -> Vec<TopicPartition> {
+    partitions.iter().map(|p| p.topic_partition().clone()).collect()
 }
 
 fn log_error(topic: &TopicName, source: LogError) -> TopicError {

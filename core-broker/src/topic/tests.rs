@@ -1,6 +1,7 @@
 //! The registry over a real data directory, with the crashes that can happen between its steps.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::log::batch::BatchBuilder;
@@ -93,6 +94,46 @@ fn rules_are_checked() {
     assert_eq!(registry.get("a.b").unwrap().partitions().len(), 1);
     assert!(matches!(registry.delete("nope"), Err(TopicError::Unknown(_))));
     assert_eq!(folders(dir.path()), ["a.b-0"]);
+}
+
+/// The check took the lock for reading twice: with a writer between, all stood still.
+#[test]
+fn checks_do_not_stand_still_when_topics_change_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_logs, registry) = open(dir.path()).unwrap();
+    // Many, so that the check takes its time.
+    for number in 0..2_000 {
+        registry.state.write().unwrap().insert(Arc::new(Topic {
+            name: format!("other-{number}").as_str().into(),
+            id: random_id(),
+            internal: false,
+            overrides: Overrides::new(),
+            partitions: Vec::new(),
+        }));
+    }
+    let registry = Arc::new(registry);
+    let checked = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (registry, checked) = (Arc::clone(&registry), Arc::clone(&checked));
+        move || {
+            while !checked.load(Ordering::Relaxed) {
+                drop(registry.state.write().unwrap());
+            }
+        }
+    };
+    std::thread::spawn(writer);
+    let (done, all_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..200 {
+            registry.check_new("t", Some(1), &Overrides::new()).unwrap();
+        }
+        done.send(()).unwrap();
+    });
+    let patience = std::time::Duration::from_secs(60);
+    all_done
+        .recv_timeout(patience)
+        .expect("the threads wait for each other");
+    checked.store(true, Ordering::Relaxed);
 }
 
 #[test]

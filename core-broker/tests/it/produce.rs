@@ -298,3 +298,30 @@ fn large_batches_and_many_partitions_in_one_request() {
     // One batch comes whole although it is over the limit of the partition; only offset and epoch were rewritten.
     assert!(records[16..] == batch(&[&large])[16..]);
 }
+
+#[test]
+fn a_partition_named_twice_is_taken_once() {
+    let (_dir, broker) = start();
+    let mut client = Client::connect(broker.address());
+    client.touch("t");
+    let mut request = produce("t", 0, -1, Some(batch(&["a"])));
+    request
+        .topic_data
+        .push(produce("t", 0, -1, Some(batch(&["b"]))).topic_data.remove(0));
+    let response = client.call(9, &request);
+    let codes = response
+        .responses
+        .iter()
+        .map(|t| t.partition_responses[0].error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [0, 42]);
+
+    let mut request = fetch("t", 0, 0);
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions.push(partition);
+    request.topics.push(request.topics[0].clone());
+    let response = client.call(12, &request);
+    assert_eq!(response.responses.len(), 1);
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    assert_eq!(response.responses[0].partitions[0].high_watermark, 1);
+    broker.shutdown_blocking().unwrap();
+}

@@ -79,6 +79,8 @@ fn what_is_not_understood_closes_the_connection() {
         b"\0\0\0\x0a\0\x11\0\0\0\0\0\x01\xff\xff",
         b"\0\0\0\x0a\0\x03\0\x63\0\0\0\x01\xff\xff",
         b"\0\0\0\x0e\0\x03\0\x01\0\0\0\x01\xff\xff\x7f\xff\xff\xff",
+        // A byte after the end.
+        b"\0\0\0\x0f\0\x03\0\x01\0\0\0\x01\xff\xff\0\0\0\0\0",
     ] {
         let mut client = Client::connect(broker.address());
         client.stream.write_all(bytes).unwrap();

@@ -196,6 +196,11 @@ async fn groups_members_and_writes_are_bounded() {
             ..
         })
     ));
+    assert_eq!(
+        manager.shard(0).requests_waiting(),
+        0,
+        "nobody waits for an answer"
+    );
     let member = manager.join(join("c")).await;
     assert!(matches!(
         member,
@@ -375,10 +380,24 @@ async fn deleted_groups_stay_deleted() {
             .unwrap();
     }
     assert_eq!(manager.delete(&"h".into()).await, Ok(()));
-    manager.forget_topic(&"t".into());
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    manager.forget_topic(&"t".into()).await.unwrap();
     assert!(manager.list().is_empty());
     assert!(start(&log, GroupConfig::default()).list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_unknown_topics_are_dropped() {
+    let log = MemoryLog::new(3);
+    let manager = start(&log, GroupConfig::default());
+    let offsets = [("t", 0, 1), ("gone", 0, 1), ("gone", 1, 1)];
+    manager.commit(commit(-1, "", &offsets)).await.unwrap();
+    let again = start(&log, GroupConfig::default());
+    again.forget_unknown_topics(|name| name.as_str() == "t");
+    again.flush().await;
+    for manager in [again, start(&log, GroupConfig::default())] {
+        assert_eq!(committed(&manager, "g", "t"), Some(1));
+        assert_eq!(committed(&manager, "g", "gone"), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,7 +154,7 @@ pub(crate) fn reader<'a>(
         Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(payload)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
-            decoder.window_log_max(limit.max(1 << 10).ilog2().min(ZSTD_WINDOW_LOG_MAX))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
             Box::new(decoder)
         }
     };

@@ -27,6 +27,8 @@ pub struct ValidationRules {
 pub struct Validated {
     /// The greatest timestamp of the records; the header's may be wrong.
     pub max_timestamp: i64,
+    /// Size of the records without compression.
+    pub payload_bytes: u64,
 }
 
 pub(super) fn validate(batch: &RecordBatch<'_>, rules: &ValidationRules) -> Result<Validated, BatchError> {
@@ -137,7 +139,10 @@ fn walk<R: BufRead>(reader: R, header: &BatchHeader, keys_required: bool) -> Res
     if !input.reader.fill_buf().map_err(Stop::Io)?.is_empty() {
         return Err(Stop::Trailing);
     }
-    Ok(Validated { max_timestamp })
+    Ok(Validated {
+        max_timestamp,
+        payload_bytes: input.consumed,
+    })
 }
 
 struct RecordFacts {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{LogPosition, Partition, Rolled, Writer};
 use crate::ids::{Offset, Timestamp};
 use crate::log::batch::{
-    BatchError, BatchHeader, HEADER_BYTES, RecordBatch, Rewrite, TimestampType, ValidationRules,
+    BatchError, BatchHeader, Compression, HEADER_BYTES, RecordBatch, Rewrite, TimestampType, ValidationRules,
     rewritten_header,
 };
 use crate::log::config::{FlushMode, LogConfig};
@@ -52,8 +52,22 @@ impl Partition {
     /// # Errors
     /// [`AppendError`]; nothing of the batch is in the log then.
     pub fn append(&self, batch: Bytes, origin: Origin) -> Result<Appended, AppendError> {
+        self.append_within(
+            batch,
+            origin,
+            &mut self.shared.options.decompressed_bytes_max.clone(),
+        )
+    }
+
+    /// The same, decompressing at most what is left of a budget that several batches share.
+    pub(crate) fn append_within(
+        &self,
+        batch: Bytes,
+        origin: Origin,
+        budget: &mut usize,
+    ) -> Result<Appended, AppendError> {
         let config = self.config();
-        let (mut header, max_timestamp) = self.checked(&batch, origin, &config)?;
+        let (mut header, max_timestamp) = self.checked(&batch, origin, &config, budget)?;
         let mut writer = lock(&self.writer);
         self.check_writable()?;
         let known = writer
@@ -101,6 +115,7 @@ impl Partition {
         batch: &[u8],
         origin: Origin,
         config: &LogConfig,
+        budget: &mut usize,
     ) -> Result<(BatchHeader, i64), AppendError> {
         let partition = || self.topic_partition.clone();
         let limit = config.max_message_bytes as usize;
@@ -127,9 +142,19 @@ impl Partition {
         let rules = ValidationRules {
             keys_required: config.compact,
             from_coordinator: origin == Origin::Coordinator,
-            decompressed_bytes_max: self.shared.options.decompressed_bytes_max,
+            decompressed_bytes_max: self.shared.options.decompressed_bytes_max.min(*budget),
         };
-        let validated = parsed.validate(&rules).map_err(|e| self.batch_error(e))?;
+        let validated = parsed.validate(&rules);
+        if parsed.header().compression() != Ok(Compression::None) {
+            *budget -= match &validated {
+                Ok(validated) => usize::try_from(validated.payload_bytes).unwrap_or(usize::MAX),
+                Err(BatchError::Crc { .. }) => 0,
+                // How far it came is not known.
+                Err(_) => rules.decompressed_bytes_max,
+            }
+            .min(*budget);
+        }
+        let validated = validated.map_err(|e| self.batch_error(e))?;
         Ok((*parsed.header(), validated.max_timestamp))
     }
 
@@ -287,6 +312,15 @@ impl Partition {
             && let Some(me) = self.me.upgrade()
         {
             self.shared.queue.push(me);
+        }
+    }
+
+    /// Hands the partition to the sync thread after a short rest.
+    pub(super) fn enqueue_later(&self) {
+        if !self.queued.swap(true, Ordering::AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.shared.queue.push_later(me);
         }
     }
 

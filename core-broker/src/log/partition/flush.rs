@@ -19,6 +19,8 @@ const OLD_SNAPSHOTS: usize = 1;
 pub(crate) struct SyncWork {
     partition: Arc<Partition>,
     pub(crate) files: Vec<Arc<File>>,
+    /// Synced after the files.
+    pub(crate) folder: Option<File>,
     end: LogPosition,
     closed: Vec<Arc<Segment>>,
     recovery_point: Option<i64>,
@@ -43,9 +45,15 @@ impl Partition {
             return None;
         }
         let mut writer = lock(&self.writer);
+        // First of all: as long as nothing was taken out, running out of descriptors loses nothing.
+        let folder = match checkpoint || writer.folder_dirty || !writer.rolled.is_empty() {
+            true => Some(self.open_folder()?),
+            false => None,
+        };
         let mut work = SyncWork {
             partition: self.clone(),
             files: Vec::new(),
+            folder: None,
             end: writer.end,
             closed: Vec::new(),
             recovery_point: None,
@@ -89,16 +97,28 @@ impl Partition {
             self.put_back(rolled.into_iter().skip(work.closed.len()).collect());
         }
         if folder_dirty || snapshot.is_some() || !work.closed.is_empty() {
-            match File::open(&self.folder) {
-                Ok(folder) => work.files.push(Arc::new(folder)),
-                Err(error) => {
-                    self.shared
-                        .fail(&format!("cannot open {}: {error}", self.folder.display()));
-                    return None;
-                }
+            work.folder = folder;
+        }
+        (work.folder.is_some() || !work.files.is_empty()).then_some(work)
+    }
+
+    /// The folder, to be synced. Without it the partition waits for another try if only descriptors are short;
+    /// any other error fails the directory.
+    fn open_folder(&self) -> Option<File> {
+        match self.shared.options.disk.open_dir(&self.folder) {
+            Ok(folder) => Some(folder),
+            Err(error) if durable::is_out_of_files(&error) => {
+                tracing::warn!(partition = %self.topic_partition, %error, "cannot sync now, trying again; \
+                    raise the open files limit (ulimit -n) or lower max.connections");
+                self.enqueue_later();
+                None
+            }
+            Err(error) => {
+                self.shared
+                    .fail(&format!("cannot open {}: {error}", self.folder.display()));
+                None
             }
         }
-        (!work.files.is_empty()).then_some(work)
     }
 
     fn write_closed(&self, closed: &Rolled, work: &mut SyncWork, snapshots: &mut Vec<i64>) -> io::Result<()> {
@@ -125,8 +145,8 @@ impl Partition {
     fn write_snapshot(&self, offset: i64, bytes: &[u8], snapshots: &mut Vec<i64>) -> io::Result<Arc<File>> {
         let file = File::create(self.folder.join(file_name(offset, "snapshot")))?;
         io::Write::write_all(&mut &file, bytes)?;
-        if snapshots.last() != Some(&offset) {
-            snapshots.push(offset);
+        if let Err(place) = snapshots.binary_search(&offset) {
+            snapshots.insert(place, offset);
         }
         Ok(Arc::new(file))
     }

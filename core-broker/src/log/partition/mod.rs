@@ -1,7 +1,7 @@
 //! One partition: an ordered list of segments, the last of which is written.
 //!
 //! Owns: offsets, the high watermark, the producers' state, and the lock that makes appends sequential.
-//! Does not own: the sync thread, which calls [`Partition::begin_sync`] and [`Partition::finish_sync`].
+//! Does not own: the sync thread, which calls [`Partition::begin_sync`] and [`SyncWork::finish`].
 //! Invariants: `log_start <= high watermark <= log_end`; only a writer holding `writer` changes the list of
 //! segments or appends; segments before the last never change. Locks are taken in the order `files`,
 //! `writer`, `segments`, and none of them is held while waiting for the disk to sync.
@@ -266,6 +266,12 @@ impl Partition {
             writer.file = Some(writer.active.file(&self.shared.pool)?);
         }
         Ok(())
+    }
+
+    /// Whether all of it is on the disk, its indexes perhaps not.
+    pub(crate) fn is_synced(&self) -> bool {
+        let writer = lock(&self.writer);
+        writer.synced >= writer.end.offset
     }
 
     /// Returns when the append that may be going on is over; the directory is closed to others.

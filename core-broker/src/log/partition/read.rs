@@ -72,6 +72,11 @@ impl Partition {
         Ok(LogSlice::default())
     }
 
+    /// True if `offset` is not in the segment being written, so that reading there may wait for the disk.
+    pub(crate) fn is_cold(&self, offset: Offset) -> bool {
+        offset.0 < read(&self.visible).segment
+    }
+
     /// The first record that is not older than `timestamp`, below the high watermark.
     ///
     /// # Errors

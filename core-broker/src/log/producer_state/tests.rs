@@ -37,6 +37,33 @@ fn known() -> ProducerStates {
     states
 }
 
+/// After 2^31 records in a row every sequence had been seen, so that a gap passed for a duplicate.
+#[test]
+fn a_gap_is_no_duplicate_however_much_there_was() {
+    let mut states = ProducerStates::default();
+    let batches = 5;
+    let count = i32::MAX / 2;
+    for index in 0..batches {
+        let first = i64::from(count) * index;
+        append(
+            &mut states,
+            3,
+            first.rem_euclid(1 << 31) as i32,
+            count,
+            i64::from(count) * index,
+        );
+    }
+    let next = (i64::from(count) * batches).rem_euclid(1 << 31) as i32;
+    for (gap, expected) in [
+        (1, SequenceError::OutOfOrder { expected: next }),
+        (1000, SequenceError::OutOfOrder { expected: next }),
+        (-1000, SequenceError::Duplicate),
+    ] {
+        let result = states.check(&header(3, sequence_plus(next, gap), 10));
+        assert_eq!(result, Err(expected), "{gap}");
+    }
+}
+
 #[test]
 fn sequences() {
     enum Expect {

@@ -184,6 +184,59 @@ fn a_new_partition_does_not_inherit_a_recovery_point() {
     }
 }
 
+/// Without room for a checkpoint deleting left the folder behind, and the old recovery point for the next of its name.
+#[test]
+fn a_checkpoint_that_cannot_be_written_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = try_open(dir.path()).unwrap();
+    let partition = log.create_partition(&tp(), LogConfig::default()).unwrap();
+    put(&partition, batch(&[1, 2, 3]));
+    log.close().unwrap();
+    let log = try_open(dir.path()).unwrap();
+    let in_the_way = dir.path().join("recovery-point-offset-checkpoint.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    put(&log.partition(&tp()).unwrap(), batch(&[4]));
+    drop(log);
+    // Nor is a start refused.
+    let log = try_open(dir.path()).unwrap();
+    assert_eq!(log.partition(&tp()).unwrap().high_watermark(), Offset(4));
+    log.delete_partition(&tp()).unwrap();
+    let folders = || {
+        let entries = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+        entries
+            .filter(|path| path.is_dir() && *path != in_the_way)
+            .count()
+    };
+    assert_eq!(folders(), 0);
+    let refused = log.create_partition(&tp(), LogConfig::default()).unwrap_err();
+    assert!(matches!(refused, LogError::Io { .. }), "{refused}");
+    drop(log);
+    let log = try_open(dir.path()).unwrap();
+    let refused = log.create_partition(&tp(), LogConfig::default()).unwrap_err();
+    assert!(matches!(refused, LogError::Io { .. }), "{refused}");
+    fs::remove_dir(&in_the_way).unwrap();
+    let partition = log.create_partition(&tp(), LogConfig::default()).unwrap();
+    put(&partition, batch(&[1]));
+    drop(log);
+    let log = try_open(dir.path()).unwrap();
+    assert_eq!(log.partition(&tp()).unwrap().log_end_offset(), Offset(1));
+}
+
+#[test]
+fn a_deletion_that_failed_can_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = try_open(dir.path()).unwrap();
+    log.create_partition(&tp(), LogConfig::default()).unwrap();
+    let (folder, away) = (dir.path().join("orders-0"), dir.path().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    let error = log.delete_partition(&tp()).unwrap_err();
+    assert!(matches!(error, LogError::Io { .. }), "{error}");
+    fs::rename(&away, &folder).unwrap();
+    log.delete_partition(&tp()).unwrap();
+    assert!(!folder.exists());
+    log.create_partition(&tp(), LogConfig::default()).unwrap();
+}
+
 #[test]
 fn many_partitions_write_at_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -16,6 +16,9 @@ struct BadDisk {
     cannot_truncate: AtomicBool,
     cannot_sync: AtomicBool,
     syncs: AtomicU64,
+    /// Folders that were synced as folders.
+    folders: AtomicU64,
+    no_descriptors: AtomicBool,
     hold: Mutex<()>,
 }
 
@@ -54,6 +57,18 @@ impl Disk for BadDisk {
 
     fn sync_data(&self, file: &File) -> io::Result<()> {
         self.sync().and_then(|()| file.sync_data())
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        if self.no_descriptors.load(Ordering::SeqCst) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        File::open(path)
+    }
+
+    fn sync_dir(&self, directory: &File) -> io::Result<()> {
+        self.folders.fetch_add(1, Ordering::SeqCst);
+        self.sync().and_then(|()| directory.sync_all())
     }
 
     fn sync_filesystem(&self, _directory: &File) -> io::Result<()> {
@@ -211,6 +226,31 @@ fn flush_mode_os_does_not_wait() {
     log.close().unwrap();
     let log = open(dir.path(), &config);
     assert_eq!(log.partition(&tp()).unwrap().high_watermark(), Offset(2));
+}
+
+/// A process that may open no more files has lost nothing; everything goes on once it may.
+#[test]
+fn running_out_of_descriptors_only_delays() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_segments();
+    let (disk, log) = on_bad_disk(dir.path(), &config);
+    let partition = log.create_partition(&tp(), config.clone()).unwrap();
+    put(&partition, batch(&[1]));
+    assert!(disk.folders.load(Ordering::SeqCst) > 0);
+    disk.no_descriptors.store(true, Ordering::SeqCst);
+    for value in 0..40 {
+        partition.append(batch(&[value]), Origin::Client).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Not before the folder with the new segments' names is on disk.
+    assert!(partition.high_watermark() < Offset(41));
+    disk.no_descriptors.store(false, Ordering::SeqCst);
+    wait(&partition, Offset(41)).unwrap();
+    assert_eq!(read_all(&partition, 0).len(), 41);
+    assert!(partition.recovery_point() > 0);
+    log.close().unwrap();
+    let log = open(dir.path(), &config);
+    assert_eq!(read_all(&log.partition(&tp()).unwrap(), 0).len(), 41);
 }
 
 /// Indexes can be made again from the log: that one cannot be written is no reason to stop.
