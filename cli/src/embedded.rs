@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use tempfile::TempDir;
 
@@ -24,7 +23,7 @@ enum Directory {
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker on a free loopback port. Groups form at once: nobody else is going to join.
+    /// Starts a broker on a free loopback port.
     pub fn start(data_dir: Option<&Path>, stop: &StopSignal) -> Result<Self, CliError> {
         let (path, directory): (PathBuf, Directory) =
             match data_dir {
@@ -40,12 +39,7 @@ impl EmbeddedBroker {
                     (temporary.path().to_owned(), Directory::Temporary(temporary))
                 }
             };
-        let config = BrokerConfig {
-            group_initial_rebalance_delay_ms: 0,
-            ..BrokerConfig::default()
-        };
         let handle = Broker::builder()
-            .config(config)
             .data_dir(&path)
             .listener("127.0.0.1:0")
             .start_blocking()

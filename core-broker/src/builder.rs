@@ -64,7 +64,11 @@ pub struct BrokerBuilder {
 impl Default for BrokerBuilder {
     fn default() -> Self {
         Self {
-            config: BrokerConfig::default(),
+            // Kafka waits 3 s for further members before a new group forms; an embedded broker has few clients.
+            config: BrokerConfig {
+                group_initial_rebalance_delay_ms: 0,
+                ..BrokerConfig::default()
+            },
             data_dir: None,
             listeners: Vec::new(),
             options: LogOptions {
@@ -91,7 +95,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// All other settings.
+    /// All other settings. Without this call they are Kafka's defaults, but for groups, which form without delay.
     #[must_use]
     pub fn config(mut self, config: BrokerConfig) -> Self {
         self.config = config;
