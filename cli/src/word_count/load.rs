@@ -90,7 +90,6 @@ pub fn load(
     let producer = &loader.producer;
     let mut records = 0;
     let mut bytes_done = 0;
-    let mut noted = false;
     let seen = inputs.for_each_block(stop, |lines, bytes| {
         stop.check()?;
         job.check()?;
@@ -110,9 +109,8 @@ pub fn load(
         progress.note(&format!(
             "{name}: line {line} is not UTF-8; such bytes are counted as characters between words"
         ));
-        noted = true;
     }
-    tracing::debug!(records, noted, "loaded");
+    tracing::debug!(records, "loaded");
     let flushed = producer.flush(FLUSH_TIMEOUT);
     producer.context().check()?;
     flushed.map_err(|error| CliError::new(format!("the lines were not acknowledged: {error}")))?;

@@ -164,7 +164,7 @@ impl Summary {
     fn totals(&self) -> String {
         let per_second = |count: u64| count.saturating_mul(1000) / self.elapsed_ms.max(1);
         format!(
-            "{} words, {} distinct, in {} lines; {}.{:03} s, {} lines/s, {} words/s",
+            "{} words, {} distinct, in {} lines; {}.{:03} s, {} records/s, {} words/s",
             self.words,
             self.distinct,
             self.lines,
@@ -218,7 +218,7 @@ mod tests {
     fn totals_are_one_line() {
         assert_eq!(
             summary(&[("a", 10)], 1).totals(),
-            "10 words, 1 distinct, in 2 lines; 2.001 s, 0 lines/s, 4 words/s"
+            "10 words, 1 distinct, in 2 lines; 2.001 s, 0 records/s, 4 words/s"
         );
         assert!(summary(&[], 1).totals().starts_with("0 words"));
     }
