@@ -1,13 +1,14 @@
 //! `millstream`: the one binary.
 //!
 //! One file a subcommand; each holds its arguments, its `--help` and its `run`. What several share stands in
-//! [`client`] (how to reach a cluster), [`stop`] (Ctrl-C), [`embedded`] (a broker inside the process) and
+//! [`client`] (how to reach a cluster), [`stop`] (Ctrl-C), [`delivery`] (what became of sent records), [`embedded`] (a broker inside the process) and
 //! [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about streams or logs: it parses,
 //! calls the crates, and prints.
 
 mod broker;
 mod client;
 mod consume;
+mod delivery;
 mod embedded;
 mod error;
 mod logging;

@@ -4,7 +4,6 @@ mod line;
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -17,6 +16,7 @@ use rdkafka::{ClientContext, Message};
 
 use self::line::{LineFormat, Parsed};
 use crate::client::{ConnectArgs, add_properties};
+use crate::delivery::FirstFailure;
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
@@ -76,30 +76,20 @@ enum Codec {
     Zstd,
 }
 
-/// Keeps the first failure of a delivery; later ones are its consequences.
+/// Notes how deliveries end.
 #[derive(Debug, Default)]
 struct Deliveries {
-    failure: Mutex<Option<String>>,
+    failure: FirstFailure,
 }
 
 impl ClientContext for Deliveries {}
-
-impl Deliveries {
-    fn check(&self) -> Result<(), CliError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure
-            .as_ref()
-            .map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
-    }
-}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, line: Self::DeliveryOpaque) {
         if let Err((error, message)) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| {
+            self.failure.keep(|| {
                 format!(
                     "line {line} was not written to topic {}: {error}",
                     message.topic()
@@ -230,7 +220,7 @@ fn send_all(
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
         producer.poll(Duration::ZERO);
-        producer.context().check()?;
+        producer.context().failure.check()?;
     }
 }
 
@@ -265,7 +255,7 @@ fn send(
                 stop.check()?;
                 record = back;
                 producer.poll(Duration::from_millis(10));
-                producer.context().check()?;
+                producer.context().failure.check()?;
             }
             Err((error, _)) => {
                 return Err(CliError::new(format!(
@@ -279,7 +269,7 @@ fn send(
         while producer.in_flight_count() > 0 && !stop.requested() {
             producer.poll(Duration::from_millis(10));
         }
-        producer.context().check()?;
+        producer.context().failure.check()?;
     }
     Ok(())
 }
@@ -287,7 +277,7 @@ fn send(
 /// Waits until every record that was sent is acknowledged.
 fn finish(producer: &BaseProducer<Deliveries>) -> Result<(), CliError> {
     let flushed = producer.flush(FLUSH_TIMEOUT);
-    producer.context().check()?;
+    producer.context().failure.check()?;
     flushed.map_err(|error| {
         CliError::new(format!(
             "{} records were not acknowledged: {error}",

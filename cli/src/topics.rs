@@ -35,9 +35,9 @@ enum Action {
     /// Create a topic.
     Create(CreateArgs),
     /// Print the names of all topics.
-    List(ListArgs),
+    List(SelectArgs),
     /// Print partitions and settings of one topic or of all.
-    Describe(DescribeArgs),
+    Describe(SelectArgs),
     /// Delete a topic and its records.
     Delete(DeleteArgs),
 }
@@ -64,19 +64,7 @@ struct CreateArgs {
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
-    /// Only this topic
-    #[arg(long)]
-    topic: Option<String>,
-    /// Leave out the broker's own topics, whose names begin with two underscores
-    #[arg(long)]
-    exclude_internal: bool,
-    #[command(flatten)]
-    connect: ConnectArgs,
-}
-
-#[derive(Debug, Args)]
-struct DescribeArgs {
+struct SelectArgs {
     /// Only this topic
     #[arg(long)]
     topic: Option<String>,
@@ -254,7 +242,7 @@ const fn hint(code: RDKafkaErrorCode) -> &'static str {
     }
 }
 
-fn list(args: &ListArgs) -> Result<(), CliError> {
+fn list(args: &SelectArgs) -> Result<(), CliError> {
     let config = args.connect.client_config()?;
     let metadata = args.connect.reach(&config, args.topic.as_deref())?;
     let mut out = std::io::stdout().lock();
@@ -266,7 +254,7 @@ fn list(args: &ListArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn describe(args: &DescribeArgs) -> Result<(), CliError> {
+fn describe(args: &SelectArgs) -> Result<(), CliError> {
     let config = args.connect.client_config()?;
     let metadata = args.connect.reach(&config, args.topic.as_deref())?;
     let admin = Admin::new(&config, args.connect.timeout())?;

@@ -1,6 +1,5 @@
 //! Writes every line to the lines topic, spread over its partitions.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -15,6 +14,7 @@ use super::bounded;
 use super::input::{Inputs, RECORD_BYTES_MAX, Seen};
 use super::job::Job;
 use super::progress::Progress;
+use crate::delivery::FirstFailure;
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
@@ -32,10 +32,10 @@ pub struct Loaded {
     pub seen: Seen,
 }
 
-/// Keeps the first failed delivery.
+/// Notes how deliveries end.
 #[derive(Debug, Default)]
 struct Deliveries {
-    failure: Mutex<Option<String>>,
+    failure: FirstFailure,
 }
 
 impl ClientContext for Deliveries {}
@@ -45,20 +45,9 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| {
-                format!("a line was not written to topic {}: {error}", message.topic())
-            });
+            self.failure
+                .keep(|| format!("a line was not written to topic {}: {error}", message.topic()));
         }
-    }
-}
-
-impl Deliveries {
-    fn check(&self) -> Result<(), CliError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure
-            .as_ref()
-            .map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
     }
 }
 
@@ -100,7 +89,7 @@ pub fn load(
             records += 1;
         }
         producer.poll(Duration::ZERO);
-        producer.context().check()?;
+        producer.context().failure.check()?;
         bytes_done += bytes;
         progress.loaded(bytes, bytes_done);
         Ok(())
@@ -112,7 +101,7 @@ pub fn load(
     }
     tracing::debug!(records, "loaded");
     let flushed = producer.flush(FLUSH_TIMEOUT);
-    producer.context().check()?;
+    producer.context().failure.check()?;
     flushed.map_err(|error| CliError::new(format!("the lines were not acknowledged: {error}")))?;
     Ok(Loaded { records, seen })
 }
@@ -150,7 +139,7 @@ fn send(
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 record = back;
                 stop.check()?;
-                producer.context().check()?;
+                producer.context().failure.check()?;
                 producer.poll(Duration::from_millis(10));
             }
             Err((error, _)) => {
