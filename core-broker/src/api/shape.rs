@@ -86,12 +86,6 @@ pub enum ShapeError {
         /// Where.
         at: usize,
     },
-    /// More bytes than the layout has.
-    #[error("{trailing} bytes follow the body")]
-    Trailing {
-        /// How many.
-        trailing: usize,
-    },
     /// More elements than one request may have.
     #[error("more than {ELEMENTS_MAX} array elements in one request, split it")]
     TooMany,
@@ -122,14 +116,6 @@ impl Shape {
         };
         walk.structure(self.fields)?;
         Ok(walk.at)
-    }
-
-    /// The same, where nothing may follow.
-    pub fn walk_all(&self, body: &[u8], version: i16) -> Result<(), ShapeError> {
-        match body.len() - self.walk(body, version)? {
-            0 => Ok(()),
-            trailing => Err(ShapeError::Trailing { trailing }),
-        }
     }
 }
 
