@@ -40,6 +40,7 @@ pub mod log;
 mod producer_id;
 mod server;
 mod topic;
+pub mod transaction;
 
 pub use builder::{Broker, BrokerBuilder};
 pub use error::{StartError, StopError};

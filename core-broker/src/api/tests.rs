@@ -42,6 +42,7 @@ fn decoder(key: i16) -> DecodeFn {
         20 => decode_as::<DeleteTopicsRequest>,
         22 => decode_as::<InitProducerIdRequest>,
         23 => decode_as::<OffsetForLeaderEpochRequest>,
+        28 => decode_as::<TxnOffsetCommitRequest>,
         32 => decode_as::<DescribeConfigsRequest>,
         37 => decode_as::<CreatePartitionsRequest>,
         42 => decode_as::<DeleteGroupsRequest>,
