@@ -16,7 +16,7 @@ use crate::stop::StopSignal;
 /// Run a broker that Kafka clients can use.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "--override wins over the file, --data-dir and --listener over both.\n\n\
+    after_help = "--override wins over the file, --data-dir, --listener and --metrics-listener over both.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
@@ -35,6 +35,10 @@ pub struct BrokerArgs {
     /// Address to listen on; port 0 takes a free one [default: the file's listeners, else 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     listener: Option<String>,
+    /// Address that serves /metrics (Prometheus), /healthz and /readyz over HTTP [default: the file's
+    /// metrics.listener, else none]
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listener: Option<String>,
 }
 
 /// Runs the subcommand until the user stops it.
@@ -48,6 +52,9 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     if let Some(listener) = &args.listener {
         builder = builder.listener(listener);
     }
+    if let Some(listener) = &args.metrics_listener {
+        builder = builder.metrics_listener(listener);
+    }
     let broker = builder
         .start_blocking()
         .map_err(|error| CliError::new(error.to_string()))?;
@@ -59,6 +66,10 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
             "millstream broker ready on {} (data in {directory})",
             broker.address()
         )
+        .and_then(|()| match broker.metrics_address() {
+            Some(address) => writeln!(out, "metrics on http://{address}/metrics"),
+            None => Ok(()),
+        })
         .and_then(|()| out.flush())
         .map_err(output)?;
     }

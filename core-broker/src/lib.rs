@@ -37,6 +37,7 @@ pub mod group;
 mod handle;
 pub mod ids;
 pub mod log;
+pub mod metrics;
 mod producer_id;
 mod server;
 mod topic;

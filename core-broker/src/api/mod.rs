@@ -35,6 +35,8 @@ pub(crate) mod shape;
 mod sync_group;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::state as test_state;
 mod txn_offset_commit;
 
 use std::cmp::Ordering;

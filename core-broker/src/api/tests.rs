@@ -334,7 +334,7 @@ fn claimed_counts_beyond_the_bytes_or_the_limit_are_refused() {
     assert_eq!(metadata.walk(&many, 1), Err(ShapeError::TooMany));
 }
 
-pub(super) fn state(dir: &std::path::Path) -> Arc<BrokerState> {
+pub(crate) fn state(dir: &std::path::Path) -> Arc<BrokerState> {
     let config = BrokerConfig {
         offsets_topic_num_partitions: 1,
         ..BrokerConfig::default()

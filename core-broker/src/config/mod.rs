@@ -87,6 +87,9 @@ broker_config! {
     /// Addresses to listen on, `NAME://host:port` separated by commas. The default is loopback only:
     /// the protocol has no authentication here, so opening it to a network is a decision to take by hand.
     "listeners" listeners: Vec<Endpoint> = vec![Endpoint { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }];
+    /// Address that serves `/metrics` for Prometheus, `/healthz` and `/readyz` over HTTP, `host:port`. Default: unset,
+    /// nothing is served. There is no authentication: keep it on loopback or a private network.
+    "metrics.listener" metrics_listener: Option<Endpoint> = None;
     /// Addresses that clients are told to use, by listener name. Default: the address that is listened on, or,
     /// for a wildcard listener, the address that the client reached.
     "advertised.listeners" advertised_listeners: Vec<Endpoint> = Vec::new();

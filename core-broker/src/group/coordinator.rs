@@ -18,8 +18,8 @@ use super::durable::DurableGroup;
 use super::error::GroupError;
 use super::member::Member;
 use super::message::{
-    GroupDescription, GroupListing, GroupState, HeartbeatRequest, JoinResponse, PartitionsResponse,
-    SyncResponse,
+    GroupDescription, GroupListing, GroupSnapshot, GroupState, HeartbeatRequest, JoinResponse,
+    PartitionsResponse, SyncResponse,
 };
 use super::names::{GroupId, InstanceId, MemberId};
 use super::record::{GroupMetadata, Record};
@@ -216,6 +216,18 @@ impl Group {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             state: self.state,
         }
+    }
+
+    /// Adds the group to a count of all.
+    pub fn measure(&self, id: &GroupId, offsets_max: usize, snapshot: &mut GroupSnapshot) {
+        *snapshot.states.entry(self.state).or_default() += 1;
+        snapshot.members += self.roster.len();
+        snapshot.offsets_total += self.durable.offsets.len();
+        let room = offsets_max.saturating_sub(snapshot.offsets.len());
+        let offsets = self.durable.offsets.iter().take(room);
+        snapshot
+            .offsets
+            .extend(offsets.map(|(partition, stored)| (id.clone(), partition.clone(), stored.offset)));
     }
 
     /// A member is alive.

@@ -2,6 +2,7 @@
 //!
 //! Why: the state machine and its tests should not know the wire structs; the `api` files map between both.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -264,6 +265,19 @@ pub struct GroupListing {
     pub protocol_type: Arc<str>,
     /// State of the state machine.
     pub state: GroupState,
+}
+
+/// The groups in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Groups by state.
+    pub states: BTreeMap<GroupState, usize>,
+    /// Members of all groups.
+    pub members: usize,
+    /// Committed offsets, as many as were wanted.
+    pub offsets: Vec<(GroupId, TopicPartition, Offset)>,
+    /// How many there are.
+    pub offsets_total: usize,
 }
 
 /// State of a group.

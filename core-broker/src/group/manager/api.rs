@@ -6,9 +6,9 @@ use super::{Absent, GroupManager};
 use crate::group::coordinator::Response;
 use crate::group::error::GroupError;
 use crate::group::message::{
-    CommitRequest, FetchOffsetsRequest, GroupDescription, GroupListing, HeartbeatRequest, JoinRequest,
-    JoinResponse, LeaveRequest, LeaveResponse, PartitionsResponse, SyncRequest, SyncResponse, TopicOffsets,
-    TransactionalCommit,
+    CommitRequest, FetchOffsetsRequest, GroupDescription, GroupListing, GroupSnapshot, HeartbeatRequest,
+    JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, PartitionsResponse, SyncRequest, SyncResponse,
+    TopicOffsets, TransactionalCommit,
 };
 use crate::group::names::GroupId;
 use crate::group::offsets::no_offsets;
@@ -231,6 +231,19 @@ impl GroupManager {
         }
         all.sort_by(|a: &GroupListing, b| a.group.cmp(&b.group));
         all
+    }
+
+    /// What there is to measure: groups by state, members, and up to `offsets_max` committed offsets.
+    #[must_use]
+    pub fn snapshot(&self, offsets_max: usize) -> GroupSnapshot {
+        let mut snapshot = GroupSnapshot::default();
+        for index in 0..self.shards.len() {
+            let shard = self.shard(index);
+            for (id, entry) in &shard.groups {
+                entry.group.measure(id, offsets_max, &mut snapshot);
+            }
+        }
+        snapshot
     }
 
     /// Deletes an empty group with its offsets (DeleteGroups).
