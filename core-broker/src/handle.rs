@@ -163,8 +163,8 @@ impl Running {
             if tokio::time::timeout_at(deadline, all).await.is_err() {
                 tracing::warn!(
                     connections = open.len(),
-                    "requests under way did not finish in {} s",
-                    GRACE.as_secs()
+                    waited_s = GRACE.as_secs(),
+                    "requests under way did not finish"
                 );
                 open.shutdown().await;
             }
@@ -173,7 +173,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("group state was not written in {} s", GRACE.as_secs());
+            tracing::warn!(waited_s = GRACE.as_secs(), "group state was not written");
         }
         self.state.groups.shutdown();
         let logs = Arc::clone(&self.state.logs);

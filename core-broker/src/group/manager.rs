@@ -8,7 +8,7 @@
 //! durable in the order of the state changes; each group has at most one entry among the deadlines, never later
 //! than the group's own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -19,19 +19,18 @@ use tokio::time::Instant;
 
 use super::config::GroupConfig;
 use super::coordinator::{Group, Response, Token};
-use super::durable::DurableGroup;
 use super::error::GroupError;
 use super::names::GroupId;
 use super::partition::partition_for;
-use super::record::Record;
 use super::shard::{Batch, Entry, Shard};
-use super::store::{LogWrite, OffsetsLog, Replayed};
+use super::store::{LogWrite, OffsetsLog};
 use super::time::{MonotonicMs, Now};
 use crate::ids::TopicName;
 use crate::log::Clock;
 use crate::transaction::TransactionMarker;
 
 mod api;
+mod replay;
 
 /// The group coordinator of the broker.
 pub struct GroupManager {
@@ -83,7 +82,7 @@ impl GroupManager {
         };
         let mut shards = Vec::new();
         for partition in 0..store.partition_count().max(1) {
-            shards.push(replay(store.as_ref(), partition, &config, now)?);
+            shards.push(replay::read(store.as_ref(), partition, &config, now)?);
         }
         let groups = shards.iter().map(|s| s.groups.len()).sum();
         let members = shards
@@ -424,60 +423,6 @@ impl GroupManager {
             });
         }
     }
-}
-
-/// Reads the groups of a partition.
-fn replay(
-    store: &dyn OffsetsLog,
-    partition: i32,
-    config: &Arc<GroupConfig>,
-    now: Now,
-) -> Result<Shard, GroupError> {
-    let mut groups: HashMap<GroupId, DurableGroup> = HashMap::new();
-    store.replay(partition, &mut |replayed| {
-        let (key, value, transaction) = match replayed {
-            Replayed::Record {
-                key,
-                value,
-                transaction,
-            } => (key, value, transaction),
-            Replayed::Marker { producer, commit } => {
-                groups
-                    .values_mut()
-                    .for_each(|group| group.complete(producer, commit));
-                return Ok(());
-            }
-        };
-        let record = Record::decode(key, value).map_err(|error| GroupError::Corrupt {
-            partition,
-            reason: error.to_string(),
-        })?;
-        match record {
-            Some(record) => {
-                let group = groups.entry(record.group().clone()).or_default();
-                match transaction {
-                    Some(producer) => group.apply_pending(producer, &record),
-                    None => group.apply(&record),
-                }
-            }
-            None => tracing::debug!(partition, "skipped a record of a kind that is not kept here"),
-        }
-        Ok(())
-    })?;
-    let mut shard = Shard::default();
-    for (id, durable) in groups {
-        if !durable.is_empty() {
-            let group = Group::load(id.clone(), config.clone(), durable, now);
-            shard.groups.insert(
-                id,
-                Entry {
-                    group,
-                    registered: None,
-                },
-            );
-        }
-    }
-    Ok(shard)
 }
 
 /// Writes what waits in one partition, then ends; the next write starts it again.

@@ -145,7 +145,7 @@ impl GroupManager {
     /// If the request as a whole is refused, [`GroupError::Transaction`] if the transaction does not allow it;
     /// refusals of single partitions are in the answer.
     pub async fn commit_transactional(&self, request: TransactionalCommit) -> PartitionsResponse {
-        validate::group_id(&self.config, &request.group, true)?;
+        validate::group_id(&self.config, &request.group, false)?;
         let absent = match request.generation {
             ..0 => Absent::Create,
             _ => Absent::Refuse,

@@ -559,3 +559,21 @@ fn marker(producer: i64, commit: bool) -> TransactionMarker {
         coordinator_epoch: 0,
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_bounded() {
+    let manager = start(&MemoryLog::new(3), GroupConfig::default());
+    for group in ["g", "h"] {
+        let request = commit(-1, "", &[("t", 0, 7), ("t", 1, 8)]);
+        let group = group.into();
+        manager.commit(CommitRequest { group, ..request }).await.unwrap();
+    }
+    let all = manager.snapshot(10);
+    assert_eq!((all.offsets.len(), all.offsets_total, all.members), (4, 4, 0));
+    assert_eq!(
+        all.states.into_iter().collect::<Vec<_>>(),
+        [(GroupState::Empty, 2)]
+    );
+    let some = manager.snapshot(3);
+    assert_eq!((some.offsets.len(), some.offsets_total), (3, 4));
+}
