@@ -26,6 +26,8 @@ const CONNECTIONS_MAX: usize = 16;
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// Time for one connection from its first byte to its last.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Time for the request alone, so that connections that say nothing make room soon.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 /// Rest after a connection could not be accepted.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -140,7 +142,8 @@ impl Answer {
 }
 
 async fn answer(mut stream: TcpStream, served: &Served) -> io::Result<()> {
-    let (answer, with_body) = match read_request(&mut stream).await? {
+    let request = tokio::time::timeout(REQUEST_DEADLINE, read_request(&mut stream)).await;
+    let (answer, with_body) = match request.map_err(io::Error::from)?? {
         Ok(request) => (respond(&request.path, served).await, request.with_body),
         Err(refusal) => (refusal, true),
     };

@@ -36,6 +36,7 @@ pub(crate) struct Gauge {
 #[derive(Debug, Default)]
 struct ApiMetrics {
     errors: AtomicU64,
+    partition_errors: AtomicU64,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     seconds: Histogram,
@@ -108,6 +109,14 @@ impl Metrics {
         if let Some(metrics) = call.api.and_then(|at| self.apis.get(at)) {
             metrics.errors.fetch_add(1, Ordering::Relaxed);
             metrics.seconds.record(call.begun.elapsed());
+        }
+    }
+
+    /// A request of the API could not be done for one of its partitions.
+    pub fn refused_partition(&self, key: i16) {
+        let at = REGISTRY.binary_search_by_key(&key, |spec| spec.key).ok();
+        if let Some(metrics) = at.and_then(|at| self.apis.get(at)) {
+            metrics.partition_errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -118,6 +118,10 @@ fn requests(out: &mut Exposition, metrics: &Metrics) {
     });
     let help = "Requests that ended their connection instead of being answered.";
     each("millstream_request_errors_total", help, &|api| read(&api.errors));
+    let help = "Partitions that Produce and Fetch answered with an error.";
+    each("millstream_partition_errors_total", help, &|api| {
+        read(&api.partition_errors)
+    });
     let help = "Bytes of requests.";
     each("millstream_request_bytes_total", help, &|api| {
         read(&api.request_bytes)

@@ -58,6 +58,9 @@ fn a_scrape_tells_what_happened() {
     }
     let fetched = client.call(11, &fetch("t", 0, 0)).responses.remove(0);
     let records = fetched.partitions[0].records.as_ref().unwrap().len();
+    let beyond = client.call(11, &fetch("t", 0, 99)).responses.remove(0);
+    assert_ne!(beyond.partitions[0].error_code, 0);
+    assert_ne!(client.append("nowhere", &["a"]).error_code, 0);
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(0)
         .with_committed_offset(2);
@@ -74,10 +77,12 @@ fn a_scrape_tells_what_happened() {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
     for line in [
-        "millstream_requests_total{api=\"Produce\"} 3".to_owned(),
+        "millstream_requests_total{api=\"Produce\"} 4".to_owned(),
         "millstream_request_errors_total{api=\"Produce\"} 0".to_owned(),
-        "millstream_request_duration_seconds_bucket{api=\"Produce\",le=\"+Inf\"} 3".to_owned(),
-        "millstream_request_duration_seconds_count{api=\"Produce\"} 3".to_owned(),
+        "millstream_request_duration_seconds_bucket{api=\"Produce\",le=\"+Inf\"} 4".to_owned(),
+        "millstream_request_duration_seconds_count{api=\"Produce\"} 4".to_owned(),
+        "millstream_partition_errors_total{api=\"Produce\"} 1".to_owned(),
+        "millstream_partition_errors_total{api=\"Fetch\"} 1".to_owned(),
         "millstream_connections_open 1".to_owned(),
         "millstream_connections_total 1".to_owned(),
         "millstream_topic_records_in_total{topic=\"t\"} 6".to_owned(),
