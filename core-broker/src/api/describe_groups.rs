@@ -26,7 +26,11 @@ pub fn handle(
     let groups = request
         .groups
         .into_iter()
-        .map(|id| describe(manager, version, id).with_authorized_operations(allowed))
+        .map(|id| describe(manager, version, id))
+        .map(|group| match group.error_code {
+            0 => group.with_authorized_operations(allowed),
+            _ => group,
+        })
         .collect();
     DescribeGroupsResponse::default().with_groups(groups)
 }

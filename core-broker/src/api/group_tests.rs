@@ -152,7 +152,9 @@ async fn membership(manager: &GroupManager, version: i16) {
 }
 
 fn describe(manager: &GroupManager, name: &str, version: i16) {
-    let request = messages::DescribeGroupsRequest::default().with_groups(vec![group(name), group("no")]);
+    let request = messages::DescribeGroupsRequest::default()
+        .with_groups(vec![group(name), group("no")])
+        .with_include_authorized_operations(version >= 3);
     let answer = api::describe_groups::handle(manager, version, request);
     encodes(&answer, version);
     let found = &answer.groups[0];
@@ -162,6 +164,9 @@ fn describe(manager: &GroupManager, name: &str, version: i16) {
         (&*found.members[0].client_id, &*found.members[0].client_host),
         ("app", "/10.0.0.1")
     );
+    // Read, delete, describe, describe and alter configs; the smallest number if nobody asked.
+    let allowed = if version >= 3 { 0b1101_0100_1000 } else { i32::MIN };
+    assert_eq!(found.authorized_operations, allowed);
     let not_found = if version >= 6 {
         ResponseError::GroupIdNotFound.code()
     } else {
