@@ -36,6 +36,7 @@ mod segment;
 mod shared;
 mod slice;
 mod sync;
+mod txn_index;
 
 pub use batch::TimestampType;
 pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
@@ -43,6 +44,7 @@ pub use dir::LogDir;
 pub use error::{AppendError, LogError, OpenError, ReadError};
 pub use partition::{Appended, Origin, Partition};
 pub use slice::LogSlice;
+pub use txn_index::{AbortedTransaction, TransactionIndex};
 
 #[cfg(test)]
 mod tests;
