@@ -37,6 +37,7 @@ mod shared;
 mod slice;
 mod sync;
 mod traffic;
+mod txn_index;
 
 pub use batch::TimestampType;
 pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
@@ -45,6 +46,7 @@ pub use error::{AppendError, LogError, OpenError, ReadError};
 pub use partition::{Appended, Origin, Partition};
 pub use slice::LogSlice;
 pub use traffic::Traffic;
+pub use txn_index::{AbortedTransaction, TransactionIndex};
 
 #[cfg(test)]
 mod tests;
