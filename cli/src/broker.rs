@@ -16,7 +16,8 @@ use crate::stop::StopSignal;
 /// Run a broker that Kafka clients can use.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "--override wins over the file, --data-dir, --listener and --metrics-listener over both.\n\n\
+    after_help = "KAFKA_… variables (KAFKA_NUM_PARTITIONS is num.partitions) win over the file, --override over both,\n\
+    --data-dir, --listener and --metrics-listener over all.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
@@ -79,7 +80,7 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
         .map_err(|error| CliError::new(error.to_string()))
 }
 
-/// The file's settings and the overrides, with warnings for keys that have no effect.
+/// The file's settings, the environment's and the overrides, with warnings for keys that have no effect.
 fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
     let mut config = BrokerConfig::default();
     let mut warnings = Vec::new();
@@ -96,6 +97,13 @@ fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
                 .map_err(|error| CliError::new(error.to_string()))?,
         );
     }
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    warnings.extend(
+        config
+            .apply_environment(variables)
+            .map_err(|error| CliError::new(error.to_string()))?,
+    );
     let mut overrides = BTreeMap::new();
     for property in &args.overrides {
         let (key, value) = split_property("--override", property)?;

@@ -7,6 +7,7 @@
 //! Invariant: every key of [`BrokerConfig`] stands once, in the table below; the struct, the defaults, the
 //! parser and `DescribeConfigs` are all made from it.
 
+mod env;
 mod listener;
 mod load;
 mod properties;
