@@ -196,6 +196,9 @@ impl SyncWork {
         }
         if self.advances {
             partition.advance(self.end);
+            if partition.first_unstable.load(Ordering::Acquire) != i64::MAX {
+                partition.retire_transactions(&mut lock(&partition.writer));
+            }
         }
     }
 }
