@@ -12,14 +12,12 @@ use kafka_protocol::ResponseError;
 
 use super::error::GroupError;
 use super::store::{KeyedRecord, LogWrite, OffsetsLog, Replayed, TransactionalProducer, Visit};
-use crate::ids::{Offset, ProducerId, TopicPartition};
-use crate::log::batch::{BatchBuilder, DECOMPRESSED_BYTES_MAX, RecordBatch, RecordBatches};
+use crate::ids::{ProducerId, TopicPartition};
+use crate::log::batch::{BatchBuilder, DECOMPRESSED_BYTES_MAX, RecordBatch};
 use crate::log::{AppendError, Clock, Origin, Partition};
+use crate::topic::keyed::for_each_batch;
 use crate::topic::{Topic, TopicRegistry, internal};
 use crate::transaction::TransactionMarker;
-
-/// Bytes of the log read at a time when group state is replayed.
-const REPLAY_BYTES: usize = 4 << 20;
 
 /// Types of control records: how a transaction ended.
 const ABORT_MARKER: i16 = 0;
@@ -60,10 +58,6 @@ impl LogStore {
     }
 
     /// Names who knows the transactions under way; until then no offset can be part of one. Only the first call counts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the transaction coordinator calls it when it starts")
-    )]
     pub fn verify_with(&self, verifier: Arc<dyn TransactionVerifier>) {
         // The first one stays: there is one transaction coordinator.
         let _ = self.verifier.set(verifier);
@@ -159,7 +153,7 @@ impl OffsetsLog for LogStore {
     fn replay(&self, partition: i32, visit: &mut Visit<'_>) -> Result<(), GroupError> {
         let topic = self.topics.get(internal::CONSUMER_OFFSETS);
         match topic.as_ref().and_then(|topic| topic.partition(partition)) {
-            Some(log) => replay(log, visit),
+            Some(log) => for_each_batch(log, failed, |batch| replay_batch(batch, visit)),
             None => Ok(()),
         }
     }
@@ -175,33 +169,6 @@ fn refused(producer: Option<ProducerId>, error: &AppendError) -> GroupError {
         },
         _ => failed(error),
     }
-}
-
-fn replay(log: &Partition, visit: &mut Visit<'_>) -> Result<(), GroupError> {
-    let end = log.high_watermark();
-    let mut next = log.log_start_offset();
-    while next < end {
-        let bytes = log
-            .read(next, REPLAY_BYTES, end, true)
-            .map_err(failed)?
-            .read()
-            .map_err(failed)?;
-        let mut last = next;
-        for batch in RecordBatches::new(&bytes) {
-            let batch = batch.map_err(failed)?;
-            last = Offset(batch.header().next_offset());
-            replay_batch(&batch, visit)?;
-        }
-        if last <= next {
-            // A batch always ends after it begins; anything else would never end.
-            return Err(failed(format!(
-                "no batch at offset {next} of {}",
-                log.topic_partition()
-            )));
-        }
-        next = last;
-    }
-    Ok(())
 }
 
 fn replay_batch(batch: &RecordBatch<'_>, visit: &mut Visit<'_>) -> Result<(), GroupError> {
