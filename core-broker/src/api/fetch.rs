@@ -260,10 +260,9 @@ impl Fetch {
             .min(self.bytes_max.saturating_sub(taken));
         let from = Offset(asked.fetch_offset);
         let slice = log.read(from, room, limit, taken == 0)?;
-        let aborted = match self.body.isolation_level == READ_COMMITTED && !slice.is_empty() {
-            // Which of these ended beyond the slice does not matter to the consumer: all that may reach into it are told.
-            true => log.aborted_transactions(from, limit),
-            false => Vec::new(),
+        let aborted = match self.body.isolation_level {
+            READ_COMMITTED => log.aborted_transactions_in(from, &slice)?,
+            _ => Vec::new(),
         };
         Ok(FetchedPartition {
             index: asked.partition,

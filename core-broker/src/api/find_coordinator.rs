@@ -22,9 +22,6 @@ pub(crate) const SHAPE: Shape = Shape {
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// What a producer is told that writes within a transaction.
-pub(crate) const NO_TRANSACTIONS: &str = "this broker does not take batches of transactions";
-
 /// Why a coordinator cannot be named.
 struct Failed {
     code: ErrorCode,
@@ -74,11 +71,7 @@ async fn prepare(request: &Request, key_type: i8) -> Result<(), Failed> {
     })
 }
 
-fn answer(
-    request: &Request,
-    body: FindCoordinatorRequest,
-    failed: Option<Failed>,
-) -> Result<Reply, Fault> {
+fn answer(request: &Request, body: FindCoordinatorRequest, failed: Option<Failed>) -> Result<Reply, Fault> {
     let keys = if request.answer.version >= 4 {
         body.coordinator_keys
     } else {

@@ -156,7 +156,9 @@ pub enum AppendError {
         reason: &'static str,
     },
     /// The marker of a transaction coordinator that was replaced.
-    #[error("marker of coordinator epoch {found} for producer {producer_id} in {partition}: epoch {current} has written there")]
+    #[error(
+        "marker of coordinator epoch {found} for producer {producer_id} in {partition}: epoch {current} has written there"
+    )]
     CoordinatorFenced {
         /// The partition.
         partition: TopicPartition,

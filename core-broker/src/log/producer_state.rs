@@ -235,12 +235,18 @@ impl ProducerStates {
     /// The first offset that consumers of committed records may not see; `i64::MAX` if there is none.
     pub(crate) fn first_unstable(&self) -> i64 {
         let open = self.open.keys().next().copied().unwrap_or(i64::MAX);
-        self.ended.iter().fold(open, |least, (first, _)| least.min(*first))
+        self.ended
+            .iter()
+            .fold(open, |least, (first, _)| least.min(*first))
     }
 
     /// Forgets ended transactions whose markers consumers can see.
     pub(crate) fn retire(&mut self, high_watermark: i64) {
-        while self.ended.front().is_some_and(|(_, marker)| *marker < high_watermark) {
+        while self
+            .ended
+            .front()
+            .is_some_and(|(_, marker)| *marker < high_watermark)
+        {
             self.ended.pop_front();
         }
     }
@@ -369,8 +375,9 @@ impl ProducerStates {
             return;
         }
         self.swept_ms = now_ms;
-        self.producers
-            .retain(|_, p| p.transaction_start.is_some() || now_ms.saturating_sub(p.last_seen_ms) < expiration_ms);
+        self.producers.retain(|_, p| {
+            p.transaction_start.is_some() || now_ms.saturating_sub(p.last_seen_ms) < expiration_ms
+        });
     }
 
     fn forget_oldest_tenth(&mut self) {
@@ -436,7 +443,8 @@ impl ProducerStates {
                 last_seen_ms: take(&mut input).map(i64::from_be_bytes)?,
                 coordinator_epoch: take(&mut input).map(i32::from_be_bytes)?,
                 last_timestamp: take(&mut input).map(i64::from_be_bytes)?,
-                transaction_start: Some(take(&mut input).map(i64::from_be_bytes)?).filter(|first| *first >= 0),
+                transaction_start: Some(take(&mut input).map(i64::from_be_bytes)?)
+                    .filter(|first| *first >= 0),
                 marker_offset: take(&mut input).map(i64::from_be_bytes)?,
                 window: VecDeque::new(),
             };

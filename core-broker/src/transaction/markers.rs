@@ -12,40 +12,23 @@ use super::marker::TransactionMarker;
 use super::store::{MarkerError, MarkerWriter};
 use crate::group::{GroupError, GroupManager};
 use crate::ids::TopicPartition;
-use crate::log::batch::{BatchBuilder, EndMarker};
-use crate::log::{AppendError, Appended, Clock, LogError, Origin, Partition};
+use crate::log::{AppendError, LogError, Partition};
 use crate::topic::{TopicRegistry, internal};
 
 /// Writes markers to the partitions of one broker.
 pub(crate) struct Markers {
     topics: Arc<TopicRegistry>,
     groups: Arc<GroupManager>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Markers {
     /// Writes to these topics, and through the group coordinator to the offsets topic.
-    pub fn new(topics: Arc<TopicRegistry>, groups: Arc<GroupManager>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            topics,
-            groups,
-            clock,
-        }
-    }
-
-    /// Appends the marker to a partition, without waiting for the disk.
-    fn append(&self, log: &Partition, marker: TransactionMarker) -> Result<Appended, AppendError> {
-        let end = EndMarker {
-            commit: marker.commit,
-            coordinator_epoch: marker.coordinator_epoch,
-        };
-        let (id, epoch) = (marker.producer_id.0, marker.producer_epoch.0);
-        let batch = BatchBuilder::end_marker(self.clock.now().0, id, epoch, end);
-        log.append(batch, Origin::Coordinator)
+    pub fn new(topics: Arc<TopicRegistry>, groups: Arc<GroupManager>) -> Self {
+        Self { topics, groups }
     }
 
     async fn end_in_log(&self, log: &Partition, marker: TransactionMarker) -> Result<(), MarkerError> {
-        let written = match self.append(log, marker) {
+        let written = match log.append_marker(marker) {
             Ok(appended) => log.wait_durable(appended.last_offset.plus(1)).await,
             Err(AppendError::Log(error)) => Err(error),
             Err(error @ AppendError::InvalidProducerEpoch { .. }) => {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{LogPosition, Partition, Rolled, Writer};
 use crate::ids::{Offset, Timestamp};
 use crate::log::batch::{
-    BatchBuilder, BatchError, BatchHeader, Compression, EndMarker, HEADER_BYTES, RecordBatch, Rewrite, TimestampType, ValidationRules,
-    rewritten_header,
+    BatchBuilder, BatchError, BatchHeader, Compression, EndMarker, HEADER_BYTES, RecordBatch, Rewrite,
+    TimestampType, ValidationRules, rewritten_header,
 };
 use crate::log::config::{FlushMode, LogConfig};
 use crate::log::error::AppendError;
@@ -272,7 +272,9 @@ impl Partition {
     ) -> AppendError {
         let (partition, producer_id) = (self.topic_partition.clone(), header.producer_id);
         let reason = match error {
-            TransactionError::Plain => "it is not transactional, and the producer has a transaction open here",
+            TransactionError::Plain => {
+                "it is not transactional, and the producer has a transaction open here"
+            }
             TransactionError::Unverified => "the transaction has ended, or the partition was not added to it",
             TransactionError::OldCoordinator { current } => {
                 return AppendError::CoordinatorFenced {
@@ -383,10 +385,10 @@ impl Partition {
         match config.flush {
             FlushMode::Sync => self.enqueue(),
             FlushMode::Os => {
-                self.advance(writer.end);
                 if marker.is_some() {
-                    self.retire_transactions(writer);
+                    self.retire_transactions(writer, writer.end.offset);
                 }
+                self.advance(writer.end);
             }
         }
     }
@@ -398,9 +400,9 @@ impl Partition {
             .store(producers.first_unstable(), Ordering::Release);
     }
 
-    /// Consumers of committed records may pass the transactions whose markers are visible by now.
-    pub(super) fn retire_transactions(&self, writer: &mut Writer) {
-        writer.producers.retire(self.high_watermark().0);
+    /// Consumers of committed records may pass the transactions whose markers are before `visible`.
+    pub(super) fn retire_transactions(&self, writer: &mut Writer, visible: i64) {
+        writer.producers.retire(visible);
         let before = self.first_unstable.load(Ordering::Acquire);
         self.publish_transactions(&writer.producers);
         if self.first_unstable.load(Ordering::Acquire) != before {

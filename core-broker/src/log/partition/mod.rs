@@ -233,6 +233,10 @@ impl Partition {
         }
     }
 
+    fn has_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire) > 0
+    }
+
     /// Every producer that the log remembers, by id.
     #[must_use]
     pub fn producers(&self) -> Vec<ProducerInfo> {
@@ -249,7 +253,7 @@ impl Partition {
     #[must_use]
     pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
         let mut found = Vec::new();
-        if self.aborted.load(Ordering::Acquire) > 0 {
+        if self.has_aborted() {
             lock(&self.writer)
                 .producers
                 .aborted()

@@ -180,10 +180,12 @@ impl Run {
         self.world
             .trace
             .push(format!("{at} {} {producer:?} {choice}: {result:?}", client.id));
-        let code = result.ok().and_then(Result::err).map(|error| error.response_error());
+        let code = result
+            .ok()
+            .and_then(Result::err)
+            .map(|error| error.response_error());
         match code {
-            None
-            | Some(ResponseError::ConcurrentTransactions | ResponseError::CoordinatorNotAvailable) => {}
+            None | Some(ResponseError::ConcurrentTransactions | ResponseError::CoordinatorNotAvailable) => {}
             // Fenced: begin anew.
             Some(ResponseError::ProducerFenced | ResponseError::InvalidProducerIdMapping) => {
                 client.producer = None;
@@ -209,19 +211,36 @@ impl Run {
                     }
                     Entry::Marker(marker) => {
                         let ended = open.remove(&marker.producer_id).unwrap_or_default();
-                        assert!(ended.len() <= 1, "seed {}: {ended:?} in {partition}\n{trace}", self.seed);
+                        assert!(
+                            ended.len() <= 1,
+                            "seed {}: {ended:?} in {partition}\n{trace}",
+                            self.seed
+                        );
                         for number in ended {
                             outcomes.entry(number).or_default().insert(marker.commit);
                         }
                     }
                 }
             }
-            assert!(open.is_empty(), "seed {}: {open:?} in {partition}\n{trace}", self.seed);
+            assert!(
+                open.is_empty(),
+                "seed {}: {open:?} in {partition}\n{trace}",
+                self.seed
+            );
         }
         for (number, outcome) in &outcomes {
-            assert_eq!(outcome.len(), 1, "seed {}: transaction {number}\n{trace}", self.seed);
+            assert_eq!(
+                outcome.len(),
+                1,
+                "seed {}: transaction {number}\n{trace}",
+                self.seed
+            );
             if let Some(answered) = self.world.answered.get(number) {
-                assert!(outcome.contains(answered), "seed {}: transaction {number}\n{trace}", self.seed);
+                assert!(
+                    outcome.contains(answered),
+                    "seed {}: transaction {number}\n{trace}",
+                    self.seed
+                );
             }
         }
         self.world.trace.push(format!("{outcomes:?}"));
@@ -251,7 +270,9 @@ async fn transactions_are_all_or_nothing_whatever_happens() {
     let mut committed = 0;
     for seed in 0..60 {
         let trace = run(seed).await;
-        committed += trace.last().map_or(0, |outcomes| outcomes.matches("true").count());
+        committed += trace
+            .last()
+            .map_or(0, |outcomes| outcomes.matches("true").count());
     }
     assert!(committed > 500, "only {committed} transactions were committed");
 }
