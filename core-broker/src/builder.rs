@@ -312,15 +312,11 @@ pub(crate) fn open(
     let producer_ids = Arc::new(producer_ids);
     let _entered = runtime.enter();
     let store = Arc::new(LogStore::new(Arc::clone(&topics), Arc::clone(&clock)));
-    let groups = GroupManager::start(
-        Arc::clone(&store) as _,
-        group_config(&config),
-        Arc::clone(&clock),
-    )
-    .map_err(|source| StartError::Groups {
-        dir: dir.clone(),
-        source,
-    })?;
+    let groups = GroupManager::start(Arc::clone(&store) as _, group_config(&config), Arc::clone(&clock))
+        .map_err(|source| StartError::Groups {
+            dir: dir.clone(),
+            source,
+        })?;
     groups.forget_unknown_topics(|name| topics.get(name.as_str()).is_some());
     let transactions = TransactionManager::start(
         Arc::new(TransactionLogStore::new(

@@ -74,11 +74,7 @@ async fn prepare(request: &Request, key_type: i8) -> Result<(), Failed> {
     })
 }
 
-fn answer(
-    request: &Request,
-    body: FindCoordinatorRequest,
-    failed: Option<Failed>,
-) -> Result<Reply, Fault> {
+fn answer(request: &Request, body: FindCoordinatorRequest, failed: Option<Failed>) -> Result<Reply, Fault> {
     let keys = if request.answer.version >= 4 {
         body.coordinator_keys
     } else {

@@ -34,8 +34,15 @@ fn list(manager: &TransactionManager, request: ListTransactionsRequest) -> ListT
         .into_iter()
         .partition(|name| TransactionState::named(name).is_some());
     let filter = TransactionFilter {
-        states: known.iter().filter_map(|name| TransactionState::named(name)).collect(),
-        producer_ids: request.producer_id_filters.iter().map(|id| ProducerId(id.0)).collect(),
+        states: known
+            .iter()
+            .filter_map(|name| TransactionState::named(name))
+            .collect(),
+        producer_ids: request
+            .producer_id_filters
+            .iter()
+            .map(|id| ProducerId(id.0))
+            .collect(),
         older_than_ms: (request.duration_filter >= 0).then_some(request.duration_filter),
     };
     // Only names that mean nothing: nothing is in such a state.

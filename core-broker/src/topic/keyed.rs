@@ -82,7 +82,11 @@ pub(crate) fn put_string(out: &mut BytesMut, field: &'static str, text: &str) ->
 }
 
 /// Writes text or null.
-pub(crate) fn put_nullable(out: &mut BytesMut, field: &'static str, text: Option<&str>) -> Result<(), RecordError> {
+pub(crate) fn put_nullable(
+    out: &mut BytesMut,
+    field: &'static str,
+    text: Option<&str>,
+) -> Result<(), RecordError> {
     match text {
         Some(text) => put_string(out, field, text),
         None => {

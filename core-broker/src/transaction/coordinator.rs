@@ -377,9 +377,9 @@ impl Transaction {
     }
 
     fn known(&self) -> Result<&Metadata, TransactionError> {
-        self.durable.as_ref().ok_or_else(|| TransactionError::UnknownId {
-            id: self.id.clone(),
-        })
+        self.durable
+            .as_ref()
+            .ok_or_else(|| TransactionError::UnknownId { id: self.id.clone() })
     }
 
     fn check_idle(&self) -> Result<(), TransactionError> {

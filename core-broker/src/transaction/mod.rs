@@ -27,10 +27,10 @@ mod store;
 pub use config::TransactionConfig;
 pub use error::TransactionError;
 pub(crate) use log_store::TransactionLogStore;
+pub(crate) use manager::Verifier;
 pub use manager::{
     InitializeRequest, TransactionDescription, TransactionFilter, TransactionListing, TransactionManager,
 };
-pub(crate) use manager::Verifier;
 pub use marker::TransactionMarker;
 pub(crate) use markers::Markers;
 pub use metadata::TransactionState;

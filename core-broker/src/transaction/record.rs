@@ -43,7 +43,9 @@ fn encode_value(metadata: &Metadata) -> Result<Bytes, RecordError> {
         for (topic, partitions) in topics {
             put_string(&mut out, "topic", topic)?;
             out.put_i32(length_i32("partitions", partitions.len())?);
-            partitions.into_iter().for_each(|partition| out.put_i32(partition));
+            partitions
+                .into_iter()
+                .for_each(|partition| out.put_i32(partition));
         }
     }
     out.put_i64(metadata.updated.0);
@@ -136,7 +138,8 @@ mod tests {
         };
         let (key, value) = encode("tx", Some(&with_partitions)).unwrap();
         assert_eq!(&key[..], b"\0\0\0\x02tx");
-        let expected = b"\0\0\0\0\0\0\0\0\0\x07\0\x03\0\0\xea\x60\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\x01\0\0\0\x02\
+        let expected =
+            b"\0\0\0\0\0\0\0\0\0\x07\0\x03\0\0\xea\x60\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\x01\0\0\0\x02\
             \0\x01b\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x04";
         assert_eq!(value.as_deref(), Some(&expected[..]));
         assert_eq!(

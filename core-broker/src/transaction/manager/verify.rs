@@ -56,12 +56,9 @@ impl TransactionVerifier for Verifier {
         partition: &TopicPartition,
     ) -> Result<(), (ResponseError, String)> {
         let verified = match self.0.upgrade() {
-            Some(manager) => manager.verify_now(
-                &producer.transactional_id,
-                producer.id,
-                producer.epoch,
-                partition,
-            ),
+            Some(manager) => {
+                manager.verify_now(&producer.transactional_id, producer.id, producer.epoch, partition)
+            }
             None => Err(TransactionError::NotAvailable),
         };
         verified.map_err(|error| (error.write_error(), error.to_string()))

@@ -195,11 +195,18 @@ async fn limits_and_malformed_requests() {
         (with("", 1, -1, -1), ResponseError::InvalidRequest),
         (with("abcdef", 1, -1, -1), ResponseError::InvalidRequest),
         (with("a", 0, -1, -1), ResponseError::InvalidTransactionTimeout),
-        (with("a", 900_001, -1, -1), ResponseError::InvalidTransactionTimeout),
+        (
+            with("a", 900_001, -1, -1),
+            ResponseError::InvalidTransactionTimeout,
+        ),
         (with("a", 1, 3, -1), ResponseError::InvalidRequest),
         (with("a", 1, -1, 3), ResponseError::InvalidRequest),
     ] {
-        assert_eq!(code(f.manager.initialize(&request).await), Some(error), "{request:?}");
+        assert_eq!(
+            code(f.manager.initialize(&request).await),
+            Some(error),
+            "{request:?}"
+        );
     }
     assert_eq!(f.disk.records(), 0);
     // A producer that is known from elsewhere begins anew.
@@ -235,12 +242,21 @@ async fn lists_are_filtered() {
     let states = vec![TransactionState::Empty, TransactionState::Dead];
     assert_eq!(listed(TransactionFilter { states, ..all() }), ["c"]);
     let producer_ids = vec![a.id, c.0];
-    assert_eq!(listed(TransactionFilter { producer_ids, ..all() }), ["a", "c"]);
+    assert_eq!(
+        listed(TransactionFilter {
+            producer_ids,
+            ..all()
+        }),
+        ["a", "c"]
+    );
     let older = |ms| TransactionFilter {
         older_than_ms: Some(ms),
         ..all()
     };
-    assert_eq!((listed(older(400)), listed(older(500))), (vec!["a".to_owned()], vec![]));
+    assert_eq!(
+        (listed(older(400)), listed(older(500))),
+        (vec!["a".to_owned()], vec![])
+    );
     let known = f.manager.describe("b").unwrap();
     assert_eq!(
         (known.producer_id, known.partitions.len(), known.timeout_ms),

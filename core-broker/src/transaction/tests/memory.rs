@@ -156,6 +156,10 @@ impl Clock for TestClock {
     }
 }
 
-pub(super) fn start(life: &Arc<Life>, clock: &Arc<TestClock>, config: TransactionConfig) -> Arc<TransactionManager> {
+pub(super) fn start(
+    life: &Arc<Life>,
+    clock: &Arc<TestClock>,
+    config: TransactionConfig,
+) -> Arc<TransactionManager> {
     TransactionManager::start(life.clone(), life.clone(), config, clock.clone()).unwrap()
 }

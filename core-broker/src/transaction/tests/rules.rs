@@ -121,7 +121,10 @@ fn a_transaction_goes_through_its_states() {
             (commit, by.id, 3)
         );
         d.complete();
-        assert_eq!((d.transaction.due_markers(), d.transaction.is_open()), (None, false));
+        assert_eq!(
+            (d.transaction.due_markers(), d.transaction.is_open()),
+            (None, false)
+        );
         assert_eq!(d.end(by, commit), Ok(Step::Done));
         assert_eq!(d.end(by, !commit), Err(ResponseError::InvalidTxnState));
         d.now = Timestamp(3_000);
@@ -134,8 +137,14 @@ fn a_transaction_goes_through_its_states() {
 #[test]
 fn strangers_and_the_fenced_are_told_apart() {
     let mut d = start();
-    assert_eq!(d.add(producer(7, 0), &[0]), Err(ResponseError::InvalidProducerIdMapping));
-    assert_eq!(d.end(producer(7, 0), true), Err(ResponseError::InvalidProducerIdMapping));
+    assert_eq!(
+        d.add(producer(7, 0), &[0]),
+        Err(ResponseError::InvalidProducerIdMapping)
+    );
+    assert_eq!(
+        d.end(producer(7, 0), true),
+        Err(ResponseError::InvalidProducerIdMapping)
+    );
     let old = d.init(None).unwrap();
     let new = d.init(None).unwrap();
     assert_eq!((old, new), (producer(7, 0), producer(7, 1)));
@@ -145,9 +154,18 @@ fn strangers_and_the_fenced_are_told_apart() {
         assert_eq!(d.verify(fenced, 0), Err(ResponseError::InvalidProducerEpoch));
     }
     let stranger = producer(8, 1);
-    assert_eq!(d.add(stranger, &[0]), Err(ResponseError::InvalidProducerIdMapping));
-    assert_eq!(d.end(stranger, true), Err(ResponseError::InvalidProducerIdMapping));
-    assert_eq!(d.verify(stranger, 0), Err(ResponseError::InvalidProducerIdMapping));
+    assert_eq!(
+        d.add(stranger, &[0]),
+        Err(ResponseError::InvalidProducerIdMapping)
+    );
+    assert_eq!(
+        d.end(stranger, true),
+        Err(ResponseError::InvalidProducerIdMapping)
+    );
+    assert_eq!(
+        d.verify(stranger, 0),
+        Err(ResponseError::InvalidProducerIdMapping)
+    );
     assert_eq!(d.init(Some(stranger)), Err(ResponseError::ProducerFenced));
 }
 
@@ -203,7 +221,14 @@ fn used_up_epochs_bring_a_new_producer_id() {
         assert_eq!(next, producer(8, 0));
         // A lost answer, which only the one that asked as itself may fetch again.
         let again = d.init(Some(last));
-        assert_eq!(again, if own { Ok(next) } else { Err(ResponseError::ProducerFenced) });
+        assert_eq!(
+            again,
+            if own {
+                Ok(next)
+            } else {
+                Err(ResponseError::ProducerFenced)
+            }
+        );
         assert_eq!(d.add(last, &[0]), Err(ResponseError::InvalidProducerIdMapping));
     }
     // Fencing takes the very last epoch.
@@ -280,7 +305,15 @@ fn ids_expire_unless_a_transaction_is_under_way() {
 #[test]
 fn states_follow_each_other_as_in_kafka() {
     use TransactionState::*;
-    let all = [Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort, Dead];
+    let all = [
+        Empty,
+        Ongoing,
+        PrepareCommit,
+        PrepareAbort,
+        CompleteCommit,
+        CompleteAbort,
+        Dead,
+    ];
     for (next, before) in [
         (Empty, &[Empty, CompleteCommit, CompleteAbort][..]),
         (Ongoing, &[Empty, Ongoing, CompleteCommit, CompleteAbort]),
@@ -291,7 +324,11 @@ fn states_follow_each_other_as_in_kafka() {
         (Dead, &[Empty, CompleteCommit, CompleteAbort]),
     ] {
         for state in all {
-            assert_eq!(state.may_become(next), before.contains(&state), "{state} to {next}");
+            assert_eq!(
+                state.may_become(next),
+                before.contains(&state),
+                "{state} to {next}"
+            );
         }
         assert_eq!(TransactionState::named(next.as_str()), Some(next));
     }

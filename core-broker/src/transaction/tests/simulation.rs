@@ -104,14 +104,16 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.dice.below(40) {
+        match self.dice.below(60) {
             0 => self.crash(),
             1 => self.life.failing.store(self.dice.below(400), Ordering::SeqCst),
             2 => self.life.failing.store(0, Ordering::SeqCst),
             3 => self.life.slowness_ms.store(self.dice.below(60), Ordering::SeqCst),
-            4 => tokio::time::sleep(Duration::from_millis(self.dice.below(600))).await,
+            4 => tokio::time::sleep(Duration::from_millis(self.dice.below(400))).await,
             _ => {
-                let at = self.dice.below(self.clients.len() as u64) as usize;
+                // The second process of an id shows up now and then.
+                let processes = IDS.len() as u64 * if self.dice.below(30) == 0 { 2 } else { 1 };
+                let at = self.dice.below(processes) as usize;
                 self.client_step(at).await;
             }
         }
@@ -119,7 +121,7 @@ impl Run {
 
     async fn client_step(&mut self, at: usize) {
         let patience = Duration::from_millis(1 + self.dice.below(60));
-        let choice = self.dice.below(20);
+        let choice = self.dice.below(50);
         let index = self.dice.below(DATA_PARTITIONS) as i32;
         let manager = self.manager.clone();
         let client = &mut self.clients[at];
@@ -141,16 +143,21 @@ impl Run {
         };
         let by = named(client.id, producer);
         let result = match client.ending {
-            None if choice < 8 => {
+            None if choice < 15 => {
                 let partition = partition(index);
-                let added = timeout(patience, manager.add_partitions(&by, &[partition.clone()])).await;
+                let added = timeout(
+                    patience,
+                    manager.add_partitions(&by, std::slice::from_ref(&partition)),
+                )
+                .await;
                 if let Ok(Ok(())) = added {
                     client.added.insert(partition);
                 }
                 added
             }
-            None if choice < 15 => {
-                let Some(partition) = client.added.iter().nth(index as usize) else {
+            None if choice < 35 => {
+                let nth = index as usize % client.added.len().max(1);
+                let Some(partition) = client.added.iter().nth(nth) else {
                     return;
                 };
                 let verified = manager.verify_now(client.id, producer.0, producer.1, partition);
@@ -167,7 +174,7 @@ impl Run {
                 if ending.is_none() && client.added.is_empty() {
                     return;
                 }
-                let commit = ending.unwrap_or(choice % 3 > 0);
+                let commit = ending.unwrap_or(choice < 45);
                 client.ending = Some(commit);
                 let ended = timeout(patience, manager.end(&by, commit)).await;
                 if let Ok(Ok(())) = ended {
@@ -180,10 +187,12 @@ impl Run {
         self.world
             .trace
             .push(format!("{at} {} {producer:?} {choice}: {result:?}", client.id));
-        let code = result.ok().and_then(Result::err).map(|error| error.response_error());
+        let code = result
+            .ok()
+            .and_then(Result::err)
+            .map(|error| error.response_error());
         match code {
-            None
-            | Some(ResponseError::ConcurrentTransactions | ResponseError::CoordinatorNotAvailable) => {}
+            None | Some(ResponseError::ConcurrentTransactions | ResponseError::CoordinatorNotAvailable) => {}
             // Fenced: begin anew.
             Some(ResponseError::ProducerFenced | ResponseError::InvalidProducerIdMapping) => {
                 client.producer = None;
@@ -209,19 +218,36 @@ impl Run {
                     }
                     Entry::Marker(marker) => {
                         let ended = open.remove(&marker.producer_id).unwrap_or_default();
-                        assert!(ended.len() <= 1, "seed {}: {ended:?} in {partition}\n{trace}", self.seed);
+                        assert!(
+                            ended.len() <= 1,
+                            "seed {}: {ended:?} in {partition}\n{trace}",
+                            self.seed
+                        );
                         for number in ended {
                             outcomes.entry(number).or_default().insert(marker.commit);
                         }
                     }
                 }
             }
-            assert!(open.is_empty(), "seed {}: {open:?} in {partition}\n{trace}", self.seed);
+            assert!(
+                open.is_empty(),
+                "seed {}: {open:?} in {partition}\n{trace}",
+                self.seed
+            );
         }
         for (number, outcome) in &outcomes {
-            assert_eq!(outcome.len(), 1, "seed {}: transaction {number}\n{trace}", self.seed);
+            assert_eq!(
+                outcome.len(),
+                1,
+                "seed {}: transaction {number}\n{trace}",
+                self.seed
+            );
             if let Some(answered) = self.world.answered.get(number) {
-                assert!(outcome.contains(answered), "seed {}: transaction {number}\n{trace}", self.seed);
+                assert!(
+                    outcome.contains(answered),
+                    "seed {}: transaction {number}\n{trace}",
+                    self.seed
+                );
             }
         }
         self.world.trace.push(format!("{outcomes:?}"));
@@ -251,7 +277,9 @@ async fn transactions_are_all_or_nothing_whatever_happens() {
     let mut committed = 0;
     for seed in 0..60 {
         let trace = run(seed).await;
-        committed += trace.last().map_or(0, |outcomes| outcomes.matches("true").count());
+        committed += trace
+            .last()
+            .map_or(0, |outcomes| outcomes.matches("true").count());
     }
     assert!(committed > 500, "only {committed} transactions were committed");
 }
