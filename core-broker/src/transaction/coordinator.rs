@@ -78,6 +78,11 @@ impl Transaction {
         }
     }
 
+    /// The transactional id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What the log holds.
     pub fn durable(&self) -> Option<&Metadata> {
         self.durable.as_ref()

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::config::TransactionConfig;
 use super::coordinator::{Initialized, Producer, Step, Transaction};
 use super::error::TransactionError;
+use super::metadata::TransactionState;
 use super::record;
 use super::store::{MarkerWriter, TransactionLog};
 use crate::group::{TransactionalProducer, partition_for};
@@ -169,7 +170,7 @@ impl TransactionManager {
                     done(written).await?;
                     return Err(TransactionError::Concurrent {
                         id: request.transactional_id.clone(),
-                        state: super::TransactionState::PrepareAbort,
+                        state: TransactionState::PrepareAbort,
                     });
                 }
             }
@@ -378,6 +379,8 @@ fn read(log: &dyn TransactionLog, partition: i32) -> Result<Shard, TransactionEr
             reason: error.to_string(),
         })?;
         match decoded {
+            // Dead ones are not kept; Kafka may have written that it was about to delete one.
+            Some((id, Some(metadata))) if metadata.state == TransactionState::Dead => drop(found.remove(id)),
             Some((id, Some(metadata))) => drop(found.insert(Arc::from(id), metadata)),
             Some((id, None)) => drop(found.remove(id)),
             None => tracing::debug!("skipped a record of a kind that is not kept here"),

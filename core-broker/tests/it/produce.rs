@@ -268,10 +268,6 @@ fn idempotent_retries_are_stored_once() {
             result.error_message
         );
     }
-    let transactional = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text("tx"))))
-        .with_transaction_timeout_ms(1000);
-    assert_eq!(client.call(4, &transactional).error_code, 53);
 }
 
 #[test]

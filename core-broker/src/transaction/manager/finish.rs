@@ -107,7 +107,10 @@ impl TransactionManager {
         self.sweep(|transaction| {
             let step = transaction.abort_if_timed_out(now);
             if step == Step::Write {
-                tracing::info!("a transaction that took too long is aborted");
+                tracing::info!(
+                    transactional_id = transaction.id(),
+                    "a transaction that took too long is aborted"
+                );
             }
             step
         });

@@ -104,14 +104,16 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.dice.below(40) {
+        match self.dice.below(60) {
             0 => self.crash(),
             1 => self.life.failing.store(self.dice.below(400), Ordering::SeqCst),
             2 => self.life.failing.store(0, Ordering::SeqCst),
             3 => self.life.slowness_ms.store(self.dice.below(60), Ordering::SeqCst),
-            4 => tokio::time::sleep(Duration::from_millis(self.dice.below(600))).await,
+            4 => tokio::time::sleep(Duration::from_millis(self.dice.below(400))).await,
             _ => {
-                let at = self.dice.below(self.clients.len() as u64) as usize;
+                // The second process of an id shows up now and then.
+                let processes = IDS.len() as u64 * if self.dice.below(30) == 0 { 2 } else { 1 };
+                let at = self.dice.below(processes) as usize;
                 self.client_step(at).await;
             }
         }
@@ -119,7 +121,7 @@ impl Run {
 
     async fn client_step(&mut self, at: usize) {
         let patience = Duration::from_millis(1 + self.dice.below(60));
-        let choice = self.dice.below(20);
+        let choice = self.dice.below(50);
         let index = self.dice.below(DATA_PARTITIONS) as i32;
         let manager = self.manager.clone();
         let client = &mut self.clients[at];
@@ -141,16 +143,21 @@ impl Run {
         };
         let by = named(client.id, producer);
         let result = match client.ending {
-            None if choice < 8 => {
+            None if choice < 15 => {
                 let partition = partition(index);
-                let added = timeout(patience, manager.add_partitions(&by, &[partition.clone()])).await;
+                let added = timeout(
+                    patience,
+                    manager.add_partitions(&by, std::slice::from_ref(&partition)),
+                )
+                .await;
                 if let Ok(Ok(())) = added {
                     client.added.insert(partition);
                 }
                 added
             }
-            None if choice < 15 => {
-                let Some(partition) = client.added.iter().nth(index as usize) else {
+            None if choice < 35 => {
+                let nth = index as usize % client.added.len().max(1);
+                let Some(partition) = client.added.iter().nth(nth) else {
                     return;
                 };
                 let verified = manager.verify_now(client.id, producer.0, producer.1, partition);
@@ -167,7 +174,7 @@ impl Run {
                 if ending.is_none() && client.added.is_empty() {
                     return;
                 }
-                let commit = ending.unwrap_or(choice % 3 > 0);
+                let commit = ending.unwrap_or(choice < 45);
                 client.ending = Some(commit);
                 let ended = timeout(patience, manager.end(&by, commit)).await;
                 if let Ok(Ok(())) = ended {
