@@ -26,6 +26,9 @@ pub(crate) const SHAPE: Shape = Shape {
     ]))],
 };
 
+/// The one coordinator there is writes markers of epoch 0; a marker of a later epoch would fence it.
+const COORDINATOR_EPOCH_MAX: i32 = 0;
+
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: WriteTxnMarkersRequest = request.decode()?;
     Started::later(async move {
@@ -80,6 +83,9 @@ async fn write(
     let found = broker.topics.get(topic);
     let log = found.as_ref().and_then(|topic| topic.partition(index));
     let log = log.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if marker.coordinator_epoch > COORDINATOR_EPOCH_MAX {
+        return Err(ErrorCode::TransactionCoordinatorFenced);
+    }
     if topic == internal::CONSUMER_OFFSETS {
         // The groups' pending offsets follow the marker.
         let ended = broker.groups.complete_transaction(index, marker).await;

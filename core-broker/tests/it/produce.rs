@@ -73,7 +73,7 @@ fn refusals_carry_the_right_code_and_a_reason() {
         (
             "transactional batch",
             produce("t", 0, -1, Some(transactional.build().unwrap())),
-            48,
+            53,
         ),
         ("too large", produce("t", 0, -1, Some(batch(&[&large]))), 10),
         (
