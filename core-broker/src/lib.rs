@@ -34,6 +34,8 @@ mod broker;
 mod builder;
 pub mod config;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod group;
 mod handle;
 pub mod ids;
