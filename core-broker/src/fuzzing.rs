@@ -62,9 +62,7 @@ impl Target {
         )
         .expect("the directory can be opened");
         // It is there already if the directory was used before.
-        let _ = broker
-            .topics
-            .create("t", Some(2), crate::topic::Overrides::new());
+        let _ = broker.topics.create("t", Some(2), crate::topic::Overrides::new());
         Self { runtime, broker }
     }
 
