@@ -204,6 +204,7 @@ impl BrokerConfig {
             timestamp_type: self.log_message_timestamp_type,
             compact: self.log_cleanup_policy.compact,
             flush: self.effective_flush_mode(),
+            ..LogConfig::default()
         }
     }
 }

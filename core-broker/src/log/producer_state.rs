@@ -46,6 +46,14 @@ struct Producer {
     window: VecDeque<SequencedBatch>,
 }
 
+/// The newest of what a log holds of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastBatch {
+    pub(crate) epoch: i16,
+    /// Last offset of its newest batch with a sequence, if there is one.
+    pub(crate) offset: Option<i64>,
+}
+
 /// Why a batch may not be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SequenceError {
@@ -146,6 +154,18 @@ impl ProducerStates {
             last_offset: header.last_offset(),
             max_timestamp: header.max_timestamp,
         });
+    }
+
+    /// The newest batch of each producer, which compaction must leave.
+    pub(crate) fn last_batches(&self) -> HashMap<i64, LastBatch> {
+        let last = |producer: &Producer| LastBatch {
+            epoch: producer.epoch,
+            offset: producer.window.back().map(|batch| batch.last_offset),
+        };
+        self.producers
+            .iter()
+            .map(|(id, producer)| (*id, last(producer)))
+            .collect()
     }
 
     /// Forgets producers that were idle for `expiration_ms`; looks at most once in ten minutes.
