@@ -47,8 +47,10 @@ pub struct LogConfig {
     pub min_cleanable_ratio_ppm: u32,
     /// `compression.type`: the codec that batches are stored in. Default: the producer's.
     pub compression: Option<Compression>,
-    /// Level of that codec; none is the codec's default.
-    pub compression_level: Option<i32>,
+    /// `compression.gzip.level`: 1 to 9, or −1 (default) for gzip's own default.
+    pub gzip_level: i32,
+    /// `compression.zstd.level`. Default 3.
+    pub zstd_level: i32,
     /// `message.timestamp.before.max.ms`: how much older than the broker's clock a record may be. Default: no bound.
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far a record may be ahead of the broker's clock. Default: no bound
@@ -72,7 +74,8 @@ impl Default for LogConfig {
             max_compaction_lag_ms: i64::MAX,
             min_cleanable_ratio_ppm: 500_000,
             compression: None,
-            compression_level: None,
+            gzip_level: -1,
+            zstd_level: 3,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
             flush: FlushMode::Sync,

@@ -10,6 +10,7 @@ mod append;
 mod flush;
 mod read;
 mod replace;
+mod transform;
 
 pub use append::{Appended, Origin};
 pub(crate) use flush::SyncWork;

@@ -402,7 +402,6 @@ fn small_segments_become_one_and_gaps_survive_a_full_check() {
     world.compact();
     let after = files(world.dir.path(), "log").len();
     assert!(after < 7 && before > 15, "{before} {after}");
-    assert_eq!(files(world.dir.path(), "index").len(), after);
     world.check();
     world.log.take().unwrap().close().unwrap();
     // As the advice for damaged files says: every log is then checked in full.
