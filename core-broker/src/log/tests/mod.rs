@@ -1,5 +1,6 @@
 //! The log as its users see it: append, wait, read, crash, reopen.
 
+mod codec;
 mod compact;
 mod crash;
 mod directory;
