@@ -186,6 +186,10 @@ fn replay(log: &Partition, visit: &mut Visit<'_>) -> Result<(), GroupError> {
             .map_err(failed)?
             .read()
             .map_err(failed)?;
+        if bytes.is_empty() {
+            // Compaction has left nothing up to the end.
+            return Ok(());
+        }
         let mut last = next;
         for batch in RecordBatches::new(&bytes) {
             let batch = batch.map_err(failed)?;

@@ -100,7 +100,7 @@ impl Partition {
         let recovery_point = self.recovery_point();
         let segments = read(&self.segments);
         let shown = segments.partition_point(|s| s.base_offset() <= visible.segment);
-        (0..shown)
+        let mut parts: Vec<Part> = (0..shown)
             .map(|place| {
                 let segment = segments[place].clone();
                 let next = segments.get(place + 1).map(|s| s.base_offset());
@@ -112,7 +112,13 @@ impl Partition {
                     segment,
                 }
             })
-            .collect()
+            .collect();
+        // The last batch of all stays as it is: who reads up to it must find the end of the log.
+        let last_full = parts.iter().rposition(|part| part.end > 0).unwrap_or(0);
+        for part in &mut parts[last_full..] {
+            part.closed = false;
+        }
+        parts
     }
 
     /// The last batches of all producers that are remembered.
