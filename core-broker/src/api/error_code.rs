@@ -32,6 +32,8 @@ impl From<&AppendError> for ErrorCode {
             AppendError::LargerThanSegment { .. } => Self::RecordListTooLarge,
             AppendError::OutOfOrderSequence { .. } => Self::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => Self::InvalidProducerEpoch,
+            AppendError::InvalidTransactionState { .. } => Self::InvalidTxnState,
+            AppendError::CoordinatorFenced { .. } => Self::TransactionCoordinatorFenced,
             AppendError::DuplicateSequence { .. } => Self::DuplicateSequenceNumber,
             AppendError::DiskFull { .. } | AppendError::Write { .. } => Self::KafkaStorageError,
             AppendError::Log(error) => error.into(),

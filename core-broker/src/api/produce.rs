@@ -15,15 +15,15 @@ use bytes::Bytes;
 use kafka_protocol::messages::produce_request::TopicProduceData;
 use kafka_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
 
 use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since, until};
 use super::{Fault, Request, Started, in_place, produce_legacy, text};
 use crate::broker::BrokerState;
-use crate::ids::{Offset, TopicId};
-use crate::log::batch::{BatchError, Compression, RecordBatch};
-use crate::log::{AppendError, Appended, Origin, Partition};
+use crate::ids::{Offset, ProducerEpoch, ProducerId, TopicId};
+use crate::log::batch::{BatchError, BatchHeader, Compression, RecordBatch};
+use crate::log::{AppendError, Appended, Origin, Partition, Verification, VerificationGuard};
 use crate::topic::Topic;
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -164,22 +164,15 @@ fn refusal_of_all(body: &ProduceRequest) -> Option<Refusal> {
         let reason = format!("acks is {}, it must be -1, 0 or 1", body.acks);
         return Some(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
     }
-    let id = body.transactional_id.as_ref()?;
-    let reason = format!(
-        "transactional id {:?}: {}",
-        &**id,
-        super::find_coordinator::NO_TRANSACTIONS
-    );
-    Some(Refusal::new(
-        ErrorCode::TransactionalIdAuthorizationFailed,
-        reason,
-    ))
+    None
 }
 
 /// The batches of one request on their way into the logs.
 struct Appending<'a> {
     broker: &'a BrokerState,
     by_id: bool,
+    /// Whose transaction the batches are part of.
+    transactional_id: Option<TransactionalId>,
     /// What all of them are answered.
     refusal: Option<Refusal>,
     /// Partitions so far, if the request has more than one.
@@ -194,6 +187,7 @@ impl<'a> Appending<'a> {
         Self {
             broker,
             by_id: version >= 13,
+            transactional_id: body.transactional_id.clone(),
             refusal: refusal_of_all(body),
             seen: (partitions > 1).then(HashSet::new),
             budget: DECOMPRESSED_BYTES_MAX,
@@ -224,21 +218,54 @@ impl<'a> Appending<'a> {
             Refusal::new(ErrorCode::InvalidRecord, reason)
         })?;
         let header = RecordBatch::parse(&records).ok().map(|batch| *batch.header());
-        if header.is_some_and(|header| header.is_transactional()) {
-            let reason = super::find_coordinator::NO_TRANSACTIONS;
-            return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
-        }
+        let guard = match header.filter(|header| header.is_transactional() && !header.is_control()) {
+            Some(header) => self.verify(log, &header)?,
+            None => None,
+        };
         let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None))
             || log.config().compression.is_some();
         let appended = if compressed {
-            self.append_compressed(log, records)
+            self.append_compressed(log, records, guard)
         } else {
-            log.append(records, Origin::Client)
+            log.append_verified(records, Origin::Client, guard, &mut self.budget)
         };
         appended.map(|appended| (log, appended)).map_err(|error| {
             tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
             Refusal::of(error)
         })
+    }
+
+    /// The transaction coordinator's word, if a batch would begin a transaction in the partition: a late batch of a
+    /// transaction that has ended must not (KIP-890).
+    fn verify(&self, log: &Partition, header: &BatchHeader) -> Result<Option<VerificationGuard>, Refusal> {
+        let (id, epoch) = (
+            ProducerId(header.producer_id),
+            ProducerEpoch(header.producer_epoch),
+        );
+        let Some(transactional_id) = &self.transactional_id else {
+            let reason = "records of a transaction need the transactional id in the request";
+            return Err(Refusal::new(
+                ErrorCode::TransactionalIdAuthorizationFailed,
+                reason,
+            ));
+        };
+        let Verification::Needed(guard) = log.verification(id, epoch) else {
+            return Ok(None);
+        };
+        let transactions = &self.broker.transactions;
+        let verified = transactions.verify_now(transactional_id, id, epoch, log.topic_partition());
+        verified.map_err(|error| {
+            let code = match error.write_error() {
+                // Producers try again on this one, and not on the others.
+                ErrorCode::ConcurrentTransactions
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+                code => code,
+            };
+            Refusal::new(code, error.to_string())
+        })?;
+        Ok(Some(guard))
     }
 
     /// The log of a partition that clients may write to, the first time it is asked for.
@@ -268,11 +295,16 @@ impl<'a> Appending<'a> {
     }
 
     /// Small batches are checked at once; what takes longer must not hold up other connections.
-    fn append_compressed(&mut self, log: &Partition, records: Bytes) -> Result<Appended, AppendError> {
+    fn append_compressed(
+        &mut self,
+        log: &Partition,
+        records: Bytes,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, AppendError> {
         if records.len() <= INLINE_COMPRESSED_BYTES_MAX {
             let room = self.budget.min(INLINE_BYTES_MAX);
             let mut left = room;
-            match log.append_within(records.clone(), Origin::Client, &mut left) {
+            match log.append_verified(records.clone(), Origin::Client, guard, &mut left) {
                 Err(AppendError::InvalidRecord {
                     source: BatchError::TooLargeDecompressed { .. },
                     ..
@@ -283,7 +315,7 @@ impl<'a> Appending<'a> {
                 }
             }
         }
-        in_place(|| log.append_within(records, Origin::Client, &mut self.budget))
+        in_place(|| log.append_verified(records, Origin::Client, guard, &mut self.budget))
     }
 }
 

@@ -179,6 +179,19 @@ broker_config! {
     "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: i64 = 600_000, 1..=i64::MAX;
     /// Longest metadata text in bytes that may be stored with an offset. Default 4096.
     "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = 4_096, 0..=32_767;
+    /// Partitions of `__transaction_state`, fixed when it is first created. Default 50.
+    "transaction.state.log.num.partitions" transaction_state_log_num_partitions: i32 = 50, 1..=10_000;
+    /// Segment size in bytes of `__transaction_state`. Default 104857600.
+    "transaction.state.log.segment.bytes" transaction_state_log_segment_bytes: u32 = 104_857_600, 14..=i32::MAX;
+    /// Longest transaction timeout in milliseconds a producer may ask for. Default 900000; an open transaction holds back
+    /// consumers that read committed records.
+    "transaction.max.timeout.ms" transaction_max_timeout_ms: i32 = 900_000, 1..=i32::MAX;
+    /// Milliseconds that a transactional id is kept without use. Default 604800000.
+    "transactional.id.expiration.ms" transactional_id_expiration_ms: i32 = 604_800_000, 1..=i32::MAX;
+    /// Milliseconds between two looks for transactions that took too long. Default 10000.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, 1..=i32::MAX;
+    /// Milliseconds between two looks for transactional ids to forget. Default 3600000.
+    "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, 1..=i32::MAX;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.
     "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
     /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no

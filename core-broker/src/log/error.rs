@@ -159,6 +159,30 @@ pub enum AppendError {
         /// The newest that fits.
         newest: i64,
     },
+    /// Not part of the producer's transaction.
+    #[error("batch of producer {producer_id} for {partition} does not fit its transaction: {reason}")]
+    InvalidTransactionState {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The marker of a transaction coordinator that was replaced.
+    #[error(
+        "marker of coordinator epoch {found} for producer {producer_id} in {partition}: epoch {current} has written there"
+    )]
+    CoordinatorFenced {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// Epoch of the marker.
+        found: i32,
+        /// Epoch of the last one.
+        current: i32,
+    },
     /// Another record format.
     #[error("record format {magic} for {partition} is not supported: use format 2 (Kafka 0.11 and later)")]
     UnsupportedMagic {

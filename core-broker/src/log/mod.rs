@@ -48,6 +48,7 @@ pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, Sys
 pub use dir::LogDir;
 pub use error::{AppendError, LogError, OpenError, ReadError};
 pub use partition::{Appended, Origin, Partition};
+pub use producer_state::{ProducerInfo, Verification, VerificationGuard};
 pub use slice::LogSlice;
 pub use traffic::Traffic;
 pub use txn_index::{AbortedTransaction, TransactionIndex};

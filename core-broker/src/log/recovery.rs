@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch::{BatchError, BatchHeader, CRC_FROM, HEADER_BYTES};
+use super::batch::{BatchError, BatchHeader, CRC_FROM, EndMarker, HEADER_BYTES, RecordBatch};
 use super::config::{LogConfig, LogOptions};
 use super::durable::{self, TEMPORARY_SUFFIX};
 use super::error::OpenError;
@@ -29,6 +29,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 /// Entries of a 2 GiB segment with a batch in every entry.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// A control batch holds one record of a few bytes; nothing larger is read as a whole.
+const CONTROL_BATCH_BYTES_MAX: usize = 4 << 10;
 /// Files that Kafka or an interrupted change leaves behind.
 const LEFTOVERS: [&str; 4] = [TEMPORARY_SUFFIX, ".deleted", ".cleaned", ".swap"];
 
@@ -150,6 +152,7 @@ impl Recovery {
         durable::sync_dir(&self.folder).map_err(OpenError::io(&*self.folder))?;
         let mut recovered = Recovered::new(segment);
         recovered.producers = self.producers;
+        recovered.producers.forget_before(log_start);
         Ok(recovered)
     }
 
@@ -205,7 +208,7 @@ impl Recovery {
                 self.producers_from = offset;
                 break;
             }
-            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged; rebuilding from the log");
+            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged or of another version; rebuilding from the log");
             self.remove_snapshots(&[offset])?;
             snapshots.pop();
         }
@@ -366,9 +369,9 @@ impl Recovery {
         while position < size {
             let next =
                 next_batch(&mut reader, size - position, next_offset, trusted_end).map_err(io_error())?;
-            let next = next.and_then(|header| check_reach(base, position, &header).map(|()| header));
+            let next = next.and_then(|next| check_reach(base, position, &next.0).map(|()| next));
             let first = next_offset == base;
-            let fits = |header: &BatchHeader| indexed.is_none_or(|last| last == header.last_offset());
+            let fits = |(header, _): &Stored| indexed.is_none_or(|last| last == header.last_offset());
             match next {
                 _ if first && indexed.is_some() && !next.as_ref().is_ok_and(fits) => {
                     tracing::warn!(file = %path.display(), "index does not belong to the segment; rebuilding it");
@@ -378,10 +381,10 @@ impl Recovery {
                     torn = Some(reason);
                     break;
                 }
-                Ok(header) => {
+                Ok((header, marker)) => {
                     index.on_batch(position as u32, &header, self.interval_bytes);
                     if header.base_offset >= self.producers_from {
-                        self.producers.update(&header, self.now_ms);
+                        self.producers.update(&header, marker, self.now_ms);
                     }
                     position += header.size() as u64;
                     next_offset = header.next_offset();
@@ -439,13 +442,16 @@ fn damaged(file: PathBuf, position: u64, reason: &BatchError) -> OpenError {
     }
 }
 
+/// A batch's header, and the transaction that it ends if it does.
+type Stored = (BatchHeader, Option<EndMarker>);
+
 /// Reads one batch at the reader's place, `left` bytes before the end of the file.
 fn next_batch(
     reader: &mut BufReader<File>,
     left: u64,
     offset_min: i64,
     trusted_end: i64,
-) -> io::Result<Result<BatchHeader, BatchError>> {
+) -> io::Result<Result<Stored, BatchError>> {
     let truncated = |needed| BatchError::Truncated {
         needed,
         have: left as usize,
@@ -470,9 +476,12 @@ fn next_batch(
         }));
     }
     let mut body = header.size() - HEADER_BYTES;
+    if header.is_control() && header.size() <= CONTROL_BATCH_BYTES_MAX {
+        return control_batch(reader, &head, &header);
+    }
     if header.next_offset() <= trusted_end {
         reader.seek_relative(body as i64)?;
-        return Ok(Ok(header));
+        return Ok(Ok((header, None)));
     }
     let mut crc = crc32c::crc32c(&head[CRC_FROM..]);
     while body > 0 {
@@ -491,5 +500,21 @@ fn next_batch(
             computed: crc,
         }));
     }
-    Ok(Ok(header))
+    Ok(Ok((header, None)))
+}
+
+/// The rest of a control batch, which says how a transaction ended.
+fn control_batch(
+    reader: &mut BufReader<File>,
+    head: &[u8; HEADER_BYTES],
+    header: &BatchHeader,
+) -> io::Result<Result<Stored, BatchError>> {
+    let mut bytes = head.to_vec();
+    bytes.resize(header.size(), 0);
+    reader.read_exact(&mut bytes[HEADER_BYTES..])?;
+    let marker = RecordBatch::parse(&bytes).and_then(|batch| {
+        batch.verify_crc()?;
+        batch.end_marker()
+    });
+    Ok(marker.map(|marker| (*header, marker)))
 }

@@ -19,6 +19,7 @@ use crate::log::segment::{HeaderScan, ScanError, Segment};
 use crate::log::shared::Shared;
 use crate::log::swap::REPLACED_MAX;
 use crate::log::sync::write_checkpoints;
+use crate::log::txn_index::AbortedTransaction;
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -169,11 +170,13 @@ impl Pass<'_> {
         });
         let parts = section.parts.iter().filter(|p| p.closed);
         let parts: Vec<_> = parts.take_while(|p| p.segment.base_offset() < end).collect();
+        let mut aborted = Vec::new();
         for group in groups(&parts, u64::from(self.config.segment_bytes)) {
-            if !self.copy(group, &mut filter)? {
+            if !self.copy(group, &mut filter, &mut aborted)? {
                 return Ok(false);
             }
         }
+        self.partition.forget_aborted(end, &aborted);
         self.partition.set_cleaned_to(end);
         write_checkpoints(self.shared)?;
         Ok(true)
@@ -263,12 +266,18 @@ impl Pass<'_> {
     }
 
     /// Copies a group of segments into one and swaps it in. False if the log has changed meanwhile.
-    fn copy(&self, group: &[&Part], filter: &mut Filter<'_>) -> Result<bool, CleanError> {
+    fn copy(
+        &self,
+        group: &[&Part],
+        filter: &mut Filter<'_>,
+        kept: &mut Vec<AbortedTransaction>,
+    ) -> Result<bool, CleanError> {
         let base = group[0].segment.base_offset();
         let new = self.partition.create_cleaned(base)?;
         let copied = self.copy_batches(group, filter, new);
         let (new, changed) = copied.inspect_err(|_| self.partition.discard_cleaned(base))?;
         let aborted = filter.take_aborted();
+        kept.extend_from_slice(&aborted);
         if !changed && group.len() == 1 {
             self.partition.discard_cleaned(base);
             return Ok(true);

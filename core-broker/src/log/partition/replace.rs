@@ -4,7 +4,7 @@
 //! never takes the gaps that compaction leaves for losses; readers that met a replaced segment while its files
 //! changed look again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -124,6 +124,17 @@ impl Partition {
     /// The last batches of all producers that are remembered.
     pub(crate) fn last_batches(&self) -> HashMap<i64, LastBatch> {
         lock(&self.writer).producers.last_batches()
+    }
+
+    /// Forgets aborted transactions that ended before `end`, but for those with the markers of `kept`. Readers who were
+    /// told of one whose marker is gone would take what its producer wrote later for aborted, too.
+    pub(crate) fn forget_aborted(&self, end: i64, kept: &[AbortedTransaction]) {
+        let kept: HashSet<i64> = kept.iter().map(|aborted| aborted.last_offset).collect();
+        let mut writer = lock(&self.writer);
+        writer
+            .producers
+            .retain_aborted(|aborted| aborted.last_offset >= end || kept.contains(&aborted.last_offset));
+        self.publish_transactions(&writer.producers);
     }
 
     /// Creates the log file of a segment that will replace others.

@@ -147,10 +147,15 @@ impl World {
             Compression::Lz4,
             Compression::Zstd,
         ];
-        let appended = put(
-            &self.partition,
-            builder.build_compressed(codecs[seed as usize % 4]),
-        );
+        let batch = builder.build_compressed(codecs[seed as usize % 4]);
+        // Transactional batches of clients would need a coordinator.
+        let origin = if in_transaction {
+            Origin::Coordinator
+        } else {
+            Origin::Client
+        };
+        let appended = self.partition.append(batch, origin).unwrap();
+        wait(&self.partition, appended.last_offset.plus(1)).unwrap();
         assert!(!appended.duplicate);
         for (index, record) in records.into_iter().enumerate() {
             self.written.insert(appended.base_offset.0 + index as i64, record);
@@ -250,7 +255,42 @@ impl World {
         for (offset, _) in visible.range(..cleaned_to) {
             assert_eq!(self.written[offset].committed, Some(true), "{offset} was aborted");
         }
+        self.check_committed(&visible);
         self.check_reads(&visible);
+    }
+
+    /// A consumer of committed records takes exactly those, going by what it is told of aborted transactions.
+    fn check_committed(&self, visible: &BTreeMap<i64, (u8, Option<Vec<u8>>, i64)>) {
+        let end = self.partition.last_stable_offset();
+        let mut told = self.partition.aborted_transactions(Offset(0), end);
+        told.sort_by_key(|aborted| std::cmp::Reverse(aborted.first_offset));
+        let mut skipped = std::collections::BTreeSet::new();
+        let mut taken = Vec::new();
+        for bytes in read_all(&self.partition, 0) {
+            let batch = RecordBatch::parse(&bytes).unwrap();
+            let header = batch.header();
+            if header.base_offset >= end.0 {
+                break;
+            }
+            while told
+                .last()
+                .is_some_and(|a| a.first_offset <= header.last_offset())
+            {
+                skipped.insert(told.pop().unwrap().producer_id);
+            }
+            if header.is_control() {
+                if batch.end_marker().unwrap().is_some_and(|marker| !marker.commit) {
+                    skipped.remove(&header.producer_id);
+                }
+            } else if !(header.is_transactional() && skipped.contains(&header.producer_id)) {
+                taken.extend(batch.records(1 << 20).unwrap().iter().map(|r| r.unwrap().offset));
+            }
+        }
+        let committed = visible.range(..end.0).map(|(offset, _)| *offset);
+        let committed: Vec<_> = committed
+            .filter(|o| self.written[o].committed == Some(true))
+            .collect();
+        assert_eq!(taken, committed);
     }
 
     /// A read at any offset gives the batch with the next record that is left.
