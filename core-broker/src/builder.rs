@@ -204,6 +204,7 @@ impl BrokerBuilder {
         let options = LogOptions {
             node_id: config.node_id,
             open_files_max: shares.log_files,
+            cleaner: config.cleaner_options(),
             ..self.options
         };
         let state = tokio::task::spawn_blocking({
@@ -305,6 +306,11 @@ pub(crate) fn open(
             source,
         })?;
     let topics = Arc::new(topics);
+    if config.log_cleaner_enable {
+        // Every log has the settings of its topic by now.
+        let started = logs.start_cleaner();
+        started.map_err(|error| StartError::Threads(std::io::Error::other(error)))?;
+    }
     let producer_ids = ProducerIds::open(Arc::clone(&logs)).map_err(|source| StartError::ProducerIds {
         dir: dir.clone(),
         source,

@@ -23,7 +23,9 @@ impl From<&AppendError> for ErrorCode {
                 ..
             } => Self::MessageTooLarge,
             AppendError::InvalidRecord { .. } => Self::InvalidRecord,
-            AppendError::InvalidTimestamp { .. } => Self::InvalidTimestamp,
+            AppendError::InvalidTimestamp { .. } | AppendError::TimestampOutOfRange { .. } => {
+                Self::InvalidTimestamp
+            }
             AppendError::UnsupportedMagic { .. } => Self::UnsupportedForMessageFormat,
             AppendError::UnsupportedCompression { .. } => Self::UnsupportedCompressionType,
             AppendError::TooLarge { .. } => Self::MessageTooLarge,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::TopicProduceData;
+use kafka_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
 
@@ -56,12 +57,25 @@ const INLINE_BYTES_MAX: usize = 1 << 20;
 struct Refusal {
     code: ErrorCode,
     reason: String,
+    /// The records at fault, by their places in the batch, if it is not the whole.
+    records: Vec<i32>,
 }
 
 impl Refusal {
     fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self { code, reason }
+        Self {
+            code,
+            reason: reason.into(),
+            records: Vec::new(),
+        }
+    }
+
+    fn of(error: AppendError) -> Self {
+        let refusal = Self::new(ErrorCode::from(&error), error.to_string());
+        match error {
+            AppendError::TimestampOutOfRange { records, .. } => Self { records, ..refusal },
+            _ => refusal,
+        }
     }
 }
 
@@ -148,10 +162,7 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
 fn refusal_of_all(body: &ProduceRequest) -> Option<Refusal> {
     if !matches!(body.acks, -1..=1) {
         let reason = format!("acks is {}, it must be -1, 0 or 1", body.acks);
-        return Some(Refusal {
-            code: ErrorCode::InvalidRequiredAcks,
-            reason,
-        });
+        return Some(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
     }
     None
 }
@@ -211,7 +222,8 @@ impl<'a> Appending<'a> {
             Some(header) => self.verify(log, &header)?,
             None => None,
         };
-        let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None));
+        let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None))
+            || log.config().compression.is_some();
         let appended = if compressed {
             self.append_compressed(log, records, guard)
         } else {
@@ -219,7 +231,7 @@ impl<'a> Appending<'a> {
         };
         appended.map(|appended| (log, appended)).map_err(|error| {
             tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
-            Refusal::new(ErrorCode::from(&error), error.to_string())
+            Refusal::of(error)
         })
     }
 
@@ -313,18 +325,15 @@ async fn wait(response: &mut ProduceResponse, waiting: Vec<Waiting>, patience: D
     for one in waiting {
         let refusal = match tokio::time::timeout_at(deadline, one.log.wait_durable(one.end)).await {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) => Refusal {
-                code: ErrorCode::from(&error),
-                reason: error.to_string(),
-            },
-            Err(_) => Refusal {
-                code: ErrorCode::RequestTimedOut,
-                reason: format!(
+            Ok(Err(error)) => Refusal::new(ErrorCode::from(&error), error.to_string()),
+            Err(_) => Refusal::new(
+                ErrorCode::RequestTimedOut,
+                format!(
                     "{} is not on disk after {} ms",
                     one.log.topic_partition(),
                     patience.as_millis()
                 ),
-            },
+            ),
         };
         let results = response
             .responses
@@ -340,7 +349,9 @@ async fn wait(response: &mut ProduceResponse, waiting: Vec<Waiting>, patience: D
 }
 
 fn refused(result: PartitionProduceResponse, refusal: Refusal) -> PartitionProduceResponse {
+    let record = |place: i32| BatchIndexAndErrorMessage::default().with_batch_index(place);
     result
+        .with_record_errors(refusal.records.into_iter().map(record).collect())
         .with_error_code(refusal.code.code())
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)

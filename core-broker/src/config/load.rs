@@ -58,8 +58,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "log.initial.",
     "log.local.",
     "log.message.format.",
-    "log.message.timestamp.after.",
-    "log.message.timestamp.before.",
     "log.message.timestamp.difference.",
     "log.message.downconversion.",
     "log.preallocate",

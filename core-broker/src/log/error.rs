@@ -145,6 +145,20 @@ pub enum AppendError {
         /// The partition.
         partition: TopicPartition,
     },
+    /// Records are too old or too far ahead of the broker's clock (`message.timestamp.before.max.ms` and
+    /// `message.timestamp.after.max.ms`).
+    #[error("timestamps of {} records for {partition} are not within {oldest} to {newest}: set the producer's clock \
+             right, or change message.timestamp.before.max.ms or message.timestamp.after.max.ms of the topic", records.len())]
+    TimestampOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The first of the records, by their places in the batch.
+        records: Vec<i32>,
+        /// The oldest that fits.
+        oldest: i64,
+        /// The newest that fits.
+        newest: i64,
+    },
     /// Not part of the producer's transaction.
     #[error("batch of producer {producer_id} for {partition} does not fit its transaction: {reason}")]
     InvalidTransactionState {

@@ -57,6 +57,14 @@ struct Producer {
     window: VecDeque<SequencedBatch>,
 }
 
+/// The newest of what a log holds of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastBatch {
+    pub(crate) epoch: i16,
+    /// Last offset of its newest batch with a sequence, if there is one.
+    pub(crate) offset: Option<i64>,
+}
+
 /// What DescribeProducers (KIP-664) tells of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerInfo {
@@ -340,6 +348,23 @@ impl ProducerStates {
             last_offset: header.last_offset(),
             max_timestamp: header.max_timestamp,
         });
+    }
+
+    /// Forgets the aborted transactions for which `keep` does not hold.
+    pub(crate) fn retain_aborted(&mut self, keep: impl Fn(&AbortedTransaction) -> bool) {
+        self.aborted.retain(keep);
+    }
+
+    /// The newest batch of each producer, which compaction must leave.
+    pub(crate) fn last_batches(&self) -> HashMap<i64, LastBatch> {
+        let last = |producer: &Producer| LastBatch {
+            epoch: producer.epoch,
+            offset: producer.window.back().map(|batch| batch.last_offset),
+        };
+        self.producers
+            .iter()
+            .map(|(id, producer)| (*id, last(producer)))
+            .collect()
     }
 
     /// Ends the producer's transaction, if it has one here.

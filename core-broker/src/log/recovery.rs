@@ -21,7 +21,8 @@ use super::error::OpenError;
 use super::index::{Entry, OffsetEntry, ResidentIndex, TimeEntry};
 use super::partition::Recovered;
 use super::producer_state::ProducerStates;
-use super::segment::{Segment, file_name, parse_file_name};
+use super::segment::{EXTENSIONS, Segment, file_name, parse_file_name};
+use super::swap;
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// A file of [`super::producer_state`]'s greatest number of producers is a tenth of this.
@@ -38,6 +39,7 @@ const LEFTOVERS: [&str; 4] = [TEMPORARY_SUFFIX, ".deleted", ".cleaned", ".swap"]
 pub(crate) struct Checkpointed {
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,
+    pub(crate) cleaned_to: Option<i64>,
 }
 
 /// Recovers the partition in `folder`.
@@ -47,6 +49,7 @@ pub(crate) fn recover(
     options: &LogOptions,
     checkpointed: Checkpointed,
 ) -> Result<Recovered, OpenError> {
+    swap::finish(folder, &*options.disk)?;
     Recovery {
         folder: folder.clone(),
         interval_bytes: config.index_interval_bytes,
@@ -54,6 +57,7 @@ pub(crate) fn recover(
         producers: ProducerStates::default(),
         producers_from: 0,
         folder_dirty: false,
+        cleaned_to: checkpointed.cleaned_to.unwrap_or(0),
     }
     .run(checkpointed, options)
 }
@@ -66,6 +70,8 @@ struct Recovery {
     /// Batches from this offset on are not part of the producers' state yet.
     producers_from: i64,
     folder_dirty: bool,
+    /// Before it, compaction may have left gaps between segments.
+    cleaned_to: i64,
 }
 
 /// A segment that was looked at up to its end or the first batch that is not intact.
@@ -168,8 +174,7 @@ impl Recovery {
                 files.segments.push(base);
             } else if let Some(offset) = parse_file_name(&name, "snapshot") {
                 files.snapshots.push(offset);
-            } else if let Some(base) = parse_file_name(&name, "index").or(parse_file_name(&name, "timeindex"))
-            {
+            } else if let Some(base) = EXTENSIONS.iter().find_map(|e| parse_file_name(&name, e)) {
                 indexes.push((base, entry.path()));
             } else {
                 tracing::warn!(file = %entry.path().display(), "ignoring an unknown file");
@@ -219,7 +224,7 @@ impl Recovery {
     }
 
     fn remove_segment(&self, base: i64) -> Result<(), OpenError> {
-        for extension in ["index", "timeindex", "log"] {
+        for extension in EXTENSIONS.iter().rev() {
             let path = self.path(base, extension);
             durable::remove_if_there(&path).map_err(OpenError::io(path))?;
         }
@@ -263,8 +268,10 @@ impl Recovery {
             return Err(damaged(self.path(base, "log"), scanned.size, &torn));
         }
         for (place, &next) in bases.iter().enumerate().skip(1) {
-            // A gap means that the end of the segment before was lost, although this one was not.
-            if scanned.torn.is_some() || next != scanned.next_offset {
+            // A gap means that the end of the segment before was lost, although this one was not, unless
+            // compaction made it.
+            let gap = next != scanned.next_offset && next > self.cleaned_to;
+            if scanned.torn.is_some() || next < scanned.next_offset || gap {
                 self.cut(&bases[place..])?;
                 break;
             }

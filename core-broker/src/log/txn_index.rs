@@ -108,6 +108,11 @@ impl TransactionIndex {
         self.entries.drain(..gone);
     }
 
+    /// Forgets the entries for which `keep` does not hold.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&AbortedTransaction) -> bool) {
+        self.entries.retain(keep);
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {

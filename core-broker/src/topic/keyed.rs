@@ -28,6 +28,10 @@ pub(crate) fn for_each_batch<E>(
             .map_err(|error| failed(error.to_string()))?
             .read()
             .map_err(|error| failed(error.to_string()))?;
+        if bytes.is_empty() {
+            // Compaction has left nothing up to the end.
+            return Ok(());
+        }
         let mut last = next;
         for batch in RecordBatches::new(&bytes) {
             let batch = batch.map_err(|error| failed(error.to_string()))?;

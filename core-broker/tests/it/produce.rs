@@ -99,6 +99,23 @@ fn refusals_carry_the_right_code_and_a_reason() {
 }
 
 #[test]
+fn records_outside_the_bounds_of_time_are_named() {
+    let (_dir, broker) = start();
+    let mut client = Client::connect(broker.address());
+    client.touch("t");
+    let mut records = BatchBuilder::new();
+    for timestamp in [1_000, i64::MAX / 2, -1, i64::MAX / 4] {
+        records.push(timestamp, None, Some(b"v"), &[]);
+    }
+    let request = produce("t", 0, -1, Some(records.build().unwrap()));
+    let result = only_partition(client.call(9, &request));
+    assert_eq!(result.error_code, 32, "{:?}", result.error_message);
+    let places: Vec<_> = result.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!(places, [1, 3]);
+    assert_eq!(client.append("t", &["a"]).base_offset, 0);
+}
+
+#[test]
 fn the_internal_topic_cannot_be_written_to() {
     let (_dir, broker) = start();
     let mut client = Client::connect(broker.address());

@@ -123,10 +123,11 @@ impl Partition {
     ) -> Result<Appended, AppendError> {
         let config = self.config();
         let Checked {
-            mut header,
+            header,
             max_timestamp,
             marker,
         } = self.checked(&batch, origin, &config, budget)?;
+        let (batch, mut header) = self.in_topics_codec(batch, header, origin, &config)?;
         let mut writer = lock(&self.writer);
         self.check_writable()?;
         let known = writer
@@ -180,23 +181,7 @@ impl Partition {
         config: &LogConfig,
         budget: &mut usize,
     ) -> Result<Checked, AppendError> {
-        let partition = || self.topic_partition.clone();
-        let limit = config.max_message_bytes as usize;
-        if batch.len() > limit {
-            return Err(AppendError::TooLarge {
-                partition: partition(),
-                size: batch.len(),
-                limit,
-            });
-        }
-        let limit = (config.segment_bytes as usize).min(SEGMENT_BYTES_MAX as usize);
-        if batch.len() > limit {
-            return Err(AppendError::LargerThanSegment {
-                partition: partition(),
-                size: batch.len(),
-                limit,
-            });
-        }
+        self.check_size(batch.len(), config)?;
         let parsed = RecordBatch::parse(batch).map_err(|e| self.batch_error(e))?;
         let trailing = batch.len() - parsed.size();
         if trailing > 0 {
@@ -218,6 +203,7 @@ impl Partition {
             .min(*budget);
         }
         let validated = validated.map_err(|e| self.batch_error(e))?;
+        self.check_timestamps(batch, &validated, origin, config)?;
         Ok(Checked {
             header: *parsed.header(),
             max_timestamp: validated.max_timestamp,
@@ -225,7 +211,29 @@ impl Partition {
         })
     }
 
-    fn batch_error(&self, source: BatchError) -> AppendError {
+    /// The limits for a batch as it stands in the log.
+    pub(super) fn check_size(&self, size: usize, config: &LogConfig) -> Result<(), AppendError> {
+        let partition = || self.topic_partition.clone();
+        let limit = config.max_message_bytes as usize;
+        if size > limit {
+            return Err(AppendError::TooLarge {
+                partition: partition(),
+                size,
+                limit,
+            });
+        }
+        let limit = (config.segment_bytes as usize).min(SEGMENT_BYTES_MAX as usize);
+        if size > limit {
+            return Err(AppendError::LargerThanSegment {
+                partition: partition(),
+                size,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn batch_error(&self, source: BatchError) -> AppendError {
         let partition = self.topic_partition.clone();
         match source {
             BatchError::Magic { magic } => AppendError::UnsupportedMagic { partition, magic },
@@ -482,7 +490,12 @@ fn must_roll(writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Tim
         Some(first) if first >= 0 && header.max_timestamp >= 0 => header.max_timestamp.saturating_sub(first),
         _ => now.0.saturating_sub(writer.created_ms),
     };
+    // What must be compacted soon must not stay in the segment that never is.
+    let age_max = match config.compact {
+        true => config.segment_ms.min(config.max_compaction_lag_ms),
+        false => config.segment_ms,
+    };
     size + header.size() as u64 > limit
-        || age > config.segment_ms
+        || age > age_max
         || header.last_offset() - writer.active.base_offset() > i64::from(i32::MAX)
 }

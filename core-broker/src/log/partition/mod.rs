@@ -3,15 +3,18 @@
 //! Owns: offsets, the high watermark, the producers' state, and the lock that makes appends sequential.
 //! Does not own: the sync thread, which calls [`Partition::begin_sync`] and [`SyncWork::finish`].
 //! Invariants: `log_start <= high watermark <= log_end`; only a writer holding `writer` changes the list of
-//! segments or appends; segments before the last never change. Locks are taken in the order `files`,
+//! segments or appends; segments before the last never change, but compaction puts others in their place. Locks are taken in the order `files`,
 //! `writer`, `segments`, and none of them is held while waiting for the disk to sync.
 
 mod append;
 mod flush;
 mod read;
+mod replace;
+mod transform;
 
 pub use append::{Appended, Origin};
 pub(crate) use flush::SyncWork;
+pub(crate) use replace::{CleanedSegment, Part};
 
 use std::fs::File;
 use std::io;
@@ -124,6 +127,8 @@ pub struct Partition {
     log_start: AtomicI64,
     log_end: AtomicI64,
     recovery_point: AtomicI64,
+    cleaned_to: AtomicI64,
+    set_aside: AtomicBool,
     /// Where undecided records begin; `i64::MAX` if there are none.
     first_unstable: AtomicI64,
     /// How many aborted transactions the producers' state lists.
@@ -180,6 +185,8 @@ impl Partition {
             log_start: AtomicI64::new(recovered.log_start),
             log_end: AtomicI64::new(end.offset),
             recovery_point: AtomicI64::new(recovered.recovery_point),
+            cleaned_to: AtomicI64::new(0),
+            set_aside: AtomicBool::new(false),
             first_unstable: AtomicI64::new(unstable),
             aborted: AtomicUsize::new(aborted),
             visible: RwLock::new(end),

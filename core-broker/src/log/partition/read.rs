@@ -62,6 +62,9 @@ impl Partition {
             })();
             // The folder may have gone, and another of the same name come, while files were opened.
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             if let Some(slice) = found.map_err(|e| read_error(&segment, e))? {
                 return Ok(slice);
             }
@@ -123,6 +126,9 @@ impl Partition {
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
             let found = self.find_time(&segment, next, timestamp.0, visible, log_start);
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             if let Some(found) = found.map_err(|e| read_error(&segment, e))? {
                 return Ok(Some(found));
             }
@@ -160,6 +166,9 @@ impl Partition {
                 }
             })();
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             greatest = greatest.max(found.map_err(|e| read_error(&segment, e))?);
             from = next.filter(|next| *next < visible.offset);
         }

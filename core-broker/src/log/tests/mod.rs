@@ -1,5 +1,7 @@
 //! The log as its users see it: append, wait, read, crash, reopen.
 
+mod codec;
+mod compact;
 mod crash;
 mod directory;
 mod disk;

@@ -237,7 +237,7 @@ async fn simulate(seed: u64) {
     };
     let temp = tempfile::tempdir().unwrap();
     let config = LogConfig {
-        flush: if seed % 3 == 0 {
+        flush: if seed.is_multiple_of(3) {
             FlushMode::Os
         } else {
             FlushMode::Sync
