@@ -91,9 +91,6 @@ fn refusals_carry_the_right_code_and_a_reason() {
         );
         assert!(result.error_message.is_some(), "{what}");
     }
-    let transaction =
-        produce("t", 0, -1, Some(batch(&["a"]))).with_transactional_id(Some(TransactionalId(text("tx"))));
-    assert_eq!(only_partition(client.call(9, &transaction)).error_code, 53);
     // Nothing of all that was stored.
     assert_eq!(client.append("t", &["a"]).base_offset, 0);
 }
