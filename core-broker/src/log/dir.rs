@@ -513,5 +513,8 @@ fn recover_one(
     let log_end = partition.log_end_offset().0;
     partition.set_cleaned_to(checkpointed.cleaned_to.unwrap_or(0).min(log_end));
     partition.open_unsynced().map_err(OpenError::io(&*folder))?;
+    partition
+        .forget_aborted_without_marker()
+        .map_err(|error| OpenError::io(&*folder)(io::Error::other(error)))?;
     Ok(partition)
 }

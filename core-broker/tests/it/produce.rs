@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bytes::{Buf, BufMut, Bytes};
-use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest, TransactionalId};
+use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use kafka_protocol::protocol::Request;
 use millstream_broker::log::batch::BatchBuilder;
 

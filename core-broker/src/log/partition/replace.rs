@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
-use crate::log::batch::BatchHeader;
+use crate::ids::Offset;
+use crate::log::batch::{BatchHeader, RecordBatch};
 use crate::log::config::Disk;
 use crate::log::durable;
-use crate::log::error::LogError;
+use crate::log::error::{LogError, ReadError};
 use crate::log::index::ResidentIndex;
 use crate::log::lock::{lock, read, write};
 use crate::log::producer_state::LastBatch;
@@ -135,6 +136,49 @@ impl Partition {
             .producers
             .retain_aborted(|aborted| aborted.last_offset >= end || kept.contains(&aborted.last_offset));
         self.publish_transactions(&writer.producers);
+    }
+
+    /// Forgets aborted transactions whose markers compaction has removed, as the snapshot of the producers from before it
+    /// still lists them after a crash.
+    ///
+    /// # Errors
+    /// [`ReadError`], if the log cannot be read.
+    pub(crate) fn forget_aborted_without_marker(&self) -> Result<(), ReadError> {
+        let cleaned_to = self.cleaned_to();
+        let mut gone = HashSet::new();
+        for aborted in self.aborted_transactions(Offset(0), Offset(cleaned_to)) {
+            if aborted.last_offset < cleaned_to && !self.has_abort_marker(&aborted)? {
+                gone.insert(aborted.last_offset);
+            }
+        }
+        if !gone.is_empty() {
+            let mut writer = lock(&self.writer);
+            writer
+                .producers
+                .retain_aborted(|aborted| !gone.contains(&aborted.last_offset));
+            self.publish_transactions(&writer.producers);
+        }
+        Ok(())
+    }
+
+    fn has_abort_marker(&self, aborted: &AbortedTransaction) -> Result<bool, ReadError> {
+        let offset = Offset(aborted.last_offset);
+        if offset < self.log_start_offset() {
+            return Ok(false);
+        }
+        let bytes = self
+            .read(offset, 0, Offset(i64::MAX), true)?
+            .read()
+            .map_err(LogError::io(&*self.folder))?;
+        let Ok(batch) = RecordBatch::parse(&bytes) else {
+            return Ok(false);
+        };
+        let header = batch.header();
+        let same = header.last_offset() == offset.0 && header.producer_id == aborted.producer_id;
+        Ok(same
+            && batch
+                .end_marker()
+                .is_ok_and(|end| end.is_some_and(|end| !end.commit)))
     }
 
     /// Creates the log file of a segment that will replace others.
