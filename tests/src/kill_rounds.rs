@@ -5,7 +5,11 @@
 //! below the high watermark never changes.
 //!
 //! Idempotent producers run on through every kill. Each writes numbered records to a partition of its own, and to one
-//! that all share; a committer moves a group's offset forward.
+//! that all share; a committer moves a group's offset forward; a transactional producer, a compacted topic and topics that
+//! are made all the time go with them (see the modules).
+
+mod compaction;
+mod transactions;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,11 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -44,33 +49,45 @@ pub struct Report {
     pub found: u64,
     /// Offset commits acknowledged.
     pub commits: u64,
+    /// Transactions that consumers see, all of those acknowledged among them.
+    pub transactions: u64,
+    /// Records that compaction left.
+    pub compacted: u64,
+    /// Topics whose creation was acknowledged, all of which were found.
+    pub topics: u64,
 }
 
 /// Runs `rounds` kills in `directory`; panics at the first broken promise, naming the seed.
 pub fn run(directory: &Path, rounds: u64, seed: u64) -> Report {
     let mut random = Random::new(seed);
     let address = free_address();
-    let start = || BrokerProcess::start_at(directory, &address, &["log.segment.bytes=1048576"]);
+    let start = || {
+        let settings = [
+            "log.segment.bytes=1048576",
+            "offsets.topic.num.partitions=3",
+            "transaction.state.log.num.partitions=3",
+            "log.cleaner.backoff.ms=100",
+        ];
+        BrokerProcess::start_at(directory, &address, &settings)
+    };
     let mut broker = start();
-    program::millstream_output(
-        &[
-            "topics",
-            "create",
-            "--topic",
-            TOPIC,
-            "--partitions",
-            &(PRODUCERS + 1).to_string(),
-            "--bootstrap-server",
-            &address,
-        ],
-        "",
-    );
+    create(&address, TOPIC, PRODUCERS + 1, &[]);
+    create(&address, transactions::TOPIC, transactions::PARTITIONS, &[]);
+    let compact = [
+        "cleanup.policy=compact",
+        "segment.bytes=200000",
+        "min.cleanable.dirty.ratio=0.01",
+    ];
+    create(&address, compaction::TOPIC, 1, &compact);
     let stop = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = (0..PRODUCERS)
         .map(|id| Load::start(id, &address, &stop))
         .collect();
     let commits = Arc::new(AtomicU64::new(0));
     let committer = start_committer(&address, &stop, &commits);
+    let transactional = transactions::start(&address, &stop);
+    let compacting = compaction::start(&address, &stop);
+    let creator = start_creator(&address, &stop);
     for round in 0..rounds {
         std::thread::sleep(Duration::from_millis(50 + random.below(400)));
         broker.kill();
@@ -88,10 +105,16 @@ pub fn run(directory: &Path, rounds: u64, seed: u64) -> Report {
     stop.store(true, Ordering::Release);
     let acknowledged: Vec<Vec<u64>> = producers.into_iter().map(Load::finish).collect();
     committer.join().unwrap();
+    let outcomes = transactional.join().unwrap();
+    let keyed = compacting.join().unwrap();
+    let topics = creator.join().unwrap();
     // What is checked must have been on disk, not only in this broker's memory.
     broker.kill();
     let broker = start();
     let found = read_all(&address);
+    let transactions = transactions::check(&address, &outcomes, seed);
+    let compacted = compaction::check(&address, &keyed, seed);
+    check_topics(&address, &topics, seed);
     drop(broker);
     check(&acknowledged, &found, seed);
     Report {
@@ -99,7 +122,58 @@ pub fn run(directory: &Path, rounds: u64, seed: u64) -> Report {
         acknowledged: acknowledged.iter().map(|all| all.len() as u64).sum(),
         found: found.values().map(|all| all.len() as u64).sum(),
         commits: commits.load(Ordering::Acquire),
+        transactions,
+        compacted,
+        topics: topics.len() as u64,
     }
+}
+
+fn create(address: &str, topic: &str, partitions: i32, configs: &[&str]) {
+    let partitions = partitions.to_string();
+    let mut arguments = vec!["topics", "create", "--topic", topic, "--partitions", &partitions];
+    for config in configs {
+        arguments.extend(["--config", config]);
+    }
+    arguments.extend(["--bootstrap-server", address]);
+    program::millstream_output(&arguments, "");
+}
+
+/// Makes topics; those whose creation was acknowledged.
+fn start_creator(address: &str, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<String>> {
+    let admin: AdminClient<DefaultClientContext> = client_config(address).create().unwrap();
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut made = Vec::new();
+        for number in 0_u64.. {
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
+            let name = format!("made-{number}");
+            let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
+            let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
+            let created = runtime.block_on(admin.create_topics([&topic], &options));
+            if created.is_ok_and(|results| results.iter().all(Result::is_ok)) {
+                made.push(name);
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        made
+    })
+}
+
+fn check_topics(address: &str, topics: &[String], seed: u64) {
+    let consumer: BaseConsumer = client_config(address).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(20)).unwrap();
+    for name in topics {
+        let found = metadata.topics().iter().find(|topic| topic.name() == name);
+        let partitions = found.map_or(0, |topic| topic.partitions().len());
+        assert_eq!(partitions, 2, "seed {seed}: topic {name} was acknowledged");
+    }
+    assert!(!topics.is_empty(), "seed {seed}: no topic could be made");
 }
 
 fn check(acknowledged: &[Vec<u64>], found: &HashMap<i32, Vec<(i32, u64)>>, seed: u64) {
@@ -145,7 +219,14 @@ fn check(acknowledged: &[Vec<u64>], found: &HashMap<i32, Vec<(i32, u64)>>, seed:
 }
 
 /// Remembers the numbers of acknowledged records.
+#[derive(Default)]
 struct Acknowledged(Mutex<Vec<u64>>);
+
+impl Acknowledged {
+    fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
 
 impl ClientContext for Acknowledged {}
 
@@ -172,17 +253,13 @@ struct Load {
 
 impl Load {
     fn start(id: i32, address: &str, stop: &Arc<AtomicBool>) -> Self {
-        let mut config = ClientConfig::new();
+        let mut config = client_config(address);
         config
-            .set("bootstrap.servers", address)
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            .set("reconnect.backoff.ms", "10")
-            .set("reconnect.backoff.max.ms", "100")
-            .set("retry.backoff.ms", "20")
             .set("message.timeout.ms", "120000")
             .set("queue.buffering.max.messages", "2000");
-        let context = Acknowledged(Mutex::new(Vec::new()));
+        let context = Acknowledged::default();
         let producer: BaseProducer<Acknowledged> =
             BaseProducer::from_config_and_context(&config, context).unwrap();
         let stop = Arc::clone(stop);
@@ -224,17 +301,23 @@ fn produce(id: i32, producer: &BaseProducer<Acknowledged>, stop: &AtomicBool) ->
         );
     }
     producer.flush(Duration::from_secs(60)).unwrap();
-    std::mem::take(&mut producer.context().0.lock().unwrap())
+    producer.context().take()
 }
 
-fn group_config(address: &str) -> ClientConfig {
+/// A client that comes back fast.
+fn client_config(address: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", address)
-        .set("group.id", GROUP)
-        .set("enable.auto.commit", "false")
         .set("reconnect.backoff.ms", "10")
-        .set("reconnect.backoff.max.ms", "100");
+        .set("reconnect.backoff.max.ms", "100")
+        .set("retry.backoff.ms", "20");
+    config
+}
+
+fn group_config(address: &str) -> ClientConfig {
+    let mut config = client_config(address);
+    config.set("group.id", GROUP).set("enable.auto.commit", "false");
     config
 }
 
@@ -273,37 +356,52 @@ fn committed_offset(address: &str) -> u64 {
 
 /// Every record by partition, as (producer, number), in the order of the log.
 fn read_all(address: &str) -> HashMap<i32, Vec<(i32, u64)>> {
-    let consumer: BaseConsumer = group_config(address).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    let mut open = HashMap::new();
-    for partition in 0..=SHARED {
-        let (_, high) = consumer
-            .fetch_watermarks(TOPIC, partition, Duration::from_secs(10))
-            .unwrap();
-        if high > 0 {
-            open.insert(partition, high);
-            list.add_partition_offset(TOPIC, partition, Offset::Beginning)
-                .unwrap();
-        }
-    }
-    consumer.assign(&list).unwrap();
     let mut found: HashMap<i32, Vec<(i32, u64)>> = HashMap::new();
-    while !open.is_empty() {
-        let message = consumer
-            .poll(Duration::from_secs(20))
-            .expect("the log can be read to its end")
-            .unwrap();
-        let text = std::str::from_utf8(message.payload().unwrap()).unwrap();
-        let mut parts = text.split(' ');
-        let producer = parts.next().unwrap().parse().unwrap();
-        let number = parts.next().unwrap().parse().unwrap();
-        found
-            .entry(message.partition())
-            .or_default()
-            .push((producer, number));
-        if open[&message.partition()] <= message.offset() + 1 {
-            open.remove(&message.partition());
-        }
+    for partition in 0..=SHARED {
+        read_to_end(address, TOPIC, partition, ANY_READ, |message| {
+            let text = std::str::from_utf8(message.payload().unwrap()).unwrap();
+            let mut parts = text.split(' ');
+            let producer = parts.next().unwrap().parse().unwrap();
+            let number = parts.next().unwrap().parse().unwrap();
+            found.entry(partition).or_default().push((producer, number));
+        });
     }
     found
+}
+
+/// Values of `isolation.level`.
+const ANY_READ: &str = "read_uncommitted";
+const COMMITTED_READ: &str = "read_committed";
+
+/// Shows `visit` every record of a partition in order.
+fn read_to_end(
+    address: &str,
+    topic: &str,
+    partition: i32,
+    isolation: &str,
+    mut visit: impl FnMut(&BorrowedMessage<'_>),
+) {
+    let consumer: BaseConsumer = group_config(address)
+        .set("isolation.level", isolation)
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Beginning)
+        .unwrap();
+    consumer.assign(&list).unwrap();
+    loop {
+        match consumer.poll(Duration::from_secs(20)) {
+            Some(Ok(message)) => visit(&message),
+            Some(Err(KafkaError::PartitionEOF(_))) => return,
+            // The client may meet the broker while it starts.
+            Some(Err(KafkaError::MessageConsumption(error))) if passes(error) => {}
+            other => panic!("{topic}-{partition} cannot be read to its end: {other:?}"),
+        }
+    }
+}
+
+fn passes(error: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    matches!(error, AllBrokersDown | BrokerTransportFailure)
 }
