@@ -212,9 +212,7 @@ impl Admin {
             let (code, message, node) = coordinator_of(answer);
             Ok(if code == 0 { Ok(node) } else { Err((code, message)) })
         })?;
-        if !self.brokers.contains_key(&found.id) {
-            self.brokers.insert(found.id, found.clone());
-        }
+        self.brokers.entry(found.id).or_insert_with(|| found.clone());
         Ok(found.id)
     }
 
