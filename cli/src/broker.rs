@@ -16,7 +16,8 @@ use crate::stop::StopSignal;
 /// Run a broker that Kafka clients can use.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "--override wins over the file, --data-dir and --listener over both.\n\n\
+    after_help = "KAFKA_… variables (KAFKA_NUM_PARTITIONS is num.partitions) win over the file, --override over both,\n\
+    --data-dir, --listener and --metrics-listener over all.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
@@ -35,6 +36,10 @@ pub struct BrokerArgs {
     /// Address to listen on; port 0 takes a free one [default: the file's listeners, else 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     listener: Option<String>,
+    /// Address that serves /metrics (Prometheus), /healthz and /readyz over HTTP [default: the file's
+    /// metrics.listener, else none]
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listener: Option<String>,
 }
 
 /// Runs the subcommand until the user stops it.
@@ -48,6 +53,9 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     if let Some(listener) = &args.listener {
         builder = builder.listener(listener);
     }
+    if let Some(listener) = &args.metrics_listener {
+        builder = builder.metrics_listener(listener);
+    }
     let broker = builder
         .start_blocking()
         .map_err(|error| CliError::new(error.to_string()))?;
@@ -59,6 +67,10 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
             "millstream broker ready on {} (data in {directory})",
             broker.address()
         )
+        .and_then(|()| match broker.metrics_address() {
+            Some(address) => writeln!(out, "metrics on http://{address}/metrics"),
+            None => Ok(()),
+        })
         .and_then(|()| out.flush())
         .map_err(output)?;
     }
@@ -68,7 +80,7 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
         .map_err(|error| CliError::new(error.to_string()))
 }
 
-/// The file's settings and the overrides, with warnings for keys that have no effect.
+/// The file's settings, the environment's and the overrides, with warnings for keys that have no effect.
 fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
     let mut config = BrokerConfig::default();
     let mut warnings = Vec::new();
@@ -85,6 +97,13 @@ fn config(args: &BrokerArgs) -> Result<BrokerConfig, CliError> {
                 .map_err(|error| CliError::new(error.to_string()))?,
         );
     }
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    warnings.extend(
+        config
+            .apply_environment(variables)
+            .map_err(|error| CliError::new(error.to_string()))?,
+    );
     let mut overrides = BTreeMap::new();
     for property in &args.overrides {
         let (key, value) = split_property("--override", property)?;

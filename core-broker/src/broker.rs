@@ -10,6 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::config::{BrokerConfig, Endpoint};
 use crate::group::GroupManager;
 use crate::log::LogDir;
+use crate::metrics::Metrics;
 use crate::producer_id::ProducerIds;
 use crate::server::Peer;
 use crate::server::warnings::WarningLimit;
@@ -29,6 +30,8 @@ pub(crate) struct BrokerState {
     pub producer_ids: Arc<ProducerIds>,
     /// Its consumer groups.
     pub groups: Arc<GroupManager>,
+    /// What it counts.
+    pub metrics: Metrics,
     /// Bound on log lines that clients can cause.
     pub warnings: WarningLimit,
     /// The listeners with the ports they really have.

@@ -16,6 +16,7 @@ use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
 use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
+use crate::metrics::{Metrics, MetricsEndpoint};
 use crate::producer_id::ProducerIds;
 use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
@@ -58,6 +59,7 @@ pub struct BrokerBuilder {
     config: BrokerConfig,
     data_dir: Option<PathBuf>,
     listeners: Vec<String>,
+    metrics_listener: Option<String>,
     options: LogOptions,
 }
 
@@ -71,6 +73,7 @@ impl Default for BrokerBuilder {
             },
             data_dir: None,
             listeners: Vec::new(),
+            metrics_listener: None,
             options: LogOptions {
                 clock: Arc::new(SystemClock),
                 ..LogOptions::default()
@@ -92,6 +95,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn listener(mut self, address: impl Into<String>) -> Self {
         self.listeners.push(address.into());
+        self
+    }
+
+    /// An address for `/metrics`, `/healthz` and `/readyz`, `host:port`; port 0 lets the system choose. Wins over
+    /// `metrics.listener`. Default: none.
+    #[must_use]
+    pub fn metrics_listener(mut self, address: impl Into<String>) -> Self {
+        self.metrics_listener = Some(address.into());
         self
     }
 
@@ -175,12 +186,19 @@ impl BrokerBuilder {
         if !self.listeners.is_empty() {
             config.listeners = parse_listeners(&self.listeners)?;
         }
+        if let Some(text) = &self.metrics_listener {
+            config.metrics_listener = Some(parse_listener(text)?);
+        }
         config.check()?;
         let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
         let config = Arc::new(config);
         let shares = open_files(&config, &self.options);
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
         let (sockets, listeners) = bind_all(&config.listeners).await?;
+        let endpoint = match &config.metrics_listener {
+            Some(endpoint) => Some(bind_metrics(endpoint).await?),
+            None => None,
+        };
         let clock = Arc::clone(&self.options.clock);
         let options = LogOptions {
             node_id: config.node_id,
@@ -194,7 +212,11 @@ impl BrokerBuilder {
         let state = state
             .await
             .map_err(|e| StartError::Threads(std::io::Error::other(e)))??;
-        let handle = serve(runtime, state, sockets, shares.connections);
+        if let Some(endpoint) = &endpoint {
+            endpoint.serve(&state);
+            tracing::info!(address = %endpoint.address(), "metrics and health are served");
+        }
+        let handle = serve(runtime, state, sockets, shares.connections, endpoint);
         tracing::info!(address = %handle.address(), data_dir = %handle.data_dir().display(),
             cluster_id = handle.cluster_id(), elapsed_ms = begun.elapsed().as_millis() as u64, "broker started");
         Ok(handle)
@@ -222,16 +244,28 @@ fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
 
 fn parse_listeners(texts: &[String]) -> Result<Vec<Endpoint>, StartError> {
     let parse = |(at, text): (usize, &String)| {
-        let mut endpoint = Endpoint::plaintext(text).map_err(|expected| StartError::Listener {
-            text: text.clone(),
-            expected,
-        })?;
+        let mut endpoint = parse_listener(text)?;
         if at > 0 {
             endpoint.name = format!("PLAINTEXT{at}");
         }
         Ok(endpoint)
     };
     texts.iter().enumerate().map(parse).collect()
+}
+
+fn parse_listener(text: &str) -> Result<Endpoint, StartError> {
+    Endpoint::plaintext(text).map_err(|expected| StartError::Listener {
+        text: text.to_owned(),
+        expected,
+    })
+}
+
+async fn bind_metrics(endpoint: &Endpoint) -> Result<MetricsEndpoint, StartError> {
+    let bound = MetricsEndpoint::bind(endpoint).await;
+    bound.map_err(|source| StartError::Metrics {
+        address: endpoint.address(),
+        source,
+    })
 }
 
 /// Binds every endpoint; the endpoints come back with the ports they really have.
@@ -286,6 +320,7 @@ pub(crate) fn open(
         topics,
         producer_ids: Arc::new(producer_ids),
         groups,
+        metrics: Metrics::default(),
         warnings: WarningLimit::default(),
         listeners,
     }))
@@ -312,6 +347,7 @@ fn serve(
     state: Arc<BrokerState>,
     sockets: Vec<TcpListener>,
     connections: usize,
+    metrics: Option<MetricsEndpoint>,
 ) -> BrokerHandle {
     let (stop, stopping) = watch::channel(false);
     let budget = usize::try_from(state.config.queued_max_request_bytes).unwrap_or(usize::MAX);
@@ -330,5 +366,5 @@ fn serve(
         .enumerate()
         .map(|(index, socket)| runtime.spawn(listener::accept(socket, index, Arc::clone(&gate))))
         .collect();
-    BrokerHandle::new(runtime, state, addresses, accepting, stop)
+    BrokerHandle::new(runtime, state, addresses, accepting, stop, metrics)
 }

@@ -37,6 +37,14 @@ pub enum StartError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The address for metrics cannot be listened on.
+    #[error("cannot listen on {address} for metrics: {source}; choose another address in metrics.listener")]
+    Metrics {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::broker::BrokerState;
 use crate::error::StopError;
+use crate::metrics::MetricsEndpoint;
 
 /// How long answers that are under way may take when the broker stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ struct Running {
     state: Arc<BrokerState>,
     accepting: Vec<JoinHandle<JoinSet<()>>>,
     stop: watch::Sender<bool>,
+    metrics: Option<MetricsEndpoint>,
 }
 
 impl std::fmt::Debug for Running {
@@ -49,6 +51,7 @@ impl BrokerHandle {
         addresses: Vec<SocketAddr>,
         accepting: Vec<JoinHandle<JoinSet<()>>>,
         stop: watch::Sender<bool>,
+        metrics: Option<MetricsEndpoint>,
     ) -> Self {
         Self {
             running: Some(Running {
@@ -56,6 +59,7 @@ impl BrokerHandle {
                 state,
                 accepting,
                 stop,
+                metrics,
             }),
             addresses,
             own: None,
@@ -80,6 +84,13 @@ impl BrokerHandle {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address of `/metrics`, `/healthz` and `/readyz`, if they are served.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let endpoint = self.running.as_ref().and_then(|running| running.metrics.as_ref());
+        endpoint.map(MetricsEndpoint::address)
     }
 
     /// Identity of the cluster, made at the first start of the data directory.
@@ -142,6 +153,9 @@ impl Running {
 
     async fn stop(mut self) -> Result<(), StopError> {
         self.stop.send_replace(true);
+        if let Some(metrics) = &self.metrics {
+            metrics.stopping();
+        }
         let deadline = tokio::time::Instant::now() + GRACE;
         for accepting in std::mem::take(&mut self.accepting) {
             let mut open = accepting.await?;
@@ -149,8 +163,8 @@ impl Running {
             if tokio::time::timeout_at(deadline, all).await.is_err() {
                 tracing::warn!(
                     connections = open.len(),
-                    "requests under way did not finish in {} s",
-                    GRACE.as_secs()
+                    waited_s = GRACE.as_secs(),
+                    "requests under way did not finish"
                 );
                 open.shutdown().await;
             }
@@ -159,7 +173,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("group state was not written in {} s", GRACE.as_secs());
+            tracing::warn!(waited_s = GRACE.as_secs(), "group state was not written");
         }
         self.state.groups.shutdown();
         let logs = Arc::clone(&self.state.logs);

@@ -23,7 +23,8 @@
 //! - `api`: one file a Kafka API, decode → domain → encode; the registry of versions; domain errors → Kafka's codes.
 //! - `topic`: which topics exist and how they are configured; `producer_id`: ids for idempotent producers.
 //! - [`log`]: record batches, partitions, the data directory: durable before visible.
-//! - [`group`]: consumer groups and their offsets.
+//! - [`group`]: consumer groups and their offsets; [`transaction`]: how a transaction ends.
+//! - [`metrics`]: counters, and the endpoint for metrics and health.
 //! - [`ids`]: the newtypes that all of them share.
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -37,9 +38,11 @@ pub mod group;
 mod handle;
 pub mod ids;
 pub mod log;
+pub mod metrics;
 mod producer_id;
 mod server;
 mod topic;
+pub mod transaction;
 
 pub use builder::{Broker, BrokerBuilder};
 pub use error::{StartError, StopError};

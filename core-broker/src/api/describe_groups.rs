@@ -6,7 +6,7 @@ use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, Gr
 use kafka_protocol::protocol::StrBytes;
 
 use super::shape::{Kind, Shape, all, since};
-use super::{Fault, Request, Started};
+use super::{Fault, Request, Started, operations};
 use crate::group::{GroupDescription, GroupId, GroupManager, GroupState, MemberDescription};
 
 /// First version that says that a group does not exist, instead of calling it dead (KIP-1043).
@@ -19,10 +19,18 @@ pub fn handle(
     version: i16,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let allowed = match request.include_authorized_operations {
+        true => operations::GROUP,
+        false => operations::NOT_ASKED,
+    };
     let groups = request
         .groups
         .into_iter()
         .map(|id| describe(manager, version, id))
+        .map(|group| match group.error_code {
+            0 => group.with_authorized_operations(allowed),
+            _ => group,
+        })
         .collect();
     DescribeGroupsResponse::default().with_groups(groups)
 }

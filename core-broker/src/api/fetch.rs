@@ -70,6 +70,8 @@ pub(crate) const SHAPE: Shape = Shape {
     ],
 };
 
+/// Kafka's number of the API.
+const KEY: i16 = 1;
 const READ_COMMITTED: i8 = 1;
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
@@ -189,7 +191,10 @@ impl Fetch {
             let mut partitions = Vec::with_capacity(asked.partitions.len());
             for partition in &asked.partitions {
                 let fetched = self.read(topic.as_deref(), partition, collected.bytes);
-                collected.failed |= fetched.error_code != NONE;
+                if fetched.error_code != NONE {
+                    collected.failed = true;
+                    self.broker.metrics.refused_partition(KEY);
+                }
                 collected.bytes += fetched.records.as_ref().map_or(0, |r| r.len());
                 partitions.push(fetched);
             }

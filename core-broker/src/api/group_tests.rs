@@ -152,7 +152,9 @@ async fn membership(manager: &GroupManager, version: i16) {
 }
 
 fn describe(manager: &GroupManager, name: &str, version: i16) {
-    let request = messages::DescribeGroupsRequest::default().with_groups(vec![group(name), group("no")]);
+    let request = messages::DescribeGroupsRequest::default()
+        .with_groups(vec![group(name), group("no")])
+        .with_include_authorized_operations(version >= 3);
     let answer = api::describe_groups::handle(manager, version, request);
     encodes(&answer, version);
     let found = &answer.groups[0];
@@ -162,6 +164,9 @@ fn describe(manager: &GroupManager, name: &str, version: i16) {
         (&*found.members[0].client_id, &*found.members[0].client_host),
         ("app", "/10.0.0.1")
     );
+    // Read, delete, describe, describe and alter configs; the smallest number if nobody asked.
+    let allowed = if version >= 3 { 0b1101_0100_1000 } else { i32::MIN };
+    assert_eq!(found.authorized_operations, allowed);
     let not_found = if version >= 6 {
         ResponseError::GroupIdNotFound.code()
     } else {
@@ -348,4 +353,56 @@ async fn listing_and_deleting_in_every_version() {
     (0..=2).for_each(|version| encodes(&deleted, version));
     let codes: Vec<i16> = deleted.results.iter().map(|r| r.error_code).collect();
     assert_eq!(codes, [0, ResponseError::GroupIdNotFound.code()]);
+}
+
+#[tokio::test]
+async fn offsets_within_a_transaction() {
+    for version in 0..=4 {
+        let manager = start();
+        let partition = |index| {
+            messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()
+                .with_partition_index(index)
+                .with_committed_offset(7)
+        };
+        let request = messages::TxnOffsetCommitRequest::default()
+            .with_transactional_id(messages::TransactionalId(text("tx")))
+            .with_group_id(group("g"))
+            .with_producer_id(messages::ProducerId(3))
+            .with_topics(vec![
+                messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+                    .with_name(topic("t"))
+                    .with_partitions(vec![partition(0), partition(9)]),
+            ]);
+        let answer = api::txn_offset_commit::handle(&manager, |_| 2, request).await;
+        encodes(&answer, version);
+        let codes: Vec<i16> = answer.topics[0].partitions.iter().map(|p| p.error_code).collect();
+        assert_eq!(codes, [0, ResponseError::UnknownTopicOrPartition.code()]);
+        let wanted = OffsetFetchRequestTopic::default()
+            .with_name(topic("t"))
+            .with_partition_indexes(vec![0]);
+        let fetch = messages::OffsetFetchRequest::default()
+            .with_group_id(group("g"))
+            .with_topics(Some(vec![wanted]))
+            .with_require_stable(true);
+        let answer = api::offset_fetch::handle(&manager, 7, fetch);
+        encodes(&answer, 7);
+        let held = &answer.topics[0].partitions[0];
+        assert_eq!(
+            (held.error_code, held.committed_offset),
+            (ResponseError::UnstableOffsetCommit.code(), -1)
+        );
+        let wanted = OffsetFetchRequestTopics::default()
+            .with_name(topic("t"))
+            .with_partition_indexes(vec![0]);
+        let of_group = OffsetFetchRequestGroup::default()
+            .with_group_id(group("g"))
+            .with_topics(Some(vec![wanted]));
+        let fetch = messages::OffsetFetchRequest::default()
+            .with_groups(vec![of_group])
+            .with_require_stable(true);
+        let answer = api::offset_fetch::handle(&manager, 8, fetch);
+        encodes(&answer, 8);
+        let held = &answer.groups[0].topics[0].partitions[0];
+        assert_eq!(held.error_code, ResponseError::UnstableOffsetCommit.code());
+    }
 }

@@ -35,6 +35,9 @@ pub(crate) mod shape;
 mod sync_group;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::state as test_state;
+mod txn_offset_commit;
 
 use std::cmp::Ordering;
 use std::future::Future;
@@ -102,6 +105,7 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, Pace::Alone, delete_topics::start),
     api(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, Pace::Alone, init_producer_id::start),
     api(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, Pace::Alone, offset_for_leader_epoch::start),
+    api(28, "TxnOffsetCommit", 0, 4, &txn_offset_commit::SHAPE, Pace::Alone, txn_offset_commit::start),
     api(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, Pace::Alone, describe_configs::start),
     api(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, Pace::Alone, create_partitions::start),
     api(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, Pace::Alone, delete_groups::start),
@@ -395,6 +399,8 @@ pub(crate) mod operations {
     pub(crate) const CLUSTER: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
     /// On a topic: read, write, create, delete, alter, describe, describe and alter configs.
     pub(crate) const TOPIC: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+    /// On a group: read, delete, describe, describe and alter configs.
+    pub(crate) const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
     /// What is answered if nobody asked.
     pub(crate) const NOT_ASKED: i32 = i32::MIN;
 }

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::shape::{Kind, Shape, all, between, since, until};
 use super::{Fault, Request, Started};
-use crate::group::{CommittedOffset, FetchOffsetsRequest, GroupManager, TopicOffsets};
+use crate::group::{self, CommittedOffset, FetchOffsetsRequest, GroupError, GroupManager, TopicOffsets};
 use crate::ids::TopicName;
 
 /// First version that asks for several groups.
@@ -41,18 +41,16 @@ fn one(manager: &GroupManager, version: i16, request: OffsetFetchRequest) -> Off
     };
     match manager.fetch_offsets(&fetch) {
         Ok(topics) => {
-            OffsetFetchResponse::default().with_topics(topics.into_iter().map(|t| encode_one(t, 0)).collect())
+            OffsetFetchResponse::default().with_topics(topics.into_iter().map(encode_one).collect())
         }
         Err(error) if version >= TOP_ERROR_VERSION => {
             OffsetFetchResponse::default().with_error_code(error.code())
         }
         Err(error) => {
             let topic = |(topic, partitions): (TopicName, Vec<i32>)| {
-                let partitions = partitions
-                    .into_iter()
-                    .map(|partition| (partition, None))
-                    .collect();
-                encode_one(TopicOffsets { topic, partitions }, error.code())
+                let refused = |partition| (partition, Err(error.clone()));
+                let partitions = partitions.into_iter().map(refused).collect();
+                encode_one(TopicOffsets { topic, partitions })
             };
             OffsetFetchResponse::default()
                 .with_topics(fetch.topics.into_iter().flatten().map(topic).collect())
@@ -85,8 +83,8 @@ fn several(manager: &GroupManager, request: OffsetFetchRequest) -> OffsetFetchRe
 }
 
 /// Offset, leader epoch and metadata as they go over the wire.
-fn stored(offset: Option<CommittedOffset>) -> (i64, i32, Option<StrBytes>) {
-    match offset {
+fn stored(offset: Result<Option<CommittedOffset>, GroupError>) -> (i64, i32, Option<StrBytes>) {
+    match offset.ok().flatten() {
         Some(stored) => (
             stored.offset.0,
             stored.leader_epoch.map_or(-1, |epoch| epoch.0),
@@ -96,8 +94,9 @@ fn stored(offset: Option<CommittedOffset>) -> (i64, i32, Option<StrBytes>) {
     }
 }
 
-fn encode_one(topic: TopicOffsets, error_code: i16) -> OffsetFetchResponseTopic {
+fn encode_one(topic: TopicOffsets) -> OffsetFetchResponseTopic {
     let partition = |(index, offset)| {
+        let error_code = group::result_code(&offset);
         let (offset, epoch, metadata) = stored(offset);
         OffsetFetchResponsePartition::default()
             .with_partition_index(index)
@@ -113,9 +112,11 @@ fn encode_one(topic: TopicOffsets, error_code: i16) -> OffsetFetchResponseTopic 
 
 fn encode_of_several(topic: TopicOffsets) -> OffsetFetchResponseTopics {
     let partition = |(index, offset)| {
+        let error_code = group::result_code(&offset);
         let (offset, epoch, metadata) = stored(offset);
         OffsetFetchResponsePartitions::default()
             .with_partition_index(index)
+            .with_error_code(error_code)
             .with_committed_offset(offset)
             .with_committed_leader_epoch(epoch)
             .with_metadata(metadata)

@@ -73,6 +73,9 @@ struct Waiting {
     end: Offset,
 }
 
+/// Kafka's number of the API.
+const KEY: i16 = 0;
+
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     if request.answer.version < 3 {
         return produce_legacy::refuse(&request);
@@ -93,7 +96,8 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
             .reserve_exact(asked.partition_data.len());
         for data in asked.partition_data {
             let result = PartitionProduceResponse::default().with_index(data.index);
-            let result = match appending.append(topic.as_deref(), data.index, data.records) {
+            let appended = appending.append(topic.as_deref(), data.index, data.records);
+            let result = match appended.inspect_err(|_| request.broker.metrics.refused_partition(KEY)) {
                 Ok((log, appended)) => {
                     let end = appended.last_offset.plus(1);
                     if acknowledged && log.high_watermark() < end {

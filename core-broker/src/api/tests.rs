@@ -42,6 +42,7 @@ fn decoder(key: i16) -> DecodeFn {
         20 => decode_as::<DeleteTopicsRequest>,
         22 => decode_as::<InitProducerIdRequest>,
         23 => decode_as::<OffsetForLeaderEpochRequest>,
+        28 => decode_as::<TxnOffsetCommitRequest>,
         32 => decode_as::<DescribeConfigsRequest>,
         37 => decode_as::<CreatePartitionsRequest>,
         42 => decode_as::<DeleteGroupsRequest>,
@@ -333,7 +334,7 @@ fn claimed_counts_beyond_the_bytes_or_the_limit_are_refused() {
     assert_eq!(metadata.walk(&many, 1), Err(ShapeError::TooMany));
 }
 
-pub(super) fn state(dir: &std::path::Path) -> Arc<BrokerState> {
+pub(crate) fn state(dir: &std::path::Path) -> Arc<BrokerState> {
     let config = BrokerConfig {
         offsets_topic_num_partitions: 1,
         ..BrokerConfig::default()

@@ -41,6 +41,16 @@ impl Endpoint {
         })
     }
 
+    /// The address without the name: `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// True if this stands for every interface of the machine.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
@@ -50,11 +60,20 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "{}://[{}]:{}", self.name, self.host, self.port)
-        } else {
-            write!(f, "{}://{}:{}", self.name, self.host, self.port)
-        }
+        write!(f, "{}://{}", self.name, self.address())
+    }
+}
+
+/// One address without a name.
+impl ConfigValue for Endpoint {
+    const TYPE: ConfigType = ConfigType::String;
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::plaintext(text)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.address())
     }
 }
 

@@ -231,7 +231,7 @@ impl BrokerConfig {
         self.apply(items, "overrides")
     }
 
-    fn apply<'a>(
+    pub(super) fn apply<'a>(
         &mut self,
         items: impl Iterator<Item = (&'a str, &'a str, String)>,
         source: &str,

@@ -7,6 +7,7 @@
 //! Invariant: every key of [`BrokerConfig`] stands once, in the table below; the struct, the defaults, the
 //! parser and `DescribeConfigs` are all made from it.
 
+mod env;
 mod listener;
 mod load;
 mod properties;
@@ -87,6 +88,9 @@ broker_config! {
     /// Addresses to listen on, `NAME://host:port` separated by commas. The default is loopback only:
     /// the protocol has no authentication here, so opening it to a network is a decision to take by hand.
     "listeners" listeners: Vec<Endpoint> = vec![Endpoint { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }];
+    /// Address that serves `/metrics` for Prometheus, `/healthz` and `/readyz` over HTTP, `host:port`. Default: unset,
+    /// nothing is served. There is no authentication: keep it on loopback or a private network.
+    "metrics.listener" metrics_listener: Option<Endpoint> = None;
     /// Addresses that clients are told to use, by listener name. Default: the address that is listened on, or,
     /// for a wildcard listener, the address that the client reached.
     "advertised.listeners" advertised_listeners: Vec<Endpoint> = Vec::new();

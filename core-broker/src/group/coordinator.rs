@@ -18,14 +18,15 @@ use super::durable::DurableGroup;
 use super::error::GroupError;
 use super::member::Member;
 use super::message::{
-    GroupDescription, GroupListing, GroupState, HeartbeatRequest, JoinResponse, PartitionsResponse,
-    SyncResponse,
+    GroupDescription, GroupListing, GroupSnapshot, GroupState, HeartbeatRequest, JoinResponse,
+    PartitionsResponse, SyncResponse,
 };
 use super::names::{GroupId, InstanceId, MemberId};
 use super::record::{GroupMetadata, Record};
 use super::roster::Roster;
+use super::store::TransactionalProducer;
 use super::time::{MonotonicMs, Now, Timer, Timers};
-use crate::ids::Timestamp;
+use crate::ids::{ProducerId, Timestamp};
 
 /// A request whose answer is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +42,12 @@ pub(crate) enum Effect {
     /// Answer a request.
     Respond { token: Token, response: Response },
     /// Write the records as one batch, after all earlier writes, and report to `on_appended`.
-    Append { write: WriteId, records: Arc<[Record]> },
+    Append {
+        write: WriteId,
+        records: Arc<[Record]>,
+        /// Set if the records count only once this producer's transaction is committed.
+        transaction: Option<TransactionalProducer>,
+    },
 }
 
 /// An answer that may have had to wait.
@@ -58,6 +64,7 @@ pub(crate) enum Response {
 pub(super) struct PendingWrite {
     id: WriteId,
     pub records: Arc<[Record]>,
+    transaction: Option<ProducerId>,
     then: Then,
 }
 
@@ -211,6 +218,18 @@ impl Group {
         }
     }
 
+    /// Adds the group to a count of all.
+    pub fn measure(&self, id: &GroupId, offsets_max: usize, snapshot: &mut GroupSnapshot) {
+        *snapshot.states.entry(self.state).or_default() += 1;
+        snapshot.members += self.roster.len();
+        snapshot.offsets_total += self.durable.offsets.len();
+        let room = offsets_max.saturating_sub(snapshot.offsets.len());
+        let offsets = self.durable.offsets.iter().take(room);
+        snapshot
+            .offsets
+            .extend(offsets.map(|(partition, stored)| (id.clone(), partition.clone(), stored.offset)));
+    }
+
     /// A member is alive.
     pub fn handle_heartbeat(&mut self, now: Now, request: &HeartbeatRequest) -> Result<(), GroupError> {
         self.check_alive()?;
@@ -244,7 +263,12 @@ impl Group {
             return;
         };
         if result.is_ok() {
-            write.records.iter().for_each(|record| self.durable.apply(record));
+            for record in write.records.iter() {
+                match write.transaction {
+                    Some(producer) => self.durable.apply_pending(producer, record),
+                    None => self.durable.apply(record),
+                }
+            }
         }
         match write.then {
             Then::Nothing => {
@@ -271,20 +295,47 @@ impl Group {
         self.die_if_nothing_left(now);
     }
 
+    /// Whether a transaction of the producer holds offsets of this group back.
+    pub fn awaits(&self, producer: ProducerId) -> bool {
+        self.durable.awaits(producer)
+    }
+
+    /// The marker that ends the producer's transaction is durable.
+    pub fn on_transaction_end(&mut self, now: Now, producer: ProducerId, commit: bool) {
+        self.durable.complete(producer, commit);
+        self.die_if_nothing_left(now);
+    }
+
     pub(super) fn respond(&mut self, token: Token, response: Response) {
         self.effects.push_back(Effect::Respond { token, response });
     }
 
     /// Asks for a write; its records count once it is durable.
     pub(super) fn append(&mut self, records: Vec<Record>, then: Then) {
+        self.append_within(None, records, then);
+    }
+
+    /// The same; its records count once it is durable, and the transaction committed.
+    pub(super) fn append_within(
+        &mut self,
+        transaction: Option<TransactionalProducer>,
+        records: Vec<Record>,
+        then: Then,
+    ) {
         self.writes_begun += 1;
         let id = WriteId(self.writes_begun);
         let records: Arc<[Record]> = records.into();
+        self.writes.push_back(PendingWrite {
+            id,
+            records: records.clone(),
+            transaction: transaction.as_ref().map(|producer| producer.id),
+            then,
+        });
         self.effects.push_back(Effect::Append {
             write: id,
-            records: records.clone(),
+            records,
+            transaction,
         });
-        self.writes.push_back(PendingWrite { id, records, then });
     }
 
     /// Whether an assignment for this generation is being written.

@@ -6,6 +6,7 @@
 use kafka_protocol::ResponseError;
 
 use super::names::{GroupId, InstanceId, MemberId};
+use crate::ids::{ProducerId, TopicPartition};
 
 /// Why the coordinator refused a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,6 +170,24 @@ pub enum GroupError {
         /// The topic named.
         topic: String,
     },
+    /// A transaction that is not over yet may change the offset (KIP-447).
+    #[error("a transaction may still change the offset of {partition} in group {group}, retry")]
+    UnstableOffset {
+        /// The group addressed.
+        group: GroupId,
+        /// Whose offset was asked for.
+        partition: TopicPartition,
+    },
+    /// A write within a transaction that does not, or no longer, allow it.
+    #[error("transactional write of producer {producer} refused: {reason}")]
+    Transaction {
+        /// The producer.
+        producer: ProducerId,
+        /// The error as the protocol names it.
+        error: ResponseError,
+        /// What the transaction coordinator or the log said.
+        reason: String,
+    },
     /// Too many writes are waiting for the disk.
     #[error("{waiting} group writes are waiting for the disk, retry later")]
     Overloaded {
@@ -216,6 +235,15 @@ impl GroupError {
             Self::NotEmpty { .. } => ResponseError::NonEmptyGroup,
             Self::Subscribed { .. } => ResponseError::GroupSubscribedToTopic,
             Self::UnknownTopic { .. } => ResponseError::UnknownTopicOrPartition,
+            Self::UnstableOffset { .. } => ResponseError::UnstableOffsetCommit,
+            Self::Transaction { error, .. } => match error {
+                // Producers of older versions know how to retry this one, but none of those.
+                ResponseError::ConcurrentTransactions | ResponseError::NetworkException => {
+                    ResponseError::CoordinatorLoadInProgress
+                }
+                ResponseError::NotEnoughReplicas => ResponseError::CoordinatorNotAvailable,
+                other => *other,
+            },
             Self::Overloaded { .. } | Self::NotAvailable | Self::Storage { .. } => {
                 ResponseError::CoordinatorNotAvailable
             }

@@ -8,7 +8,7 @@
 //! durable in the order of the state changes; each group has at most one entry among the deadlines, never later
 //! than the group's own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -19,18 +19,18 @@ use tokio::time::Instant;
 
 use super::config::GroupConfig;
 use super::coordinator::{Group, Response, Token};
-use super::durable::DurableGroup;
 use super::error::GroupError;
 use super::names::GroupId;
 use super::partition::partition_for;
-use super::record::Record;
 use super::shard::{Batch, Entry, Shard};
-use super::store::OffsetsLog;
+use super::store::{LogWrite, OffsetsLog};
 use super::time::{MonotonicMs, Now};
 use crate::ids::TopicName;
 use crate::log::Clock;
+use crate::transaction::TransactionMarker;
 
 mod api;
+mod replay;
 
 /// The group coordinator of the broker.
 pub struct GroupManager {
@@ -82,7 +82,7 @@ impl GroupManager {
         };
         let mut shards = Vec::new();
         for partition in 0..store.partition_count().max(1) {
-            shards.push(replay(store.as_ref(), partition, &config, now)?);
+            shards.push(replay::read(store.as_ref(), partition, &config, now)?);
         }
         let groups = shards.iter().map(|s| s.groups.len()).sum();
         let members = shards
@@ -297,10 +297,8 @@ impl GroupManager {
 
     /// After a group has changed: answers, writes, deadline, and whether it still exists.
     fn settle(&self, index: usize, shard: &mut Shard, id: &GroupId) {
-        if shard.carry_out(id) && !shard.writing && !self.closed.load(Ordering::SeqCst) {
-            shard.writing = true;
-            self.runtime
-                .spawn(write_all(self.this.clone(), self.store.clone(), index));
+        if shard.carry_out(id) {
+            self.start_writing(index, shard);
         }
         self.register(index, shard, id);
         if shard
@@ -315,6 +313,15 @@ impl GroupManager {
                 self.deadlines().remove(&(at, index, id.clone()));
             }
             self.groups.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes sure that a task writes what waits.
+    fn start_writing(&self, index: usize, shard: &mut Shard) {
+        if !shard.writing && !self.closed.load(Ordering::SeqCst) {
+            shard.writing = true;
+            self.runtime
+                .spawn(write_all(self.this.clone(), self.store.clone(), index));
         }
     }
 
@@ -400,42 +407,22 @@ impl GroupManager {
                 group.on_appended(now, write, result);
             });
         }
+        if let Some((marker, token)) = batch.marker {
+            if written.is_ok() {
+                self.on_transaction_end(index, &mut shard, &marker);
+            }
+            shard.respond(token, Response::Done(written.clone()));
+        }
     }
-}
 
-/// Reads the groups of a partition.
-fn replay(
-    store: &dyn OffsetsLog,
-    partition: i32,
-    config: &Arc<GroupConfig>,
-    now: Now,
-) -> Result<Shard, GroupError> {
-    let mut groups: HashMap<GroupId, DurableGroup> = HashMap::new();
-    store.replay(partition, &mut |key, value| {
-        let record = Record::decode(key, value).map_err(|error| GroupError::Corrupt {
-            partition,
-            reason: error.to_string(),
-        })?;
-        match record {
-            Some(record) => groups.entry(record.group().clone()).or_default().apply(&record),
-            None => tracing::debug!(partition, "skipped a record of a kind that is not kept here"),
-        }
-        Ok(())
-    })?;
-    let mut shard = Shard::default();
-    for (id, durable) in groups {
-        if !durable.is_empty() {
-            let group = Group::load(id.clone(), config.clone(), durable, now);
-            shard.groups.insert(
-                id,
-                Entry {
-                    group,
-                    registered: None,
-                },
-            );
+    fn on_transaction_end(&self, index: usize, shard: &mut Shard, marker: &TransactionMarker) {
+        for id in shard.groups_awaiting(marker.producer_id) {
+            // A refusal means that the coordinator is shutting down.
+            let _ = self.act(index, shard, &id, Absent::Refuse, |group, now| {
+                group.on_transaction_end(now, marker.producer_id, marker.commit);
+            });
         }
     }
-    Ok(shard)
 }
 
 /// Writes what waits in one partition, then ends; the next write starts it again.
@@ -445,14 +432,18 @@ async fn write_all(manager: Weak<GroupManager>, store: Arc<dyn OffsetsLog>, inde
         let Some(mut batch) = manager.upgrade().and_then(|manager| manager.next_batch(index)) else {
             return;
         };
-        let records = std::mem::take(&mut batch.records);
-        let written = if records.is_empty() {
+        let write = std::mem::replace(&mut batch.write, LogWrite::Plain(Vec::new()));
+        let written = if write.is_empty() {
             Ok(())
         } else {
-            store.append(partition, records).await
+            store.append(partition, write).await
         };
-        if let Err(error) = &written {
-            tracing::error!(partition, %error, "group state was not written");
+        match &written {
+            Ok(()) => {}
+            Err(error @ GroupError::Transaction { .. }) => {
+                tracing::debug!(partition, %error, "transactional write refused");
+            }
+            Err(error) => tracing::error!(partition, %error, "group state was not written"),
         }
         match manager.upgrade() {
             Some(manager) => manager.on_written(index, batch, &written),

@@ -2,12 +2,14 @@
 //!
 //! Why: the state machine and its tests should not know the wire structs; the `api` files map between both.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::error::GroupError;
 use super::names::{GroupId, InstanceId, MemberId};
+use super::store::TransactionalProducer;
 use crate::ids::{LeaderEpoch, Offset, Timestamp, TopicName, TopicPartition};
 
 /// Who sent a request.
@@ -161,6 +163,23 @@ pub struct CommitRequest {
     pub offsets: Vec<OffsetToCommit>,
 }
 
+/// Offsets to store once a transaction is committed (KIP-98).
+#[derive(Clone, Debug)]
+pub struct TransactionalCommit {
+    /// The group.
+    pub group: GroupId,
+    /// The producer whose transaction it is.
+    pub producer: TransactionalProducer,
+    /// −1 from producers that know nothing of the group (before v3, KIP-447).
+    pub generation: i32,
+    /// Empty from producers that know nothing of the group.
+    pub member_id: MemberId,
+    /// Set by static members.
+    pub instance: Option<InstanceId>,
+    /// The offsets.
+    pub offsets: Vec<OffsetToCommit>,
+}
+
 /// One offset to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetToCommit {
@@ -205,8 +224,8 @@ pub struct FetchOffsetsRequest {
 pub struct TopicOffsets {
     /// The topic.
     pub topic: TopicName,
-    /// The partitions asked for, with what is stored.
-    pub partitions: Vec<(i32, Option<CommittedOffset>)>,
+    /// The partitions asked for, with what is stored; [`GroupError::UnstableOffset`] where it must be waited for.
+    pub partitions: Vec<(i32, Result<Option<CommittedOffset>, GroupError>)>,
 }
 
 /// A group as `DescribeGroups` shows it.
@@ -246,6 +265,19 @@ pub struct GroupListing {
     pub protocol_type: Arc<str>,
     /// State of the state machine.
     pub state: GroupState,
+}
+
+/// The groups in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Groups by state.
+    pub states: BTreeMap<GroupState, usize>,
+    /// Members of all groups.
+    pub members: usize,
+    /// Committed offsets, as many as were wanted.
+    pub offsets: Vec<(GroupId, TopicPartition, Offset)>,
+    /// How many there are.
+    pub offsets_total: usize,
 }
 
 /// State of a group.

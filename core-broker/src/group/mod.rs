@@ -7,8 +7,9 @@
 //! A request comes in through `api/*` → [`GroupManager`] (lock, limits) → `coordinator` (the rules, without IO)
 //! → effects → `shard` (answers, ordered writes) → [`OffsetsLog`] → back into the coordinator once durable.
 //!
-//! Owns: groups, their generations and members, committed offsets, `__consumer_offsets` and its records.
-//! Does not own: the topic's creation and files, sockets, the wire structs, transactions.
+//! Owns: groups, their generations and members, committed offsets, those that an open transaction holds back,
+//! `__consumer_offsets` and its records. Does not own: the topic's creation and files, sockets, the wire structs,
+//! the course of transactions.
 //! Invariants: what is answered is on disk; replaying the log gives the durable state; see `coordinator`.
 
 mod config;
@@ -37,11 +38,16 @@ pub use config::GroupConfig;
 pub use error::GroupError;
 pub(crate) use error::result_code;
 pub(crate) use log_store::LogStore;
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "the transaction coordinator implements it")
+)]
+pub(crate) use log_store::TransactionVerifier;
 pub use manager::GroupManager;
 pub use message::*;
 pub use names::{GroupId, InstanceId, MemberId};
 pub use partition::partition_for;
-pub use store::{KeyedRecord, OffsetsLog, Visit};
+pub use store::{KeyedRecord, LogWrite, OffsetsLog, Replayed, TransactionalProducer, Visit};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,8 +1,7 @@
 //! Committed offsets: who may commit, reading, deleting, expiry.
 //!
-//! Commits inside a transaction (KIP-98) belong here too: they are records held back per producer until its
-//! marker arrives, and `FetchOffsetsRequest::require_stable` makes a fetch wait for them (KIP-447). Until the
-//! broker has transactions there are none, so every offset is stable.
+//! Commits inside a transaction (KIP-98) belong here too: `durable` holds them back per producer until its marker
+//! arrives, and `FetchOffsetsRequest::require_stable` makes a fetch wait for them (KIP-447).
 
 use std::collections::BTreeSet;
 
@@ -10,8 +9,10 @@ use super::coordinator::{Group, Response, Then, Token};
 use super::error::GroupError;
 use super::message::{
     CommitRequest, CommittedOffset, FetchOffsetsRequest, GroupState, OffsetToCommit, TopicOffsets,
+    TransactionalCommit,
 };
 use super::record::{Reader, Record, RecordError};
+use super::store::TransactionalProducer;
 use super::time::Now;
 use crate::ids::{Timestamp, TopicName, TopicPartition};
 
@@ -27,10 +28,35 @@ impl Group {
     pub fn handle_commit(&mut self, now: Now, token: Token, request: &CommitRequest) {
         if let Err(error) = self
             .check_commit(now, request)
-            .and_then(|()| self.commit(now, token, request))
+            .and_then(|()| self.commit(now, token, None, request.retention_ms, &request.offsets))
         {
             self.respond(token, Response::Partitions(Err(error)));
         }
+    }
+
+    /// Stores offsets that count once their transaction is committed; answered when they are on disk.
+    pub fn handle_transactional_commit(&mut self, now: Now, token: Token, request: &TransactionalCommit) {
+        let producer = Some(request.producer.clone());
+        if let Err(error) = self
+            .check_transactional_commit(request)
+            .and_then(|()| self.commit(now, token, producer, None, &request.offsets))
+        {
+            self.respond(token, Response::Partitions(Err(error)));
+        }
+    }
+
+    /// The producer stands for a member, unless it is too old to know of groups; then nothing can be checked. Unlike a
+    /// member's own commit it is welcome during a rebalance, and is no sign of life of the member.
+    fn check_transactional_commit(&self, request: &TransactionalCommit) -> Result<(), GroupError> {
+        self.check_alive()?;
+        let empty = request.generation < 0 && self.state == GroupState::Empty;
+        let claims_membership =
+            request.generation >= 0 || !request.member_id.is_empty() || request.instance.is_some();
+        if empty || !claims_membership {
+            return Ok(());
+        }
+        self.check_member(&request.member_id, request.instance.as_ref())?;
+        self.check_generation(request.generation)
     }
 
     fn check_commit(&mut self, now: Now, request: &CommitRequest) -> Result<(), GroupError> {
@@ -53,25 +79,24 @@ impl Group {
         Ok(())
     }
 
-    fn commit(&mut self, now: Now, token: Token, request: &CommitRequest) -> Result<(), GroupError> {
-        let results: Vec<_> = request
-            .offsets
-            .iter()
-            .map(|offset| self.check_offset(offset))
-            .collect();
-        let accepted = request
-            .offsets
-            .iter()
-            .zip(&results)
-            .filter(|(_, result)| result.is_ok());
+    fn commit(
+        &mut self,
+        now: Now,
+        token: Token,
+        producer: Option<TransactionalProducer>,
+        retention_ms: Option<i64>,
+        offsets: &[OffsetToCommit],
+    ) -> Result<(), GroupError> {
+        let results: Vec<_> = offsets.iter().map(|offset| self.check_offset(offset)).collect();
+        let accepted = offsets.iter().zip(&results).filter(|(_, result)| result.is_ok());
         let records: Vec<Record> = accepted
-            .map(|(offset, _)| self.offset_record(now, offset, request.retention_ms))
+            .map(|(offset, _)| self.offset_record(now, offset, retention_ms))
             .collect();
         self.check_room(&records)?;
         if records.is_empty() {
             self.respond(token, Response::Partitions(Ok(results)));
         } else {
-            self.append(records, Then::Partitions { token, results });
+            self.append_within(producer, records, Then::Partitions { token, results });
         }
         Ok(())
     }
@@ -103,12 +128,14 @@ impl Group {
         }
         let limit = self.config.offsets_per_group_max;
         let pending: usize = self.writes.iter().map(|w| w.records.len()).sum();
-        if self.durable.offsets.len() + pending + records.len() > limit {
+        let held = self.durable.offset_count();
+        if held + pending + records.len() > limit {
             // Close to the limit it is worth counting exactly: most commits overwrite what is there.
             let mut partitions: BTreeSet<&TopicPartition> = self.durable.offsets.keys().collect();
-            partitions.extend(self.pending_offsets());
+            let of_transactions = held - partitions.len();
+            partitions.extend(self.writes_to_offsets());
             partitions.extend(records.iter().filter_map(partition_of));
-            if partitions.len() > limit {
+            if partitions.len() + of_transactions > limit {
                 let setting = "offsets_per_group_max";
                 return Err(GroupError::TooMany {
                     what: "offsets of one group",
@@ -136,7 +163,7 @@ impl Group {
     }
 
     /// Partitions that a write under way touches.
-    fn pending_offsets(&self) -> impl Iterator<Item = &TopicPartition> {
+    fn writes_to_offsets(&self) -> impl Iterator<Item = &TopicPartition> {
         self.writes
             .iter()
             .flat_map(|w| w.records.iter())
@@ -147,7 +174,7 @@ impl Group {
     pub fn fetch_offsets(&self, request: &FetchOffsetsRequest) -> Vec<TopicOffsets> {
         let Some(topics) = &request.topics else {
             let mut all: Vec<TopicOffsets> = Vec::new();
-            for (partition, offset) in &self.durable.offsets {
+            for partition in self.durable.offsets.keys() {
                 if all.last().is_none_or(|last| last.topic != partition.topic) {
                     all.push(TopicOffsets {
                         topic: partition.topic.clone(),
@@ -155,15 +182,15 @@ impl Group {
                     });
                 }
                 if let Some(last) = all.last_mut() {
-                    last.partitions
-                        .push((partition.partition.0, Some(offset.clone())));
+                    let offset = self.fetch_offset(partition, request.require_stable);
+                    last.partitions.push((partition.partition.0, offset));
                 }
             }
             return all;
         };
         let stored = |topic: &TopicName, partition: i32| {
             let partition = TopicPartition::new(topic.clone(), partition);
-            self.durable.offsets.get(&partition).cloned()
+            self.fetch_offset(&partition, request.require_stable)
         };
         let topic = |(topic, partitions): &(TopicName, Vec<i32>)| TopicOffsets {
             topic: topic.clone(),
@@ -172,7 +199,29 @@ impl Group {
         topics.iter().map(topic).collect()
     }
 
-    /// Deletes the group with its offsets; only an empty one.
+    fn fetch_offset(
+        &self,
+        partition: &TopicPartition,
+        require_stable: bool,
+    ) -> Result<Option<CommittedOffset>, GroupError> {
+        if require_stable && self.durable.is_pending(partition) {
+            return Err(GroupError::UnstableOffset {
+                group: self.id.clone(),
+                partition: partition.clone(),
+            });
+        }
+        Ok(self.durable.offsets.get(partition).cloned())
+    }
+
+    /// Partitions with offsets, durable, held back by a transaction, or on their way.
+    fn all_offsets(&self) -> impl Iterator<Item = &TopicPartition> {
+        let durable = self.durable.offsets.keys();
+        durable
+            .chain(self.durable.pending())
+            .chain(self.writes_to_offsets())
+    }
+
+    /// Deletes the group with its offsets, those of open transactions among them; only an empty one.
     pub fn handle_delete(&mut self, token: Token) {
         if self.state == GroupState::Dead {
             let group = self.id.clone();
@@ -182,13 +231,7 @@ impl Group {
             let group = self.id.clone();
             return self.respond(token, Response::Done(Err(GroupError::NotEmpty { group })));
         }
-        let partitions: BTreeSet<TopicPartition> = self
-            .durable
-            .offsets
-            .keys()
-            .chain(self.pending_offsets())
-            .cloned()
-            .collect();
+        let partitions: BTreeSet<TopicPartition> = self.all_offsets().cloned().collect();
         let mut records: Vec<Record> = partitions.into_iter().map(|p| self.tombstone(p)).collect();
         records.push(Record::Metadata {
             group: self.id.clone(),
@@ -221,8 +264,10 @@ impl Group {
             Ok(())
         };
         let results: Vec<_> = partitions.iter().map(check).collect();
-        let pending: BTreeSet<&TopicPartition> = self.pending_offsets().collect();
-        let there = |p: &TopicPartition| self.durable.offsets.contains_key(p) || pending.contains(p);
+        let under_way: BTreeSet<&TopicPartition> = self.writes_to_offsets().collect();
+        let there = |p: &TopicPartition| {
+            self.durable.offsets.contains_key(p) || self.durable.is_pending(p) || under_way.contains(p)
+        };
         let records: Vec<Record> = partitions
             .iter()
             .zip(&results)
@@ -238,17 +283,13 @@ impl Group {
 
     /// Whether there are offsets of topics that are `gone`, durable or on their way.
     pub fn knows(&self, gone: &dyn Fn(&TopicName) -> bool) -> bool {
-        let mut partitions = self.durable.offsets.keys().chain(self.pending_offsets());
-        partitions.any(|partition| gone(&partition.topic))
+        self.all_offsets().any(|partition| gone(&partition.topic))
     }
 
     /// Topics are gone: their offsets mean nothing any more.
     pub fn forget_topics(&mut self, token: Token, gone: &dyn Fn(&TopicName) -> bool) {
         let forgotten: BTreeSet<TopicPartition> = self
-            .durable
-            .offsets
-            .keys()
-            .chain(self.pending_offsets())
+            .all_offsets()
             .filter(|partition| gone(&partition.topic))
             .cloned()
             .collect();
@@ -273,7 +314,9 @@ impl Group {
         };
         let Some(subscribed) = subscribed else { return };
         let simple = self.protocol_type.is_none();
-        let pending: BTreeSet<&TopicPartition> = self.pending_offsets().collect();
+        // What a commit or a transaction is about to change stays, and the group with it.
+        let pending: BTreeSet<&TopicPartition> =
+            self.writes_to_offsets().chain(self.durable.pending()).collect();
         let expired = |partition: &TopicPartition, offset: &CommittedOffset| {
             if subscribed.contains(partition.topic.as_str()) {
                 return false;
@@ -295,7 +338,7 @@ impl Group {
             .map(|(partition, _)| partition.clone())
             .collect();
         let all = gone.len() == self.durable.offsets.len();
-        let forget = empty && all && self.writes.is_empty() && self.member_count() == 0;
+        let forget = empty && all && pending.is_empty() && self.writes.is_empty() && self.member_count() == 0;
         self.delete_quietly(gone, forget);
     }
 
@@ -370,7 +413,7 @@ fn subscription_topics(metadata: &[u8]) -> Result<BTreeSet<String>, RecordError>
 pub(super) fn no_offsets(request: &FetchOffsetsRequest) -> Vec<TopicOffsets> {
     let topic = |(topic, partitions): &(TopicName, Vec<i32>)| TopicOffsets {
         topic: topic.clone(),
-        partitions: partitions.iter().map(|p| (*p, None)).collect(),
+        partitions: partitions.iter().map(|p| (*p, Ok(None))).collect(),
     };
     request.topics.iter().flatten().map(topic).collect()
 }

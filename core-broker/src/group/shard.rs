@@ -14,8 +14,10 @@ use super::coordinator::{Effect, Group, Response, Token, WriteId};
 use super::error::GroupError;
 use super::names::GroupId;
 use super::record::Record;
-use super::store::KeyedRecord;
+use super::store::{KeyedRecord, LogWrite, TransactionalProducer};
 use super::time::{MonotonicMs, Now};
+use crate::ids::ProducerId;
+use crate::transaction::TransactionMarker;
 
 /// Bytes that writes are gathered up to; a larger one goes alone.
 const GATHERED_BYTES_MAX: usize = 1 << 20;
@@ -29,18 +31,27 @@ pub(super) struct Entry {
 
 /// A write that waits for its turn.
 #[derive(Debug)]
-struct QueuedWrite {
-    group: GroupId,
-    write: WriteId,
-    records: Arc<[Record]>,
-    bytes: usize,
+enum QueuedWrite {
+    Records {
+        group: GroupId,
+        write: WriteId,
+        records: Arc<[Record]>,
+        bytes: usize,
+        transaction: Option<TransactionalProducer>,
+    },
+    Marker {
+        marker: TransactionMarker,
+        token: Token,
+    },
 }
 
 /// Writes gathered into one batch, in order; those that cannot be written have failed already.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
-    pub records: Vec<KeyedRecord>,
+    pub write: LogWrite,
     pub writes: Vec<(GroupId, WriteId, Result<(), GroupError>)>,
+    /// The marker that this batch is, and who waits for it.
+    pub marker: Option<(TransactionMarker, Token)>,
 }
 
 /// The groups of one partition.
@@ -95,18 +106,20 @@ impl Shard {
         while let Some(effect) = entry.group.poll_effect() {
             match effect {
                 Effect::Respond { token, response } => {
-                    if let Some(sender) = self.waiting.remove(&token) {
-                        // A caller that has gone away does not want the answer any more.
-                        let _ = sender.send(response);
-                    }
+                    respond(&mut self.waiting, token, response);
                 }
-                Effect::Append { write, records } => {
+                Effect::Append {
+                    write,
+                    records,
+                    transaction,
+                } => {
                     let bytes = records.iter().map(Record::size).sum();
-                    self.queue.push_back(QueuedWrite {
+                    self.queue.push_back(QueuedWrite::Records {
                         group: id.clone(),
                         write,
                         records,
                         bytes,
+                        transaction,
                     });
                 }
             }
@@ -119,25 +132,78 @@ impl Shard {
         self.queue.len()
     }
 
-    /// Takes the next writes out of the queue, as many as make one batch.
+    /// Queues the marker of a transaction behind all that was written in it.
+    pub fn push_marker(&mut self, marker: TransactionMarker, token: Token) {
+        if !self.closed {
+            self.queue.push_back(QueuedWrite::Marker { marker, token });
+        }
+    }
+
+    /// Answers a request that no group answers.
+    pub fn respond(&mut self, token: Token, response: Response) {
+        respond(&mut self.waiting, token, response);
+    }
+
+    /// Groups with offsets that a transaction of the producer holds back.
+    pub fn groups_awaiting(&self, producer: ProducerId) -> Vec<GroupId> {
+        let awaiting = self
+            .groups
+            .iter()
+            .filter(|(_, entry)| entry.group.awaits(producer));
+        awaiting.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Takes the next writes out of the queue, as many as make one batch: all of the same transaction, or of none.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
-        let mut bytes = 0;
-        while let Some(next) = self.queue.front() {
-            if !batch.writes.is_empty() && bytes + next.bytes > GATHERED_BYTES_MAX {
+        let producer = match self.queue.front()? {
+            QueuedWrite::Marker { marker, token } => {
+                let (marker, token) = (*marker, *token);
+                self.queue.pop_front();
+                return Some(Batch {
+                    write: LogWrite::Marker(marker),
+                    writes: Vec::new(),
+                    marker: Some((marker, token)),
+                });
+            }
+            QueuedWrite::Records { transaction, .. } => transaction.clone(),
+        };
+        let (mut gathered, mut writes, mut bytes_so_far) = (Vec::new(), Vec::new(), 0);
+        while let Some(QueuedWrite::Records {
+            bytes, transaction, ..
+        }) = self.queue.front()
+        {
+            let full = !writes.is_empty() && bytes_so_far + bytes > GATHERED_BYTES_MAX;
+            if full || *transaction != producer {
                 break;
             }
-            bytes += next.bytes;
-            if let Some(next) = self.queue.pop_front() {
-                let encoded: Result<Vec<KeyedRecord>, _> = next.records.iter().map(Record::encode).collect();
-                let result = encoded.map(|records| batch.records.extend(records));
+            bytes_so_far += bytes;
+            if let Some(QueuedWrite::Records {
+                group,
+                write,
+                records,
+                ..
+            }) = self.queue.pop_front()
+            {
+                let encoded: Result<Vec<KeyedRecord>, _> = records.iter().map(Record::encode).collect();
+                let result = encoded.map(|records| gathered.extend(records));
                 let result = result.map_err(|error| GroupError::Storage {
                     reason: error.to_string(),
                 });
-                batch.writes.push((next.group, next.write, result));
+                writes.push((group, write, result));
             }
         }
-        (!batch.writes.is_empty()).then_some(batch)
+        let write = match producer {
+            Some(producer) => LogWrite::Transactional {
+                producer,
+                records: gathered,
+            },
+            None => LogWrite::Plain(gathered),
+        };
+        Some(Batch {
+            write,
+            writes,
+            marker: None,
+        })
     }
 
     /// Turns away everybody who waits, now and later.
@@ -145,5 +211,12 @@ impl Shard {
         self.closed = true;
         self.waiting.clear();
         self.queue.clear();
+    }
+}
+
+fn respond(waiting: &mut HashMap<Token, oneshot::Sender<Response>>, token: Token, response: Response) {
+    if let Some(sender) = waiting.remove(&token) {
+        // A caller that has gone away does not want the answer any more.
+        let _ = sender.send(response);
     }
 }

@@ -23,6 +23,7 @@ use super::segment::Segment;
 use super::shared::Shared;
 use super::sync::{Syncer, write_checkpoints};
 use crate::ids::{TopicName, TopicPartition};
+use crate::metrics::Histogram;
 
 /// Kafka's name for it: the logs need no recovery.
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
@@ -112,6 +113,20 @@ impl LogDir {
             self.shared.checkpoints_stale.store(false, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Whether writes still make sense.
+    ///
+    /// # Errors
+    /// [`LogError::Failed`] with the reason, or [`LogError::Closed`].
+    pub fn check(&self) -> Result<(), LogError> {
+        self.shared.check()
+    }
+
+    /// How long syncs took, each of which covers everything that waited for it.
+    #[must_use]
+    pub fn sync_times(&self) -> &Histogram {
+        &self.shared.sync_times
     }
 
     /// The cluster's id: 22 characters, made at the first start.

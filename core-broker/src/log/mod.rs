@@ -36,6 +36,8 @@ mod segment;
 mod shared;
 mod slice;
 mod sync;
+mod traffic;
+mod txn_index;
 
 pub use batch::TimestampType;
 pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
@@ -43,6 +45,8 @@ pub use dir::LogDir;
 pub use error::{AppendError, LogError, OpenError, ReadError};
 pub use partition::{Appended, Origin, Partition};
 pub use slice::LogSlice;
+pub use traffic::Traffic;
+pub use txn_index::{AbortedTransaction, TransactionIndex};
 
 #[cfg(test)]
 mod tests;

@@ -77,7 +77,8 @@ impl ProducerStates {
                 current: producer.epoch,
             });
         }
-        if header.is_control() {
+        // Markers and the coordinators' own records have no sequence.
+        if header.is_control() || header.base_sequence < 0 {
             return Ok(None);
         }
         let first = header.base_sequence;

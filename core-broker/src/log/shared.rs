@@ -12,6 +12,7 @@ use super::partition::Partition;
 use super::segment::FilePool;
 use super::sync::SyncQueue;
 use crate::ids::TopicPartition;
+use crate::metrics::Histogram;
 
 /// The state of a data directory apart from its partitions' own.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) bytes_since_checkpoint: AtomicU64,
     /// The checkpoint files may name partitions that were deleted since; written again before any is created.
     pub(crate) checkpoints_stale: AtomicBool,
+    /// How long syncs took.
+    pub(crate) sync_times: Histogram,
     closed: AtomicBool,
     failure: OnceLock<Arc<str>>,
 }
@@ -42,6 +45,7 @@ impl Shared {
             checkpoints: Mutex::new(()),
             bytes_since_checkpoint: AtomicU64::new(0),
             checkpoints_stale: AtomicBool::new(false),
+            sync_times: Histogram::default(),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
         }

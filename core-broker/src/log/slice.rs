@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::traffic::Traffic;
+
 /// Whole batches as a range of one segment file, so that they can be sent from the file itself.
 #[derive(Clone, Debug, Default)]
 pub struct LogSlice {
     range: Option<(Arc<File>, u64)>,
     len: usize,
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl LogSlice {
@@ -19,6 +22,20 @@ impl LogSlice {
         Self {
             range: Some((file, position)),
             len,
+            traffic: None,
+        }
+    }
+
+    /// Where it is counted when it is sent.
+    pub(crate) fn counted_by(mut self, traffic: Arc<Traffic>) -> Self {
+        self.traffic = Some(traffic);
+        self
+    }
+
+    /// It is part of an answer.
+    pub(crate) fn count_sent(&self) {
+        if let Some(traffic) = &self.traffic {
+            traffic.sent(self.len as u64);
         }
     }
 

@@ -162,7 +162,12 @@ impl Syncer {
         if self.shared.check_not_failed().is_err() {
             return;
         }
-        match self.sync(&work) {
+        let begun = Instant::now();
+        let synced = self.sync(&work);
+        if !work.is_empty() {
+            self.shared.sync_times.record(begun.elapsed());
+        }
+        match synced {
             Ok(()) => work.into_iter().for_each(SyncWork::finish),
             Err(error) => self.shared.fail(&format!("sync failed: {error}")),
         }

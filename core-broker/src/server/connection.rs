@@ -24,6 +24,7 @@ use super::frame::{Frame, FrameError, FrameReader};
 use super::listener::Gate;
 use super::reply::{Reply, ReplySink};
 use crate::api::{self, Fault, Pace, Started};
+use crate::metrics::Call;
 
 /// Requests read but not started.
 const READ_AHEAD_MAX: usize = 16;
@@ -68,6 +69,7 @@ struct InFlight {
     reply: Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>,
     pace: Pace,
     reservation: Reservation,
+    call: Call,
 }
 
 struct Connection {
@@ -170,27 +172,33 @@ impl Connection {
                 break;
             };
             self.touch();
-            let (pace, started) = api::start(&self.gate.broker, self.peer, frame.bytes)?;
+            let metrics = &self.gate.broker.metrics;
+            let call = metrics.begin(&frame.bytes);
+            let started = api::start(&self.gate.broker, self.peer, frame.bytes);
+            let (pace, started) = started.inspect_err(|_| metrics.failed(call))?;
             if self.active.elapsed() > TURN {
                 tokio::task::yield_now().await;
             }
             match started {
-                Started::Silent => {}
+                Started::Silent => self.gate.broker.metrics.answered(call, 0),
                 Started::Ready(reply) if self.in_flight.is_empty() => {
                     drop(frame.reservation);
                     self.limit_patience();
+                    self.gate.broker.metrics.answered(call, reply.len());
                     self.sink.push(reply).await.map_err(End::Write)?;
                 }
                 Started::Ready(reply) => self.in_flight.push_back(InFlight {
                     reply: Box::pin(std::future::ready(Ok(reply))),
                     pace,
                     reservation: frame.reservation,
+                    call,
                 }),
                 Started::Later(reply) => {
                     self.in_flight.push_back(InFlight {
                         reply,
                         pace,
                         reservation: frame.reservation,
+                        call,
                     });
                 }
             }
@@ -216,7 +224,13 @@ impl Connection {
         };
         match event {
             Event::Reply(reply) => {
-                self.in_flight.pop_front();
+                if let Some(done) = self.in_flight.pop_front() {
+                    let metrics = &self.gate.broker.metrics;
+                    match &reply {
+                        Ok(reply) => metrics.answered(done.call, reply.len()),
+                        Err(_) => metrics.failed(done.call),
+                    }
+                }
                 self.touch();
                 self.limit_patience();
                 self.sink.push(reply?).await.map_err(End::Write)?;

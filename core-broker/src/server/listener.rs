@@ -60,6 +60,7 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
             }
         };
         let Ok(permit) = Arc::clone(&gate.connections).try_acquire_owned() else {
+            gate.broker.metrics.connection_refused();
             if let Some(held) = gate.broker.warnings.pass() {
                 tracing::warn!(peer = %address, held, "connection refused: max.connections are open; raise it or close idle clients");
             }
@@ -69,7 +70,8 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
             let gate = Arc::clone(&gate);
             open.spawn(async move {
                 let _permit = permit;
-                connection::serve(stream, peer, gate).await;
+                let _counted = gate.broker.metrics.connection();
+                connection::serve(stream, peer, Arc::clone(&gate)).await;
             });
         }
     }

@@ -35,6 +35,22 @@ pub(crate) enum Reply {
     Parts(Vec<Part>),
 }
 
+impl Reply {
+    /// Size in bytes, length prefix included.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Parts(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Part::Bytes(bytes) => bytes.len(),
+                    Part::Records(slice) => slice.len(),
+                })
+                .sum(),
+        }
+    }
+}
+
 /// Puts an answer together.
 pub(crate) struct ReplyWriter {
     /// Where the body goes.
@@ -61,6 +77,7 @@ impl ReplyWriter {
 
     /// Appends a range of a segment file.
     pub fn put_records(&mut self, slice: LogSlice) {
+        slice.count_sent();
         self.length += self.bytes.len() + slice.len();
         let bytes = self.bytes.split();
         self.parts.push(Part::Bytes(bytes));

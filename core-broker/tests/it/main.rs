@@ -5,6 +5,7 @@ mod client;
 mod fetch;
 mod groups;
 mod lifecycle;
+mod metrics;
 mod produce;
 mod protocol;
 mod topics;

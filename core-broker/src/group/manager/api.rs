@@ -6,13 +6,16 @@ use super::{Absent, GroupManager};
 use crate::group::coordinator::Response;
 use crate::group::error::GroupError;
 use crate::group::message::{
-    CommitRequest, FetchOffsetsRequest, GroupDescription, GroupListing, HeartbeatRequest, JoinRequest,
-    JoinResponse, LeaveRequest, LeaveResponse, PartitionsResponse, SyncRequest, SyncResponse, TopicOffsets,
+    CommitRequest, FetchOffsetsRequest, GroupDescription, GroupListing, GroupSnapshot, HeartbeatRequest,
+    JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, PartitionsResponse, SyncRequest, SyncResponse,
+    TopicOffsets, TransactionalCommit,
 };
 use crate::group::names::GroupId;
 use crate::group::offsets::no_offsets;
 use crate::group::validate;
 use crate::ids::TopicPartition;
+use crate::topic::internal::CONSUMER_OFFSETS;
+use crate::transaction::TransactionMarker;
 
 impl GroupManager {
     /// A member joins; waits until the generation is complete (JoinGroup).
@@ -135,6 +138,69 @@ impl GroupManager {
         }
     }
 
+    /// Stores offsets that count once their transaction is committed; waits until they are durable
+    /// (TxnOffsetCommit).
+    ///
+    /// # Errors
+    /// If the request as a whole is refused, [`GroupError::Transaction`] if the transaction does not allow it;
+    /// refusals of single partitions are in the answer.
+    pub async fn commit_transactional(&self, request: TransactionalCommit) -> PartitionsResponse {
+        validate::group_id(&self.config, &request.group, false)?;
+        let absent = match request.generation {
+            ..0 => Absent::Create,
+            _ => Absent::Refuse,
+        };
+        let response = self
+            .ask(&request.group, absent, |group, now, token| {
+                group.handle_transactional_commit(now, token, &request);
+            })
+            .await?;
+        match response {
+            Some(Response::Partitions(response)) => response,
+            _ => Err(GroupError::IllegalGeneration {
+                group: request.group,
+                requested: request.generation,
+                current: -1,
+            }),
+        }
+    }
+
+    /// Ends a transaction in one partition of the internal topic: once the marker is durable, the offsets that the
+    /// transaction held back are committed, or vanish. Then this returns. A second marker changes nothing.
+    ///
+    /// # Errors
+    /// If the partition does not exist, the marker is out of date, or it could not be written; it may be tried again.
+    pub async fn complete_transaction(
+        &self,
+        partition: i32,
+        marker: TransactionMarker,
+    ) -> Result<(), GroupError> {
+        let index = usize::try_from(partition)
+            .ok()
+            .filter(|at| *at < self.shards.len());
+        let index = index.ok_or_else(|| GroupError::UnknownTopic {
+            topic: format!("{CONSUMER_OFFSETS}-{partition}"),
+        })?;
+        let receiver = {
+            let mut shard = self.shard(index);
+            if self.closed.load(Ordering::SeqCst) {
+                return Err(GroupError::NotAvailable);
+            }
+            let (waiting, waiting_max) = (shard.writes_waiting(), self.config.writes_waiting_max);
+            if waiting >= waiting_max {
+                return Err(GroupError::Overloaded { waiting });
+            }
+            let (token, receiver) = shard.open();
+            shard.push_marker(marker, token);
+            self.start_writing(index, &mut shard);
+            receiver
+        };
+        match receiver.await {
+            Ok(Response::Done(result)) => result,
+            _ => Err(GroupError::NotAvailable),
+        }
+    }
+
     /// Reads durable offsets; a group that does not exist has none (OffsetFetch).
     ///
     /// # Errors
@@ -165,6 +231,19 @@ impl GroupManager {
         }
         all.sort_by(|a: &GroupListing, b| a.group.cmp(&b.group));
         all
+    }
+
+    /// What there is to measure: groups by state, members, and up to `offsets_max` committed offsets.
+    #[must_use]
+    pub fn snapshot(&self, offsets_max: usize) -> GroupSnapshot {
+        let mut snapshot = GroupSnapshot::default();
+        for index in 0..self.shards.len() {
+            let shard = self.shard(index);
+            for (id, entry) in &shard.groups {
+                entry.group.measure(id, offsets_max, &mut snapshot);
+            }
+        }
+        snapshot
     }
 
     /// Deletes an empty group with its offsets (DeleteGroups).

@@ -8,8 +8,8 @@ use super::*;
 use crate::group::message::*;
 use crate::group::names::MemberId;
 use crate::group::tests::memory_log::{MemoryLog, TestClock};
-use crate::group::tests::{commit, join, join_static, rejoin};
-use crate::ids::TopicPartition;
+use crate::group::tests::{commit, commit_in, join, join_static, rejoin};
+use crate::ids::{ProducerEpoch, ProducerId, TopicPartition};
 
 fn start(log: &Arc<MemoryLog>, config: GroupConfig) -> Arc<GroupManager> {
     GroupManager::start(log.clone(), config, TestClock::new()).unwrap()
@@ -22,7 +22,12 @@ fn committed(manager: &GroupManager, group: &str, topic: &str) -> Option<i64> {
         require_stable: false,
     };
     let topics = manager.fetch_offsets(&request).unwrap();
-    topics[0].partitions[0].1.as_ref().map(|stored| stored.offset.0)
+    topics[0].partitions[0]
+        .1
+        .as_ref()
+        .unwrap()
+        .as_ref()
+        .map(|stored| stored.offset.0)
 }
 
 fn heartbeat(member: &Joined) -> HeartbeatRequest {
@@ -487,4 +492,88 @@ async fn many_groups_at_once() {
         assert_eq!(committed(&restarted, &format!("group-{n}"), "t"), Some(49));
     }
     assert_eq!(restarted.members.load(Ordering::Relaxed), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_comes_behind_what_was_written_before_it() {
+    let log = MemoryLog::new(1);
+    let manager = start(&log, GroupConfig::default());
+    log.gate.forget_permits(usize::MAX);
+    let commits: Vec<_> = [(1, 5), (1, 6), (2, 7), (1, 8)]
+        .into_iter()
+        .map(|(producer, offset)| {
+            let manager = manager.clone();
+            let request = commit_in(producer, -1, "", &[("t", 0, offset)]);
+            tokio::spawn(async move { manager.commit_transactional(request).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ended = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.complete_transaction(0, marker(1, true)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!ended.is_finished());
+    log.gate.add_permits(5_000);
+    assert_eq!(ended.await.unwrap(), Ok(()));
+    for commit in commits {
+        assert_eq!(commit.await.unwrap(), Ok(vec![Ok(())]));
+    }
+    assert_eq!(committed(&manager, "g", "t"), Some(8));
+    assert!(
+        (4..=5).contains(&log.appends.load(Ordering::Relaxed)),
+        "each batch is of one transaction"
+    );
+    assert_eq!(manager.complete_transaction(0, marker(2, true)).await, Ok(()));
+    for manager in [manager, start(&log, GroupConfig::default())] {
+        assert_eq!(committed(&manager, "g", "t"), Some(8));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_was_not_written_changes_nothing() {
+    let log = MemoryLog::new(1);
+    let manager = start(&log, GroupConfig::default());
+    let request = commit_in(1, -1, "", &[("t", 0, 5)]);
+    assert_eq!(manager.commit_transactional(request).await, Ok(vec![Ok(())]));
+    assert_eq!(manager.list().len(), 1);
+    log.failures.store(1, Ordering::Relaxed);
+    let failed = manager.complete_transaction(0, marker(1, false)).await;
+    assert!(matches!(failed, Err(GroupError::Storage { .. })));
+    assert_eq!(manager.list().len(), 1);
+    assert_eq!(manager.complete_transaction(0, marker(1, false)).await, Ok(()));
+    assert!(manager.list().is_empty(), "nothing is left of the group");
+    assert_eq!(manager.groups.load(Ordering::Relaxed), 0);
+    let refused = manager.commit_transactional(commit_in(1, 3, "who", &[])).await;
+    assert!(matches!(refused, Err(GroupError::IllegalGeneration { .. })));
+    manager.shutdown();
+    let late = manager.complete_transaction(0, marker(1, true)).await;
+    assert_eq!(late, Err(GroupError::NotAvailable));
+}
+
+fn marker(producer: i64, commit: bool) -> TransactionMarker {
+    TransactionMarker {
+        producer_id: ProducerId(producer),
+        producer_epoch: ProducerEpoch(0),
+        commit,
+        coordinator_epoch: 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_bounded() {
+    let manager = start(&MemoryLog::new(3), GroupConfig::default());
+    for group in ["g", "h"] {
+        let request = commit(-1, "", &[("t", 0, 7), ("t", 1, 8)]);
+        let group = group.into();
+        manager.commit(CommitRequest { group, ..request }).await.unwrap();
+    }
+    let all = manager.snapshot(10);
+    assert_eq!((all.offsets.len(), all.offsets_total, all.members), (4, 4, 0));
+    assert_eq!(
+        all.states.into_iter().collect::<Vec<_>>(),
+        [(GroupState::Empty, 2)]
+    );
+    let some = manager.snapshot(3);
+    assert_eq!((some.offsets.len(), some.offsets_total), (3, 4));
 }

@@ -198,7 +198,7 @@ fn fetching_all_or_some() {
         let flat = |t: TopicOffsets| {
             t.partitions
                 .into_iter()
-                .map(move |(p, o)| (t.topic.to_string(), p, o.map(|o| o.offset.0)))
+                .map(move |(p, o)| (t.topic.to_string(), p, o.unwrap().map(|o| o.offset.0)))
         };
         offsets.flat_map(flat).collect::<Vec<_>>()
     };

@@ -7,12 +7,18 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::group::store::{KeyedRecord, OffsetsLog, Visit};
+use crate::group::store::{KeyedRecord, LogWrite, OffsetsLog, Replayed, Visit};
 use crate::log::Clock;
 
 #[derive(Debug)]
+enum Entry {
+    Record(Option<ProducerId>, KeyedRecord),
+    Marker(ProducerId, bool),
+}
+
+#[derive(Debug)]
 pub(crate) struct MemoryLog {
-    partitions: Vec<Mutex<Vec<KeyedRecord>>>,
+    partitions: Vec<Mutex<Vec<Entry>>>,
     /// Each append takes one permit.
     pub gate: Semaphore,
     /// How many appends fail from now on.
@@ -32,7 +38,10 @@ impl MemoryLog {
 
     pub fn push(&self, partition: usize, key: &[u8], value: Option<&[u8]>) {
         let record = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
-        self.partitions[partition].lock().unwrap().push(record);
+        self.partitions[partition]
+            .lock()
+            .unwrap()
+            .push(Entry::Record(None, record));
     }
 }
 
@@ -46,7 +55,7 @@ impl OffsetsLog for MemoryLog {
         Ok(())
     }
 
-    async fn append(&self, partition: i32, records: Vec<KeyedRecord>) -> Result<(), GroupError> {
+    async fn append(&self, partition: i32, write: LogWrite) -> Result<(), GroupError> {
         self.gate.acquire().await.unwrap().forget();
         self.gate
             .add_permits(usize::from(self.gate.available_permits() > 1_000));
@@ -58,16 +67,30 @@ impl OffsetsLog for MemoryLog {
                 reason: "simulated".to_owned(),
             });
         }
-        self.partitions[partition as usize]
-            .lock()
-            .unwrap()
-            .extend(records);
+        let mut log = self.partitions[partition as usize].lock().unwrap();
+        match write {
+            LogWrite::Plain(records) => log.extend(records.into_iter().map(|r| Entry::Record(None, r))),
+            LogWrite::Transactional { producer, records } => {
+                log.extend(records.into_iter().map(|r| Entry::Record(Some(producer.id), r)));
+            }
+            LogWrite::Marker(marker) => log.push(Entry::Marker(marker.producer_id, marker.commit)),
+        }
         Ok(())
     }
 
     fn replay(&self, partition: i32, visit: &mut Visit<'_>) -> Result<(), GroupError> {
-        for (key, value) in self.partitions[partition as usize].lock().unwrap().iter() {
-            visit(key, value.as_deref())?;
+        for entry in self.partitions[partition as usize].lock().unwrap().iter() {
+            visit(match entry {
+                Entry::Record(transaction, (key, value)) => Replayed::Record {
+                    key,
+                    value: value.as_deref(),
+                    transaction: *transaction,
+                },
+                Entry::Marker(producer, commit) => Replayed::Marker {
+                    producer: *producer,
+                    commit: *commit,
+                },
+            })?;
         }
         Ok(())
     }

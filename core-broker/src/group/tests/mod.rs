@@ -12,8 +12,9 @@ use super::error::GroupError;
 use super::message::*;
 use super::names::MemberId;
 use super::record::Record;
+use super::store::TransactionalProducer;
 use super::time::{MonotonicMs, Now};
-use crate::ids::{Offset, Timestamp, TopicPartition};
+use crate::ids::{Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
 mod commits;
 mod log_store;
@@ -22,19 +23,29 @@ pub(crate) mod memory_log;
 mod rebalances;
 mod simulation;
 mod statics;
+mod transactions;
 
 pub(super) const SESSION_MS: i32 = 10_000;
 pub(super) const REBALANCE_MS: i32 = 60_000;
 pub(super) const WALL_MS: i64 = 1_700_000_000_000;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Logged {
+    /// A record, perhaps in a producer's transaction.
+    Record(Option<ProducerId>, Record),
+    /// The end of a transaction.
+    Marker(ProducerId, bool),
+}
 
 /// Plays the shell: collects answers, keeps the log, holds writes back if told to.
 pub(super) struct Driver {
     pub group: Group,
     pub now_ms: u64,
     pub answers: BTreeMap<Token, Response>,
-    pub log: Vec<Record>,
+    pub log: Vec<Logged>,
     pub hold_writes: bool,
-    writes: VecDeque<(WriteId, Arc<[Record]>)>,
+    writes: VecDeque<(WriteId, Arc<[Record]>, Option<ProducerId>)>,
     pub tokens: u64,
 }
 
@@ -80,7 +91,11 @@ impl Driver {
                         let old = self.answers.insert(token, response);
                         assert_eq!(old, None, "{token:?} was answered twice");
                     }
-                    Effect::Append { write, records } => self.writes.push_back((write, records)),
+                    Effect::Append {
+                        write,
+                        records,
+                        transaction,
+                    } => self.writes.push_back((write, records, transaction.map(|p| p.id))),
                 }
             }
             if self.hold_writes || self.writes.is_empty() {
@@ -92,9 +107,10 @@ impl Driver {
 
     /// Ends the oldest write.
     pub fn finish_write(&mut self, result: Result<(), GroupError>) {
-        let (write, records) = self.writes.pop_front().expect("a write is under way");
+        let (write, records, transaction) = self.writes.pop_front().expect("a write is under way");
         if result.is_ok() {
-            self.log.extend(records.iter().cloned());
+            let logged = |record: &Record| Logged::Record(transaction, record.clone());
+            self.log.extend(records.iter().map(logged));
         }
         let now = self.now();
         self.group.on_appended(now, write, result);
@@ -199,6 +215,27 @@ impl Driver {
         token
     }
 
+    pub fn commit_in(&mut self, producer: i64, generation: i32, member: &str, offset: i64) -> Token {
+        self.commit_in_with(&commit_in(producer, generation, member, &[("t", 0, offset)]))
+    }
+
+    pub fn commit_in_with(&mut self, request: &TransactionalCommit) -> Token {
+        let token = self.token();
+        let now = self.now();
+        self.group.handle_transactional_commit(now, token, request);
+        self.settle();
+        token
+    }
+
+    /// The marker is durable; all writes before it must be.
+    pub fn end(&mut self, producer: i64, commit: bool) {
+        assert!(self.writes.is_empty(), "a marker comes behind what was written");
+        self.log.push(Logged::Marker(ProducerId(producer), commit));
+        let now = self.now();
+        self.group.on_transaction_end(now, ProducerId(producer), commit);
+        self.settle();
+    }
+
     /// The answer to a request; it must be there.
     pub fn joined(&self, token: Token) -> Joined {
         match &self.answers[&token] {
@@ -235,7 +272,13 @@ impl Driver {
     /// The state that a restart would find.
     pub fn replayed(&self) -> DurableGroup {
         let mut durable = DurableGroup::default();
-        self.log.iter().for_each(|record| durable.apply(record));
+        for logged in &self.log {
+            match logged {
+                Logged::Record(None, record) => durable.apply(record),
+                Logged::Record(Some(producer), record) => durable.apply_pending(*producer, record),
+                Logged::Marker(producer, commit) => durable.complete(*producer, *commit),
+            }
+        }
         durable
     }
 
@@ -341,5 +384,26 @@ pub(super) fn commit(generation: i32, member: &str, offsets: &[(&str, i32, i64)]
         instance: None,
         retention_ms: None,
         offsets: offsets.iter().map(offset).collect(),
+    }
+}
+
+pub(super) fn commit_in(
+    producer: i64,
+    generation: i32,
+    member: &str,
+    offsets: &[(&str, i32, i64)],
+) -> TransactionalCommit {
+    let plain = commit(generation, member, offsets);
+    TransactionalCommit {
+        group: plain.group,
+        producer: TransactionalProducer {
+            transactional_id: format!("tx-{producer}").into(),
+            id: ProducerId(producer),
+            epoch: ProducerEpoch(0),
+        },
+        generation,
+        member_id: plain.member_id,
+        instance: None,
+        offsets: plain.offsets,
     }
 }

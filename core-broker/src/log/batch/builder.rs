@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::end_marker::EndMarker;
 use super::error::BatchError;
 use super::header::{HEADER_BYTES, LENGTH_PREFIX_BYTES};
 use super::varint::put_i64;
@@ -74,6 +75,26 @@ impl BatchBuilder {
     pub fn control(mut self) -> Self {
         self.attributes |= 1 << 5;
         self
+    }
+
+    /// A whole control batch with the marker that ends a producer's transaction (KIP-98): one record, key
+    /// version 0 and type (0 abort, 1 commit), value version 0 and the coordinator's epoch.
+    ///
+    /// ```
+    /// use millstream_broker::log::batch::{BatchBuilder, EndMarker, RecordBatch};
+    /// let marker = EndMarker { commit: true, coordinator_epoch: 3 };
+    /// let bytes = BatchBuilder::end_marker(1_000, 7, 0, marker);
+    /// assert_eq!(RecordBatch::parse(&bytes)?.end_marker()?, Some(marker));
+    /// # Ok::<(), millstream_broker::log::batch::BatchError>(())
+    /// ```
+    #[must_use]
+    pub fn end_marker(timestamp: i64, producer_id: i64, producer_epoch: i16, marker: EndMarker) -> Bytes {
+        let mut batch = Self::new()
+            .producer(producer_id, producer_epoch, -1)
+            .transactional()
+            .control();
+        batch.push(timestamp, Some(&marker.key()), Some(&marker.value()), &[]);
+        batch.assemble(&batch.records)
     }
 
     /// Adds a record with the next offset.

@@ -14,6 +14,7 @@
 
 mod builder;
 mod compression;
+mod end_marker;
 mod error;
 mod header;
 mod record;
@@ -22,6 +23,7 @@ mod varint;
 
 pub use builder::BatchBuilder;
 pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
+pub use end_marker::EndMarker;
 pub use error::BatchError;
 pub use header::{BatchHeader, HEADER_BYTES, TimestampType};
 pub use record::{Header, Headers, Record, RecordIter, Records};

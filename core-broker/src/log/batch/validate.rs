@@ -94,7 +94,7 @@ fn check_header(header: &BatchHeader, rules: &ValidationRules) -> Result<(), Bat
                 "0 or more with a producer id",
             );
         }
-        if header.base_sequence < 0 && !header.is_control() {
+        if header.base_sequence < 0 && !header.is_control() && !rules.from_coordinator {
             return wrong(
                 "base sequence",
                 i64::from(header.base_sequence),

@@ -259,6 +259,8 @@ impl Partition {
 
     /// Makes the written batch part of the log.
     fn commit(&self, writer: &mut Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) {
+        self.traffic
+            .appended(header.record_count.unsigned_abs().into(), header.size() as u64);
         writer.active.on_append(header, config.index_interval_bytes);
         writer.first_timestamp.get_or_insert(header.max_timestamp);
         writer.producers.update(header, now.0);

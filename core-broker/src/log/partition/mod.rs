@@ -27,6 +27,7 @@ use super::lock::{lock, read, write};
 use super::producer_state::ProducerStates;
 use super::segment::Segment;
 use super::shared::Shared;
+use super::traffic::Traffic;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 
 /// An offset and where its batch begins.
@@ -124,6 +125,7 @@ pub struct Partition {
     recovery_point: AtomicI64,
     visible: RwLock<LogPosition>,
     high_watermark: watch::Sender<i64>,
+    traffic: Arc<Traffic>,
 }
 
 impl Partition {
@@ -171,6 +173,7 @@ impl Partition {
             recovery_point: AtomicI64::new(recovered.recovery_point),
             visible: RwLock::new(end),
             high_watermark: watch::Sender::new(end.offset),
+            traffic: Arc::default(),
             shared,
         })
     }
@@ -221,6 +224,12 @@ impl Partition {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         read(&self.segments).iter().map(|s| s.size()).sum()
+    }
+
+    /// What went in and out since the start.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The settings in force.

@@ -56,7 +56,8 @@ impl Partition {
                     return Ok(Some(LogSlice::default()));
                 }
                 let file = segment.file(pool)?;
-                Ok(Some(LogSlice::new(file, start, (stop - start) as usize)))
+                let slice = LogSlice::new(file, start, (stop - start) as usize);
+                Ok(Some(slice.counted_by(self.traffic.clone())))
             })();
             // The folder may have gone, and another of the same name come, while files were opened.
             self.check_readable()?;
