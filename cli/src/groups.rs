@@ -213,7 +213,7 @@ fn describe(args: &GroupsArgs, admin: &mut Admin, group: &str) -> Result<(), Cli
         }
     }
     let wanted: BTreeSet<Partition> = committed.keys().chain(owners.keys()).cloned().collect();
-    let ends = admin.list_offsets(&wanted.iter().cloned().collect::<Vec<_>>(), LATEST)?;
+    let ends = admin.known_ends(&wanted.iter().cloned().collect::<Vec<_>>())?;
     let mut rows = Vec::new();
     for partition in wanted {
         let end = ends.get(&partition).copied().filter(|end| *end >= 0);

@@ -9,7 +9,6 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
@@ -61,6 +60,11 @@ pub struct Member {
     /// What it reads.
     pub assignment: Vec<Partition>,
 }
+
+/// Newest OffsetFetch that asks for one group; later ones take a list instead, and no broker refuses this one.
+const FETCH_ONE_GROUP_VERSION_MAX: i16 = 7;
+/// Newest OffsetCommit that names topics; later ones have their ids.
+const COMMIT_BY_NAME_VERSION_MAX: i16 = 9;
 
 fn group_id(name: &str) -> GroupId {
     GroupId(StrBytes::from_string(name.to_owned()))
@@ -181,17 +185,11 @@ impl Admin {
         let coordinator = self.coordinator(CoordinatorType::Group, group)?;
         let request = OffsetFetchRequest::default()
             .with_group_id(group_id(group))
-            .with_topics(None)
-            .with_groups(vec![
-                OffsetFetchRequestGroup::default()
-                    .with_group_id(group_id(group))
-                    .with_topics(None)
-                    .with_member_epoch(-1),
-            ]);
+            .with_topics(None);
         self.patiently(&format!("offsets of group {group}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, 9)?;
+            let answer = admin.ask_node(coordinator, &request, FETCH_ONE_GROUP_VERSION_MAX)?;
             let mut rows = Vec::new();
-            let mut code = answer.error_code;
+            let code = answer.error_code;
             for topic in answer.topics {
                 for one in topic.partitions {
                     rows.push((
@@ -200,19 +198,6 @@ impl Admin {
                         one.committed_offset,
                         one.error_code,
                     ));
-                }
-            }
-            for found in answer.groups {
-                code = found.error_code;
-                for topic in found.topics {
-                    for one in topic.partitions {
-                        rows.push((
-                            topic.name.to_string(),
-                            one.partition_index,
-                            one.committed_offset,
-                            one.error_code,
-                        ));
-                    }
                 }
             }
             // 69: a group that never committed has no offsets.
@@ -253,7 +238,7 @@ impl Admin {
             .with_retention_time_ms(-1)
             .with_topics(topics.collect());
         self.patiently(&format!("offsets of group {group}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, i16::MAX)?;
+            let answer = admin.ask_node(coordinator, &request, COMMIT_BY_NAME_VERSION_MAX)?;
             let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
             let failed = partitions.find(|one| one.error_code != 0);
             Ok(failed.map_or(Ok(()), |one| Err((one.error_code, None))))

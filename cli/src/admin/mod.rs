@@ -32,6 +32,9 @@ use crate::error::CliError;
 /// Pause before a passing refusal is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Newest FindCoordinator that asks for one key; later ones take a list instead, and no broker refuses this one.
+const FIND_ONE_COORDINATOR_VERSION_MAX: i16 = 3;
+
 /// Who coordinates what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoordinatorType {
@@ -202,13 +205,11 @@ impl Admin {
             CoordinatorType::Group => 0,
             CoordinatorType::Transaction => 1,
         };
-        let name = StrBytes::from_string(key.to_owned());
         let request = FindCoordinatorRequest::default()
-            .with_key(name.clone())
-            .with_key_type(key_type)
-            .with_coordinator_keys(vec![name]);
+            .with_key(StrBytes::from_string(key.to_owned()))
+            .with_key_type(key_type);
         let found = self.patiently(&format!("the coordinator of {key}"), |admin| {
-            let answer = admin.ask(&request)?;
+            let answer = admin.any.call(&request, FIND_ONE_COORDINATOR_VERSION_MAX)?;
             let (code, message, node) = coordinator_of(answer);
             Ok(if code == 0 { Ok(node) } else { Err((code, message)) })
         })?;
@@ -236,26 +237,15 @@ impl Admin {
 }
 
 fn coordinator_of(answer: FindCoordinatorResponse) -> (i16, Option<String>, Node) {
-    match answer.coordinators.into_iter().next() {
-        Some(one) => (
-            one.error_code,
-            one.error_message.map(|text| text.to_string()),
-            Node {
-                id: one.node_id.0,
-                host: one.host.to_string(),
-                port: one.port,
-            },
-        ),
-        None => (
-            answer.error_code,
-            answer.error_message.map(|text| text.to_string()),
-            Node {
-                id: answer.node_id.0,
-                host: answer.host.to_string(),
-                port: answer.port,
-            },
-        ),
-    }
+    (
+        answer.error_code,
+        answer.error_message.map(|text| text.to_string()),
+        Node {
+            id: answer.node_id.0,
+            host: answer.host.to_string(),
+            port: answer.port,
+        },
+    )
 }
 
 /// Whether the same question may be answered in a moment.

@@ -49,6 +49,25 @@ impl Admin {
         Ok(by_leader)
     }
 
+    /// The ends of those partitions that exist and have a leader; offsets outlive a topic in some groups.
+    pub fn known_ends(&mut self, wanted: &[Partition]) -> Result<BTreeMap<Partition, i64>, AdminError> {
+        let mut known = Vec::new();
+        for (topic, partitions) in by_topic(wanted) {
+            let found = match self.topic(topic) {
+                Ok(found) => found,
+                Err(AdminError::NoSuchTopic { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let led = |partition: &i32| {
+                let mut all = found.partitions.iter();
+                all.any(|one| one.partition_index == *partition && one.leader_id.0 >= 0)
+            };
+            let led = partitions.into_iter().filter(led);
+            known.extend(led.map(|partition| (topic.to_owned(), partition)));
+        }
+        self.list_offsets(&known, LATEST)
+    }
+
     /// The offset at a time (or [`LATEST`], [`EARLIEST`]) of each partition; −1 where there is no record that late.
     pub fn list_offsets(
         &mut self,
