@@ -1,6 +1,6 @@
 //! What every request handler can reach: the state of one running broker.
 //!
-//! Owns nothing itself: it ties configuration, topics, groups and producer ids together. Does not own: sockets
+//! Owns nothing itself: it ties configuration, topics, groups, transactions and producer ids together. Does not own: sockets
 //! (`server`) or the order of start and stop (`builder`, `handle`).
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::producer_id::ProducerIds;
 use crate::server::Peer;
 use crate::server::warnings::WarningLimit;
 use crate::topic::TopicRegistry;
+use crate::transaction::TransactionManager;
 
 /// One running broker.
 pub(crate) struct BrokerState {
@@ -30,6 +31,8 @@ pub(crate) struct BrokerState {
     pub producer_ids: Arc<ProducerIds>,
     /// Its consumer groups.
     pub groups: Arc<GroupManager>,
+    /// Its transactions.
+    pub transactions: Arc<TransactionManager>,
     /// What it counts.
     pub metrics: Metrics,
     /// Bound on log lines that clients can cause.

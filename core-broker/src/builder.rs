@@ -16,13 +16,14 @@ use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
 use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
-use crate::metrics::{Metrics, MetricsEndpoint};
+use crate::metrics::{Gauge, Metrics, MetricsEndpoint};
 use crate::producer_id::ProducerIds;
 use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
 use crate::server::warnings::WarningLimit;
 use crate::topic::TopicRegistry;
+use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, TransactionManager, Verifier};
 
 /// Threads of a broker that brings its own runtime.
 const OWN_THREADS: usize = 2;
@@ -203,6 +204,7 @@ impl BrokerBuilder {
         let options = LogOptions {
             node_id: config.node_id,
             open_files_max: shares.log_files,
+            cleaner: config.cleaner_options(),
             ..self.options
         };
         let state = tokio::task::spawn_blocking({
@@ -304,26 +306,66 @@ pub(crate) fn open(
             source,
         })?;
     let topics = Arc::new(topics);
+    if config.log_cleaner_enable {
+        // Every log has the settings of its topic by now.
+        let started = logs.start_cleaner();
+        started.map_err(|error| StartError::Threads(std::io::Error::other(error)))?;
+    }
     let producer_ids = ProducerIds::open(Arc::clone(&logs)).map_err(|source| StartError::ProducerIds {
         dir: dir.clone(),
         source,
     })?;
+    let producer_ids = Arc::new(producer_ids);
     let _entered = runtime.enter();
-    let store = LogStore::new(Arc::clone(&topics), Arc::clone(&clock));
-    let groups = GroupManager::start(Arc::new(store), group_config(&config), clock)
-        .map_err(|source| StartError::Groups { dir, source })?;
+    let store = Arc::new(LogStore::new(Arc::clone(&topics), Arc::clone(&clock)));
+    let groups = GroupManager::start(Arc::clone(&store) as _, group_config(&config), Arc::clone(&clock))
+        .map_err(|source| StartError::Groups {
+            dir: dir.clone(),
+            source,
+        })?;
     groups.forget_unknown_topics(|name| topics.get(name.as_str()).is_some());
+    let transactions = TransactionManager::start(
+        Arc::new(TransactionLogStore::new(
+            Arc::clone(&topics),
+            Arc::clone(&producer_ids),
+            Arc::clone(&clock),
+        )),
+        Arc::new(Markers::new(Arc::clone(&topics), Arc::clone(&groups))),
+        transaction_config(&config),
+        clock,
+    )
+    .map_err(|source| StartError::Transactions { dir, source })?;
+    store.verify_with(Arc::new(Verifier(Arc::downgrade(&transactions))));
+    let metrics = Metrics::default();
+    let open = Arc::downgrade(&transactions);
+    metrics.add_gauge(Gauge {
+        name: "millstream_transactions_open",
+        help: "Transactions under way, those that are being ended among them.",
+        read: Box::new(move || open.upgrade().map_or(0.0, |manager| manager.open_count() as f64)),
+    });
     Ok(Arc::new(BrokerState {
         cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
         config,
         logs,
         topics,
-        producer_ids: Arc::new(producer_ids),
+        producer_ids,
         groups,
-        metrics: Metrics::default(),
+        transactions,
+        metrics,
         warnings: WarningLimit::default(),
         listeners,
     }))
+}
+
+fn transaction_config(config: &BrokerConfig) -> TransactionConfig {
+    let natural = |n: i32| u32::try_from(n).unwrap_or(0);
+    TransactionConfig {
+        timeout_ms_max: config.transaction_max_timeout_ms,
+        id_expiration_ms: i64::from(config.transactional_id_expiration_ms),
+        abort_interval_ms: natural(config.transaction_abort_timed_out_transaction_cleanup_interval_ms),
+        expire_interval_ms: natural(config.transaction_remove_expired_transaction_cleanup_interval_ms),
+        ..TransactionConfig::default()
+    }
 }
 
 fn group_config(config: &BrokerConfig) -> GroupConfig {

@@ -8,6 +8,7 @@ use crate::group::GroupError;
 use crate::log::{LogError, OpenError};
 use crate::producer_id::ProducerIdError;
 use crate::topic::TopicError;
+use crate::transaction::TransactionError;
 
 /// Why [`crate::BrokerBuilder::start`] failed; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,14 @@ pub enum StartError {
         dir: PathBuf,
         /// What is wrong.
         source: GroupError,
+    },
+    /// The state of transactions cannot be loaded.
+    #[error("data directory {}: {source}", dir.display())]
+    Transactions {
+        /// The data directory.
+        dir: PathBuf,
+        /// What is wrong.
+        source: TransactionError,
     },
     /// The system refused threads.
     #[error("cannot start the broker's threads: {0}")]

@@ -1,7 +1,7 @@
 //! A running broker: its addresses, and stopping it.
 //!
 //! Order of a clean stop: no more connections, no more requests, answers that are under way get a few seconds,
-//! groups stop, logs are flushed and marked clean. Dropping the handle instead is like killing the process: what
+//! transactions that are decided are carried through, groups stop, logs are flushed and marked clean. Dropping the handle instead is like killing the process: what
 //! was acknowledged is on disk, and the next start recovers.
 
 use std::net::SocketAddr;
@@ -169,6 +169,17 @@ impl Running {
                 open.shutdown().await;
             }
         }
+        // Before the groups, which take some of its markers.
+        if tokio::time::timeout_at(deadline, self.state.transactions.flush())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                waited_s = GRACE.as_secs(),
+                "transactions under way are ended at the next start"
+            );
+        }
+        self.state.transactions.shutdown();
         if tokio::time::timeout_at(deadline, self.state.groups.flush())
             .await
             .is_err()

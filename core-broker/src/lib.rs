@@ -23,7 +23,7 @@
 //! - `api`: one file a Kafka API, decode → domain → encode; the registry of versions; domain errors → Kafka's codes.
 //! - `topic`: which topics exist and how they are configured; `producer_id`: ids for idempotent producers.
 //! - [`log`]: record batches, partitions, the data directory: durable before visible.
-//! - [`group`]: consumer groups and their offsets; [`transaction`]: how a transaction ends.
+//! - [`group`]: consumer groups and their offsets; [`transaction`]: the coordinator of transactions and their markers.
 //! - [`metrics`]: counters, and the endpoint for metrics and health.
 //! - [`ids`]: the newtypes that all of them share.
 #![warn(missing_docs)]
@@ -34,6 +34,8 @@ mod broker;
 mod builder;
 pub mod config;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod group;
 mod handle;
 pub mod ids;

@@ -23,13 +23,17 @@ impl From<&AppendError> for ErrorCode {
                 ..
             } => Self::MessageTooLarge,
             AppendError::InvalidRecord { .. } => Self::InvalidRecord,
-            AppendError::InvalidTimestamp { .. } => Self::InvalidTimestamp,
+            AppendError::InvalidTimestamp { .. } | AppendError::TimestampOutOfRange { .. } => {
+                Self::InvalidTimestamp
+            }
             AppendError::UnsupportedMagic { .. } => Self::UnsupportedForMessageFormat,
             AppendError::UnsupportedCompression { .. } => Self::UnsupportedCompressionType,
             AppendError::TooLarge { .. } => Self::MessageTooLarge,
             AppendError::LargerThanSegment { .. } => Self::RecordListTooLarge,
             AppendError::OutOfOrderSequence { .. } => Self::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => Self::InvalidProducerEpoch,
+            AppendError::InvalidTransactionState { .. } => Self::InvalidTxnState,
+            AppendError::CoordinatorFenced { .. } => Self::TransactionCoordinatorFenced,
             AppendError::DuplicateSequence { .. } => Self::DuplicateSequenceNumber,
             AppendError::DiskFull { .. } | AppendError::Write { .. } => Self::KafkaStorageError,
             AppendError::Log(error) => error.into(),

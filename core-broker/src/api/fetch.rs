@@ -258,13 +258,19 @@ impl Fetch {
         let room = usize::try_from(asked.partition_max_bytes)
             .unwrap_or(0)
             .min(self.bytes_max.saturating_sub(taken));
-        let slice = log.read(Offset(asked.fetch_offset), room, limit, taken == 0)?;
+        let from = Offset(asked.fetch_offset);
+        let slice = log.read(from, room, limit, taken == 0)?;
+        let aborted = match self.body.isolation_level {
+            READ_COMMITTED => log.aborted_transactions_in(from, &slice)?,
+            _ => Vec::new(),
+        };
         Ok(FetchedPartition {
             index: asked.partition,
             error_code: NONE,
             high_watermark: high_watermark.0,
             last_stable: last_stable.0,
             log_start: log.log_start_offset().0,
+            aborted,
             records: (!slice.is_empty()).then_some(slice),
         })
     }

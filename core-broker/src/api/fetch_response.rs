@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::error_code::ErrorCode;
 use super::{Answer, Fault, finish};
-use crate::log::LogSlice;
+use crate::log::{AbortedTransaction, LogSlice};
 use crate::server::reply::Reply;
 
 /// How the client named a topic.
@@ -32,6 +32,8 @@ pub(super) struct FetchedPartition {
     pub high_watermark: i64,
     pub last_stable: i64,
     pub log_start: i64,
+    /// For consumers of committed records: whose records to skip.
+    pub aborted: Vec<AbortedTransaction>,
     pub records: Option<LogSlice>,
 }
 
@@ -44,6 +46,7 @@ impl FetchedPartition {
             high_watermark: -1,
             last_stable: -1,
             log_start: -1,
+            aborted: Vec::new(),
             records: None,
         }
     }
@@ -106,9 +109,16 @@ fn put_partition(bytes: &mut BytesMut, version: i16, partition: &FetchedPartitio
     if version >= 5 {
         bytes.put_i64(partition.log_start);
     }
-    // Aborted transactions: none for those who read committed records, null for the others.
+    // Aborted transactions: a list for those who read committed records, null for the others.
     match (committed, version >= FLEXIBLE) {
-        (true, _) => put_count(bytes, version, 0),
+        (true, _) => {
+            put_count(bytes, version, partition.aborted.len());
+            for aborted in &partition.aborted {
+                bytes.put_i64(aborted.producer_id);
+                bytes.put_i64(aborted.first_offset);
+                put_no_tags(bytes, version);
+            }
+        }
         (false, true) => bytes.put_u8(0),
         (false, false) => bytes.put_i32(-1),
     }

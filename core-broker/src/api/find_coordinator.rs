@@ -1,7 +1,4 @@
-//! FindCoordinator (10): which broker coordinates a group: always this one.
-//!
-//! Transactions do not exist here yet. Of the codes that say so, TRANSACTIONAL_ID_AUTHORIZATION_FAILED is the one
-//! that every client takes as final at once; COORDINATOR_NOT_AVAILABLE would be retried until a timeout.
+//! FindCoordinator (10): which broker coordinates a group or the transactions of a producer: always this one.
 
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -10,7 +7,6 @@ use kafka_protocol::protocol::StrBytes;
 use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, since, until};
 use super::{Fault, Request, Started, text};
-use crate::group::GroupError;
 use crate::server::reply::Reply;
 use crate::topic::internal;
 
@@ -25,29 +21,57 @@ pub(crate) const SHAPE: Shape = Shape {
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
-pub(crate) const NO_TRANSACTIONS: &str =
-    "this broker does not offer transactions; use an idempotent producer without transactional.id";
+
+/// Why a coordinator cannot be named.
+struct Failed {
+    code: ErrorCode,
+    message: StrBytes,
+}
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: FindCoordinatorRequest = request.decode()?;
-    if body.key_type != GROUP || request.broker.topics.get(internal::CONSUMER_OFFSETS).is_some() {
+    let topic = match body.key_type {
+        GROUP => internal::CONSUMER_OFFSETS,
+        TRANSACTION => internal::TRANSACTION_STATE,
+        _ => {
+            let failed = Failed {
+                code: ErrorCode::InvalidRequest,
+                message: StrBytes::from_static_str(
+                    "this kind of coordinator is not offered, only those of groups (0) and transactions (1) are",
+                ),
+            };
+            return answer(&request, body, Some(failed)).map(Started::Ready);
+        }
+    };
+    if request.broker.topics.get(topic).is_some() {
         return answer(&request, body, None).map(Started::Ready);
     }
     Started::later(async move {
-        // The offsets topic is there before a group is told where to go.
-        let prepared = request.broker.groups.prepare().await;
-        if let Err(error) = &prepared {
-            tracing::error!(%error, "the offsets topic cannot be created");
+        // The internal topic is there before a client is told where to go.
+        let failed = prepare(&request, body.key_type).await.err();
+        if let Some(failed) = &failed {
+            tracing::error!(topic, error = %failed.message, "the internal topic cannot be created");
         }
-        answer(&request, body, prepared.err())
+        answer(&request, body, failed)
     })
 }
 
-fn answer(
-    request: &Request,
-    body: FindCoordinatorRequest,
-    failed: Option<GroupError>,
-) -> Result<Reply, Fault> {
+async fn prepare(request: &Request, key_type: i8) -> Result<(), Failed> {
+    if key_type == GROUP {
+        let prepared = request.broker.groups.prepare().await;
+        return prepared.map_err(|error| Failed {
+            code: error.response_error(),
+            message: text(error),
+        });
+    }
+    let prepared = request.broker.transactions.prepare().await;
+    prepared.map_err(|error| Failed {
+        code: error.response_error(),
+        message: text(error),
+    })
+}
+
+fn answer(request: &Request, body: FindCoordinatorRequest, failed: Option<Failed>) -> Result<Reply, Fault> {
     let keys = if request.answer.version >= 4 {
         body.coordinator_keys
     } else {
@@ -55,7 +79,7 @@ fn answer(
     };
     let mut coordinators: Vec<Coordinator> = keys
         .into_iter()
-        .map(|key| coordinator(request, body.key_type, key, failed.as_ref()))
+        .map(|key| coordinator(request, key, failed.as_ref()))
         .collect();
     let response = FindCoordinatorResponse::default();
     if request.answer.version >= 4 {
@@ -77,35 +101,20 @@ fn answer(
     )
 }
 
-fn coordinator(request: &Request, key_type: i8, key: StrBytes, failed: Option<&GroupError>) -> Coordinator {
-    let refused = |code: ErrorCode, message: StrBytes| {
-        Coordinator::default()
+fn coordinator(request: &Request, key: StrBytes, failed: Option<&Failed>) -> Coordinator {
+    if let Some(failed) = failed {
+        return Coordinator::default()
+            .with_key(key)
             .with_node_id(BrokerId(-1))
             .with_port(-1)
-            .with_error_code(code.code())
-            .with_error_message(Some(message))
-    };
-    let constant = StrBytes::from_static_str;
-    let found = match key_type {
-        GROUP => {
-            if let Some(error) = failed {
-                return refused(error.response_error(), text(error)).with_key(key);
-            }
-            let (host, port) = request.broker.advertised(&request.peer);
-            Coordinator::default()
-                .with_node_id(BrokerId(request.broker.config.node_id))
-                .with_host(host)
-                .with_port(port)
-                .with_error_message(None)
-        }
-        TRANSACTION => refused(
-            ErrorCode::TransactionalIdAuthorizationFailed,
-            constant(NO_TRANSACTIONS),
-        ),
-        _ => refused(
-            ErrorCode::InvalidRequest,
-            constant("this kind of coordinator is not offered, only groups (0) are"),
-        ),
-    };
-    found.with_key(key)
+            .with_error_code(failed.code.code())
+            .with_error_message(Some(failed.message.clone()));
+    }
+    let (host, port) = request.broker.advertised(&request.peer);
+    Coordinator::default()
+        .with_key(key)
+        .with_node_id(BrokerId(request.broker.config.node_id))
+        .with_host(host)
+        .with_port(port)
+        .with_error_message(None)
 }

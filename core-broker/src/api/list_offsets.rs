@@ -132,7 +132,10 @@ fn lookup(partition: &Partition, asked: i64, committed: bool) -> Result<Option<(
     match asked {
         LATEST => Ok(Some((last, none))),
         EARLIEST | EARLIEST_LOCAL => Ok(Some((partition.log_start_offset(), none))),
-        MAX_TIMESTAMP => partition.max_timestamp().map_err(Lookup::Read),
+        MAX_TIMESTAMP => {
+            let found = partition.max_timestamp().map_err(Lookup::Read)?;
+            Ok(found.filter(|(offset, _)| *offset < last))
+        }
         // Nothing was ever moved to remote storage.
         LATEST_TIERED => Ok(None),
         time if time >= 0 => {

@@ -122,6 +122,9 @@ fn create_topic(broker: &BrokerState, name: &StrBytes) -> Result<std::sync::Arc<
     if &**name == internal::CONSUMER_OFFSETS {
         return internal::consumer_offsets(&broker.topics);
     }
+    if &**name == internal::TRANSACTION_STATE {
+        return internal::transaction_state(&broker.topics);
+    }
     if topic::name::is_internal(name) {
         return Err(TopicError::Unknown(name.to_string()));
     }

@@ -4,6 +4,8 @@
 //! file goes decode → call the domain → encode. Owns: versions, layouts, the step from domain errors to Kafka's
 //! codes (`error_code`). Does not own: what the domain decides (`topic`, `log`, `group`).
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 pub(crate) mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -12,6 +14,9 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 pub(crate) mod error_code;
 mod fetch;
 mod fetch_response;
@@ -24,6 +29,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -38,6 +44,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::state as test_state;
 mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::cmp::Ordering;
 use std::future::Future;
@@ -105,12 +112,19 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, Pace::Alone, delete_topics::start),
     api(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, Pace::Alone, init_producer_id::start),
     api(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, Pace::Alone, offset_for_leader_epoch::start),
+    api(24, "AddPartitionsToTxn", 0, 3, &add_partitions_to_txn::SHAPE, Pace::Alone, add_partitions_to_txn::start),
+    api(25, "AddOffsetsToTxn", 0, 4, &add_offsets_to_txn::SHAPE, Pace::Alone, add_offsets_to_txn::start),
+    api(26, "EndTxn", 0, 4, &end_txn::SHAPE, Pace::Alone, end_txn::start),
+    api(27, "WriteTxnMarkers", 1, 1, &write_txn_markers::SHAPE, Pace::Alone, write_txn_markers::start),
     api(28, "TxnOffsetCommit", 0, 4, &txn_offset_commit::SHAPE, Pace::Alone, txn_offset_commit::start),
     api(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, Pace::Alone, describe_configs::start),
     api(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, Pace::Alone, create_partitions::start),
     api(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, Pace::Alone, delete_groups::start),
     api(47, "OffsetDelete", 0, 0, &offset_delete::SHAPE, Pace::Alone, offset_delete::start),
     api(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, Pace::Alone, describe_cluster::start),
+    api(61, "DescribeProducers", 0, 0, &describe_producers::SHAPE, Pace::Alone, describe_producers::start),
+    api(65, "DescribeTransactions", 0, 0, &describe_transactions::SHAPE, Pace::Alone, describe_transactions::start),
+    api(66, "ListTransactions", 0, 1, &list_transactions::SHAPE, Pace::Alone, list_transactions::start),
 ];
 
 const fn api(

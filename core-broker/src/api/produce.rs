@@ -13,16 +13,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::TopicProduceData;
+use kafka_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
 
 use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since, until};
 use super::{Fault, Request, Started, in_place, produce_legacy, text};
 use crate::broker::BrokerState;
-use crate::ids::{Offset, TopicId};
-use crate::log::batch::{BatchError, Compression, RecordBatch};
-use crate::log::{AppendError, Appended, Origin, Partition};
+use crate::ids::{Offset, ProducerEpoch, ProducerId, TopicId};
+use crate::log::batch::{BatchError, BatchHeader, Compression, RecordBatch};
+use crate::log::{AppendError, Appended, Origin, Partition, Verification, VerificationGuard};
 use crate::topic::Topic;
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -56,12 +57,25 @@ const INLINE_BYTES_MAX: usize = 1 << 20;
 struct Refusal {
     code: ErrorCode,
     reason: String,
+    /// The records at fault, by their places in the batch, if it is not the whole.
+    records: Vec<i32>,
 }
 
 impl Refusal {
     fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self { code, reason }
+        Self {
+            code,
+            reason: reason.into(),
+            records: Vec::new(),
+        }
+    }
+
+    fn of(error: AppendError) -> Self {
+        let refusal = Self::new(ErrorCode::from(&error), error.to_string());
+        match error {
+            AppendError::TimestampOutOfRange { records, .. } => Self { records, ..refusal },
+            _ => refusal,
+        }
     }
 }
 
@@ -148,27 +162,17 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
 fn refusal_of_all(body: &ProduceRequest) -> Option<Refusal> {
     if !matches!(body.acks, -1..=1) {
         let reason = format!("acks is {}, it must be -1, 0 or 1", body.acks);
-        return Some(Refusal {
-            code: ErrorCode::InvalidRequiredAcks,
-            reason,
-        });
+        return Some(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
     }
-    let id = body.transactional_id.as_ref()?;
-    let reason = format!(
-        "transactional id {:?}: {}",
-        &**id,
-        super::find_coordinator::NO_TRANSACTIONS
-    );
-    Some(Refusal {
-        code: ErrorCode::TransactionalIdAuthorizationFailed,
-        reason,
-    })
+    None
 }
 
 /// The batches of one request on their way into the logs.
 struct Appending<'a> {
     broker: &'a BrokerState,
     by_id: bool,
+    /// Whose transaction the batches are part of.
+    transactional_id: Option<TransactionalId>,
     /// What all of them are answered.
     refusal: Option<Refusal>,
     /// Partitions so far, if the request has more than one.
@@ -183,6 +187,7 @@ impl<'a> Appending<'a> {
         Self {
             broker,
             by_id: version >= 13,
+            transactional_id: body.transactional_id.clone(),
             refusal: refusal_of_all(body),
             seen: (partitions > 1).then(HashSet::new),
             budget: DECOMPRESSED_BYTES_MAX,
@@ -213,20 +218,54 @@ impl<'a> Appending<'a> {
             Refusal::new(ErrorCode::InvalidRecord, reason)
         })?;
         let header = RecordBatch::parse(&records).ok().map(|batch| *batch.header());
-        if header.is_some_and(|header| header.is_transactional()) {
-            let reason = super::find_coordinator::NO_TRANSACTIONS;
-            return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
-        }
-        let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None));
+        let guard = match header.filter(|header| header.is_transactional() && !header.is_control()) {
+            Some(header) => self.verify(log, &header)?,
+            None => None,
+        };
+        let compressed = header.is_some_and(|header| header.compression() != Ok(Compression::None))
+            || log.config().compression.is_some();
         let appended = if compressed {
-            self.append_compressed(log, records)
+            self.append_compressed(log, records, guard)
         } else {
-            log.append(records, Origin::Client)
+            log.append_verified(records, Origin::Client, guard, &mut self.budget)
         };
         appended.map(|appended| (log, appended)).map_err(|error| {
             tracing::debug!(partition = %log.topic_partition(), %error, "batch refused");
-            Refusal::new(ErrorCode::from(&error), error.to_string())
+            Refusal::of(error)
         })
+    }
+
+    /// The transaction coordinator's word, if a batch would begin a transaction in the partition: a late batch of a
+    /// transaction that has ended must not (KIP-890).
+    fn verify(&self, log: &Partition, header: &BatchHeader) -> Result<Option<VerificationGuard>, Refusal> {
+        let (id, epoch) = (
+            ProducerId(header.producer_id),
+            ProducerEpoch(header.producer_epoch),
+        );
+        let Some(transactional_id) = &self.transactional_id else {
+            let reason = "records of a transaction need the transactional id in the request";
+            return Err(Refusal::new(
+                ErrorCode::TransactionalIdAuthorizationFailed,
+                reason,
+            ));
+        };
+        let Verification::Needed(guard) = log.verification(id, epoch) else {
+            return Ok(None);
+        };
+        let transactions = &self.broker.transactions;
+        let verified = transactions.verify_now(transactional_id, id, epoch, log.topic_partition());
+        verified.map_err(|error| {
+            let code = match error.write_error() {
+                // Producers try again on this one, and not on the others.
+                ErrorCode::ConcurrentTransactions
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+                code => code,
+            };
+            Refusal::new(code, error.to_string())
+        })?;
+        Ok(Some(guard))
     }
 
     /// The log of a partition that clients may write to, the first time it is asked for.
@@ -256,11 +295,16 @@ impl<'a> Appending<'a> {
     }
 
     /// Small batches are checked at once; what takes longer must not hold up other connections.
-    fn append_compressed(&mut self, log: &Partition, records: Bytes) -> Result<Appended, AppendError> {
+    fn append_compressed(
+        &mut self,
+        log: &Partition,
+        records: Bytes,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, AppendError> {
         if records.len() <= INLINE_COMPRESSED_BYTES_MAX {
             let room = self.budget.min(INLINE_BYTES_MAX);
             let mut left = room;
-            match log.append_within(records.clone(), Origin::Client, &mut left) {
+            match log.append_verified(records.clone(), Origin::Client, guard, &mut left) {
                 Err(AppendError::InvalidRecord {
                     source: BatchError::TooLargeDecompressed { .. },
                     ..
@@ -271,7 +315,7 @@ impl<'a> Appending<'a> {
                 }
             }
         }
-        in_place(|| log.append_within(records, Origin::Client, &mut self.budget))
+        in_place(|| log.append_verified(records, Origin::Client, guard, &mut self.budget))
     }
 }
 
@@ -281,18 +325,15 @@ async fn wait(response: &mut ProduceResponse, waiting: Vec<Waiting>, patience: D
     for one in waiting {
         let refusal = match tokio::time::timeout_at(deadline, one.log.wait_durable(one.end)).await {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) => Refusal {
-                code: ErrorCode::from(&error),
-                reason: error.to_string(),
-            },
-            Err(_) => Refusal {
-                code: ErrorCode::RequestTimedOut,
-                reason: format!(
+            Ok(Err(error)) => Refusal::new(ErrorCode::from(&error), error.to_string()),
+            Err(_) => Refusal::new(
+                ErrorCode::RequestTimedOut,
+                format!(
                     "{} is not on disk after {} ms",
                     one.log.topic_partition(),
                     patience.as_millis()
                 ),
-            },
+            ),
         };
         let results = response
             .responses
@@ -308,7 +349,9 @@ async fn wait(response: &mut ProduceResponse, waiting: Vec<Waiting>, patience: D
 }
 
 fn refused(result: PartitionProduceResponse, refusal: Refusal) -> PartitionProduceResponse {
+    let record = |place: i32| BatchIndexAndErrorMessage::default().with_batch_index(place);
     result
+        .with_record_errors(refusal.records.into_iter().map(record).collect())
         .with_error_code(refusal.code.code())
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)

@@ -42,12 +42,19 @@ fn decoder(key: i16) -> DecodeFn {
         20 => decode_as::<DeleteTopicsRequest>,
         22 => decode_as::<InitProducerIdRequest>,
         23 => decode_as::<OffsetForLeaderEpochRequest>,
+        24 => decode_as::<AddPartitionsToTxnRequest>,
+        25 => decode_as::<AddOffsetsToTxnRequest>,
+        26 => decode_as::<EndTxnRequest>,
+        27 => decode_as::<WriteTxnMarkersRequest>,
         28 => decode_as::<TxnOffsetCommitRequest>,
         32 => decode_as::<DescribeConfigsRequest>,
         37 => decode_as::<CreatePartitionsRequest>,
         42 => decode_as::<DeleteGroupsRequest>,
         47 => decode_as::<OffsetDeleteRequest>,
         60 => decode_as::<DescribeClusterRequest>,
+        61 => decode_as::<DescribeProducersRequest>,
+        65 => decode_as::<DescribeTransactionsRequest>,
+        66 => decode_as::<ListTransactionsRequest>,
         other => panic!("add the decoder of API {other} here"),
     }
 }
@@ -337,6 +344,7 @@ fn claimed_counts_beyond_the_bytes_or_the_limit_are_refused() {
 pub(crate) fn state(dir: &std::path::Path) -> Arc<BrokerState> {
     let config = BrokerConfig {
         offsets_topic_num_partitions: 1,
+        transaction_state_log_num_partitions: 1,
         ..BrokerConfig::default()
     };
     let runtime = tokio::runtime::Handle::current();

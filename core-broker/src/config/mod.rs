@@ -10,18 +10,21 @@
 mod env;
 mod listener;
 mod load;
+mod log_value;
 mod properties;
 mod value;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use listener::Endpoint;
 pub use load::{ConfigError, ConfigWarning};
+pub use log_value::{CompressionType, Ratio};
 pub use properties::{PropertiesError, Property, parse_properties};
 pub(crate) use value::ConfigValue;
 pub use value::{CleanupPolicy, ConfigType};
 
-use crate::log::{FlushMode, LogConfig, TimestampType};
+use crate::log::{CleanerOptions, FlushMode, LogConfig, TimestampType};
 
 /// One key of [`BrokerConfig`] as data.
 pub(crate) struct Key {
@@ -117,6 +120,30 @@ broker_config! {
     "log.message.timestamp.type" log_message_timestamp_type: TimestampType = TimestampType::CreateTime;
     /// What happens to old records of a topic that does not say: `delete` (default), `compact` or both.
     "log.cleanup.policy" log_cleanup_policy: CleanupPolicy = CleanupPolicy::default();
+    /// Whether compacted topics are compacted. Default true; without it they grow without bound.
+    "log.cleaner.enable" log_cleaner_enable: bool = true;
+    /// Milliseconds that compaction rests when there is nothing to do. Default 15000.
+    "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = 15_000, 0..=i64::MAX;
+    /// Bytes of memory for the keys of one compaction pass, at 64 a key; with less a log takes several. Default 134217728.
+    "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 = 134_217_728, 1024..=i64::MAX;
+    /// Milliseconds that tombstones and transaction markers stay in a compacted topic. Default 86400000.
+    "log.cleaner.delete.retention.ms" log_cleaner_delete_retention_ms: i64 = 86_400_000, 0..=i64::MAX;
+    /// Share of uncompacted bytes of a log at which it is compacted. Default 0.5; less saves disk and costs copying.
+    "log.cleaner.min.cleanable.ratio" log_cleaner_min_cleanable_ratio: Ratio = Ratio { ppm: 500_000 };
+    /// Milliseconds that a record stays uncompacted at least. Default 0.
+    "log.cleaner.min.compaction.lag.ms" log_cleaner_min_compaction_lag_ms: i64 = 0, 0..=i64::MAX;
+    /// Milliseconds after which a record is compacted whatever the ratio. Default 9223372036854775807, no bound.
+    "log.cleaner.max.compaction.lag.ms" log_cleaner_max_compaction_lag_ms: i64 = i64::MAX, 1..=i64::MAX;
+    /// Codec that batches are stored in: `producer` (default) keeps theirs, others are recompressed on the broker.
+    "compression.type" compression_type: CompressionType = CompressionType::default();
+    /// Level of gzip where the broker compresses, 1 to 9. Default −1, gzip's own.
+    "compression.gzip.level" compression_gzip_level: i32 = -1, -1..=9;
+    /// Level of zstd where the broker compresses. Default 3.
+    "compression.zstd.level" compression_zstd_level: i32 = 3, -131_072..=22;
+    /// Milliseconds that a record's time may be behind the broker's clock. Default 9223372036854775807, no bound.
+    "log.message.timestamp.before.max.ms" log_message_timestamp_before_max_ms: i64 = i64::MAX, 0..=i64::MAX;
+    /// Milliseconds that a record's time may be ahead of the broker's clock. Default 3600000.
+    "log.message.timestamp.after.max.ms" log_message_timestamp_after_max_ms: i64 = 3_600_000, 0..=i64::MAX;
     /// Age in milliseconds after which records may be deleted; wins over minutes and hours; −1 keeps them. Default: unset.
     "log.retention.ms" log_retention_ms: Option<i64> = None, -1..=i64::MAX;
     /// Age in minutes after which records may be deleted; wins over hours. Default: unset.
@@ -152,6 +179,19 @@ broker_config! {
     "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: i64 = 600_000, 1..=i64::MAX;
     /// Longest metadata text in bytes that may be stored with an offset. Default 4096.
     "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = 4_096, 0..=32_767;
+    /// Partitions of `__transaction_state`, fixed when it is first created. Default 50.
+    "transaction.state.log.num.partitions" transaction_state_log_num_partitions: i32 = 50, 1..=10_000;
+    /// Segment size in bytes of `__transaction_state`. Default 104857600.
+    "transaction.state.log.segment.bytes" transaction_state_log_segment_bytes: u32 = 104_857_600, 14..=i32::MAX;
+    /// Longest transaction timeout in milliseconds a producer may ask for. Default 900000; an open transaction holds back
+    /// consumers that read committed records.
+    "transaction.max.timeout.ms" transaction_max_timeout_ms: i32 = 900_000, 1..=i32::MAX;
+    /// Milliseconds that a transactional id is kept without use. Default 604800000.
+    "transactional.id.expiration.ms" transactional_id_expiration_ms: i32 = 604_800_000, 1..=i32::MAX;
+    /// Milliseconds between two looks for transactions that took too long. Default 10000.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, 1..=i32::MAX;
+    /// Milliseconds between two looks for transactional ids to forget. Default 3600000.
+    "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, 1..=i32::MAX;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.
     "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
     /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no
@@ -193,6 +233,15 @@ impl BrokerConfig {
             .unwrap_or_else(|| scaled(self.log_retention_hours, 3_600_000))
     }
 
+    /// Settings of compaction.
+    #[must_use]
+    pub fn cleaner_options(&self) -> CleanerOptions {
+        CleanerOptions {
+            backoff: Duration::from_millis(self.log_cleaner_backoff_ms.unsigned_abs().max(10)),
+            dedupe_buffer_bytes: usize::try_from(self.log_cleaner_dedupe_buffer_size).unwrap_or(usize::MAX),
+        }
+    }
+
     /// Settings of a log whose topic overrides nothing.
     #[must_use]
     pub fn log_config(&self) -> LogConfig {
@@ -204,6 +253,15 @@ impl BrokerConfig {
             timestamp_type: self.log_message_timestamp_type,
             compact: self.log_cleanup_policy.compact,
             flush: self.effective_flush_mode(),
+            delete_retention_ms: self.log_cleaner_delete_retention_ms,
+            min_compaction_lag_ms: self.log_cleaner_min_compaction_lag_ms,
+            max_compaction_lag_ms: self.log_cleaner_max_compaction_lag_ms,
+            min_cleanable_ratio_ppm: self.log_cleaner_min_cleanable_ratio.ppm,
+            compression: self.compression_type.0,
+            gzip_level: self.compression_gzip_level,
+            zstd_level: self.compression_zstd_level,
+            timestamp_before_max_ms: self.log_message_timestamp_before_max_ms,
+            timestamp_after_max_ms: self.log_message_timestamp_after_max_ms,
         }
     }
 }

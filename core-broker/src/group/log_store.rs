@@ -12,18 +12,11 @@ use kafka_protocol::ResponseError;
 
 use super::error::GroupError;
 use super::store::{KeyedRecord, LogWrite, OffsetsLog, Replayed, TransactionalProducer, Visit};
-use crate::ids::{Offset, ProducerId, TopicPartition};
-use crate::log::batch::{BatchBuilder, DECOMPRESSED_BYTES_MAX, RecordBatch, RecordBatches};
-use crate::log::{AppendError, Clock, Origin, Partition};
+use crate::ids::{ProducerId, TopicPartition};
+use crate::log::batch::{BatchBuilder, DECOMPRESSED_BYTES_MAX, RecordBatch};
+use crate::log::{AppendError, Clock, Origin, Partition, Verification};
+use crate::topic::keyed::for_each_batch;
 use crate::topic::{Topic, TopicRegistry, internal};
-use crate::transaction::TransactionMarker;
-
-/// Bytes of the log read at a time when group state is replayed.
-const REPLAY_BYTES: usize = 4 << 20;
-
-/// Types of control records: how a transaction ended.
-const ABORT_MARKER: i16 = 0;
-const COMMIT_MARKER: i16 = 1;
 
 /// Knows which partitions the transactions under way include: the transaction coordinator.
 pub(crate) trait TransactionVerifier: Send + Sync {
@@ -60,10 +53,6 @@ impl LogStore {
     }
 
     /// Names who knows the transactions under way; until then no offset can be part of one. Only the first call counts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the transaction coordinator calls it when it starts")
-    )]
     pub fn verify_with(&self, verifier: Arc<dyn TransactionVerifier>) {
         // The first one stays: there is one transaction coordinator.
         let _ = self.verifier.set(verifier);
@@ -89,22 +78,6 @@ impl LogStore {
         for (key, value) in records {
             batch.push(now, Some(key), value.as_deref(), &[]);
         }
-        batch.build().map_err(failed)
-    }
-
-    fn marker(&self, marker: &TransactionMarker) -> Result<Bytes, GroupError> {
-        let kind = if marker.commit {
-            COMMIT_MARKER
-        } else {
-            ABORT_MARKER
-        };
-        let key = [0_i16.to_be_bytes(), kind.to_be_bytes()].concat();
-        let value = [&0_i16.to_be_bytes()[..], &marker.coordinator_epoch.to_be_bytes()].concat();
-        let mut batch = BatchBuilder::new()
-            .producer(marker.producer_id.0, marker.producer_epoch.0, -1)
-            .transactional()
-            .control();
-        batch.push(self.clock.now().0, Some(&key), Some(&value), &[]);
         batch.build().map_err(failed)
     }
 
@@ -136,21 +109,34 @@ impl OffsetsLog for LogStore {
         let log = topic
             .partition(partition)
             .ok_or_else(|| failed(format!("there is no partition {partition}")))?;
-        let (batch, producer) = match &write {
-            LogWrite::Plain(records) => (self.records(BatchBuilder::new(), records)?, None),
+        let appended = match &write {
+            LogWrite::Plain(records) => {
+                let batch = self.records(BatchBuilder::new(), records)?;
+                log.append(batch, Origin::Coordinator).map_err(failed)?
+            }
             LogWrite::Transactional { producer, records } => {
+                let guard = match log.verification(producer.id, producer.epoch) {
+                    Verification::Needed(guard) => Some(guard),
+                    Verification::NotNeeded => None,
+                };
                 self.verify(producer, log)?;
                 // Without sequences: the coordinator does not send twice.
                 let batch = BatchBuilder::new()
                     .producer(producer.id.0, producer.epoch.0, -1)
                     .transactional();
-                (self.records(batch, records)?, Some(producer.id))
+                let batch = self.records(batch, records)?;
+                log.append_verified(
+                    batch,
+                    Origin::Coordinator,
+                    guard,
+                    &mut DECOMPRESSED_BYTES_MAX.clone(),
+                )
+                .map_err(|error| refused(producer.id, &error))?
             }
-            LogWrite::Marker(marker) => (self.marker(marker)?, Some(marker.producer_id)),
+            LogWrite::Marker(marker) => log
+                .append_marker(*marker)
+                .map_err(|error| refused(marker.producer_id, &error))?,
         };
-        let appended = log
-            .append(batch, Origin::Coordinator)
-            .map_err(|error| refused(producer, &error))?;
         log.wait_durable(appended.last_offset.plus(1))
             .await
             .map_err(failed)
@@ -159,78 +145,49 @@ impl OffsetsLog for LogStore {
     fn replay(&self, partition: i32, visit: &mut Visit<'_>) -> Result<(), GroupError> {
         let topic = self.topics.get(internal::CONSUMER_OFFSETS);
         match topic.as_ref().and_then(|topic| topic.partition(partition)) {
-            Some(log) => replay(log, visit),
+            Some(log) => for_each_batch(log, failed, |batch| replay_batch(batch, visit)),
             None => Ok(()),
         }
     }
 }
 
-/// A stale producer is to blame itself; all else is the log's failure.
-fn refused(producer: Option<ProducerId>, error: &AppendError) -> GroupError {
-    match (producer, error) {
-        (Some(producer), AppendError::InvalidProducerEpoch { .. }) => GroupError::Transaction {
-            producer,
-            error: ResponseError::InvalidProducerEpoch,
-            reason: error.to_string(),
-        },
-        _ => failed(error),
+/// A stale producer or coordinator is to blame itself; all else is the log's failure.
+fn refused(producer: ProducerId, error: &AppendError) -> GroupError {
+    let code = match error {
+        AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
+        AppendError::InvalidTransactionState { .. } => ResponseError::InvalidTxnState,
+        AppendError::CoordinatorFenced { .. } => ResponseError::TransactionCoordinatorFenced,
+        _ => return failed(error),
+    };
+    GroupError::Transaction {
+        producer,
+        error: code,
+        reason: error.to_string(),
     }
-}
-
-fn replay(log: &Partition, visit: &mut Visit<'_>) -> Result<(), GroupError> {
-    let end = log.high_watermark();
-    let mut next = log.log_start_offset();
-    while next < end {
-        let bytes = log
-            .read(next, REPLAY_BYTES, end, true)
-            .map_err(failed)?
-            .read()
-            .map_err(failed)?;
-        let mut last = next;
-        for batch in RecordBatches::new(&bytes) {
-            let batch = batch.map_err(failed)?;
-            last = Offset(batch.header().next_offset());
-            replay_batch(&batch, visit)?;
-        }
-        if last <= next {
-            // A batch always ends after it begins; anything else would never end.
-            return Err(failed(format!(
-                "no batch at offset {next} of {}",
-                log.topic_partition()
-            )));
-        }
-        next = last;
-    }
-    Ok(())
 }
 
 fn replay_batch(batch: &RecordBatch<'_>, visit: &mut Visit<'_>) -> Result<(), GroupError> {
     let header = batch.header();
     let producer = ProducerId(header.producer_id);
     let transaction = (header.is_transactional() && header.has_producer()).then_some(producer);
+    if header.is_control() {
+        return match batch.end_marker().map_err(failed)? {
+            Some(end) => visit(Replayed::Marker {
+                producer,
+                commit: end.commit,
+            }),
+            None => Ok(()),
+        };
+    }
     let records = batch.records(DECOMPRESSED_BYTES_MAX).map_err(failed)?;
     for record in records.iter() {
         let record = record.map_err(failed)?;
         let Some(key) = record.key else { continue };
-        if !header.is_control() {
-            visit(Replayed::Record {
-                key,
-                value: record.value,
-                transaction,
-            })?;
-        } else if let Some(commit) = marker_kind(key) {
-            visit(Replayed::Marker { producer, commit })?;
-        }
+        visit(Replayed::Record {
+            key,
+            value: record.value,
+            transaction,
+        })?;
     }
     Ok(())
-}
-
-/// Whether a control record commits or aborts; other kinds are of no interest here.
-fn marker_kind(key: &[u8]) -> Option<bool> {
-    let kind: [u8; 2] = key.get(2..4)?.try_into().ok()?;
-    match i16::from_be_bytes(kind) {
-        COMMIT_MARKER => Some(true),
-        ABORT_MARKER => Some(false),
-        _ => None,
-    }
 }

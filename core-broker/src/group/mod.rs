@@ -37,12 +37,7 @@ mod validate;
 pub use config::GroupConfig;
 pub use error::GroupError;
 pub(crate) use error::result_code;
-pub(crate) use log_store::LogStore;
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the transaction coordinator implements it")
-)]
-pub(crate) use log_store::TransactionVerifier;
+pub(crate) use log_store::{LogStore, TransactionVerifier};
 pub use manager::GroupManager;
 pub use message::*;
 pub use names::{GroupId, InstanceId, MemberId};

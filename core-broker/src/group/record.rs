@@ -13,6 +13,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::message::CommittedOffset;
 use super::names::{GroupId, InstanceId, MemberId};
 use crate::ids::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+pub(crate) use crate::topic::keyed::{Reader, RecordError};
+use crate::topic::keyed::{length_i32, put_bytes, put_nullable, put_string};
 
 /// One change of a group's durable state; `None` deletes.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,27 +55,6 @@ pub(crate) struct MemberMetadata {
     pub session_timeout_ms: i32,
     pub subscription: Bytes,
     pub assignment: Bytes,
-}
-
-/// Why a record cannot be written or read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RecordError {
-    #[error("{field} of {bytes} bytes does not fit into a record")]
-    TooLong { field: &'static str, bytes: usize },
-    #[error("{what} version {version} is newer than this broker can read")]
-    Version { what: &'static str, version: i16 },
-    #[error("{field} ends after {left} of {wanted} bytes")]
-    Truncated {
-        field: &'static str,
-        wanted: usize,
-        left: usize,
-    },
-    #[error("{field} has an illegal length {length}")]
-    Length { field: &'static str, length: i64 },
-    #[error("{field} is not UTF-8")]
-    Utf8 { field: &'static str },
-    #[error("{bytes} bytes too many at the end of {what}")]
-    Trailing { what: &'static str, bytes: usize },
 }
 
 const OFFSET_KEY_VERSION: i16 = 1;
@@ -305,105 +286,6 @@ fn decode_member(reader: &mut Reader<'_>, version: i16) -> Result<MemberMetadata
         subscription: reader.bytes("subscription")?,
         assignment: reader.bytes("assignment")?,
     })
-}
-
-fn length_i32(field: &'static str, bytes: usize) -> Result<i32, RecordError> {
-    i32::try_from(bytes).map_err(|_| RecordError::TooLong { field, bytes })
-}
-
-fn put_string(out: &mut BytesMut, field: &'static str, text: &str) -> Result<(), RecordError> {
-    let length = i16::try_from(text.len()).map_err(|_| RecordError::TooLong {
-        field,
-        bytes: text.len(),
-    })?;
-    out.put_i16(length);
-    out.put_slice(text.as_bytes());
-    Ok(())
-}
-
-fn put_nullable(out: &mut BytesMut, field: &'static str, text: Option<&str>) -> Result<(), RecordError> {
-    match text {
-        Some(text) => put_string(out, field, text),
-        None => {
-            out.put_i16(-1);
-            Ok(())
-        }
-    }
-}
-
-fn put_bytes(out: &mut BytesMut, field: &'static str, bytes: &[u8]) -> Result<(), RecordError> {
-    out.put_i32(length_i32(field, bytes.len())?);
-    out.put_slice(bytes);
-    Ok(())
-}
-
-/// Reads Kafka's non-flexible primitive types.
-pub(super) struct Reader<'a>(pub &'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, field: &'static str, wanted: usize) -> Result<&'a [u8], RecordError> {
-        let Some((taken, rest)) = self.0.split_at_checked(wanted) else {
-            return Err(RecordError::Truncated {
-                field,
-                wanted,
-                left: self.0.len(),
-            });
-        };
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], RecordError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(field, N)?);
-        Ok(array)
-    }
-
-    pub fn i16(&mut self, field: &'static str) -> Result<i16, RecordError> {
-        self.array(field).map(i16::from_be_bytes)
-    }
-
-    pub fn i32(&mut self, field: &'static str) -> Result<i32, RecordError> {
-        self.array(field).map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self, field: &'static str) -> Result<i64, RecordError> {
-        self.array(field).map(i64::from_be_bytes)
-    }
-
-    fn nullable(&mut self, field: &'static str) -> Result<Option<&'a str>, RecordError> {
-        let length = self.i16(field)?;
-        if length == -1 {
-            return Ok(None);
-        }
-        let length = usize::try_from(length).map_err(|_| RecordError::Length {
-            field,
-            length: i64::from(length),
-        })?;
-        let text = std::str::from_utf8(self.take(field, length)?).map_err(|_| RecordError::Utf8 { field })?;
-        Ok(Some(text))
-    }
-
-    pub fn string(&mut self, field: &'static str) -> Result<&'a str, RecordError> {
-        self.nullable(field)?
-            .ok_or(RecordError::Length { field, length: -1 })
-    }
-
-    fn bytes(&mut self, field: &'static str) -> Result<Bytes, RecordError> {
-        let length = self.i32(field)?;
-        let length = usize::try_from(length).map_err(|_| RecordError::Length {
-            field,
-            length: i64::from(length),
-        })?;
-        Ok(Bytes::copy_from_slice(self.take(field, length)?))
-    }
-
-    fn end(&self, what: &'static str) -> Result<(), RecordError> {
-        match self.0.len() {
-            0 => Ok(()),
-            bytes => Err(RecordError::Trailing { what, bytes }),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub(crate) const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 /// Log start offsets that are beyond the first segment's.
 pub(crate) const LOG_START_FILE: &str = "log-start-offset-checkpoint";
 
+/// Up to where each compacted log was cleaned.
+pub(crate) const CLEANER_FILE: &str = "cleaner-offset-checkpoint";
+
 const VERSION: &str = "0";
 /// Some 4 million partitions.
 const FILE_BYTES_MAX: u64 = 1 << 30;

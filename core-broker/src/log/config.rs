@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::batch::{DECOMPRESSED_BYTES_MAX, TimestampType};
+use super::batch::{Compression, DECOMPRESSED_BYTES_MAX, TimestampType};
+use super::cleaner::CleanerOptions;
 use crate::ids::Timestamp;
 
 /// When an append counts as durable.
@@ -35,6 +36,26 @@ pub struct LogConfig {
     pub timestamp_type: TimestampType,
     /// Whether `cleanup.policy` contains `compact`: records without a key are refused. Default no.
     pub compact: bool,
+    /// `delete.retention.ms`: how long a tombstone stays after compaction has first seen it. Default 1 day.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: younger records are not compacted. Default 0.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: older ones are, whatever the ratio. Default: no bound.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio` in millionths: share of uncompacted bytes from which on compaction is worth its
+    /// copying. Default 500,000.
+    pub min_cleanable_ratio_ppm: u32,
+    /// `compression.type`: the codec that batches are stored in. Default: the producer's.
+    pub compression: Option<Compression>,
+    /// `compression.gzip.level`: 1 to 9, or −1 (default) for gzip's own default.
+    pub gzip_level: i32,
+    /// `compression.zstd.level`. Default 3.
+    pub zstd_level: i32,
+    /// `message.timestamp.before.max.ms`: how much older than the broker's clock a record may be. Default: no bound.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far a record may be ahead of the broker's clock. Default: no bound
+    /// here; the broker's configuration says one hour, as Kafka does.
+    pub timestamp_after_max_ms: i64,
     /// When appends are acknowledged and visible. Default [`FlushMode::Sync`].
     pub flush: FlushMode,
 }
@@ -48,6 +69,15 @@ impl Default for LogConfig {
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             compact: false,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_ratio_ppm: 500_000,
+            compression: None,
+            gzip_level: -1,
+            zstd_level: 3,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
             flush: FlushMode::Sync,
         }
     }
@@ -76,6 +106,22 @@ impl Clock for SystemClock {
 
 /// The few calls to the disk on which durability hangs, so that tests can let them fail.
 pub trait Disk: Send + Sync + Debug {
+    /// Gives the file `from` the name `to`, in place of what has it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    /// Takes the file's name away.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
     /// Appends part of `parts` to `file`, as [`Write::write_vectored`] does.
     ///
     /// # Errors
@@ -162,6 +208,8 @@ pub struct LogOptions {
     pub producer_expiration_ms: i64,
     /// Limit for the decompressed records of one batch. Default 128 MiB.
     pub decompressed_bytes_max: usize,
+    /// Compaction, once [`super::LogDir::start_cleaner`] is called.
+    pub cleaner: CleanerOptions,
 }
 
 impl Default for LogOptions {
@@ -177,6 +225,7 @@ impl Default for LogOptions {
             open_files_max: 512,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
+            cleaner: CleanerOptions::default(),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checkpoint::{self, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::cleaner::Cleaner;
 use super::config::{LogConfig, LogOptions};
 use super::durable;
 use super::error::{LogError, OpenError};
@@ -28,12 +29,13 @@ use crate::metrics::Histogram;
 /// Kafka's name for it: the logs need no recovery.
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 const META_FILE_BYTES_MAX: u64 = 1 << 30;
-const RESERVED_FILES: [&str; 5] = [
+const RESERVED_FILES: [&str; 6] = [
     META_FILE,
     LOCK_FILE,
     CLEAN_SHUTDOWN_FILE,
     RECOVERY_POINT_FILE,
     LOG_START_FILE,
+    CLEANER_FILE,
 ];
 
 /// One data directory with all its logs. Dropping it without [`LogDir::close`] is like a crash: what was
@@ -44,6 +46,8 @@ pub struct LogDir {
     meta: Meta,
     syncer: Arc<Syncer>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    cleaner: Arc<Cleaner>,
+    cleaner_thread: Mutex<Option<JoinHandle<()>>>,
     /// Dropping the file releases the lock.
     lock: Mutex<Option<File>>,
     /// Held while folders are created and deleted.
@@ -70,6 +74,8 @@ impl LogDir {
         let io_error = || OpenError::io(path);
         let syncer = Arc::new(Syncer::new(shared.clone(), one_filesystem).map_err(io_error())?);
         let dir = Self {
+            cleaner: Arc::new(Cleaner::new(shared.clone())),
+            cleaner_thread: Mutex::new(None),
             shared,
             meta,
             syncer,
@@ -113,6 +119,30 @@ impl LogDir {
             self.shared.checkpoints_stale.store(false, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Starts the thread that compacts logs, once every partition has its own settings. A second call does nothing.
+    ///
+    /// # Errors
+    /// The operating system's, if there can be no thread.
+    pub fn start_cleaner(&self) -> Result<(), LogError> {
+        self.shared.check()?;
+        let mut slot = lock_of(&self.cleaner_thread);
+        if slot.is_none() {
+            let (cleaner, options) = (self.cleaner.clone(), self.shared.options.cleaner);
+            let thread = std::thread::Builder::new().name("millstream-log-cleaner".to_owned());
+            let spawned = thread.spawn(move || cleaner.run(options));
+            *slot = Some(spawned.map_err(LogError::io(self.path()))?);
+        }
+        Ok(())
+    }
+
+    /// Compacts now whatever is due, and tells how many partitions that were. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The directory failed or was closed.
+    pub fn compact_now(&self) -> Result<usize, LogError> {
+        self.cleaner.round(self.shared.options.cleaner)
     }
 
     /// Whether writes still make sense.
@@ -326,6 +356,7 @@ impl LogDir {
         if lock_of(&self.lock).is_none() {
             return Ok(());
         }
+        self.cleaner.stop();
         let result = self.flush_and_mark();
         self.release();
         result
@@ -345,6 +376,11 @@ impl LogDir {
     }
 
     fn stop_thread(&self) {
+        if let Some(thread) = lock_of(&self.cleaner_thread).take()
+            && thread.join().is_err()
+        {
+            self.shared.fail("the thread that compacts panicked");
+        }
         self.shared.queue.stop();
         if let Some(thread) = lock_of(&self.thread).take()
             && thread.join().is_err()
@@ -365,6 +401,7 @@ impl LogDir {
 
 impl Drop for LogDir {
     fn drop(&mut self) {
+        self.cleaner.stop();
         self.shared.set_closed();
         self.stop_thread();
         self.release();
@@ -406,9 +443,11 @@ fn recover_all(
 ) -> Result<bool, OpenError> {
     let recovery_points = checkpoint::read(&shared.root.join(RECOVERY_POINT_FILE))?;
     let log_starts = checkpoint::read(&shared.root.join(LOG_START_FILE))?;
+    let cleaned = checkpoint::read(&shared.root.join(CLEANER_FILE))?;
     let stale = recovery_points
         .keys()
         .chain(log_starts.keys())
+        .chain(cleaned.keys())
         .any(|tp| !found.contains(tp));
     let jobs: Vec<_> = found
         .into_iter()
@@ -416,6 +455,7 @@ fn recover_all(
             let checkpointed = Checkpointed {
                 recovery_point: recovery_points.get(&tp).copied(),
                 log_start: log_starts.get(&tp).copied(),
+                cleaned_to: cleaned.get(&tp).copied(),
             };
             let config = configs(&tp.topic);
             (tp, config, checkpointed)
@@ -470,6 +510,11 @@ fn recover_one(
         config.clone(),
         recovered,
     );
+    let log_end = partition.log_end_offset().0;
+    partition.set_cleaned_to(checkpointed.cleaned_to.unwrap_or(0).min(log_end));
     partition.open_unsynced().map_err(OpenError::io(&*folder))?;
+    partition
+        .forget_aborted_without_marker()
+        .map_err(|error| OpenError::io(&*folder)(io::Error::other(error)))?;
     Ok(partition)
 }

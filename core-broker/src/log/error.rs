@@ -145,6 +145,44 @@ pub enum AppendError {
         /// The partition.
         partition: TopicPartition,
     },
+    /// Records are too old or too far ahead of the broker's clock (`message.timestamp.before.max.ms` and
+    /// `message.timestamp.after.max.ms`).
+    #[error("timestamps of {} records for {partition} are not within {oldest} to {newest}: set the producer's clock \
+             right, or change message.timestamp.before.max.ms or message.timestamp.after.max.ms of the topic", records.len())]
+    TimestampOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The first of the records, by their places in the batch.
+        records: Vec<i32>,
+        /// The oldest that fits.
+        oldest: i64,
+        /// The newest that fits.
+        newest: i64,
+    },
+    /// Not part of the producer's transaction.
+    #[error("batch of producer {producer_id} for {partition} does not fit its transaction: {reason}")]
+    InvalidTransactionState {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The marker of a transaction coordinator that was replaced.
+    #[error(
+        "marker of coordinator epoch {found} for producer {producer_id} in {partition}: epoch {current} has written there"
+    )]
+    CoordinatorFenced {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// Epoch of the marker.
+        found: i32,
+        /// Epoch of the last one.
+        current: i32,
+    },
     /// Another record format.
     #[error("record format {magic} for {partition} is not supported: use format 2 (Kafka 0.11 and later)")]
     UnsupportedMagic {

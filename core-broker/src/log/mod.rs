@@ -15,12 +15,14 @@
 //! more writes; offsets below the recovery point never need to be checked again.
 //!
 //! Layout of a data directory: `meta.properties`, `.lock`, `.kafka_cleanshutdown` (only while closed),
-//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, the small files of other parts, and
+//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`, the small files of
+//! other parts, and
 //! for each partition a folder `<topic>-<n>` with `<base offset>.log`, `.index`, `.timeindex` for each
 //! segment and `<offset>.snapshot` of the producers.
 
 pub mod batch;
 mod checkpoint;
+mod cleaner;
 mod config;
 mod dir;
 mod durable;
@@ -35,15 +37,18 @@ mod recovery;
 mod segment;
 mod shared;
 mod slice;
+mod swap;
 mod sync;
 mod traffic;
 mod txn_index;
 
 pub use batch::TimestampType;
+pub use cleaner::CleanerOptions;
 pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
 pub use dir::LogDir;
 pub use error::{AppendError, LogError, OpenError, ReadError};
 pub use partition::{Appended, Origin, Partition};
+pub use producer_state::{ProducerInfo, Verification, VerificationGuard};
 pub use slice::LogSlice;
 pub use traffic::Traffic;
 pub use txn_index::{AbortedTransaction, TransactionIndex};

@@ -14,20 +14,23 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch::{BatchError, BatchHeader, CRC_FROM, HEADER_BYTES};
+use super::batch::{BatchError, BatchHeader, CRC_FROM, EndMarker, HEADER_BYTES, RecordBatch};
 use super::config::{LogConfig, LogOptions};
 use super::durable::{self, TEMPORARY_SUFFIX};
 use super::error::OpenError;
 use super::index::{Entry, OffsetEntry, ResidentIndex, TimeEntry};
 use super::partition::Recovered;
 use super::producer_state::ProducerStates;
-use super::segment::{Segment, file_name, parse_file_name};
+use super::segment::{EXTENSIONS, Segment, file_name, parse_file_name};
+use super::swap;
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// A file of [`super::producer_state`]'s greatest number of producers is a tenth of this.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 /// Entries of a 2 GiB segment with a batch in every entry.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// A control batch holds one record of a few bytes; nothing larger is read as a whole.
+const CONTROL_BATCH_BYTES_MAX: usize = 4 << 10;
 /// Files that Kafka or an interrupted change leaves behind.
 const LEFTOVERS: [&str; 4] = [TEMPORARY_SUFFIX, ".deleted", ".cleaned", ".swap"];
 
@@ -36,6 +39,7 @@ const LEFTOVERS: [&str; 4] = [TEMPORARY_SUFFIX, ".deleted", ".cleaned", ".swap"]
 pub(crate) struct Checkpointed {
     pub(crate) recovery_point: Option<i64>,
     pub(crate) log_start: Option<i64>,
+    pub(crate) cleaned_to: Option<i64>,
 }
 
 /// Recovers the partition in `folder`.
@@ -45,6 +49,7 @@ pub(crate) fn recover(
     options: &LogOptions,
     checkpointed: Checkpointed,
 ) -> Result<Recovered, OpenError> {
+    swap::finish(folder, &*options.disk)?;
     Recovery {
         folder: folder.clone(),
         interval_bytes: config.index_interval_bytes,
@@ -52,6 +57,7 @@ pub(crate) fn recover(
         producers: ProducerStates::default(),
         producers_from: 0,
         folder_dirty: false,
+        cleaned_to: checkpointed.cleaned_to.unwrap_or(0),
     }
     .run(checkpointed, options)
 }
@@ -64,6 +70,8 @@ struct Recovery {
     /// Batches from this offset on are not part of the producers' state yet.
     producers_from: i64,
     folder_dirty: bool,
+    /// Before it, compaction may have left gaps between segments.
+    cleaned_to: i64,
 }
 
 /// A segment that was looked at up to its end or the first batch that is not intact.
@@ -144,6 +152,7 @@ impl Recovery {
         durable::sync_dir(&self.folder).map_err(OpenError::io(&*self.folder))?;
         let mut recovered = Recovered::new(segment);
         recovered.producers = self.producers;
+        recovered.producers.forget_before(log_start);
         Ok(recovered)
     }
 
@@ -165,8 +174,7 @@ impl Recovery {
                 files.segments.push(base);
             } else if let Some(offset) = parse_file_name(&name, "snapshot") {
                 files.snapshots.push(offset);
-            } else if let Some(base) = parse_file_name(&name, "index").or(parse_file_name(&name, "timeindex"))
-            {
+            } else if let Some(base) = EXTENSIONS.iter().find_map(|e| parse_file_name(&name, e)) {
                 indexes.push((base, entry.path()));
             } else {
                 tracing::warn!(file = %entry.path().display(), "ignoring an unknown file");
@@ -200,7 +208,7 @@ impl Recovery {
                 self.producers_from = offset;
                 break;
             }
-            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged; rebuilding from the log");
+            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged or of another version; rebuilding from the log");
             self.remove_snapshots(&[offset])?;
             snapshots.pop();
         }
@@ -216,7 +224,7 @@ impl Recovery {
     }
 
     fn remove_segment(&self, base: i64) -> Result<(), OpenError> {
-        for extension in ["index", "timeindex", "log"] {
+        for extension in EXTENSIONS.iter().rev() {
             let path = self.path(base, extension);
             durable::remove_if_there(&path).map_err(OpenError::io(path))?;
         }
@@ -260,8 +268,10 @@ impl Recovery {
             return Err(damaged(self.path(base, "log"), scanned.size, &torn));
         }
         for (place, &next) in bases.iter().enumerate().skip(1) {
-            // A gap means that the end of the segment before was lost, although this one was not.
-            if scanned.torn.is_some() || next != scanned.next_offset {
+            // A gap means that the end of the segment before was lost, although this one was not, unless
+            // compaction made it.
+            let gap = next != scanned.next_offset && next > self.cleaned_to;
+            if scanned.torn.is_some() || next < scanned.next_offset || gap {
                 self.cut(&bases[place..])?;
                 break;
             }
@@ -359,9 +369,9 @@ impl Recovery {
         while position < size {
             let next =
                 next_batch(&mut reader, size - position, next_offset, trusted_end).map_err(io_error())?;
-            let next = next.and_then(|header| check_reach(base, position, &header).map(|()| header));
+            let next = next.and_then(|next| check_reach(base, position, &next.0).map(|()| next));
             let first = next_offset == base;
-            let fits = |header: &BatchHeader| indexed.is_none_or(|last| last == header.last_offset());
+            let fits = |(header, _): &Stored| indexed.is_none_or(|last| last == header.last_offset());
             match next {
                 _ if first && indexed.is_some() && !next.as_ref().is_ok_and(fits) => {
                     tracing::warn!(file = %path.display(), "index does not belong to the segment; rebuilding it");
@@ -371,10 +381,10 @@ impl Recovery {
                     torn = Some(reason);
                     break;
                 }
-                Ok(header) => {
+                Ok((header, marker)) => {
                     index.on_batch(position as u32, &header, self.interval_bytes);
                     if header.base_offset >= self.producers_from {
-                        self.producers.update(&header, self.now_ms);
+                        self.producers.update(&header, marker, self.now_ms);
                     }
                     position += header.size() as u64;
                     next_offset = header.next_offset();
@@ -432,13 +442,16 @@ fn damaged(file: PathBuf, position: u64, reason: &BatchError) -> OpenError {
     }
 }
 
+/// A batch's header, and the transaction that it ends if it does.
+type Stored = (BatchHeader, Option<EndMarker>);
+
 /// Reads one batch at the reader's place, `left` bytes before the end of the file.
 fn next_batch(
     reader: &mut BufReader<File>,
     left: u64,
     offset_min: i64,
     trusted_end: i64,
-) -> io::Result<Result<BatchHeader, BatchError>> {
+) -> io::Result<Result<Stored, BatchError>> {
     let truncated = |needed| BatchError::Truncated {
         needed,
         have: left as usize,
@@ -463,9 +476,12 @@ fn next_batch(
         }));
     }
     let mut body = header.size() - HEADER_BYTES;
+    if header.is_control() && header.size() <= CONTROL_BATCH_BYTES_MAX {
+        return control_batch(reader, &head, &header);
+    }
     if header.next_offset() <= trusted_end {
         reader.seek_relative(body as i64)?;
-        return Ok(Ok(header));
+        return Ok(Ok((header, None)));
     }
     let mut crc = crc32c::crc32c(&head[CRC_FROM..]);
     while body > 0 {
@@ -484,5 +500,21 @@ fn next_batch(
             computed: crc,
         }));
     }
-    Ok(Ok(header))
+    Ok(Ok((header, None)))
+}
+
+/// The rest of a control batch, which says how a transaction ended.
+fn control_batch(
+    reader: &mut BufReader<File>,
+    head: &[u8; HEADER_BYTES],
+    header: &BatchHeader,
+) -> io::Result<Result<Stored, BatchError>> {
+    let mut bytes = head.to_vec();
+    bytes.resize(header.size(), 0);
+    reader.read_exact(&mut bytes[HEADER_BYTES..])?;
+    let marker = RecordBatch::parse(&bytes).and_then(|batch| {
+        batch.verify_crc()?;
+        batch.end_marker()
+    });
+    Ok(marker.map(|marker| (*header, marker)))
 }

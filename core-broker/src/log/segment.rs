@@ -10,12 +10,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use super::batch::{BatchError, BatchHeader, HEADER_BYTES};
 use super::index::{Entries, Entry, IndexView, OffsetEntry, ResidentIndex, TimeEntry, TimeSearch};
 use super::lock::{lock, read, write};
+
+/// The files that a segment may have.
+pub(crate) const EXTENSIONS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 
 const SCAN_WINDOW_BYTES: usize = 8 << 10;
 
@@ -93,6 +96,8 @@ pub(crate) struct Segment {
     size: AtomicU64,
     file: Mutex<Option<Arc<File>>>,
     index: RwLock<SegmentIndex>,
+    /// The files of these names are another segment's by now.
+    replaced: AtomicBool,
 }
 
 impl Segment {
@@ -131,6 +136,7 @@ impl Segment {
             size: AtomicU64::new(size),
             file: Mutex::new(None),
             index: RwLock::new(index),
+            replaced: AtomicBool::new(false),
         })
     }
 
@@ -173,6 +179,16 @@ impl Segment {
         }
         self.size
             .store(position + header.size() as u64, Ordering::Release);
+    }
+
+    /// Said before the files change: what was read until then is right.
+    pub(crate) fn mark_replaced(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+    }
+
+    /// Asked after the files were read: they may have been those of another segment.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::SeqCst)
     }
 
     /// Takes note that nothing more will be appended.

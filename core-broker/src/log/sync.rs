@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{self, LOG_START_FILE, Offsets, RECOVERY_POINT_FILE};
+use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, Offsets, RECOVERY_POINT_FILE};
 use super::durable;
 use super::error::LogError;
 use super::lock::{lock, read};
@@ -253,6 +253,7 @@ pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
     let partitions: Vec<_> = read(&shared.partitions).values().cloned().collect();
     let mut recovery_points = Offsets::new();
     let mut log_starts = Offsets::new();
+    let mut cleaned = Offsets::new();
     for partition in partitions.iter().filter(|p| !p.is_deleted()) {
         let tp = partition.topic_partition();
         recovery_points.insert(tp.clone(), partition.recovery_point());
@@ -260,12 +261,20 @@ pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
         if log_start > partition.first_base_offset() {
             log_starts.insert(tp.clone(), log_start);
         }
+        let cleaned_to = partition.cleaned_to();
+        if cleaned_to > 0 {
+            cleaned.insert(tp.clone(), cleaned_to);
+        }
     }
     for (name, offsets) in [
         (RECOVERY_POINT_FILE, recovery_points),
         (LOG_START_FILE, log_starts),
+        (CLEANER_FILE, cleaned),
     ] {
         let path = shared.root.join(name);
+        if name == CLEANER_FILE && offsets.is_empty() && !path.exists() {
+            continue;
+        }
         durable::replace(&path, checkpoint::encode(&offsets).as_bytes()).map_err(LogError::io(&path))?;
     }
     Ok(())

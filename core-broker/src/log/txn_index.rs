@@ -1,8 +1,9 @@
-//! The aborted transactions of one segment, as its `.txnindex` file holds them.
+//! The aborted transactions of a log, each as an entry of Kafka's `.txnindex` files.
 //!
 //! Why: a consumer of committed records is told which producers' records to skip, and a search through the log for
 //! abort markers would cost a scan for each fetch.
-//! Owns: the entries' bytes, which are Kafka's, and the search. Does not own: the file and when it is written.
+//! Owns: the entries' bytes, which are Kafka's, and the search. Does not own: where they are kept (in the snapshot of the
+//! producers, whose state they are part of) and when that is written.
 //! Invariant: entries are in the order of their last offsets, since markers are appended in order.
 
 /// A transaction that was aborted in one partition.
@@ -57,7 +58,7 @@ impl AbortedTransaction {
     }
 }
 
-/// The aborted transactions whose markers are in one segment.
+/// The aborted transactions whose markers are in one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransactionIndex {
     entries: Vec<AbortedTransaction>,
@@ -101,6 +102,17 @@ impl TransactionIndex {
         in_order
     }
 
+    /// Drops those that ended before `offset`.
+    pub fn forget_before(&mut self, offset: i64) {
+        let gone = self.entries.partition_point(|e| e.last_offset < offset);
+        self.entries.drain(..gone);
+    }
+
+    /// Forgets the entries for which `keep` does not hold.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&AbortedTransaction) -> bool) {
+        self.entries.retain(keep);
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -113,8 +125,8 @@ impl TransactionIndex {
         self.entries.is_empty()
     }
 
-    /// Adds to `found` what overlaps the offsets from `from` up to but not including `to`. True if no later segment
-    /// can have more.
+    /// Adds to `found` what overlaps the offsets from `from` up to but not including `to`. True if no later
+    /// entry can have more.
     ///
     /// ```
     /// use millstream_broker::log::{AbortedTransaction, TransactionIndex};

@@ -133,13 +133,6 @@ impl Metrics {
     }
 
     /// Shows one more number.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the transaction coordinator adds its gauge when it starts"
-        )
-    )]
     pub fn add_gauge(&self, gauge: Gauge) {
         self.gauges().push(gauge);
     }

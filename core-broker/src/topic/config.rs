@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{BrokerConfig, CleanupPolicy, ConfigType, ConfigValue};
+use crate::config::{BrokerConfig, CleanupPolicy, CompressionType, ConfigType, ConfigValue, Ratio};
 use crate::log::{FlushMode, LogConfig, TimestampType};
 
 /// Overrides of one topic by Kafka's names.
@@ -74,20 +74,6 @@ fn whole<const LOW: i64, const HIGH: i64>(text: &str) -> Result<(), String> {
     }
 }
 
-fn ratio(text: &str) -> Result<(), String> {
-    match text.parse::<f64>() {
-        Ok(n) if (0.0..=1.0).contains(&n) => Ok(()),
-        _ => Err("a number from 0 to 1".into()),
-    }
-}
-
-fn compression(text: &str) -> Result<(), String> {
-    match text {
-        "uncompressed" | "zstd" | "lz4" | "snappy" | "gzip" | "producer" => Ok(()),
-        _ => Err("uncompressed, zstd, lz4, snappy, gzip or producer".into()),
-    }
-}
-
 fn replicas(text: &str) -> Result<(), String> {
     if text == "*" || text.is_empty() || text.split(',').all(|item| item.contains(':')) {
         return Ok(());
@@ -120,11 +106,11 @@ macro_rules! topic_keys {
 topic_keys! {
     "cleanup.policy" List Now from "log.cleanup.policy" = |b| text(&b.log_cleanup_policy),
         |t| CleanupPolicy::read(t).map(drop), "What happens to old records: delete, compact or both.";
-    "compression.gzip.level" Int Kept = |_| "-1".into(), whole::<-1, 9>, "Level of gzip where the broker compresses.";
+    "compression.gzip.level" Int Now from "compression.gzip.level" = |b| text(&b.compression_gzip_level), whole::<-1, 9>, "Level of gzip where the broker compresses.";
     "compression.lz4.level" Int Kept = |_| "9".into(), whole::<1, 17>, "Level of lz4 where the broker compresses.";
-    "compression.type" String Kept = |_| "producer".into(), compression, "Batches are stored as the producer compressed them.";
-    "compression.zstd.level" Int Kept = |_| "3".into(), whole::<-131072, 22>, "Level of zstd where the broker compresses.";
-    "delete.retention.ms" Long Kept = |_| "86400000".into(), whole::<0, I64>, "How long tombstones stay in a compacted topic.";
+    "compression.type" String Now from "compression.type" = |b| text(&b.compression_type), |t| CompressionType::read(t).map(drop), "Codec that batches are stored in; producer keeps theirs.";
+    "compression.zstd.level" Int Now from "compression.zstd.level" = |b| text(&b.compression_zstd_level), whole::<-131072, 22>, "Level of zstd where the broker compresses.";
+    "delete.retention.ms" Long Now from "log.cleaner.delete.retention.ms" = |b| text(&b.log_cleaner_delete_retention_ms), whole::<0, I64>, "How long tombstones stay in a compacted topic.";
     "file.delete.delay.ms" Long Kept = |_| "60000".into(), whole::<0, I64>, "How long a deleted file stays on disk.";
     "flush.messages" Long Now from "log.flush.interval.messages" = |b| sync_or(b, "1"), whole::<1, I64>,
         "1 acknowledges after fdatasync, anything else once the system has the bytes.";
@@ -136,15 +122,15 @@ topic_keys! {
     "leader.replication.throttled.replicas" List Kept = |_| String::new(), replicas, "Without meaning on a single node.";
     "local.retention.bytes" Long Kept = |_| "-2".into(), whole::<-2, I64>, "Without meaning: there is no remote storage.";
     "local.retention.ms" Long Kept = |_| "-2".into(), whole::<-2, I64>, "Without meaning: there is no remote storage.";
-    "max.compaction.lag.ms" Long Kept = |_| I64.to_string(), whole::<1, I64>, "Longest time a record may stay uncompacted.";
+    "max.compaction.lag.ms" Long Now from "log.cleaner.max.compaction.lag.ms" = |b| text(&b.log_cleaner_max_compaction_lag_ms), whole::<1, I64>, "Longest time a record may stay uncompacted.";
     "max.message.bytes" Int Now from "message.max.bytes" = |b| b.message_max_bytes.to_string(), whole::<0, I32>,
         "Largest record batch in bytes.";
-    "message.timestamp.after.max.ms" Long Kept = |_| "3600000".into(), whole::<0, I64>, "How far a record's time may be ahead.";
-    "message.timestamp.before.max.ms" Long Kept = |_| I64.to_string(), whole::<0, I64>, "How far a record's time may be behind.";
+    "message.timestamp.after.max.ms" Long Now from "log.message.timestamp.after.max.ms" = |b| text(&b.log_message_timestamp_after_max_ms), whole::<0, I64>, "How far a record's time may be ahead.";
+    "message.timestamp.before.max.ms" Long Now from "log.message.timestamp.before.max.ms" = |b| text(&b.log_message_timestamp_before_max_ms), whole::<0, I64>, "How far a record's time may be behind.";
     "message.timestamp.type" String Now from "log.message.timestamp.type" = |b| text(&b.log_message_timestamp_type),
         |t| TimestampType::read(t).map(drop), "CreateTime keeps the producer's time, LogAppendTime sets the broker's.";
-    "min.cleanable.dirty.ratio" Double Kept = |_| "0.5".into(), ratio, "Share of uncompacted bytes at which compaction starts.";
-    "min.compaction.lag.ms" Long Kept = |_| "0".into(), whole::<0, I64>, "Shortest time a record stays uncompacted.";
+    "min.cleanable.dirty.ratio" Double Now from "log.cleaner.min.cleanable.ratio" = |b| text(&b.log_cleaner_min_cleanable_ratio), |t| Ratio::read(t).map(drop), "Share of uncompacted bytes at which compaction starts.";
+    "min.compaction.lag.ms" Long Now from "log.cleaner.min.compaction.lag.ms" = |b| text(&b.log_cleaner_min_compaction_lag_ms), whole::<0, I64>, "Shortest time a record stays uncompacted.";
     "min.insync.replicas" Int Kept = |_| "1".into(), whole::<1, I32>, "Without meaning on a single node.";
     "preallocate" Boolean Kept = |_| "false".into(), flag, "Whether segment files are allocated in full at once.";
     "remote.log.copy.disable" Boolean Kept = |_| "false".into(), flag, "Without meaning: there is no remote storage.";
@@ -225,6 +211,18 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
     for (name, value) in overrides {
         match name.as_str() {
             "cleanup.policy" => set(&mut config.compact, CleanupPolicy::read(value).map(|p| p.compact)),
+            "compression.gzip.level" => set(&mut config.gzip_level, i32::read(value)),
+            "compression.type" => set(&mut config.compression, CompressionType::read(value).map(|t| t.0)),
+            "compression.zstd.level" => set(&mut config.zstd_level, i32::read(value)),
+            "delete.retention.ms" => set(&mut config.delete_retention_ms, i64::read(value)),
+            "max.compaction.lag.ms" => set(&mut config.max_compaction_lag_ms, i64::read(value)),
+            "message.timestamp.after.max.ms" => set(&mut config.timestamp_after_max_ms, i64::read(value)),
+            "message.timestamp.before.max.ms" => set(&mut config.timestamp_before_max_ms, i64::read(value)),
+            "min.cleanable.dirty.ratio" => set(
+                &mut config.min_cleanable_ratio_ppm,
+                Ratio::read(value).map(|ratio| ratio.ppm),
+            ),
+            "min.compaction.lag.ms" => set(&mut config.min_compaction_lag_ms, i64::read(value)),
             "index.interval.bytes" => set(&mut config.index_interval_bytes, u32::read(value)),
             "max.message.bytes" => set(&mut config.max_message_bytes, u32::read(value)),
             "message.timestamp.type" => set(&mut config.timestamp_type, TimestampType::read(value)),

@@ -12,6 +12,7 @@
 pub(crate) mod config;
 mod file;
 pub(crate) mod internal;
+pub(crate) mod keyed;
 pub(crate) mod name;
 #[cfg(test)]
 mod tests;

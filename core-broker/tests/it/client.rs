@@ -22,6 +22,7 @@ pub fn config() -> BrokerConfig {
     BrokerConfig {
         group_initial_rebalance_delay_ms: 0,
         offsets_topic_num_partitions: 3,
+        transaction_state_log_num_partitions: 3,
         ..BrokerConfig::default()
     }
 }

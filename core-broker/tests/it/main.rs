@@ -9,3 +9,4 @@ mod metrics;
 mod produce;
 mod protocol;
 mod topics;
+mod transactions;

@@ -107,6 +107,7 @@ fn a_scrape_tells_what_happened() {
     };
     assert!(number("millstream_log_sync_duration_seconds_count") >= 3.0);
     assert!(number("millstream_disk_free_bytes") > 0.0);
+    assert_eq!(number("millstream_transactions_open"), 0.0);
     assert!(number("millstream_request_bytes_total{api=\"Produce\"}") > 200.0);
     assert_eq!(
         text.matches("Heartbeat").count(),

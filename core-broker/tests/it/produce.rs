@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bytes::{Buf, BufMut, Bytes};
-use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest, TransactionalId};
+use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use kafka_protocol::protocol::Request;
 use millstream_broker::log::batch::BatchBuilder;
 
@@ -73,7 +73,7 @@ fn refusals_carry_the_right_code_and_a_reason() {
         (
             "transactional batch",
             produce("t", 0, -1, Some(transactional.build().unwrap())),
-            48,
+            53,
         ),
         ("too large", produce("t", 0, -1, Some(batch(&[&large]))), 10),
         (
@@ -91,10 +91,24 @@ fn refusals_carry_the_right_code_and_a_reason() {
         );
         assert!(result.error_message.is_some(), "{what}");
     }
-    let transaction =
-        produce("t", 0, -1, Some(batch(&["a"]))).with_transactional_id(Some(TransactionalId(text("tx"))));
-    assert_eq!(only_partition(client.call(9, &transaction)).error_code, 53);
     // Nothing of all that was stored.
+    assert_eq!(client.append("t", &["a"]).base_offset, 0);
+}
+
+#[test]
+fn records_outside_the_bounds_of_time_are_named() {
+    let (_dir, broker) = start();
+    let mut client = Client::connect(broker.address());
+    client.touch("t");
+    let mut records = BatchBuilder::new();
+    for timestamp in [1_000, i64::MAX / 2, -1, i64::MAX / 4] {
+        records.push(timestamp, None, Some(b"v"), &[]);
+    }
+    let request = produce("t", 0, -1, Some(records.build().unwrap()));
+    let result = only_partition(client.call(9, &request));
+    assert_eq!(result.error_code, 32, "{:?}", result.error_message);
+    let places: Vec<_> = result.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!(places, [1, 3]);
     assert_eq!(client.append("t", &["a"]).base_offset, 0);
 }
 
@@ -268,10 +282,6 @@ fn idempotent_retries_are_stored_once() {
             result.error_message
         );
     }
-    let transactional = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text("tx"))))
-        .with_transaction_timeout_ms(1000);
-    assert_eq!(client.call(4, &transactional).error_code, 53);
 }
 
 #[test]

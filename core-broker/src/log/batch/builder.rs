@@ -190,7 +190,7 @@ impl BatchBuilder {
     #[cfg(test)]
     pub(crate) fn build_compressed(mut self, codec: super::Compression) -> Bytes {
         self.attributes |= codec as i16;
-        self.assemble(&super::compression::compress(codec, &self.records))
+        self.assemble(&super::compression::compress(codec, None, &self.records).unwrap())
     }
 }
 

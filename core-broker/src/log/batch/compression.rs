@@ -1,11 +1,11 @@
-//! Decompression of the records in a batch, always within a limit.
+//! Compression of the records in a batch, and decompression, always within a limit.
 //!
 //! Why its own readers: Kafka's snappy comes raw or in the framing of xerial's Java library, and every
 //! codec must be held to a limit, since a few kilobytes can decompress to gigabytes.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Write};
 
 use super::error::BatchError;
 
@@ -16,6 +16,7 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 const BUFFER_BYTES: usize = 16 << 10;
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 /// A snappy element of 3 bytes yields at most 64; with room for rounding.
 const SNAPPY_RATIO_MAX: usize = 32;
 /// zstd's own default limit for streams: 128 MiB.
@@ -189,22 +190,59 @@ pub(crate) fn decompress(
     Ok(Cow::Owned(out))
 }
 
-#[cfg(test)]
-pub(crate) fn compress(codec: Compression, payload: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    match codec {
-        Compression::None => payload.to_vec(),
-        Compression::Gzip => {
-            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            out.write_all(payload).unwrap();
-            out.finish().unwrap()
+/// Compresses a payload. Without a level the codec's default is taken; snappy and lz4 have none to choose.
+pub(crate) fn compress(
+    codec: Compression,
+    level: Option<i32>,
+    payload: &[u8],
+) -> Result<Vec<u8>, BatchError> {
+    let compressed = match codec {
+        Compression::None => Ok(payload.to_vec()),
+        Compression::Gzip => gzip(level, payload),
+        Compression::Snappy => xerial(payload),
+        Compression::Lz4 => lz4(payload),
+        Compression::Zstd => {
+            zstd::stream::encode_all(payload, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
         }
-        Compression::Snappy => snap::raw::Encoder::new().compress_vec(payload).unwrap(),
-        Compression::Lz4 => {
-            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            out.write_all(payload).unwrap();
-            out.finish().unwrap()
-        }
-        Compression::Zstd => zstd::stream::encode_all(payload, 1).unwrap(),
+    };
+    compressed.map_err(|error| BatchError::Compression {
+        codec,
+        reason: error.to_string(),
+    })
+}
+
+fn gzip(level: Option<i32>, payload: &[u8]) -> io::Result<Vec<u8>> {
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or(flate2::Compression::default(), |level| {
+        flate2::Compression::new(level.min(9))
+    });
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), level);
+    out.write_all(payload)?;
+    out.finish()
+}
+
+/// Snappy in the framing that Java clients write, so that a block is never larger than they expect.
+fn xerial(payload: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = XERIAL_MAGIC.to_vec();
+    // Version and the oldest version that can read it.
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    let mut encoder = snap::raw::Encoder::new();
+    for block in payload.chunks(XERIAL_BLOCK_BYTES) {
+        let block = encoder.compress_vec(block).map_err(io::Error::other)?;
+        out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        out.extend_from_slice(&block);
     }
+    Ok(out)
+}
+
+/// Kafka's readers want independent blocks.
+fn lz4(payload: &[u8]) -> io::Result<Vec<u8>> {
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new()
+        .block_size(BlockSize::Max64KB)
+        .block_mode(BlockMode::Independent);
+    let mut out = FrameEncoder::with_frame_info(info, Vec::new());
+    out.write_all(payload)?;
+    out.finish().map_err(io::Error::other)
 }

@@ -8,17 +8,19 @@ pub const HEADER_BYTES: usize = 61;
 /// Base offset and length, which the length field does not count.
 pub(crate) const LENGTH_PREFIX_BYTES: usize = 12;
 const LENGTH_MIN: i32 = (HEADER_BYTES - LENGTH_PREFIX_BYTES) as i32;
-const CRC_AT: usize = 17;
-const ATTRIBUTES_AT: usize = 21;
+pub(super) const CRC_AT: usize = 17;
+pub(super) const ATTRIBUTES_AT: usize = 21;
 /// The first byte that the CRC covers.
 pub(crate) const CRC_FROM: usize = ATTRIBUTES_AT;
-const MAX_TIMESTAMP_AT: usize = 35;
+pub(super) const BASE_TIMESTAMP_AT: usize = 27;
+pub(super) const MAX_TIMESTAMP_AT: usize = 35;
+pub(super) const RECORD_COUNT_AT: usize = 57;
 
-const COMPRESSION_MASK: i16 = 0b111;
+pub(super) const COMPRESSION_MASK: i16 = 0b111;
 const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
-const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// Who sets the timestamps of records (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,12 +90,12 @@ impl BatchHeader {
             crc: u32::from_be_bytes(field(head, CRC_AT)),
             attributes: i16::from_be_bytes(field(head, ATTRIBUTES_AT)),
             last_offset_delta: i32::from_be_bytes(field(head, 23)),
-            base_timestamp: i64::from_be_bytes(field(head, 27)),
+            base_timestamp: i64::from_be_bytes(field(head, BASE_TIMESTAMP_AT)),
             max_timestamp: i64::from_be_bytes(field(head, MAX_TIMESTAMP_AT)),
             producer_id: i64::from_be_bytes(field(head, 43)),
             producer_epoch: i16::from_be_bytes(field(head, 51)),
             base_sequence: i32::from_be_bytes(field(head, 53)),
-            record_count: i32::from_be_bytes(field(head, 57)),
+            record_count: i32::from_be_bytes(field(head, RECORD_COUNT_AT)),
         };
         if header.length < LENGTH_MIN {
             return Err(BatchError::Length {

@@ -2,7 +2,7 @@
 //!
 //! Why: the broker never takes records apart to store them. It checks a batch once, gives it offsets by
 //! rewriting twelve bytes of its header, and passes the same bytes on to consumers.
-//! Owns: header layout, CRC, validation, reading and building of batches.
+//! Owns: header layout, CRC, validation, reading, building and thinning out of batches.
 //! Does not own: where batches are stored (`segment`) or which sequences are legal (`producer_state`).
 //! Invariants: nothing here panics on any input, and nothing allocates by a count or length that was read
 //! from the input before it was checked against the bytes at hand or a limit.
@@ -18,6 +18,7 @@ mod end_marker;
 mod error;
 mod header;
 mod record;
+mod rewrite;
 mod validate;
 mod varint;
 
@@ -27,6 +28,7 @@ pub use end_marker::EndMarker;
 pub use error::BatchError;
 pub use header::{BatchHeader, HEADER_BYTES, TimestampType};
 pub use record::{Header, Headers, Record, RecordIter, Records};
+pub(crate) use rewrite::{emptied, recompressed, retained};
 pub use validate::{Validated, ValidationRules};
 
 use header::crc_of;

@@ -18,6 +18,11 @@ impl<'a> Records<'a> {
         Self { header, payload }
     }
 
+    /// All records as they stand in an uncompressed batch.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Iterates in order, without copying. Stops after the first error.
     #[must_use]
     pub fn iter(&self) -> RecordIter<'_> {
@@ -100,6 +105,13 @@ pub struct RecordIter<'r> {
     header: BatchHeader,
     rest: &'r [u8],
     index: i32,
+}
+
+impl RecordIter<'_> {
+    /// Bytes of the payload that were not looked at yet.
+    pub(super) fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl<'r> Iterator for RecordIter<'r> {

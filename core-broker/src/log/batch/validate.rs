@@ -27,6 +27,8 @@ pub struct ValidationRules {
 pub struct Validated {
     /// The greatest timestamp of the records; the header's may be wrong.
     pub max_timestamp: i64,
+    /// The least of them; records without one (−1) do not count.
+    pub min_timestamp: Option<i64>,
     /// Size of the records without compression.
     pub payload_bytes: u64,
 }
@@ -118,6 +120,7 @@ enum Stop {
 fn walk<R: BufRead>(reader: R, header: &BatchHeader, keys_required: bool) -> Result<Validated, Stop> {
     let mut input = Counted { reader, consumed: 0 };
     let mut max_timestamp = i64::MIN;
+    let mut min_timestamp = i64::MAX;
     for index in 0..header.record_count {
         let facts = input.record().map_err(|stop| match stop {
             Bad::Io(error) => Stop::Io(error),
@@ -135,12 +138,16 @@ fn walk<R: BufRead>(reader: R, header: &BatchHeader, keys_required: bool) -> Res
             .checked_add(facts.timestamp_delta)
             .ok_or_else(|| malformed("its timestamp overflows"))?;
         max_timestamp = max_timestamp.max(timestamp);
+        if timestamp != -1 {
+            min_timestamp = min_timestamp.min(timestamp);
+        }
     }
     if !input.reader.fill_buf().map_err(Stop::Io)?.is_empty() {
         return Err(Stop::Trailing);
     }
     Ok(Validated {
         max_timestamp,
+        min_timestamp: (min_timestamp != i64::MAX).then_some(min_timestamp),
         payload_bytes: input.consumed,
     })
 }

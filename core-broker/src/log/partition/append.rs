@@ -8,14 +8,17 @@ use bytes::Bytes;
 use super::{LogPosition, Partition, Rolled, Writer};
 use crate::ids::{Offset, Timestamp};
 use crate::log::batch::{
-    BatchError, BatchHeader, Compression, HEADER_BYTES, RecordBatch, Rewrite, TimestampType, ValidationRules,
-    rewritten_header,
+    BatchBuilder, BatchError, BatchHeader, Compression, EndMarker, HEADER_BYTES, RecordBatch, Rewrite,
+    TimestampType, ValidationRules, rewritten_header,
 };
 use crate::log::config::{FlushMode, LogConfig};
 use crate::log::error::AppendError;
 use crate::log::lock::{lock, write};
-use crate::log::producer_state::{SequenceError, SequencedBatch};
+use crate::log::producer_state::{
+    Guard, ProducerStates, SequenceError, SequencedBatch, TransactionError, VerificationGuard,
+};
 use crate::log::segment::Segment;
+use crate::transaction::TransactionMarker;
 
 /// Who appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,14 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+/// What is known of a batch before the lock is taken.
+struct Checked {
+    header: BatchHeader,
+    max_timestamp: i64,
+    /// If the batch ends a transaction.
+    marker: Option<EndMarker>,
+}
+
 /// Segment files must be addressable by the indexes.
 const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
 
@@ -59,15 +70,64 @@ impl Partition {
         )
     }
 
-    /// The same, decompressing at most what is left of a budget that several batches share.
+    /// Ends a producer's transaction here. Markers that come again are appended again, without effect.
+    ///
+    /// # Errors
+    /// [`AppendError::InvalidProducerEpoch`] of an older epoch, [`AppendError::CoordinatorFenced`].
+    pub fn append_marker(&self, marker: TransactionMarker) -> Result<Appended, AppendError> {
+        let end = EndMarker {
+            commit: marker.commit,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let now = self.shared.options.clock.now().0;
+        let batch = BatchBuilder::end_marker(now, marker.producer_id.0, marker.producer_epoch.0, end);
+        self.append(batch, Origin::Coordinator)
+    }
+
+    /// Like [`Self::append`], with the transaction coordinator's word for a batch that begins a transaction, decompressing
+    /// at most what is left of a budget that several batches share.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of the batch is in the log then.
+    pub fn append_verified(
+        &self,
+        batch: Bytes,
+        origin: Origin,
+        guard: Option<VerificationGuard>,
+        budget: &mut usize,
+    ) -> Result<Appended, AppendError> {
+        let guard = guard.map_or(Guard::None, Guard::Verified);
+        self.append_guarded(batch, origin, guard, budget)
+    }
+
+    /// The same without the coordinator's word.
     pub(crate) fn append_within(
         &self,
         batch: Bytes,
         origin: Origin,
         budget: &mut usize,
     ) -> Result<Appended, AppendError> {
+        let guard = match origin {
+            Origin::Client => Guard::None,
+            Origin::Coordinator => Guard::Trusted,
+        };
+        self.append_guarded(batch, origin, guard, budget)
+    }
+
+    fn append_guarded(
+        &self,
+        batch: Bytes,
+        origin: Origin,
+        guard: Guard,
+        budget: &mut usize,
+    ) -> Result<Appended, AppendError> {
         let config = self.config();
-        let (mut header, max_timestamp) = self.checked(&batch, origin, &config, budget)?;
+        let Checked {
+            header,
+            max_timestamp,
+            marker,
+        } = self.checked(&batch, origin, &config, budget)?;
+        let (batch, mut header) = self.in_topics_codec(batch, header, origin, &config)?;
         let mut writer = lock(&self.writer);
         self.check_writable()?;
         let known = writer
@@ -77,6 +137,10 @@ impl Partition {
         if let Some(known) = known {
             return Ok(self.duplicate(&known, &config));
         }
+        writer
+            .producers
+            .check_transaction(&header, marker, guard)
+            .map_err(|e| self.transaction_error(&header, marker, e))?;
         let now = self.shared.options.clock.now();
         header.base_offset = writer.end.offset;
         let rewrite = match config.timestamp_type {
@@ -99,7 +163,7 @@ impl Partition {
             self.roll(&mut writer, now).map_err(|e| self.write_error(e))?;
         }
         self.write(&mut writer, &[&head, &batch[HEADER_BYTES..]])?;
-        self.commit(&mut writer, &header, &config, now);
+        self.commit(&mut writer, &header, marker, &config, now);
         Ok(Appended {
             base_offset: Offset(header.base_offset),
             last_offset: Offset(header.last_offset()),
@@ -116,24 +180,8 @@ impl Partition {
         origin: Origin,
         config: &LogConfig,
         budget: &mut usize,
-    ) -> Result<(BatchHeader, i64), AppendError> {
-        let partition = || self.topic_partition.clone();
-        let limit = config.max_message_bytes as usize;
-        if batch.len() > limit {
-            return Err(AppendError::TooLarge {
-                partition: partition(),
-                size: batch.len(),
-                limit,
-            });
-        }
-        let limit = (config.segment_bytes as usize).min(SEGMENT_BYTES_MAX as usize);
-        if batch.len() > limit {
-            return Err(AppendError::LargerThanSegment {
-                partition: partition(),
-                size: batch.len(),
-                limit,
-            });
-        }
+    ) -> Result<Checked, AppendError> {
+        self.check_size(batch.len(), config)?;
         let parsed = RecordBatch::parse(batch).map_err(|e| self.batch_error(e))?;
         let trailing = batch.len() - parsed.size();
         if trailing > 0 {
@@ -155,10 +203,37 @@ impl Partition {
             .min(*budget);
         }
         let validated = validated.map_err(|e| self.batch_error(e))?;
-        Ok((*parsed.header(), validated.max_timestamp))
+        self.check_timestamps(batch, &validated, origin, config)?;
+        Ok(Checked {
+            header: *parsed.header(),
+            max_timestamp: validated.max_timestamp,
+            marker: parsed.end_marker().map_err(|e| self.batch_error(e))?,
+        })
     }
 
-    fn batch_error(&self, source: BatchError) -> AppendError {
+    /// The limits for a batch as it stands in the log.
+    pub(super) fn check_size(&self, size: usize, config: &LogConfig) -> Result<(), AppendError> {
+        let partition = || self.topic_partition.clone();
+        let limit = config.max_message_bytes as usize;
+        if size > limit {
+            return Err(AppendError::TooLarge {
+                partition: partition(),
+                size,
+                limit,
+            });
+        }
+        let limit = (config.segment_bytes as usize).min(SEGMENT_BYTES_MAX as usize);
+        if size > limit {
+            return Err(AppendError::LargerThanSegment {
+                partition: partition(),
+                size,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn batch_error(&self, source: BatchError) -> AppendError {
         let partition = self.topic_partition.clone();
         match source {
             BatchError::Magic { magic } => AppendError::UnsupportedMagic { partition, magic },
@@ -194,6 +269,34 @@ impl Partition {
                 producer_id,
                 found: header.base_sequence,
             },
+        }
+    }
+
+    fn transaction_error(
+        &self,
+        header: &BatchHeader,
+        marker: Option<EndMarker>,
+        error: TransactionError,
+    ) -> AppendError {
+        let (partition, producer_id) = (self.topic_partition.clone(), header.producer_id);
+        let reason = match error {
+            TransactionError::Plain => {
+                "it is not transactional, and the producer has a transaction open here"
+            }
+            TransactionError::Unverified => "the transaction has ended, or the partition was not added to it",
+            TransactionError::OldCoordinator { current } => {
+                return AppendError::CoordinatorFenced {
+                    partition,
+                    producer_id,
+                    found: marker.map_or(-1, |m| m.coordinator_epoch),
+                    current,
+                };
+            }
+        };
+        AppendError::InvalidTransactionState {
+            partition,
+            producer_id,
+            reason,
         }
     }
 
@@ -258,12 +361,19 @@ impl Partition {
     }
 
     /// Makes the written batch part of the log.
-    fn commit(&self, writer: &mut Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) {
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+        marker: Option<EndMarker>,
+        config: &LogConfig,
+        now: Timestamp,
+    ) {
         self.traffic
             .appended(header.record_count.unsigned_abs().into(), header.size() as u64);
         writer.active.on_append(header, config.index_interval_bytes);
         writer.first_timestamp.get_or_insert(header.max_timestamp);
-        writer.producers.update(header, now.0);
+        writer.producers.update(header, marker, now.0);
         writer
             .producers
             .expire(now.0, self.shared.options.producer_expiration_ms);
@@ -272,13 +382,39 @@ impl Partition {
             segment: writer.active.base_offset(),
             position: writer.active.size(),
         };
+        if header.is_transactional() {
+            // Before anybody can see the batch.
+            self.publish_transactions(&writer.producers);
+        }
         self.log_end.store(writer.end.offset, Ordering::Release);
         self.shared
             .bytes_since_checkpoint
             .fetch_add(header.size() as u64, Ordering::Relaxed);
         match config.flush {
             FlushMode::Sync => self.enqueue(),
-            FlushMode::Os => self.advance(writer.end),
+            FlushMode::Os => {
+                if marker.is_some() {
+                    self.retire_transactions(writer, writer.end.offset);
+                }
+                self.advance(writer.end);
+            }
+        }
+    }
+
+    /// Lets readers know where undecided records begin, and how many transactions were aborted.
+    pub(super) fn publish_transactions(&self, producers: &ProducerStates) {
+        self.aborted.store(producers.aborted().len(), Ordering::Release);
+        self.first_unstable
+            .store(producers.first_unstable(), Ordering::Release);
+    }
+
+    /// Consumers of committed records may pass the transactions whose markers are before `visible`.
+    pub(super) fn retire_transactions(&self, writer: &mut Writer, visible: i64) {
+        writer.producers.retire(visible);
+        let before = self.first_unstable.load(Ordering::Acquire);
+        self.publish_transactions(&writer.producers);
+        if self.first_unstable.load(Ordering::Acquire) != before {
+            self.wake();
         }
     }
 
@@ -354,7 +490,12 @@ fn must_roll(writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Tim
         Some(first) if first >= 0 && header.max_timestamp >= 0 => header.max_timestamp.saturating_sub(first),
         _ => now.0.saturating_sub(writer.created_ms),
     };
+    // What must be compacted soon must not stay in the segment that never is.
+    let age_max = match config.compact {
+        true => config.segment_ms.min(config.max_compaction_lag_ms),
+        false => config.segment_ms,
+    };
     size + header.size() as u64 > limit
-        || age > config.segment_ms
+        || age > age_max
         || header.last_offset() - writer.active.base_offset() > i64::from(i32::MAX)
 }

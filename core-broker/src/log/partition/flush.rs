@@ -195,6 +195,10 @@ impl SyncWork {
             partition.recovery_point.fetch_max(offset, Ordering::AcqRel);
         }
         if self.advances {
+            // First, so that who waits for the high watermark finds both moved. What ends is decided and on disk.
+            if partition.first_unstable.load(Ordering::Acquire) != i64::MAX {
+                partition.retire_transactions(&mut lock(&partition.writer), self.end.offset);
+            }
             partition.advance(self.end);
         }
     }

@@ -3,20 +3,23 @@
 //! Owns: offsets, the high watermark, the producers' state, and the lock that makes appends sequential.
 //! Does not own: the sync thread, which calls [`Partition::begin_sync`] and [`SyncWork::finish`].
 //! Invariants: `log_start <= high watermark <= log_end`; only a writer holding `writer` changes the list of
-//! segments or appends; segments before the last never change. Locks are taken in the order `files`,
+//! segments or appends; segments before the last never change, but compaction puts others in their place. Locks are taken in the order `files`,
 //! `writer`, `segments`, and none of them is held while waiting for the disk to sync.
 
 mod append;
 mod flush;
 mod read;
+mod replace;
+mod transform;
 
 pub use append::{Appended, Origin};
 pub(crate) use flush::SyncWork;
+pub(crate) use replace::{CleanedSegment, Part};
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use tokio::sync::watch;
@@ -24,11 +27,12 @@ use tokio::sync::watch;
 use super::config::LogConfig;
 use super::error::LogError;
 use super::lock::{lock, read, write};
-use super::producer_state::ProducerStates;
+use super::producer_state::{ProducerInfo, ProducerStates, Verification};
 use super::segment::Segment;
 use super::shared::Shared;
 use super::traffic::Traffic;
-use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use super::txn_index::AbortedTransaction;
+use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 /// An offset and where its batch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +127,12 @@ pub struct Partition {
     log_start: AtomicI64,
     log_end: AtomicI64,
     recovery_point: AtomicI64,
+    cleaned_to: AtomicI64,
+    set_aside: AtomicBool,
+    /// Where undecided records begin; `i64::MAX` if there are none.
+    first_unstable: AtomicI64,
+    /// How many aborted transactions the producers' state lists.
+    aborted: AtomicUsize,
     visible: RwLock<LogPosition>,
     high_watermark: watch::Sender<i64>,
     traffic: Arc<Traffic>,
@@ -146,12 +156,16 @@ impl Partition {
             segment: active.base_offset(),
             position: active.size(),
         };
+        let mut producers = recovered.producers;
+        // Whatever recovery found is visible.
+        producers.retire(i64::MAX);
+        let (unstable, aborted) = (producers.first_unstable(), producers.aborted().len());
         let writer = Writer {
             active,
             file: None,
             end,
             synced: recovered.recovery_point,
-            producers: recovered.producers,
+            producers,
             rolled: Vec::new(),
             folder_dirty: recovered.folder_dirty,
             first_timestamp: recovered.first_timestamp,
@@ -171,6 +185,10 @@ impl Partition {
             log_start: AtomicI64::new(recovered.log_start),
             log_end: AtomicI64::new(end.offset),
             recovery_point: AtomicI64::new(recovered.recovery_point),
+            cleaned_to: AtomicI64::new(0),
+            set_aside: AtomicBool::new(false),
+            first_unstable: AtomicI64::new(unstable),
+            aborted: AtomicUsize::new(aborted),
             visible: RwLock::new(end),
             high_watermark: watch::Sender::new(end.offset),
             traffic: Arc::default(),
@@ -202,10 +220,53 @@ impl Partition {
         Offset(self.log_end.load(Ordering::Acquire))
     }
 
-    /// The offset up to which no transaction is open: the high watermark.
+    /// Where records begin of which it is not decided whether they count, up to the high watermark: consumers of
+    /// committed records read no further.
     #[must_use]
     pub fn last_stable_offset(&self) -> Offset {
-        self.high_watermark()
+        // In this order: a batch is counted as undecided before the high watermark passes it.
+        let high_watermark = self.high_watermark().0;
+        let unstable = self.first_unstable.load(Ordering::Acquire).min(high_watermark);
+        // Records may have been deleted from under an open transaction.
+        Offset(unstable.max(self.log_start_offset().0.min(high_watermark)))
+    }
+
+    /// Transactions that began here and have not ended.
+    #[must_use]
+    pub fn open_transactions(&self) -> usize {
+        match self.first_unstable.load(Ordering::Acquire) {
+            i64::MAX => 0,
+            _ => lock(&self.writer).producers.open_transactions(),
+        }
+    }
+
+    fn has_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire) > 0
+    }
+
+    /// Every producer that the log remembers, by id.
+    #[must_use]
+    pub fn producers(&self) -> Vec<ProducerInfo> {
+        lock(&self.writer).producers.describe()
+    }
+
+    /// Whether a transactional batch of the producer may be appended without asking the transaction coordinator (KIP-890).
+    #[must_use]
+    pub fn verification(&self, id: ProducerId, epoch: ProducerEpoch) -> Verification {
+        lock(&self.writer).producers.verification(id.0, epoch.0)
+    }
+
+    /// The aborted transactions with records from `from` up to but not including `to`, in the order of their markers.
+    #[must_use]
+    pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
+        let mut found = Vec::new();
+        if self.has_aborted() {
+            lock(&self.writer)
+                .producers
+                .aborted()
+                .collect(from.0, to.0, &mut found);
+        }
+        found
     }
 
     /// The leader's epoch; a single node never elects another.

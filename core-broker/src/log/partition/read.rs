@@ -10,6 +10,7 @@ use crate::log::error::{LogError, ReadError};
 use crate::log::lock::read;
 use crate::log::segment::{HeaderScan, ScanError, Segment};
 use crate::log::slice::LogSlice;
+use crate::log::txn_index::AbortedTransaction;
 
 impl Partition {
     /// Whole batches from the one that holds `offset` on, of one segment, up to `max_bytes`. Nothing at or
@@ -61,6 +62,9 @@ impl Partition {
             })();
             // The folder may have gone, and another of the same name come, while files were opened.
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             if let Some(slice) = found.map_err(|e| read_error(&segment, e))? {
                 return Ok(slice);
             }
@@ -71,6 +75,35 @@ impl Partition {
             }
         }
         Ok(LogSlice::default())
+    }
+
+    /// The aborted transactions that a consumer of committed records must know of to read `slice`, which begins with the
+    /// batch of `from`.
+    ///
+    /// # Errors
+    /// [`ReadError`], if the log cannot be read.
+    pub fn aborted_transactions_in(
+        &self,
+        from: Offset,
+        slice: &LogSlice,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let (Some((file, position)), true) = (slice.range(), self.has_aborted()) else {
+            return Ok(Vec::new());
+        };
+        let mut scan = HeaderScan::new(Arc::clone(file), position, position + slice.len() as u64);
+        let mut to = from;
+        let failed = |error| match error {
+            ScanError::Io(source) => ReadError::from(LogError::io(&*self.folder)(source)),
+            ScanError::Corrupt { position, source } => ReadError::Corrupt {
+                file: self.folder.to_path_buf(),
+                position,
+                source,
+            },
+        };
+        while let Some((_, header)) = scan.next().map_err(failed)? {
+            to = Offset(header.next_offset());
+        }
+        Ok(self.aborted_transactions(from, to))
     }
 
     /// True if `offset` is not in the segment being written, so that reading there may wait for the disk.
@@ -93,6 +126,9 @@ impl Partition {
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
             let found = self.find_time(&segment, next, timestamp.0, visible, log_start);
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             if let Some(found) = found.map_err(|e| read_error(&segment, e))? {
                 return Ok(Some(found));
             }
@@ -130,6 +166,9 @@ impl Partition {
                 }
             })();
             self.check_readable()?;
+            if self.was_replaced(&segment)? {
+                continue;
+            }
             greatest = greatest.max(found.map_err(|e| read_error(&segment, e))?);
             from = next.filter(|next| *next < visible.offset);
         }

@@ -25,7 +25,7 @@ fn append(states: &mut ProducerStates, epoch: i16, first: i32, count: i32, offse
         ..header(epoch, first, count)
     };
     assert_eq!(states.check(&header), Ok(None), "epoch {epoch}, first {first}");
-    states.update(&header, 0);
+    states.update(&header, None, 0);
 }
 
 /// Seven batches of ten at epoch 3: sequences 100 to 169, offsets from 1000.
@@ -156,7 +156,7 @@ fn control_batches_fence() {
         ..header(4, 0, 1)
     };
     assert_eq!(states.check(&marker), Ok(None));
-    states.update(&marker, 0);
+    states.update(&marker, None, 0);
     assert_eq!(
         states.check(&header(3, 170, 1)),
         Err(SequenceError::OldEpoch { current: 4 })
@@ -181,7 +181,7 @@ fn the_number_of_producers_is_bounded() {
             producer_id: id,
             ..header(0, 0, 1)
         };
-        states.update(&header, id);
+        states.update(&header, None, id);
     }
     states.expire(0, i64::MAX);
     assert_eq!(
@@ -197,7 +197,7 @@ proptest! {
         let mut states = ProducerStates::default();
         for (index, (producer_id, epoch, count)) in batches.into_iter().enumerate() {
             let header = BatchHeader { producer_id, base_offset: index as i64 * 10, ..header(epoch, 0, count) };
-            states.update(&header, index as i64);
+            states.update(&header, None, index as i64);
         }
         let mut bytes = states.encode();
         prop_assert_eq!(ProducerStates::decode(&bytes), Some(states));

@@ -1,9 +1,12 @@
 //! The log as its users see it: append, wait, read, crash, reopen.
 
+mod codec;
+mod compact;
 mod crash;
 mod directory;
 mod disk;
 mod reading;
+mod transactions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 
-use super::batch::{BatchBuilder, RecordBatches};
+use super::batch::{BatchBuilder, EndMarker, RecordBatches};
 use super::*;
 use crate::ids::{Offset, Timestamp, TopicPartition};
 
@@ -293,7 +296,11 @@ fn what_is_refused_leaves_no_trace() {
         append(old.into()),
         AppendError::UnsupportedMagic { magic: 1, .. }
     ));
-    let control = fill(BatchBuilder::new().control(), &[1]);
+    let end = EndMarker {
+        commit: true,
+        coordinator_epoch: 0,
+    };
+    let control = BatchBuilder::end_marker(1, 9, 0, end);
     assert!(matches!(
         append(control.clone()),
         AppendError::InvalidRecord { .. }
