@@ -5,16 +5,21 @@
 //! [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about streams or logs: it parses,
 //! calls the crates, and prints.
 
+mod admin;
 mod broker;
 mod client;
+mod configs;
 mod consume;
 mod delivery;
 mod embedded;
 mod error;
+mod groups;
 mod logging;
 mod produce;
 mod stop;
+mod table;
 mod topics;
+mod transactions;
 mod word_count;
 
 use std::process::ExitCode;
@@ -54,6 +59,12 @@ enum Command {
     Broker(broker::BrokerArgs),
     /// Create, list, describe and delete topics.
     Topics(topics::TopicsArgs),
+    /// List, describe, delete and reset consumer groups.
+    Groups(groups::GroupsArgs),
+    /// Describe and change settings of topics and brokers.
+    Configs(configs::ConfigsArgs),
+    /// List, describe and abort transactions.
+    Transactions(transactions::TransactionsArgs),
     /// Write lines of standard input to a topic.
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
@@ -70,6 +81,9 @@ fn main() -> ExitCode {
         Command::WordCount(args) => word_count::run(&args),
         Command::Broker(args) => broker::run(&args),
         Command::Topics(args) => topics::run(&args),
+        Command::Groups(args) => groups::run(&args),
+        Command::Configs(args) => configs::run(&args),
+        Command::Transactions(args) => transactions::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
     });

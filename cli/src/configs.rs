@@ -1,0 +1,194 @@
+//! `millstream configs`: settings of topics and brokers, with the words and output of `kafka-configs`.
+
+use std::io::Write;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+
+use crate::admin::Admin;
+use crate::admin::configs::Resource;
+use crate::client::{ConnectArgs, split_property};
+use crate::error::{CliError, output};
+
+/// Describe and change settings of topics and brokers.
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("action").required(true).args(["describe", "alter"])),
+    after_help = "Examples:\n  \
+    millstream configs --describe --topic lines --all\n  \
+    millstream configs --alter --topic lines --add-config retention.ms=3600000,cleanup.policy=[compact,delete]\n  \
+    millstream configs --alter --entity-type brokers --entity-default --delete-config log.retention.ms"
+)]
+pub struct ConfigsArgs {
+    /// Print settings that were changed
+    #[arg(long)]
+    describe: bool,
+    /// Change settings
+    #[arg(long)]
+    alter: bool,
+    /// Print every setting, defaults too
+    #[arg(long)]
+    all: bool,
+    /// Settings to set: KEY=VALUE,KEY=[VALUE,VALUE]
+    #[arg(long, value_name = "KEY=VALUE,…", requires = "alter")]
+    add_config: Option<String>,
+    /// Settings that go back to their defaults
+    #[arg(long, value_name = "KEY,…", requires = "alter", value_delimiter = ',')]
+    delete_config: Vec<String>,
+    /// Whose settings
+    #[arg(long, value_name = "TYPE", requires = "entity")]
+    entity_type: Option<EntityType>,
+    /// Name of the topic or id of the broker
+    #[arg(long, value_name = "NAME", group = "entity", requires = "entity_type")]
+    entity_name: Option<String>,
+    /// What holds for all brokers
+    #[arg(long, group = "entity", requires = "entity_type")]
+    entity_default: bool,
+    /// Short for --entity-type topics --entity-name NAME
+    #[arg(long, value_name = "NAME", group = "entity", conflicts_with = "entity_type")]
+    topic: Option<String>,
+    /// Short for --entity-type brokers --entity-name ID
+    #[arg(long, value_name = "ID", group = "entity", conflicts_with = "entity_type")]
+    broker: Option<i32>,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EntityType {
+    Topics,
+    Brokers,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &ConfigsArgs) -> Result<(), CliError> {
+    let resource = resource(args)?;
+    let set = args
+        .add_config
+        .as_deref()
+        .map_or_else(|| Ok(Vec::new()), parse_settings)?;
+    if args.alter && set.is_empty() && args.delete_config.is_empty() {
+        return Err(CliError::new(
+            "--alter changes nothing: give --add-config or --delete-config",
+        ));
+    }
+    let mut admin = Admin::connect(&args.connect)?;
+    let mut out = std::io::stdout().lock();
+    let default = if resource == Resource::BrokerDefault {
+        "default "
+    } else {
+        ""
+    };
+    if args.alter {
+        admin.alter_configs(&resource, &set, &args.delete_config)?;
+
+        return writeln!(out, "Completed updating {default}config for {resource}.").map_err(output);
+    }
+    let configs = admin.describe_configs(&resource)?;
+    let title = match (args.all, default.is_empty()) {
+        (true, _) => "All",
+        (false, true) => "Dynamic",
+        (false, false) => "Default",
+    };
+    writeln!(out, "{title} configs for {resource} are:").map_err(output)?;
+    for config in configs
+        .iter()
+        .filter(|config| args.all || is_own(&resource, config))
+    {
+        writeln!(out, "  {}", shown(config)).map_err(output)?;
+    }
+    Ok(())
+}
+
+fn resource(args: &ConfigsArgs) -> Result<Resource, CliError> {
+    let broker = |text: &str| {
+        text.parse()
+            .map(Resource::Broker)
+            .map_err(|_| CliError::new(format!("--entity-name {text}: a broker's name is its number")))
+    };
+    match (&args.topic, args.broker, args.entity_type, &args.entity_name) {
+        (Some(topic), ..) => Ok(Resource::Topic(topic.clone())),
+        (_, Some(id), ..) => Ok(Resource::Broker(id)),
+        (_, _, Some(EntityType::Topics), Some(name)) => Ok(Resource::Topic(name.clone())),
+        (_, _, Some(EntityType::Brokers), Some(name)) => broker(name),
+        (_, _, Some(EntityType::Brokers), None) => Ok(Resource::BrokerDefault),
+        _ => Err(CliError::new(
+            "whose settings? give --topic NAME, --broker ID, or --entity-type with --entity-name",
+        )),
+    }
+}
+
+/// Whether the setting was changed on this resource itself.
+fn is_own(resource: &Resource, config: &DescribeConfigsResourceResult) -> bool {
+    match resource {
+        Resource::Topic(_) => config.config_source == 1,
+        Resource::Broker(_) => matches!(config.config_source, 2 | 3),
+        Resource::BrokerDefault => config.config_source == 3,
+    }
+}
+
+fn shown(config: &DescribeConfigsResourceResult) -> String {
+    let value = |value: Option<&str>| value.unwrap_or("null").to_owned();
+    let synonyms: Vec<_> = config
+        .synonyms
+        .iter()
+        .map(|one| {
+            format!(
+                "{}:{}={}",
+                source(one.source),
+                one.name,
+                value(one.value.as_deref())
+            )
+        })
+        .collect();
+    let name = &config.name;
+    let value = value(config.value.as_deref());
+    format!(
+        "{name}={value} sensitive={} synonyms={{{}}}",
+        config.is_sensitive,
+        synonyms.join(", ")
+    )
+}
+
+const fn source(code: i8) -> &'static str {
+    match code {
+        1 => "DYNAMIC_TOPIC_CONFIG",
+        2 => "DYNAMIC_BROKER_CONFIG",
+        3 => "DYNAMIC_DEFAULT_BROKER_CONFIG",
+        4 => "STATIC_BROKER_CONFIG",
+        5 => "DEFAULT_CONFIG",
+        _ => "UNKNOWN",
+    }
+}
+
+/// Splits `a=1,b=[x,y]` into pairs; a comma inside brackets belongs to the value.
+fn parse_settings(text: &str) -> Result<Vec<(String, String)>, CliError> {
+    let mut parts = vec![String::new()];
+    let mut inside = false;
+    for letter in text.chars() {
+        match letter {
+            '[' => inside = true,
+            ']' => inside = false,
+            ',' if !inside => parts.push(String::new()),
+            other => parts.last_mut().expect("it begins with one").push(other),
+        }
+    }
+    let pairs = parts.iter().map(|part| {
+        let (key, value) = split_property("--add-config", part.trim())?;
+        Ok((key.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_in_brackets_is_one_value() {
+        let pairs = parse_settings("cleanup.policy=[compact,delete],retention.ms=1").unwrap();
+        assert_eq!(pairs[0], ("cleanup.policy".into(), "compact,delete".into()));
+        assert_eq!(pairs[1], ("retention.ms".into(), "1".into()));
+        assert!(parse_settings("retention.ms").is_err());
+    }
+}
