@@ -13,6 +13,9 @@ pub mod groups;
 pub mod offsets;
 pub mod transactions;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
