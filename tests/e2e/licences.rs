@@ -4,7 +4,7 @@ use std::process::Command;
 
 use millstream_tests::program::{output_of, repository};
 
-const PERMISSIVE: [&str; 12] = [
+const PERMISSIVE: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
@@ -14,6 +14,7 @@ const PERMISSIVE: [&str; 12] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
