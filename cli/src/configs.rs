@@ -29,7 +29,7 @@ pub struct ConfigsArgs {
     /// Print every setting, defaults too
     #[arg(long)]
     all: bool,
-    /// Settings to set: KEY=VALUE,KEY=[VALUE,VALUE]
+    /// Settings to set; a value with commas stands in square brackets
     #[arg(long, value_name = "KEY=VALUE,…", requires = "alter")]
     add_config: Option<String>,
     /// Settings that go back to their defaults
