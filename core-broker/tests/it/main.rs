@@ -4,6 +4,7 @@
 mod client;
 mod fetch;
 mod groups;
+mod history;
 mod lifecycle;
 mod metrics;
 mod produce;

@@ -6,6 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
+use crate::ids::{Offset, TopicPartition};
+use crate::log::batch::BatchBuilder;
+use crate::log::{LogConfig, LogDir, LogOptions, Origin};
 use crate::server::outlet::Socket;
 use crate::server::page_cache::tests::evict;
 use crate::server::reply::ReplyWriter;
@@ -223,4 +226,47 @@ async fn a_peer_that_goes_away_in_the_middle_is_an_error() {
         "{error}"
     );
     reading.await.unwrap();
+}
+
+/// The cleaner puts another file in the place of the one that is being sent.
+#[tokio::test]
+async fn a_segment_that_is_compacted_while_it_is_sent_arrives_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        segment_bytes: 16 << 20,
+        compact: true,
+        min_cleanable_ratio_ppm: 0,
+        ..LogConfig::default()
+    };
+    let log = LogDir::open(dir.path(), LogOptions::default(), |_| config.clone()).unwrap();
+    let partition = log
+        .create_partition(&TopicPartition::new("t", 0), config.clone())
+        .unwrap();
+    let value = content(900_000);
+    let mut builder = BatchBuilder::new();
+    builder.push(1, Some(b"key"), Some(&value), &[]);
+    let batch = builder.build().unwrap();
+    while partition.size_bytes() < 18 << 20 {
+        partition.append(batch.clone(), Origin::Client).unwrap();
+    }
+    partition.wait_durable(partition.log_end_offset()).await.unwrap();
+    let slice = partition
+        .read(Offset(0), usize::MAX, partition.high_watermark(), true)
+        .unwrap();
+    let before = slice.read().unwrap();
+    assert!(before.len() > 15 << 20);
+
+    let mut writer = ReplyWriter::new(7, false, 0);
+    writer.put_records(slice);
+    let reply = writer.finish().unwrap();
+    let (mut sink, mut theirs) = connection(PATIENCE).await;
+    let sent = tokio::spawn(async move { sink.push(reply).await.unwrap() });
+    let mut received = vec![0; 100_000];
+    theirs.read_exact(&mut received).await.unwrap();
+    assert_eq!(log.compact_now().unwrap(), 1);
+    assert!(partition.size_bytes() < 4 << 20);
+    assert!(!sent.is_finished());
+    theirs.read_to_end(&mut received).await.unwrap();
+    sent.await.unwrap();
+    assert!(received[8..] == before);
 }
