@@ -409,6 +409,12 @@ impl HeaderScan {
         Ok(Some((position, header)))
     }
 
+    /// Bytes of the file that it holds.
+    #[cfg(test)]
+    pub(crate) fn read_ahead_bytes(&self) -> usize {
+        self.window.len()
+    }
+
     fn header_bytes(&mut self) -> io::Result<&[u8]> {
         let offset = usize::try_from(self.position - self.window_start).unwrap_or(usize::MAX);
         if offset.saturating_add(HEADER_BYTES) <= self.window.len() {

@@ -97,3 +97,26 @@ impl ReplyWriter {
         Some(Reply::Parts(self.parts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_keeps_a_bounded_number_of_files_open() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut writer = ReplyWriter::new(7, false, 0);
+        let mut taken = 0;
+        while writer.takes_records() {
+            writer.put_records(LogSlice::new(Arc::clone(&file), 0, 10));
+            taken += 1;
+        }
+        assert_eq!(taken, RANGES_MAX);
+        let reply = writer.finish().unwrap();
+        assert_eq!(reply.len(), 8 + 10 * RANGES_MAX);
+        drop(reply);
+        assert_eq!(Arc::strong_count(&file), 1);
+    }
+}

@@ -21,7 +21,10 @@ use crate::log::LogSlice;
 const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a file sent at a time, before other connections have their turn: some hundred microseconds.
 const FILE_PIECE_BYTES: usize = 1024 * 1024;
-/// Ranges below this are copied into the buffer.
+/// Ranges below this are copied into the buffer and leave together with what is around them: a call of `sendfile` and
+/// the two around it cost as much as copying some 20 KiB. Measured over loopback with 64 ranges to an answer, in
+/// microseconds of the broker's time a range, copied and sent: 4.3 and 8.5 at 4 KiB, 5.6 and 9 at 8 KiB, 8 and 9.5 at
+/// 16 KiB, 12.5 and 10.6 at 32 KiB, 31 and 20 at 128 KiB.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 /// An output buffer above this is given up when the connection rests.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
