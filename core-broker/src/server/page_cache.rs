@@ -7,6 +7,7 @@
 //! megabyte. Trying single bytes here and there would not do: pages that are looked at stay in memory longer than
 //! their neighbours, so the sample would lie where it matters. Pages that are still being read count as there,
 //! therefore the last one, which is read last, is tried, too. Without the system call nothing is known to be cached.
+//! Sending what is cached may make the system start to read ahead; it queues that and does not wait.
 
 use std::fs::File;
 use std::io::IoSliceMut;

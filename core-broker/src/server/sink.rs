@@ -113,6 +113,7 @@ impl<O: Outlet> ReplySink<O> {
         let Some((file, position)) = slice.range() else {
             return Ok(());
         };
+        // With the records to come in the same packets. Should the disk be slow, the system waits 200 ms for them at most.
         self.send_buffer(true).await?;
         let mut done = 0;
         while done < slice.len() {
