@@ -239,6 +239,8 @@ impl BrokerConfig {
     ) -> Result<Vec<ConfigWarning>, ConfigError> {
         let mut warnings = Vec::new();
         let mut not_applicable = Vec::new();
+        // Looked at last: the listeners may stand behind it.
+        let mut protocols = None;
         for (key, value, place) in items {
             let name = ALIASES
                 .iter()
@@ -257,7 +259,7 @@ impl BrokerConfig {
                     expected,
                 })?;
             } else if key == "listener.security.protocol.map" {
-                self.check_protocols(value, &place)?;
+                protocols = Some((value, place));
             } else if is_kafkas(key) {
                 not_applicable.push(key.to_owned());
             } else {
@@ -267,6 +269,9 @@ impl BrokerConfig {
                     nearest: nearest(key),
                 });
             }
+        }
+        if let Some((value, place)) = protocols {
+            self.check_protocols(value, &place)?;
         }
         if !not_applicable.is_empty() {
             warnings.push(ConfigWarning::NotApplicable {
@@ -398,6 +403,10 @@ mod tests {
             ("flush.mode=fast", "expected sync"),
             ("listeners=SASL_SSL://h:1", "not offered"),
             ("listener.security.protocol.map=PLAINTEXT:SSL", "only PLAINTEXT"),
+            (
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:SSL\nlisteners=OUT://h:1",
+                "listener OUT is mapped to SSL",
+            ),
             ("log.dirs=/a,/b", "exactly one directory"),
             ("auto.create.topics.enable=yes", "true or false"),
             ("a=\\uzzzz", "line 1"),

@@ -18,6 +18,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use env::CREATE_TOPICS;
 pub use listener::Endpoint;
 pub(crate) use live::LiveConfig;
 pub use live::{AlterError, LiveConfigError};
@@ -195,13 +196,16 @@ broker_config! {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, 1..=i32::MAX;
     /// Milliseconds between two looks for transactional ids to forget. Default 3600000.
     "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, 1..=i32::MAX;
+    /// Milliseconds that an idle producer is remembered, so that what it sends again is not stored twice. Default 86400000.
+    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, 1..=i32::MAX;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.
     "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
     /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no
     /// bound). One request may overdraw it, so that a large one always gets through.
     "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, -1..=i64::MAX;
-    /// Most connections open at once; further ones are closed at once. Default 4096 (Kafka: no bound).
-    "max.connections" max_connections: i32 = 4_096, 1..=i32::MAX;
+    /// Most connections open at once; further ones are closed at once. Default 2147483647: as many as the limit on open
+    /// files leaves (`ulimit -Hn`).
+    "max.connections" max_connections: i32 = i32::MAX, 1..=i32::MAX;
     /// Milliseconds after which a connection without requests is closed. Default 600000.
     "connections.max.idle.ms" connections_max_idle_ms: i64 = 600_000, 1..=i64::MAX;
     /// Most bytes of records in one fetch answer, whatever the client asks for. Default 57671680.
