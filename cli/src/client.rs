@@ -35,7 +35,12 @@ pub struct ConnectArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ConnectCommonArgs {
     /// File of client properties, one key=value a line
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    #[arg(
+        long,
+        aliases = ["producer.config", "consumer.config"],
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
     pub command_config: Option<PathBuf>,
     /// How long to try to reach a broker, in milliseconds
     #[arg(

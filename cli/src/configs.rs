@@ -4,6 +4,8 @@ use std::io::Write;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+use kafka_protocol::protocol::StrBytes;
+use serde_json::json;
 
 use crate::admin::Admin;
 use crate::admin::configs::Resource;
@@ -16,6 +18,7 @@ use crate::error::{CliError, output};
     group(ArgGroup::new("action").required(true).args(["describe", "alter"])),
     after_help = "Examples:\n  \
     millstream configs --describe --topic lines --all\n  \
+    millstream configs --describe --entity-type brokers --entity-name 1 --json\n  \
     millstream configs --alter --topic lines --add-config retention.ms=3600000,cleanup.policy=[compact,delete]\n  \
     millstream configs --alter --entity-type brokers --entity-default --delete-config log.retention.ms"
 )]
@@ -50,6 +53,9 @@ pub struct ConfigsArgs {
     /// Short for --entity-type brokers --entity-name ID
     #[arg(long, value_name = "ID", group = "entity", conflicts_with = "entity_type")]
     broker: Option<i32>,
+    /// Print settings as JSON
+    #[arg(long, requires = "describe")]
+    json: bool,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -84,17 +90,18 @@ pub fn run(args: &ConfigsArgs) -> Result<(), CliError> {
 
         return writeln!(out, "Completed updating {default}config for {resource}.").map_err(output);
     }
-    let configs = admin.describe_configs(&resource)?;
+    let mut configs = admin.describe_configs(&resource)?;
+    configs.retain(|config| args.all || is_own(&resource, config));
+    if args.json {
+        return writeln!(out, "{}", as_json(&resource, &configs)).map_err(output);
+    }
     let title = match (args.all, default.is_empty()) {
         (true, _) => "All",
         (false, true) => "Dynamic",
         (false, false) => "Default",
     };
     writeln!(out, "{title} configs for {resource} are:").map_err(output)?;
-    for config in configs
-        .iter()
-        .filter(|config| args.all || is_own(&resource, config))
-    {
+    for config in &configs {
         writeln!(out, "  {}", shown(config)).map_err(output)?;
     }
     Ok(())
@@ -148,6 +155,28 @@ fn shown(config: &DescribeConfigsResourceResult) -> String {
         config.is_sensitive,
         synonyms.join(", ")
     )
+}
+
+fn as_json(resource: &Resource, configs: &[DescribeConfigsResourceResult]) -> serde_json::Value {
+    let text = |value: &Option<StrBytes>| value.as_ref().map(ToString::to_string);
+    let configs = configs.iter().map(|config| {
+        let synonyms = config.synonyms.iter().map(|one| {
+            json!({
+                "name": one.name.as_str(),
+                "value": text(&one.value),
+                "source": source(one.source),
+            })
+        });
+        json!({
+            "name": config.name.as_str(),
+            "value": text(&config.value),
+            "source": source(config.config_source),
+            "read_only": config.read_only,
+            "sensitive": config.is_sensitive,
+            "synonyms": synonyms.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "resource": resource.to_string(), "configs": configs.collect::<Vec<_>>() })
 }
 
 const fn source(code: i8) -> &'static str {

@@ -75,7 +75,12 @@ impl Admin {
         timestamp: i64,
     ) -> Result<BTreeMap<Partition, i64>, AdminError> {
         let mut found = BTreeMap::new();
+        let version_min = version_min_of(timestamp);
         for (leader, partitions) in self.leaders(wanted)? {
+            let version = self.version_of::<ListOffsetsRequest>(leader)?;
+            if version.is_some_and(|version| version < version_min) {
+                return Err(AdminError::UnknownTime { leader, timestamp });
+            }
             let topics = by_topic(&partitions)
                 .into_iter()
                 .map(|(topic, partitions)| {
@@ -107,7 +112,24 @@ impl Admin {
                 }
             }
         }
+        if let Some((topic, partition)) = wanted.iter().find(|one| !found.contains_key(*one)) {
+            return Err(AdminError::Unanswered {
+                what: format!("offsets of {topic}-{partition}"),
+                reason: "the broker's answer leaves them out; try again".into(),
+            });
+        }
         Ok(found)
+    }
+}
+
+/// The first ListOffsets that knows a time with a meaning of its own; an older broker would take it for a moment.
+const fn version_min_of(timestamp: i64) -> i16 {
+    match timestamp {
+        -3 => 7,
+        -4 => 8,
+        -5 => 9,
+        -6 => 11,
+        _ => 0,
     }
 }
 
