@@ -19,7 +19,7 @@ use crate::error::CliError;
 use crate::stop::StopSignal;
 
 /// How long one wait for a record lasts, so that Ctrl-C is seen.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(10);
 /// Records between two looks at the clock.
 const CLOCK_RECORDS: u64 = 256;
 

@@ -60,11 +60,13 @@ fn read_stamp(payload: &[u8], run: u64) -> Option<(u64, u64)> {
 pub fn run(args: &LatencyArgs, rate: f64, pair: &Pair, stop: &StopSignal) -> Result<(), CliError> {
     let run = now_ms().unsigned_abs() << 16 | u64::from(std::process::id() & 0xffff);
     warm_up(args, pair, stop, run)?;
+    // Made before the clock starts: a million random letters take their time.
+    let payloads = Payloads::letters(args.record_bytes());
     let start = Instant::now();
     let sending = Sending::default();
     let (received, sent) = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let sent = send_all(args, Pace::new(start, rate), pair, stop, run, &sending, start);
+            let sent = send_all(args, payloads, Pace::new(start, rate), pair, stop, run, &sending);
             sending.done.store(true, Ordering::Release);
             sent
         });
@@ -109,14 +111,13 @@ struct Sending {
 
 fn send_all(
     args: &LatencyArgs,
+    mut payloads: Payloads,
     pace: Pace,
     pair: &Pair,
     stop: &StopSignal,
     run: u64,
     sending: &Sending,
-    start: Instant,
 ) -> Result<(), CliError> {
-    let mut payloads = Payloads::letters(args.record_bytes());
     let mut payload = payloads.next(0).to_vec();
     for number in 0..args.num_records {
         while let Some(wait) = pace.wait(number, Instant::now()) {
@@ -128,7 +129,7 @@ fn send_all(
             break;
         }
         payload.copy_from_slice(payloads.next(number));
-        let due = pace.due(number).saturating_duration_since(start);
+        let due = pace.due(number).saturating_duration_since(pace.due(0));
         stamp(&mut payload, run, number, due.as_micros() as u64);
         pair.send(&args.topic, &payload, stop)?;
         sending.sent.fetch_add(1, Ordering::AcqRel);
