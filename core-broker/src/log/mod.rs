@@ -39,6 +39,7 @@ mod shared;
 mod slice;
 mod swap;
 mod sync;
+mod sync_pool;
 mod traffic;
 mod txn_index;
 

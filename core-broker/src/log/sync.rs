@@ -18,6 +18,7 @@ use super::error::LogError;
 use super::lock::{lock, read};
 use super::partition::{Partition, SyncWork};
 use super::shared::Shared;
+use super::sync_pool::{Order, SyncPool};
 
 /// Partitions written in one go by a checkpoint; those that wait for a commit come in between.
 const CHECKPOINT_CHUNK: usize = 64;
@@ -119,6 +120,7 @@ pub(crate) struct Syncer {
     /// Held open from the start, so that errors since then are reported to it.
     root: File,
     sync_filesystem: bool,
+    pool: SyncPool,
 }
 
 impl Syncer {
@@ -127,6 +129,7 @@ impl Syncer {
         Ok(Self {
             root: File::open(&shared.root)?,
             sync_filesystem: one_filesystem && syncfs_reports_errors(),
+            pool: SyncPool::default(),
             shared,
         })
     }
@@ -154,7 +157,7 @@ impl Syncer {
         if self.shared.check_not_failed().is_err() {
             return;
         }
-        let work: Vec<SyncWork> = partitions
+        let mut work: Vec<SyncWork> = partitions
             .iter()
             .filter_map(|p| p.begin_sync(checkpoint))
             .collect();
@@ -163,7 +166,7 @@ impl Syncer {
             return;
         }
         let begun = Instant::now();
-        let synced = self.sync(&work);
+        let synced = self.sync(&mut work);
         if !work.is_empty() {
             self.shared.sync_times.record(begun.elapsed());
         }
@@ -173,23 +176,17 @@ impl Syncer {
         }
     }
 
-    fn sync(&self, work: &[SyncWork]) -> io::Result<()> {
+    fn sync(&self, work: &mut [SyncWork]) -> io::Result<()> {
         let disk = &self.shared.options.disk;
-        let files: usize = work
-            .iter()
-            .map(|w| w.files.len() + usize::from(w.folder.is_some()))
-            .sum();
+        let orders: Vec<Order> = work.iter_mut().map(|w| std::mem::take(&mut w.order)).collect();
+        let files: usize = orders.iter().map(Order::len).sum();
         if self.sync_filesystem && files >= self.shared.options.sync_filesystem_files_min.max(1) {
             match disk.sync_filesystem(&self.root) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 result => return result,
             }
         }
-        for one in work {
-            one.files.iter().try_for_each(|file| disk.sync_data(file))?;
-            one.folder.iter().try_for_each(|folder| disk.sync_dir(folder))?;
-        }
-        Ok(())
+        self.pool.sync(disk, orders)
     }
 
     /// Makes everything durable including indexes and producers, and writes down from where recovery is to

@@ -10,6 +10,7 @@ use crate::log::config::FlushMode;
 use crate::log::durable;
 use crate::log::lock::lock;
 use crate::log::segment::{Segment, file_name};
+use crate::log::sync_pool::Order;
 
 /// Snapshots kept before the recovery point, in case the newest is damaged.
 const OLD_SNAPSHOTS: usize = 1;
@@ -18,9 +19,7 @@ const OLD_SNAPSHOTS: usize = 1;
 #[derive(Debug)]
 pub(crate) struct SyncWork {
     partition: Arc<Partition>,
-    pub(crate) files: Vec<Arc<File>>,
-    /// Synced after the files.
-    pub(crate) folder: Option<File>,
+    pub(crate) order: Order,
     end: LogPosition,
     closed: Vec<Arc<Segment>>,
     recovery_point: Option<i64>,
@@ -52,8 +51,7 @@ impl Partition {
         };
         let mut work = SyncWork {
             partition: self.clone(),
-            files: Vec::new(),
-            folder: None,
+            order: Order::default(),
             end: writer.end,
             closed: Vec::new(),
             recovery_point: None,
@@ -61,12 +59,14 @@ impl Partition {
             advances: false,
         };
         let rolled = std::mem::take(&mut writer.rolled);
-        work.files.extend(rolled.iter().filter_map(|r| r.file.clone()));
+        work.order
+            .files
+            .extend(rolled.iter().filter_map(|r| r.file.clone()));
         // Under FlushMode::Os all is visible at once, unless the mode was changed a moment ago.
         let waited_for =
             || self.config().flush == FlushMode::Sync || self.high_watermark().0 < writer.end.offset;
         if writer.synced < writer.end.offset && (checkpoint || waited_for()) {
-            work.files.extend(writer.file.clone());
+            work.order.files.extend(writer.file.clone());
             work.advances = true;
         }
         let folder_dirty = std::mem::take(&mut writer.folder_dirty);
@@ -81,10 +81,11 @@ impl Partition {
             }
             if let Some(snapshot) = &snapshot {
                 if let Some(index) = active.write_index(index_written)? {
-                    work.files.extend(index.files);
+                    work.order.files.extend(index.files);
                     work.index_written = Some((active.clone(), index.lens));
                 }
-                work.files
+                work.order
+                    .files
                     .push(self.write_snapshot(work.end.offset, snapshot, &mut snapshots)?);
                 work.recovery_point = Some(work.end.offset);
             }
@@ -97,9 +98,9 @@ impl Partition {
             self.put_back(rolled.into_iter().skip(work.closed.len()).collect());
         }
         if folder_dirty || snapshot.is_some() || !work.closed.is_empty() {
-            work.folder = folder;
+            work.order.folder = folder;
         }
-        (work.folder.is_some() || !work.files.is_empty()).then_some(work)
+        (!work.order.is_empty()).then_some(work)
     }
 
     /// The folder, to be synced. Without it the partition waits for another try if only descriptors are short;
@@ -123,9 +124,10 @@ impl Partition {
 
     fn write_closed(&self, closed: &Rolled, work: &mut SyncWork, snapshots: &mut Vec<i64>) -> io::Result<()> {
         if let Some(index) = closed.segment.write_index(closed.index_written)? {
-            work.files.extend(index.files);
+            work.order.files.extend(index.files);
         }
-        work.files
+        work.order
+            .files
             .push(self.write_snapshot(closed.end_offset, &closed.snapshot, snapshots)?);
         work.closed.push(closed.segment.clone());
         work.recovery_point = Some(closed.end_offset);

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""Measures `millstream broker` and Apache Kafka side by side: same machine, same clients, same data, runs taken in turn.
+
+    tests/benches/kafka.py --binary target/release/millstream [--runs 5] [--only produce,consume,latency,start] [--records 2000000]
+
+Systems: `kafka` (4.2, one KRaft node, as it comes: it acknowledges before anything is on disk), `sync` (Millstream as it
+comes: on disk before it acknowledges), `os` (Millstream with flush.mode=os, which promises what Kafka does).
+Clients: Kafka's own producer and consumer perf tests; for the latency at a fixed rate, `millstream perf latency`.
+CPU time and resident memory are the broker's alone, from /proc. Prints the median of each figure, its range, and
+its ratio to Kafka's. Takes about an hour with the defaults.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("MILLSTREAM_TEST_CACHE") or Path.home() / ".cache/millstream-tests")
+KAFKA = CACHE / "kafka-4.2.0"
+TICKS = os.sysconf("SC_CLK_TCK")
+FIGURES = {  # figure: (unit, whether more is better)
+    "records/s": ("k/s", True),
+    "p99": ("ms", False),
+    "p50": ("ms", False),
+    "CPU": ("s/M", False),
+    "memory": ("MB", False),
+    "start": ("ms", False),
+}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def java(*arguments, heap="-Xmx512m"):
+    return ["java", heap, f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}", "-cp", f"{KAFKA}/libs/*", *map(str, arguments)]
+
+
+class Broker:
+    """A broker's process: its address, what it has used."""
+
+    def __init__(self, system, folder, binary):
+        self.system, self.folder = system, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = open(folder / "out.log", "ab")
+        self.command = self.kafka_command() if system == "kafka" else self.own_command(binary)
+        self.start()
+
+    def own_command(self, binary):
+        return [str(binary), "broker", "--data-dir", str(self.folder / "data"), "--listener", self.address,
+                "--override", "group.initial.rebalance.delay.ms=0", "--override", f"flush.mode={self.system}"]
+
+    def kafka_command(self):
+        controller = free_port()
+        settings = self.folder / "server.properties"
+        settings.write_text(f"""process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{controller}
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+log.dirs={self.folder}/data
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+""")
+        identity = subprocess.run(java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True).stdout.strip()
+        subprocess.run(java("kafka.tools.StorageTool", "format", "-t", identity, "-c", settings), check=True, stdout=self.log, stderr=self.log)
+        return java("-XX:+UseG1GC", "kafka.Kafka", settings, heap="-Xmx1g")
+
+    def start(self):
+        """Starts the process; milliseconds until it answers a request."""
+        begun = time.perf_counter()
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        while not self.answers():
+            assert self.process.poll() is None, f"{self.system} did not come up: see {self.folder}/out.log"
+            assert time.perf_counter() - begun < 120, f"{self.system} does not answer"
+            time.sleep(0.001)
+        return (time.perf_counter() - begun) * 1000
+
+    def answers(self):
+        """Whether a Metadata request is answered with at least one broker."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.settimeout(5)
+                connection.sendall(bytes.fromhex("00000011 0003 0001 00000001 0003") + b"ben" + bytes.fromhex("00000000"))
+                head = connection.recv(12)
+                return len(head) == 12 and int.from_bytes(head[8:12]) > 0
+        except OSError:
+            return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(120)
+
+    def cpu(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self, field="VmHWM"):
+        return int(Path(f"/proc/{self.process.pid}/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
+
+
+def tool(name, *arguments):
+    done = subprocess.run(java(f"org.apache.kafka.tools.{name}", *arguments), capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        sys.exit(f"{name} {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def topics(broker, *arguments):
+    tool("TopicCommand", "--bootstrap-server", broker.address, *arguments)
+
+
+def produce(broker, topic, records, size, codec):
+    """Kafka's producer perf test, as fast as it goes; its rate and 99th percentile."""
+    output = tool("ProducerPerformance", "--topic", topic, "--num-records", records, "--record-size", size, "--throughput", -1,
+                  "--producer-props", f"bootstrap.servers={broker.address}", "acks=all", f"compression.type={codec}")
+    last = [line for line in output.splitlines() if "99th" in line][-1]
+    rate = float(re.search(r"([\d.]+) records/sec", last)[1])
+    return {"records/s": rate / 1000, "p99": float(re.search(r"(\d+) ms 99th", last)[1])}
+
+
+def consume(broker, topic, records, _size, _codec):
+    """Kafka's consumer perf test from the start of the topic; its rate while it fetches."""
+    output = tool("ConsumerPerformance", "--bootstrap-server", broker.address, "--topic", topic, "--messages", records, "--timeout", 60000)
+    columns = output.strip().splitlines()[-1].split(",")
+    assert int(float(columns[4])) >= records, output
+    return {"records/s": float(columns[9]) / 1000}
+
+
+def latency(broker, topic, records, size, binary):
+    """From produce to consume at 10,000 records a second."""
+    done = subprocess.run([str(binary), "perf", "latency", "--bootstrap-server", broker.address, "--topic", topic, "--num-records", str(records),
+                           "--record-size", str(size), "--throughput", "10000", "--json"], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    return {"p50": result["p50_ms"], "p99": result["p99_ms"]}
+
+
+def measured(broker, records, work):
+    """Runs `work`; its figures with the broker's CPU seconds per million records."""
+    os.sync()
+    before = broker.cpu()
+    figures = work()
+    figures["CPU"] = (broker.cpu() - before) / records * 1e6
+    return figures
+
+
+class Table:
+    """What was measured: scenario → system → figure → values."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def add(self, scenario, system, figures):
+        for figure, value in figures.items():
+            self.rows.setdefault((scenario, figure), {}).setdefault(system, []).append(value)
+
+    def show(self, systems):
+        print(f"\n{'scenario':34} {'figure':10} {'unit':5}" + "".join(f"{system:>26}" for system in systems))
+        for (scenario, figure), values in self.rows.items():
+            line = f"{scenario:34} {figure:10} {FIGURES[figure][0]:5}"
+            base = statistics.median(values["kafka"]) if "kafka" in values else None
+            for system in systems:
+                if system not in values:
+                    line += " " * 26
+                    continue
+                middle = statistics.median(values[system])
+                ratio = f" {middle / base:5.2f}×" if base and system != "kafka" else ""
+                line += f"{f'{middle:.4g} ({min(values[system]):.4g}–{max(values[system]):.4g}){ratio}':>26}"
+            print(line)
+
+
+def throughput(brokers, arguments, table):
+    cases = [(size, partitions, codec) for size in arguments.sizes for partitions in arguments.partitions for codec in arguments.codecs]
+    for size, partitions, codec in cases:
+        records = arguments.records if size <= 100 else max(arguments.records // 4, 1)
+        scenario = f"{size} B, {partitions} partition(s), {codec}"
+        for run in range(arguments.runs):
+            for system, broker in brokers.items():
+                topic = f"t-{size}-{partitions}-{codec}-{run}"
+                topics(broker, "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", 1)
+                if "produce" in arguments.only:
+                    table.add("produce " + scenario, system, measured(broker, records, lambda: produce(broker, topic, records, size, codec)))
+                else:
+                    produce(broker, topic, records, size, codec)
+                if "consume" in arguments.only:
+                    table.add("consume " + scenario, system, measured(broker, records, lambda: consume(broker, topic, records, size, codec)))
+                topics(broker, "--delete", "--topic", topic)
+            print(f"{scenario}: run {run + 1} of {arguments.runs}", file=sys.stderr)
+
+
+def latencies(brokers, arguments, table):
+    for run in range(arguments.runs):
+        for system, broker in brokers.items():
+            for partitions in arguments.partitions:
+                topic = f"latency-{partitions}-{run}"
+                topics(broker, "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", 1)
+                records = arguments.latency_seconds * 10_000
+                figures = measured(broker, records, lambda: latency(broker, topic, records, 100, arguments.binary))
+                table.add(f"end to end, 10 k/s, {partitions} partition(s)", system, figures)
+                topics(broker, "--delete", "--topic", topic)
+        print(f"latency: run {run + 1} of {arguments.runs}", file=sys.stderr)
+
+
+def starts(brokers, arguments, table):
+    for run in range(arguments.runs):
+        for system, broker in brokers.items():
+            broker.stop()
+            table.add("start until it answers", system, {"start": broker.start()})
+            time.sleep(1)
+            table.add("after the start", system, {"memory": broker.memory("VmRSS")})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = lambda kind: lambda text: [kind(word) for word in text.split(",")]
+    parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/release/millstream")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--records", type=int, default=2_000_000, help="of 100 bytes; a quarter of 1 KB")
+    parser.add_argument("--systems", type=words(str), default=["kafka", "sync", "os"])
+    parser.add_argument("--only", type=words(str), default=["produce", "consume", "latency", "start"])
+    parser.add_argument("--sizes", type=words(int), default=[100, 1024])
+    parser.add_argument("--partitions", type=words(int), default=[1, 16])
+    parser.add_argument("--codecs", type=words(str), default=["none", "lz4"])
+    parser.add_argument("--latency-seconds", type=int, default=20)
+    arguments = parser.parse_args()
+    if not (KAFKA / "complete").exists() and subprocess.run([HERE.parent / "peers/kafka/needs"]).returncode:
+        sys.exit("cannot install Apache Kafka")
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
+        brokers = {system: Broker(system, Path(folder) / system, arguments.binary) for system in arguments.systems}
+        try:
+            if {"produce", "consume"} & set(arguments.only):
+                throughput(brokers, arguments, table)
+            if "latency" in arguments.only:
+                latencies(brokers, arguments, table)
+            for system, broker in brokers.items():
+                table.add("peak, after all of it", system, {"memory": broker.memory()})
+            if "start" in arguments.only:
+                starts(brokers, arguments, table)
+        finally:
+            for broker in brokers.values():
+                broker.process.kill()
+                broker.process.wait()
+            table.show(arguments.systems)
+
+
+main()
