@@ -16,6 +16,8 @@ pub mod topics;
 pub mod transactions;
 
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
