@@ -9,12 +9,14 @@ use clap::{ArgGroup, Args};
 use kafka_protocol::messages::describe_producers_response::ProducerState;
 
 use super::OutputArgs;
-use crate::admin::{Admin, Partition, now_ms};
+use crate::admin::{Admin, AdminError, Partition, now_ms};
 use crate::error::CliError;
 use crate::table;
 use crate::topics::select::name;
 
 const MINUTE_MS: i64 = 60_000;
+/// TRANSACTIONAL_ID_NOT_FOUND.
+const TRANSACTIONAL_ID_NOT_FOUND: i16 = 105;
 
 /// Where is searched.
 #[derive(Debug, Args)]
@@ -115,7 +117,15 @@ fn unknown_to_coordinators(admin: &mut Admin, open: Vec<Open>) -> Result<Vec<Ope
         {
             continue;
         }
-        let (_, described) = admin.describe_transaction(&listed.id)?;
+        let described = match admin.describe_transaction(&listed.id) {
+            Ok((_, described)) => described,
+            // It was forgotten since it was listed.
+            Err(AdminError::Refused {
+                code: TRANSACTIONAL_ID_NOT_FOUND,
+                ..
+            }) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let partitions = described.topics.iter().flat_map(|topic| {
             let name = topic.topic.as_str().to_owned();
             topic.partitions.iter().map(move |one| (name.clone(), *one))
