@@ -102,6 +102,9 @@ pub struct GroupsArgs {
     /// Print the new offsets as topic,partition,offset
     #[arg(long)]
     export: bool,
+    /// How long each request may take, in milliseconds [default: --connect-timeout-ms]
+    #[arg(long, value_name = "MS")]
+    timeout: Option<u64>,
     /// Print tables as JSON
     #[arg(long)]
     json: bool,
@@ -111,7 +114,9 @@ pub struct GroupsArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &GroupsArgs) -> Result<(), CliError> {
-    let mut admin = Admin::connect(&args.connect)?;
+    let mut connect = args.connect.clone();
+    connect.common.connect_timeout_ms = args.timeout.unwrap_or(connect.common.connect_timeout_ms);
+    let mut admin = Admin::connect(&connect)?;
     if args.list {
         return list(args, &mut admin);
     }

@@ -1,9 +1,15 @@
 //! Topics: create, list, grow, delete.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeTopicPartitionsRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Admin, AdminError, refused, topic_name};
@@ -12,8 +18,19 @@ use super::{Admin, AdminError, refused, topic_name};
 const DELETE_BY_NAME_VERSION_MAX: i16 = 5;
 /// TOPIC_ALREADY_EXISTS.
 pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// Partitions that are described in one answer.
+const DESCRIBED_PARTITIONS: i32 = 2_000;
 /// UNKNOWN_TOPIC_OR_PARTITION.
 const UNKNOWN_TOPIC: i16 = 3;
+
+/// Who may lead a partition although it is not in sync (KIP-966); `None` where the broker does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EligibleLeaders {
+    /// Those that hold all that was acknowledged.
+    pub eligible: Option<Vec<BrokerId>>,
+    /// The last that did.
+    pub last_known: Option<Vec<BrokerId>>,
+}
 
 impl Admin {
     /// Every topic that can be seen, sorted by name.
@@ -22,6 +39,38 @@ impl Admin {
         topics.retain(|topic| topic.error_code == 0 && topic.name.is_some());
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
+    }
+
+    /// The eligible leaders of a topic's partitions; none from brokers before 3.7.
+    pub fn eligible_leaders(&mut self, topic: &str) -> Result<BTreeMap<i32, EligibleLeaders>, AdminError> {
+        let mut found = BTreeMap::new();
+        let mut next = 0;
+        loop {
+            let cursor = Cursor::default()
+                .with_topic_name(topic_name(topic))
+                .with_partition_index(next);
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_topics(vec![TopicRequest::default().with_name(topic_name(topic))])
+                .with_response_partition_limit(DESCRIBED_PARTITIONS)
+                .with_cursor((next > 0).then_some(cursor));
+            let answer = match self.ask(&request) {
+                Ok(answer) => answer,
+                Err(AdminError::Unsupported { .. }) => return Ok(found),
+                Err(error) => return Err(error),
+            };
+            for one in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
+                let leaders = EligibleLeaders {
+                    eligible: one.eligible_leader_replicas,
+                    last_known: one.last_known_elr,
+                };
+                found.insert(one.partition_index, leaders);
+            }
+            match answer.next_cursor {
+                // A cursor that does not move would be asked for again and again.
+                Some(cursor) if cursor.partition_index > next => next = cursor.partition_index,
+                _ => return Ok(found),
+            }
+        }
     }
 
     /// Creates a topic; `None` is the broker's default.

@@ -32,6 +32,8 @@ use crate::stop::StopSignal;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one step of a transaction may take.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long both may take once the user asked for a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idempotent producer may take to get its id before the clock starts nevertheless.
 const ID_TIMEOUT: Duration = Duration::from_secs(3);
 /// What the client's statistics say once it has its id.
@@ -356,8 +358,17 @@ impl Run<'_> {
         self.transaction = None;
         self.wait_for_acknowledgements()?;
         self.producer
-            .commit_transaction(TRANSACTION_TIMEOUT)
+            .commit_transaction(self.limit(TRANSACTION_TIMEOUT))
             .map_err(|error| in_transaction("cannot commit", &error))
+    }
+
+    /// Patience ends early once the user asked for a stop.
+    fn limit(&self, patience: Duration) -> Duration {
+        if self.stop.requested() {
+            STOP_TIMEOUT
+        } else {
+            patience
+        }
     }
 
     /// Fails once a delivery failed; prints a line of progress when it is time.
@@ -382,17 +393,18 @@ impl Run<'_> {
     }
 
     fn wait_for_acknowledgements(&mut self) -> Result<(), CliError> {
-        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let begun = Instant::now();
         loop {
             self.look_around()?;
             if self.producer.in_flight_count() == 0 {
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            let limit = self.limit(FLUSH_TIMEOUT);
+            if begun.elapsed() > limit {
                 return Err(CliError::new(format!(
                     "{} records were not acknowledged within {} s; does the broker keep up?",
                     self.producer.in_flight_count(),
-                    FLUSH_TIMEOUT.as_secs()
+                    limit.as_secs()
                 )));
             }
             self.producer.poll(POLL);

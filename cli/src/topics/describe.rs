@@ -9,6 +9,7 @@ use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, Met
 use super::no_such_topic;
 use super::select::{Filter, name};
 use crate::admin::configs::Resource;
+use crate::admin::topics::EligibleLeaders;
 use crate::admin::{Admin, AdminError};
 use crate::client::ConnectArgs;
 use crate::error::{CliError, output};
@@ -69,6 +70,7 @@ pub fn run(args: &DescribeArgs) -> Result<(), CliError> {
         if args.topics_with_overrides {
             continue;
         }
+        let leaders = admin.eligible_leaders(name(topic))?;
         let mut partitions: Vec<_> = topic.partitions.iter().collect();
         partitions.sort_by_key(|partition| partition.partition_index);
         for partition in partitions {
@@ -77,7 +79,11 @@ pub fn run(args: &DescribeArgs) -> Result<(), CliError> {
             if (args.under_replicated_partitions && !lacks) || (args.unavailable_partitions && !leaderless) {
                 continue;
             }
-            writeln!(out, "{}", partition_line(name(topic), partition)).map_err(output)?;
+            let eligible = leaders
+                .get(&partition.partition_index)
+                .cloned()
+                .unwrap_or_default();
+            writeln!(out, "{}", partition_line(name(topic), partition, &eligible)).map_err(output)?;
         }
     }
     Ok(())
@@ -108,17 +114,20 @@ fn first_line(topic: &MetadataResponseTopic, configs: &[String]) -> String {
     )
 }
 
-fn partition_line(topic: &str, partition: &MetadataResponsePartition) -> String {
+fn partition_line(topic: &str, partition: &MetadataResponsePartition, leaders: &EligibleLeaders) -> String {
     let leader = match partition.leader_id.0 {
         id if id < 0 => "none".into(),
         id => id.to_string(),
     };
-    // The last two columns are those of eligible leader replicas (KIP-966), which metadata does not tell.
+    let or_unknown =
+        |ids: &Option<Vec<BrokerId>>| ids.as_ref().map_or_else(|| "N/A".into(), |ids| joined(ids));
     format!(
-        "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}\tElr: N/A\tLastKnownElr: N/A",
+        "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}\tElr: {}\tLastKnownElr: {}",
         partition.partition_index,
         joined(&partition.replica_nodes),
         joined(&partition.isr_nodes),
+        or_unknown(&leaders.eligible),
+        or_unknown(&leaders.last_known),
     )
 }
 
