@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 
-use crate::config::{BrokerConfig, Endpoint};
+use crate::config::live::{self, Altered, Level};
+use crate::config::{AlterError, BrokerConfig, Endpoint, LiveConfig};
 use crate::group::GroupManager;
-use crate::log::LogDir;
+use crate::log::{LogDir, LogError};
 use crate::metrics::Metrics;
 use crate::producer_id::ProducerIds;
 use crate::server::Peer;
@@ -19,8 +20,10 @@ use crate::transaction::TransactionManager;
 
 /// One running broker.
 pub(crate) struct BrokerState {
-    /// Its settings.
+    /// The settings it was started with; those that can be altered are read from `live`.
     pub config: Arc<BrokerConfig>,
+    /// The settings in force.
+    pub live: Arc<LiveConfig>,
     /// Identity of the cluster, kept in the data directory.
     pub cluster_id: StrBytes,
     /// Its data directory.
@@ -41,7 +44,46 @@ pub(crate) struct BrokerState {
     pub listeners: Vec<Endpoint>,
 }
 
+/// Why the broker's settings were not altered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokerConfigError {
+    /// They cannot be.
+    #[error(transparent)]
+    Alter(#[from] AlterError),
+    /// They cannot be kept.
+    #[error("the broker's configs cannot be written: {0}")]
+    Log(#[from] LogError),
+}
+
 impl BrokerState {
+    /// Gives one level of the broker's settings the alterations that `change` makes of its present ones; when this
+    /// returns, they are in force and survive a crash. With `validate_only` nothing is changed. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`BrokerConfigError`]; nothing has changed then.
+    pub fn alter_config<E: From<BrokerConfigError>>(
+        &self,
+        level: Level,
+        validate_only: bool,
+        change: impl FnOnce(&Altered) -> Result<Altered, E>,
+    ) -> Result<(), E> {
+        let _altering = self.live.lock();
+        let altered = change(&self.live.altered(level))?;
+        let alteration = self.live.plan(level, altered).map_err(BrokerConfigError::from)?;
+        if validate_only {
+            return Ok(());
+        }
+        let written = self
+            .logs
+            .write_meta_file(live::FILE, alteration.encode().as_bytes());
+        written.map_err(BrokerConfigError::from)?;
+        self.live.install(alteration);
+        self.logs.set_cleaner_options(self.live.load().cleaner_options());
+        self.topics.reconfigure();
+        tracing::info!(?level, altered = ?self.live.altered(level), "broker configs altered");
+        Ok(())
+    }
+
     /// Host and port that a client is told to use for this broker.
     pub fn advertised(&self, peer: &Peer) -> (StrBytes, i32) {
         let bound = self.listeners.get(peer.listener);

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::broker::BrokerState;
-use crate::config::{BrokerConfig, Endpoint};
+use crate::config::{BrokerConfig, Endpoint, LiveConfig, live};
 use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
@@ -22,7 +22,7 @@ use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
 use crate::server::warnings::WarningLimit;
-use crate::topic::TopicRegistry;
+use crate::topic::{TopicError, TopicRegistry};
 use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, TransactionManager, Verifier};
 
 /// Threads of a broker that brings its own runtime.
@@ -300,11 +300,20 @@ pub(crate) fn open(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Arc<BrokerState>, StartError> {
     let logs = Arc::new(LogDir::open(&dir, options, |_| config.log_config())?);
-    let topics =
-        TopicRegistry::open(Arc::clone(&logs), Arc::clone(&config)).map_err(|source| StartError::Topics {
-            dir: dir.clone(),
+    let topics_error = |source| StartError::Topics {
+        dir: dir.clone(),
+        source,
+    };
+    let altered = logs.read_meta_file(live::FILE).map_err(|source| {
+        topics_error(TopicError::Log {
+            topic: live::FILE.to_owned(),
             source,
-        })?;
+        })
+    })?;
+    let live = LiveConfig::open(Arc::clone(&config), altered.as_deref())?;
+    let live = Arc::new(live);
+    logs.set_cleaner_options(live.load().cleaner_options());
+    let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&live)).map_err(topics_error)?;
     let topics = Arc::new(topics);
     if config.log_cleaner_enable {
         // Every log has the settings of its topic by now.
@@ -346,6 +355,7 @@ pub(crate) fn open(
     Ok(Arc::new(BrokerState {
         cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
         config,
+        live,
         logs,
         topics,
         producer_ids,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, LiveConfigError};
 use crate::group::GroupError;
 use crate::log::{LogError, OpenError};
 use crate::producer_id::ProducerIdError;
@@ -49,6 +49,9 @@ pub enum StartError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What was altered while it ran cannot be read.
+    #[error(transparent)]
+    Altered(#[from] LiveConfigError),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -13,7 +13,8 @@ use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since};
 use super::{Fault, Request, Started, text};
 use crate::broker::BrokerState;
-use crate::config::{self, BrokerConfig, ConfigType, Key};
+use crate::config::live::{Altered, Level, Origin, is_dynamic};
+use crate::config::{self, ConfigType, Key, LiveConfig};
 use crate::topic::config::{TOPIC_KEYS, TopicKey};
 use crate::topic::{Overrides, Topic};
 
@@ -35,6 +36,8 @@ const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 
 const SOURCE_TOPIC: i8 = 1;
+const SOURCE_DYNAMIC_BROKER: i8 = 2;
+const SOURCE_DYNAMIC_DEFAULT_BROKER: i8 = 3;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
@@ -91,13 +94,17 @@ fn describe(broker: &BrokerState, asked: &DescribeConfigsResource, detail: &Deta
                 format!("topic {name} does not exist"),
             ),
         },
-        BROKER if name.is_empty() => result,
+        // What was altered for all brokers, and nothing else.
+        BROKER if name.is_empty() => {
+            let altered = broker.live.altered(Level::Default);
+            let keys = config::KEYS
+                .iter()
+                .filter(|key| wanted(key.name) && altered.contains_key(key.name));
+            result.with_configs(keys.map(|key| default_config(&altered, key, detail)).collect())
+        }
         BROKER if name == broker.config.node_id.to_string() => {
             let keys = config::KEYS.iter().filter(|key| wanted(key.name));
-            result.with_configs(
-                keys.map(|key| broker_config(&broker.config, key, detail))
-                    .collect(),
-            )
+            result.with_configs(keys.map(|key| broker_config(&broker.live, key, detail)).collect())
         }
         BROKER => {
             let id = broker.config.node_id;
@@ -118,16 +125,30 @@ fn describe(broker: &BrokerState, asked: &DescribeConfigsResource, detail: &Deta
 pub(super) fn topic_value(broker: &BrokerState, overrides: &Overrides, key: &TopicKey) -> (String, i8) {
     match overrides.get(key.name) {
         Some(value) => (value.clone(), SOURCE_TOPIC),
-        None => ((key.default)(&broker.config), broker_source(&broker.config, key)),
+        None => {
+            let origin = inherited(&broker.live, key).first().map(|(origin, _)| *origin);
+            (
+                (key.default)(&broker.live.load()),
+                origin.map_or(SOURCE_DEFAULT, source_of),
+            )
+        }
     }
 }
 
-/// Whether the broker's configuration or Kafka's default decides where a topic does not.
-fn broker_source(config: &BrokerConfig, key: &TopicKey) -> i8 {
-    if (key.default)(config) == (key.default)(&BrokerConfig::default()) {
-        SOURCE_DEFAULT
-    } else {
-        SOURCE_STATIC_BROKER
+/// What the broker's settings say where a topic says nothing, the one in force first.
+fn inherited(live: &LiveConfig, key: &TopicKey) -> Vec<(Origin, String)> {
+    // Without a key of the broker nothing can be altered, and only Kafka's default is left.
+    live.values(key.broker_key.unwrap_or_default(), |config| {
+        Some((key.default)(config))
+    })
+}
+
+fn source_of(origin: Origin) -> i8 {
+    match origin {
+        Origin::Node => SOURCE_DYNAMIC_BROKER,
+        Origin::Default => SOURCE_DYNAMIC_DEFAULT_BROKER,
+        Origin::Started => SOURCE_STATIC_BROKER,
+        Origin::BuiltIn => SOURCE_DEFAULT,
     }
 }
 
@@ -144,40 +165,43 @@ fn topic_config(
             synonyms.push(synonym(key.name, Some(value.clone()), SOURCE_TOPIC));
         }
         if let Some(name) = key.broker_key {
-            if broker_source(&broker.config, key) == SOURCE_STATIC_BROKER {
-                synonyms.push(synonym(
-                    name,
-                    Some((key.default)(&broker.config)),
-                    SOURCE_STATIC_BROKER,
-                ));
-            }
-            synonyms.push(synonym(
-                name,
-                Some((key.default)(&BrokerConfig::default())),
-                SOURCE_DEFAULT,
-            ));
+            let levels = inherited(&broker.live, key);
+            synonyms.extend(
+                levels
+                    .into_iter()
+                    .map(|(origin, value)| synonym(name, Some(value), source_of(origin))),
+            );
         }
     }
     entry(key.name, Some(value), source, key.kind, key.documentation, detail).with_synonyms(synonyms)
 }
 
-fn broker_config(config: &BrokerConfig, key: &Key, detail: &Detail) -> DescribeConfigsResourceResult {
-    let (value, default) = ((key.get)(config), (key.get)(&BrokerConfig::default()));
-    let set = value != default;
-    let mut synonyms = Vec::new();
-    if detail.synonyms {
-        if set {
-            synonyms.push(synonym(key.name, value.clone(), SOURCE_STATIC_BROKER));
-        }
-        if default.is_some() {
-            synonyms.push(synonym(key.name, default, SOURCE_DEFAULT));
-        }
-    }
-    let source = if set { SOURCE_STATIC_BROKER } else { SOURCE_DEFAULT };
-    // Nothing of the broker can be changed while it runs.
+fn broker_config(live: &LiveConfig, key: &Key, detail: &Detail) -> DescribeConfigsResourceResult {
+    let levels = live.values(key.name, key.get);
+    let source = levels
+        .first()
+        .map_or(SOURCE_DEFAULT, |(origin, _)| source_of(*origin));
+    let synonyms = match detail.synonyms {
+        true => levels
+            .into_iter()
+            .map(|(origin, value)| synonym(key.name, Some(value), source_of(origin)))
+            .collect(),
+        false => Vec::new(),
+    };
+    let value = (key.get)(&live.load());
     entry(key.name, value, source, key.kind, key.documentation, detail)
-        .with_read_only(true)
+        .with_read_only(!is_dynamic(key.name))
         .with_synonyms(synonyms)
+}
+
+fn default_config(altered: &Altered, key: &Key, detail: &Detail) -> DescribeConfigsResourceResult {
+    let value = altered.get(key.name).cloned();
+    let source = SOURCE_DYNAMIC_DEFAULT_BROKER;
+    let synonyms = match detail.synonyms {
+        true => vec![synonym(key.name, value.clone(), source)],
+        false => Vec::new(),
+    };
+    entry(key.name, value, source, key.kind, key.documentation, detail).with_synonyms(synonyms)
 }
 
 fn entry(

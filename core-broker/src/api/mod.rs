@@ -6,7 +6,9 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_configs;
 pub(crate) mod api_versions;
+mod config_change;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -24,6 +26,7 @@ mod find_coordinator;
 #[cfg(test)]
 mod group_tests;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -118,8 +121,10 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(27, "WriteTxnMarkers", 1, 1, &write_txn_markers::SHAPE, Pace::Alone, write_txn_markers::start),
     api(28, "TxnOffsetCommit", 0, 4, &txn_offset_commit::SHAPE, Pace::Alone, txn_offset_commit::start),
     api(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, Pace::Alone, describe_configs::start),
+    api(33, "AlterConfigs", 0, 2, &alter_configs::SHAPE, Pace::Alone, alter_configs::start),
     api(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, Pace::Alone, create_partitions::start),
     api(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, Pace::Alone, delete_groups::start),
+    api(44, "IncrementalAlterConfigs", 0, 1, &incremental_alter_configs::SHAPE, Pace::Alone, incremental_alter_configs::start),
     api(47, "OffsetDelete", 0, 0, &offset_delete::SHAPE, Pace::Alone, offset_delete::start),
     api(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, Pace::Alone, describe_cluster::start),
     api(61, "DescribeProducers", 0, 0, &describe_producers::SHAPE, Pace::Alone, describe_producers::start),

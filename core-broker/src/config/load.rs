@@ -258,7 +258,7 @@ impl BrokerConfig {
                 })?;
             } else if key == "listener.security.protocol.map" {
                 self.check_protocols(value, &place)?;
-            } else if NOT_APPLICABLE.iter().any(|prefix| key.starts_with(prefix)) {
+            } else if is_kafkas(key) {
                 not_applicable.push(key.to_owned());
             } else {
                 warnings.push(ConfigWarning::Unknown {
@@ -326,8 +326,13 @@ impl BrokerConfig {
     }
 }
 
+/// Whether Kafka has such a key, without meaning here.
+pub(super) fn is_kafkas(key: &str) -> bool {
+    NOT_APPLICABLE.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// The known key nearest to a misspelt one, if it is near enough to be meant.
-fn nearest(key: &str) -> Option<&'static str> {
+pub(super) fn nearest(key: &str) -> Option<&'static str> {
     KEYS.iter()
         .map(|k| (strsim::damerau_levenshtein(key, k.name), k.name))
         .min()

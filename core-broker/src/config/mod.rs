@@ -9,6 +9,7 @@
 
 mod env;
 mod listener;
+pub(crate) mod live;
 mod load;
 mod log_value;
 mod properties;
@@ -18,6 +19,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use listener::Endpoint;
+pub(crate) use live::LiveConfig;
+pub use live::{AlterError, LiveConfigError};
 pub use load::{ConfigError, ConfigWarning};
 pub use log_value::{CompressionType, Ratio};
 pub use properties::{PropertiesError, Property, parse_properties};

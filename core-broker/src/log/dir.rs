@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rustix::fs::{FlockOperation, flock};
 
 use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
-use super::cleaner::Cleaner;
+use super::cleaner::{Cleaner, CleanerOptions};
 use super::config::{LogConfig, LogOptions};
 use super::durable;
 use super::error::{LogError, OpenError};
@@ -129,9 +129,9 @@ impl LogDir {
         self.shared.check()?;
         let mut slot = lock_of(&self.cleaner_thread);
         if slot.is_none() {
-            let (cleaner, options) = (self.cleaner.clone(), self.shared.options.cleaner);
+            let cleaner = self.cleaner.clone();
             let thread = std::thread::Builder::new().name("millstream-log-cleaner".to_owned());
-            let spawned = thread.spawn(move || cleaner.run(options));
+            let spawned = thread.spawn(move || cleaner.run());
             *slot = Some(spawned.map_err(LogError::io(self.path()))?);
         }
         Ok(())
@@ -142,7 +142,12 @@ impl LogDir {
     /// # Errors
     /// The directory failed or was closed.
     pub fn compact_now(&self) -> Result<usize, LogError> {
-        self.cleaner.round(self.shared.options.cleaner)
+        self.cleaner.round()
+    }
+
+    /// Changes the settings of compaction, from its next round on.
+    pub fn set_cleaner_options(&self, options: CleanerOptions) {
+        self.cleaner.set_options(options);
     }
 
     /// Whether writes still make sense.

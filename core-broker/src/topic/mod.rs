@@ -25,7 +25,7 @@ pub use config::TopicConfigError;
 pub use file::TopicFileError;
 pub use name::NameError;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, LiveConfig};
 use crate::ids::{PartitionId, TopicId, TopicName, TopicPartition};
 use crate::log::{LogDir, LogError, Partition};
 use file::Entry;
@@ -163,7 +163,7 @@ impl State {
 /// All topics of one broker. Methods that change something touch the disk: call them off the async threads.
 pub(crate) struct TopicRegistry {
     logs: Arc<LogDir>,
-    broker: Arc<BrokerConfig>,
+    broker: Arc<LiveConfig>,
     state: RwLock<State>,
     /// Held by whoever changes topics, disk included; readers only ever wait for the map. Lists deletions whose
     /// folders could not be removed yet.
@@ -172,12 +172,12 @@ pub(crate) struct TopicRegistry {
 
 impl TopicRegistry {
     /// The broker's settings, which give topics their defaults.
-    pub fn broker(&self) -> &BrokerConfig {
-        &self.broker
+    pub fn broker(&self) -> Arc<BrokerConfig> {
+        self.broker.load()
     }
 
     /// Reads the topics file and brings the partition folders in line with it.
-    pub fn open(logs: Arc<LogDir>, broker: Arc<BrokerConfig>) -> Result<Self, TopicError> {
+    pub fn open(logs: Arc<LogDir>, broker: Arc<LiveConfig>) -> Result<Self, TopicError> {
         let failed = |source| TopicError::Log {
             topic: file::FILE.to_owned(),
             source,
@@ -242,7 +242,7 @@ impl TopicRegistry {
 
     fn load(&self, entry: Entry) -> Result<Topic, TopicError> {
         let name = name::parse(&entry.name)?;
-        let config = config::log_config(&self.broker, &entry.overrides);
+        let config = config::log_config(&self.broker(), &entry.overrides);
         let mut partitions = Vec::with_capacity(entry.partitions as usize);
         for id in 0..entry.partitions {
             let tp = TopicPartition {
@@ -317,7 +317,7 @@ impl TopicRegistry {
                 name,
             });
         }
-        let count = partitions.unwrap_or(self.broker.num_partitions);
+        let count = partitions.unwrap_or(self.broker().num_partitions);
         if !(1..=PARTITIONS_PER_TOPIC_MAX).contains(&count) {
             return Err(TopicError::Partitions {
                 topic: name,
@@ -339,7 +339,7 @@ impl TopicRegistry {
     ) -> Result<Arc<Topic>, TopicError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let name = self.check_new(name, partitions, &overrides)?;
-        let count = partitions.unwrap_or(self.broker.num_partitions);
+        let count = partitions.unwrap_or(self.broker().num_partitions);
         let partitions = self.create_folders(&name, 0..count, &overrides)?;
         let internal = name::is_internal(name.as_str());
         let topic = Arc::new(Topic {
@@ -390,6 +390,54 @@ impl TopicRegistry {
         Ok(())
     }
 
+    /// Gives a topic the overrides that `change` makes of its present ones; when this returns, they are in force and
+    /// survive a crash. With `validate_only` nothing is changed.
+    ///
+    /// # Errors
+    /// [`TopicError::Unknown`], what `change` says, or the disk's.
+    pub fn alter<E: From<TopicError>>(
+        &self,
+        name: &str,
+        validate_only: bool,
+        change: impl FnOnce(&Overrides) -> Result<Overrides, E>,
+    ) -> Result<(), E> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self
+            .get(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let overrides = change(&old.overrides)?;
+        config::validate(&overrides).map_err(TopicError::from)?;
+        if validate_only || overrides == old.overrides {
+            return Ok(());
+        }
+        let topic = Arc::new(Topic {
+            name: old.name.clone(),
+            id: old.id,
+            internal: old.internal,
+            overrides,
+            partitions: old.partitions.clone(),
+        });
+        self.publish(&changing, Arc::clone(&topic), topic.partitions.len() as i32)?;
+        self.configure(&topic);
+        tracing::info!(topic = %topic.name, overrides = ?topic.overrides, "topic configs altered");
+        Ok(())
+    }
+
+    /// Gives every log the settings that follow from the broker's, which have changed.
+    pub fn reconfigure(&self) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.all().iter().for_each(|topic| self.configure(topic));
+    }
+
+    fn configure(&self, topic: &Topic) {
+        let config = config::log_config(&self.broker(), &topic.overrides);
+        for partition in topic.partitions() {
+            if *partition.config() != config {
+                partition.set_config(config.clone());
+            }
+        }
+    }
+
     /// Deletes a topic; when this returns, it stays deleted after a crash.
     pub fn delete(&self, name: &str) -> Result<(), TopicError> {
         let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,7 +470,7 @@ impl TopicRegistry {
         ids: std::ops::Range<i32>,
         overrides: &Overrides,
     ) -> Result<Vec<Arc<Partition>>, TopicError> {
-        let config = config::log_config(&self.broker, overrides);
+        let config = config::log_config(&self.broker(), overrides);
         let named: Vec<_> = ids
             .map(|id| TopicPartition {
                 topic: name.clone(),

@@ -10,7 +10,10 @@ use crate::log::{LogOptions, Origin};
 fn open(dir: &Path) -> Result<(Arc<LogDir>, TopicRegistry), TopicError> {
     let config = Arc::new(BrokerConfig::default());
     let logs = Arc::new(LogDir::open(dir, LogOptions::default(), |_| config.log_config()).unwrap());
-    let registry = TopicRegistry::open(Arc::clone(&logs), config)?;
+    let registry = TopicRegistry::open(
+        Arc::clone(&logs),
+        Arc::new(LiveConfig::open(config, None).unwrap()),
+    )?;
     Ok((logs, registry))
 }
 

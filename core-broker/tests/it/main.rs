@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod configs;
 mod fetch;
 mod groups;
 mod lifecycle;

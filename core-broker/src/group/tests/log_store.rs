@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::memory_log::TestClock;
 use super::*;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, LiveConfig};
 use crate::group::{GroupId, GroupManager, LogStore, TransactionVerifier};
 use crate::log::{LogDir, LogOptions, OpenError};
 use crate::topic::TopicRegistry;
@@ -28,7 +28,8 @@ async fn start(dir: &Path) -> Arc<GroupManager> {
         ..BrokerConfig::default()
     });
     let logs = open(dir, &broker).await;
-    let topics = TopicRegistry::open(Arc::new(logs), broker).unwrap();
+    let topics =
+        TopicRegistry::open(Arc::new(logs), Arc::new(LiveConfig::open(broker, None).unwrap())).unwrap();
     let store = LogStore::new(Arc::new(topics), TestClock::new());
     store.verify_with(Arc::new(OnlyTx1));
     let config = GroupConfig {

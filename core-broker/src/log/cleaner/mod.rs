@@ -48,6 +48,7 @@ impl Default for CleanerOptions {
 #[derive(Debug)]
 pub(crate) struct Cleaner {
     shared: Arc<Shared>,
+    options: Mutex<CleanerOptions>,
     stop: AtomicBool,
     /// Held for a round, so that there is one at a time.
     round: Mutex<()>,
@@ -58,12 +59,22 @@ pub(crate) struct Cleaner {
 impl Cleaner {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            options: Mutex::new(shared.options.cleaner),
             shared,
             stop: AtomicBool::new(false),
             round: Mutex::new(()),
             sleeping: Mutex::new(()),
             wake: Condvar::new(),
         }
+    }
+
+    /// Changes the settings, from the next round on.
+    pub(crate) fn set_options(&self, options: CleanerOptions) {
+        *lock(&self.options) = options;
+    }
+
+    fn options(&self) -> CleanerOptions {
+        *lock(&self.options)
     }
 
     /// Ends [`Cleaner::run`] soon, even in the middle of a pass, and returns when nobody compacts any more.
@@ -81,18 +92,18 @@ impl Cleaner {
     }
 
     /// Runs until it is stopped or the directory fails.
-    pub(crate) fn run(&self, options: CleanerOptions) {
+    pub(crate) fn run(&self) {
         loop {
             {
                 let sleeping = lock(&self.sleeping);
                 if self.is_stopped() {
                     return;
                 }
-                let waited = self.wake.wait_timeout(sleeping, options.backoff);
+                let waited = self.wake.wait_timeout(sleeping, self.options().backoff);
                 drop(waited.expect("no thread panics while it holds the lock"));
             }
             while !self.is_stopped() {
-                match self.round(options) {
+                match self.round() {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(error) => {
@@ -108,8 +119,9 @@ impl Cleaner {
     ///
     /// # Errors
     /// The directory failed or was closed.
-    pub(crate) fn round(&self, options: CleanerOptions) -> Result<usize, LogError> {
+    pub(crate) fn round(&self) -> Result<usize, LogError> {
         let _one_at_a_time = lock(&self.round);
+        let options = self.options();
         let partitions: Vec<_> = read(&self.shared.partitions).values().cloned().collect();
         let mut due: Vec<_> = partitions
             .into_iter()
