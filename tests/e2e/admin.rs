@@ -250,6 +250,51 @@ fn settings_are_described_as_text_and_json() {
     assert_eq!(json["configs"][0]["source"], "DYNAMIC_TOPIC_CONFIG");
 }
 
+#[test]
+fn settings_are_altered() {
+    let cluster = with_records();
+    assert_eq!(
+        cluster.line(
+            "configs --alter --topic a --add-config retention.ms=5000000,cleanup.policy=[compact,delete]"
+        ),
+        "Completed updating config for topic a.\n"
+    );
+    let text = cluster.line("configs --describe --entity-type topics --entity-name a");
+    assert!(
+        text.starts_with(
+            "Dynamic configs for topic a are:\n  cleanup.policy=compact,delete sensitive=false \
+             synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy=compact,delete, "
+        ),
+        "{text}"
+    );
+    let file = cluster.file("settings", "retention.ms=7000000\n");
+    cluster.line(&format!("configs --alter --topic a --add-config-file {file}"));
+    cluster.line("configs --alter --topic a --delete-config cleanup.policy");
+    let text = cluster.line("configs --describe --entity-type topics");
+    assert!(
+        text.contains("Dynamic configs for topic a are:\n  retention.ms=7000000 "),
+        "{text}"
+    );
+    cluster
+        .line("configs --alter --entity-type brokers --entity-name 1 --add-config log.retention.ms=77777777");
+    let text = cluster.line("configs --describe --entity-type brokers");
+    assert!(
+        text.starts_with("Dynamic configs for broker 1 are:\n  log.retention.ms=77777777 "),
+        "{text}"
+    );
+    assert!(
+        text.contains("Default configs for brokers in the cluster are:\n"),
+        "{text}"
+    );
+    let wrong = cluster.line_fails("configs --alter --topic a --add-config retention.ms=soon");
+    assert!(
+        wrong.contains("retention.ms") && wrong.contains("soon"),
+        "{wrong}"
+    );
+    let nobody = cluster.line_fails("configs --alter --entity-type topics --add-config retention.ms=1");
+    assert!(nobody.contains("--entity-name"), "{nobody}");
+}
+
 /// The output of a command, unless the broker does not offer its API: then the refusal must say so and name a remedy.
 fn offered(cluster: &Cluster, line: &str, api: &str) -> Option<String> {
     let words: Vec<_> = line.split_whitespace().collect();

@@ -117,9 +117,7 @@ fn remedy(code: i16) -> &'static str {
         E::InvalidPartitions => {
             "; a topic only grows: give a number above the present and up to the broker's limit"
         }
-        E::InvalidConfig | E::InvalidRequest => {
-            "; `millstream configs --describe --all` shows the settings and their values"
-        }
+        E::InvalidConfig => "; `millstream configs --describe --all` shows the settings and their values",
         E::TopicAlreadyExists => "; --if-not-exists accepts that",
         E::UnknownTopicOrPartition => "; `millstream topics list` shows the topics that exist",
         E::OffsetOutOfRange => {

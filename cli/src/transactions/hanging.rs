@@ -132,11 +132,16 @@ fn unknown_to_coordinators(admin: &mut Admin, open: Vec<Open>) -> Result<Vec<Ope
         });
         held.entry(listed.producer_id).or_default().extend(partitions);
     }
-    let is_known = |one: &Open| {
+    Ok(not_held(open, &held))
+}
+
+/// The open transactions of partitions that their producers' coordinators do not hold.
+fn not_held(open: Vec<Open>, held: &BTreeMap<i64, Vec<Partition>>) -> Vec<Open> {
+    let is_held = |one: &Open| {
         let partitions = held.get(&one.producer.producer_id.0);
         partitions.is_some_and(|partitions| partitions.contains(&one.partition))
     };
-    Ok(open.into_iter().filter(|one| !is_known(one)).collect())
+    open.into_iter().filter(|one| !is_held(one)).collect()
 }
 
 fn row(one: &Open, now_ms: i64) -> Vec<String> {
@@ -167,5 +172,21 @@ mod tests {
         assert!(is_overdue(&producer(0, 0), 1_001, 1_000));
         assert!(!is_overdue(&producer(0, 1), 1_001, 1_000));
         assert!(!is_overdue(&producer(-1, 0), 1_001, 1_000));
+    }
+
+    #[test]
+    fn what_no_coordinator_holds_hangs() {
+        let open = |producer: i64, partition| Open {
+            partition: ("a".to_owned(), partition),
+            producer: ProducerState::default().with_producer_id(producer.into()),
+        };
+        let held = BTreeMap::from([(7, vec![("a".to_owned(), 0)])]);
+        let left = not_held(vec![open(7, 0), open(7, 1), open(8, 0)], &held);
+        let left: Vec<_> = left
+            .iter()
+            .map(|one| (one.producer.producer_id.0, one.partition.1))
+            .collect();
+        // Another partition of a transaction that is known, and a producer that no id has.
+        assert_eq!(left, [(7, 1), (8, 0)]);
     }
 }
