@@ -17,7 +17,7 @@ use crate::error::{CliError, output};
 /// Create, list, describe, change and delete topics.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The flags of kafka-topics are understood too: `millstream topics --create --topic lines`. Where topics are\n\
+    after_help = "The flags of kafka-topics are understood too: `millstream topics --create --topic lines`. Where topics are \
     selected, --topic is a regular expression of whole names.\n\n\
     Examples:\n  \
     millstream topics create --topic lines --partitions 4 --config retention.ms=3600000\n  \

@@ -30,8 +30,8 @@ const COLUMNS: &str = "data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["topic", "include"])),
-    after_help = "The options and columns are those of kafka-consumer-perf-test; times are in UTC. Reading starts at the first\n\
-    record unless the group has offsets, or with --from-latest. The client takes a tenth of a second to begin to fetch: read\n\
+    after_help = "The options and columns are those of kafka-consumer-perf-test; times are in UTC. Reading starts at the first \
+    record unless the group has offsets, or with --from-latest. The client takes a tenth of a second to begin to fetch: read \
     for some seconds. Ctrl-C prints the result so far.\n\n\
     Examples:\n  \
     millstream perf consume --topic load --num-records 1000000\n  \

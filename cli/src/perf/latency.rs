@@ -34,9 +34,9 @@ const REPORT_RECORDS: u64 = 1_000;
 /// Time records from produce to consume, one after another or at a rate.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --throughput one record is on its way at a time, as with kafka-e2e-latency; with it, records are sent by a\n\
-    schedule, and a record's latency runs from the moment it was due. Percentiles are in milliseconds. The topic is made when it is not there. Ctrl-C\n\
-    prints the result so far.\n\n\
+    after_help = "Without --throughput one record is on its way at a time, as with kafka-e2e-latency; with it, records are sent by a \
+    schedule, and a record's latency runs from the moment it was due. Percentiles are in milliseconds. The topic \
+    is made when it is not there. Ctrl-C prints the result so far.\n\n\
     Examples:\n  \
     millstream perf latency --topic load --num-records 10000 --producer-acks all --record-size 100\n  \
     millstream perf latency --topic load --num-records 100000 --record-size 100 --throughput 10000"

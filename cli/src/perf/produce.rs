@@ -51,8 +51,8 @@ const STEADY: usize = 1 << (usize::BITS - 1);
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("payload").required(true).args(["record_size", "payload_file", "payload_monotonic"])),
-    after_help = "The options and the lines are those of kafka-producer-perf-test. Properties may have Java's names. The client's\n\
-    defaults: acks=all, idempotent, linger.ms=5, batches of up to 1 MB, 32 MiB of records in flight (buffer.memory).\n\
+    after_help = "The options and the lines are those of kafka-producer-perf-test. Properties may have Java's names. The client's \
+    defaults: acks=all, idempotent, linger.ms=5, batches of up to 1 MB, 32 MiB of records in flight (buffer.memory). \
     Ctrl-C prints the result so far.\n\n\
     Examples:\n  \
     millstream perf produce --topic load --num-records 1000000 --record-size 100 --throughput -1\n  \
