@@ -24,7 +24,7 @@ use super::{RECORD_BYTES_MAX, fixed_rate, latency_json, milliseconds, note, say}
 use crate::admin::Admin;
 use crate::client::{ConnectArgs, create};
 use crate::consume::is_passing;
-use crate::delivery::FirstFailure;
+use crate::delivery::{FirstFailure, remedy};
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
@@ -96,8 +96,13 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
-            self.failure
-                .keep(|| format!("a record was not written to topic {}: {error}", message.topic()));
+            self.failure.keep(|| {
+                let topic = message.topic();
+                format!(
+                    "a record was not written to topic {topic}: {error}{}",
+                    remedy(error)
+                )
+            });
         }
     }
 }
@@ -156,6 +161,7 @@ impl Pair {
                 Some(Err(error)) => return Err(CliError::new(format!("reading failed: {error}"))),
                 None => {}
             }
+            self.producer.poll(Duration::ZERO);
             self.check()?;
             if stop.requested() || Instant::now() >= deadline {
                 return Ok(None);
@@ -300,6 +306,9 @@ fn one_by_one(args: &LatencyArgs, pair: &Pair, stop: &StopSignal) -> Result<(), 
         Ok(())
     };
     let measured = measure();
+    if latencies.count() == 0 {
+        return measured;
+    }
     if args.json {
         let object = json!({ "records": latencies.count(), "latency_ms": latency_json(&latencies) });
         say(&object.to_string())?;

@@ -24,7 +24,7 @@ use super::payload::Payloads;
 use super::properties::client;
 use super::{RECORD_BYTES_MAX, note, say};
 use crate::client::ConnectArgs;
-use crate::delivery::FirstFailure;
+use crate::delivery::{FirstFailure, remedy};
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
@@ -145,9 +145,13 @@ impl ProducerContext for Deliveries {
                 self.measured()
                     .acknowledged(latency_us, message.payload_len(), sent & STEADY != 0);
             }
-            Err((error, message)) => self
-                .failure
-                .keep(|| format!("a record was not written to topic {}: {error}", message.topic())),
+            Err((error, message)) => self.failure.keep(|| {
+                let topic = message.topic();
+                format!(
+                    "a record was not written to topic {topic}: {error}{}",
+                    remedy(error)
+                )
+            }),
         }
     }
 }
@@ -217,7 +221,9 @@ pub fn run(args: &ProducePerfArgs) -> Result<(), CliError> {
     let flushed = run.finish();
     let elapsed = run.begun.elapsed();
     let measured = producer.context().measured();
-    if args.json {
+    if measured.is_empty() && (sent.is_err() || flushed.is_err()) {
+        // Only the failure is worth a line.
+    } else if args.json {
         say(&measured.json(elapsed).to_string())?;
     } else {
         measured.lines(elapsed).iter().try_for_each(|line| say(line))?;

@@ -39,6 +39,11 @@ impl Result {
         }
     }
 
+    /// Whether nothing was acknowledged.
+    pub const fn is_empty(&self) -> bool {
+        self.all.latencies.count() == 0
+    }
+
     /// The steady state begins so long after the start.
     pub const fn steady_from(&mut self, elapsed: Duration) {
         self.steady_from = elapsed;
