@@ -19,6 +19,7 @@ final class Suite {
     static int passed;
     static int failed;
     static int leftOut;
+    private static Tools.Outcome versions;
 
     private Suite() {
     }
@@ -109,6 +110,18 @@ final class Suite {
     /** A file in the work folder. */
     static String file(String name, String content) throws Exception {
         return Files.writeString(WORK.resolve(name), content).toString();
+    }
+
+    /** Whether the broker offers a version of an API that Kafka 4.2 has; if not, the check of it is left out. */
+    static boolean offers(String api, int version) throws Exception {
+        if (versions == null) {
+            versions = Tools.run("broker-api-versions", "--bootstrap-server", BROKER);
+        }
+        boolean offered = !versions.lines("\\b" + api + "\\(\\d+\\): .*\\[usable: " + version + "\\]").isEmpty();
+        if (!offered) {
+            leftOut("what needs version " + version + " of " + api, "the broker does not offer it");
+        }
+        return offered;
     }
 
     /** Client settings that wait three seconds for what is not there. */

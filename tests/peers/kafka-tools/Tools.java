@@ -99,6 +99,14 @@ final class Tools {
         throw new Exited();
     }
 
+    /** The hooks of the JVM itself: some tools pass Kafka's `Exit` by. */
+    @SuppressWarnings("unchecked")
+    private static Set<Thread> runtimeHooks() throws Exception {
+        Field field = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+        field.setAccessible(true);
+        return new HashSet<>(((Map<Thread, Thread>) field.get(null)).keySet());
+    }
+
     /** Runs `tool` with nothing on its standard input. */
     static Outcome run(String tool, String... arguments) throws Exception {
         return fed("", tool, arguments);
@@ -119,6 +127,7 @@ final class Tools {
         System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
         STREAM.target = kept;
         code = null;
+        Set<Thread> before = runtimeHooks();
         long start = System.nanoTime();
         Future<Integer> done = THREADS.submit(() -> {
             int ended = 0;
@@ -130,6 +139,13 @@ final class Tools {
             }
             ended = code == null ? ended : code;
             STREAM.ended = null;
+            if (tool.startsWith("verifiable")) {
+                for (Thread hook : runtimeHooks()) {
+                    if (!before.contains(hook) && Runtime.getRuntime().removeShutdownHook(hook)) {
+                        hook.run();
+                    }
+                }
+            }
             for (Runnable hook; (hook = HOOKS.poll()) != null;) {
                 hook.run();
             }
