@@ -75,6 +75,9 @@ class Worker:
             "value.converter": "org.apache.kafka.connect.storage.StringConverter",
             "exactly.once.source.support": "enabled",
             "consumer.isolation.level": "read_committed",
+            # A killed worker's sink must not hold its partitions for the default 45 s.
+            "consumer.session.timeout.ms": "6000",
+            "consumer.heartbeat.interval.ms": "500",
             "offset.flush.interval.ms": "500",
             "offset.storage.partitions": "5",
             "status.storage.partitions": "2",
