@@ -10,6 +10,7 @@ mod kcat;
 mod licences;
 mod malformed_frames;
 mod perf;
+mod peers;
 mod python_clients;
 mod readme;
 mod word_count;
