@@ -2,6 +2,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
 const { Kafka, CompressionTypes, ConfigResourceTypes, logLevel } = require('kafkajs')
@@ -308,17 +309,24 @@ test('a regular expression subscribes to the topics that match', async () => {
 test('a member that dies is missed after its session', async () => {
   const topic = await topicOf(2)
   const groupId = unique('group')
-  const first = await memberOf(groupId, topic, { sessionTimeout: 6000 }, simply)
-  // Joins, and is never heard of again: nothing runs its heartbeats.
-  const dead = await memberOf(groupId, topic, { sessionTimeout: 6000, heartbeatInterval: 100_000 }, () => ({
-    eachMessage: () => new Promise(() => {}),
-  }))
-  await until('both have one', () => first.assigned.length === 1 && dead.assigned && dead.assigned.length === 1)
   const producer = await producerOf()
-  await producer.send({ topic, messages: numbers(2).map(partition => ({ partition, value: `${partition}` })) })
-  await until('the first has both', () => first.assigned.length === 2)
-  await until('the first sees both', () => first.seen.length === 2)
-  open = open.filter(client => client !== dead.consumer)
+  await producer.send({ topic, messages: messages(20, n => ({ partition: n % 2, value: `${n}` })) })
+  const first = await memberOf(groupId, topic, { sessionTimeout: 6000 }, simply)
+  await until('the first has both', () => first.assigned && first.assigned.length === 2)
+  const script = `const { Kafka, logLevel } = require('kafkajs')
+    const consumer = new Kafka({ brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING })
+      .consumer({ groupId: process.argv[1], sessionTimeout: 6000, heartbeatInterval: 300 })
+    consumer.connect().then(() => consumer.subscribe({ topic: process.argv[2] }))
+      .then(() => consumer.run({ eachMessage: async () => {} }))`
+  const mortal = spawn(process.execPath, ['-e', script, groupId, topic], { stdio: 'inherit' })
+  try {
+    await until('each has one', () => first.assigned.length === 1)
+  } finally {
+    mortal.kill('SIGKILL')
+  }
+  await until('the first has both again', () => first.assigned.length === 2)
+  await producer.send({ topic, messages: numbers(2).map(partition => ({ partition, value: `late ${partition}` })) })
+  await until('the first sees both', () => new Set(values(first).filter(value => value.startsWith('late'))).size === 2)
 })
 
 // Transactions.
@@ -423,7 +431,7 @@ test('a second producer of a transactional id fences the first', async () => {
 test('topics are created, listed, described, refused twice and deleted', async () => {
   const topic = unique('topic')
   const topics = [{ topic, numPartitions: 3, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '3600000' }] }]
-  assert.equal(await admin.createTopics({ validateOnly: true, topics }), true)
+  assert.equal(await admin.createTopics({ validateOnly: true, waitForLeaders: false, topics }), true)
   assert.equal((await admin.listTopics()).includes(topic), false)
   assert.equal(await admin.createTopics({ topics }), true)
   assert.equal(await admin.createTopics({ topics }), false)
@@ -451,7 +459,7 @@ test('bad topics are refused with their reasons', async () => {
 
 test('partitions are added', async () => {
   const topic = await topicOf(1)
-  assert.equal(await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] }), true)
+  await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
   const { topics: [described] } = await admin.fetchTopicMetadata({ topics: [topic] })
   assert.equal(described.partitions.length, 3)
   const producer = await producerOf()
@@ -542,6 +550,8 @@ test('deleteTopicRecords moves the start', async () => {
   const topic = await topicOf(2)
   const producer = await producerOf()
   await producer.send({ topic, messages: messages(20, n => ({ partition: n % 2, value: `v${n}` })) })
+  // kafkajs finds the leaders only of topics that it has asked about.
+  await admin.fetchTopicOffsets(topic)
   await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '4' }, { partition: 1, offset: '-1' }] })
   const offsets = sorted((await admin.fetchTopicOffsets(topic)).map(o => `${o.partition}:${o.low}-${o.high}`))
   assert.deepEqual(offsets, ['0:4-10', '1:10-10'])
