@@ -8,6 +8,7 @@ mod faults;
 mod kcat;
 mod licences;
 mod malformed_frames;
+mod peers;
 mod python_clients;
 mod readme;
 mod word_count;
