@@ -42,3 +42,23 @@ fn kafka_streams() {
 fn kafka_connect() {
     run("kafka-connect");
 }
+
+#[test]
+fn franz_gos_own_tests_pass() {
+    run("kgo");
+}
+
+#[test]
+fn kafka_pythons_own_tests_pass() {
+    run("kafka-python");
+}
+
+#[test]
+fn round_trips_with_kafkajs_pass() {
+    run("kafkajs");
+}
+
+#[test]
+fn saramas_own_tests_pass() {
+    run("sarama");
+}
