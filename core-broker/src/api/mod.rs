@@ -21,6 +21,7 @@ mod describe_transactions;
 mod end_txn;
 pub(crate) mod error_code;
 mod fetch;
+mod fetch_look;
 mod fetch_response;
 mod find_coordinator;
 #[cfg(test)]

@@ -65,8 +65,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "log.segment.delete.",
     "max.connection.creation.",
     "max.connections.per.",
-    "max.incremental.",
-    "max.request.partition.",
     "metadata.",
     "metric",
     "min.insync.",

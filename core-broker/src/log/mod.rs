@@ -42,6 +42,7 @@ mod sync;
 mod sync_pool;
 mod traffic;
 mod txn_index;
+mod watch;
 
 pub use batch::TimestampType;
 pub use cleaner::CleanerOptions;
@@ -53,6 +54,7 @@ pub use producer_state::{ProducerInfo, Verification, VerificationGuard};
 pub use slice::LogSlice;
 pub use traffic::Traffic;
 pub use txn_index::{AbortedTransaction, TransactionIndex};
+pub(crate) use watch::{Signal, Watch};
 
 #[cfg(test)]
 mod tests;

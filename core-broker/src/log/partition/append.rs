@@ -476,6 +476,7 @@ impl Partition {
             *offset = end.offset.max(*offset);
             grows
         });
+        self.watchers.tell();
     }
 }
 
