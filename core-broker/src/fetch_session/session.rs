@@ -81,7 +81,7 @@ pub(crate) struct Entry<H> {
 
 /// What one request has found so far.
 pub(crate) struct Round<R> {
-    found: Vec<Found<R>>,
+    found: Vec<Option<Found<R>>>,
     bytes: usize,
     failed: bool,
 }
@@ -279,7 +279,9 @@ impl<H> Session<H> {
                 continue;
             };
             let earlier = entry.found.filter(|_| entry.round == self.round);
-            let own = earlier.map_or(0, |at| round.found[at as usize].size);
+            let own = earlier
+                .and_then(|at| round.found[at as usize].as_ref())
+                .map_or(0, |found| found.size);
             let Some(look) = look(slot, entry, round.bytes - own) else {
                 self.due.push_front(slot);
                 return left;
@@ -292,7 +294,14 @@ impl<H> Session<H> {
                 self.touched.push(slot);
             }
             let found = match look.outcome {
-                Outcome::Nothing => continue,
+                Outcome::Nothing => {
+                    // The topic was deleted and created again since the earlier look.
+                    if let Some(at) = earlier {
+                        round.found[at as usize] = None;
+                        round.bytes -= own;
+                    }
+                    continue;
+                }
                 Outcome::NoRoom => {
                     entry.due = true;
                     self.due.push_back(slot);
@@ -312,10 +321,10 @@ impl<H> Session<H> {
             round.bytes = round.bytes - own + found.size;
             round.failed |= found.failed;
             if let Some(at) = earlier {
-                round.found[at as usize] = found;
+                round.found[at as usize] = Some(found);
             } else {
                 entry.found = Some(round.found.len() as u32);
-                round.found.push(found);
+                round.found.push(Some(found));
                 self.held.push(slot);
             }
         }
@@ -324,12 +333,11 @@ impl<H> Session<H> {
 
     /// Ends a round: gives each partition that the answer names, with what was found in it. The first answer names
     /// `all`; later ones those with something found or with other marks than the client knows.
-    pub fn answer<R>(&mut self, round: Round<R>, all: bool, mut give: impl FnMut(&Entry<H>, Option<R>)) {
-        let mut found: Vec<Option<Found<R>>> = round.found.into_iter().map(Some).collect();
+    pub fn answer<R>(&mut self, mut round: Round<R>, all: bool, mut give: impl FnMut(&Entry<H>, Option<R>)) {
         let present = self.round;
         let mut tell = |entry: &mut Entry<H>| {
             let at = entry.found.filter(|_| entry.round == present);
-            let content = at.and_then(|at| found[at as usize].take());
+            let content = at.and_then(|at| round.found[at as usize].take());
             if content.is_none() && !all && entry.told == Some(entry.seen) {
                 return;
             }

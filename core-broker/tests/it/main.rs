@@ -3,7 +3,9 @@
 
 mod client;
 mod configs;
+mod describe_topic_partitions;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod lifecycle;
 mod metrics;
