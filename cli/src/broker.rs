@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use millstream_broker::Broker;
-use millstream_broker::config::BrokerConfig;
+use millstream_broker::config::{BrokerConfig, CREATE_TOPICS};
+use millstream_broker::{Broker, InitialTopic};
 
 use crate::client::split_property;
 use crate::error::{CliError, output};
@@ -21,7 +21,9 @@ use crate::stop::StopSignal;
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
-    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os"
+    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os\n  \
+    millstream broker --create-topic orders:4 --create-topic customers:1:1:compact\n  \
+    millstream broker --log info,millstream_broker=debug --log-format json 2>> broker.log"
 )]
 pub struct BrokerArgs {
     /// A Kafka server.properties file
@@ -40,6 +42,10 @@ pub struct BrokerArgs {
     /// metrics.listener, else none]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listener: Option<String>,
+    /// A topic to make unless it exists, as in orders:4:1:compact (may be repeated); KAFKA_CREATE_TOPICS lists more,
+    /// separated by commas
+    #[arg(long = "create-topic", value_name = "NAME:PARTITIONS[:REPLICAS[:POLICY]]")]
+    create_topics: Vec<InitialTopic>,
 }
 
 /// The allocator asks for huge pages. A broker's buffers are small and come and go: with huge pages it holds twice the
@@ -65,6 +71,12 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     }
     if let Some(listener) = &args.metrics_listener {
         builder = builder.metrics_listener(listener);
+    }
+    let from_environment = std::env::var(CREATE_TOPICS).unwrap_or_default();
+    let listed = InitialTopic::parse_list(&from_environment)
+        .map_err(|error| CliError::new(format!("{CREATE_TOPICS}: {error}")))?;
+    for topic in args.create_topics.iter().cloned().chain(listed) {
+        builder = builder.create_topic(topic);
     }
     let broker = builder
         .start_blocking()

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
@@ -23,7 +24,7 @@ use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
 use crate::server::warnings::WarningLimit;
-use crate::topic::{TopicError, TopicRegistry};
+use crate::topic::{InitialTopic, TopicError, TopicRegistry};
 use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, TransactionManager, Verifier};
 
 /// Threads of a broker that brings its own runtime.
@@ -62,6 +63,7 @@ pub struct BrokerBuilder {
     data_dir: Option<PathBuf>,
     listeners: Vec<String>,
     metrics_listener: Option<String>,
+    topics: Vec<InitialTopic>,
     options: LogOptions,
 }
 
@@ -76,6 +78,7 @@ impl Default for BrokerBuilder {
             data_dir: None,
             listeners: Vec::new(),
             metrics_listener: None,
+            topics: Vec::new(),
             options: LogOptions {
                 clock: Arc::new(SystemClock),
                 ..LogOptions::default()
@@ -105,6 +108,13 @@ impl BrokerBuilder {
     #[must_use]
     pub fn metrics_listener(mut self, address: impl Into<String>) -> Self {
         self.metrics_listener = Some(address.into());
+        self
+    }
+
+    /// A topic to make at the start unless it exists; further calls add to it.
+    #[must_use]
+    pub fn create_topic(mut self, topic: InitialTopic) -> Self {
+        self.topics.push(topic);
         self
     }
 
@@ -206,11 +216,20 @@ impl BrokerBuilder {
             node_id: config.node_id,
             open_files_max: shares.log_files,
             cleaner: config.cleaner_options(),
+            producer_expiration_ms: i64::from(config.producer_id_expiration_ms),
+            retention_interval: Duration::from_millis(config.log_retention_check_interval_ms.unsigned_abs()),
+            reserve_bytes: u64::try_from(config.log_dir_reserve_bytes).ok(),
             ..self.options
         };
+        let initial = self.topics;
         let state = tokio::task::spawn_blocking({
             let runtime = runtime.clone();
-            move || open(dir, config, options, clock, listeners, &runtime)
+            move || {
+                let state = open(dir.clone(), config, options, clock, listeners, &runtime)?;
+                let created = state.topics.create_initial(&initial);
+                created.map_err(|source| StartError::Topics { dir, source })?;
+                Ok::<_, StartError>(state)
+            }
         });
         let state = state
             .await
@@ -234,7 +253,8 @@ fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
     };
     let open_files = limits::raise_open_files();
     let shares = limits::share(open_files, wanted);
-    if shares.connections < wanted.connections {
+    let asked_for = config.max_connections != BrokerConfig::default().max_connections;
+    if asked_for && shares.connections < wanted.connections {
         tracing::warn!(
             open_files,
             wanted = wanted.connections,
@@ -316,6 +336,8 @@ pub(crate) fn open(
     logs.set_cleaner_options(live.load().cleaner_options());
     let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&live)).map_err(topics_error)?;
     let topics = Arc::new(topics);
+    let started = logs.start_upkeep();
+    started.map_err(|error| StartError::Threads(std::io::Error::other(error)))?;
     if config.log_cleaner_enable {
         // Every log has the settings of its topic by now.
         let started = logs.start_cleaner();

@@ -118,7 +118,7 @@ impl Looker {
             return Ok(Some(Outcome::NoRoom));
         }
         let aborted = if self.committed {
-            log.aborted_transactions_in(from, &slice)?
+            log.aborted_transactions_in(from, &slice)
         } else {
             Vec::new()
         };

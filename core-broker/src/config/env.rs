@@ -13,8 +13,12 @@ use super::load::{ConfigError, ConfigWarning};
 
 const PREFIX: &str = "KAFKA_";
 
+/// The variable that lists topics to make at the start; see [`crate::InitialTopic::parse_list`].
+pub const CREATE_TOPICS: &str = "KAFKA_CREATE_TOPICS";
+
 /// Variables for scripts and virtual machines of images, by prefix.
 const IMAGE_CONTROL: &[&str] = &[
+    CREATE_TOPICS,
     "KAFKA_DEBUG",
     "KAFKA_GC_LOG_OPTS",
     "KAFKA_HEAP_OPTS",

@@ -45,13 +45,16 @@ const DYNAMIC: &[&str] = &[
     "log.flush.interval.messages",
     "log.flush.interval.ms",
     "log.index.interval.bytes",
+    "log.index.size.max.bytes",
     "log.message.timestamp.after.max.ms",
     "log.message.timestamp.before.max.ms",
     "log.message.timestamp.type",
     "log.retention.bytes",
     "log.retention.ms",
+    "log.roll.jitter.ms",
     "log.roll.ms",
     "log.segment.bytes",
+    "log.segment.delete.delay.ms",
     "message.max.bytes",
 ];
 

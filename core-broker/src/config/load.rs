@@ -54,15 +54,12 @@ const NOT_APPLICABLE: &[&str] = &[
     "log.flush.offset.",
     "log.flush.scheduler.",
     "log.flush.start.",
-    "log.index.size.",
     "log.initial.",
     "log.local.",
     "log.message.format.",
     "log.message.timestamp.difference.",
     "log.message.downconversion.",
     "log.preallocate",
-    "log.roll.jitter.",
-    "log.segment.delete.",
     "max.connection.creation.",
     "max.connections.per.",
     "metadata.",
@@ -237,6 +234,8 @@ impl BrokerConfig {
     ) -> Result<Vec<ConfigWarning>, ConfigError> {
         let mut warnings = Vec::new();
         let mut not_applicable = Vec::new();
+        // Looked at last: the listeners may stand behind it.
+        let mut protocols = None;
         for (key, value, place) in items {
             let name = ALIASES
                 .iter()
@@ -255,7 +254,7 @@ impl BrokerConfig {
                     expected,
                 })?;
             } else if key == "listener.security.protocol.map" {
-                self.check_protocols(value, &place)?;
+                protocols = Some((value, place));
             } else if is_kafkas(key) {
                 not_applicable.push(key.to_owned());
             } else {
@@ -265,6 +264,9 @@ impl BrokerConfig {
                     nearest: nearest(key),
                 });
             }
+        }
+        if let Some((value, place)) = protocols {
+            self.check_protocols(value, &place)?;
         }
         if !not_applicable.is_empty() {
             warnings.push(ConfigWarning::NotApplicable {
@@ -396,6 +398,10 @@ mod tests {
             ("flush.mode=fast", "expected sync"),
             ("listeners=SASL_SSL://h:1", "not offered"),
             ("listener.security.protocol.map=PLAINTEXT:SSL", "only PLAINTEXT"),
+            (
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:SSL\nlisteners=OUT://h:1",
+                "listener OUT is mapped to SSL",
+            ),
             ("log.dirs=/a,/b", "exactly one directory"),
             ("auto.create.topics.enable=yes", "true or false"),
             ("a=\\uzzzz", "line 1"),

@@ -87,7 +87,8 @@ struct Scanned {
 
 impl Recovery {
     fn run(mut self, checkpointed: Checkpointed, options: &LogOptions) -> Result<Recovered, OpenError> {
-        let files = self.list()?;
+        let mut files = self.list()?;
+        self.remove_before(&mut files.segments, checkpointed.log_start)?;
         let Some(&first) = files.segments.first() else {
             return self.begin(checkpointed, files.snapshots);
         };
@@ -102,6 +103,7 @@ impl Recovery {
         let (last, scanned) = self.scan_rest(&files.segments[trusted..], recovery_point, &mut segments)?;
         segments.push(Segment::resident(&self.folder, last, scanned.size, scanned.index));
         self.producers.expire(self.now_ms, options.producer_expiration_ms);
+        self.producers.forget_aborted_before(log_start);
         if log_start > scanned.next_offset {
             return self.begin_again(&segments, log_start, snapshots);
         }
@@ -116,6 +118,17 @@ impl Recovery {
             index_written: scanned.index_written,
             folder_dirty: self.folder_dirty,
         })
+    }
+
+    /// Segments that end at or before the log start: their removal was cut short, or brought back by the rest of an
+    /// interrupted compaction.
+    fn remove_before(&mut self, segments: &mut Vec<i64>, log_start: Option<i64>) -> Result<(), OpenError> {
+        let begun = segments.partition_point(|base| log_start.is_some_and(|start| *base <= start));
+        for base in segments.drain(..begun.saturating_sub(1)) {
+            self.remove_segment(base)?;
+            self.folder_dirty = true;
+        }
+        Ok(())
     }
 
     /// A partition without segments: new, or its creation was cut short.

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use millstream_broker::config::{BrokerConfig, Endpoint};
 use millstream_broker::log::OpenError;
-use millstream_broker::{Broker, StartError};
+use millstream_broker::{Broker, BrokerHandle, InitialTopic, StartError};
 
 use crate::client::*;
 
@@ -202,4 +203,31 @@ fn a_broker_lives_on_the_runtime_of_its_host_too() {
             .unwrap();
         own.shutdown().await.unwrap();
     });
+}
+
+#[test]
+fn topics_asked_for_at_the_start_are_made_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |list: &str| {
+        let mut builder = Broker::builder().data_dir(dir.path()).listener("127.0.0.1:0");
+        for topic in InitialTopic::parse_list(list).unwrap() {
+            builder = builder.create_topic(topic);
+        }
+        builder.start_blocking()
+    };
+    let partitions = |broker: &BrokerHandle, topic: &str| {
+        let asked = vec![MetadataRequestTopic::default().with_name(Some(name(topic)))];
+        let request = MetadataRequest::default().with_topics(Some(asked));
+        Client::connect(broker.address()).call(9, &request).topics[0]
+            .partitions
+            .len()
+    };
+    let broker = start("a:3:1,b:2:1:compact").unwrap();
+    assert_eq!((partitions(&broker, "a"), partitions(&broker, "b")), (3, 2));
+    broker.shutdown_blocking().unwrap();
+    let broker = start("a:5,c:1").unwrap();
+    assert_eq!((partitions(&broker, "a"), partitions(&broker, "c")), (3, 1));
+    broker.shutdown_blocking().unwrap();
+    let refused = start("a.b:1,a_b:1").unwrap_err().to_string();
+    assert!(refused.contains("collides"), "{refused}");
 }

@@ -4,12 +4,15 @@
 mod client;
 mod configs;
 mod describe_topic_partitions;
+mod disk_full;
 mod fetch;
 mod fetch_sessions;
 mod groups;
+mod history;
 mod lifecycle;
 mod metrics;
 mod produce;
 mod protocol;
+mod retention;
 mod topics;
 mod transactions;

@@ -26,43 +26,41 @@ impl Partition {
         at_least_one: bool,
     ) -> Result<LogSlice, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
-        let (log_start, log_end) = (self.log_start_offset(), self.log_end_offset());
-        if offset < log_start || offset > log_end {
-            return Err(ReadError::OutOfRange {
-                partition: self.topic_partition.clone(),
-                offset,
-                log_start,
-                log_end,
-            });
-        }
-        let limit = limit.0.min(visible.offset);
+        self.check_range(offset)?;
         let pool = &self.shared.pool;
         let mut from = offset.0;
-        while from < limit {
-            let Some((segment, next)) = self.segment_of(from) else {
+        while let Some((segment, next)) = self.segment_of(from) {
+            let visible = self.visible();
+            let limit = limit.0.min(visible.offset);
+            if from >= limit {
                 break;
-            };
+            }
             let found = (|| {
                 let end = self.end_of(&segment, next, limit, visible)?;
                 let Some((start, first)) = segment.locate(pool, offset.0, end)? else {
                     return Ok(None);
                 };
                 let target = start.saturating_add(max_bytes as u64);
-                let mut stop = segment.boundary(pool, start, target, end)?;
+                let (mut stop, mut before) = segment.boundary(pool, start, target, end)?;
                 if stop == start && at_least_one {
                     stop = start + first.size() as u64;
+                    before = Some(first.next_offset());
                 }
                 if stop == start {
                     return Ok(Some(LogSlice::default()));
                 }
                 let file = segment.file(pool)?;
                 let slice = LogSlice::new(file, start, (stop - start) as usize);
+                // Where nothing cut it short, it reaches to the limit or to the end of the segment.
+                let before = before.unwrap_or_else(|| next.map_or(limit, |next| next.min(limit)));
+                let slice = slice.ending_before(Offset(before));
                 Ok(Some(slice.counted_by(self.traffic.clone())))
             })();
             // The folder may have gone, and another of the same name come, while files were opened.
             self.check_readable()?;
             if self.was_replaced(&segment)? {
+                // Perhaps it was deleted.
+                self.check_range(offset)?;
                 continue;
             }
             if let Some(slice) = found.map_err(|e| read_error(&segment, e))? {
@@ -78,32 +76,9 @@ impl Partition {
     }
 
     /// The aborted transactions that a consumer of committed records must know of to read `slice`, which begins with the
-    /// batch of `from`.
-    ///
-    /// # Errors
-    /// [`ReadError`], if the log cannot be read.
-    pub fn aborted_transactions_in(
-        &self,
-        from: Offset,
-        slice: &LogSlice,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let (Some((file, position)), true) = (slice.range(), self.has_aborted()) else {
-            return Ok(Vec::new());
-        };
-        let mut scan = HeaderScan::new(Arc::clone(file), position, position + slice.len() as u64);
-        let mut to = from;
-        let failed = |error| match error {
-            ScanError::Io(source) => ReadError::from(LogError::io(&*self.folder)(source)),
-            ScanError::Corrupt { position, source } => ReadError::Corrupt {
-                file: self.folder.to_path_buf(),
-                position,
-                source,
-            },
-        };
-        while let Some((_, header)) = scan.next().map_err(failed)? {
-            to = Offset(header.next_offset());
-        }
-        Ok(self.aborted_transactions(from, to))
+    /// batch of `from`. There may be some more, which begin right behind it: a consumer meets none of their records.
+    pub fn aborted_transactions_in(&self, from: Offset, slice: &LogSlice) -> Vec<AbortedTransaction> {
+        self.aborted_transactions(from, slice.end_offset())
     }
 
     /// True if `offset` is not in the segment being written, so that reading there may wait for the disk.
@@ -120,10 +95,10 @@ impl Partition {
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
         let log_start = self.log_start_offset().0;
         let mut from = Some(log_start);
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
+            let visible = self.visible();
             let found = self.find_time(&segment, next, timestamp.0, visible, log_start);
             self.check_readable()?;
             if self.was_replaced(&segment)? {
@@ -144,12 +119,12 @@ impl Partition {
     /// [`ReadError`], if the log cannot be read.
     pub fn max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
         let log_start = self.log_start_offset().0;
         let pool = &self.shared.pool;
         let mut greatest = -1;
         let mut from = Some(log_start);
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
+            let visible = self.visible();
             let found = (|| {
                 let end = self.end_of(&segment, next, visible.offset, visible)?;
                 let start = if log_start > segment.base_offset() {
@@ -176,6 +151,25 @@ impl Partition {
             return Ok(None);
         }
         self.offset_for_timestamp(Timestamp(greatest))
+    }
+
+    /// What consumers may see. Asked after the segment was found: one that compaction has put there would otherwise be taken
+    /// for the one being written, which had its name before and was longer.
+    fn visible(&self) -> LogPosition {
+        *read(&self.visible)
+    }
+
+    fn check_range(&self, offset: Offset) -> Result<(), ReadError> {
+        let (log_start, log_end) = (self.log_start_offset(), self.log_end_offset());
+        if offset < log_start || offset > log_end {
+            return Err(ReadError::OutOfRange {
+                partition: self.topic_partition.clone(),
+                offset,
+                log_start,
+                log_end,
+            });
+        }
+        Ok(())
     }
 
     fn check_readable(&self) -> Result<(), LogError> {
