@@ -157,10 +157,11 @@ def consume(broker, topic, records, _size, _codec):
 def latency(broker, topic, records, size, binary):
     """From produce to consume at 10,000 records a second."""
     done = subprocess.run([str(binary), "perf", "latency", "--bootstrap-server", broker.address, "--topic", topic, "--num-records", str(records),
-                           "--record-size", str(size), "--throughput", "10000", "--json"], capture_output=True, text=True, timeout=900)
+                           "--record-size", str(size), "--throughput", "10000", "--warmup-records", "10000", "--json"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    return {"p50": result["p50_ms"], "p99": result["p99_ms"]}
+    assert result["records_missing"] == 0, result
+    return {"p50": result["latency_ms"]["p50"], "p99": result["latency_ms"]["p99"]}
 
 
 def measured(broker, records, work):
@@ -222,7 +223,7 @@ def latencies(brokers, arguments, table):
             for partitions in arguments.partitions:
                 topic = f"latency-{partitions}-{run}"
                 topics(broker, "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", 1)
-                records = arguments.latency_seconds * 10_000
+                records = (arguments.latency_seconds + 1) * 10_000
                 figures = measured(broker, records, lambda: latency(broker, topic, records, 100, arguments.binary))
                 table.add(f"end to end, 10 k/s, {partitions} partition(s)", system, figures)
                 topics(broker, "--delete", "--topic", topic)
