@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use millstream_broker::Broker;
-use millstream_broker::config::BrokerConfig;
+use millstream_broker::config::{BrokerConfig, NewTopic};
 
 use crate::client::split_property;
 use crate::error::{CliError, output};
@@ -17,10 +17,12 @@ use crate::stop::StopSignal;
 #[derive(Debug, Args)]
 #[command(
     after_help = "KAFKA_… variables (KAFKA_NUM_PARTITIONS is num.partitions) win over the file, --override over both,\n\
-    --data-dir, --listener and --metrics-listener over all.\n\n\
+    --data-dir, --listener and --metrics-listener over all. KAFKA_CREATE_TOPICS=orders:4:1,users:2:1:compact\n\
+    creates topics as --create-topic does.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
+    millstream broker --create-topic orders:4 --create-topic users:2:1:compact\n  \
     millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os"
 )]
 pub struct BrokerArgs {
@@ -40,6 +42,9 @@ pub struct BrokerArgs {
     /// metrics.listener, else none]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listener: Option<String>,
+    /// Topic to create unless it exists (may be repeated); the policy is delete, compact or compact+delete
+    #[arg(long = "create-topic", value_name = "NAME:PARTITIONS[:REPLICAS[:POLICY]]")]
+    create_topics: Vec<NewTopic>,
 }
 
 /// The allocator asks for huge pages. A broker's buffers are small and come and go: with huge pages it holds twice the
@@ -65,6 +70,9 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     }
     if let Some(listener) = &args.metrics_listener {
         builder = builder.metrics_listener(listener);
+    }
+    for topic in &args.create_topics {
+        builder = builder.create_topic(topic.clone());
     }
     let broker = builder
         .start_blocking()

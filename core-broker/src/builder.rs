@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::broker::BrokerState;
-use crate::config::{BrokerConfig, Endpoint, LiveConfig, live};
+use crate::config::{BrokerConfig, ConfigValue, Endpoint, LiveConfig, NewTopic, live};
 use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
 use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
 use crate::metrics::{Gauge, Metrics, MetricsEndpoint};
 use crate::producer_id::ProducerIds;
+use crate::server::admission::Admission;
 use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
@@ -29,6 +30,8 @@ use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, Transa
 const OWN_THREADS: usize = 2;
 /// Threads that may wait for the disk in such a runtime.
 const OWN_BLOCKING_THREADS_MAX: usize = 32;
+/// Room for fewer connections than this deserves a warning, even if nobody said how many there should be.
+const CONNECTIONS_FEW: usize = 4096;
 
 /// A broker; see [`Broker::builder`].
 #[derive(Debug)]
@@ -61,6 +64,7 @@ pub struct BrokerBuilder {
     data_dir: Option<PathBuf>,
     listeners: Vec<String>,
     metrics_listener: Option<String>,
+    create_topics: Vec<NewTopic>,
     options: LogOptions,
 }
 
@@ -75,6 +79,7 @@ impl Default for BrokerBuilder {
             data_dir: None,
             listeners: Vec::new(),
             metrics_listener: None,
+            create_topics: Vec::new(),
             options: LogOptions {
                 clock: Arc::new(SystemClock),
                 ..LogOptions::default()
@@ -104,6 +109,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn metrics_listener(mut self, address: impl Into<String>) -> Self {
         self.metrics_listener = Some(address.into());
+        self
+    }
+
+    /// A topic that is created before the broker serves its first client, unless it exists; may be called again. Wins
+    /// over one of the same name in `create.topics`.
+    #[must_use]
+    pub fn create_topic(mut self, topic: NewTopic) -> Self {
+        self.create_topics.push(topic);
         self
     }
 
@@ -190,12 +203,13 @@ impl BrokerBuilder {
         if let Some(text) = &self.metrics_listener {
             config.metrics_listener = Some(parse_listener(text)?);
         }
+        config.create_topics.splice(0..0, self.create_topics);
         config.check()?;
         let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
         let config = Arc::new(config);
         let shares = open_files(&config, &self.options);
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
-        let (sockets, listeners) = bind_all(&config.listeners).await?;
+        let (sockets, listeners) = bind_all(config.opened_listeners()).await?;
         let endpoint = match &config.metrics_listener {
             Some(endpoint) => Some(bind_metrics(endpoint).await?),
             None => None,
@@ -205,6 +219,7 @@ impl BrokerBuilder {
             node_id: config.node_id,
             open_files_max: shares.log_files,
             cleaner: config.cleaner_options(),
+            producer_expiration_ms: config.producer_id_expiration_ms.into(),
             ..self.options
         };
         let state = tokio::task::spawn_blocking({
@@ -229,16 +244,27 @@ impl BrokerBuilder {
 fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
     let wanted = Shares {
         log_files: options.open_files_max,
-        connections: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
+        // Not what is set: that can be altered later.
+        connections: i32::MAX as usize,
     };
     let open_files = limits::raise_open_files();
     let shares = limits::share(open_files, wanted);
-    if shares.connections < wanted.connections {
+    let asked = match config.max_connections {
+        i32::MAX => CONNECTIONS_FEW,
+        asked => usize::try_from(asked).unwrap_or(0),
+    };
+    if shares.connections < asked {
         tracing::warn!(
             open_files,
-            wanted = wanted.connections,
+            max_connections = config.max_connections,
             connections = shares.connections,
             "the open files limit allows fewer connections than max.connections; raise it (ulimit -Hn) or lower the setting"
+        );
+    } else if config.max_connections == i32::MAX {
+        tracing::info!(
+            open_files,
+            connections = shares.connections,
+            "connections are bounded by the open files limit alone"
         );
     }
     shares
@@ -271,12 +297,10 @@ async fn bind_metrics(endpoint: &Endpoint) -> Result<MetricsEndpoint, StartError
 }
 
 /// Binds every endpoint; the endpoints come back with the ports they really have.
-async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpoint>), StartError> {
-    if endpoints.is_empty() {
-        return Err(StartError::NoListener);
-    }
-    let mut sockets = Vec::with_capacity(endpoints.len());
-    let mut bound = Vec::with_capacity(endpoints.len());
+async fn bind_all<'a>(
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> Result<(Vec<TcpListener>, Vec<Endpoint>), StartError> {
+    let (mut sockets, mut bound) = (Vec::new(), Vec::new());
     for endpoint in endpoints {
         let failed = |source| StartError::listen(endpoint.to_string(), source);
         let socket = listener::bind(endpoint).await.map_err(failed)?;
@@ -286,6 +310,9 @@ async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpo
             ..endpoint.clone()
         });
         sockets.push(socket);
+    }
+    if sockets.is_empty() {
+        return Err(StartError::NoListener);
     }
     Ok((sockets, bound))
 }
@@ -312,7 +339,9 @@ pub(crate) fn open(
     })?;
     let live = LiveConfig::open(Arc::clone(&config), altered.as_deref())?;
     let live = Arc::new(live);
-    logs.set_cleaner_options(live.load().cleaner_options());
+    let effective = live.load();
+    logs.set_cleaner_options(effective.cleaner_options());
+    logs.set_producer_expiration_ms(effective.producer_id_expiration_ms.into());
     let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&live)).map_err(topics_error)?;
     let topics = Arc::new(topics);
     if config.log_cleaner_enable {
@@ -344,6 +373,7 @@ pub(crate) fn open(
         clock,
     )
     .map_err(|source| StartError::Transactions { dir, source })?;
+    create_topics(&topics, &config.create_topics)?;
     store.verify_with(Arc::new(Verifier(Arc::downgrade(&transactions))));
     let metrics = Metrics::default();
     let open = Arc::downgrade(&transactions);
@@ -365,6 +395,27 @@ pub(crate) fn open(
         warnings: WarningLimit::default(),
         listeners,
     }))
+}
+
+/// Creates those of the topics that do not exist.
+fn create_topics(topics: &TopicRegistry, wanted: &[NewTopic]) -> Result<(), StartError> {
+    for new in wanted {
+        if let Some(present) = topics.get(&new.name) {
+            let partitions = present.partitions().len();
+            if new.partitions.is_some_and(|n| n as usize != partitions) {
+                tracing::warn!(asked = %new, partitions, "the topic exists with another number of partitions, it is left as it is");
+            }
+            continue;
+        }
+        let policy = new.policy.and_then(|policy| policy.show());
+        let overrides = policy.map(|policy| ("cleanup.policy".to_owned(), policy));
+        let created = topics.create(&new.name, new.partitions, overrides.into_iter().collect());
+        created.map_err(|source| StartError::CreateTopic {
+            topic: new.to_string(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn transaction_config(config: &BrokerConfig) -> TransactionConfig {
@@ -410,7 +461,7 @@ fn serve(
     let gate = Arc::new(Gate {
         broker: Arc::clone(&state),
         budget: Budget::new(budget),
-        connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+        connections: Admission::new(connections),
         stopping,
     });
     let accepting = sockets

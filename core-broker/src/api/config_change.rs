@@ -70,10 +70,26 @@ pub(super) fn target<'a>(broker: &BrokerState, kind: i8, name: &'a str) -> Resul
         (BROKER, name) => Err(invalid(format!(
             "broker {name:?} is not here, this is broker {node}"
         ))),
-        (other, _) => Err(invalid(format!(
-            "configs of resource type {other} cannot be altered here: only those of topics (2) and brokers (4)"
-        ))),
+        (other, _) => {
+            let kind = match other {
+                8 => "BROKER_LOGGER",
+                16 => "CLIENT_METRICS",
+                32 => "GROUP",
+                _ => "which is unknown",
+            };
+            Err(invalid(format!(
+                "configs of resource type {other}, {kind}, cannot be altered here: only those of topics (2) and brokers (4)"
+            )))
+        }
     }
+}
+
+/// Resources that stand more than once in a request: Kafka refuses every one of them.
+pub(super) fn repeated<'a>(
+    resources: impl Iterator<Item = (i8, &'a StrBytes)>,
+) -> HashSet<(i8, &'a StrBytes)> {
+    let mut seen = HashSet::new();
+    resources.filter(|resource| !seen.insert(*resource)).collect()
 }
 
 /// Names that stand twice.

@@ -28,8 +28,8 @@ const HEADER: &str = "millstream-broker-configs 1";
 /// Longest value that can be set.
 const VALUE_BYTES_MAX: usize = 4096;
 
-/// Keys that can be altered while the broker runs, in alphabetical order: what gives topics their defaults, and
-/// compaction.
+/// Keys that can be altered while the broker runs, in alphabetical order: what gives topics their defaults,
+/// compaction, and what is looked up each time it is needed.
 const DYNAMIC: &[&str] = &[
     "compression.gzip.level",
     "compression.type",
@@ -52,7 +52,9 @@ const DYNAMIC: &[&str] = &[
     "log.retention.ms",
     "log.roll.ms",
     "log.segment.bytes",
+    "max.connections",
     "message.max.bytes",
+    "producer.id.expiration.ms",
 ];
 
 /// Values by key.

@@ -7,23 +7,27 @@
 //! Invariant: every key of [`BrokerConfig`] stands once, in the table below; the struct, the defaults, the
 //! parser and `DescribeConfigs` are all made from it.
 
+mod create_topics;
 mod env;
 mod listener;
 pub(crate) mod live;
 mod load;
 mod log_value;
 mod properties;
+mod protocol_map;
 mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use create_topics::{NewTopic, NewTopicError};
 pub use listener::Endpoint;
 pub(crate) use live::LiveConfig;
 pub use live::{AlterError, LiveConfigError};
 pub use load::{ConfigError, ConfigWarning};
 pub use log_value::{CompressionType, Ratio};
 pub use properties::{PropertiesError, Property, parse_properties};
+pub use protocol_map::ProtocolMap;
 pub(crate) use value::ConfigValue;
 pub use value::{CleanupPolicy, ConfigType};
 
@@ -100,12 +104,20 @@ broker_config! {
     /// Addresses that clients are told to use, by listener name. Default: the address that is listened on, or,
     /// for a wildcard listener, the address that the client reached.
     "advertised.listeners" advertised_listeners: Vec<Endpoint> = Vec::new();
+    /// Protocol of each listener, `NAME:PROTOCOL` separated by commas. Default: Kafka's, each protocol by its own name.
+    /// Only PLAINTEXT is offered; a listener that is mapped to another stops the start.
+    "listener.security.protocol.map" listener_security_protocol_map: ProtocolMap = ProtocolMap::default();
+    /// Names of listeners that are Kafka's controllers' own; they are not opened here. Default: none.
+    "controller.listener.names" controller_listener_names: Vec<String> = Vec::new();
     /// The one data directory; also read from `log.dir`. No default.
     "log.dirs" log_dirs: Option<PathBuf> = None;
     /// Partitions of a topic created without a count. Default 1; more allow more consumers of a group.
     "num.partitions" num_partitions: i32 = 1, 1..=10_000;
     /// Creates a topic when a client asks for its metadata. Default true, as in Kafka; false catches misspelt names.
     "auto.create.topics.enable" auto_create_topics_enable: bool = true;
+    /// Topics that are created at the start unless they exist, `name:partitions[:replicas[:cleanup.policy]]` separated by
+    /// commas; the policy is `delete`, `compact` or `compact+delete`. Default: none.
+    "create.topics" create_topics: Vec<NewTopic> = Vec::new();
     /// Allows topics to be deleted. Default true.
     "delete.topic.enable" delete_topic_enable: bool = true;
     /// Largest record batch in bytes, as it stands on the wire. Default 1048588.
@@ -189,6 +201,9 @@ broker_config! {
     /// Longest transaction timeout in milliseconds a producer may ask for. Default 900000; an open transaction holds back
     /// consumers that read committed records.
     "transaction.max.timeout.ms" transaction_max_timeout_ms: i32 = 900_000, 1..=i32::MAX;
+    /// Milliseconds that a partition remembers an idle idempotent producer, so that its repeated batches are told from new
+    /// ones. Default 86400000; less saves memory.
+    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, 1..=i32::MAX;
     /// Milliseconds that a transactional id is kept without use. Default 604800000.
     "transactional.id.expiration.ms" transactional_id_expiration_ms: i32 = 604_800_000, 1..=i32::MAX;
     /// Milliseconds between two looks for transactions that took too long. Default 10000.
@@ -200,8 +215,9 @@ broker_config! {
     /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no
     /// bound). One request may overdraw it, so that a large one always gets through.
     "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, -1..=i64::MAX;
-    /// Most connections open at once; further ones are closed at once. Default 4096 (Kafka: no bound).
-    "max.connections" max_connections: i32 = 4_096, 1..=i32::MAX;
+    /// Most connections open at once; further ones are closed at once. Default 2147483647: as many as the process may open
+    /// files (`ulimit -Hn`), less what the logs need.
+    "max.connections" max_connections: i32 = i32::MAX, 1..=i32::MAX;
     /// Milliseconds after which a connection without requests is closed. Default 600000.
     "connections.max.idle.ms" connections_max_idle_ms: i64 = 600_000, 1..=i64::MAX;
     /// Most bytes of records in one fetch answer, whatever the client asks for. Default 57671680.

@@ -150,6 +150,12 @@ impl LogDir {
         self.cleaner.set_options(options);
     }
 
+    /// Changes how long an idle producer is remembered.
+    pub fn set_producer_expiration_ms(&self, expiration_ms: i64) {
+        let kept = &self.shared.producer_expiration_ms;
+        kept.store(expiration_ms, Ordering::Relaxed);
+    }
+
     /// Whether writes still make sense.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::config::LogOptions;
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) checkpoints_stale: AtomicBool,
     /// How long syncs took.
     pub(crate) sync_times: Histogram,
+    /// How long an idle producer is remembered.
+    pub(crate) producer_expiration_ms: AtomicI64,
     closed: AtomicBool,
     failure: OnceLock<Arc<str>>,
 }
@@ -39,6 +41,7 @@ impl Shared {
         Self {
             root,
             pool: FilePool::new(options.open_files_max),
+            producer_expiration_ms: AtomicI64::new(options.producer_expiration_ms),
             options,
             queue: SyncQueue::default(),
             partitions: RwLock::default(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::MetadataRequest;
-use millstream_broker::config::{BrokerConfig, Endpoint};
+use millstream_broker::config::{BrokerConfig, Endpoint, NewTopic};
 use millstream_broker::log::OpenError;
 use millstream_broker::{Broker, StartError};
 
@@ -162,6 +162,73 @@ fn clients_are_told_the_advertised_address_of_their_listener() {
     assert_eq!(told(*inside), ("broker.example".into(), 1234));
     let reached = ([127, 0, 0, 1], outside.port()).into();
     assert_eq!(told(reached), ("127.0.0.1".into(), i32::from(outside.port())));
+}
+
+#[test]
+fn topics_asked_for_are_there_at_the_start_and_existing_ones_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = |list: &str, more: &str| {
+        let mut config = config();
+        config
+            .apply_properties(&format!("create.topics={list}"), "f")
+            .unwrap();
+        let mut builder = Broker::builder().data_dir(dir.path()).listener("127.0.0.1:0");
+        for topic in more.split_whitespace() {
+            builder = builder.create_topic(topic.parse::<NewTopic>().unwrap());
+        }
+        builder.config(config).start_blocking()
+    };
+    let topics = |broker: &millstream_broker::BrokerHandle| -> Vec<(String, usize)> {
+        let request = MetadataRequest::default().with_topics(None);
+        let response = Client::connect(broker.address()).call(4, &request);
+        let topics = response.topics.iter();
+        topics
+            .map(|t| (t.name.as_ref().unwrap().to_string(), t.partitions.len()))
+            .collect()
+    };
+    let broker = asked("a:3:1,b:2:1:compact,c:9", "c:1 d:-1").unwrap();
+    let made = [("a", 3), ("b", 2), ("c", 1), ("d", 1)].map(|(name, n)| (name.to_owned(), n));
+    assert_eq!(topics(&broker), made);
+    let value = crate::configs::value(
+        &mut Client::connect(broker.address()),
+        crate::configs::TOPIC,
+        "b",
+        "cleanup.policy",
+    );
+    assert_eq!(value, Some(("compact".to_owned(), 1, vec![1, 5])));
+    broker.shutdown_blocking().unwrap();
+
+    let broker = asked("a:7,b:2:1:delete", "").unwrap();
+    assert_eq!(topics(&broker), made);
+    broker.shutdown_blocking().unwrap();
+
+    let error = asked("e.f:1,e_f:1", "").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot create topic e_f:1, as asked for at the start: \
+         topic e_f collides with topic e.f: the names differ only in '.' and '_'"
+    );
+}
+
+#[test]
+fn controllers_listeners_of_a_kafka_file_are_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |text: &str| {
+        let mut config = config();
+        config.apply_properties(text, "f").unwrap();
+        config.log_dirs = Some(dir.path().into());
+        Broker::builder().config(config).start_blocking()
+    };
+    let map = "listener.security.protocol.map=CONTROLLER:SSL,PLAINTEXT:PLAINTEXT";
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let error = start(&format!("{map}\n{listeners}")).unwrap_err().to_string();
+    assert!(error.contains("maps listener CONTROLLER to SSL"), "{error}");
+    let controllers = "controller.listener.names=CONTROLLER";
+    let broker = start(&format!("{map}\n{listeners}\n{controllers}")).unwrap();
+    assert_eq!(broker.addresses().len(), 1);
+    broker.shutdown_blocking().unwrap();
+    let error = start("listeners=C://127.0.0.1:0\ncontroller.listener.names=C").unwrap_err();
+    assert!(matches!(error, StartError::NoListener), "{error}");
 }
 
 #[test]
