@@ -459,7 +459,8 @@ fn an_idle_producer_is_forgotten_after_the_time_that_is_set() {
         response.topics[0].partitions[0].active_producers.len()
     };
     let append_idempotent = |client: &mut Client| {
-        let id = client.call(4, &InitProducerIdRequest::default()).producer_id;
+        let request = InitProducerIdRequest::default().with_transactional_id(None);
+        let id = client.call(4, &request).producer_id;
         let mut builder = BatchBuilder::new().producer(id.0, 0, 0);
         builder.push(1_000, None, Some(b"v"), &[]);
         let records = Some(builder.build().unwrap());
