@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import wire
+
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("MILLSTREAM_TEST_CACHE") or Path.home() / ".cache/millstream-tests")
 KAFKA = CACHE / "kafka-4.2.0"
@@ -81,11 +83,11 @@ group.initial.rebalance.delay.ms=0
         subprocess.run(java("kafka.tools.StorageTool", "format", "-t", identity, "-c", settings), check=True, stdout=self.log, stderr=self.log)
         return java("-XX:+UseG1GC", "kafka.Kafka", settings, heap="-Xmx1g")
 
-    def start(self):
-        """Starts the process; milliseconds until it answers a request."""
+    def start(self, first_record=None):
+        """Starts the process; milliseconds until it answers a request, or until a record for the topic `first_record` is acknowledged."""
         begun = time.perf_counter()
         self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
-        while not self.answers():
+        while not (self.answers() if first_record is None else self.appends(first_record)):
             assert self.process.poll() is None, f"{self.system} did not come up: see {self.folder}/out.log"
             assert time.perf_counter() - begun < 120, f"{self.system} does not answer"
             time.sleep(0.001)
@@ -99,6 +101,16 @@ group.initial.rebalance.delay.ms=0
                 connection.sendall(bytes.fromhex("00000011 0003 0001 00000001 0003") + b"ben" + bytes.fromhex("00000000"))
                 head = connection.recv(12)
                 return len(head) == 12 and int.from_bytes(head[8:12]) > 0
+        except OSError:
+            return False
+
+    def appends(self, topic):
+        """Whether a record sent to partition 0 is acknowledged (Produce, version 3, acks=all)."""
+        request = wire.produce([(topic, [0])], wire.batch(b"the first record"))
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.settimeout(20)
+                return not wire.produce_errors(wire.call(connection, request))
         except OSError:
             return False
 
@@ -218,10 +230,13 @@ def latencies(brokers, arguments, table):
 
 
 def starts(brokers, arguments, table):
+    for broker in brokers.values():
+        topics(broker, "--create", "--topic", "first", "--partitions", 1, "--replication-factor", 1)
     for run in range(arguments.runs):
         for system, broker in brokers.items():
-            broker.stop()
-            table.add("start until it answers", system, {"start": broker.start()})
+            for what, topic in [("an answer", None), ("a record is stored", "first")]:
+                broker.stop()
+                table.add(f"start until {what}", system, {"start": broker.start(topic)})
             time.sleep(1)
             table.add("after the start", system, {"memory": broker.memory("VmRSS")})
 

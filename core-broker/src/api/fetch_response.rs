@@ -85,7 +85,8 @@ pub(super) fn encode(
         put_count(&mut reply.bytes, version, topic.partitions.len());
         for partition in topic.partitions {
             put_partition(&mut reply.bytes, version, &partition, committed);
-            let records = partition.records;
+            // What does not fit is there for the next fetch, as beyond `max_bytes`.
+            let records = partition.records.filter(|_| reply.takes_records());
             match (version >= FLEXIBLE, records.as_ref().map_or(0, |r| r.len())) {
                 (true, length) => put_varint(&mut reply.bytes, length as u32 + 1),
                 (false, length) => reply.bytes.put_i32(length as i32),

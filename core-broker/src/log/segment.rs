@@ -20,7 +20,10 @@ use super::lock::{lock, read, write};
 /// The files that a segment may have.
 pub(crate) const EXTENSIONS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 
+/// Read at a time where batches are small.
 const SCAN_WINDOW_BYTES: usize = 8 << 10;
+/// Behind a batch of this size only the next header is read: a window would hold nothing but records.
+const LARGE_BATCH_BYTES: usize = 2 << 10;
 
 /// The name of a segment's file: base offset in 20 digits, then `extension`.
 pub(crate) fn file_name(base_offset: i64, extension: &str) -> String {
@@ -279,16 +282,16 @@ impl Segment {
     }
 
     /// The greatest end of a whole batch that is at most `target`, not before `start` (a batch boundary) and
-    /// not after `end`.
+    /// not after `end`; and, if that is not `end`, the base offset of the batch that begins there.
     pub(crate) fn boundary(
         self: &Arc<Self>,
         pool: &FilePool,
         start: u64,
         target: u64,
         end: u64,
-    ) -> Result<u64, ScanError> {
+    ) -> Result<(u64, Option<i64>), ScanError> {
         if target >= end {
-            return Ok(end);
+            return Ok((end, None));
         }
         let indexed = self.with_offsets(|offsets| offsets.boundary_before(target))?;
         let mut boundary = start.max(u64::from(indexed));
@@ -296,11 +299,11 @@ impl Segment {
         while let Some((position, header)) = scan.next()? {
             let next = position + header.size() as u64;
             if next > target {
-                break;
+                return Ok((boundary, Some(header.base_offset)));
             }
             boundary = next;
         }
-        Ok(boundary)
+        Ok((boundary, None))
     }
 
     /// The batches before `end` that may hold a record of at least `timestamp`.
@@ -346,7 +349,8 @@ pub(crate) struct WrittenIndex {
     pub(crate) lens: (usize, usize),
 }
 
-/// Walks over the headers of batches, reading a few kilobytes at a time.
+/// Walks over the headers of batches. Reads headers only where batches are large, and a few kilobytes at a time where
+/// that saves system calls.
 #[derive(Debug)]
 pub(crate) struct HeaderScan {
     file: Arc<File>,
@@ -354,6 +358,8 @@ pub(crate) struct HeaderScan {
     end: u64,
     window: Vec<u8>,
     window_start: u64,
+    /// Bytes to read at a time, judged by the batch before; the first batch is not known yet.
+    stride: usize,
 }
 
 impl HeaderScan {
@@ -364,6 +370,7 @@ impl HeaderScan {
             end,
             window: Vec::new(),
             window_start: position,
+            stride: HEADER_BYTES,
         }
     }
 
@@ -394,7 +401,18 @@ impl HeaderScan {
             }));
         }
         self.position += header.size() as u64;
+        self.stride = if header.size() < LARGE_BATCH_BYTES {
+            SCAN_WINDOW_BYTES
+        } else {
+            HEADER_BYTES
+        };
         Ok(Some((position, header)))
+    }
+
+    /// Bytes of the file that it holds.
+    #[cfg(test)]
+    pub(crate) fn read_ahead_bytes(&self) -> usize {
+        self.window.len()
     }
 
     fn header_bytes(&mut self) -> io::Result<&[u8]> {
@@ -402,7 +420,7 @@ impl HeaderScan {
         if offset.saturating_add(HEADER_BYTES) <= self.window.len() {
             return Ok(&self.window[offset..offset + HEADER_BYTES]);
         }
-        let take = (self.end - self.position).min(SCAN_WINDOW_BYTES as u64) as usize;
+        let take = (self.end - self.position).min(self.stride as u64) as usize;
         self.window.resize(take, 0);
         self.window_start = self.position;
         self.file.read_exact_at(&mut self.window, self.position)?;

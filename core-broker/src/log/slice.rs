@@ -8,12 +8,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::traffic::Traffic;
+use crate::ids::Offset;
 
 /// Whole batches as a range of one segment file, so that they can be sent from the file itself.
 #[derive(Clone, Debug, Default)]
 pub struct LogSlice {
     range: Option<(Arc<File>, u64)>,
     len: usize,
+    end_offset: Offset,
     traffic: Option<Arc<Traffic>>,
 }
 
@@ -22,8 +24,21 @@ impl LogSlice {
         Self {
             range: Some((file, position)),
             len,
+            end_offset: Offset(0),
             traffic: None,
         }
+    }
+
+    /// All records in it are below `end_offset`.
+    pub(crate) fn ending_before(mut self, end_offset: Offset) -> Self {
+        self.end_offset = end_offset;
+        self
+    }
+
+    /// An offset above all of its records and not above any that follows them in the log.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.end_offset
     }
 
     /// Where it is counted when it is sent.

@@ -8,21 +8,22 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::budget::Reservation;
 use super::frame::{Frame, FrameError, FrameReader};
 use super::listener::Gate;
-use super::reply::{Reply, ReplySink};
+use super::outlet::{SendError, Socket};
+use super::reply::Reply;
+use super::sink::ReplySink;
 use crate::api::{self, Fault, Pace, Started};
 use crate::metrics::Call;
 
@@ -58,7 +59,7 @@ enum End {
     #[error("{0}")]
     Fault(#[from] Fault),
     #[error(transparent)]
-    Write(io::Error),
+    Write(SendError),
     #[error("idle for longer than connections.max.idle.ms")]
     Idle,
     #[error("the broker is stopping")]
@@ -76,7 +77,7 @@ struct Connection {
     gate: Arc<Gate>,
     peer: Peer,
     reader: FrameReader<OwnedReadHalf>,
-    sink: ReplySink<OwnedWriteHalf>,
+    sink: ReplySink<Socket>,
     queue: VecDeque<Frame>,
     in_flight: VecDeque<InFlight>,
     stopping: watch::Receiver<bool>,
@@ -105,7 +106,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
     let idle = Duration::from_millis(gate.broker.config.connections_max_idle_ms.unsigned_abs());
     let connection = Connection {
         reader: FrameReader::new(read, length_max, &gate.budget),
-        sink: ReplySink::new(write, idle),
+        sink: ReplySink::new(Socket::new(write), idle),
         idle,
         queue: VecDeque::new(),
         in_flight: VecDeque::new(),
@@ -119,7 +120,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, gate: Arc<Gate>) {
     let end = connection.run().await;
     match end {
         End::Frame(FrameError::Closed | FrameError::Cut | FrameError::Io(_))
-        | End::Write(_)
+        | End::Write(SendError::Peer(_))
         | End::Stopping
         | End::Idle => {
             tracing::debug!(peer = %peer.address, reason = %end, "connection ended");

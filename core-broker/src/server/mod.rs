@@ -1,4 +1,4 @@
-//! The network side: listener → connection → frame → header → `api` → reply.
+//! The network side: listener → connection → frame → header → `api` → reply → sink → outlet.
 //!
 //! Why: every limit on what a peer can make the broker do stands in this folder. Owns: sockets, framing, the order
 //! of answers, idle and stalled peers, the budget of request bytes. Does not own: what a request means (`api`).
@@ -13,7 +13,10 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod limits;
 pub(crate) mod listener;
+mod outlet;
+mod page_cache;
 pub(crate) mod reply;
+mod sink;
 pub(crate) mod warnings;
 
 pub(crate) use connection::Peer;

@@ -5,6 +5,7 @@ mod client;
 mod configs;
 mod fetch;
 mod groups;
+mod history;
 mod lifecycle;
 mod metrics;
 mod produce;

@@ -49,15 +49,19 @@ impl Partition {
                     return Ok(None);
                 };
                 let target = start.saturating_add(max_bytes as u64);
-                let mut stop = segment.boundary(pool, start, target, end)?;
+                let (mut stop, mut before) = segment.boundary(pool, start, target, end)?;
                 if stop == start && at_least_one {
                     stop = start + first.size() as u64;
+                    before = Some(first.next_offset());
                 }
                 if stop == start {
                     return Ok(Some(LogSlice::default()));
                 }
                 let file = segment.file(pool)?;
                 let slice = LogSlice::new(file, start, (stop - start) as usize);
+                // Where nothing cut it short, it reaches to the limit or to the end of the segment.
+                let before = before.unwrap_or_else(|| next.map_or(limit, |next| next.min(limit)));
+                let slice = slice.ending_before(Offset(before));
                 Ok(Some(slice.counted_by(self.traffic.clone())))
             })();
             // The folder may have gone, and another of the same name come, while files were opened.
@@ -78,32 +82,9 @@ impl Partition {
     }
 
     /// The aborted transactions that a consumer of committed records must know of to read `slice`, which begins with the
-    /// batch of `from`.
-    ///
-    /// # Errors
-    /// [`ReadError`], if the log cannot be read.
-    pub fn aborted_transactions_in(
-        &self,
-        from: Offset,
-        slice: &LogSlice,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let (Some((file, position)), true) = (slice.range(), self.has_aborted()) else {
-            return Ok(Vec::new());
-        };
-        let mut scan = HeaderScan::new(Arc::clone(file), position, position + slice.len() as u64);
-        let mut to = from;
-        let failed = |error| match error {
-            ScanError::Io(source) => ReadError::from(LogError::io(&*self.folder)(source)),
-            ScanError::Corrupt { position, source } => ReadError::Corrupt {
-                file: self.folder.to_path_buf(),
-                position,
-                source,
-            },
-        };
-        while let Some((_, header)) = scan.next().map_err(failed)? {
-            to = Offset(header.next_offset());
-        }
-        Ok(self.aborted_transactions(from, to))
+    /// batch of `from`. There may be some more, which begin right behind it: a consumer meets none of their records.
+    pub fn aborted_transactions_in(&self, from: Offset, slice: &LogSlice) -> Vec<AbortedTransaction> {
+        self.aborted_transactions(from, slice.end_offset())
     }
 
     /// True if `offset` is not in the segment being written, so that reading there may wait for the disk.

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::batch::HEADER_BYTES;
+use crate::log::segment::HeaderScan;
 
 #[test]
 fn reads_whole_batches_within_limits() {
@@ -46,6 +48,51 @@ fn reads_whole_batches_within_limits() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_slice_knows_where_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_segments();
+    let log = open(dir.path(), &config);
+    let partition = log.create_partition(&tp(), config).unwrap();
+    let size = batch(&[0, 0]).len();
+    for _ in 0..40 {
+        put(&partition, batch(&[0, 0]));
+    }
+    for start in (0..80).step_by(2) {
+        for (max_bytes, limit) in [(0, 80), (3 * size, 80), (usize::MAX, 80), (usize::MAX, 33)] {
+            let slice = partition
+                .read(Offset(start), max_bytes, Offset(limit), true)
+                .unwrap();
+            let bytes = slice.read().unwrap();
+            let end = RecordBatches::new(&bytes)
+                .last()
+                .map(|b| b.unwrap().header().next_offset());
+            // A batch that reaches over the limit is left out, but not what is below the limit.
+            let end = end.map_or(0, |end| if end == 32 && limit == 33 { 33 } else { end });
+            assert_eq!(slice.end_offset(), Offset(end), "{start} {max_bytes} {limit}");
+        }
+    }
+}
+
+/// Where batches are large, finding their boundaries takes no byte of their records.
+#[test]
+fn boundaries_of_large_batches_are_found_by_their_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), &LogConfig::default());
+    let partition = log.create_partition(&tp(), LogConfig::default()).unwrap();
+    let batch = batch(&[0; 200]);
+    for _ in 0..20 {
+        put(&partition, batch.clone());
+    }
+    let file = Arc::new(std::fs::File::open(&files(dir.path(), "log")[0]).unwrap());
+    let mut scan = HeaderScan::new(file, 0, 20 * batch.len() as u64);
+    for position in (0..20).map(|i| i * batch.len() as u64) {
+        assert_eq!(scan.next().unwrap().unwrap().0, position);
+        assert_eq!(scan.read_ahead_bytes(), HEADER_BYTES);
+    }
+    assert!(scan.next().unwrap().is_none());
 }
 
 #[test]
