@@ -64,6 +64,9 @@ pub(super) fn invalid(message: String) -> Refusal {
 pub(super) fn target<'a>(broker: &BrokerState, kind: i8, name: &'a str) -> Result<Target<'a>, Refusal> {
     let node = broker.config.node_id;
     match (kind, name) {
+        (TOPIC, "") => Err(invalid(
+            "there are no configs of all topics: alter each, or the broker's defaults".to_owned(),
+        )),
         (TOPIC, name) => Ok(Target::Topic(name)),
         (BROKER, "") => Ok(Target::Broker(Level::Default)),
         (BROKER, name) if name == node.to_string() => Ok(Target::Broker(Level::Node)),

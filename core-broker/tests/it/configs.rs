@@ -341,7 +341,34 @@ fn what_cannot_be_altered_is_named_and_nothing_changes() {
             INVALID_CONFIG,
             "no.such.key",
         ),
-        (8, "1", &[(SET, "root", Some("DEBUG"))], INVALID_REQUEST, "type 8"),
+        (
+            8,
+            "1",
+            &[(SET, "root", Some("DEBUG"))],
+            INVALID_REQUEST,
+            "BROKER_LOGGER",
+        ),
+        (
+            16,
+            "c",
+            &[(SET, "interval.ms", Some("1"))],
+            INVALID_REQUEST,
+            "CLIENT_METRICS",
+        ),
+        (
+            32,
+            "g",
+            &[(SET, "share.auto.offset.reset", Some("earliest"))],
+            INVALID_REQUEST,
+            "GROUP",
+        ),
+        (
+            TOPIC,
+            "",
+            &[(SET, "retention.ms", Some("1"))],
+            INVALID_REQUEST,
+            "broker's defaults",
+        ),
     ] {
         let (refused, message) = alter(&mut client, kind, name, changes);
         assert_eq!(refused, code, "{name} {changes:?}: {message}");
