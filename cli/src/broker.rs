@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use millstream_broker::Broker;
-use millstream_broker::config::{BrokerConfig, NewTopic};
+use millstream_broker::config::{BrokerConfig, CREATE_TOPICS};
+use millstream_broker::{Broker, InitialTopic};
 
 use crate::client::split_property;
 use crate::error::{CliError, output};
@@ -17,13 +17,12 @@ use crate::stop::StopSignal;
 #[derive(Debug, Args)]
 #[command(
     after_help = "KAFKA_… variables (KAFKA_NUM_PARTITIONS is num.partitions) win over the file, --override over both,\n\
-    --data-dir, --listener and --metrics-listener over all. KAFKA_CREATE_TOPICS=orders:4:1,users:2:1:compact\n\
-    creates topics as --create-topic does.\n\n\
+    --data-dir, --listener and --metrics-listener over all.\n\n\
     Examples:\n  \
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
-    millstream broker --create-topic orders:4 --create-topic users:2:1:compact\n  \
-    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os"
+    millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os\n  \
+    millstream broker --create-topic orders:4 --create-topic customers:1:1:compact"
 )]
 pub struct BrokerArgs {
     /// A Kafka server.properties file
@@ -42,9 +41,10 @@ pub struct BrokerArgs {
     /// metrics.listener, else none]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listener: Option<String>,
-    /// Topic to create unless it exists (may be repeated); the policy is delete, compact or compact+delete
+    /// A topic to make unless it exists, as in orders:4:1:compact (may be repeated); KAFKA_CREATE_TOPICS lists more,
+    /// separated by commas
     #[arg(long = "create-topic", value_name = "NAME:PARTITIONS[:REPLICAS[:POLICY]]")]
-    create_topics: Vec<NewTopic>,
+    create_topics: Vec<InitialTopic>,
 }
 
 /// The allocator asks for huge pages. A broker's buffers are small and come and go: with huge pages it holds twice the
@@ -71,8 +71,11 @@ pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     if let Some(listener) = &args.metrics_listener {
         builder = builder.metrics_listener(listener);
     }
-    for topic in &args.create_topics {
-        builder = builder.create_topic(topic.clone());
+    let from_environment = std::env::var(CREATE_TOPICS).unwrap_or_default();
+    let listed = InitialTopic::parse_list(&from_environment)
+        .map_err(|error| CliError::new(format!("{CREATE_TOPICS}: {error}")))?;
+    for topic in args.create_topics.iter().cloned().chain(listed) {
+        builder = builder.create_topic(topic);
     }
     let broker = builder
         .start_blocking()

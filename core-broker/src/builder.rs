@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broker::BrokerState;
-use crate::config::{BrokerConfig, ConfigValue, Endpoint, LiveConfig, NewTopic, live};
+use crate::config::{BrokerConfig, Endpoint, LiveConfig, live};
 use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
@@ -23,7 +23,7 @@ use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
 use crate::server::warnings::WarningLimit;
-use crate::topic::{TopicError, TopicRegistry};
+use crate::topic::{InitialTopic, TopicError, TopicRegistry};
 use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, TransactionManager, Verifier};
 
 /// Threads of a broker that brings its own runtime.
@@ -64,7 +64,7 @@ pub struct BrokerBuilder {
     data_dir: Option<PathBuf>,
     listeners: Vec<String>,
     metrics_listener: Option<String>,
-    create_topics: Vec<NewTopic>,
+    topics: Vec<InitialTopic>,
     options: LogOptions,
 }
 
@@ -79,7 +79,7 @@ impl Default for BrokerBuilder {
             data_dir: None,
             listeners: Vec::new(),
             metrics_listener: None,
-            create_topics: Vec::new(),
+            topics: Vec::new(),
             options: LogOptions {
                 clock: Arc::new(SystemClock),
                 ..LogOptions::default()
@@ -112,11 +112,10 @@ impl BrokerBuilder {
         self
     }
 
-    /// A topic that is created before the broker serves its first client, unless it exists; may be called again. Wins
-    /// over one of the same name in `create.topics`.
+    /// A topic to make at the start unless it exists; further calls add to it.
     #[must_use]
-    pub fn create_topic(mut self, topic: NewTopic) -> Self {
-        self.create_topics.push(topic);
+    pub fn create_topic(mut self, topic: InitialTopic) -> Self {
+        self.topics.push(topic);
         self
     }
 
@@ -203,7 +202,6 @@ impl BrokerBuilder {
         if let Some(text) = &self.metrics_listener {
             config.metrics_listener = Some(parse_listener(text)?);
         }
-        config.create_topics.splice(0..0, self.create_topics);
         config.check()?;
         let dir = config.log_dirs.clone().ok_or(StartError::NoDataDir)?;
         let config = Arc::new(config);
@@ -219,12 +217,18 @@ impl BrokerBuilder {
             node_id: config.node_id,
             open_files_max: shares.log_files,
             cleaner: config.cleaner_options(),
-            producer_expiration_ms: config.producer_id_expiration_ms.into(),
+            producer_expiration_ms: i64::from(config.producer_id_expiration_ms),
             ..self.options
         };
+        let initial = self.topics;
         let state = tokio::task::spawn_blocking({
             let runtime = runtime.clone();
-            move || open(dir, config, options, clock, listeners, &runtime)
+            move || {
+                let state = open(dir.clone(), config, options, clock, listeners, &runtime)?;
+                let created = state.topics.create_initial(&initial);
+                created.map_err(|source| StartError::Topics { dir, source })?;
+                Ok::<_, StartError>(state)
+            }
         });
         let state = state
             .await
@@ -373,7 +377,6 @@ pub(crate) fn open(
         clock,
     )
     .map_err(|source| StartError::Transactions { dir, source })?;
-    create_topics(&topics, &config.create_topics)?;
     store.verify_with(Arc::new(Verifier(Arc::downgrade(&transactions))));
     let metrics = Metrics::default();
     let open = Arc::downgrade(&transactions);
@@ -395,27 +398,6 @@ pub(crate) fn open(
         warnings: WarningLimit::default(),
         listeners,
     }))
-}
-
-/// Creates those of the topics that do not exist.
-fn create_topics(topics: &TopicRegistry, wanted: &[NewTopic]) -> Result<(), StartError> {
-    for new in wanted {
-        if let Some(present) = topics.get(&new.name) {
-            let partitions = present.partitions().len();
-            if new.partitions.is_some_and(|n| n as usize != partitions) {
-                tracing::warn!(asked = %new, partitions, "the topic exists with another number of partitions, it is left as it is");
-            }
-            continue;
-        }
-        let policy = new.policy.and_then(|policy| policy.show());
-        let overrides = policy.map(|policy| ("cleanup.policy".to_owned(), policy));
-        let created = topics.create(&new.name, new.partitions, overrides.into_iter().collect());
-        created.map_err(|source| StartError::CreateTopic {
-            topic: new.to_string(),
-            source,
-        })?;
-    }
-    Ok(())
 }
 
 fn transaction_config(config: &BrokerConfig) -> TransactionConfig {

@@ -63,14 +63,6 @@ pub enum StartError {
         /// What is wrong.
         source: TopicError,
     },
-    /// A topic that is to be there cannot be created.
-    #[error("cannot create topic {topic}, as asked for at the start: {source}")]
-    CreateTopic {
-        /// What was asked for.
-        topic: String,
-        /// Why not.
-        source: TopicError,
-    },
     /// The producer ids cannot be loaded.
     #[error("data directory {}: {source}", dir.display())]
     ProducerIds {

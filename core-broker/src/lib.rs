@@ -50,4 +50,4 @@ pub use builder::{Broker, BrokerBuilder};
 pub use error::{StartError, StopError};
 pub use handle::BrokerHandle;
 pub use producer_id::ProducerIdError;
-pub use topic::{NameError, TopicConfigError, TopicError, TopicFileError};
+pub use topic::{InitialTopic, InitialTopicError, NameError, TopicConfigError, TopicError, TopicFileError};

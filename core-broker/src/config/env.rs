@@ -13,8 +13,12 @@ use super::load::{ConfigError, ConfigWarning};
 
 const PREFIX: &str = "KAFKA_";
 
+/// The variable that lists topics to make at the start; see [`crate::InitialTopic::parse_list`].
+pub const CREATE_TOPICS: &str = "KAFKA_CREATE_TOPICS";
+
 /// Variables for scripts and virtual machines of images, by prefix.
 const IMAGE_CONTROL: &[&str] = &[
+    CREATE_TOPICS,
     "KAFKA_DEBUG",
     "KAFKA_GC_LOG_OPTS",
     "KAFKA_HEAP_OPTS",
@@ -106,7 +110,7 @@ mod tests {
                 "PLAINTEXT_HOST://localhost:9092,PLAINTEXT://broker:19092",
             ),
             ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
-            ("KAFKA_CREATE_TOPICS", "orders:4:1,users:2:1:compact"),
+            (CREATE_TOPICS, "orders:4:1,users:2:1:compact"),
             (
                 "KAFKA_LISTENERS",
                 "CONTROLLER://:29093,PLAINTEXT_HOST://:9092,PLAINTEXT://:19092",
@@ -121,7 +125,6 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         let opened: Vec<_> = config.opened_listeners().map(|l| l.name.as_str()).collect();
         assert_eq!(opened, ["PLAINTEXT_HOST", "PLAINTEXT"]);
-        assert_eq!(config.create_topics.len(), 2);
 
         // The file maps what only the environment opens.
         let mut config = BrokerConfig::default();

@@ -400,7 +400,6 @@ mod tests {
             ("flush.mode=fast", "expected sync"),
             ("listeners=SASL_SSL://h:1", "not offered"),
             ("listener.security.protocol.map=PLAINTEXT", "NAME:PROTOCOL"),
-            ("create.topics=a:1:3", "1 replica of topic a"),
             ("log.dirs=/a,/b", "exactly one directory"),
             ("auto.create.topics.enable=yes", "true or false"),
             ("a=\\uzzzz", "line 1"),

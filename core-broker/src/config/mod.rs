@@ -7,7 +7,6 @@
 //! Invariant: every key of [`BrokerConfig`] stands once, in the table below; the struct, the defaults, the
 //! parser and `DescribeConfigs` are all made from it.
 
-mod create_topics;
 mod env;
 mod listener;
 pub(crate) mod live;
@@ -20,7 +19,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use create_topics::{NewTopic, NewTopicError};
+pub use env::CREATE_TOPICS;
 pub use listener::Endpoint;
 pub(crate) use live::LiveConfig;
 pub use live::{AlterError, LiveConfigError};
@@ -115,9 +114,6 @@ broker_config! {
     "num.partitions" num_partitions: i32 = 1, 1..=10_000;
     /// Creates a topic when a client asks for its metadata. Default true, as in Kafka; false catches misspelt names.
     "auto.create.topics.enable" auto_create_topics_enable: bool = true;
-    /// Topics that are created at the start unless they exist, `name:partitions[:replicas[:cleanup.policy]]` separated by
-    /// commas; the policy is `delete`, `compact` or `compact+delete`. Default: none.
-    "create.topics" create_topics: Vec<NewTopic> = Vec::new();
     /// Allows topics to be deleted. Default true.
     "delete.topic.enable" delete_topic_enable: bool = true;
     /// Largest record batch in bytes, as it stands on the wire. Default 1048588.

@@ -11,6 +11,7 @@
 
 pub(crate) mod config;
 mod file;
+mod initial;
 pub(crate) mod internal;
 pub(crate) mod keyed;
 pub(crate) mod name;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 pub(crate) use config::Overrides;
 pub use config::TopicConfigError;
 pub use file::TopicFileError;
+pub use initial::{InitialTopic, InitialTopicError};
 pub use name::NameError;
 
 use crate::config::{BrokerConfig, LiveConfig};

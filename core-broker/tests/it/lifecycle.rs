@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::MetadataRequest;
-use millstream_broker::config::{BrokerConfig, Endpoint, NewTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use millstream_broker::config::{BrokerConfig, Endpoint};
 use millstream_broker::log::OpenError;
-use millstream_broker::{Broker, StartError};
+use millstream_broker::{Broker, BrokerHandle, InitialTopic, StartError};
 
 use crate::client::*;
 
@@ -165,52 +166,6 @@ fn clients_are_told_the_advertised_address_of_their_listener() {
 }
 
 #[test]
-fn topics_asked_for_are_there_at_the_start_and_existing_ones_are_left() {
-    let dir = tempfile::tempdir().unwrap();
-    let asked = |list: &str, more: &str| {
-        let mut config = config();
-        config
-            .apply_properties(&format!("create.topics={list}"), "f")
-            .unwrap();
-        let mut builder = Broker::builder().data_dir(dir.path()).listener("127.0.0.1:0");
-        for topic in more.split_whitespace() {
-            builder = builder.create_topic(topic.parse::<NewTopic>().unwrap());
-        }
-        builder.config(config).start_blocking()
-    };
-    let topics = |broker: &millstream_broker::BrokerHandle| -> Vec<(String, usize)> {
-        let request = MetadataRequest::default().with_topics(None);
-        let response = Client::connect(broker.address()).call(4, &request);
-        let topics = response.topics.iter();
-        topics
-            .map(|t| (t.name.as_ref().unwrap().to_string(), t.partitions.len()))
-            .collect()
-    };
-    let broker = asked("a:3:1,b:2:1:compact,c:9", "c:1 d:-1").unwrap();
-    let made = [("a", 3), ("b", 2), ("c", 1), ("d", 1)].map(|(name, n)| (name.to_owned(), n));
-    assert_eq!(topics(&broker), made);
-    let value = crate::configs::value(
-        &mut Client::connect(broker.address()),
-        crate::configs::TOPIC,
-        "b",
-        "cleanup.policy",
-    );
-    assert_eq!(value, Some(("compact".to_owned(), 1, vec![1, 5])));
-    broker.shutdown_blocking().unwrap();
-
-    let broker = asked("a:7,b:2:1:delete", "").unwrap();
-    assert_eq!(topics(&broker), made);
-    broker.shutdown_blocking().unwrap();
-
-    let error = asked("e.f:1,e_f:1", "").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot create topic e_f:1, as asked for at the start: \
-         topic e_f collides with topic e.f: the names differ only in '.' and '_'"
-    );
-}
-
-#[test]
 fn controllers_listeners_of_a_kafka_file_are_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let start = |text: &str| {
@@ -269,4 +224,31 @@ fn a_broker_lives_on_the_runtime_of_its_host_too() {
             .unwrap();
         own.shutdown().await.unwrap();
     });
+}
+
+#[test]
+fn topics_asked_for_at_the_start_are_made_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |list: &str| {
+        let mut builder = Broker::builder().data_dir(dir.path()).listener("127.0.0.1:0");
+        for topic in InitialTopic::parse_list(list).unwrap() {
+            builder = builder.create_topic(topic);
+        }
+        builder.start_blocking()
+    };
+    let partitions = |broker: &BrokerHandle, topic: &str| {
+        let asked = vec![MetadataRequestTopic::default().with_name(Some(name(topic)))];
+        let request = MetadataRequest::default().with_topics(Some(asked));
+        Client::connect(broker.address()).call(9, &request).topics[0]
+            .partitions
+            .len()
+    };
+    let broker = start("a:3:1,b:2:1:compact").unwrap();
+    assert_eq!((partitions(&broker, "a"), partitions(&broker, "b")), (3, 2));
+    broker.shutdown_blocking().unwrap();
+    let broker = start("a:5,c:1").unwrap();
+    assert_eq!((partitions(&broker, "a"), partitions(&broker, "c")), (3, 1));
+    broker.shutdown_blocking().unwrap();
+    let refused = start("a.b:1,a_b:1").unwrap_err().to_string();
+    assert!(refused.contains("collides"), "{refused}");
 }
