@@ -22,7 +22,8 @@ use crate::stop::StopSignal;
     millstream broker\n  \
     millstream broker --data-dir /var/lib/millstream --listener 127.0.0.1:9092\n  \
     millstream broker config/server.properties --override num.partitions=4 --override flush.mode=os\n  \
-    millstream broker --create-topic orders:4 --create-topic customers:1:1:compact"
+    millstream broker --create-topic orders:4 --create-topic customers:1:1:compact\n  \
+    millstream broker --log info,millstream_broker=debug --log-format json 2>> broker.log"
 )]
 pub struct BrokerArgs {
     /// A Kafka server.properties file

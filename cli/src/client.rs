@@ -35,7 +35,12 @@ pub struct ConnectArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ConnectCommonArgs {
     /// File of client properties, one key=value a line
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    #[arg(
+        long,
+        aliases = ["producer.config", "consumer.config"],
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
     pub command_config: Option<PathBuf>,
     /// How long to try to reach a broker, in milliseconds
     #[arg(
@@ -141,7 +146,7 @@ pub fn split_property<'a>(option: &str, property: &'a str) -> Result<(&'a str, &
 }
 
 /// Reads a properties file through the broker's parser, which knows Java's escapes and continuations.
-fn read_properties(path: &Path) -> Result<Vec<(String, String)>, CliError> {
+pub fn read_properties(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
     let properties =

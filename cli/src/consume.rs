@@ -225,7 +225,7 @@ fn print_records(
 }
 
 /// Errors that the client heals by itself.
-fn is_passing(error: &KafkaError) -> bool {
+pub fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

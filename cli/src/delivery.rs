@@ -2,6 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
 use crate::error::CliError;
 
 /// The first failed delivery; later ones are its consequences.
@@ -21,6 +24,23 @@ impl FirstFailure {
         failure
             .as_ref()
             .map_or(Ok(()), |reason| Err(CliError::new(reason.clone())))
+    }
+}
+
+/// What helps against a failed delivery, where its code alone says too little.
+pub fn remedy(error: &KafkaError) -> &'static str {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            "; give smaller records, or allow larger ones with the topic's max.message.bytes"
+        }
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            "; `millstream topics create` makes a topic"
+        }
+        Some(RDKafkaErrorCode::InvalidTopic) => {
+            "; a topic's name has up to 249 of the characters a-z A-Z 0-9 . _ -"
+        }
+        Some(RDKafkaErrorCode::MessageTimedOut) => "; is the broker up and fast enough?",
+        _ => "",
     }
 }
 

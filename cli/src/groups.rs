@@ -1,11 +1,13 @@
 //! `millstream groups`: consumer groups, with the words and columns of `kafka-consumer-groups`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod describe;
+mod reset;
+
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use crate::admin::offsets::{EARLIEST, LATEST};
 use crate::admin::{Admin, Partition, error_name};
 use crate::client::ConnectArgs;
 use crate::error::{CliError, output};
@@ -15,11 +17,16 @@ use crate::table;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("action").required(true).args(["list", "describe", "delete", "reset_offsets", "delete_offsets"])),
-    group(ArgGroup::new("target").args(["to_earliest", "to_latest", "to_current", "to_offset", "shift_by"])),
-    after_help = "Examples:\n  \
+    group(ArgGroup::new("target").args(["to_earliest", "to_latest", "to_current", "to_offset", "shift_by", "to_datetime", "by_duration", "from_file"])),
+    after_help = "Offsets are reset only of groups that nobody reads with; times without a zone are in UTC.\n\n\
+    Examples:\n  \
     millstream groups --list --state\n  \
     millstream groups --describe --group readers\n  \
     millstream groups --reset-offsets --group readers --topic lines --to-earliest --execute\n  \
+    millstream groups --reset-offsets --group readers --topic lines:0,1 --by-duration PT1H --dry-run\n  \
+    millstream groups --reset-offsets --group readers --all-topics --to-current --export > offsets.csv\n  \
+    millstream groups --reset-offsets --group readers --from-file offsets.csv --execute\n  \
+    millstream groups --delete-offsets --group readers --topic lines\n  \
     millstream groups --delete --group readers"
 )]
 pub struct GroupsArgs {
@@ -77,6 +84,15 @@ pub struct GroupsArgs {
     /// Move forward, or back when negative
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     shift_by: Option<i64>,
+    /// Reset to the first record at or after this time: YYYY-MM-DDTHH:MM:SS.sss, with Z or ±HH:MM
+    #[arg(long, value_name = "TIME")]
+    to_datetime: Option<String>,
+    /// Reset to the first record of the last span of time, e.g. P7D or PT1H30M
+    #[arg(long, value_name = "DURATION")]
+    by_duration: Option<String>,
+    /// Reset to the offsets that --export printed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "all_topics"])]
+    from_file: Option<PathBuf>,
     /// Commit the new offsets
     #[arg(long, conflicts_with = "dry_run")]
     execute: bool,
@@ -86,6 +102,9 @@ pub struct GroupsArgs {
     /// Print the new offsets as topic,partition,offset
     #[arg(long)]
     export: bool,
+    /// How long each request may take, in milliseconds [default: --connect-timeout-ms]
+    #[arg(long, value_name = "MS")]
+    timeout: Option<u64>,
     /// Print tables as JSON
     #[arg(long)]
     json: bool,
@@ -95,7 +114,9 @@ pub struct GroupsArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &GroupsArgs) -> Result<(), CliError> {
-    let mut admin = Admin::connect(&args.connect)?;
+    let mut connect = args.connect.clone();
+    connect.common.connect_timeout_ms = args.timeout.unwrap_or(connect.common.connect_timeout_ms);
+    let mut admin = Admin::connect(&connect)?;
     if args.list {
         return list(args, &mut admin);
     }
@@ -107,21 +128,48 @@ pub fn run(args: &GroupsArgs) -> Result<(), CliError> {
     if groups.is_empty() && !args.all_groups {
         return Err(CliError::new("which group? give --group NAME or --all-groups"));
     }
+    if args.reset_offsets {
+        return reset::reset(args, &mut admin, &groups);
+    }
+    if args.delete {
+        return delete(&mut admin, &groups);
+    }
     for group in &groups {
         if args.describe {
-            describe(args, &mut admin, group)?;
-        } else if args.delete {
-            admin.delete_group(group)?;
-            say(&format!(
-                "Deletion of requested consumer groups ('{group}') was successful."
-            ))?;
-        } else if args.delete_offsets {
-            delete_offsets(args, &mut admin, group)?;
+            describe::describe(args, &mut admin, group)?;
         } else {
-            reset(args, &mut admin, group)?;
+            delete_offsets(args, &mut admin, group)?;
         }
     }
     Ok(())
+}
+
+/// Deletes all that can be; says which could and why others could not.
+fn delete(admin: &mut Admin, groups: &[String]) -> Result<(), CliError> {
+    let mut deleted = Vec::new();
+    let mut failed = Vec::new();
+    for group in groups {
+        match admin.delete_group(group) {
+            Ok(()) => deleted.push(format!("'{group}'")),
+            Err(error) => failed.push(format!("* Group '{group}' could not be deleted due to: {error}")),
+        }
+    }
+    if failed.is_empty() {
+        return say(&format!(
+            "Deletion of requested consumer groups ({}) was successful.",
+            deleted.join(", ")
+        ));
+    }
+    if !deleted.is_empty() {
+        say(&format!(
+            "These consumer groups were deleted successfully: {}",
+            deleted.join(", ")
+        ))?;
+    }
+    Err(CliError::new(format!(
+        "Deletion of some consumer groups failed: {}",
+        failed.join(" ")
+    )))
 }
 
 fn say(line: &str) -> Result<(), CliError> {
@@ -138,128 +186,6 @@ fn list(args: &GroupsArgs, admin: &mut Admin) -> Result<(), CliError> {
         return table::print(&["GROUP", "STATE"], &rows, args.json);
     }
     groups.iter().try_for_each(|group| say(&group.id))
-}
-
-fn describe(args: &GroupsArgs, admin: &mut Admin, group: &str) -> Result<(), CliError> {
-    let found = admin.describe_group(group)?;
-    let committed = admin.committed_offsets(group)?;
-    if found.state == "Dead" && committed.is_empty() {
-        return Err(CliError::new(format!(
-            "group {group} does not exist; `millstream groups --list` shows those that do"
-        )));
-    }
-    if args.state {
-        let coordinator = admin.brokers().get(&found.coordinator);
-        let address = coordinator.map_or_else(|| "-".into(), |node| format!("{}:{}", node.host, node.port));
-        let row = vec![
-            found.id,
-            format!("{address} ({})", found.coordinator),
-            dash(&found.assignor),
-            found.state,
-            found.members.len().to_string(),
-        ];
-        let headers = [
-            "GROUP",
-            "COORDINATOR (ID)",
-            "ASSIGNMENT-STRATEGY",
-            "STATE",
-            "#MEMBERS",
-        ];
-        return table::print(&headers, &[row], args.json);
-    }
-    if found.members.is_empty() {
-        eprintln!("Consumer group '{group}' has no active members.");
-    }
-    if args.members {
-        let mut headers = vec![
-            "GROUP",
-            "CONSUMER-ID",
-            "GROUP-INSTANCE-ID",
-            "HOST",
-            "CLIENT-ID",
-            "#PARTITIONS",
-        ];
-        if args.verbose {
-            headers.push("ASSIGNMENT");
-        }
-        let rows: Vec<_> = found
-            .members
-            .iter()
-            .map(|member| {
-                let instance = member.instance_id.clone().unwrap_or_else(|| "-".into());
-                let count = member.assignment.len().to_string();
-                let shown = shown_assignment(&member.assignment);
-                vec![
-                    group.into(),
-                    member.id.clone(),
-                    instance,
-                    member.host.clone(),
-                    member.client_id.clone(),
-                    count,
-                    shown,
-                ]
-            })
-            .map(|mut row| {
-                row.truncate(headers.len());
-                row
-            })
-            .collect();
-        return table::print(&headers, &rows, args.json);
-    }
-    let mut owners = BTreeMap::new();
-    for member in &found.members {
-        for partition in &member.assignment {
-            owners.insert(partition.clone(), member);
-        }
-    }
-    let wanted: BTreeSet<Partition> = committed.keys().chain(owners.keys()).cloned().collect();
-    let ends = admin.known_ends(&wanted.iter().cloned().collect::<Vec<_>>())?;
-    let mut rows = Vec::new();
-    for partition in wanted {
-        let end = ends.get(&partition).copied().filter(|end| *end >= 0);
-        let at = committed.get(&partition).copied();
-        let owner = owners.get(&partition);
-        let number = |value: Option<i64>| value.map_or_else(|| "-".into(), |value| value.to_string());
-        rows.push(vec![
-            group.into(),
-            partition.0.clone(),
-            partition.1.to_string(),
-            number(at),
-            number(end),
-            number(at.zip(end).map(|(at, end)| end - at)),
-            owner.map_or_else(|| "-".into(), |member| member.id.clone()),
-            owner.map_or_else(|| "-".into(), |member| member.host.clone()),
-            owner.map_or_else(|| "-".into(), |member| member.client_id.clone()),
-        ]);
-    }
-    let headers = [
-        "GROUP",
-        "TOPIC",
-        "PARTITION",
-        "CURRENT-OFFSET",
-        "LOG-END-OFFSET",
-        "LAG",
-        "CONSUMER-ID",
-        "HOST",
-        "CLIENT-ID",
-    ];
-    table::print(&headers, &rows, args.json)
-}
-
-fn dash(text: &str) -> String {
-    if text.is_empty() { "-".into() } else { text.into() }
-}
-
-fn shown_assignment(partitions: &[Partition]) -> String {
-    let topics = crate::admin::offsets::by_topic(partitions);
-    let shown: Vec<_> = topics
-        .into_iter()
-        .map(|(topic, partitions)| {
-            let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-            format!("{topic}({})", numbers.join(","))
-        })
-        .collect();
-    dash(&shown.join(", "))
 }
 
 /// The partitions that `--topic` or `--all-topics` names.
@@ -301,6 +227,11 @@ fn delete_offsets(args: &GroupsArgs, admin: &mut Admin, group: &str) -> Result<(
     let partitions = selected(args, admin, group)?;
     let results = admin.delete_offsets(group, &partitions)?;
     let failed = results.values().filter(|code| **code != 0).count();
+    if failed == 0 && !args.json {
+        say(&format!(
+            "Request succeeded for deleting offsets from group {group}."
+        ))?;
+    }
     let rows: Vec<_> = results
         .into_iter()
         .map(|((topic, partition), code)| {
@@ -321,69 +252,6 @@ fn delete_offsets(args: &GroupsArgs, admin: &mut Admin, group: &str) -> Result<(
     Ok(())
 }
 
-fn reset(args: &GroupsArgs, admin: &mut Admin, group: &str) -> Result<(), CliError> {
-    let found = admin.describe_group(group)?;
-    if !matches!(found.state.as_str(), "Empty" | "Dead") {
-        return Err(CliError::new(format!(
-            "offsets of group {group} can be reset only while nobody reads with it, but it is {}; stop its consumers",
-            found.state
-        )));
-    }
-    let partitions = selected(args, admin, group)?;
-    let starts = admin.list_offsets(&partitions, EARLIEST)?;
-    let ends = admin.list_offsets(&partitions, LATEST)?;
-    let committed = admin.committed_offsets(group)?;
-    let mut offsets = BTreeMap::new();
-    for partition in partitions {
-        let (start, end) = (starts[&partition], ends[&partition]);
-        let current = committed.get(&partition).copied();
-        let wanted = target(args, start, end, current).map_err(|reason| {
-            CliError::new(format!(
-                "{}-{} of group {group}: {reason}",
-                partition.0, partition.1
-            ))
-        })?;
-        offsets.insert(partition, wanted.clamp(start, end));
-    }
-    if args.execute {
-        admin.commit_offsets(group, &offsets)?;
-    }
-    if args.export {
-        return offsets
-            .iter()
-            .try_for_each(|((topic, partition), offset)| say(&format!("{topic},{partition},{offset}")));
-    }
-    let rows: Vec<_> = offsets
-        .into_iter()
-        .map(|((topic, partition), offset)| {
-            vec![group.into(), topic, partition.to_string(), offset.to_string()]
-        })
-        .collect();
-    table::print(&["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"], &rows, args.json)
-}
-
-fn target(args: &GroupsArgs, start: i64, end: i64, current: Option<i64>) -> Result<i64, String> {
-    if args.to_earliest {
-        return Ok(start);
-    }
-    if args.to_latest {
-        return Ok(end);
-    }
-    if args.to_current {
-        return Ok(current.unwrap_or(end));
-    }
-    if let Some(offset) = args.to_offset {
-        return Ok(offset);
-    }
-    match (args.shift_by, current) {
-        (Some(by), Some(current)) => Ok(current.saturating_add(by)),
-        (Some(_), None) => Err("there is no committed offset to shift; use --to-offset".into()),
-        (None, _) => {
-            Err("where to? give --to-earliest, --to-latest, --to-current, --to-offset or --shift-by".into())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,12 +261,5 @@ mod tests {
         assert_eq!(parse_topic("a").unwrap(), ("a".into(), None));
         assert_eq!(parse_topic("a:0,2").unwrap(), ("a".into(), Some(vec![0, 2])));
         assert!(parse_topic("a:x").unwrap_err().to_string().contains("TOPIC:0,1"));
-    }
-
-    #[test]
-    fn assignments_are_shown_by_topic() {
-        let all = [("a".to_owned(), 0), ("a".to_owned(), 1), ("b".to_owned(), 0)];
-        assert_eq!(shown_assignment(&all), "a(0,1), b(0)");
-        assert_eq!(shown_assignment(&[]), "-");
     }
 }

@@ -1,20 +1,27 @@
 //! `millstream`: the one binary.
 //!
 //! One file a subcommand; each holds its arguments, its `--help` and its `run`. What several share stands in
-//! [`client`] (how to reach a cluster), [`stop`] (Ctrl-C), [`delivery`] (what became of sent records), [`embedded`] (a broker inside the process) and
-//! [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about streams or logs: it parses,
-//! calls the crates, and prints.
+//! [`arguments`] (Kafka's order of words), [`client`] (how to reach a cluster), [`admin`] (what librdkafka has no call
+//! for), [`datetime`] (times and spans), [`stop`] (Ctrl-C), [`delivery`] (what became of sent records), [`embedded`] (a
+//! broker inside the process) and [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about
+//! streams or logs: it parses, calls the crates, and prints.
 
 mod admin;
+mod arguments;
 mod broker;
 mod client;
 mod configs;
 mod consume;
+mod datetime;
+mod delete_records;
 mod delivery;
 mod embedded;
 mod error;
 mod groups;
+mod log_dirs;
 mod logging;
+mod offsets;
+mod perf;
 mod produce;
 mod stop;
 mod table;
@@ -57,7 +64,7 @@ enum Command {
     WordCount(word_count::WordCountArgs),
     /// Run a broker that Kafka clients can use.
     Broker(broker::BrokerArgs),
-    /// Create, list, describe and delete topics.
+    /// Create, list, describe, change and delete topics.
     Topics(topics::TopicsArgs),
     /// List, describe, delete and reset consumer groups.
     Groups(groups::GroupsArgs),
@@ -65,14 +72,23 @@ enum Command {
     Configs(configs::ConfigsArgs),
     /// List, describe and abort transactions.
     Transactions(transactions::TransactionsArgs),
+    /// Print offsets of partitions: their ends, their starts, or by time.
+    #[command(visible_alias = "get-offsets")]
+    Offsets(offsets::OffsetsArgs),
+    /// Delete the records before an offset of each partition.
+    DeleteRecords(delete_records::DeleteRecordsArgs),
+    /// Print the log directories of brokers and the sizes of partitions in them.
+    LogDirs(log_dirs::LogDirsArgs),
     /// Write lines of standard input to a topic.
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
     Consume(consume::ConsumeArgs),
+    /// Measure how fast a cluster is.
+    Perf(perf::PerfArgs),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(topics::accept_kafka_style(std::env::args_os().collect()));
+    let cli = Cli::parse_from(arguments::accept_kafka_order(std::env::args_os().collect()));
     let default_level = match cli.command {
         Command::Broker(_) => "info",
         _ => "warn",
@@ -84,8 +100,12 @@ fn main() -> ExitCode {
         Command::Groups(args) => groups::run(&args),
         Command::Configs(args) => configs::run(&args),
         Command::Transactions(args) => transactions::run(&args),
+        Command::Offsets(args) => offsets::run(&args),
+        Command::DeleteRecords(args) => delete_records::run(&args),
+        Command::LogDirs(args) => log_dirs::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
+        Command::Perf(args) => perf::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

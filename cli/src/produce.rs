@@ -16,7 +16,7 @@ use rdkafka::{ClientContext, Message};
 
 use self::line::{LineFormat, Parsed};
 use crate::client::{ConnectArgs, add_properties};
-use crate::delivery::FirstFailure;
+use crate::delivery::{FirstFailure, remedy};
 use crate::error::CliError;
 use crate::stop::StopSignal;
 
@@ -91,8 +91,9 @@ impl ProducerContext for Deliveries {
         if let Err((error, message)) = result {
             self.failure.keep(|| {
                 format!(
-                    "line {line} was not written to topic {}: {error}",
-                    message.topic()
+                    "line {line} was not written to topic {}: {error}{}",
+                    message.topic(),
+                    remedy(error)
                 )
             });
         }

@@ -1,6 +1,8 @@
 //! `millstream transactions`: what brokers know of transactions, with the words and columns of `kafka-transactions`.
 
-use clap::{Args, Subcommand};
+mod hanging;
+
+use clap::{ArgGroup, Args, Subcommand};
 
 use crate::admin::{Admin, now_ms};
 use crate::client::ConnectArgs;
@@ -9,11 +11,15 @@ use crate::table;
 
 /// List, describe and abort transactions.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    after_help = "The options may stand before the action, as in kafka-transactions.\n\n\
+    Examples:\n  \
     millstream transactions list\n  \
     millstream transactions describe --transactional-id payments-1\n  \
     millstream transactions describe-producers --topic payments --partition 0\n  \
-    millstream transactions abort --topic payments --partition 0 --start-offset 42")]
+    millstream transactions find-hanging --topic payments\n  \
+    millstream transactions abort --topic payments --partition 0 --start-offset 42"
+)]
 pub struct TransactionsArgs {
     #[command(subcommand)]
     action: Action,
@@ -27,6 +33,8 @@ enum Action {
     Describe(DescribeArgs),
     /// Print the producers that a partition remembers.
     DescribeProducers(ProducersArgs),
+    /// Print open transactions that no coordinator will end.
+    FindHanging(hanging::HangingArgs),
     /// Abort a transaction that hangs in a partition.
     Abort(AbortArgs),
 }
@@ -74,6 +82,7 @@ struct ProducersArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["start_offset", "producer_id"])))]
 struct AbortArgs {
     /// Name of the topic
     #[arg(long)]
@@ -81,9 +90,18 @@ struct AbortArgs {
     /// Number of the partition
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: i32,
-    /// Where the transaction begins, as describe-producers prints it
+    /// Where the transaction begins, as describe-producers and find-hanging print it
     #[arg(long, value_name = "OFFSET")]
-    start_offset: i64,
+    start_offset: Option<i64>,
+    /// Its producer, where a broker before 3.0 cannot tell where transactions begin
+    #[arg(long, value_name = "ID", requires_all = ["producer_epoch", "coordinator_epoch"])]
+    producer_id: Option<i64>,
+    /// The producer's epoch
+    #[arg(long, value_name = "EPOCH", requires = "producer_id")]
+    producer_epoch: Option<i16>,
+    /// The coordinator's epoch
+    #[arg(long, value_name = "EPOCH", requires = "producer_id")]
+    coordinator_epoch: Option<i32>,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -94,6 +112,7 @@ pub fn run(args: &TransactionsArgs) -> Result<(), CliError> {
         Action::List(args) => list(args),
         Action::Describe(args) => describe(args),
         Action::DescribeProducers(args) => describe_producers(args),
+        Action::FindHanging(args) => hanging::run(args),
         Action::Abort(args) => abort(args),
     }
 }
@@ -199,19 +218,26 @@ fn describe_producers(args: &ProducersArgs) -> Result<(), CliError> {
 fn abort(args: &AbortArgs) -> Result<(), CliError> {
     let mut admin = Admin::connect(&args.connect)?;
     let partition = (args.topic.clone(), args.partition);
+    if let (Some(id), Some(epoch), Some(coordinator)) =
+        (args.producer_id, args.producer_epoch, args.coordinator_epoch)
+    {
+        return Ok(admin.abort_transaction(&partition, id, epoch, coordinator)?);
+    }
+    let start = args.start_offset.unwrap_or(-1);
     let producers = admin.describe_producers(&partition, None)?;
     let found = producers
         .iter()
-        .find(|one| one.current_txn_start_offset == args.start_offset);
+        .find(|one| start >= 0 && one.current_txn_start_offset == start);
     let producer = found.ok_or_else(|| {
         CliError::new(format!(
-            "no transaction begins at offset {} of {}-{}; `millstream transactions describe-producers` shows where they begin",
-            args.start_offset, args.topic, args.partition
+            "Could not find any open transactions starting at offset {start} on partition {}-{}; `millstream transactions \
+             describe-producers` shows where they begin",
+            args.topic, args.partition
         ))
     })?;
     let epoch = i16::try_from(producer.producer_epoch).map_err(|_| {
         CliError::new(format!(
-            "the broker tells an impossible producer epoch {}",
+            "the broker tells an impossible producer epoch {}; check it with `millstream transactions describe-producers`",
             producer.producer_epoch
         ))
     })?;

@@ -8,6 +8,7 @@ mod job;
 mod load;
 mod progress;
 mod result;
+mod topics;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,11 +19,11 @@ use rdkafka::ClientConfig;
 
 use self::input::Inputs;
 use self::progress::Progress;
+use self::topics::Admin;
 use crate::client::ConnectCommonArgs;
 use crate::embedded::EmbeddedBroker;
 use crate::error::CliError;
 use crate::stop::StopSignal;
-use crate::topics::Admin;
 
 /// Count the words of files or of standard input with a stream job.
 ///

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
@@ -218,6 +219,8 @@ impl BrokerBuilder {
             open_files_max: shares.log_files,
             cleaner: config.cleaner_options(),
             producer_expiration_ms: i64::from(config.producer_id_expiration_ms),
+            retention_interval: Duration::from_millis(config.log_retention_check_interval_ms.unsigned_abs()),
+            reserve_bytes: u64::try_from(config.log_dir_reserve_bytes).ok(),
             ..self.options
         };
         let initial = self.topics;
@@ -348,6 +351,8 @@ pub(crate) fn open(
     logs.set_producer_expiration_ms(effective.producer_id_expiration_ms.into());
     let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&live)).map_err(topics_error)?;
     let topics = Arc::new(topics);
+    let started = logs.start_upkeep();
+    started.map_err(|error| StartError::Threads(std::io::Error::other(error)))?;
     if config.log_cleaner_enable {
         // Every log has the settings of its topic by now.
         let started = logs.start_cleaner();

@@ -5,39 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use millstream_tests::broker::BrokerProcess;
-use millstream_tests::program::{self, command, millstream_output};
+use millstream_tests::cluster::Cluster;
+use millstream_tests::program::{command, millstream_output};
 use rustix::process::{Pid, Signal, kill_process};
-
-struct Cluster {
-    broker: BrokerProcess,
-    _directory: tempfile::TempDir,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self {
-            broker: BrokerProcess::start(directory.path()),
-            _directory: directory,
-        }
-    }
-
-    fn arguments<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
-        let mut all = words.to_vec();
-        all.extend(["--bootstrap-server", self.broker.address()]);
-        all
-    }
-
-    fn run(&self, words: &[&str], input: &str) -> String {
-        millstream_output(&self.arguments(words), input)
-    }
-
-    fn fails(&self, words: &[&str]) -> String {
-        let finished = program::run(&mut command(&self.arguments(words)), b"");
-        assert!(!finished.success, "{words:?} should fail");
-        finished.stderr
-    }
-}
 
 #[test]
 fn topics_are_created_listed_described_and_deleted() {
@@ -65,7 +35,8 @@ fn topics_are_created_listed_described_and_deleted() {
     let mut lines = described.lines();
     let first = lines.next().unwrap();
     assert!(
-        first.starts_with("Topic: a\tPartitionCount: 3\tReplicationFactor: 1\tConfigs: "),
+        first.starts_with("Topic: a\tTopicId: ")
+            && first.contains("\tPartitionCount: 3\tReplicationFactor: 1\tConfigs: "),
         "{first}"
     );
     assert!(first.contains("retention.ms=1000"), "{first}");
@@ -321,6 +292,16 @@ fn every_command_has_help_with_examples() {
         vec!["topics", "--help"],
         vec!["produce", "--help"],
         vec!["consume", "--help"],
+        vec!["groups", "--help"],
+        vec!["configs", "--help"],
+        vec!["transactions", "--help"],
+        vec!["offsets", "--help"],
+        vec!["delete-records", "--help"],
+        vec!["log-dirs", "--help"],
+        vec!["perf", "--help"],
+        vec!["perf", "produce", "--help"],
+        vec!["perf", "consume", "--help"],
+        vec!["perf", "latency", "--help"],
     ] {
         let help = millstream_output(&words, "");
         assert!(help.contains("Examples:"), "{words:?}: {help}");

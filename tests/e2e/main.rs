@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod bad_input;
 mod console;
 mod faults;
 mod kcat;
 mod licences;
 mod malformed_frames;
+mod perf;
 mod python_clients;
 mod readme;
 mod word_count;

@@ -42,41 +42,56 @@ fn the_first_command_counts_words() {
     assert_eq!(commands[1].trim(), "./test");
 }
 
-#[test]
-fn the_broker_section_works_word_for_word() {
-    let commands = blocks("sh");
-    let start = commands
-        .iter()
-        .find(|block| block.starts_with("millstream broker "))
-        .unwrap();
-    let session = commands
-        .iter()
-        .find(|block| block.starts_with("millstream topics "))
-        .unwrap();
-    assert!(
-        start.contains("--data-dir ./data --listener 127.0.0.1:9092"),
-        "{start}"
-    );
+/// Runs a block against a broker of this test, as a shell would.
+fn run_against_a_broker(script: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     // The port of the README may be taken on this machine.
     let address = free_address();
     let _broker = BrokerProcess::start_at(&directory.path().join("data"), &address, &[]);
-    let script = session.replace("127.0.0.1:9092", &address);
+    let script = script.replace("127.0.0.1:9092", &address);
     let path = format!(
         "{}:{}",
         millstream().parent().unwrap().display(),
         std::env::var("PATH").unwrap()
     );
-    let shown = program::output_of(
+    program::output_of(
         Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])
             .env("PATH", path)
             .current_dir(directory.path()),
         b"",
+    )
+}
+
+/// The first block of the shell that begins like this.
+fn block_that_begins(with: &str) -> String {
+    blocks("sh")
+        .into_iter()
+        .find(|block| block.starts_with(with))
+        .unwrap()
+}
+
+#[test]
+fn the_broker_section_works_word_for_word() {
+    let start = block_that_begins("millstream broker ");
+    assert!(
+        start.contains("--data-dir ./data --listener 127.0.0.1:9092"),
+        "{start}"
     );
+    let shown = run_against_a_broker(&block_that_begins("millstream topics "));
     assert!(shown.contains("Created topic pairs."), "{shown}");
     assert!(shown.contains("a\t1\n") && shown.contains("b\t2\n"), "{shown}");
     assert!(shown.contains("PartitionCount: 2"), "{shown}");
+}
+
+#[test]
+fn measuring_and_administration_work_word_for_word() {
+    let shown = run_against_a_broker(&block_that_begins("millstream perf "));
+    assert!(shown.contains("100000 records sent, "), "{shown}");
+    assert!(shown.contains(", 100000, "), "{shown}");
+    assert!(shown.contains("Percentiles: 50th = "), "{shown}");
+    // One record went ahead of the 5000 to see that all stands.
+    assert!(shown.contains("load:0:105001\n"), "{shown}");
 }
 
 #[test]

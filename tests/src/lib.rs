@@ -10,6 +10,7 @@
 )]
 
 pub mod broker;
+pub mod cluster;
 pub mod corpus;
 pub mod count;
 pub mod kill_rounds;

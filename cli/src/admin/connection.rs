@@ -97,17 +97,21 @@ impl Connection {
 
     /// Sends a request in the newest version that both know, `version_max` at most, and waits for its answer.
     pub fn call<R: Request>(&mut self, request: &R, version_max: i16) -> Result<R::Response, AdminError> {
-        let unsupported = || AdminError::Unsupported {
-            address: self.address.clone(),
-            api: api_name::<R>(),
-        };
-        let &(min, max) = self.versions.get(&R::KEY).ok_or_else(unsupported)?;
-        let version = max.min(R::VERSIONS.max).min(version_max);
-        if version < min.max(R::VERSIONS.min) {
-            return Err(unsupported());
-        }
+        let version = self
+            .version_of::<R>(version_max)
+            .ok_or_else(|| AdminError::Unsupported {
+                address: self.address.clone(),
+                api: api_name::<R>(),
+            })?;
         let mut body = self.exchange(request, version)?;
         R::Response::decode(&mut body, version).map_err(|error| self.malformed::<R>(&error))
+    }
+
+    /// The newest version of a request that both know, `version_max` at most, if there is one.
+    pub fn version_of<R: Request>(&self, version_max: i16) -> Option<i16> {
+        let &(min, max) = self.versions.get(&R::KEY)?;
+        let version = max.min(R::VERSIONS.max).min(version_max);
+        (version >= min.max(R::VERSIONS.min)).then_some(version)
     }
 
     /// One frame out, one frame in; gives the body after the header.

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use super::offsets::by_topic;
-use super::{Admin, AdminError, CoordinatorType, Partition, refused, topic_name};
+use super::{Admin, AdminError, CoordinatorType, Partition, Refusal, is_passing, topic_name};
 
 /// A group as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,21 +97,24 @@ impl Admin {
 
     /// One group; a group that is not there is `Dead` and has no members.
     pub fn describe_group(&mut self, group: &str) -> Result<DescribedGroup, AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Group, group)?;
-        if let Some(found) = self.describe_consumer_group(coordinator, group)? {
+        let what = format!("group {group}");
+        let newer = self.at_coordinator(CoordinatorType::Group, group, &what, |admin, node| {
+            admin.describe_consumer_group(node, group)
+        })?;
+        if let Some(found) = newer {
             return Ok(found);
         }
         let request = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
-        let what = format!("group {group}");
-        let found = self.patiently(&what, |admin| {
-            let answer = admin.ask_node(coordinator, &request, i16::MAX)?;
-            Ok(match answer.groups.into_iter().next() {
-                // 69: there is no such group (version 6 and later say so).
-                Some(found) if found.error_code == 0 || found.error_code == 69 => Ok(found),
-                Some(found) => Err((found.error_code, found.error_message.map(|text| text.to_string()))),
-                None => Err((-1, Some("the answer leaves the group out".into()))),
-            })
-        })?;
+        let (coordinator, found) =
+            self.at_coordinator(CoordinatorType::Group, group, &what, |admin, node| {
+                let answer = admin.ask_node(node, &request, i16::MAX)?;
+                Ok(match answer.groups.into_iter().next() {
+                    // 69: there is no such group (version 6 and later say so).
+                    Some(found) if found.error_code == 0 || found.error_code == 69 => Ok((node, found)),
+                    Some(found) => Err((found.error_code, found.error_message.map(|text| text.to_string()))),
+                    None => Err((-1, Some("the answer leaves the group out".into()))),
+                })
+            })?;
         let mut members = Vec::new();
         for member in found.members {
             members.push(Member {
@@ -141,16 +144,25 @@ impl Admin {
         &mut self,
         coordinator: i32,
         group: &str,
-    ) -> Result<Option<DescribedGroup>, AdminError> {
+    ) -> Result<Result<Option<DescribedGroup>, Refusal>, AdminError> {
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(group)]);
         let answer = match self.ask_node(coordinator, &request, i16::MAX) {
             Ok(answer) => answer,
-            Err(AdminError::Unsupported { .. }) => return Ok(None),
+            Err(AdminError::Unsupported { .. }) => return Ok(Ok(None)),
             Err(error) => return Err(error),
         };
-        let Some(found) = answer.groups.into_iter().find(|found| found.error_code == 0) else {
-            return Ok(None);
+        let Some(found) = answer.groups.into_iter().next() else {
+            return Ok(Ok(None));
         };
+        if found.error_code != 0 {
+            // Whatever else is wrong with it is told by the older request; a classic group is only not one of these.
+            let refusal = (found.error_code, None);
+            return Ok(if is_passing(found.error_code) {
+                Err(refusal)
+            } else {
+                Ok(None)
+            });
+        }
         let members = found.members.into_iter().map(|member| {
             let mut assignment = Vec::new();
             for topic in member.assignment.topic_partitions {
@@ -171,45 +183,49 @@ impl Admin {
                 assignment,
             }
         });
-        Ok(Some(DescribedGroup {
+        Ok(Ok(Some(DescribedGroup {
             id: group.into(),
             state: found.group_state.to_string(),
             assignor: found.assignor_name.to_string(),
             coordinator,
             members: members.collect(),
-        }))
+        })))
     }
 
     /// The committed offsets of a group.
     pub fn committed_offsets(&mut self, group: &str) -> Result<BTreeMap<Partition, i64>, AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Group, group)?;
         let request = OffsetFetchRequest::default()
             .with_group_id(group_id(group))
             .with_topics(None);
-        self.patiently(&format!("offsets of group {group}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, FETCH_ONE_GROUP_VERSION_MAX)?;
-            let mut rows = Vec::new();
-            let code = answer.error_code;
-            for topic in answer.topics {
-                for one in topic.partitions {
-                    rows.push((
-                        topic.name.to_string(),
-                        one.partition_index,
-                        one.committed_offset,
-                        one.error_code,
-                    ));
+        self.at_coordinator(
+            CoordinatorType::Group,
+            group,
+            &format!("offsets of group {group}"),
+            |admin, node| {
+                let answer = admin.ask_node(node, &request, FETCH_ONE_GROUP_VERSION_MAX)?;
+                let mut rows = Vec::new();
+                let code = answer.error_code;
+                for topic in answer.topics {
+                    for one in topic.partitions {
+                        rows.push((
+                            topic.name.to_string(),
+                            one.partition_index,
+                            one.committed_offset,
+                            one.error_code,
+                        ));
+                    }
                 }
-            }
-            // 69: a group that never committed has no offsets.
-            if code != 0 && code != 69 {
-                return Ok(Err((code, None)));
-            }
-            if let Some(&(_, _, _, code)) = rows.iter().find(|row| row.3 != 0) {
-                return Ok(Err((code, None)));
-            }
-            let kept = rows.into_iter().filter(|row| row.2 >= 0);
-            Ok(Ok(kept.map(|row| ((row.0, row.1), row.2)).collect()))
-        })
+                // 69: a group that never committed has no offsets.
+                if code != 0 && code != 69 {
+                    return Ok(Err((code, None)));
+                }
+                if let Some(&(_, _, _, code)) = rows.iter().find(|row| row.3 != 0) {
+                    return Ok(Err((code, None)));
+                }
+                let kept = rows.into_iter().filter(|row| row.2 >= 0);
+                Ok(Ok(kept.map(|row| ((row.0, row.1), row.2)).collect()))
+            },
+        )
     }
 
     /// Commits offsets for a group that nobody reads with.
@@ -218,7 +234,6 @@ impl Admin {
         group: &str,
         offsets: &BTreeMap<Partition, i64>,
     ) -> Result<(), AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Group, group)?;
         let wanted: Vec<Partition> = offsets.keys().cloned().collect();
         let topics = by_topic(&wanted).into_iter().map(|(topic, partitions)| {
             let partitions = partitions.into_iter().map(|partition| {
@@ -237,23 +252,32 @@ impl Admin {
             .with_generation_id_or_member_epoch(-1)
             .with_retention_time_ms(-1)
             .with_topics(topics.collect());
-        self.patiently(&format!("offsets of group {group}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, COMMIT_BY_NAME_VERSION_MAX)?;
-            let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            let failed = partitions.find(|one| one.error_code != 0);
-            Ok(failed.map_or(Ok(()), |one| Err((one.error_code, None))))
-        })
+        self.at_coordinator(
+            CoordinatorType::Group,
+            group,
+            &format!("offsets of group {group}"),
+            |admin, node| {
+                let answer = admin.ask_node(node, &request, COMMIT_BY_NAME_VERSION_MAX)?;
+                let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+                let failed = partitions.find(|one| one.error_code != 0);
+                Ok(failed.map_or(Ok(()), |one| Err((one.error_code, None))))
+            },
+        )
     }
 
     /// Deletes a group that has no members.
     pub fn delete_group(&mut self, group: &str) -> Result<(), AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Group, group)?;
         let request = DeleteGroupsRequest::default().with_groups_names(vec![group_id(group)]);
-        self.patiently(&format!("group {group}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, i16::MAX)?;
-            let failed = answer.results.iter().find(|one| one.error_code != 0);
-            Ok(failed.map_or(Ok(()), |one| Err((one.error_code, None))))
-        })
+        self.at_coordinator(
+            CoordinatorType::Group,
+            group,
+            &format!("group {group}"),
+            |admin, node| {
+                let answer = admin.ask_node(node, &request, i16::MAX)?;
+                let failed = answer.results.iter().find(|one| one.error_code != 0);
+                Ok(failed.map_or(Ok(()), |one| Err((one.error_code, None))))
+            },
+        )
     }
 
     /// Deletes committed offsets; gives the error code of each partition.
@@ -262,7 +286,6 @@ impl Admin {
         group: &str,
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, i16>, AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Group, group)?;
         let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
             let partitions = partitions
                 .into_iter()
@@ -274,17 +297,20 @@ impl Admin {
         let request = OffsetDeleteRequest::default()
             .with_group_id(group_id(group))
             .with_topics(topics.collect());
-        let answer = self.ask_node(coordinator, &request, i16::MAX)?;
-        if answer.error_code != 0 {
-            return Err(refused(answer.error_code, None, &format!("group {group}")));
-        }
-        let mut results = BTreeMap::new();
-        for topic in answer.topics {
-            for one in topic.partitions {
-                results.insert((topic.name.to_string(), one.partition_index), one.error_code);
+        let what = format!("group {group}");
+        self.at_coordinator(CoordinatorType::Group, group, &what, |admin, node| {
+            let answer = admin.ask_node(node, &request, i16::MAX)?;
+            if answer.error_code != 0 {
+                return Ok(Err((answer.error_code, None)));
             }
-        }
-        Ok(results)
+            let mut results = BTreeMap::new();
+            for topic in answer.topics {
+                for one in topic.partitions {
+                    results.insert((topic.name.to_string(), one.partition_index), one.error_code);
+                }
+            }
+            Ok(Ok(results))
+        })
     }
 }
 

@@ -10,9 +10,13 @@ pub mod configs;
 pub mod connection;
 pub mod error;
 pub mod groups;
+pub mod log;
 pub mod offsets;
+pub mod topics;
 pub mod transactions;
 
+#[cfg(test)]
+mod moving;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +26,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::{
-    FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest, MetadataResponse, TopicName,
-};
+use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
 
 use self::connection::Connection;
@@ -70,6 +72,9 @@ impl Node {
 
 /// A topic's partition.
 pub type Partition = (String, i32);
+
+/// An error code that a broker answered, and its words.
+pub type Refusal = (i16, Option<String>);
 
 /// Connections to the brokers of a cluster.
 #[derive(Debug)]
@@ -134,10 +139,19 @@ impl Admin {
 
     /// Asks the controller, or any broker where the cluster names none.
     pub fn ask_controller<R: Request>(&mut self, request: &R) -> Result<R::Response, AdminError> {
+        self.ask_controller_up_to(request, i16::MAX)
+    }
+
+    /// Asks the controller with a version of `version_max` at most.
+    pub fn ask_controller_up_to<R: Request>(
+        &mut self,
+        request: &R,
+        version_max: i16,
+    ) -> Result<R::Response, AdminError> {
         if self.brokers.contains_key(&self.controller) {
-            self.ask_node(self.controller, request, i16::MAX)
+            self.ask_node(self.controller, request, version_max)
         } else {
-            self.ask(request)
+            self.any.call(request, version_max)
         }
     }
 
@@ -148,13 +162,21 @@ impl Admin {
         request: &R,
         version_max: i16,
     ) -> Result<R::Response, AdminError> {
+        self.connection_to(node)?.call(request, version_max)
+    }
+
+    /// The newest version of a request that one broker and this client know, if there is one.
+    pub fn version_of<R: Request>(&mut self, node: i32) -> Result<Option<i16>, AdminError> {
+        Ok(self.connection_to(node)?.version_of::<R>(i16::MAX))
+    }
+
+    fn connection_to(&mut self, node: i32) -> Result<&mut Connection, AdminError> {
         if !self.nodes.contains_key(&node) {
             let broker = self.brokers.get(&node).ok_or(AdminError::NoSuchBroker { node })?;
             let opened = Connection::open(&broker.address(), Instant::now() + self.timeout, self.timeout)?;
             self.nodes.insert(node, opened);
         }
-        let connection = self.nodes.get_mut(&node).expect("it was put there just now");
-        connection.call(request, version_max)
+        Ok(self.nodes.get_mut(&node).expect("it was put there just now"))
     }
 
     /// Metadata of these topics, of all (`None`), or of brokers only (empty); never creates a topic.
@@ -202,8 +224,26 @@ impl Admin {
         }
     }
 
-    /// The broker that coordinates a group or a transactional id; waits for one that is still starting.
-    pub fn coordinator(&mut self, kind: CoordinatorType, key: &str) -> Result<i32, AdminError> {
+    /// Asks the broker that coordinates a group or a transactional id. It is looked up anew before each try: a refusal
+    /// for a moment may mean that another broker took over.
+    pub fn at_coordinator<T>(
+        &mut self,
+        kind: CoordinatorType,
+        key: &str,
+        what: &str,
+        mut call: impl FnMut(&mut Self, i32) -> Result<Result<T, Refusal>, AdminError>,
+    ) -> Result<T, AdminError> {
+        self.patiently(what, |admin| match admin.find_coordinator(kind, key)? {
+            Ok(node) => call(admin, node),
+            Err(refusal) => Ok(Err(refusal)),
+        })
+    }
+
+    fn find_coordinator(
+        &mut self,
+        kind: CoordinatorType,
+        key: &str,
+    ) -> Result<Result<i32, Refusal>, AdminError> {
         let key_type = match kind {
             CoordinatorType::Group => 0,
             CoordinatorType::Transaction => 1,
@@ -211,20 +251,26 @@ impl Admin {
         let request = FindCoordinatorRequest::default()
             .with_key(StrBytes::from_string(key.to_owned()))
             .with_key_type(key_type);
-        let found = self.patiently(&format!("the coordinator of {key}"), |admin| {
-            let answer = admin.any.call(&request, FIND_ONE_COORDINATOR_VERSION_MAX)?;
-            let (code, message, node) = coordinator_of(answer);
-            Ok(if code == 0 { Ok(node) } else { Err((code, message)) })
-        })?;
-        self.brokers.entry(found.id).or_insert_with(|| found.clone());
-        Ok(found.id)
+        let answer = self.any.call(&request, FIND_ONE_COORDINATOR_VERSION_MAX)?;
+        if answer.error_code != 0 {
+            let message = answer.error_message.map(|text| text.to_string());
+            return Ok(Err((answer.error_code, message)));
+        }
+        let node = Node {
+            id: answer.node_id.0,
+            host: answer.host.to_string(),
+            port: answer.port,
+        };
+        let id = node.id;
+        self.brokers.entry(id).or_insert(node);
+        Ok(Ok(id))
     }
 
     /// Repeats a call while the broker says that it is only for a moment, until the timeout.
     pub fn patiently<T>(
         &mut self,
         what: &str,
-        mut call: impl FnMut(&mut Self) -> Result<Result<T, (i16, Option<String>)>, AdminError>,
+        mut call: impl FnMut(&mut Self) -> Result<Result<T, Refusal>, AdminError>,
     ) -> Result<T, AdminError> {
         let deadline = Instant::now() + self.timeout;
         loop {
@@ -237,18 +283,6 @@ impl Admin {
             }
         }
     }
-}
-
-fn coordinator_of(answer: FindCoordinatorResponse) -> (i16, Option<String>, Node) {
-    (
-        answer.error_code,
-        answer.error_message.map(|text| text.to_string()),
-        Node {
-            id: answer.node_id.0,
-            host: answer.host.to_string(),
-            port: answer.port,
-        },
-    )
 }
 
 /// Whether the same question may be answered in a moment.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest};
 
-use super::{Admin, AdminError, Partition, refused, topic_name};
+use super::{Admin, AdminError, Partition, Refusal, error_name, is_passing, refused, topic_name};
 
 /// Asks for the end of the log.
 pub const LATEST: i64 = -1;
@@ -69,13 +69,27 @@ impl Admin {
     }
 
     /// The offset at a time (or [`LATEST`], [`EARLIEST`]) of each partition; −1 where there is no record that late.
+    /// A leader that moves is looked up again for a while.
     pub fn list_offsets(
         &mut self,
         wanted: &[Partition],
         timestamp: i64,
     ) -> Result<BTreeMap<Partition, i64>, AdminError> {
+        self.patiently("offsets", |admin| admin.ask_offsets(wanted, timestamp))
+    }
+
+    fn ask_offsets(
+        &mut self,
+        wanted: &[Partition],
+        timestamp: i64,
+    ) -> Result<Result<BTreeMap<Partition, i64>, Refusal>, AdminError> {
         let mut found = BTreeMap::new();
+        let version_min = version_min_of(timestamp);
         for (leader, partitions) in self.leaders(wanted)? {
+            let version = self.version_of::<ListOffsetsRequest>(leader)?;
+            if version.is_some_and(|version| version < version_min) {
+                return Err(AdminError::UnknownTime { leader, timestamp });
+            }
             let topics = by_topic(&partitions)
                 .into_iter()
                 .map(|(topic, partitions)| {
@@ -99,6 +113,11 @@ impl Admin {
             for topic in self.ask_node(leader, &request, i16::MAX)?.topics {
                 for partition in topic.partitions {
                     let key = (topic.name.to_string(), partition.partition_index);
+                    if is_passing(partition.error_code) {
+                        let name = error_name(partition.error_code);
+                        let message = format!("{}-{}: {name}", key.0, key.1);
+                        return Ok(Err((partition.error_code, Some(message))));
+                    }
                     if partition.error_code != 0 {
                         let what = format!("offsets of {}-{}", key.0, key.1);
                         return Err(refused(partition.error_code, None, &what));
@@ -107,7 +126,24 @@ impl Admin {
                 }
             }
         }
-        Ok(found)
+        if let Some((topic, partition)) = wanted.iter().find(|one| !found.contains_key(*one)) {
+            return Err(AdminError::Unanswered {
+                what: format!("offsets of {topic}-{partition}"),
+                reason: "the broker's answer leaves them out; try again".into(),
+            });
+        }
+        Ok(Ok(found))
+    }
+}
+
+/// The first ListOffsets that knows a time with a meaning of its own; an older broker would take it for a moment.
+const fn version_min_of(timestamp: i64) -> i16 {
+    match timestamp {
+        -3 => 7,
+        -4 => 8,
+        -5 => 9,
+        -6 => 11,
+        _ => 0,
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::Admin;
@@ -29,10 +28,8 @@ fn cluster(topic: &str) -> Cluster {
             connect_timeout_ms: 30_000,
         },
     };
-    let topics = crate::topics::Admin::new(&connect.client_config().unwrap(), LIMIT).unwrap();
-    let wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
-    topics.create_topic(&wanted).unwrap().unwrap();
-    let admin = Admin::connect(&connect).unwrap();
+    let mut admin = Admin::connect(&connect).unwrap();
+    admin.create_topic(topic, Some(1), Some(1), &[]).unwrap();
     Cluster { broker, admin }
 }
 

@@ -52,18 +52,17 @@ impl Admin {
 
     /// One transactional id, and its coordinator.
     pub fn describe_transaction(&mut self, id: &str) -> Result<(i32, TransactionState), AdminError> {
-        let coordinator = self.coordinator(CoordinatorType::Transaction, id)?;
         let request = DescribeTransactionsRequest::default()
             .with_transactional_ids(vec![TransactionalId(StrBytes::from_string(id.to_owned()))]);
-        let found = self.patiently(&format!("transactional id {id}"), |admin| {
-            let answer = admin.ask_node(coordinator, &request, i16::MAX)?;
+        let what = format!("transactional id {id}");
+        self.at_coordinator(CoordinatorType::Transaction, id, &what, |admin, node| {
+            let answer = admin.ask_node(node, &request, i16::MAX)?;
             Ok(match answer.transaction_states.into_iter().next() {
-                Some(one) if one.error_code == 0 => Ok(one),
+                Some(one) if one.error_code == 0 => Ok((node, one)),
                 Some(one) => Err((one.error_code, None)),
                 None => Err((-1, Some("the answer leaves it out".into()))),
             })
-        })?;
-        Ok((coordinator, found))
+        })
     }
 
     /// The producers that a partition's leader (or another broker that holds it) remembers.

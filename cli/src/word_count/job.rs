@@ -9,10 +9,10 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::load::Loaded;
 use super::progress::Progress;
+use super::topics::Admin;
 use super::{Names, WordCountArgs};
 use crate::error::CliError;
 use crate::stop::StopSignal;
-use crate::topics::Admin;
 
 /// Time between two commits. A word that occurs in every commit is written once a commit, so rare commits are cheap, and
 /// nobody reads the counts before the end.

@@ -6,7 +6,7 @@
 pub(crate) use kafka_protocol::error::ResponseError as ErrorCode;
 
 use crate::log::batch::BatchError;
-use crate::log::{AppendError, LogError, ReadError};
+use crate::log::{AppendError, LogError, ReadError, TrimError};
 use crate::producer_id::ProducerIdError;
 use crate::topic::TopicError;
 
@@ -60,6 +60,16 @@ impl From<&ReadError> for ErrorCode {
             ReadError::OutOfRange { .. } => Self::OffsetOutOfRange,
             ReadError::Corrupt { .. } => Self::KafkaStorageError,
             ReadError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<&TrimError> for ErrorCode {
+    fn from(error: &TrimError) -> Self {
+        match error {
+            TrimError::OutOfRange { .. } => Self::OffsetOutOfRange,
+            TrimError::Policy { .. } => Self::PolicyViolation,
+            TrimError::Log(error) => error.into(),
         }
     }
 }

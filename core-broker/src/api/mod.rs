@@ -12,10 +12,12 @@ mod config_change;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
 mod end_txn;
@@ -113,6 +115,7 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(18, "ApiVersions", 0, 4, &api_versions::SHAPE, Pace::Alone, api_versions::start),
     api(19, "CreateTopics", 2, 7, &create_topics::SHAPE, Pace::Alone, create_topics::start),
     api(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, Pace::Alone, delete_topics::start),
+    api(21, "DeleteRecords", 0, 2, &delete_records::SHAPE, Pace::Alone, delete_records::start),
     api(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, Pace::Alone, init_producer_id::start),
     api(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, Pace::Alone, offset_for_leader_epoch::start),
     api(24, "AddPartitionsToTxn", 0, 3, &add_partitions_to_txn::SHAPE, Pace::Alone, add_partitions_to_txn::start),
@@ -122,6 +125,7 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(28, "TxnOffsetCommit", 0, 4, &txn_offset_commit::SHAPE, Pace::Alone, txn_offset_commit::start),
     api(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, Pace::Alone, describe_configs::start),
     api(33, "AlterConfigs", 0, 2, &alter_configs::SHAPE, Pace::Alone, alter_configs::start),
+    api(35, "DescribeLogDirs", 1, 4, &describe_log_dirs::SHAPE, Pace::Alone, describe_log_dirs::start),
     api(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, Pace::Alone, create_partitions::start),
     api(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, Pace::Alone, delete_groups::start),
     api(44, "IncrementalAlterConfigs", 0, 1, &incremental_alter_configs::SHAPE, Pace::Alone, incremental_alter_configs::start),

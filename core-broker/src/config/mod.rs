@@ -165,6 +165,19 @@ broker_config! {
     "log.retention.bytes" log_retention_bytes: i64 = -1, -1..=i64::MAX;
     /// Milliseconds between two looks for records to delete. Default 300000.
     "log.retention.check.interval.ms" log_retention_check_interval_ms: i64 = 300_000, 1..=i64::MAX;
+    /// Milliseconds that the files of deleted segments stay on disk. Default 60000; on a full disk they go at once.
+    "log.segment.delete.delay.ms" log_segment_delete_delay_ms: i64 = 60_000, 0..=i64::MAX;
+    /// Bytes of the volume kept from records, so that deletions can still be written: as many are held by a file, and
+    /// records are refused when fewer are free beside it. −1 (default) means 16 MiB, or a sixteenth of a volume of less than
+    /// 256 MiB; 0 keeps none.
+    "log.dir.reserve.bytes" log_dir_reserve_bytes: i64 = -1, -1..=i64::MAX;
+    /// Most milliseconds taken from a segment's age at random, so that not all are closed at once; wins over hours. Default:
+    /// unset.
+    "log.roll.jitter.ms" log_roll_jitter_ms: Option<i64> = None, 0..=i64::MAX;
+    /// Most hours taken from a segment's age at random. Default 0.
+    "log.roll.jitter.hours" log_roll_jitter_hours: i32 = 0, 0..=i32::MAX;
+    /// Size in bytes of a segment's index at which the segment is closed. Default 10485760.
+    "log.index.size.max.bytes" log_index_size_max_bytes: u32 = 10_485_760, 4..=i32::MAX;
     /// When an append counts as stored: `sync` after fdatasync, `os` once the system has it. Unset (default)
     /// means `sync`, unless one of Kafka's `log.flush.interval.*` keys asks for less.
     "flush.mode" flush_mode: Option<FlushMode> = None;
@@ -239,6 +252,13 @@ impl BrokerConfig {
             .unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
     }
 
+    /// Most milliseconds taken from a segment's age at random.
+    #[must_use]
+    pub fn effective_roll_jitter_ms(&self) -> i64 {
+        self.log_roll_jitter_ms
+            .unwrap_or(i64::from(self.log_roll_jitter_hours) * 3_600_000)
+    }
+
     /// Age in milliseconds after which records may be deleted; −1 for never.
     #[must_use]
     pub fn effective_retention_ms(&self) -> i64 {
@@ -267,6 +287,12 @@ impl BrokerConfig {
             max_message_bytes: self.message_max_bytes,
             timestamp_type: self.log_message_timestamp_type,
             compact: self.log_cleanup_policy.compact,
+            delete: self.log_cleanup_policy.delete,
+            retention_ms: self.effective_retention_ms(),
+            retention_bytes: self.log_retention_bytes,
+            file_delete_delay_ms: self.log_segment_delete_delay_ms,
+            segment_jitter_ms: self.effective_roll_jitter_ms(),
+            segment_index_bytes: self.log_index_size_max_bytes,
             flush: self.effective_flush_mode(),
             delete_retention_ms: self.log_cleaner_delete_retention_ms,
             min_compaction_lag_ms: self.log_cleaner_min_compaction_lag_ms,

@@ -36,6 +36,19 @@ pub struct LogConfig {
     pub timestamp_type: TimestampType,
     /// Whether `cleanup.policy` contains `compact`: records without a key are refused. Default no.
     pub compact: bool,
+    /// Whether `cleanup.policy` contains `delete`: old records are deleted, and clients may delete records. Default yes.
+    pub delete: bool,
+    /// `retention.ms`: age in milliseconds from which on records are deleted; negative for never. Default 7 days.
+    pub retention_ms: i64,
+    /// `retention.bytes`: size from which on the oldest segments are deleted; negative (default) for never.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long files of removed segments stay on the disk. Default 60 s.
+    pub file_delete_delay_ms: i64,
+    /// `segment.jitter.ms`: at most so much is taken from `segment.ms`, another part for each segment, so that not all
+    /// logs begin new ones at once. Default 0.
+    pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: size of an index at which a new segment is begun. Default 10 MiB.
+    pub segment_index_bytes: u32,
     /// `delete.retention.ms`: how long a tombstone stays after compaction has first seen it. Default 1 day.
     pub delete_retention_ms: i64,
     /// `min.compaction.lag.ms`: younger records are not compacted. Default 0.
@@ -69,6 +82,12 @@ impl Default for LogConfig {
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             compact: false,
+            delete: true,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
             delete_retention_ms: 24 * 60 * 60 * 1000,
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX,
@@ -104,8 +123,50 @@ impl Clock for SystemClock {
     }
 }
 
+/// How much room a volume has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// In all.
+    pub total: u64,
+    /// What this process may still use.
+    pub free: u64,
+}
+
 /// The few calls to the disk on which durability hangs, so that tests can let them fail.
 pub trait Disk: Send + Sync + Debug {
+    /// The room on the volume of `directory`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn volume(&self, directory: &Path) -> io::Result<Volume> {
+        let volume = rustix::fs::statvfs(directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Ok(Volume {
+            total: bytes(volume.f_blocks),
+            free: bytes(volume.f_bavail),
+        })
+    }
+
+    /// Takes `bytes` of the volume for `file`, which is empty.
+    ///
+    /// # Errors
+    /// The operating system's; the file may have part of it then.
+    fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            result => return Ok(result?),
+        }
+        let mut file = file;
+        let zeros = vec![0; 64 << 10];
+        let mut left = bytes;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+            file.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
+        file.sync_data()
+    }
+
     /// Gives the file `from` the name `to`, in place of what has it.
     ///
     /// # Errors
@@ -211,6 +272,12 @@ pub struct LogOptions {
     pub decompressed_bytes_max: usize,
     /// Compaction, once [`super::LogDir::start_cleaner`] is called.
     pub cleaner: CleanerOptions,
+    /// Time between two looks for records to delete, once [`super::LogDir::start_upkeep`] is called. Default 5 min.
+    pub retention_interval: Duration,
+    /// Bytes of the volume kept from records, so that deletions and offsets can still be written: a file holds so many,
+    /// and records are refused when fewer are free beside it. 0 turns both off. Default: 16 MiB, or a sixteenth of a
+    /// volume of less than 256 MiB.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Default for LogOptions {
@@ -227,6 +294,8 @@ impl Default for LogOptions {
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
             cleaner: CleanerOptions::default(),
+            retention_interval: Duration::from_secs(300),
+            reserve_bytes: None,
         }
     }
 }

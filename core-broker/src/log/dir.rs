@@ -22,32 +22,39 @@ use super::partition::{Partition, Recovered};
 use super::recovery::{self, Checkpointed};
 use super::segment::Segment;
 use super::shared::Shared;
+use super::space::RESERVE_FILE;
 use super::sync::{Syncer, write_checkpoints};
+use super::upkeep::Upkeep;
 use crate::ids::{TopicName, TopicPartition};
 use crate::metrics::Histogram;
 
 /// Kafka's name for it: the logs need no recovery.
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+/// What the folder and the first files of a partition take at least.
+const FOLDER_BYTES: u64 = 4 << 10;
 const META_FILE_BYTES_MAX: u64 = 1 << 30;
-const RESERVED_FILES: [&str; 6] = [
+const RESERVED_FILES: [&str; 7] = [
     META_FILE,
     LOCK_FILE,
     CLEAN_SHUTDOWN_FILE,
     RECOVERY_POINT_FILE,
     LOG_START_FILE,
     CLEANER_FILE,
+    RESERVE_FILE,
 ];
 
 /// One data directory with all its logs. Dropping it without [`LogDir::close`] is like a crash: what was
 /// acknowledged stays, and the next open recovers.
 #[derive(Debug)]
 pub struct LogDir {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     meta: Meta,
     syncer: Arc<Syncer>,
     thread: Mutex<Option<JoinHandle<()>>>,
     cleaner: Arc<Cleaner>,
     cleaner_thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) upkeep: Arc<Upkeep>,
+    pub(super) upkeep_thread: Mutex<Option<JoinHandle<()>>>,
     /// Dropping the file releases the lock.
     lock: Mutex<Option<File>>,
     /// Held while folders are created and deleted.
@@ -76,6 +83,8 @@ impl LogDir {
         let dir = Self {
             cleaner: Arc::new(Cleaner::new(shared.clone())),
             cleaner_thread: Mutex::new(None),
+            upkeep: Arc::new(Upkeep::new(shared.clone())),
+            upkeep_thread: Mutex::new(None),
             shared,
             meta,
             syncer,
@@ -95,6 +104,11 @@ impl LogDir {
         let thread = std::thread::Builder::new().name("millstream-log-sync".to_owned());
         *lock_of(&dir.thread) = Some(thread.spawn(move || syncer.run()).map_err(io_error())?);
         Ok(dir)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared_state(&self) -> &Shared {
+        &self.shared
     }
 
     /// What recovery found beyond the recovery points becomes durable before anyone sees it. That indexes or
@@ -211,6 +225,9 @@ impl LogDir {
     ) -> Result<Vec<Arc<Partition>>, LogError> {
         let _folders = lock_of(&self.folders);
         self.shared.check()?;
+        self.shared
+            .admit(FOLDER_BYTES, false)
+            .map_err(LogError::io(self.path()))?;
         self.refresh_checkpoints()?;
         let mut created = Vec::new();
         let result = partitions.into_iter().try_for_each(|(tp, config)| {
@@ -335,7 +352,7 @@ impl LogDir {
     pub fn write_meta_file(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> {
         self.shared.check()?;
         let path = self.meta_path(name)?;
-        durable::replace(&path, bytes).map_err(LogError::io(path))
+        self.shared.replace_file(&path, bytes)
     }
 
     /// Reads a file that [`LogDir::write_meta_file`] wrote.
@@ -368,6 +385,7 @@ impl LogDir {
             return Ok(());
         }
         self.cleaner.stop();
+        self.upkeep.stop();
         let result = self.flush_and_mark();
         self.release();
         result
@@ -383,7 +401,8 @@ impl LogDir {
         self.syncer.finish()?;
         write_checkpoints(&self.shared)?;
         let marker = self.path().join(CLEAN_SHUTDOWN_FILE);
-        durable::replace(&marker, b"{\"version\":0,\"brokerEpoch\":-1}").map_err(LogError::io(marker))
+        self.shared
+            .replace_file(&marker, b"{\"version\":0,\"brokerEpoch\":-1}")
     }
 
     fn stop_thread(&self) {
@@ -391,6 +410,11 @@ impl LogDir {
             && thread.join().is_err()
         {
             self.shared.fail("the thread that compacts panicked");
+        }
+        if let Some(thread) = lock_of(&self.upkeep_thread).take()
+            && thread.join().is_err()
+        {
+            self.shared.fail("the thread of upkeep panicked");
         }
         self.shared.queue.stop();
         if let Some(thread) = lock_of(&self.thread).take()
@@ -413,6 +437,7 @@ impl LogDir {
 impl Drop for LogDir {
     fn drop(&mut self) {
         self.cleaner.stop();
+        self.upkeep.stop();
         self.shared.set_closed();
         self.stop_thread();
         self.release();

@@ -276,6 +276,34 @@ pub enum AppendError {
     Log(#[from] LogError),
 }
 
+/// Why records were not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrimError {
+    /// Below zero or beyond the high watermark.
+    #[error(
+        "cannot delete records of {partition} before offset {offset}: it has {log_start} to {high_watermark}"
+    )]
+    OutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// What was asked for.
+        offset: Offset,
+        /// The first offset.
+        log_start: Offset,
+        /// The offset up to which consumers may read.
+        high_watermark: Offset,
+    },
+    /// The topic is only compacted.
+    #[error("records of {partition} cannot be deleted: cleanup.policy of the topic does not contain delete")]
+    Policy {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The operating system refused, or the log is failed, deleted or closed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

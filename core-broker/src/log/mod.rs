@@ -7,7 +7,8 @@
 //! gives it offsets and writes it to the active segment (`segment`, `index`); the sync thread (`sync`) makes
 //! everything that waits durable with as few calls as it can, moves the high watermarks and wakes
 //! [`Partition::wait_durable`]; [`Partition::read`] hands out ranges of segment files (`slice`).
-//! After a crash, `recovery` finds out what is intact.
+//! After a crash, `recovery` finds out what is intact. Records leave by compaction (`cleaner`) or from the front of the
+//! log (`retention`, `trim`); `space` refuses writes before the disk is so full that deletions fail, too.
 //!
 //! Owns: the data directory ([`LogDir`]) with everything in it. Does not own: which topics there should be
 //! (`topic`), and who may write.
@@ -15,9 +16,8 @@
 //! more writes; offsets below the recovery point never need to be checked again.
 //!
 //! Layout of a data directory: `meta.properties`, `.lock`, `.kafka_cleanshutdown` (only while closed),
-//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`, the small files of
-//! other parts, and
-//! for each partition a folder `<topic>-<n>` with `<base offset>.log`, `.index`, `.timeindex` for each
+//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`, `.reserve` (room for
+//! these when the disk is full), the small files of other parts, and for each partition a folder `<topic>-<n>` with `<base offset>.log`, `.index`, `.timeindex` for each
 //! segment and `<offset>.snapshot` of the producers.
 
 pub mod batch;
@@ -28,26 +28,31 @@ mod dir;
 mod durable;
 mod error;
 mod folders;
+mod graveyard;
 mod index;
 mod lock;
 mod meta;
 mod partition;
 mod producer_state;
 mod recovery;
+mod retention;
 mod segment;
 mod shared;
 mod slice;
+mod space;
 mod swap;
 mod sync;
 mod sync_pool;
 mod traffic;
+mod trim;
 mod txn_index;
+mod upkeep;
 
 pub use batch::TimestampType;
 pub use cleaner::CleanerOptions;
-pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk};
+pub use config::{Clock, Disk, FlushMode, LogConfig, LogOptions, SystemClock, SystemDisk, Volume};
 pub use dir::LogDir;
-pub use error::{AppendError, LogError, OpenError, ReadError};
+pub use error::{AppendError, LogError, OpenError, ReadError, TrimError};
 pub use partition::{Appended, Origin, Partition};
 pub use producer_state::{ProducerInfo, Verification, VerificationGuard};
 pub use slice::LogSlice;

@@ -269,7 +269,13 @@ impl ProducerStates {
         &self.aborted
     }
 
-    /// Drops what is before the log's first offset.
+    /// Forgets aborted transactions that ended before the log's first offset. Those that are open stay open: what comes
+    /// later of them is still undecided.
+    pub(crate) fn forget_aborted_before(&mut self, log_start: i64) {
+        self.aborted.forget_before(log_start);
+    }
+
+    /// Drops what is before the first offset of a log that has lost its records.
     pub(crate) fn forget_before(&mut self, log_start: i64) {
         self.aborted.forget_before(log_start);
         self.open.retain(|first, _| *first >= log_start);

@@ -87,7 +87,8 @@ struct Scanned {
 
 impl Recovery {
     fn run(mut self, checkpointed: Checkpointed) -> Result<Recovered, OpenError> {
-        let files = self.list()?;
+        let mut files = self.list()?;
+        self.remove_before(&mut files.segments, checkpointed.log_start)?;
         let Some(&first) = files.segments.first() else {
             return self.begin(checkpointed, files.snapshots);
         };
@@ -103,6 +104,7 @@ impl Recovery {
         segments.push(Segment::resident(&self.folder, last, scanned.size, scanned.index));
         // By number only: for how long they are kept may have been altered, which is known once the directory is open.
         self.producers.expire(self.now_ms, i64::MAX);
+        self.producers.forget_aborted_before(log_start);
         if log_start > scanned.next_offset {
             return self.begin_again(&segments, log_start, snapshots);
         }
@@ -117,6 +119,17 @@ impl Recovery {
             index_written: scanned.index_written,
             folder_dirty: self.folder_dirty,
         })
+    }
+
+    /// Segments that end at or before the log start: their removal was cut short, or brought back by the rest of an
+    /// interrupted compaction.
+    fn remove_before(&mut self, segments: &mut Vec<i64>, log_start: Option<i64>) -> Result<(), OpenError> {
+        let begun = segments.partition_point(|base| log_start.is_some_and(|start| *base <= start));
+        for base in segments.drain(..begun.saturating_sub(1)) {
+            self.remove_segment(base)?;
+            self.folder_dirty = true;
+        }
+        Ok(())
     }
 
     /// A partition without segments: new, or its creation was cut short.

@@ -184,6 +184,24 @@ impl Segment {
             .store(position + header.size() as u64, Ordering::Release);
     }
 
+    /// Entries in both indexes, if they are in memory.
+    pub(crate) fn index_lens(&self) -> Option<(usize, usize)> {
+        match &*read(&self.index) {
+            SegmentIndex::Resident(index) => Some(index.lens()),
+            SegmentIndex::OnDisk => None,
+        }
+    }
+
+    /// The greatest timestamp, −1 without any; cheaper than looking at the log.
+    pub(crate) fn greatest_timestamp(&self) -> io::Result<i64> {
+        self.with_view(|view| Ok(view.max_timestamp))
+    }
+
+    /// Lets go of the open file, so that its room is free once readers are done.
+    pub(crate) fn close_file(&self) {
+        lock(&self.file).take();
+    }
+
     /// Said before the files change: what was read until then is right.
     pub(crate) fn mark_replaced(&self) {
         self.replaced.store(true, Ordering::SeqCst);

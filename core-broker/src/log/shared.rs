@@ -1,15 +1,19 @@
 //! What all partitions of a data directory share.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::config::LogOptions;
+use super::durable;
 use super::error::LogError;
+use super::graveyard::Graveyard;
 use super::lock::read;
 use super::partition::Partition;
 use super::segment::FilePool;
+use super::space::{Space, is_full};
 use super::sync::SyncQueue;
 use crate::ids::TopicPartition;
 use crate::metrics::Histogram;
@@ -32,6 +36,12 @@ pub(crate) struct Shared {
     pub(crate) sync_times: Histogram,
     /// How long an idle producer is remembered.
     pub(crate) producer_expiration_ms: AtomicI64,
+    /// Held while log starts are raised.
+    pub(crate) trims: Mutex<()>,
+    /// Segments below a log start could not be removed yet.
+    pub(crate) sweep_due: AtomicBool,
+    pub(crate) graveyard: Graveyard,
+    pub(crate) space: Space,
     closed: AtomicBool,
     failure: OnceLock<Arc<str>>,
 }
@@ -39,6 +49,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(root: PathBuf, options: LogOptions) -> Self {
         Self {
+            trims: Mutex::default(),
+            sweep_due: AtomicBool::new(false),
+            graveyard: Graveyard::default(),
+            space: Space::new(&root, &options),
             root,
             pool: FilePool::new(options.open_files_max),
             producer_expiration_ms: AtomicI64::new(options.producer_expiration_ms),
@@ -52,6 +66,25 @@ impl Shared {
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
         }
+    }
+
+    /// Whether there is room for so many bytes of records. What is `urgent` may use more of the volume.
+    pub(crate) fn admit(&self, bytes: u64, urgent: bool) -> io::Result<()> {
+        self.space.admit(&self.root, &*self.options.disk, bytes, urgent)
+    }
+
+    /// Replaces a small file as a whole, if need be with the room that is reserved for that.
+    pub(crate) fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+        let replaced = match durable::replace(path, bytes) {
+            Err(error) if is_full(&error) && self.release_reserve() => durable::replace(path, bytes),
+            result => result,
+        };
+        replaced.map_err(LogError::io(path))
+    }
+
+    /// Frees the reserve; false if there is none.
+    pub(crate) fn release_reserve(&self) -> bool {
+        self.space.release(&self.root)
     }
 
     /// Whether writes and waits still make sense.

@@ -13,7 +13,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, Offsets, RECOVERY_POINT_FILE};
-use super::durable;
 use super::error::LogError;
 use super::lock::{lock, read};
 use super::partition::{Partition, SyncWork};
@@ -254,8 +253,9 @@ pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
     for partition in partitions.iter().filter(|p| !p.is_deleted()) {
         let tp = partition.topic_partition();
         recovery_points.insert(tp.clone(), partition.recovery_point());
-        let log_start = partition.log_start_offset().0;
-        if log_start > partition.first_base_offset() {
+        // Even where a segment begins: an interrupted compaction may bring those before it back.
+        let log_start = partition.intended_log_start();
+        if log_start > 0 {
             log_starts.insert(tp.clone(), log_start);
         }
         let cleaned_to = partition.cleaned_to();
@@ -272,9 +272,28 @@ pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
         if name == CLEANER_FILE && offsets.is_empty() && !path.exists() {
             continue;
         }
-        durable::replace(&path, checkpoint::encode(&offsets).as_bytes()).map_err(LogError::io(&path))?;
+        shared.replace_file(&path, checkpoint::encode(&offsets).as_bytes())?;
     }
     Ok(())
+}
+
+/// Writes only where logs begin.
+pub(crate) fn write_log_starts(shared: &Shared) -> Result<(), LogError> {
+    let _one_at_a_time = lock(&shared.checkpoints);
+    let starts: Offsets = read(&shared.partitions)
+        .values()
+        .filter(|partition| !partition.is_deleted() && partition.intended_log_start() > 0)
+        .map(|partition| {
+            (
+                partition.topic_partition().clone(),
+                partition.intended_log_start(),
+            )
+        })
+        .collect();
+    shared.replace_file(
+        &shared.root.join(LOG_START_FILE),
+        checkpoint::encode(&starts).as_bytes(),
+    )
 }
 
 fn syncfs_reports_errors() -> bool {

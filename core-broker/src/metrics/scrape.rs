@@ -3,7 +3,6 @@
 //! Owns: the names and the bounds on the number of series. Does not own: the numbers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +11,7 @@ use super::{ApiMetrics, Metrics};
 use crate::api::REGISTRY;
 use crate::broker::BrokerState;
 use crate::group::{GroupSnapshot, GroupState};
-use crate::log::Partition;
+use crate::log::{Partition, Volume};
 use crate::topic::Topic;
 
 /// Topics with series of their own; further ones are summed up.
@@ -61,12 +60,15 @@ fn process(out: &mut Exposition, broker: &BrokerState) {
         let help = "Resident memory of the process.";
         out.single("process_resident_memory_bytes", Kind::Gauge, help, bytes as f64);
     }
-    if let Some((free, total)) = disk_bytes(broker.logs.path()) {
+    if let Ok(Volume { free, total }) = broker.logs.volume() {
         let help = "Bytes that may still be written to the file system of the data directory.";
         out.single("millstream_disk_free_bytes", Kind::Gauge, help, free as f64);
         let help = "Size of the file system of the data directory.";
         out.single("millstream_disk_total_bytes", Kind::Gauge, help, total as f64);
     }
+    let help = "1 while records are refused because the disk is nearly full.";
+    let short = f64::from(u8::from(broker.logs.is_short_of_room()));
+    out.single("millstream_disk_short", Kind::Gauge, help, short);
     let failed = broker.logs.check().is_err();
     let help = "1 once the data directory has failed and takes no more writes.";
     out.single(
@@ -270,13 +272,6 @@ fn lags(out: &mut Exposition, broker: &BrokerState, groups: &GroupSnapshot) {
 
 fn read(counter: &AtomicU64) -> f64 {
     counter.load(Ordering::Relaxed) as f64
-}
-
-/// Bytes free and in all.
-fn disk_bytes(path: &Path) -> Option<(u64, u64)> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    Some((bytes(disk.f_bavail), bytes(disk.f_blocks)))
 }
 
 /// Linux only; elsewhere the metric is missing.

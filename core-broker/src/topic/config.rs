@@ -111,7 +111,7 @@ topic_keys! {
     "compression.type" String Now from "compression.type" = |b| text(&b.compression_type), |t| CompressionType::read(t).map(drop), "Codec that batches are stored in; producer keeps theirs.";
     "compression.zstd.level" Int Now from "compression.zstd.level" = |b| text(&b.compression_zstd_level), whole::<-131072, 22>, "Level of zstd where the broker compresses.";
     "delete.retention.ms" Long Now from "log.cleaner.delete.retention.ms" = |b| text(&b.log_cleaner_delete_retention_ms), whole::<0, I64>, "How long tombstones stay in a compacted topic.";
-    "file.delete.delay.ms" Long Kept = |_| "60000".into(), whole::<0, I64>, "How long a deleted file stays on disk.";
+    "file.delete.delay.ms" Long Now from "log.segment.delete.delay.ms" = |b| text(&b.log_segment_delete_delay_ms), whole::<0, I64>, "How long a deleted file stays on disk.";
     "flush.messages" Long Now from "log.flush.interval.messages" = |b| sync_or(b, "1"), whole::<1, I64>,
         "1 acknowledges after fdatasync, anything else once the system has the bytes.";
     "flush.ms" Long Now from "log.flush.interval.ms" = |b| sync_or(b, "0"), whole::<0, I64>,
@@ -137,14 +137,14 @@ topic_keys! {
     "remote.log.delete.on.disable" Boolean Kept = |_| "false".into(), flag, "Without meaning: there is no remote storage.";
     "remote.storage.enable" Boolean Kept = |_| "false".into(),
         |t| if t == "false" { Ok(()) } else { Err("false, there is no remote storage".into()) }, "There is no remote storage.";
-    "retention.bytes" Long Kept from "log.retention.bytes" = |b| b.log_retention_bytes.to_string(), whole::<-1, I64>,
+    "retention.bytes" Long Now from "log.retention.bytes" = |b| b.log_retention_bytes.to_string(), whole::<-1, I64>,
         "Bytes of a partition above which old records may be deleted; -1 for no bound.";
-    "retention.ms" Long Kept from "log.retention.ms" = |b| b.effective_retention_ms().to_string(), whole::<-1, I64>,
+    "retention.ms" Long Now from "log.retention.ms" = |b| b.effective_retention_ms().to_string(), whole::<-1, I64>,
         "Age after which records may be deleted; -1 for never.";
     "segment.bytes" Int Now from "log.segment.bytes" = |b| b.log_segment_bytes.to_string(), whole::<14, I32>,
         "Size at which a segment file is closed.";
-    "segment.index.bytes" Int Kept = |_| "10485760".into(), whole::<4, I32>, "Largest size of an index file.";
-    "segment.jitter.ms" Long Kept = |_| "0".into(), whole::<0, I64>, "Random part of a segment's age.";
+    "segment.index.bytes" Int Now from "log.index.size.max.bytes" = |b| text(&b.log_index_size_max_bytes), whole::<4, I32>, "Largest size of an index file.";
+    "segment.jitter.ms" Long Now from "log.roll.jitter.ms" = |b| b.effective_roll_jitter_ms().to_string(), whole::<0, I64>, "Random part of a segment's age.";
     "segment.ms" Long Now from "log.roll.ms" = |b| b.effective_roll_ms().to_string(), whole::<1, I64>,
         "Age at which a segment file is closed.";
     "unclean.leader.election.enable" Boolean Kept = |_| "false".into(), flag, "Without meaning on a single node.";
@@ -210,7 +210,11 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
     let mut config = broker.log_config();
     for (name, value) in overrides {
         match name.as_str() {
-            "cleanup.policy" => set(&mut config.compact, CleanupPolicy::read(value).map(|p| p.compact)),
+            "cleanup.policy" => {
+                if let Ok(policy) = CleanupPolicy::read(value) {
+                    (config.compact, config.delete) = (policy.compact, policy.delete);
+                }
+            }
             "compression.gzip.level" => set(&mut config.gzip_level, i32::read(value)),
             "compression.type" => set(&mut config.compression, CompressionType::read(value).map(|t| t.0)),
             "compression.zstd.level" => set(&mut config.zstd_level, i32::read(value)),
@@ -226,6 +230,11 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
             "index.interval.bytes" => set(&mut config.index_interval_bytes, u32::read(value)),
             "max.message.bytes" => set(&mut config.max_message_bytes, u32::read(value)),
             "message.timestamp.type" => set(&mut config.timestamp_type, TimestampType::read(value)),
+            "file.delete.delay.ms" => set(&mut config.file_delete_delay_ms, i64::read(value)),
+            "retention.bytes" => set(&mut config.retention_bytes, i64::read(value)),
+            "retention.ms" => set(&mut config.retention_ms, i64::read(value)),
+            "segment.index.bytes" => set(&mut config.segment_index_bytes, u32::read(value)),
+            "segment.jitter.ms" => set(&mut config.segment_jitter_ms, i64::read(value)),
             "segment.bytes" => set(&mut config.segment_bytes, u32::read(value)),
             "segment.ms" => set(&mut config.segment_ms, i64::read(value)),
             _ => {}

@@ -3,6 +3,7 @@
 
 mod client;
 mod configs;
+mod disk_full;
 mod fetch;
 mod groups;
 mod history;
@@ -10,5 +11,6 @@ mod lifecycle;
 mod metrics;
 mod produce;
 mod protocol;
+mod retention;
 mod topics;
 mod transactions;

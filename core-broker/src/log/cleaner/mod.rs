@@ -14,6 +14,7 @@ mod transactions;
 mod tests;
 
 use std::cmp::Reverse;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -192,7 +193,10 @@ fn give_up(partition: &Partition, error: &CleanError) {
             tracing::error!(partition = %topic_partition, %error, "no more compaction of this partition until the \
                 next start; restore the file, or delete and refill the topic");
         }
-        CleanError::Log(_) => {
+        CleanError::Log(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            tracing::debug!(partition = %topic_partition, %error, "segments were deleted while they were compacted");
+        }
+        CleanError::NoRoom { .. } | CleanError::Log(_) => {
             tracing::warn!(partition = %topic_partition, %error, "compaction failed; trying again later");
         }
     }

@@ -32,6 +32,8 @@ pub(crate) enum CleanError {
         position: u64,
         source: BatchError,
     },
+    #[error("the disk has no room for a copy of {bytes} bytes")]
+    NoRoom { bytes: u64 },
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -273,6 +275,11 @@ impl Pass<'_> {
         kept: &mut Vec<AbortedTransaction>,
     ) -> Result<bool, CleanError> {
         let base = group[0].segment.base_offset();
+        let shared = self.shared;
+        let bytes = group.iter().map(|part| part.end).sum();
+        if !shared.space.has_room(&shared.root, &*shared.options.disk, bytes) {
+            return Err(CleanError::NoRoom { bytes });
+        }
         let new = self.partition.create_cleaned(base)?;
         let copied = self.copy_batches(group, filter, new);
         let (new, changed) = copied.inspect_err(|_| self.partition.discard_cleaned(base))?;

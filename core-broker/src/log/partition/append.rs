@@ -1,5 +1,6 @@
 //! Appending: check, number, write.
 
+use std::hash::{Hash, Hasher};
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 
@@ -13,11 +14,13 @@ use crate::log::batch::{
 };
 use crate::log::config::{FlushMode, LogConfig};
 use crate::log::error::AppendError;
+use crate::log::index::{Entry, OffsetEntry, TimeEntry};
 use crate::log::lock::{lock, write};
 use crate::log::producer_state::{
     Guard, ProducerStates, SequenceError, SequencedBatch, TransactionError, VerificationGuard,
 };
 use crate::log::segment::Segment;
+use crate::log::space::is_full;
 use crate::transaction::TransactionMarker;
 
 /// Who appends.
@@ -159,7 +162,11 @@ impl Partition {
                 max_timestamp: rewrite,
             },
         );
-        if must_roll(&writer, &header, &config, now) {
+        let urgent = origin == Origin::Coordinator;
+        self.shared
+            .admit(header.size() as u64, urgent)
+            .map_err(|e| self.write_error(e))?;
+        if self.must_roll(&writer, &header, &config, now) {
             self.roll(&mut writer, now).map_err(|e| self.write_error(e))?;
         }
         self.write(&mut writer, &[&head, &batch[HEADER_BYTES..]])?;
@@ -313,8 +320,9 @@ impl Partition {
 
     fn write_error(&self, source: io::Error) -> AppendError {
         let partition = self.topic_partition.clone();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        match source {
+            _ if is_full(&source) => {
+                self.shared.space.distrust();
                 AppendError::DiskFull { partition, source }
             }
             _ => AppendError::Write { partition, source },
@@ -419,7 +427,7 @@ impl Partition {
 
     /// Closes the active segment and begins the next. The sync thread makes both durable before anything in
     /// the new one becomes visible.
-    fn roll(&self, writer: &mut Writer, now: Timestamp) -> io::Result<()> {
+    pub(super) fn roll(&self, writer: &mut Writer, now: Timestamp) -> io::Result<()> {
         let next = Segment::create(&self.folder, writer.end.offset)?;
         let closed = std::mem::replace(&mut writer.active, next.clone());
         closed.finish_index();
@@ -476,25 +484,51 @@ impl Partition {
             grows
         });
     }
-}
 
-fn must_roll(writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) -> bool {
-    let size = writer.end.position;
-    if size == 0 {
-        return false;
+    fn must_roll(&self, writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) -> bool {
+        let size = writer.end.position;
+        if size == 0 {
+            return false;
+        }
+        let limit = u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX);
+        // By event time, as Kafka does, so that a replay of old records is cut like the original.
+        let age = match writer.first_timestamp {
+            Some(first) if first >= 0 && header.max_timestamp >= 0 => {
+                header.max_timestamp.saturating_sub(first)
+            }
+            _ => now.0.saturating_sub(writer.created_ms),
+        };
+        let segment_ms = config.segment_ms - self.jitter_ms(writer.active.base_offset(), config);
+        // What must be compacted soon must not stay in the segment that never is.
+        let age_max = match config.compact {
+            true => segment_ms.min(config.max_compaction_lag_ms),
+            false => segment_ms,
+        };
+        size + header.size() as u64 > limit
+            || age > age_max
+            || header.last_offset() - writer.active.base_offset() > i64::from(i32::MAX)
+            || writer.active.index_lens().is_some_and(|(offsets, times)| {
+                let fills = |entries: usize, bytes: usize| {
+                    entries > 0 && entries >= config.segment_index_bytes as usize / bytes
+                };
+                fills(offsets, OffsetEntry::BYTES) || fills(times, TimeEntry::BYTES)
+            })
     }
-    let limit = u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX);
-    // By event time, as Kafka does, so that a replay of old records is cut like the original.
-    let age = match writer.first_timestamp {
-        Some(first) if first >= 0 && header.max_timestamp >= 0 => header.max_timestamp.saturating_sub(first),
-        _ => now.0.saturating_sub(writer.created_ms),
-    };
-    // What must be compacted soon must not stay in the segment that never is.
-    let age_max = match config.compact {
-        true => config.segment_ms.min(config.max_compaction_lag_ms),
-        false => config.segment_ms,
-    };
-    size + header.size() as u64 > limit
-        || age > age_max
-        || header.last_offset() - writer.active.base_offset() > i64::from(i32::MAX)
+
+    /// What a segment loses of its age, so that logs begun together do not all roll together. It is found from the names,
+    /// so that a restart does not change it.
+    fn jitter_ms(&self, base: i64, config: &LogConfig) -> i64 {
+        let most = config.segment_jitter_ms.min(config.segment_ms);
+        if most <= 0 {
+            return 0;
+        }
+        let mut hasher = std::hash::DefaultHasher::new();
+        (
+            self.topic_partition.topic.as_str(),
+            self.topic_partition.partition.0,
+            base,
+        )
+            .hash(&mut hasher);
+        (hasher.finish() % most.unsigned_abs()).cast_signed()
+    }
 }

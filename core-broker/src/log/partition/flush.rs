@@ -10,6 +10,7 @@ use crate::log::config::FlushMode;
 use crate::log::durable;
 use crate::log::lock::lock;
 use crate::log::segment::{Segment, file_name};
+use crate::log::space::is_full;
 use crate::log::sync_pool::Order;
 
 /// Snapshots kept before the recovery point, in case the newest is damaged.
@@ -96,6 +97,10 @@ impl Partition {
             // recovery begins before them.
             tracing::warn!(partition = %self.topic_partition, %error, "cannot write indexes; trying again later");
             self.put_back(rolled.into_iter().skip(work.closed.len()).collect());
+            // Without them, no segment of a full disk could be deleted.
+            if is_full(&error) && self.shared.release_reserve() {
+                self.enqueue_later();
+            }
         }
         if folder_dirty || snapshot.is_some() || !work.closed.is_empty() {
             work.order.folder = folder;

@@ -11,10 +11,12 @@ mod flush;
 mod read;
 mod replace;
 mod transform;
+mod trim;
 
 pub use append::{Appended, Origin};
 pub(crate) use flush::SyncWork;
 pub(crate) use replace::{CleanedSegment, Part};
+pub(crate) use trim::Span;
 
 use std::fs::File;
 use std::io;
@@ -125,6 +127,8 @@ pub struct Partition {
     deleted: AtomicBool,
     queued: AtomicBool,
     log_start: AtomicI64,
+    /// What the checkpoint may say already, before `log_start` does.
+    log_start_intended: AtomicI64,
     log_end: AtomicI64,
     recovery_point: AtomicI64,
     cleaned_to: AtomicI64,
@@ -183,6 +187,7 @@ impl Partition {
             deleted: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             log_start: AtomicI64::new(recovered.log_start),
+            log_start_intended: AtomicI64::new(recovered.log_start),
             log_end: AtomicI64::new(end.offset),
             recovery_point: AtomicI64::new(recovered.recovery_point),
             cleaned_to: AtomicI64::new(0),
@@ -351,10 +356,6 @@ impl Partition {
 
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn first_base_offset(&self) -> i64 {
-        read(&self.segments).first().map_or(0, |s| s.base_offset())
     }
 
     pub(crate) fn wake(&self) {

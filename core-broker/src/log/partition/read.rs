@@ -26,23 +26,15 @@ impl Partition {
         at_least_one: bool,
     ) -> Result<LogSlice, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
-        let (log_start, log_end) = (self.log_start_offset(), self.log_end_offset());
-        if offset < log_start || offset > log_end {
-            return Err(ReadError::OutOfRange {
-                partition: self.topic_partition.clone(),
-                offset,
-                log_start,
-                log_end,
-            });
-        }
-        let limit = limit.0.min(visible.offset);
+        self.check_range(offset)?;
         let pool = &self.shared.pool;
         let mut from = offset.0;
-        while from < limit {
-            let Some((segment, next)) = self.segment_of(from) else {
+        while let Some((segment, next)) = self.segment_of(from) {
+            let visible = self.visible();
+            let limit = limit.0.min(visible.offset);
+            if from >= limit {
                 break;
-            };
+            }
             let found = (|| {
                 let end = self.end_of(&segment, next, limit, visible)?;
                 let Some((start, first)) = segment.locate(pool, offset.0, end)? else {
@@ -67,6 +59,8 @@ impl Partition {
             // The folder may have gone, and another of the same name come, while files were opened.
             self.check_readable()?;
             if self.was_replaced(&segment)? {
+                // Perhaps it was deleted.
+                self.check_range(offset)?;
                 continue;
             }
             if let Some(slice) = found.map_err(|e| read_error(&segment, e))? {
@@ -101,10 +95,10 @@ impl Partition {
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
         let log_start = self.log_start_offset().0;
         let mut from = Some(log_start);
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
+            let visible = self.visible();
             let found = self.find_time(&segment, next, timestamp.0, visible, log_start);
             self.check_readable()?;
             if self.was_replaced(&segment)? {
@@ -125,12 +119,12 @@ impl Partition {
     /// [`ReadError`], if the log cannot be read.
     pub fn max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         self.check_readable()?;
-        let visible = *read(&self.visible);
         let log_start = self.log_start_offset().0;
         let pool = &self.shared.pool;
         let mut greatest = -1;
         let mut from = Some(log_start);
         while let Some((segment, next)) = from.and_then(|from| self.segment_of(from)) {
+            let visible = self.visible();
             let found = (|| {
                 let end = self.end_of(&segment, next, visible.offset, visible)?;
                 let start = if log_start > segment.base_offset() {
@@ -157,6 +151,25 @@ impl Partition {
             return Ok(None);
         }
         self.offset_for_timestamp(Timestamp(greatest))
+    }
+
+    /// What consumers may see. Asked after the segment was found: one that compaction has put there would otherwise be taken
+    /// for the one being written, which had its name before and was longer.
+    fn visible(&self) -> LogPosition {
+        *read(&self.visible)
+    }
+
+    fn check_range(&self, offset: Offset) -> Result<(), ReadError> {
+        let (log_start, log_end) = (self.log_start_offset(), self.log_end_offset());
+        if offset < log_start || offset > log_end {
+            return Err(ReadError::OutOfRange {
+                partition: self.topic_partition.clone(),
+                offset,
+                log_start,
+                log_end,
+            });
+        }
+        Ok(())
     }
 
     fn check_readable(&self) -> Result<(), LogError> {

@@ -6,6 +6,8 @@ mod crash;
 mod directory;
 mod disk;
 mod reading;
+mod retain;
+mod space;
 mod transactions;
 
 use std::path::Path;
