@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broker::BrokerState;
-use crate::config::{BrokerConfig, Endpoint, LiveConfig, live};
+use crate::config::{BrokerConfig, Endpoint, LiveConfig, LiveConfigError, live};
 use crate::error::StartError;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
-use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
+use crate::log::{Clock, Disk, LogDir, LogError, LogOptions, SystemClock};
 use crate::metrics::{Gauge, Metrics, MetricsEndpoint};
 use crate::producer_id::ProducerIds;
 use crate::server::admission::Admission;
@@ -338,11 +338,12 @@ pub(crate) fn open(
         dir: dir.clone(),
         source,
     };
-    let altered = logs.read_meta_file(live::FILE).map_err(|source| {
-        topics_error(TopicError::Log {
+    let altered = logs.read_meta_file(live::FILE).map_err(|source| match source {
+        LogError::Damaged { reason, .. } => LiveConfigError::damaged(reason).into(),
+        source => topics_error(TopicError::Log {
             topic: live::FILE.to_owned(),
             source,
-        })
+        }),
     })?;
     let live = LiveConfig::open(Arc::clone(&config), altered.as_deref())?;
     let live = Arc::new(live);

@@ -73,17 +73,20 @@ pub(super) fn target<'a>(broker: &BrokerState, kind: i8, name: &'a str) -> Resul
         (BROKER, name) => Err(invalid(format!(
             "broker {name:?} is not here, this is broker {node}"
         ))),
-        (other, _) => {
-            let kind = match other {
-                8 => "BROKER_LOGGER",
-                16 => "CLIENT_METRICS",
-                32 => "GROUP",
-                _ => "which is unknown",
-            };
-            Err(invalid(format!(
-                "configs of resource type {other}, {kind}, cannot be altered here: only those of topics (2) and brokers (4)"
-            )))
-        }
+        (other, _) => Err(invalid(format!(
+            "configs of resource type {other}, {}, cannot be altered here: only those of topics (2) and brokers (4)",
+            kind_name(other)
+        ))),
+    }
+}
+
+/// Kafka's name of a resource type that has no configs here.
+pub(super) fn kind_name(kind: i8) -> &'static str {
+    match kind {
+        8 => "BROKER_LOGGER",
+        16 => "CLIENT_METRICS",
+        32 => "GROUP",
+        _ => "which is unknown",
     }
 }
 

@@ -120,6 +120,15 @@ pub struct LiveConfigError {
     reason: String,
 }
 
+impl LiveConfigError {
+    /// The file does not even hold what was written.
+    pub(crate) fn damaged(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     default: Altered,

@@ -322,6 +322,16 @@ fn what_cannot_be_altered_is_named_and_nothing_changes() {
         ),
         (
             BROKER,
+            "1",
+            &[
+                (SET, "log.retention.minutes", Some("2")),
+                (SET, "log.roll.hours", Some("2")),
+            ],
+            INVALID_REQUEST,
+            "Set(log.retention.minutes, log.roll.hours)",
+        ),
+        (
+            BROKER,
             "2",
             &[(SET, "log.retention.ms", Some("2"))],
             INVALID_REQUEST,
