@@ -20,6 +20,8 @@ use super::lock::{lock, read, write};
 /// The files that a segment may have.
 pub(crate) const EXTENSIONS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 
+/// Bytes between two entries of an index that is made again.
+const REBUILT_INTERVAL_BYTES: u32 = 4096;
 /// Read at a time where batches are small.
 const SCAN_WINDOW_BYTES: usize = 8 << 10;
 /// Behind a batch of this size only the next header is read: a window would hold nothing but records.
@@ -99,6 +101,10 @@ pub(crate) struct Segment {
     size: AtomicU64,
     file: Mutex<Option<Arc<File>>>,
     index: RwLock<SegmentIndex>,
+    /// The index files were found to be damaged.
+    distrusted: AtomicBool,
+    /// The end of the time index was compared with the log.
+    times_checked: AtomicBool,
     /// The files of these names are another segment's by now.
     replaced: AtomicBool,
 }
@@ -139,6 +145,8 @@ impl Segment {
             size: AtomicU64::new(size),
             file: Mutex::new(None),
             index: RwLock::new(index),
+            distrusted: AtomicBool::new(false),
+            times_checked: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
         })
     }
@@ -193,8 +201,9 @@ impl Segment {
     }
 
     /// The greatest timestamp, −1 without any; cheaper than looking at the log.
-    pub(crate) fn greatest_timestamp(&self) -> io::Result<i64> {
-        self.with_view(|view| Ok(view.max_timestamp))
+    pub(crate) fn greatest_timestamp(self: &Arc<Self>, pool: &FilePool) -> Result<i64, ScanError> {
+        self.check_times(pool)?;
+        Ok(self.with_view(|view| Ok(view.max_timestamp))?)
     }
 
     /// Lets go of the open file, so that its room is free once readers are done.
@@ -253,8 +262,8 @@ impl Segment {
     /// Lets `search` look into the offset index.
     fn with_offsets(
         &self,
-        search: impl FnOnce(&Entries<'_, OffsetEntry>) -> io::Result<u32>,
-    ) -> io::Result<u32> {
+        search: impl FnOnce(&Entries<'_, OffsetEntry>) -> io::Result<Option<OffsetEntry>>,
+    ) -> io::Result<Option<OffsetEntry>> {
         match &*read(&self.index) {
             SegmentIndex::Resident(index) => return search(&index.view().offsets),
             SegmentIndex::OnDisk => {}
@@ -289,12 +298,13 @@ impl Segment {
         end: u64,
     ) -> Result<Option<(u64, BatchHeader)>, ScanError> {
         let relative = u32::try_from((offset - self.base_offset).max(0)).unwrap_or(u32::MAX);
-        let start = self.with_offsets(|offsets| offsets.position_of_offset(relative))?;
-        let mut scan = self.scan(pool, u64::from(start), end)?;
-        while let Some((position, header)) = scan.next()? {
+        let start = self.with_offsets(|offsets| offsets.entry_of_offset(relative))?;
+        let (mut scan, mut next) = self.scan_entry(pool, start, end)?;
+        while let Some((position, header)) = next {
             if header.last_offset() >= offset {
                 return Ok(Some((position, header)));
             }
+            next = scan.next()?;
         }
         Ok(None)
     }
@@ -312,14 +322,21 @@ impl Segment {
             return Ok((end, None));
         }
         let indexed = self.with_offsets(|offsets| offsets.boundary_before(target))?;
-        let mut boundary = start.max(u64::from(indexed));
-        let mut scan = self.scan(pool, boundary, end)?;
-        while let Some((position, header)) = scan.next()? {
-            let next = position + header.size() as u64;
-            if next > target {
-                return Ok((boundary, Some(header.base_offset)));
+        let mut boundary = start;
+        let (mut scan, mut next) = match indexed.filter(|entry| u64::from(entry.position) > start) {
+            Some(_) => self.scan_entry(pool, indexed, end)?,
+            None => (self.scan(pool, start, end)?, None),
+        };
+        if next.is_none() {
+            next = scan.next()?;
+        }
+        while let Some((position, header)) = next {
+            let after = position + header.size() as u64;
+            if after > target && position >= start {
+                return Ok((position, Some(header.base_offset)));
             }
-            boundary = next;
+            boundary = boundary.max(after);
+            next = scan.next()?;
         }
         Ok((boundary, None))
     }
@@ -330,11 +347,108 @@ impl Segment {
         pool: &FilePool,
         timestamp: i64,
         end: u64,
-    ) -> io::Result<Option<HeaderScan>> {
-        match self.with_view(|view| view.search_time(timestamp))? {
-            TimeSearch::Absent => Ok(None),
-            TimeSearch::From(position) => self.scan(pool, u64::from(position), end).map(Some),
+    ) -> Result<Option<HeaderScan>, ScanError> {
+        self.check_times(pool)?;
+        let (start, witnesses) = match self.with_view(|view| view.search_time(timestamp))? {
+            TimeSearch::Absent => return Ok(None),
+            TimeSearch::From { start, witnesses } => (start, witnesses),
+        };
+        for witness in witnesses.into_iter().flatten() {
+            if !self.bears_out(pool, witness, end)? {
+                self.distrust(pool)?;
+                return Ok(Some(self.scan(pool, 0, end)?));
+            }
         }
+        let (_, first) = self.scan_entry(pool, start, end)?;
+        let position = first.map_or(end, |(position, _)| position);
+        Ok(Some(self.scan(pool, position, end)?))
+    }
+
+    /// A scan from an indexed batch on, which is taken from it already. From the first batch on if there is no entry, or
+    /// if it does not say where its batch is: then the index is damaged, and following it would pass over records.
+    fn scan_entry(
+        self: &Arc<Self>,
+        pool: &FilePool,
+        entry: Option<OffsetEntry>,
+        end: u64,
+    ) -> Result<(HeaderScan, Option<(u64, BatchHeader)>), ScanError> {
+        if let Some(entry) = entry {
+            let mut scan = self.scan(pool, u64::from(entry.position), end)?;
+            let named = self.base_offset + i64::from(entry.relative);
+            match scan.next() {
+                Ok(Some((position, header))) if header.last_offset() == named => {
+                    return Ok((scan, Some((position, header))));
+                }
+                Err(ScanError::Io(error)) => return Err(error.into()),
+                _ => self.distrust(pool)?,
+            }
+        }
+        let mut scan = self.scan(pool, 0, end)?;
+        let first = scan.next()?;
+        Ok((scan, first))
+    }
+
+    /// Whether the log has the batch of a time entry before `end`, with its timestamp.
+    fn bears_out(self: &Arc<Self>, pool: &FilePool, entry: TimeEntry, end: u64) -> Result<bool, ScanError> {
+        let offset = self.base_offset + i64::from(entry.relative);
+        let found = self.locate(pool, offset, end)?;
+        Ok(found.is_some_and(|(_, header)| {
+            header.last_offset() == offset && header.max_timestamp == entry.timestamp
+        }))
+    }
+
+    /// Compares the end of a closed segment's time index with the log, once: by it records are found too old to be kept.
+    fn check_times(self: &Arc<Self>, pool: &FilePool) -> Result<(), ScanError> {
+        let on_disk = matches!(&*read(&self.index), SegmentIndex::OnDisk);
+        if !on_disk || self.times_checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let last = Entries::<TimeEntry>::from_file(File::open(self.path("timeindex"))?)?.last()?;
+        let end = self.size();
+        let start = match last {
+            None => Some(0),
+            Some(last) if self.bears_out(pool, last, end)? => {
+                let offset = self.base_offset + i64::from(last.relative);
+                self.locate(pool, offset, end)?.map(|(position, _)| position)
+            }
+            Some(_) => None,
+        };
+        let mut whole = start.is_some();
+        if let Some(start) = start {
+            let greatest = last.map_or(-1, |last| last.timestamp);
+            let mut scan = self.scan(pool, start, end)?;
+            while let Some((_, header)) = scan.next()? {
+                whole &= header.max_timestamp <= greatest;
+            }
+        }
+        if !whole {
+            self.distrust(pool)?;
+        }
+        self.times_checked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes a closed segment's indexes again, in memory, since the files do not fit the log. Those of a segment that is
+    /// being written are left: searches in them that fail begin at the beginning.
+    fn distrust(self: &Arc<Self>, pool: &FilePool) -> Result<(), ScanError> {
+        if self.distrusted.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.is_replaced() {
+            tracing::warn!(file = %self.path("index").display(), "an index file does not fit the log; it is not used any more");
+        }
+        if !matches!(&*read(&self.index), SegmentIndex::OnDisk) {
+            return Ok(());
+        }
+        let mut rebuilt = ResidentIndex::new(self.base_offset);
+        let mut scan = self.scan(pool, 0, self.size())?;
+        while let Some((position, header)) = scan.next()? {
+            rebuilt.on_batch(position as u32, &header, REBUILT_INTERVAL_BYTES);
+        }
+        rebuilt.finish();
+        // The files stay as they are: they may be another segment's by now.
+        *write(&self.index) = SegmentIndex::Resident(rebuilt);
+        Ok(())
     }
 
     /// The greatest timestamp of the batches from `start` (0 or a batch boundary) up to `end`.
@@ -344,6 +458,7 @@ impl Segment {
         start: u64,
         end: u64,
     ) -> Result<i64, ScanError> {
+        self.check_times(pool)?;
         let (mut greatest, position) = match start {
             0 => self.with_view(|view| match end == self.size() {
                 true => Ok((view.max_timestamp, end as u32)),

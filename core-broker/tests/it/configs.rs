@@ -16,7 +16,7 @@ use millstream_broker::log::batch::BatchBuilder;
 use crate::client::{Client, batch, config, name, only_partition, produce, start, start_in, text};
 
 pub const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const BROKER: i8 = 4;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -40,7 +40,12 @@ fn resource(kind: i8, name: &str, changes: &[(i8, &str, Option<&str>)]) -> Alter
         .with_configs(configs.collect())
 }
 
-fn alter(client: &mut Client, kind: i8, name: &str, changes: &[(i8, &str, Option<&str>)]) -> (i16, String) {
+pub fn alter(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+    changes: &[(i8, &str, Option<&str>)],
+) -> (i16, String) {
     let request =
         IncrementalAlterConfigsRequest::default().with_resources(vec![resource(kind, name, changes)]);
     let response = client.call(1, &request).responses.remove(0);

@@ -3,6 +3,7 @@
 
 mod client;
 mod configs;
+mod damage;
 mod disk_full;
 mod fetch;
 mod groups;
