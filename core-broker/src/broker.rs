@@ -9,6 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::config::live::{self, Altered, Level};
 use crate::config::{AlterError, BrokerConfig, Endpoint, LiveConfig};
+use crate::fetch_session::FetchSessions;
 use crate::group::GroupManager;
 use crate::log::{LogDir, LogError};
 use crate::metrics::Metrics;
@@ -34,6 +35,8 @@ pub(crate) struct BrokerState {
     pub producer_ids: Arc<ProducerIds>,
     /// Its consumer groups.
     pub groups: Arc<GroupManager>,
+    /// What its consumers fetch.
+    pub fetch_sessions: Arc<FetchSessions>,
     /// Its transactions.
     pub transactions: Arc<TransactionManager>,
     /// What it counts.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::broker::BrokerState;
 use crate::config::{BrokerConfig, Endpoint, LiveConfig, LiveConfigError, live};
 use crate::error::StartError;
+use crate::fetch_session::FetchSessions;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
 use crate::log::{Clock, Disk, LogDir, LogError, LogOptions, SystemClock};
@@ -391,6 +392,9 @@ pub(crate) fn open(
         help: "Transactions under way, those that are being ended among them.",
         read: Box::new(move || open.upgrade().map_or(0.0, |manager| manager.open_count() as f64)),
     });
+    let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
+    let fetch_sessions = Arc::new(FetchSessions::new(slots));
+    count_sessions(&metrics, &fetch_sessions);
     Ok(Arc::new(BrokerState {
         cluster_id: StrBytes::from_string(logs.cluster_id().to_owned()),
         config,
@@ -399,11 +403,41 @@ pub(crate) fn open(
         topics,
         producer_ids,
         groups,
+        fetch_sessions,
         transactions,
         metrics,
         warnings: WarningLimit::default(),
         listeners,
     }))
+}
+
+fn count_sessions(metrics: &Metrics, sessions: &Arc<FetchSessions>) {
+    type Read = fn((usize, usize, u64)) -> f64;
+    let gauges: [(&'static str, &'static str, Read); 3] = [
+        (
+            "millstream_fetch_sessions",
+            "Fetch sessions kept.",
+            |(sessions, _, _)| sessions as f64,
+        ),
+        (
+            "millstream_fetch_session_partitions",
+            "Partitions of all fetch sessions.",
+            |(_, partitions, _)| partitions as f64,
+        ),
+        (
+            "millstream_fetch_session_evictions",
+            "Fetch sessions that made room for others, since the start.",
+            |(_, _, evictions)| evictions as f64,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let sessions = Arc::clone(sessions);
+        metrics.add_gauge(Gauge {
+            name,
+            help,
+            read: Box::new(move || read(sessions.counts())),
+        });
+    }
 }
 
 fn transaction_config(config: &BrokerConfig) -> TransactionConfig {

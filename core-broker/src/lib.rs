@@ -21,6 +21,7 @@
 //! - [`Broker`] (`builder`), [`BrokerHandle`] (`handle`): starting and stopping; [`config`]: Kafka's keys.
 //! - `server`: listener → connection → frame → header; every limit on what a peer can do.
 //! - `api`: one file a Kafka API, decode → domain → encode; the registry of versions; domain errors → Kafka's codes.
+//! - `fetch_session`: what consumers fetch, remembered between their requests.
 //! - `topic`: which topics exist and how they are configured; `producer_id`: ids for idempotent producers.
 //! - [`log`]: record batches, partitions, the data directory: durable before visible.
 //! - [`group`]: consumer groups and their offsets; [`transaction`]: the coordinator of transactions and their markers.
@@ -34,6 +35,7 @@ mod broker;
 mod builder;
 pub mod config;
 mod error;
+mod fetch_session;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod group;

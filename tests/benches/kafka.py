@@ -254,7 +254,7 @@ def main():
     parser.add_argument("--codecs", type=words(str), default=["none", "lz4"])
     parser.add_argument("--latency-seconds", type=int, default=20)
     arguments = parser.parse_args()
-    if not (KAFKA / "complete").exists() and subprocess.run([HERE.parent / "peers/kafka/needs"]).returncode:
+    if not (KAFKA / "complete").exists() and subprocess.run([HERE.parent / "peers/kafka-tools/needs"], env=dict(os.environ, CACHE=str(CACHE))).returncode:
         sys.exit("cannot install Apache Kafka")
     table = Table()
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:

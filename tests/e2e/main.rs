@@ -9,6 +9,7 @@ mod faults;
 mod kcat;
 mod licences;
 mod malformed_frames;
+mod peers;
 mod perf;
 mod python_clients;
 mod readme;

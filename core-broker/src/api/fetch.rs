@@ -2,32 +2,31 @@
 //!
 //! Rules: a fetch at the high watermark is empty without error, outside the log is OFFSET_OUT_OF_RANGE; the first
 //! partition that has anything gives at least one whole batch even over the limits; the answer waits for
-//! `min_bytes` or `max_wait_ms`, but any error is answered at once. A partition that is named again is passed over:
-//! each costs a look at the log.
+//! `min_bytes` or `max_wait_ms`, but any error is answered at once.
 //!
-//! Sessions (KIP-227) are never opened: id 0 says so, and clients then name all partitions every time.
+//! A request that opens a session (epoch 0) or goes on with one is answered by way of `fetch_session`; one without is
+//! the same, but nothing is kept. While it waits it is told which partitions changed, and looks at no others.
 //! Record bytes are not read here: the answer carries ranges of segment files (`server::reply`).
 
-use std::collections::HashSet;
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use kafka_protocol::messages::FetchRequest;
-use kafka_protocol::messages::fetch_request::FetchPartition;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::error_code::{ErrorCode, NONE};
+use super::fetch_look::Looker;
 use super::fetch_response::{self, FetchedPartition, FetchedTopic, TopicKey};
 use super::shape::{Kind, Shape, all, between, since, until};
-use super::{Fault, Request, Started, epoch_error, in_place};
+use super::{Answer, Fault, Request, Started, in_place};
 use crate::broker::BrokerState;
-use crate::ids::{Offset, TopicId};
-use crate::log::{Partition, ReadError};
-use crate::topic::Topic;
+use crate::fetch_session::{Asked, Entry, Handle, Round, Session, Shared, TopicRef, View};
+use crate::ids::TopicId;
+use crate::server::reply::Reply;
+use crate::topic::name::NAME_BYTES_MAX;
 
 pub(crate) const SHAPE: Shape = Shape {
     flexible: 12,
@@ -70,252 +69,296 @@ pub(crate) const SHAPE: Shape = Shape {
     ],
 };
 
-/// Kafka's number of the API.
-const KEY: i16 = 1;
+/// The first version that names topics by id.
+const BY_ID: i16 = 13;
 const READ_COMMITTED: i8 = 1;
+/// The epoch of a request that opens a session.
+const OPENS: i32 = 0;
+/// The epoch of a request without session, which closes the one it names.
+const CLOSES: i32 = -1;
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: FetchRequest = request.decode()?;
     let (broker, answer) = (request.broker, request.answer);
-    if body.session_id != 0 {
-        let code = ErrorCode::FetchSessionIdNotFound.code();
-        return fetch_response::encode(answer, code, Vec::new(), false).map(Started::Ready);
-    }
+    let mut fetch = match Fetch::begin(broker, &body, answer) {
+        Ok(fetch) => fetch,
+        Err(code) => return refuse(answer, code, 0).map(Started::Ready),
+    };
     let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
-    let mut fetch = Fetch::new(broker, body, answer.version);
-    let collected = fetch.collect();
-    if fetch.is_enough(&collected) || wait.is_zero() {
-        return fetch.answer(answer, collected).map(Started::Ready);
+    // Names in it are slices of the whole request.
+    drop(body);
+    if let Some(reply) = fetch.turn(wait.is_zero()) {
+        return reply.map(Started::Ready);
     }
     Started::later(async move {
         let deadline = Instant::now() + wait;
-        let mut watched = fetch.watch();
+        let shared = Arc::clone(&fetch.shared);
+        fetch.watch();
+        let mut last = false;
+        let timer = sleep_until(deadline);
+        tokio::pin!(timer);
         loop {
             // Looked at after watching began, so that nothing is missed in between.
-            let collected = fetch.collect();
-            if fetch.is_enough(&collected) || Instant::now() >= deadline {
-                return fetch.answer(answer, collected);
+            if let Some(reply) = fetch.turn(last) {
+                return reply;
             }
             tokio::select! {
-                () = any_change(&mut watched) => {}
-                () = tokio::time::sleep_until(deadline) => {}
+                biased;
+                () = shared.signal.changed() => {}
+                () = &mut timer => last = true,
             }
         }
     })
 }
 
-/// What is asked for.
-struct Fetch {
-    broker: Arc<BrokerState>,
-    body: FetchRequest,
-    by_id: bool,
-    bytes_max: usize,
-    bytes_min: usize,
+fn refuse(answer: Answer, code: ErrorCode, session: i32) -> Result<Reply, Fault> {
+    fetch_response::encode(answer, code.code(), session, Vec::new(), false)
 }
 
-/// What there is now.
-struct Collected {
-    topics: Vec<FetchedTopic>,
-    bytes: usize,
-    failed: bool,
+/// What an answer means for the session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// There is none.
+    Without,
+    /// One is opened if it can be kept.
+    Opens,
+    /// It goes on under this id.
+    GoesOn(i32),
+}
+
+/// One request.
+struct Fetch {
+    looker: Looker,
+    answer: Answer,
+    shared: Arc<Shared>,
+    course: Course,
+    /// Epoch of the session as this request left it; another one means that another request came between.
+    epoch: i32,
+    bytes_min: usize,
+    round: Round<FetchedPartition>,
 }
 
 impl Fetch {
-    fn new(broker: Arc<BrokerState>, mut body: FetchRequest, version: i16) -> Self {
-        drop_repeated(&mut body);
+    fn begin(broker: Arc<BrokerState>, body: &FetchRequest, answer: Answer) -> Result<Self, ErrorCode> {
         let bytes_max = usize::try_from(body.max_bytes.min(broker.config.fetch_max_bytes)).unwrap_or(0);
-        // More than the limit can never come together.
-        let bytes_min = usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max);
-        Self {
-            by_id: version >= 13,
-            bytes_max,
-            bytes_min,
-            broker,
-            body,
-        }
-    }
-
-    fn topic(&self, at: usize) -> Option<Arc<Topic>> {
-        let asked = self.body.topics.get(at)?;
-        if self.by_id {
-            self.broker.topics.by_id(TopicId(asked.topic_id.into_bytes()))
-        } else {
-            self.broker.topics.get(&asked.topic)
-        }
-    }
-
-    fn is_enough(&self, collected: &Collected) -> bool {
-        collected.failed || collected.bytes >= self.bytes_min || collected.topics.is_empty()
-    }
-
-    fn answer(
-        &mut self,
-        answer: super::Answer,
-        collected: Collected,
-    ) -> Result<crate::server::reply::Reply, Fault> {
-        let committed = self.body.isolation_level == READ_COMMITTED;
-        fetch_response::encode(answer, NONE, collected.topics, committed)
-    }
-
-    /// Looks at every partition, in the order asked.
-    fn collect(&self) -> Collected {
-        if self.is_cold() {
-            in_place(|| self.look())
-        } else {
-            self.look()
-        }
-    }
-
-    /// True if any of it may not be in memory.
-    fn is_cold(&self) -> bool {
-        self.body.topics.iter().enumerate().any(|(at, asked)| {
-            self.topic(at).is_some_and(|topic| {
-                let cold = |p: &FetchPartition| {
-                    topic
-                        .partition(p.partition)
-                        .is_some_and(|log| log.is_cold(Offset(p.fetch_offset)))
+        let by_id = answer.version >= BY_ID;
+        let (shared, course, epoch) = match body.session_epoch {
+            OPENS | CLOSES => {
+                if body.session_id != 0 {
+                    broker.fetch_sessions.remove(body.session_id);
+                }
+                let kept = body.session_epoch == OPENS && can_be_kept(body);
+                let mut session = Session::new(by_id, body.isolation_level);
+                ask(&mut session, body, by_id, kept);
+                let course = if kept && !session.is_empty() {
+                    Course::Opens
+                } else {
+                    Course::Without
                 };
-                asked.partitions.iter().any(cold)
-            })
+                (Shared::new(session), course, 0)
+            }
+            _ => go_on(&broker, body, by_id)?,
+        };
+        Ok(Self {
+            looker: Looker {
+                broker,
+                committed: body.isolation_level == READ_COMMITTED,
+                bytes_max,
+            },
+            answer,
+            shared,
+            course,
+            epoch,
+            // More than the limit can never come together.
+            bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
+            round: Round::default(),
         })
     }
 
-    fn look(&self) -> Collected {
-        let mut collected = Collected {
-            topics: Vec::with_capacity(self.body.topics.len()),
-            bytes: 0,
-            failed: false,
-        };
-        for (at, asked) in self.body.topics.iter().enumerate() {
-            let topic = self.topic(at);
-            let mut partitions = Vec::with_capacity(asked.partitions.len());
-            for partition in &asked.partitions {
-                let fetched = self.read(topic.as_deref(), partition, collected.bytes);
-                if fetched.error_code != NONE {
-                    collected.failed = true;
-                    self.broker.metrics.refused_partition(KEY);
-                }
-                collected.bytes += fetched.records.as_ref().map_or(0, |r| r.len());
-                partitions.push(fetched);
-            }
-            let key = if self.by_id {
-                TopicKey::Id(asked.topic_id)
-            } else {
-                TopicKey::Name(asked.topic.0.clone())
-            };
-            collected.topics.push(FetchedTopic { key, partitions });
-        }
-        collected
+    /// Has changes told.
+    fn watch(&self) {
+        self.shared.lock().watch(&self.shared.signal);
     }
 
-    fn read(&self, topic: Option<&Topic>, asked: &FetchPartition, taken: usize) -> FetchedPartition {
-        let Some(topic) = topic else {
-            let code = if self.by_id {
-                ErrorCode::UnknownTopicId
-            } else {
-                ErrorCode::UnknownTopicOrPartition
+    /// Looks at what is due; the answer, if it is time for it.
+    fn turn(&mut self, last: bool) -> Option<Result<Reply, Fault>> {
+        let shared = Arc::clone(&self.shared);
+        let mut view = shared.lock();
+        if view.session.epoch != self.epoch {
+            let id = match self.course {
+                Course::GoesOn(id) => id,
+                Course::Without | Course::Opens => 0,
             };
-            return FetchedPartition::refused(asked.partition, code);
-        };
-        let Some(log) = topic.partition(asked.partition) else {
-            return FetchedPartition::refused(asked.partition, ErrorCode::UnknownTopicOrPartition);
-        };
-        if let Some(code) = epoch_error(log, asked.current_leader_epoch) {
-            return FetchedPartition::refused(asked.partition, code);
+            return Some(refuse(self.answer, ErrorCode::InvalidFetchSessionEpoch, id));
         }
-        match self.read_log(log, asked, taken) {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                if !matches!(error, ReadError::OutOfRange { .. })
-                    && let Some(held) = self.broker.warnings.pass()
-                {
-                    tracing::error!(partition = %log.topic_partition(), %error, held, "cannot read the log");
-                }
-                FetchedPartition {
-                    log_start: log.log_start_offset().0,
-                    high_watermark: log.high_watermark().0,
-                    last_stable: log.last_stable_offset().0,
-                    ..FetchedPartition::refused(asked.partition, ErrorCode::from(&error))
-                }
-            }
+        view.take_changes(&shared.signal);
+        if last {
+            view.sweep();
+        }
+        self.look(&mut view);
+        let enough = self.round.failed() || self.round.bytes() >= self.bytes_min || view.session.is_empty();
+        (enough || last).then(|| self.finish(&mut view))
+    }
+
+    /// Looks at every partition that is due, off the async threads once one of them may not be in memory.
+    fn look(&mut self, view: &mut View) {
+        let signal = view.watching(&self.shared.signal);
+        let (session, round, looker) = (&mut view.session, &mut self.round, &self.looker);
+        let due = session.due();
+        let left = session.look(round, due, |slot, entry, taken| {
+            looker.look(slot, entry, taken, signal, false)
+        });
+        if left > 0 {
+            in_place(|| {
+                session.look(round, left, |slot, entry, taken| {
+                    looker.look(slot, entry, taken, signal, true)
+                })
+            });
         }
     }
 
-    fn read_log(
-        &self,
-        log: &Partition,
-        asked: &FetchPartition,
-        taken: usize,
-    ) -> Result<FetchedPartition, ReadError> {
-        // The watermark first: what is below it when we look stays readable.
-        let high_watermark = log.high_watermark();
-        let last_stable = log.last_stable_offset().min(high_watermark);
-        let limit = if self.body.isolation_level == READ_COMMITTED {
-            last_stable
-        } else {
-            high_watermark
+    fn finish(&mut self, view: &mut View) -> Result<Reply, Fault> {
+        let round = std::mem::take(&mut self.round);
+        let all = !matches!(self.course, Course::GoesOn(_));
+        let mut topics = Topics::default();
+        view.session
+            .answer(round, all, |entry, found| topics.push(entry, found));
+        let id = match self.course {
+            Course::Without => 0,
+            Course::Opens => self.keep(view),
+            Course::GoesOn(id) => id,
         };
-        let room = usize::try_from(asked.partition_max_bytes)
-            .unwrap_or(0)
-            .min(self.bytes_max.saturating_sub(taken));
-        let from = Offset(asked.fetch_offset);
-        let slice = log.read(from, room, limit, taken == 0)?;
-        let aborted = match self.body.isolation_level {
-            READ_COMMITTED => log.aborted_transactions_in(from, &slice),
-            _ => Vec::new(),
+        fetch_response::encode(self.answer, NONE, id, topics.list, self.looker.committed)
+    }
+
+    /// Keeps the session for later requests, if it can be.
+    fn keep(&self, view: &mut View) -> i32 {
+        let sessions = &self.looker.broker.fetch_sessions;
+        let Some(id) = sessions.insert(&self.shared, view.session.len()) else {
+            return 0;
         };
-        Ok(FetchedPartition {
-            index: asked.partition,
+        view.session.advance_epoch();
+        view.watch(&self.shared.signal);
+        id
+    }
+}
+
+/// Goes on with a session.
+fn go_on(
+    broker: &BrokerState,
+    body: &FetchRequest,
+    by_id: bool,
+) -> Result<(Arc<Shared>, Course, i32), ErrorCode> {
+    let (sessions, id) = (&broker.fetch_sessions, body.session_id);
+    let shared = sessions.get(id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+    let mut view = shared.lock();
+    let session = &mut view.session;
+    if session.epoch != body.session_epoch {
+        return Err(ErrorCode::InvalidFetchSessionEpoch);
+    }
+    if session.by_id() != by_id {
+        return Err(ErrorCode::FetchSessionTopicIdError);
+    }
+    if !can_be_kept(body) {
+        sessions.remove(id);
+        return Err(ErrorCode::FetchSessionIdNotFound);
+    }
+    session.begin(body.isolation_level);
+    ask(session, body, by_id, true);
+    for forgotten in &body.forgotten_topics_data {
+        let topic = topic_ref(&forgotten.topic, forgotten.topic_id, by_id, false);
+        for index in &forgotten.partitions {
+            session.forget(&topic, *index);
+        }
+    }
+    session.advance_epoch();
+    let epoch = session.epoch;
+    let size = session.len();
+    if size == 0 {
+        sessions.remove(id);
+        drop(view);
+        return Ok((shared, Course::Without, epoch));
+    }
+    if !sessions.touch(id, size) {
+        return Err(ErrorCode::FetchSessionIdNotFound);
+    }
+    view.sweep_if_overdue();
+    drop(view);
+    Ok((shared, Course::GoesOn(id), epoch))
+}
+
+/// False if a name is longer than that of any topic: it is answered, but not remembered.
+fn can_be_kept(body: &FetchRequest) -> bool {
+    body.topics
+        .iter()
+        .all(|asked| asked.topic.len() <= NAME_BYTES_MAX)
+}
+
+fn ask(session: &mut Session<Handle>, body: &FetchRequest, by_id: bool, kept: bool) {
+    for asked in &body.topics {
+        let topic = topic_ref(&asked.topic, asked.topic_id, by_id, kept);
+        for partition in &asked.partitions {
+            let wanted = Asked {
+                leader_epoch: partition.current_leader_epoch,
+                offset: partition.fetch_offset,
+                bytes_max: partition.partition_max_bytes,
+            };
+            session.ask(&topic, partition.partition, wanted);
+        }
+    }
+}
+
+/// How a topic is named; a name that is `kept` is copied out of the request.
+fn topic_ref(name: &StrBytes, id: Uuid, by_id: bool, kept: bool) -> TopicRef {
+    match (by_id, kept) {
+        (true, _) => TopicRef::Id(TopicId(id.into_bytes())),
+        (false, true) => TopicRef::Name(StrBytes::from_string(name.to_string())),
+        (false, false) => TopicRef::Name(name.clone()),
+    }
+}
+
+/// The topics of an answer, in the order in which they are first met.
+#[derive(Default)]
+struct Topics {
+    list: Vec<FetchedTopic>,
+    places: HashMap<TopicRef, usize>,
+    last: Option<(TopicRef, usize)>,
+}
+
+impl Topics {
+    fn push<H>(&mut self, entry: &Entry<H>, found: Option<FetchedPartition>) {
+        let partition = found.unwrap_or_else(|| FetchedPartition {
+            index: entry.index,
             error_code: NONE,
-            high_watermark: high_watermark.0,
-            last_stable: last_stable.0,
-            log_start: log.log_start_offset().0,
-            aborted,
-            records: (!slice.is_empty()).then_some(slice),
-        })
+            high_watermark: entry.seen.high_watermark,
+            last_stable: entry.seen.last_stable,
+            log_start: entry.seen.log_start,
+            aborted: Vec::new(),
+            records: None,
+        });
+        let at = self.place(&entry.topic);
+        self.list[at].partitions.push(partition);
     }
 
-    fn watch(&self) -> Vec<watch::Receiver<i64>> {
-        let mut watched = Vec::new();
-        for (at, asked) in self.body.topics.iter().enumerate() {
-            let Some(topic) = self.topic(at) else { continue };
-            let logs = asked
-                .partitions
-                .iter()
-                .filter_map(|p| topic.partition(p.partition));
-            watched.extend(logs.map(|log| log.watch_high_watermark()));
+    fn place(&mut self, topic: &TopicRef) -> usize {
+        if let Some((last, at)) = &self.last
+            && last == topic
+        {
+            return *at;
         }
-        watched
+        let next = self.list.len();
+        let at = *self.places.entry(topic.clone()).or_insert(next);
+        if at == next {
+            let key = match topic {
+                TopicRef::Name(name) => TopicKey::Name(name.clone()),
+                TopicRef::Id(id) => TopicKey::Id(Uuid::from_bytes(id.0)),
+            };
+            self.list.push(FetchedTopic {
+                key,
+                partitions: Vec::new(),
+            });
+        }
+        self.last = Some((topic.clone(), at));
+        at
     }
-}
-
-/// Keeps the first mention of every partition.
-fn drop_repeated(body: &mut FetchRequest) {
-    if body.topics.iter().map(|t| t.partitions.len()).sum::<usize>() <= 1 {
-        return;
-    }
-    let mut seen = HashSet::new();
-    body.topics.retain_mut(|asked| {
-        let (name, id) = (asked.topic.0.clone(), asked.topic_id);
-        asked
-            .partitions
-            .retain(|p| seen.insert((name.clone(), id, p.partition)));
-        !asked.partitions.is_empty()
-    });
-}
-
-/// Resolves once any of the watermarks moves or its partition goes away.
-async fn any_change(watched: &mut [watch::Receiver<i64>]) {
-    if let [only] = watched {
-        let _ = only.changed().await;
-        return;
-    }
-    let mut changes: Vec<Pin<Box<_>>> = watched.iter_mut().map(|w| Box::pin(w.changed())).collect();
-    poll_fn(|context| {
-        let changed = changes
-            .iter_mut()
-            .any(|change| change.as_mut().poll(context).is_ready());
-        if changed { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }

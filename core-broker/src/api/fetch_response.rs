@@ -6,7 +6,6 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 
-use super::error_code::ErrorCode;
 use super::{Answer, Fault, finish};
 use crate::log::{AbortedTransaction, LogSlice};
 use crate::server::reply::Reply;
@@ -37,21 +36,6 @@ pub(super) struct FetchedPartition {
     pub records: Option<LogSlice>,
 }
 
-impl FetchedPartition {
-    /// A partition with nothing but an error.
-    pub fn refused(index: i32, code: ErrorCode) -> Self {
-        Self {
-            index,
-            error_code: code.code(),
-            high_watermark: -1,
-            last_stable: -1,
-            log_start: -1,
-            aborted: Vec::new(),
-            records: None,
-        }
-    }
-}
-
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 12;
 /// Bytes of a partition without its records, generously.
@@ -61,6 +45,7 @@ const PARTITION_BYTES: usize = 64;
 pub(super) fn encode(
     answer: Answer,
     error_code: i16,
+    session_id: i32,
     topics: Vec<FetchedTopic>,
     committed: bool,
 ) -> Result<Reply, Fault> {
@@ -74,7 +59,7 @@ pub(super) fn encode(
     reply.bytes.put_i32(0);
     if version >= 7 {
         reply.bytes.put_i16(error_code);
-        reply.bytes.put_i32(0);
+        reply.bytes.put_i32(session_id);
     }
     put_count(&mut reply.bytes, version, topics.len());
     for topic in topics {

@@ -106,15 +106,16 @@ fn find(
             .with_topic_authorized_operations(operations::NOT_ASKED)
     };
     match name {
-        Some(name) => match broker.topics.get(name) {
+        // Java's clients send an empty name with an id.
+        Some(name) if id.is_nil() => match broker.topics.get(name) {
             Some(topic) => Ok(topic),
             None if topic::name::parse(name).is_err() => Err(unknown(ErrorCode::InvalidTopicException)),
             None => Err(unknown(ErrorCode::UnknownTopicOrPartition)),
         },
-        None => broker
+        _ => broker
             .topics
             .by_id(TopicId(id.into_bytes()))
-            .ok_or_else(|| unknown(ErrorCode::UnknownTopicId)),
+            .ok_or_else(|| unknown(ErrorCode::UnknownTopicId).with_name(None)),
     }
 }
 

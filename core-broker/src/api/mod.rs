@@ -19,10 +19,12 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_topic_partitions;
 mod describe_transactions;
 mod end_txn;
 pub(crate) mod error_code;
 mod fetch;
+mod fetch_look;
 mod fetch_response;
 mod find_coordinator;
 #[cfg(test)]
@@ -134,6 +136,7 @@ pub(crate) static REGISTRY: &[ApiSpec] = &[
     api(61, "DescribeProducers", 0, 0, &describe_producers::SHAPE, Pace::Alone, describe_producers::start),
     api(65, "DescribeTransactions", 0, 0, &describe_transactions::SHAPE, Pace::Alone, describe_transactions::start),
     api(66, "ListTransactions", 0, 1, &list_transactions::SHAPE, Pace::Alone, list_transactions::start),
+    api(75, "DescribeTopicPartitions", 0, 0, &describe_topic_partitions::SHAPE, Pace::Alone, describe_topic_partitions::start),
 ];
 
 const fn api(

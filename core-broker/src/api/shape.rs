@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     TextArray,
     /// An array of structures, each with its own tagged fields.
     Array(&'static [Field]),
+    /// A structure that may be missing, as a byte before it says: 1 if it is there.
+    Optional(&'static [Field]),
     /// A tagged field of so many bytes that the decoder knows.
     TagFixed(u32, usize),
     /// A tagged text that the decoder knows.
@@ -186,6 +188,10 @@ impl Walk<'_> {
                 self.count(length)?;
                 (0..length).try_for_each(|_| self.structure(fields))
             }
+            Kind::Optional(fields) => match self.take()? {
+                [1] => self.structure(fields),
+                _ => Ok(()),
+            },
             Kind::TagFixed(..) | Kind::TagText(_) | Kind::TagStruct(..) => Ok(()),
         }
     }

@@ -59,6 +59,7 @@ fn decoder(key: i16) -> DecodeFn {
         61 => decode_as::<DescribeProducersRequest>,
         65 => decode_as::<DescribeTransactionsRequest>,
         66 => decode_as::<ListTransactionsRequest>,
+        75 => decode_as::<DescribeTopicPartitionsRequest>,
         other => panic!("add the decoder of API {other} here"),
     }
 }
@@ -163,6 +164,13 @@ impl Author<'_> {
                 let length = self.dice.below(4) as usize;
                 self.length(length);
                 (0..length).for_each(|_| self.structure(fields));
+            }
+            Kind::Optional(fields) => {
+                let present = self.dice.below(2) == 0;
+                self.out.push(if present { 1 } else { 0xff });
+                if present {
+                    self.structure(fields);
+                }
             }
             Kind::TagFixed(..) | Kind::TagText(_) | Kind::TagStruct(..) => {}
         }

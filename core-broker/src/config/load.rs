@@ -62,8 +62,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "log.preallocate",
     "max.connection.creation.",
     "max.connections.per.",
-    "max.incremental.",
-    "max.request.partition.",
     "metadata.",
     "metric",
     "min.insync.",

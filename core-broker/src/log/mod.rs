@@ -47,6 +47,7 @@ mod traffic;
 mod trim;
 mod txn_index;
 mod upkeep;
+mod watch;
 
 pub use batch::TimestampType;
 pub use cleaner::CleanerOptions;
@@ -58,6 +59,7 @@ pub use producer_state::{ProducerInfo, Verification, VerificationGuard};
 pub use slice::LogSlice;
 pub use traffic::Traffic;
 pub use txn_index::{AbortedTransaction, TransactionIndex};
+pub(crate) use watch::{Signal, Watch};
 
 #[cfg(test)]
 mod tests;

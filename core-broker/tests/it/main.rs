@@ -4,8 +4,10 @@
 mod client;
 mod configs;
 mod damage;
+mod describe_topic_partitions;
 mod disk_full;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod history;
 mod lifecycle;

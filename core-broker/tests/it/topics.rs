@@ -78,6 +78,12 @@ fn metadata_in_every_version() {
             let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(id);
             let request = MetadataRequest::default().with_topics(Some(vec![by_id.clone()]));
             assert_eq!(client.call(12, &request).topics[0].name, Some(name("b")));
+            // As Java's clients ask.
+            let request_of_java = request
+                .clone()
+                .with_topics(Some(vec![by_id.clone().with_name(Some(name("")))]));
+            let same = client.call(version, &request_of_java).topics.remove(0);
+            assert_eq!((same.error_code, same.topic_id), (0, id));
             let unknown = by_id.with_topic_id(uuid::Uuid::from_u128(5));
             let request = MetadataRequest::default().with_topics(Some(vec![unknown]));
             assert_eq!(client.call(12, &request).topics[0].error_code, 100);

@@ -483,6 +483,7 @@ impl Partition {
             *offset = end.offset.max(*offset);
             grows
         });
+        self.watchers.tell();
     }
 
     fn must_roll(&self, writer: &Writer, header: &BatchHeader, config: &LogConfig, now: Timestamp) -> bool {

@@ -34,6 +34,7 @@ use super::segment::Segment;
 use super::shared::Shared;
 use super::traffic::Traffic;
 use super::txn_index::AbortedTransaction;
+use super::watch::Watchers;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 /// An offset and where its batch begins.
@@ -139,6 +140,7 @@ pub struct Partition {
     aborted: AtomicUsize,
     visible: RwLock<LogPosition>,
     high_watermark: watch::Sender<i64>,
+    watchers: Watchers,
     traffic: Arc<Traffic>,
 }
 
@@ -196,6 +198,7 @@ impl Partition {
             aborted: AtomicUsize::new(aborted),
             visible: RwLock::new(end),
             high_watermark: watch::Sender::new(end.offset),
+            watchers: Watchers::default(),
             traffic: Arc::default(),
             shared,
         })
@@ -360,6 +363,12 @@ impl Partition {
 
     pub(crate) fn wake(&self) {
         self.high_watermark.send_modify(|_| {});
+        self.watchers.tell();
+    }
+
+    /// Who is told when it changes, fails or is deleted.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     fn check_writable(&self) -> Result<(), LogError> {
