@@ -6,9 +6,10 @@ use super::epoch_error;
 use super::error_code::{ErrorCode, NONE};
 use super::fetch_response::FetchedPartition;
 use crate::broker::BrokerState;
-use crate::fetch_session::{Entry, Handle, Look, Marks, Outcome, TopicRef};
+use crate::fetch_session::{Entry, Handle, Look, Marks, Outcome, Taken, TopicRef};
 use crate::ids::Offset;
 use crate::log::{LogError, LogSlice, Partition, ReadError, Signal};
+use crate::server::reply::RANGES_MAX;
 
 /// Kafka's number of the API.
 const KEY: i16 = 1;
@@ -23,13 +24,13 @@ pub(super) struct Looker {
 }
 
 impl Looker {
-    /// Looks at a partition; `taken` bytes of the answer are records of others. Nothing if that may wait for the disk
-    /// and `may_wait` is not set.
+    /// Looks at a partition; `taken` of the answer are records of others. Nothing if that may wait for the disk and
+    /// `may_wait` is not set.
     pub fn look(
         &self,
         slot: u32,
         entry: &mut Entry<Handle>,
-        taken: usize,
+        taken: Taken,
         signal: Option<&Arc<Signal>>,
         may_wait: bool,
     ) -> Option<Look<FetchedPartition>> {
@@ -90,7 +91,7 @@ impl Looker {
         log: &Partition,
         entry: &Entry<Handle>,
         marks: Marks,
-        taken: usize,
+        taken: Taken,
         may_wait: bool,
     ) -> Result<Option<Outcome<FetchedPartition>>, ReadError> {
         let from = Offset(entry.asked.offset);
@@ -102,8 +103,8 @@ impl Looker {
         let limit = Offset(limit);
         let room = usize::try_from(entry.asked.bytes_max)
             .unwrap_or(0)
-            .min(self.bytes_max.saturating_sub(taken));
-        let full = room == 0 && taken > 0;
+            .min(self.bytes_max.saturating_sub(taken.bytes));
+        let full = room == 0 && taken.bytes > 0 || taken.partitions >= RANGES_MAX;
         if from >= limit || full {
             // Only whether the offset is one of the log.
             log.read(from, 0, from, false)?;
@@ -113,7 +114,7 @@ impl Looker {
         if !may_wait && log.is_cold(from) {
             return Ok(None);
         }
-        let slice = log.read(from, room, limit, taken == 0)?;
+        let slice = log.read(from, room, limit, taken.bytes == 0)?;
         if slice.is_empty() {
             return Ok(Some(Outcome::NoRoom));
         }

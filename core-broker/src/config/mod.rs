@@ -133,9 +133,11 @@ broker_config! {
     "log.cleanup.policy" log_cleanup_policy: CleanupPolicy = CleanupPolicy::default();
     /// Whether compacted topics are compacted. Default true; without it they grow without bound.
     "log.cleaner.enable" log_cleaner_enable: bool = true;
+    /// Logs that are compacted at once. Default 1; more share the memory for keys.
+    "log.cleaner.threads" log_cleaner_threads: i32 = 1, 1..=64;
     /// Milliseconds that compaction rests when there is nothing to do. Default 15000.
     "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = 15_000, 0..=i64::MAX;
-    /// Bytes of memory for the keys of one compaction pass, at 64 a key; with less a log takes several. Default 134217728.
+    /// Bytes of memory for the keys of all compaction threads, at 64 a key; with less a log takes several. Default 134217728.
     "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 = 134_217_728, 1024..=i64::MAX;
     /// Milliseconds that tombstones and transaction markers stay in a compacted topic. Default 86400000.
     "log.cleaner.delete.retention.ms" log_cleaner_delete_retention_ms: i64 = 86_400_000, 0..=i64::MAX;
@@ -278,6 +280,7 @@ impl BrokerConfig {
         CleanerOptions {
             backoff: Duration::from_millis(self.log_cleaner_backoff_ms.unsigned_abs().max(10)),
             dedupe_buffer_bytes: usize::try_from(self.log_cleaner_dedupe_buffer_size).unwrap_or(usize::MAX),
+            threads: usize::try_from(self.log_cleaner_threads).unwrap_or(1),
         }
     }
 

@@ -13,5 +13,5 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use session::{Asked, Entry, Look, Marks, Outcome, Round, Session, TopicRef};
+pub(crate) use session::{Asked, Entry, Look, Marks, Outcome, Round, Session, Taken, TopicRef};
 pub(crate) use shared::{FetchSessions, Handle, Shared, View};

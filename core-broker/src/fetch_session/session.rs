@@ -114,6 +114,15 @@ impl<R> Round<R> {
     }
 }
 
+/// What a round found in other partitions than the one that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Bytes of records.
+    pub bytes: usize,
+    /// Partitions.
+    pub partitions: usize,
+}
+
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session<H> {
@@ -265,13 +274,13 @@ impl<H> Session<H> {
     }
 
     /// Looks at the first `count` partitions that are due, in order. `look` gets the number of the partition, the
-    /// partition, and the bytes of records found in others; it gives nothing if it must not be called here. The result
-    /// is how many of the `count` are left then, the first of them being that partition.
+    /// partition, and what was found in others; it gives nothing if it must not be called here. The result is how many of
+    /// the `count` are left then, the first of them being that partition.
     pub fn look<R>(
         &mut self,
         round: &mut Round<R>,
         count: usize,
-        mut look: impl FnMut(u32, &mut Entry<H>, usize) -> Option<Look<R>>,
+        mut look: impl FnMut(u32, &mut Entry<H>, Taken) -> Option<Look<R>>,
     ) -> usize {
         for left in (1..=count).rev() {
             let Some(slot) = self.due.pop_front() else { break };
@@ -282,7 +291,11 @@ impl<H> Session<H> {
             let own = earlier
                 .and_then(|at| round.found[at as usize].as_ref())
                 .map_or(0, |found| found.size);
-            let Some(look) = look(slot, entry, round.bytes - own) else {
+            let taken = Taken {
+                bytes: round.bytes - own,
+                partitions: round.found.len() - usize::from(earlier.is_some()),
+            };
+            let Some(look) = look(slot, entry, taken) else {
                 self.due.push_front(slot);
                 return left;
             };

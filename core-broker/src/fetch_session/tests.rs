@@ -49,7 +49,7 @@ fn look(session: &mut Session<i32>, round: &mut Round<Found>, ends: &[i64], byte
         let size = (end - entry.asked.offset) as usize;
         let outcome = match size {
             0 => Outcome::Nothing,
-            _ if taken >= bytes_max => Outcome::NoRoom,
+            _ if taken.bytes >= bytes_max => Outcome::NoRoom,
             _ => Outcome::Records(size, (entry.asked.offset, size)),
         };
         Some(Look {
@@ -165,7 +165,7 @@ fn a_look_that_stops_goes_on_where_it_stopped() {
     let mut round: Round<Found> = Round::default();
     let mut seen = Vec::new();
     let mut stop = true;
-    let mut step = |_: u32, entry: &mut Entry<i32>, _: usize| {
+    let mut step = |_: u32, entry: &mut Entry<i32>, _: Taken| {
         if entry.index == 2 && std::mem::take(&mut stop) {
             return None;
         }
@@ -394,8 +394,8 @@ impl World {
             let place = (name[1..].parse().unwrap(), entry.index);
             let held = entry.handle.filter(|at| !self.logs[*at].gone);
             entry.handle = held.or_else(|| self.present.get(&place).copied());
-            let room = bytes_max.saturating_sub(taken);
-            Some(self.read(entry.handle, entry.asked.offset, room, taken == 0))
+            let room = bytes_max.saturating_sub(taken.bytes);
+            Some(self.read(entry.handle, entry.asked.offset, room, taken.bytes == 0))
         });
         self.session = session;
     }

@@ -11,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use crate::log::LogSlice;
 
 /// Ranges of files in one answer. A peer that reads slowly keeps as many files open, deleted ones included.
-const RANGES_MAX: usize = 1024;
+pub(crate) const RANGES_MAX: usize = 1024;
 
 /// A piece of an answer.
 pub(crate) enum Part {

@@ -242,3 +242,47 @@ fn a_session_waits_and_wakes_by_what_changes() {
     assert_eq!(other.call(11, &ask((id, 7), &[])).error_code, 0);
     assert_eq!(client.receive::<FetchRequest>(11).error_code, 71);
 }
+
+#[test]
+fn no_partition_starves_when_an_answer_cannot_hold_all() {
+    const PARTITIONS: i32 = 1100;
+    let (_dir, _broker, mut client) = broker(PARTITIONS);
+    for _ in 0..3 {
+        let mut request = produce("t", 0, -1, Some(batch(&["a"])));
+        let data = request.topic_data[0].partition_data[0].clone();
+        request.topic_data[0].partition_data = (0..PARTITIONS).map(|p| data.clone().with_index(p)).collect();
+        let response = client.call(9, &request);
+        assert!(
+            response.responses[0]
+                .partition_responses
+                .iter()
+                .all(|p| p.error_code == 0)
+        );
+    }
+    let single = |mut request: FetchRequest| {
+        let partitions = request.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        partitions.for_each(|p| p.partition_max_bytes = batch(&["a"]).len() as i32);
+        request
+    };
+    let all: Vec<(i32, i64)> = (0..PARTITIONS).map(|p| (p, 0)).collect();
+    let mut response = client.call(11, &single(ask((0, 0), &all)));
+    let id = response.session_id;
+    let mut positions = vec![0; PARTITIONS as usize];
+    // An answer holds records of 1024 partitions.
+    for epoch in 1..=4 {
+        let served: Vec<i32> = told(&response).into_iter().filter(|p| p.3).map(|p| p.0).collect();
+        for partition in &served {
+            positions[*partition as usize] += 1;
+        }
+        let moved: Vec<(i32, i64)> = served.iter().map(|p| (*p, positions[*p as usize])).collect();
+        if epoch == 2 {
+            assert!(
+                positions.iter().all(|position| *position >= 1),
+                "all had their turn"
+            );
+        }
+        response = client.call(11, &single(ask((id, epoch), &moved)));
+    }
+    assert_eq!(positions, vec![3; PARTITIONS as usize]);
+    assert_eq!(told(&response), []);
+}

@@ -15,8 +15,9 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use pass::{CleanError, Pass, Section};
@@ -31,9 +32,11 @@ use super::shared::Shared;
 pub struct CleanerOptions {
     /// `log.cleaner.backoff.ms`: rest when there is nothing to do. Default 15 s.
     pub backoff: Duration,
-    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of one pass; with less, a log takes several.
+    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of all threads; with less, a log takes several passes.
     /// Default 128 MiB.
     pub dedupe_buffer_bytes: usize,
+    /// `log.cleaner.threads`: how many logs are compacted at once. Default 1.
+    pub threads: usize,
 }
 
 impl Default for CleanerOptions {
@@ -41,6 +44,7 @@ impl Default for CleanerOptions {
         Self {
             backoff: Duration::from_secs(15),
             dedupe_buffer_bytes: 128 << 20,
+            threads: 1,
         }
     }
 }
@@ -129,17 +133,32 @@ impl Cleaner {
             .filter_map(|partition| Some((Reverse(self.dirt(&partition)?), partition)))
             .collect();
         due.sort_by_key(|(dirt, _)| *dirt);
-        let mut cleaned = 0;
-        for (_, partition) in due {
-            self.shared.check()?;
-            match self.clean(&partition, options) {
-                Ok(grown) => cleaned += usize::from(grown),
-                Err(CleanError::Stopped) => break,
-                Err(error) => give_up(&partition, &error),
+        let (next, cleaned) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let threads = options.threads.clamp(1, due.len().max(1));
+        let options = CleanerOptions {
+            dedupe_buffer_bytes: options.dedupe_buffer_bytes / threads,
+            ..options
+        };
+        let work = || {
+            while let Some((_, partition)) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.shared.check().is_err() {
+                    return;
+                }
+                match self.clean(partition, options) {
+                    Ok(grown) => _ = cleaned.fetch_add(usize::from(grown), Ordering::Relaxed),
+                    Err(CleanError::Stopped) => return,
+                    Err(error) => give_up(partition, &error),
+                }
             }
-        }
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
         self.shared.check()?;
-        Ok(cleaned)
+        Ok(cleaned.into_inner())
     }
 
     /// How dirty the partition is, if it is due.

@@ -283,12 +283,6 @@ impl Partition {
         LeaderEpoch(0)
     }
 
-    /// Changes with the high watermark, and also when the log fails or is deleted.
-    #[must_use]
-    pub fn watch_high_watermark(&self) -> watch::Receiver<i64> {
-        self.high_watermark.subscribe()
-    }
-
     /// Size of all segments, without their indexes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

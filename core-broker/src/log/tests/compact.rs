@@ -326,6 +326,7 @@ fn open_log(path: &Path, disk: &Arc<FailingDisk>, clock: &Arc<ManualClock>, byte
         cleaner: CleanerOptions {
             backoff: Duration::from_millis(1),
             dedupe_buffer_bytes: bytes,
+            threads: 2,
         },
         ..LogOptions::default()
     };
