@@ -81,7 +81,10 @@ impl BrokerState {
             .write_meta_file(live::FILE, alteration.encode().as_bytes());
         written.map_err(BrokerConfigError::from)?;
         self.live.install(alteration);
-        self.logs.set_cleaner_options(self.live.load().cleaner_options());
+        let effective = self.live.load();
+        self.logs.set_cleaner_options(effective.cleaner_options());
+        self.logs
+            .set_producer_expiration_ms(effective.producer_id_expiration_ms.into());
         self.topics.reconfigure();
         tracing::info!(?level, altered = ?self.live.altered(level), "broker configs altered");
         Ok(())

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::broker::BrokerState;
-use crate::config::{BrokerConfig, Endpoint, LiveConfig, live};
+use crate::config::{BrokerConfig, Endpoint, LiveConfig, LiveConfigError, live};
 use crate::error::StartError;
 use crate::fetch_session::FetchSessions;
 use crate::group::{GroupConfig, GroupManager, LogStore};
 use crate::handle::BrokerHandle;
-use crate::log::{Clock, Disk, LogDir, LogOptions, SystemClock};
+use crate::log::{Clock, Disk, LogDir, LogError, LogOptions, SystemClock};
 use crate::metrics::{Gauge, Metrics, MetricsEndpoint};
 use crate::producer_id::ProducerIds;
+use crate::server::admission::Admission;
 use crate::server::budget::Budget;
 use crate::server::limits::{self, Shares};
 use crate::server::listener::{self, Gate};
@@ -31,6 +32,8 @@ use crate::transaction::{Markers, TransactionConfig, TransactionLogStore, Transa
 const OWN_THREADS: usize = 2;
 /// Threads that may wait for the disk in such a runtime.
 const OWN_BLOCKING_THREADS_MAX: usize = 32;
+/// Room for fewer connections than this deserves a warning, even if nobody said how many there should be.
+const CONNECTIONS_FEW: usize = 4096;
 
 /// A broker; see [`Broker::builder`].
 #[derive(Debug)]
@@ -206,7 +209,7 @@ impl BrokerBuilder {
         let config = Arc::new(config);
         let shares = open_files(&config, &self.options);
         // Listening first: a port in use is told before a long recovery, and early clients wait in the backlog.
-        let (sockets, listeners) = bind_all(&config.listeners).await?;
+        let (sockets, listeners) = bind_all(config.opened_listeners()).await?;
         let endpoint = match &config.metrics_listener {
             Some(endpoint) => Some(bind_metrics(endpoint).await?),
             None => None,
@@ -249,17 +252,27 @@ impl BrokerBuilder {
 fn open_files(config: &BrokerConfig, options: &LogOptions) -> Shares {
     let wanted = Shares {
         log_files: options.open_files_max,
-        connections: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
+        // Not what is set: that can be altered later.
+        connections: i32::MAX as usize,
     };
     let open_files = limits::raise_open_files();
     let shares = limits::share(open_files, wanted);
-    let asked_for = config.max_connections != BrokerConfig::default().max_connections;
-    if asked_for && shares.connections < wanted.connections {
+    let asked = match config.max_connections {
+        i32::MAX => CONNECTIONS_FEW,
+        asked => usize::try_from(asked).unwrap_or(0),
+    };
+    if shares.connections < asked {
         tracing::warn!(
             open_files,
-            wanted = wanted.connections,
+            max_connections = config.max_connections,
             connections = shares.connections,
             "the open files limit allows fewer connections than max.connections; raise it (ulimit -Hn) or lower the setting"
+        );
+    } else if config.max_connections == i32::MAX {
+        tracing::info!(
+            open_files,
+            connections = shares.connections,
+            "connections are bounded by the open files limit alone"
         );
     }
     shares
@@ -292,12 +305,10 @@ async fn bind_metrics(endpoint: &Endpoint) -> Result<MetricsEndpoint, StartError
 }
 
 /// Binds every endpoint; the endpoints come back with the ports they really have.
-async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpoint>), StartError> {
-    if endpoints.is_empty() {
-        return Err(StartError::NoListener);
-    }
-    let mut sockets = Vec::with_capacity(endpoints.len());
-    let mut bound = Vec::with_capacity(endpoints.len());
+async fn bind_all<'a>(
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> Result<(Vec<TcpListener>, Vec<Endpoint>), StartError> {
+    let (mut sockets, mut bound) = (Vec::new(), Vec::new());
     for endpoint in endpoints {
         let failed = |source| StartError::listen(endpoint.to_string(), source);
         let socket = listener::bind(endpoint).await.map_err(failed)?;
@@ -307,6 +318,9 @@ async fn bind_all(endpoints: &[Endpoint]) -> Result<(Vec<TcpListener>, Vec<Endpo
             ..endpoint.clone()
         });
         sockets.push(socket);
+    }
+    if sockets.is_empty() {
+        return Err(StartError::NoListener);
     }
     Ok((sockets, bound))
 }
@@ -325,15 +339,18 @@ pub(crate) fn open(
         dir: dir.clone(),
         source,
     };
-    let altered = logs.read_meta_file(live::FILE).map_err(|source| {
-        topics_error(TopicError::Log {
+    let altered = logs.read_meta_file(live::FILE).map_err(|source| match source {
+        LogError::Damaged { reason, .. } => LiveConfigError::damaged(reason).into(),
+        source => topics_error(TopicError::Log {
             topic: live::FILE.to_owned(),
             source,
-        })
+        }),
     })?;
     let live = LiveConfig::open(Arc::clone(&config), altered.as_deref())?;
     let live = Arc::new(live);
-    logs.set_cleaner_options(live.load().cleaner_options());
+    let effective = live.load();
+    logs.set_cleaner_options(effective.cleaner_options());
+    logs.set_producer_expiration_ms(effective.producer_id_expiration_ms.into());
     let topics = TopicRegistry::open(Arc::clone(&logs), Arc::clone(&live)).map_err(topics_error)?;
     let topics = Arc::new(topics);
     let started = logs.start_upkeep();
@@ -466,7 +483,7 @@ fn serve(
     let gate = Arc::new(Gate {
         broker: Arc::clone(&state),
         budget: Budget::new(budget),
-        connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+        connections: Admission::new(connections),
         stopping,
     });
     let accepting = sockets

@@ -22,7 +22,7 @@ pub enum ProducerIdError {
     Log(#[from] LogError),
     /// The file is not one.
     #[error(
-        "file {FILE} is damaged ({found:?}); restore it from a copy, or write \"{HEADER}\" and the next unused id on two lines"
+        "file {FILE} is damaged ({found}); restore it from a copy, or write \"{HEADER}\" and the next unused id on two lines"
     )]
     Damaged {
         /// What it holds.
@@ -47,10 +47,22 @@ pub(crate) struct ProducerIds {
 impl ProducerIds {
     /// Reads where the last block ended.
     pub fn open(logs: Arc<LogDir>) -> Result<Self, ProducerIdError> {
-        let next = match logs.read_meta_file(FILE)? {
+        let read = logs.read_meta_file(FILE).map_err(|error| match error {
+            LogError::Damaged { reason, .. } => ProducerIdError::Damaged {
+                found: reason.to_owned(),
+            },
+            error => ProducerIdError::Log(error),
+        })?;
+        let next = match read {
             None => 0,
             Some(bytes) => decode(&bytes).ok_or_else(|| ProducerIdError::Damaged {
-                found: String::from_utf8_lossy(&bytes).chars().take(80).collect(),
+                found: format!(
+                    "{:?}",
+                    String::from_utf8_lossy(&bytes)
+                        .chars()
+                        .take(80)
+                        .collect::<String>()
+                ),
             })?,
         };
         Ok(Self {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::config_change::{Refusal, Values, apply, invalid, target, twice};
+use super::config_change::{Refusal, Values, apply, invalid, repeated, target, twice};
 use super::shape::{Kind, Shape, all};
 use super::{Fault, Request, Started, blocking, text};
 use crate::broker::BrokerState;
@@ -30,12 +30,9 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: AlterConfigsRequest = request.decode()?;
     Started::later(async move {
         let mut response = AlterConfigsResponse::default();
-        for (at, resource) in body.resources.iter().enumerate() {
-            let same = |other: &AlterConfigsResource| {
-                (other.resource_type, &other.resource_name)
-                    == (resource.resource_type, &resource.resource_name)
-            };
-            let result = match body.resources[..at].iter().any(same) {
+        let repeated = repeated(body.resources.iter().map(|r| (r.resource_type, &r.resource_name)));
+        for resource in &body.resources {
+            let result = match repeated.contains(&(resource.resource_type, &resource.resource_name)) {
                 true => Err(invalid("each resource must appear at most once".to_owned())),
                 false => {
                     let (broker, asked) = (Arc::clone(&request.broker), resource.clone());

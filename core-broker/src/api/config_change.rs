@@ -64,6 +64,9 @@ pub(super) fn invalid(message: String) -> Refusal {
 pub(super) fn target<'a>(broker: &BrokerState, kind: i8, name: &'a str) -> Result<Target<'a>, Refusal> {
     let node = broker.config.node_id;
     match (kind, name) {
+        (TOPIC, "") => Err(invalid(
+            "there are no configs of all topics: alter each, or the broker's defaults".to_owned(),
+        )),
         (TOPIC, name) => Ok(Target::Topic(name)),
         (BROKER, "") => Ok(Target::Broker(Level::Default)),
         (BROKER, name) if name == node.to_string() => Ok(Target::Broker(Level::Node)),
@@ -71,9 +74,28 @@ pub(super) fn target<'a>(broker: &BrokerState, kind: i8, name: &'a str) -> Resul
             "broker {name:?} is not here, this is broker {node}"
         ))),
         (other, _) => Err(invalid(format!(
-            "configs of resource type {other} cannot be altered here: only those of topics (2) and brokers (4)"
+            "configs of resource type {other}, {}, cannot be altered here: only those of topics (2) and brokers (4)",
+            kind_name(other)
         ))),
     }
+}
+
+/// Kafka's name of a resource type that has no configs here.
+pub(super) fn kind_name(kind: i8) -> &'static str {
+    match kind {
+        8 => "BROKER_LOGGER",
+        16 => "CLIENT_METRICS",
+        32 => "GROUP",
+        _ => "which is unknown",
+    }
+}
+
+/// Resources that stand more than once in a request: Kafka refuses every one of them.
+pub(super) fn repeated<'a>(
+    resources: impl Iterator<Item = (i8, &'a StrBytes)>,
+) -> HashSet<(i8, &'a StrBytes)> {
+    let mut seen = HashSet::new();
+    resources.filter(|resource| !seen.insert(*resource)).collect()
 }
 
 /// Names that stand twice.

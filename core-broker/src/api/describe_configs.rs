@@ -9,6 +9,7 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::config_change::kind_name;
 use super::error_code::ErrorCode;
 use super::shape::{Kind, Shape, all, since};
 use super::{Fault, Request, Started, text};
@@ -116,7 +117,10 @@ fn describe(broker: &BrokerState, asked: &DescribeConfigsResource, detail: &Deta
         BROKER_LOGGER => result,
         other => refused(
             ErrorCode::InvalidRequest,
-            format!("resource type {other} has no configs here"),
+            format!(
+                "resource type {other}, {}, has no configs here: only topics (2) and brokers (4) do",
+                kind_name(other)
+            ),
         ),
     }
 }

@@ -49,7 +49,9 @@ impl From<&LogError> for ErrorCode {
             LogError::Closed { .. } => Self::NotLeaderOrFollower,
             LogError::Exists { .. } => Self::TopicAlreadyExists,
             LogError::Name { .. } => Self::InvalidTopicException,
-            LogError::Io { .. } | LogError::Failed { .. } => Self::KafkaStorageError,
+            LogError::Io { .. } | LogError::Failed { .. } | LogError::Damaged { .. } => {
+                Self::KafkaStorageError
+            }
         }
     }
 }

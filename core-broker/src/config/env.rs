@@ -101,6 +101,42 @@ mod tests {
         assert_eq!(config.num_partitions, 7);
     }
 
+    /// What the compose files of Kafka's own image say, in the order of names that `apply_environment` makes of it.
+    #[test]
+    fn the_listeners_of_an_image_for_one_node() {
+        let image = [
+            (
+                "KAFKA_ADVERTISED_LISTENERS",
+                "PLAINTEXT_HOST://localhost:9092,PLAINTEXT://broker:19092",
+            ),
+            ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+            (CREATE_TOPICS, "orders:4:1,users:2:1:compact"),
+            (
+                "KAFKA_LISTENERS",
+                "CONTROLLER://:29093,PLAINTEXT_HOST://:9092,PLAINTEXT://:19092",
+            ),
+            (
+                "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+                "CONTROLLER:SSL,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT",
+            ),
+        ];
+        let (config, result) = apply(&image);
+        assert_eq!(result.unwrap(), Vec::new());
+        assert_eq!(config.check(), Ok(()));
+        let opened: Vec<_> = config.opened_listeners().map(|l| l.name.as_str()).collect();
+        assert_eq!(opened, ["PLAINTEXT_HOST", "PLAINTEXT"]);
+
+        // The file maps what only the environment opens.
+        let mut config = BrokerConfig::default();
+        let file = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:SSL";
+        config.apply_properties(file, "f").unwrap();
+        assert_eq!(config.check(), Ok(()));
+        let listeners = ("KAFKA_LISTENERS".to_owned(), "OUT://:9092".to_owned());
+        config.apply_environment([listeners]).unwrap();
+        let text = config.check().unwrap_err().to_string();
+        assert!(text.contains("maps listener OUT to SSL"), "{text}");
+    }
+
     #[test]
     fn mistakes_name_the_variable() {
         let (_, result) = apply(&[("KAFKA_NUM_PARTITONS", "7")]);

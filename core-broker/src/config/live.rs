@@ -28,8 +28,8 @@ const HEADER: &str = "millstream-broker-configs 1";
 /// Longest value that can be set.
 const VALUE_BYTES_MAX: usize = 4096;
 
-/// Keys that can be altered while the broker runs, in alphabetical order: what gives topics their defaults, and
-/// compaction.
+/// Keys that can be altered while the broker runs, in alphabetical order: what gives topics their defaults,
+/// compaction, and what is looked up each time it is needed.
 const DYNAMIC: &[&str] = &[
     "compression.gzip.level",
     "compression.type",
@@ -56,7 +56,9 @@ const DYNAMIC: &[&str] = &[
     "log.roll.ms",
     "log.segment.bytes",
     "log.segment.delete.delay.ms",
+    "max.connections",
     "message.max.bytes",
+    "producer.id.expiration.ms",
 ];
 
 /// Values by key.
@@ -117,6 +119,15 @@ pub enum AlterError {
 )]
 pub struct LiveConfigError {
     reason: String,
+}
+
+impl LiveConfigError {
+    /// The file does not even hold what was written.
+    pub(crate) fn damaged(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::listener::Endpoint;
 use super::properties::{PropertiesError, parse_properties};
 use super::{BrokerConfig, KEYS};
 
@@ -47,7 +48,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "internal.",
     "kafka.",
     "leader.",
-    "listener.security.protocol.map",
     "log.cleaner.",
     "log.delete.delay.",
     "log.dir.failure.",
@@ -132,7 +132,7 @@ pub enum ConfigError {
     },
     /// A listener speaks a protocol that is not offered.
     #[error(
-        "listener.security.protocol.map={value} at {place}: listener {listener} is mapped to {protocol}, only PLAINTEXT is offered; \
+        "listener.security.protocol.map maps listener {listener} to {protocol}, only PLAINTEXT is offered; \
          put a TLS proxy in front or listen on a private address"
     )]
     Protocol {
@@ -140,10 +140,6 @@ pub enum ConfigError {
         listener: String,
         /// What it is mapped to.
         protocol: String,
-        /// The whole value.
-        value: String,
-        /// File and line, or the name of the override.
-        place: String,
     },
     /// Two settings contradict each other.
     #[error("{0}")]
@@ -234,8 +230,6 @@ impl BrokerConfig {
     ) -> Result<Vec<ConfigWarning>, ConfigError> {
         let mut warnings = Vec::new();
         let mut not_applicable = Vec::new();
-        // Looked at last: the listeners may stand behind it.
-        let mut protocols = None;
         for (key, value, place) in items {
             let name = ALIASES
                 .iter()
@@ -253,8 +247,6 @@ impl BrokerConfig {
                     place,
                     expected,
                 })?;
-            } else if key == "listener.security.protocol.map" {
-                protocols = Some((value, place));
             } else if is_kafkas(key) {
                 not_applicable.push(key.to_owned());
             } else {
@@ -265,9 +257,6 @@ impl BrokerConfig {
                 });
             }
         }
-        if let Some((value, place)) = protocols {
-            self.check_protocols(value, &place)?;
-        }
         if !not_applicable.is_empty() {
             warnings.push(ConfigWarning::NotApplicable {
                 keys: not_applicable,
@@ -277,11 +266,12 @@ impl BrokerConfig {
         Ok(warnings)
     }
 
-    /// Looks for settings that contradict each other.
+    /// Looks for settings that contradict each other; called when everything is read.
     ///
     /// # Errors
-    /// [`ConfigError::Conflict`] names both.
+    /// [`ConfigError::Conflict`] names both, [`ConfigError::Protocol`] a listener that would have to be encrypted.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_protocols()?;
         let conflict = |text: String| Err(ConfigError::Conflict(text));
         for advertised in &self.advertised_listeners {
             if !self.listeners.iter().any(|l| l.name == advertised.name) {
@@ -308,18 +298,25 @@ impl BrokerConfig {
         Ok(())
     }
 
-    /// Kafka's files map all four protocols; only listeners that are really opened count.
-    fn check_protocols(&self, value: &str, place: &str) -> Result<(), ConfigError> {
-        for item in value.split(',') {
-            let (name, protocol) = item.trim().split_once(':').unwrap_or((item, ""));
-            let opened = self.listeners.iter().any(|l| l.name.eq_ignore_ascii_case(name));
-            if opened && !protocol.eq_ignore_ascii_case("PLAINTEXT") {
-                return Err(ConfigError::Protocol {
-                    listener: name.to_owned(),
-                    protocol: protocol.to_owned(),
-                    value: value.to_owned(),
-                    place: place.to_owned(),
-                });
+    /// The listeners that are opened: all but those of Kafka's controllers, which files for one node name too.
+    pub(crate) fn opened_listeners(&self) -> impl Iterator<Item = &Endpoint> {
+        let controllers = &self.controller_listener_names;
+        self.listeners
+            .iter()
+            .filter(|listener| !controllers.iter().any(|c| c.eq_ignore_ascii_case(&listener.name)))
+    }
+
+    /// Once everything is read: a file may map listeners that the environment names.
+    fn check_protocols(&self) -> Result<(), ConfigError> {
+        for listener in self.opened_listeners() {
+            match self.listener_security_protocol_map.protocol(&listener.name) {
+                None | Some("PLAINTEXT") => {}
+                Some(protocol) => {
+                    return Err(ConfigError::Protocol {
+                        listener: listener.name.clone(),
+                        protocol: protocol.to_owned(),
+                    });
+                }
             }
         }
         Ok(())
@@ -397,11 +394,7 @@ mod tests {
             ),
             ("flush.mode=fast", "expected sync"),
             ("listeners=SASL_SSL://h:1", "not offered"),
-            ("listener.security.protocol.map=PLAINTEXT:SSL", "only PLAINTEXT"),
-            (
-                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OUT:SSL\nlisteners=OUT://h:1",
-                "listener OUT is mapped to SSL",
-            ),
+            ("listener.security.protocol.map=PLAINTEXT", "NAME:PROTOCOL"),
             ("log.dirs=/a,/b", "exactly one directory"),
             ("auto.create.topics.enable=yes", "true or false"),
             ("a=\\uzzzz", "line 1"),
@@ -443,6 +436,14 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         for (text, says) in [
+            (
+                "listener.security.protocol.map=PLAINTEXT:SSL",
+                "maps listener PLAINTEXT to SSL, only PLAINTEXT",
+            ),
+            (
+                "listener.security.protocol.map=OUT:sasl_ssl\nlisteners=out://:1",
+                "maps listener OUT to SASL_SSL",
+            ),
             ("advertised.listeners=OTHER://h:1", "listeners has no OTHER"),
             ("advertised.listeners=PLAINTEXT://0.0.0.0:1", "name a host"),
             (

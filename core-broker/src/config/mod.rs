@@ -13,6 +13,7 @@ pub(crate) mod live;
 mod load;
 mod log_value;
 mod properties;
+mod protocol_map;
 mod value;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use live::{AlterError, LiveConfigError};
 pub use load::{ConfigError, ConfigWarning};
 pub use log_value::{CompressionType, Ratio};
 pub use properties::{PropertiesError, Property, parse_properties};
+pub use protocol_map::ProtocolMap;
 pub(crate) use value::ConfigValue;
 pub use value::{CleanupPolicy, ConfigType};
 
@@ -101,6 +103,11 @@ broker_config! {
     /// Addresses that clients are told to use, by listener name. Default: the address that is listened on, or,
     /// for a wildcard listener, the address that the client reached.
     "advertised.listeners" advertised_listeners: Vec<Endpoint> = Vec::new();
+    /// Protocol of each listener, `NAME:PROTOCOL` separated by commas. Default: Kafka's, each protocol by its own name.
+    /// Only PLAINTEXT is offered; a listener that is mapped to another stops the start.
+    "listener.security.protocol.map" listener_security_protocol_map: ProtocolMap = ProtocolMap::default();
+    /// Names of listeners that are Kafka's controllers' own; they are not opened here. Default: none.
+    "controller.listener.names" controller_listener_names: Vec<String> = Vec::new();
     /// The one data directory; also read from `log.dir`. No default.
     "log.dirs" log_dirs: Option<PathBuf> = None;
     /// Partitions of a topic created without a count. Default 1; more allow more consumers of a group.
@@ -205,21 +212,22 @@ broker_config! {
     /// Longest transaction timeout in milliseconds a producer may ask for. Default 900000; an open transaction holds back
     /// consumers that read committed records.
     "transaction.max.timeout.ms" transaction_max_timeout_ms: i32 = 900_000, 1..=i32::MAX;
+    /// Milliseconds that a partition remembers an idle idempotent producer, so that its repeated batches are told from new
+    /// ones. Default 86400000; less saves memory.
+    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, 1..=i32::MAX;
     /// Milliseconds that a transactional id is kept without use. Default 604800000.
     "transactional.id.expiration.ms" transactional_id_expiration_ms: i32 = 604_800_000, 1..=i32::MAX;
     /// Milliseconds between two looks for transactions that took too long. Default 10000.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, 1..=i32::MAX;
     /// Milliseconds between two looks for transactional ids to forget. Default 3600000.
     "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, 1..=i32::MAX;
-    /// Milliseconds that an idle producer is remembered, so that what it sends again is not stored twice. Default 86400000.
-    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, 1..=i32::MAX;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.
     "socket.request.max.bytes" socket_request_max_bytes: i32 = 104_857_600, 1..=i32::MAX;
     /// Bytes of requests held at once over all connections; further reading waits. Default 268435456 (Kafka: −1, no
     /// bound). One request may overdraw it, so that a large one always gets through.
     "queued.max.request.bytes" queued_max_request_bytes: i64 = 268_435_456, -1..=i64::MAX;
-    /// Most connections open at once; further ones are closed at once. Default 2147483647: as many as the limit on open
-    /// files leaves (`ulimit -Hn`).
+    /// Most connections open at once; further ones are closed at once. Default 2147483647: as many as the process may open
+    /// files (`ulimit -Hn`), less what the logs need.
     "max.connections" max_connections: i32 = i32::MAX, 1..=i32::MAX;
     /// Milliseconds after which a connection without requests is closed. Default 600000.
     "connections.max.idle.ms" connections_max_idle_ms: i64 = 600_000, 1..=i64::MAX;

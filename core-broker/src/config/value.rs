@@ -81,6 +81,18 @@ impl ConfigValue for String {
     }
 }
 
+/// Names separated by commas.
+impl ConfigValue for Vec<String> {
+    const TYPE: ConfigType = ConfigType::List;
+    fn read(text: &str) -> Result<Self, String> {
+        let items = text.split(',').map(str::trim);
+        Ok(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
+    }
+    fn show(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.join(","))
+    }
+}
+
 impl ConfigValue for PathBuf {
     const TYPE: ConfigType = ConfigType::String;
     fn read(text: &str) -> Result<Self, String> {

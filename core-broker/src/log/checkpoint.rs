@@ -1,4 +1,4 @@
-//! Kafka's text checkpoints: a version line, a count line, then `topic partition offset` lines.
+//! Kafka's text checkpoints: a version line, a count line, then `topic partition offset` lines; behind them the seal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -73,12 +73,16 @@ pub(crate) fn read(path: &Path) -> Result<Offsets, OpenError> {
     let Some(bytes) = durable::read_if_there(path, FILE_BYTES_MAX).map_err(OpenError::io(path))? else {
         return Ok(Offsets::new());
     };
-    decode(&String::from_utf8_lossy(&bytes)).map_err(|reason| OpenError::Corrupt {
+    let unsealed = durable::unseal(bytes).map_err(str::to_owned);
+    let decoded = unsealed.and_then(|bytes| decode(&String::from_utf8_lossy(&bytes)));
+    let remedy = match path.file_name().is_some_and(|name| name == LOG_START_FILE) {
+        true => "remove it: deleted records whose files are still there come back then",
+        false => "remove it: every log is then checked in full",
+    };
+    decoded.map_err(|reason| OpenError::Corrupt {
         file: path.to_owned(),
         position: 0,
-        reason: format!(
-            "{reason}; if the file cannot be restored, remove it: every log is then checked in full"
-        ),
+        reason: format!("{reason}; if the file cannot be restored, {remedy}"),
     })
 }
 

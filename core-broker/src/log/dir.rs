@@ -164,6 +164,12 @@ impl LogDir {
         self.cleaner.set_options(options);
     }
 
+    /// Changes how long an idle producer is remembered.
+    pub fn set_producer_expiration_ms(&self, expiration_ms: i64) {
+        let kept = &self.shared.producer_expiration_ms;
+        kept.store(expiration_ms, Ordering::Relaxed);
+    }
+
     /// Whether writes still make sense.
     ///
     /// # Errors
@@ -346,16 +352,18 @@ impl LogDir {
     pub fn write_meta_file(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> {
         self.shared.check()?;
         let path = self.meta_path(name)?;
-        self.shared.replace_file(&path, bytes)
+        self.shared.replace_file(&path, &durable::seal(bytes))
     }
 
-    /// Reads a file that [`LogDir::write_meta_file`] wrote.
+    /// Reads a file of whole lines that [`LogDir::write_meta_file`] wrote.
     ///
     /// # Errors
-    /// As there.
+    /// As there, or [`LogError::Damaged`].
     pub fn read_meta_file(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
         let path = self.meta_path(name)?;
-        durable::read_if_there(&path, META_FILE_BYTES_MAX).map_err(LogError::io(path))
+        let read = durable::read_if_there(&path, META_FILE_BYTES_MAX).map_err(LogError::io(&path))?;
+        let unsealed = read.map(durable::unseal).transpose();
+        unsealed.map_err(|reason| LogError::Damaged { file: path, reason })
     }
 
     fn meta_path(&self, name: &str) -> Result<PathBuf, LogError> {

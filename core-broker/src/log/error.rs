@@ -72,6 +72,14 @@ pub enum LogError {
         /// Why.
         source: Arc<io::Error>,
     },
+    /// A small file does not hold what was written.
+    #[error("file {}: {reason}; restore it from a copy", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The disk failed earlier; nothing is written any more.
     #[error("data directory failed and takes no more writes until the broker is restarted: {reason}")]
     Failed {

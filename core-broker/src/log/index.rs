@@ -136,16 +136,14 @@ impl<E: Entry> Entries<'_, E> {
 }
 
 impl Entries<'_, OffsetEntry> {
-    /// Where to start scanning for the batch with the relative offset.
-    pub(crate) fn position_of_offset(&self, relative: u32) -> io::Result<u32> {
-        Ok(self.floor(|e| e.relative <= relative)?.map_or(0, |e| e.position))
+    /// Where to start scanning for the batch with the relative offset; nothing means the beginning.
+    pub(crate) fn entry_of_offset(&self, relative: u32) -> io::Result<Option<OffsetEntry>> {
+        self.floor(|e| e.relative <= relative)
     }
 
-    /// The start of an indexed batch that is nearest before `position`, or 0.
-    pub(crate) fn boundary_before(&self, position: u64) -> io::Result<u32> {
-        Ok(self
-            .floor(|e| u64::from(e.position) <= position)?
-            .map_or(0, |e| e.position))
+    /// The indexed batch that is nearest before `position`; nothing means the beginning.
+    pub(crate) fn boundary_before(&self, position: u64) -> io::Result<Option<OffsetEntry>> {
+        self.floor(|e| u64::from(e.position) <= position)
     }
 }
 
@@ -162,25 +160,37 @@ pub(crate) struct IndexView<'a> {
 pub(crate) enum TimeSearch {
     /// No record is that young.
     Absent,
-    /// Every batch before this position is older.
-    From(u32),
+    /// Every batch before this one is older, if the `witnesses` are true: the neighbours in the time index between
+    /// which the timestamp lies.
+    From {
+        start: Option<OffsetEntry>,
+        witnesses: [Option<TimeEntry>; 2],
+    },
 }
 
 impl IndexView<'_> {
     pub(crate) fn search_time(&self, timestamp: i64) -> io::Result<TimeSearch> {
         if timestamp < 0 {
-            return Ok(TimeSearch::From(0));
+            return Ok(TimeSearch::From {
+                start: None,
+                witnesses: [None; 2],
+            });
         }
         if self.max_timestamp < timestamp {
             return Ok(TimeSearch::Absent);
         }
         // The first entry that reaches the timestamp was written at the first offset entry from which it is
         // reached; up to the offset entry before that, everything is older.
-        let start = match self.times.ceiling(|e| e.timestamp < timestamp)? {
+        let older = |e: TimeEntry| e.timestamp < timestamp;
+        let reached = self.times.ceiling(older)?;
+        let start = match reached {
             Some(reached) => self.offsets.floor(|e| e.relative < reached.relative)?,
             None => self.offsets.last()?,
         };
-        Ok(TimeSearch::From(start.map_or(0, |e| e.position)))
+        Ok(TimeSearch::From {
+            start,
+            witnesses: [self.times.floor(older)?, reached],
+        })
     }
 
     /// The greatest timestamp up to the last offset entry before `position`, and that entry's position.
@@ -246,6 +256,12 @@ impl ResidentIndex {
             }
             index.times.push(entry);
         }
+        // What the time index does not reach is scanned again: its end may be gone.
+        let reached = index.times.last().map(|e| e.relative);
+        let kept = index
+            .offsets
+            .partition_point(|e| reached.is_some_and(|reached| e.relative <= reached));
+        index.offsets.truncate(kept);
         index.greatest = index.times.last().copied();
         index
     }

@@ -35,6 +35,7 @@ impl Meta {
         }
         let path = dir.join(META_FILE);
         if let Some(bytes) = durable::read_if_there(&path, FILE_BYTES_MAX).map_err(OpenError::io(&path))? {
+            let bytes = durable::unseal(bytes).map_err(|reason| damaged(dir, reason.to_owned()))?;
             return Self::decode(dir, &String::from_utf8_lossy(&bytes));
         }
         for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
@@ -49,7 +50,7 @@ impl Meta {
             node_id,
             directory_id: random_uuid().map_err(OpenError::io("/dev/urandom"))?,
         };
-        durable::replace(&path, meta.encode().as_bytes()).map_err(OpenError::io(&path))?;
+        durable::replace(&path, &durable::seal(meta.encode().as_bytes())).map_err(OpenError::io(&path))?;
         Ok(meta)
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn recover(
         folder_dirty: false,
         cleaned_to: checkpointed.cleaned_to.unwrap_or(0),
     }
-    .run(checkpointed, options)
+    .run(checkpointed)
 }
 
 struct Recovery {
@@ -86,7 +86,7 @@ struct Scanned {
 }
 
 impl Recovery {
-    fn run(mut self, checkpointed: Checkpointed, options: &LogOptions) -> Result<Recovered, OpenError> {
+    fn run(mut self, checkpointed: Checkpointed) -> Result<Recovered, OpenError> {
         let mut files = self.list()?;
         self.remove_before(&mut files.segments, checkpointed.log_start)?;
         let Some(&first) = files.segments.first() else {
@@ -102,7 +102,8 @@ impl Recovery {
         }
         let (last, scanned) = self.scan_rest(&files.segments[trusted..], recovery_point, &mut segments)?;
         segments.push(Segment::resident(&self.folder, last, scanned.size, scanned.index));
-        self.producers.expire(self.now_ms, options.producer_expiration_ms);
+        // By number only: for how long they are kept may have been altered, which is known once the directory is open.
+        self.producers.expire(self.now_ms, i64::MAX);
         self.producers.forget_aborted_before(log_start);
         if log_start > scanned.next_offset {
             return self.begin_again(&segments, log_start, snapshots);

@@ -45,7 +45,8 @@ pub(crate) fn due(partition: &Partition, now_ms: i64) -> io::Result<Option<Due>>
         }
         let too_many = excess.is_some_and(|excess| excess >= size && total > 0);
         let too_old = || -> io::Result<bool> {
-            Ok(config.retention_ms >= 0 && now_ms.saturating_sub(youngest(span)?) > config.retention_ms)
+            Ok(config.retention_ms >= 0
+                && now_ms.saturating_sub(youngest(partition, span)?) > config.retention_ms)
         };
         if end > log_start && !too_many && !too_old()? {
             break;
@@ -60,8 +61,8 @@ pub(crate) fn due(partition: &Partition, now_ms: i64) -> io::Result<Option<Due>>
 }
 
 /// When the segment's youngest record was made, in milliseconds.
-fn youngest(span: &Span) -> io::Result<i64> {
-    let greatest = span.segment.greatest_timestamp()?;
+fn youngest(partition: &Partition, span: &Span) -> io::Result<i64> {
+    let greatest = partition.greatest_timestamp(&span.segment)?;
     if greatest >= 0 {
         return Ok(greatest);
     }

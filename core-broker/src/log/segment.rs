@@ -5,6 +5,8 @@
 //! Invariants: a segment that is not the last never changes; batches start at position 0 and have no gaps
 //! between them.
 
+mod verify;
+
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -99,6 +101,10 @@ pub(crate) struct Segment {
     size: AtomicU64,
     file: Mutex<Option<Arc<File>>>,
     index: RwLock<SegmentIndex>,
+    /// The index files were found to be damaged.
+    distrusted: Mutex<bool>,
+    /// The end of the time index was compared with the log.
+    times_checked: AtomicBool,
     /// The files of these names are another segment's by now.
     replaced: AtomicBool,
 }
@@ -139,6 +145,8 @@ impl Segment {
             size: AtomicU64::new(size),
             file: Mutex::new(None),
             index: RwLock::new(index),
+            distrusted: Mutex::new(false),
+            times_checked: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
         })
     }
@@ -193,8 +201,9 @@ impl Segment {
     }
 
     /// The greatest timestamp, −1 without any; cheaper than looking at the log.
-    pub(crate) fn greatest_timestamp(&self) -> io::Result<i64> {
-        self.with_view(|view| Ok(view.max_timestamp))
+    pub(crate) fn greatest_timestamp(self: &Arc<Self>, pool: &FilePool) -> Result<i64, ScanError> {
+        self.check_times(pool)?;
+        Ok(self.with_view(|view| Ok(view.max_timestamp))?)
     }
 
     /// Lets go of the open file, so that its room is free once readers are done.
@@ -253,8 +262,8 @@ impl Segment {
     /// Lets `search` look into the offset index.
     fn with_offsets(
         &self,
-        search: impl FnOnce(&Entries<'_, OffsetEntry>) -> io::Result<u32>,
-    ) -> io::Result<u32> {
+        search: impl FnOnce(&Entries<'_, OffsetEntry>) -> io::Result<Option<OffsetEntry>>,
+    ) -> io::Result<Option<OffsetEntry>> {
         match &*read(&self.index) {
             SegmentIndex::Resident(index) => return search(&index.view().offsets),
             SegmentIndex::OnDisk => {}
@@ -289,12 +298,13 @@ impl Segment {
         end: u64,
     ) -> Result<Option<(u64, BatchHeader)>, ScanError> {
         let relative = u32::try_from((offset - self.base_offset).max(0)).unwrap_or(u32::MAX);
-        let start = self.with_offsets(|offsets| offsets.position_of_offset(relative))?;
-        let mut scan = self.scan(pool, u64::from(start), end)?;
-        while let Some((position, header)) = scan.next()? {
+        let start = self.with_offsets(|offsets| offsets.entry_of_offset(relative))?;
+        let (mut scan, mut next) = self.scan_entry(pool, start, end)?;
+        while let Some((position, header)) = next {
             if header.last_offset() >= offset {
                 return Ok(Some((position, header)));
             }
+            next = scan.next()?;
         }
         Ok(None)
     }
@@ -312,14 +322,21 @@ impl Segment {
             return Ok((end, None));
         }
         let indexed = self.with_offsets(|offsets| offsets.boundary_before(target))?;
-        let mut boundary = start.max(u64::from(indexed));
-        let mut scan = self.scan(pool, boundary, end)?;
-        while let Some((position, header)) = scan.next()? {
-            let next = position + header.size() as u64;
-            if next > target {
-                return Ok((boundary, Some(header.base_offset)));
+        let mut boundary = start;
+        let (mut scan, mut next) = match indexed.filter(|entry| u64::from(entry.position) > start) {
+            Some(_) => self.scan_entry(pool, indexed, end)?,
+            None => (self.scan(pool, start, end)?, None),
+        };
+        if next.is_none() {
+            next = scan.next()?;
+        }
+        while let Some((position, header)) = next {
+            let after = position + header.size() as u64;
+            if after > target && position >= start {
+                return Ok((position, Some(header.base_offset)));
             }
-            boundary = next;
+            boundary = boundary.max(after);
+            next = scan.next()?;
         }
         Ok((boundary, None))
     }
@@ -330,11 +347,21 @@ impl Segment {
         pool: &FilePool,
         timestamp: i64,
         end: u64,
-    ) -> io::Result<Option<HeaderScan>> {
-        match self.with_view(|view| view.search_time(timestamp))? {
-            TimeSearch::Absent => Ok(None),
-            TimeSearch::From(position) => self.scan(pool, u64::from(position), end).map(Some),
+    ) -> Result<Option<HeaderScan>, ScanError> {
+        self.check_times(pool)?;
+        let (start, witnesses) = match self.with_view(|view| view.search_time(timestamp))? {
+            TimeSearch::Absent => return Ok(None),
+            TimeSearch::From { start, witnesses } => (start, witnesses),
+        };
+        for witness in witnesses.into_iter().flatten() {
+            if !self.bears_out(pool, witness, end)? {
+                self.distrust(pool)?;
+                return Ok(Some(self.scan(pool, 0, end)?));
+            }
         }
+        let (_, first) = self.scan_entry(pool, start, end)?;
+        let position = first.map_or(end, |(position, _)| position);
+        Ok(Some(self.scan(pool, position, end)?))
     }
 
     /// The greatest timestamp of the batches from `start` (0 or a batch boundary) up to `end`.
@@ -344,6 +371,7 @@ impl Segment {
         start: u64,
         end: u64,
     ) -> Result<i64, ScanError> {
+        self.check_times(pool)?;
         let (mut greatest, position) = match start {
             0 => self.with_view(|view| match end == self.size() {
                 true => Ok((view.max_timestamp, end as u32)),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::config::LogOptions;
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) checkpoints_stale: AtomicBool,
     /// How long syncs took.
     pub(crate) sync_times: Histogram,
+    /// How long an idle producer is remembered.
+    pub(crate) producer_expiration_ms: AtomicI64,
     /// Held while log starts are raised.
     pub(crate) trims: Mutex<()>,
     /// Segments below a log start could not be removed yet.
@@ -53,6 +55,7 @@ impl Shared {
             space: Space::new(&root, &options),
             root,
             pool: FilePool::new(options.open_files_max),
+            producer_expiration_ms: AtomicI64::new(options.producer_expiration_ms),
             options,
             queue: SyncQueue::default(),
             partitions: RwLock::default(),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, Offsets, RECOVERY_POINT_FILE};
+use super::durable;
 use super::error::LogError;
 use super::lock::{lock, read};
 use super::partition::{Partition, SyncWork};
@@ -272,7 +273,8 @@ pub(crate) fn write_checkpoints(shared: &Shared) -> Result<(), LogError> {
         if name == CLEANER_FILE && offsets.is_empty() && !path.exists() {
             continue;
         }
-        shared.replace_file(&path, checkpoint::encode(&offsets).as_bytes())?;
+        let text = checkpoint::encode(&offsets);
+        shared.replace_file(&path, &durable::seal(text.as_bytes()))?;
     }
     Ok(())
 }
@@ -290,10 +292,8 @@ pub(crate) fn write_log_starts(shared: &Shared) -> Result<(), LogError> {
             )
         })
         .collect();
-    shared.replace_file(
-        &shared.root.join(LOG_START_FILE),
-        checkpoint::encode(&starts).as_bytes(),
-    )
+    let text = checkpoint::encode(&starts);
+    shared.replace_file(&shared.root.join(LOG_START_FILE), &durable::seal(text.as_bytes()))
 }
 
 fn syncfs_reports_errors() -> bool {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::admission::Admission;
 use super::budget::Budget;
 use super::connection::{self, Peer};
 use crate::broker::BrokerState;
@@ -22,8 +23,8 @@ pub(crate) struct Gate {
     pub broker: Arc<BrokerState>,
     /// The bound on request bytes.
     pub budget: Arc<Budget>,
-    /// One permit an open connection.
-    pub connections: Arc<Semaphore>,
+    /// The bound on open connections.
+    pub connections: Admission,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -59,7 +60,8 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&gate.connections).try_acquire_owned() else {
+        let limit = gate.broker.live.load().max_connections;
+        let Some(admitted) = gate.connections.admit(usize::try_from(limit).unwrap_or(0)) else {
             gate.broker.metrics.connection_refused();
             if let Some(held) = gate.broker.warnings.pass() {
                 tracing::warn!(peer = %address, held, "connection refused: max.connections are open; raise it or close idle clients");
@@ -69,7 +71,7 @@ pub(crate) async fn accept(socket: TcpListener, listener: usize, gate: Arc<Gate>
         if let Some(peer) = peer(&stream, address, listener) {
             let gate = Arc::clone(&gate);
             open.spawn(async move {
-                let _permit = permit;
+                let _admitted = admitted;
                 let _counted = gate.broker.metrics.connection();
                 connection::serve(stream, peer, Arc::clone(&gate)).await;
             });

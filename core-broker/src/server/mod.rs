@@ -6,6 +6,7 @@
 //! Invariants: answers leave in request order; no peer makes memory grow by a claimed number; a peer that breaks the
 //! protocol loses its connection and nothing else.
 
+pub(crate) mod admission;
 pub(crate) mod budget;
 mod connection;
 pub(crate) mod frame;

@@ -40,6 +40,9 @@ pub(crate) struct Entry {
 /// Text that is not a topics file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicFileError {
+    /// It is not what was written.
+    #[error("{0}")]
+    Damaged(&'static str),
     /// Another version or another file.
     #[error(
         "the first line is {found:?}, expected {HEADER:?}: the data directory was written by another version"

@@ -66,6 +66,11 @@ impl FromStr for InitialTopic {
         let mut parts = text.split(':');
         let name =
             name::parse(parts.next().unwrap_or_default()).map_err(|error| failed(error.to_string()))?;
+        if name::is_internal(name.as_str()) {
+            return Err(failed(
+                "the broker makes this topic itself when it is needed".into(),
+            ));
+        }
         let mut count = |what: &str| match parts.next() {
             None => Ok(None),
             Some(number) => match number.parse::<i32>() {
@@ -141,6 +146,7 @@ mod tests {
             ("a:1:3", "3 replicas, but this is one broker"),
             ("a:1:1:shred", "cleanup.policy \"shred\""),
             ("a:1:1:compact:1", "more than four"),
+            ("__consumer_offsets:1", "itself"),
             ("a/b:1", "'/'"),
             (":1", "empty"),
         ] {

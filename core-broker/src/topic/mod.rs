@@ -184,7 +184,10 @@ impl TopicRegistry {
             topic: file::FILE.to_owned(),
             source,
         };
-        let stored = logs.read_meta_file(file::FILE).map_err(failed)?;
+        let stored = logs.read_meta_file(file::FILE).map_err(|error| match error {
+            LogError::Damaged { reason, .. } => TopicFileError::Damaged(reason).into(),
+            error => failed(error),
+        })?;
         let entries = match &stored {
             None => Vec::new(),
             Some(bytes) => file::decode(&String::from_utf8_lossy(bytes))?,

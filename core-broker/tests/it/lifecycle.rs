@@ -166,6 +166,27 @@ fn clients_are_told_the_advertised_address_of_their_listener() {
 }
 
 #[test]
+fn controllers_listeners_of_a_kafka_file_are_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |text: &str| {
+        let mut config = config();
+        config.apply_properties(text, "f").unwrap();
+        config.log_dirs = Some(dir.path().into());
+        Broker::builder().config(config).start_blocking()
+    };
+    let map = "listener.security.protocol.map=CONTROLLER:SSL,PLAINTEXT:PLAINTEXT";
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let error = start(&format!("{map}\n{listeners}")).unwrap_err().to_string();
+    assert!(error.contains("maps listener CONTROLLER to SSL"), "{error}");
+    let controllers = "controller.listener.names=CONTROLLER";
+    let broker = start(&format!("{map}\n{listeners}\n{controllers}")).unwrap();
+    assert_eq!(broker.addresses().len(), 1);
+    broker.shutdown_blocking().unwrap();
+    let error = start("listeners=C://127.0.0.1:0\ncontroller.listener.names=C").unwrap_err();
+    assert!(matches!(error, StartError::NoListener), "{error}");
+}
+
+#[test]
 fn a_broker_lives_on_the_runtime_of_its_host_too() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

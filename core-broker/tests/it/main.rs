@@ -3,6 +3,7 @@
 
 mod client;
 mod configs;
+mod damage;
 mod describe_topic_partitions;
 mod disk_full;
 mod fetch;

@@ -382,9 +382,8 @@ impl Partition {
         writer.active.on_append(header, config.index_interval_bytes);
         writer.first_timestamp.get_or_insert(header.max_timestamp);
         writer.producers.update(header, marker, now.0);
-        writer
-            .producers
-            .expire(now.0, self.shared.options.producer_expiration_ms);
+        let expiration_ms = self.shared.producer_expiration_ms.load(Ordering::Relaxed);
+        writer.producers.expire(now.0, expiration_ms);
         writer.end = LogPosition {
             offset: header.next_offset(),
             segment: writer.active.base_offset(),

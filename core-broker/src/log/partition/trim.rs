@@ -14,7 +14,7 @@ use crate::log::durable;
 use crate::log::error::{LogError, TrimError};
 use crate::log::graveyard::DELETED_SUFFIX;
 use crate::log::lock::{lock, read, write};
-use crate::log::segment::{EXTENSIONS, Segment, file_name};
+use crate::log::segment::{EXTENSIONS, ScanError, Segment, file_name};
 
 /// From this size on, a segment that is being written but holds only deleted records is closed, so that it can go.
 const ROLL_BYTES_MIN: u64 = 1 << 20;
@@ -75,6 +75,18 @@ impl Partition {
         }
         // Consumers of committed records may wait for what an open transaction held back.
         self.wake();
+    }
+
+    /// The greatest timestamp of a segment, −1 without any.
+    pub(crate) fn greatest_timestamp(&self, segment: &Arc<Segment>) -> io::Result<i64> {
+        let found = segment.greatest_timestamp(&self.shared.pool);
+        found.map_err(|error| match error {
+            ScanError::Io(error) => error,
+            ScanError::Corrupt { position, source } => io::Error::other(format!(
+                "{}, position {position}: {source}",
+                segment.path("log").display()
+            )),
+        })
     }
 
     /// All segments in order.

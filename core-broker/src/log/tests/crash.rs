@@ -180,7 +180,7 @@ fn a_checkpoint_spares_the_scan_and_keeps_few_snapshots() {
         files(copy.path(), "snapshot")
     );
     let points = fs::read_to_string(copy.path().join("recovery-point-offset-checkpoint")).unwrap();
-    assert_eq!(points, "0\n1\norders 0 100\n");
+    assert!(points.starts_with("0\n1\norders 0 100\n#crc32c "), "{points}");
     // Damage before the recovery point is not looked for, so a scan would have cut it off.
     let first = files(copy.path(), "log")[0].clone();
     let mut bytes = fs::read(&first).unwrap();

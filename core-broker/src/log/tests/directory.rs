@@ -81,12 +81,16 @@ fn meta_files_are_replaced_and_guarded() {
     let dir = tempfile::tempdir().unwrap();
     let log = try_open(dir.path()).unwrap();
     assert_eq!(log.read_meta_file("topics.json").unwrap(), None);
-    log.write_meta_file("topics.json", b"one").unwrap();
-    log.write_meta_file("topics.json", b"two").unwrap();
+    log.write_meta_file("topics.json", b"one\n").unwrap();
+    log.write_meta_file("topics.json", b"two\n").unwrap();
     assert_eq!(
         log.read_meta_file("topics.json").unwrap().as_deref(),
-        Some(&b"two"[..])
+        Some(&b"two\n"[..])
     );
+    let file = dir.path().join("topics.json");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("two", "twp")).unwrap();
+    let error = log.read_meta_file("topics.json").unwrap_err();
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
     for name in ["", ".", "..", "a/b", ".lock", "meta.properties", "x.tmp"] {
         assert!(
             matches!(log.write_meta_file(name, b""), Err(LogError::Name { .. })),

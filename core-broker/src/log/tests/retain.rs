@@ -1,6 +1,7 @@
 //! Deletion from the front of logs: by clients, by age, by size; and that it stays.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::sync::Mutex;
 
@@ -171,6 +172,65 @@ fn segments_go_when_their_youngest_record_is_too_old() {
     });
     clock.0.store(i64::MAX, Ordering::Relaxed);
     assert_eq!(log.retain_now().unwrap(), 0);
+}
+
+#[test]
+fn a_damaged_time_index_makes_no_segment_older() {
+    let config = LogConfig {
+        retention_ms: 1000,
+        ..config()
+    };
+    let damages: [fn(&mut Vec<u8>); 5] = [
+        |bytes| bytes.clear(),
+        |bytes| bytes.fill(0),
+        |bytes| bytes.truncate(12),
+        |bytes| {
+            let last = bytes.len() - 12;
+            bytes[last..].fill(0);
+        },
+        |bytes| {
+            let low = bytes.len() - 6;
+            bytes[low] ^= 4;
+        },
+    ];
+    for damage in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, log, partition) = at_hand(dir.path(), &config);
+        for value in 0..45 {
+            put(&partition, batch(&[value * 100]));
+        }
+        let next = partition.spans()[0].next.unwrap();
+        log.close().unwrap();
+        for file in files(dir.path(), "timeindex") {
+            let mut bytes = fs::read(&file).unwrap();
+            assert!(bytes.len() > 12);
+            damage(&mut bytes);
+            fs::write(&file, bytes).unwrap();
+        }
+        let (clock, log, partition) = {
+            let clock = Arc::new(ManualClock::default());
+            let options = LogOptions {
+                clock: clock.clone(),
+                ..LogOptions::default()
+            };
+            let log = open_with(dir.path(), &config, options);
+            let partition = log.partition(&tp()).unwrap();
+            (clock, log, partition)
+        };
+        let youngest = (next - 1) * 100;
+        clock.0.store(youngest + 1000, Ordering::Relaxed);
+        assert_eq!(log.retain_now().unwrap(), 0);
+        for offset in [0, 7, 30, 44] {
+            let found = partition.offset_for_timestamp(Timestamp(offset * 100)).unwrap();
+            assert_eq!(found, Some((Offset(offset), Timestamp(offset * 100))));
+        }
+        clock.0.store(youngest + 1001, Ordering::Relaxed);
+        assert_eq!(log.retain_now().unwrap(), 1);
+        assert_eq!(partition.log_start_offset(), Offset(next));
+        clock.0.store(4400 + 1000, Ordering::Relaxed);
+        log.retain_now().unwrap();
+        assert!(partition.log_start_offset() < Offset(45));
+    }
 }
 
 #[test]
