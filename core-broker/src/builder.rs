@@ -339,15 +339,7 @@ pub(crate) fn open(
         dir: dir.clone(),
         source,
     };
-    let altered = logs.read_meta_file(live::FILE).map_err(|source| match source {
-        LogError::Damaged { reason, .. } => LiveConfigError::damaged(reason).into(),
-        source => topics_error(TopicError::Log {
-            topic: live::FILE.to_owned(),
-            source,
-        }),
-    })?;
-    let live = LiveConfig::open(Arc::clone(&config), altered.as_deref())?;
-    let live = Arc::new(live);
+    let live = Arc::new(open_live(&logs, &config, topics_error)?);
     let effective = live.load();
     logs.set_cleaner_options(effective.cleaner_options());
     logs.set_producer_expiration_ms(effective.producer_id_expiration_ms.into());
@@ -386,12 +378,7 @@ pub(crate) fn open(
     .map_err(|source| StartError::Transactions { dir, source })?;
     store.verify_with(Arc::new(Verifier(Arc::downgrade(&transactions))));
     let metrics = Metrics::default();
-    let open = Arc::downgrade(&transactions);
-    metrics.add_gauge(Gauge {
-        name: "millstream_transactions_open",
-        help: "Transactions under way, those that are being ended among them.",
-        read: Box::new(move || open.upgrade().map_or(0.0, |manager| manager.open_count() as f64)),
-    });
+    count_transactions(&metrics, &transactions);
     let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
     let fetch_sessions = Arc::new(FetchSessions::new(slots));
     count_sessions(&metrics, &fetch_sessions);
@@ -409,6 +396,31 @@ pub(crate) fn open(
         warnings: WarningLimit::default(),
         listeners,
     }))
+}
+
+/// The settings, with those that were altered while a broker ran on this directory.
+fn open_live(
+    logs: &LogDir,
+    config: &Arc<BrokerConfig>,
+    failed: impl Fn(TopicError) -> StartError,
+) -> Result<LiveConfig, StartError> {
+    let altered = logs.read_meta_file(live::FILE).map_err(|source| match source {
+        LogError::Damaged { reason, .. } => LiveConfigError::damaged(reason).into(),
+        source => failed(TopicError::Log {
+            topic: live::FILE.to_owned(),
+            source,
+        }),
+    })?;
+    Ok(LiveConfig::open(Arc::clone(config), altered.as_deref())?)
+}
+
+fn count_transactions(metrics: &Metrics, transactions: &Arc<TransactionManager>) {
+    let open = Arc::downgrade(transactions);
+    metrics.add_gauge(Gauge {
+        name: "millstream_transactions_open",
+        help: "Transactions under way, those that are being ended among them.",
+        read: Box::new(move || open.upgrade().map_or(0.0, |manager| manager.open_count() as f64)),
+    });
 }
 
 fn count_sessions(metrics: &Metrics, sessions: &Arc<FetchSessions>) {

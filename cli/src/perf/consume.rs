@@ -9,7 +9,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use serde_json::json;
 
-use super::properties::client;
+use super::properties::{Client, client};
 use super::{MB, milliseconds, note, rounded, say};
 use crate::admin::now_ms;
 use crate::client::ConnectArgs;
@@ -158,21 +158,7 @@ pub fn run(args: &ConsumePerfArgs) -> Result<(), CliError> {
         ("allow.auto.create.topics", "false"),
     ];
     let client = client(&args.connect, &defaults, "--consumer-property", &args.properties)?;
-    let topic = match (&args.topic, &args.include) {
-        (Some(topic), _) => {
-            let metadata = client.connect.reach(&client.config, Some(topic))?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            if found.is_none_or(|found| found.error().is_some()) {
-                return Err(crate::topics::no_such_topic(topic));
-            }
-            topic.clone()
-        }
-        (None, include) => {
-            client.connect.reach(&client.config, None)?;
-            let pattern = include.as_deref().unwrap_or(".*");
-            format!("^({pattern})$")
-        }
-    };
+    let topic = subscription(args, &client)?;
     let stop = StopSignal::listen()?;
     let joining = Joining(Mutex::new(JoinTime {
         since: Some(Instant::now()),
@@ -189,17 +175,7 @@ pub fn run(args: &ConsumePerfArgs) -> Result<(), CliError> {
         .subscribe(&[&topic])
         .map_err(|error| CliError::new(format!("cannot read topic {topic}: {error}; check its name")))?;
     if !args.hide_header {
-        let times = if args.show_detailed_stats {
-            "time, threadId"
-        } else {
-            "start.time, end.time"
-        };
-        let header = format!("{times}, {COLUMNS}");
-        if !args.json {
-            say(&header)?;
-        } else if args.show_detailed_stats {
-            eprintln!("{header}");
-        }
+        header(args)?;
     }
     let read = read_all(args, &consumer, &stop, start)?;
     let complete = read.records >= args.num_records;
@@ -223,6 +199,41 @@ pub fn run(args: &ConsumePerfArgs) -> Result<(), CliError> {
         ))?;
     }
     stop.check()
+}
+
+/// What to subscribe to: the topic, which must exist, or a pattern.
+fn subscription(args: &ConsumePerfArgs, client: &Client) -> Result<String, CliError> {
+    match (&args.topic, &args.include) {
+        (Some(topic), _) => {
+            let metadata = client.connect.reach(&client.config, Some(topic))?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            if found.is_none_or(|found| found.error().is_some()) {
+                return Err(crate::topics::no_such_topic(topic));
+            }
+            Ok(topic.clone())
+        }
+        (None, include) => {
+            client.connect.reach(&client.config, None)?;
+            let pattern = include.as_deref().unwrap_or(".*");
+            Ok(format!("^({pattern})$"))
+        }
+    }
+}
+
+/// The line with the names of the columns.
+fn header(args: &ConsumePerfArgs) -> Result<(), CliError> {
+    let times = if args.show_detailed_stats {
+        "time, threadId"
+    } else {
+        "start.time, end.time"
+    };
+    let header = format!("{times}, {COLUMNS}");
+    if !args.json {
+        say(&header)?;
+    } else if args.show_detailed_stats {
+        eprintln!("{header}");
+    }
+    Ok(())
 }
 
 /// Reads until enough came, nothing came for too long, or the user asks; prints detailed stats.

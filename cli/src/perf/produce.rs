@@ -202,13 +202,7 @@ pub fn run(args: &ProducePerfArgs) -> Result<(), CliError> {
     } else if client.config.get("enable.idempotence") == Some("true") {
         wait_for_id(&producer);
     }
-    if args.warmup_records > 0 {
-        let text = format!(
-            "Warmup first {} records. Steady state results will print after the complete test summary.",
-            args.warmup_records
-        );
-        note(args.json, &text)?;
-    }
+    announce_warmup(args)?;
     let mut run = Run {
         args,
         producer: &producer,
@@ -229,6 +223,17 @@ pub fn run(args: &ProducePerfArgs) -> Result<(), CliError> {
         measured.lines(elapsed).iter().try_for_each(|line| say(line))?;
     }
     sent.and(flushed).and_then(|()| stop.check())
+}
+
+fn announce_warmup(args: &ProducePerfArgs) -> Result<(), CliError> {
+    if args.warmup_records == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "Warmup first {} records. Steady state results will print after the complete test summary.",
+        args.warmup_records
+    );
+    note(args.json, &text)
 }
 
 /// The client takes half a second to ask for its producer id. That is not the cluster's time.

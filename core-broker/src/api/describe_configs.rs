@@ -2,6 +2,8 @@
 //!
 //! Why defaults too: clients read everything, change one value and write everything back.
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -53,9 +55,12 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         synonyms: body.include_synonyms,
         documentation: body.include_documentation,
     };
+    // Each once: a resource's answer may be far larger than its name.
+    let mut seen = HashSet::new();
     let results = body
         .resources
         .iter()
+        .filter(|asked| seen.insert((asked.resource_type, &asked.resource_name)))
         .map(|resource| describe(&request.broker, resource, &detail))
         .collect();
     request

@@ -1,5 +1,7 @@
 //! DescribeGroups (15): state and members of groups.
 
+use std::collections::HashSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId as WireGroupId};
@@ -23,9 +25,12 @@ pub fn handle(
         true => operations::GROUP,
         false => operations::NOT_ASKED,
     };
+    // Each once: a group's answer may be far larger than its name.
+    let mut seen = HashSet::new();
     let groups = request
         .groups
         .into_iter()
+        .filter(|id| seen.insert(id.clone()))
         .map(|id| describe(manager, version, id))
         .map(|group| match group.error_code {
             0 => group.with_authorized_operations(allowed),

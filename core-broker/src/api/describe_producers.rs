@@ -1,5 +1,7 @@
 //! DescribeProducers (61): which producers a partition remembers, and where their transactions began (KIP-664).
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
@@ -17,8 +19,13 @@ pub(crate) const SHAPE: Shape = Shape {
 
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DescribeProducersRequest = request.decode()?;
-    let topics = body.topics.into_iter().map(|asked| {
+    let mut seen = HashSet::new();
+    let topics = body.topics.into_iter().map(|mut asked| {
         let topic = request.broker.topics.get(&asked.name);
+        // Each once: a partition's answer may be far larger than its number.
+        asked
+            .partition_indexes
+            .retain(|index| seen.insert((asked.name.clone(), *index)));
         let describe_one = |index: &i32| {
             let log = topic.as_ref().and_then(|topic| topic.partition(*index));
             describe(*index, log.map(AsRef::as_ref))

@@ -1,5 +1,7 @@
 //! DescribeTransactions (65): state, producer and partitions of transactional ids (KIP-664).
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
 use kafka_protocol::messages::{
     DescribeTransactionsRequest, DescribeTransactionsResponse, ProducerId, TopicName, TransactionalId,
@@ -19,7 +21,12 @@ pub(crate) const SHAPE: Shape = Shape {
 pub(crate) fn start(request: Request) -> Result<Started, Fault> {
     let body: DescribeTransactionsRequest = request.decode()?;
     let manager = &request.broker.transactions;
-    let described = body.transactional_ids.into_iter().map(|id| describe(manager, id));
+    // Each once: a transaction's answer may be far larger than its id.
+    let mut seen = HashSet::new();
+    let ids = body.transactional_ids.into_iter();
+    let described = ids
+        .filter(|id| seen.insert(id.clone()))
+        .map(|id| describe(manager, id));
     let response = DescribeTransactionsResponse::default().with_transaction_states(described.collect());
     request.answer.ready(&response)
 }

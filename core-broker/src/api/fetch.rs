@@ -2,7 +2,7 @@
 //!
 //! Rules: a fetch at the high watermark is empty without error, outside the log is OFFSET_OUT_OF_RANGE; the first
 //! partition that has anything gives at least one whole batch even over the limits; the answer waits for
-//! `min_bytes` or `max_wait_ms`, but any error is answered at once.
+//! `min_bytes` or `max_wait_ms`, but any error, and what leaves more behind, is answered at once.
 //!
 //! A request that opens a session (epoch 0) or goes on with one is answered by way of `fetch_session`; one without is
 //! the same, but nothing is kept. While it waits it is told which partitions changed, and looks at no others.
@@ -196,7 +196,10 @@ impl Fetch {
             view.sweep();
         }
         self.look(&mut view);
-        let enough = self.round.failed() || self.round.bytes() >= self.bytes_min || view.session.is_empty();
+        let round = &self.round;
+        // Batches are whole and of one segment: who waited until they add up to the minimum exactly would wait in vain.
+        let enough =
+            round.failed() || round.full() || round.bytes() >= self.bytes_min || view.session.is_empty();
         (enough || last).then(|| self.finish(&mut view))
     }
 

@@ -109,26 +109,32 @@ impl Looker {
             // Only whether the offset is one of the log.
             log.read(from, 0, from, false)?;
             let more = from < limit;
-            return Ok(Some(if more { Outcome::NoRoom } else { Outcome::Nothing }));
+            return Ok(Some(match more {
+                true => Outcome::Later { full: true },
+                false => Outcome::Nothing,
+            }));
         }
         if !may_wait && log.is_cold(from) {
             return Ok(None);
         }
         let slice = log.read(from, room, limit, taken.bytes == 0)?;
         if slice.is_empty() {
-            return Ok(Some(Outcome::NoRoom));
+            // Either the next batch is too large for what is left, or compaction has left nothing before the limit.
+            let full = taken.bytes > 0;
+            return Ok(Some(Outcome::Later { full }));
         }
         let aborted = if self.committed {
-            log.aborted_transactions_in(from, &slice)
+            log.aborted_transactions_in(from, &slice)?
         } else {
             Vec::new()
         };
-        let size = slice.len();
+        let (size, more) = (slice.len(), slice.end_offset() < limit);
         let fetched = FetchedPartition {
             aborted,
             ..fetched(entry.index, NONE, marks, Some(slice))
         };
-        Ok(Some(Outcome::Records(size, fetched)))
+        let content = fetched;
+        Ok(Some(Outcome::Records { size, more, content }))
     }
 
     fn refused(&self, entry: &Entry<Handle>, code: ErrorCode, marks: Marks) -> Look<FetchedPartition> {

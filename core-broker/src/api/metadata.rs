@@ -1,5 +1,7 @@
 //! Metadata (3): the broker, its topics and their partitions; creates topics that a client asks for.
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -62,7 +64,12 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         return request.answer.ready(&response);
     };
     let mut missing = Vec::new();
+    let mut seen = HashSet::new();
     for asked in names {
+        // As Kafka answers: each topic once. Repeated names would make a small request's answer large.
+        if !seen.insert((asked.name.clone(), asked.topic_id)) {
+            continue;
+        }
         let found = find(&request.broker, asked.name.as_ref(), asked.topic_id);
         let described = match found {
             Ok(topic) => describe(&topic, node, topic_operations),

@@ -1,5 +1,7 @@
 //! OffsetFetch (9): a group's stored positions are read; of several groups from v8 on.
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -60,7 +62,12 @@ fn one(manager: &GroupManager, version: i16, request: OffsetFetchRequest) -> Off
 
 fn several(manager: &GroupManager, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let mut groups = Vec::new();
+    // All offsets of a group once: they may be far larger than its name.
+    let mut seen = HashSet::new();
     for group in request.groups {
+        if group.topics.is_none() && !seen.insert(group.group_id.clone()) {
+            continue;
+        }
         let topics = group.topics.map(|topics| {
             topics
                 .into_iter()

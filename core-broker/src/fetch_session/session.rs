@@ -53,10 +53,10 @@ pub(crate) struct Look<R> {
 pub(crate) enum Outcome<R> {
     /// The client has all there is.
     Nothing,
-    /// There is more, but no room in the answer.
-    NoRoom,
-    /// Records of so many bytes.
-    Records(usize, R),
+    /// There is more, but not in this answer; `full` if it has no room for it.
+    Later { full: bool },
+    /// Records of `size` bytes; `more` of them would have come if they were not left to another answer.
+    Records { size: usize, more: bool, content: R },
     /// An error to be told.
     Failed(R),
 }
@@ -84,6 +84,7 @@ pub(crate) struct Round<R> {
     found: Vec<Option<Found<R>>>,
     bytes: usize,
     failed: bool,
+    full: bool,
 }
 
 struct Found<R> {
@@ -98,6 +99,7 @@ impl<R> Default for Round<R> {
             found: Vec::new(),
             bytes: 0,
             failed: false,
+            full: false,
         }
     }
 }
@@ -111,6 +113,11 @@ impl<R> Round<R> {
     /// Whether there is an error to tell.
     pub fn failed(&self) -> bool {
         self.failed
+    }
+
+    /// Whether some partition has more than the answer takes of it, so that waiting would add nothing there.
+    pub fn full(&self) -> bool {
+        self.full
     }
 }
 
@@ -315,16 +322,20 @@ impl<H> Session<H> {
                     }
                     continue;
                 }
-                Outcome::NoRoom => {
+                Outcome::Later { full } => {
+                    round.full |= full;
                     entry.due = true;
                     self.due.push_back(slot);
                     continue;
                 }
-                Outcome::Records(size, content) => Found {
-                    size,
-                    content,
-                    failed: false,
-                },
+                Outcome::Records { size, more, content } => {
+                    round.full |= more;
+                    Found {
+                        size,
+                        content,
+                        failed: false,
+                    }
+                }
                 Outcome::Failed(content) => Found {
                     size: 0,
                     content,

@@ -49,8 +49,12 @@ fn look(session: &mut Session<i32>, round: &mut Round<Found>, ends: &[i64], byte
         let size = (end - entry.asked.offset) as usize;
         let outcome = match size {
             0 => Outcome::Nothing,
-            _ if taken.bytes >= bytes_max => Outcome::NoRoom,
-            _ => Outcome::Records(size, (entry.asked.offset, size)),
+            _ if taken.bytes >= bytes_max => Outcome::Later { full: true },
+            _ => Outcome::Records {
+                size,
+                more: false,
+                content: (entry.asked.offset, size),
+            },
         };
         Some(Look {
             marks: marks(end),
@@ -171,7 +175,7 @@ fn a_look_that_stops_goes_on_where_it_stopped() {
         }
         seen.push(entry.index);
         let outcome = if entry.index == 0 {
-            Outcome::NoRoom
+            Outcome::Later { full: false }
         } else {
             Outcome::Nothing
         };
@@ -377,8 +381,12 @@ impl World {
             Outcome::Nothing
         } else {
             match room.max(usize::from(first)).min((limit - offset) as usize) {
-                0 => Outcome::NoRoom,
-                size => Outcome::Records(size, (offset, size)),
+                0 => Outcome::Later { full: true },
+                size => Outcome::Records {
+                    size,
+                    more: false,
+                    content: (offset, size),
+                },
             }
         };
         Look { marks, outcome }
@@ -539,7 +547,7 @@ impl World {
             let look = self.read(log, known.position, 1, true);
             match look.outcome {
                 Outcome::Failed(_) if !self.silent => assert!(known.failed, "{place:?}: {known:?}"),
-                Outcome::Records(..) => {
+                Outcome::Records { .. } => {
                     let turns = 2 * TOPICS * PARTITIONS + 2;
                     assert!(known.waited < turns, "{place:?} starves");
                 }

@@ -1,16 +1,15 @@
 //! A data directory: its lock, its identity, its partitions, opening and closing.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checkpoint::{self, CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::checkpoint::{CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::cleaner::{Cleaner, CleanerOptions};
 use super::config::{LogConfig, LogOptions};
 use super::durable;
@@ -19,7 +18,7 @@ use super::folders::{FOLDER_NAME_BYTES_MAX, check_name, doomed_name, find_partit
 use super::lock::{lock, read, write};
 use super::meta::{LOCK_FILE, META_FILE, Meta};
 use super::partition::{Partition, Recovered};
-use super::recovery::{self, Checkpointed};
+use super::recover_all::recover_all;
 use super::segment::Segment;
 use super::shared::Shared;
 use super::space::RESERVE_FILE;
@@ -470,89 +469,4 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(error) => Err(OpenError::io(path)(error.into())),
     }
-}
-
-/// Recovers all partitions on a few threads and registers them. True if the checkpoints name others, too,
-/// which must not be taken for partitions of the same name that are created later.
-fn recover_all(
-    shared: &Arc<Shared>,
-    found: BTreeSet<TopicPartition>,
-    configs: impl Fn(&TopicName) -> LogConfig,
-) -> Result<bool, OpenError> {
-    let recovery_points = checkpoint::read(&shared.root.join(RECOVERY_POINT_FILE))?;
-    let log_starts = checkpoint::read(&shared.root.join(LOG_START_FILE))?;
-    let cleaned = checkpoint::read(&shared.root.join(CLEANER_FILE))?;
-    let stale = recovery_points
-        .keys()
-        .chain(log_starts.keys())
-        .chain(cleaned.keys())
-        .any(|tp| !found.contains(tp));
-    let jobs: Vec<_> = found
-        .into_iter()
-        .map(|tp| {
-            let checkpointed = Checkpointed {
-                recovery_point: recovery_points.get(&tp).copied(),
-                log_start: log_starts.get(&tp).copied(),
-                cleaned_to: cleaned.get(&tp).copied(),
-            };
-            let config = configs(&tp.topic);
-            (tp, config, checkpointed)
-        })
-        .collect();
-    let next = AtomicUsize::new(0);
-    let failure = OnceLock::new();
-    let work = || {
-        while let Some((tp, config, checkpointed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if failure.get().is_some() {
-                return;
-            }
-            match recover_one(shared, tp, config, *checkpointed) {
-                Ok(partition) => {
-                    write(&shared.partitions).insert(tp.clone(), partition);
-                }
-                Err(error) => {
-                    // Only the first is reported.
-                    let _ = failure.set(error);
-                }
-            }
-        }
-    };
-    let threads = shared.options.recovery_threads.clamp(1, jobs.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    match failure.into_inner() {
-        None => Ok(stale),
-        Some(error) => {
-            write(&shared.partitions).clear();
-            Err(error)
-        }
-    }
-}
-
-fn recover_one(
-    shared: &Arc<Shared>,
-    tp: &TopicPartition,
-    config: &LogConfig,
-    checkpointed: Checkpointed,
-) -> Result<Arc<Partition>, OpenError> {
-    let folder: Arc<Path> = shared.root.join(tp.to_string()).into();
-    let recovered = recovery::recover(&folder, config, &shared.options, checkpointed)?;
-    let partition = Partition::new(
-        tp.clone(),
-        folder.clone(),
-        shared.clone(),
-        config.clone(),
-        recovered,
-    );
-    let log_end = partition.log_end_offset().0;
-    partition.set_cleaned_to(checkpointed.cleaned_to.unwrap_or(0).min(log_end));
-    partition.open_unsynced().map_err(OpenError::io(&*folder))?;
-    partition
-        .forget_aborted_without_marker()
-        .map_err(|error| OpenError::io(&*folder)(io::Error::other(error)))?;
-    Ok(partition)
 }

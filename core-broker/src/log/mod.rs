@@ -18,7 +18,7 @@
 //! Layout of a data directory: `meta.properties`, `.lock`, `.kafka_cleanshutdown` (only while closed),
 //! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`, `.reserve` (room for
 //! these when the disk is full), the small files of other parts, and for each partition a folder `<topic>-<n>` with `<base offset>.log`, `.index`, `.timeindex` for each
-//! segment and `<offset>.snapshot` of the producers.
+//! segment and `<offset>.snapshot` of the producers, and `compaction-gaps` once it was compacted.
 
 pub mod batch;
 mod checkpoint;
@@ -28,12 +28,14 @@ mod dir;
 mod durable;
 mod error;
 mod folders;
+mod gaps;
 mod graveyard;
 mod index;
 mod lock;
 mod meta;
 mod partition;
 mod producer_state;
+mod recover_all;
 mod recovery;
 mod retention;
 mod segment;

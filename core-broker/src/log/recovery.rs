@@ -14,10 +14,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Advice;
+
 use super::batch::{BatchError, BatchHeader, CRC_FROM, EndMarker, HEADER_BYTES, RecordBatch};
 use super::config::{LogConfig, LogOptions};
 use super::durable::{self, TEMPORARY_SUFFIX};
 use super::error::OpenError;
+use super::gaps;
 use super::index::{Entry, OffsetEntry, ResidentIndex, TimeEntry};
 use super::partition::Recovered;
 use super::producer_state::ProducerStates;
@@ -57,7 +60,7 @@ pub(crate) fn recover(
         producers: ProducerStates::default(),
         producers_from: 0,
         folder_dirty: false,
-        cleaned_to: checkpointed.cleaned_to.unwrap_or(0),
+        gaps_before: gaps::read(folder)?,
     }
     .run(checkpointed)
 }
@@ -71,7 +74,7 @@ struct Recovery {
     producers_from: i64,
     folder_dirty: bool,
     /// Before it, compaction may have left gaps between segments.
-    cleaned_to: i64,
+    gaps_before: i64,
 }
 
 /// A segment that was looked at up to its end or the first batch that is not intact.
@@ -117,7 +120,9 @@ impl Recovery {
             first_timestamp: scanned.first_timestamp,
             snapshots,
             index_written: scanned.index_written,
-            folder_dirty: self.folder_dirty,
+            // A segment begun a moment before the crash may not be in the folder on the disk yet.
+            folder_dirty: self.folder_dirty || last >= recovery_point,
+            gaps_before: self.gaps_before,
         })
     }
 
@@ -166,6 +171,7 @@ impl Recovery {
         durable::sync_dir(&self.folder).map_err(OpenError::io(&*self.folder))?;
         let mut recovered = Recovered::new(segment);
         recovered.producers = self.producers;
+        recovered.gaps_before = self.gaps_before;
         recovered.producers.forget_before(log_start);
         Ok(recovered)
     }
@@ -190,7 +196,7 @@ impl Recovery {
                 files.snapshots.push(offset);
             } else if let Some(base) = EXTENSIONS.iter().find_map(|e| parse_file_name(&name, e)) {
                 indexes.push((base, entry.path()));
-            } else {
+            } else if name != gaps::FILE {
                 tracing::warn!(file = %entry.path().display(), "ignoring an unknown file");
             }
         }
@@ -216,13 +222,16 @@ impl Recovery {
         self.producers_from = first;
         while let Some(&offset) = snapshots.last() {
             let path = self.path(offset, "snapshot");
-            let bytes = durable::read_if_there(&path, SNAPSHOT_BYTES_MAX).map_err(OpenError::io(&path))?;
+            let bytes = match durable::read_if_there(&path, SNAPSHOT_BYTES_MAX) {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
+                read => read.map_err(OpenError::io(&path))?,
+            };
             if let Some(producers) = bytes.as_deref().and_then(ProducerStates::decode) {
                 self.producers = producers;
                 self.producers_from = offset;
                 break;
             }
-            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged or of another version; rebuilding from the log");
+            tracing::warn!(file = %path.display(), "snapshot of the producers is damaged, too large or of another version; rebuilding from the log");
             self.remove_snapshots(&[offset])?;
             snapshots.pop();
         }
@@ -284,7 +293,7 @@ impl Recovery {
         for (place, &next) in bases.iter().enumerate().skip(1) {
             // A gap means that the end of the segment before was lost, although this one was not, unless
             // compaction made it.
-            let gap = next != scanned.next_offset && next > self.cleaned_to;
+            let gap = next != scanned.next_offset && next > self.gaps_before;
             if scanned.torn.is_some() || next < scanned.next_offset || gap {
                 self.cut(&bases[place..])?;
                 break;
@@ -376,6 +385,12 @@ impl Recovery {
         let indexed = index.last_offset();
         let mut position = u64::from(index.scan_from());
         let mut next_offset = base;
+        if size > position {
+            // What a failed write-back left in memory alone must not be taken for stored: read what the disk has. Records that
+            // are still to be written stay.
+            let dropped = rustix::fs::fadvise(&file, position, None, Advice::DontNeed);
+            dropped.map_err(|error| OpenError::io(&path)(error.into()))?;
+        }
         let first_timestamp = first_timestamp(&file, size).map_err(io_error())?;
         let mut reader = BufReader::with_capacity(BUFFER_BYTES.min(size as usize + 1), file);
         reader.seek(SeekFrom::Start(position)).map_err(io_error())?;

@@ -62,9 +62,13 @@ pub(crate) fn due(partition: &Partition, now_ms: i64) -> io::Result<Option<Due>>
 
 /// When the segment's youngest record was made, in milliseconds.
 fn youngest(partition: &Partition, span: &Span) -> io::Result<i64> {
-    let greatest = partition.greatest_timestamp(&span.segment)?;
-    if greatest >= 0 {
-        return Ok(greatest);
+    match partition.greatest_timestamp(&span.segment) {
+        Ok(greatest) if greatest >= 0 => return Ok(greatest),
+        // A damaged segment must not keep the whole log for ever.
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            tracing::warn!(%error, "a segment's timestamps cannot be read; its age is that of its file");
+        }
+        found => drop(found?),
     }
     let modified = fs::metadata(span.segment.path("log"))?.modified()?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();

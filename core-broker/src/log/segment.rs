@@ -170,13 +170,13 @@ impl Segment {
             if let Some(file) = &*slot {
                 return Ok(file.clone());
             }
-            let file = Arc::new(
-                OpenOptions::new()
-                    .read(true)
-                    .append(true)
-                    .open(self.path("log"))?,
-            );
-            slot.insert(file).clone()
+            let path = self.path("log");
+            let file = match OpenOptions::new().read(true).append(true).open(&path) {
+                // A file system that failed can still be read.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path)?,
+                opened => opened?,
+            };
+            slot.insert(Arc::new(file)).clone()
         };
         pool.opened(self);
         Ok(file)

@@ -34,7 +34,7 @@ const IN_FLIGHT_MAX: usize = 128;
 /// Time that one request may take to be started before other connections have their turn.
 const TURN: Duration = Duration::from_micros(500);
 /// How long a peer may take no answers while it holds a share of the budget that others wait for.
-const STALL: Duration = Duration::from_secs(30);
+pub(super) const STALL: Duration = Duration::from_secs(30);
 /// Shares up to this are left to a peer that is slow to read: a few small requests.
 const HELD_BYTES_MAX: usize = 16 << 10;
 /// Rest after which buffers are given back.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use super::connection::STALL;
 use super::outlet::{Outlet, SendError};
 use super::reply::{Part, Reply};
 use crate::log::LogSlice;
@@ -26,6 +27,8 @@ const FILE_PIECE_BYTES: usize = 1024 * 1024;
 /// microseconds of the broker's time a range, copied and sent: 4.3 and 8.5 at 4 KiB, 5.6 and 9 at 8 KiB, 8 and 9.5 at
 /// 16 KiB, 12.5 and 10.6 at 32 KiB, 31 and 20 at 128 KiB.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
+/// An answer of more ranges than this keeps so many files open that a peer who takes nothing is not waited for long.
+const RANGES_FEW: usize = 64;
 /// An output buffer above this is given up when the connection rests.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
@@ -65,6 +68,10 @@ impl<O: Outlet> ReplySink<O> {
         match reply {
             Reply::Bytes(bytes) => self.push_bytes(&bytes).await,
             Reply::Parts(parts) => {
+                let patience = self.patience;
+                if parts.len() > 2 * RANGES_FEW {
+                    self.patience = patience.min(STALL);
+                }
                 for part in parts {
                     match part {
                         Part::Bytes(bytes) => self.push_bytes(&bytes).await?,
@@ -74,6 +81,7 @@ impl<O: Outlet> ReplySink<O> {
                         Part::Records(slice) => self.send_records(&slice).await?,
                     }
                 }
+                self.patience = patience;
                 Ok(())
             }
         }

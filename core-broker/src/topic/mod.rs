@@ -10,6 +10,7 @@
 //! - A folder with records that no topic owns is never removed: the start is refused with the folder's name.
 
 pub(crate) mod config;
+mod error;
 mod file;
 mod initial;
 pub(crate) mod internal;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(crate) use config::Overrides;
 pub use config::TopicConfigError;
+pub use error::TopicError;
 pub use file::TopicFileError;
 pub use initial::{InitialTopic, InitialTopicError};
 pub use name::NameError;
@@ -37,68 +39,6 @@ pub(crate) const PARTITIONS_PER_TOPIC_MAX: i32 = 10_000;
 
 /// Most partitions of all topics: clients create topics by asking for names, and each costs a folder and memory.
 pub(crate) const PARTITIONS_MAX: usize = 100_000;
-
-/// Why a topic could not be created, changed, deleted or loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum TopicError {
-    /// The name breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The topic is there already.
-    #[error("topic {0} already exists")]
-    Exists(TopicName),
-    /// Only `.` and `_` tell the name from that of another topic.
-    #[error("topic {name} collides with topic {other}: the names differ only in '.' and '_'")]
-    Collides {
-        /// The new name.
-        name: TopicName,
-        /// The topic that exists.
-        other: TopicName,
-    },
-    /// No such topic.
-    #[error("topic {0} does not exist")]
-    Unknown(String),
-    /// A count out of range.
-    #[error("{count} partitions for topic {topic}: expected {at_least} to {PARTITIONS_PER_TOPIC_MAX}")]
-    Partitions {
-        /// The topic.
-        topic: TopicName,
-        /// The count asked for.
-        count: i32,
-        /// The least that would do.
-        at_least: i32,
-    },
-    /// The broker is full.
-    #[error(
-        "topic {topic} would bring the broker to {count} partitions, at most {PARTITIONS_MAX} are allowed: delete topics"
-    )]
-    TooMany {
-        /// The topic.
-        topic: TopicName,
-        /// How many there would be.
-        count: usize,
-    },
-    /// A setting does not fit.
-    #[error(transparent)]
-    Config(#[from] TopicConfigError),
-    /// The disk or the log failed.
-    #[error("topic {topic}: {source}")]
-    Log {
-        /// The topic being changed, or the topics file.
-        topic: String,
-        /// What failed.
-        source: LogError,
-    },
-    /// The topics file cannot be read.
-    #[error("topics file: {0}; restore it from a copy, or move the data directory away")]
-    File(#[from] TopicFileError),
-    /// Records that no topic owns.
-    #[error(
-        "folder {0} holds records but the topics file does not name its topic; \
-         restore the topics file from a copy, or move the folder out of the data directory"
-    )]
-    Orphan(TopicPartition),
-}
 
 /// One topic; replaced as a whole when it changes.
 #[derive(Debug)]

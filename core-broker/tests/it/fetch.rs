@@ -178,6 +178,18 @@ fn a_long_poll_waits_for_records_for_bytes_and_for_time() {
         ["a"]
     );
 
+    // Whole batches never add up to the minimum exactly: what leaves some behind is not waited for.
+    let large = "x".repeat(600);
+    client.append("t", &[&large]);
+    client.append("t", &[&large]);
+    let mut request = fetch("t", 0, 0).with_max_wait_ms(15_000).with_min_bytes(1000);
+    request.topics[0].partitions[0].partition_max_bytes = 1000;
+    let begun = Instant::now();
+    let cut = client.call(11, &request);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    let records = cut.responses[0].partitions[0].records.as_ref().unwrap();
+    assert!((600..1000).contains(&records.len()), "{}", records.len());
+
     // An error is told at once.
     let begun = Instant::now();
     client.call(11, &fetch("t", 0, 99).with_max_wait_ms(15_000));

@@ -19,7 +19,6 @@ use crate::log::segment::{HeaderScan, ScanError, Segment};
 use crate::log::shared::Shared;
 use crate::log::swap::REPLACED_MAX;
 use crate::log::sync::write_checkpoints;
-use crate::log::txn_index::AbortedTransaction;
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +159,7 @@ impl Pass<'_> {
         }
         // Gaps may only be where recovery does not look for any.
         write_checkpoints(self.shared)?;
+        self.partition.allow_gaps_before(end)?;
         let producers = self.partition.last_batches();
         let mut filter = Filter::new(Rules {
             newest: &newest,
@@ -172,13 +172,11 @@ impl Pass<'_> {
         });
         let parts = section.parts.iter().filter(|p| p.closed);
         let parts: Vec<_> = parts.take_while(|p| p.segment.base_offset() < end).collect();
-        let mut aborted = Vec::new();
         for group in groups(&parts, u64::from(self.config.segment_bytes)) {
-            if !self.copy(group, &mut filter, &mut aborted)? {
+            if !self.copy(group, end, &mut filter)? {
                 return Ok(false);
             }
         }
-        self.partition.forget_aborted(end, &aborted);
         self.partition.set_cleaned_to(end);
         write_checkpoints(self.shared)?;
         Ok(true)
@@ -267,14 +265,11 @@ impl Pass<'_> {
         Ok((map, stable))
     }
 
-    /// Copies a group of segments into one and swaps it in. False if the log has changed meanwhile.
-    fn copy(
-        &self,
-        group: &[&Part],
-        filter: &mut Filter<'_>,
-        kept: &mut Vec<AbortedTransaction>,
-    ) -> Result<bool, CleanError> {
+    /// Copies a group of segments into one, as far as it lies before `end`, and swaps it in. False if the log has
+    /// changed meanwhile.
+    fn copy(&self, group: &[&Part], end: i64, filter: &mut Filter<'_>) -> Result<bool, CleanError> {
         let base = group[0].segment.base_offset();
+        let next = group.last().map_or(base, |part| part.next_offset).min(end);
         let shared = self.shared;
         let bytes = group.iter().map(|part| part.end).sum();
         if !shared.space.has_room(&shared.root, &*shared.options.disk, bytes) {
@@ -284,13 +279,15 @@ impl Pass<'_> {
         let copied = self.copy_batches(group, filter, new);
         let (new, changed) = copied.inspect_err(|_| self.partition.discard_cleaned(base))?;
         let aborted = filter.take_aborted();
-        kept.extend_from_slice(&aborted);
+        // Before the markers are gone: a consumer that is told of a transaction skips what its producer wrote until it meets
+        // the marker. Of those that lose theirs, no record is left.
+        self.partition.forget_aborted(base..next, &aborted);
         if !changed && group.len() == 1 {
             self.partition.discard_cleaned(base);
             return Ok(true);
         }
         let old: Vec<_> = group.iter().map(|part| part.segment.clone()).collect();
-        Ok(self.partition.replace(&old, new, &aborted)?)
+        Ok(self.partition.replace(&old, new)?)
     }
 
     fn copy_batches(

@@ -448,6 +448,10 @@ impl Partition {
         writer.created_ms = now.0;
         write(&self.segments).push(next);
         self.enqueue();
+        if self.high_watermark().0 == writer.end.offset {
+            // Nothing in it would have to be synced first. Without a batch to come, nobody else would make it visible.
+            self.advance(writer.end);
+        }
         Ok(())
     }
 

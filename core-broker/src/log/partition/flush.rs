@@ -150,7 +150,12 @@ impl Partition {
     }
 
     fn write_snapshot(&self, offset: i64, bytes: &[u8], snapshots: &mut Vec<i64>) -> io::Result<Arc<File>> {
-        let file = File::create(self.folder.join(file_name(offset, "snapshot")))?;
+        let path = self.folder.join(file_name(offset, "snapshot"));
+        if offset <= self.recovery_point() && snapshots.binary_search(&offset).is_ok() {
+            // Recovery may begin with it: it is not written a second time, which a crash could interrupt.
+            return File::open(path).map(Arc::new);
+        }
+        let file = File::create(path)?;
         io::Write::write_all(&mut &file, bytes)?;
         if let Err(place) = snapshots.binary_search(&offset) {
             snapshots.insert(place, offset);

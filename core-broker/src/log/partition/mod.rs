@@ -93,6 +93,8 @@ pub(crate) struct Recovered {
     pub(crate) index_written: (usize, usize),
     /// A file was created, and the folder is not synced since.
     pub(crate) folder_dirty: bool,
+    /// Offset before which compaction may have left gaps between segments.
+    pub(crate) gaps_before: i64,
 }
 
 impl Recovered {
@@ -109,6 +111,7 @@ impl Recovered {
             snapshots: Vec::new(),
             index_written: (0, 0),
             folder_dirty: true,
+            gaps_before: 0,
         }
     }
 }
@@ -133,6 +136,8 @@ pub struct Partition {
     log_end: AtomicI64,
     recovery_point: AtomicI64,
     cleaned_to: AtomicI64,
+    /// Offset before which compaction may have left gaps between segments.
+    gaps_before: AtomicI64,
     set_aside: AtomicBool,
     /// Where undecided records begin; `i64::MAX` if there are none.
     first_unstable: AtomicI64,
@@ -193,6 +198,7 @@ impl Partition {
             log_end: AtomicI64::new(end.offset),
             recovery_point: AtomicI64::new(recovered.recovery_point),
             cleaned_to: AtomicI64::new(0),
+            gaps_before: AtomicI64::new(recovered.gaps_before),
             set_aside: AtomicBool::new(false),
             first_unstable: AtomicI64::new(unstable),
             aborted: AtomicUsize::new(aborted),
@@ -383,8 +389,14 @@ impl Partition {
     pub(crate) fn delete<T>(&self, remove: impl FnOnce(&Path) -> T) -> T {
         let _files = lock(&self.files);
         {
-            let _writer = lock(&self.writer);
+            let mut writer = lock(&self.writer);
             self.deleted.store(true, Ordering::Release);
+            // Whoever still holds the partition, a fetch session perhaps, must not hold its room on the disk.
+            writer.file = None;
+            writer.rolled.clear();
+            read(&self.segments)
+                .iter()
+                .for_each(|segment| segment.close_file());
         }
         self.wake();
         remove(&self.folder)

@@ -77,8 +77,18 @@ impl Partition {
 
     /// The aborted transactions that a consumer of committed records must know of to read `slice`, which begins with the
     /// batch of `from`. There may be some more, which begin right behind it: a consumer meets none of their records.
-    pub fn aborted_transactions_in(&self, from: Offset, slice: &LogSlice) -> Vec<AbortedTransaction> {
-        self.aborted_transactions(from, slice.end_offset())
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`], if the log has begun behind `from` meanwhile: what was aborted before that is forgotten.
+    pub fn aborted_transactions_in(
+        &self,
+        from: Offset,
+        slice: &LogSlice,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let aborted = self.aborted_transactions(from, slice.end_offset());
+        // The start is raised before anything is forgotten, so that this look sees it.
+        self.check_range(from)?;
+        Ok(aborted)
     }
 
     /// True if `offset` is not in the segment being written, so that reading there may wait for the disk.

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use crate::log::batch::{BatchHeader, RecordBatch};
 use crate::log::config::Disk;
 use crate::log::durable;
 use crate::log::error::{LogError, ReadError};
+use crate::log::gaps;
 use crate::log::index::ResidentIndex;
 use crate::log::lock::{lock, read, write};
 use crate::log::producer_state::LastBatch;
@@ -25,9 +27,8 @@ use crate::log::swap::{Manifest, cleaned_path};
 use crate::log::txn_index::AbortedTransaction;
 
 const BUFFER_BYTES: usize = 256 << 10;
-/// Extensions that every segment has; a transaction index only where something was aborted.
-const ALWAYS: [&str; 3] = ["log", "index", "timeindex"];
-const TRANSACTIONS: &str = "txnindex";
+/// The files of a new segment.
+const NEW: [&str; 3] = ["log", "index", "timeindex"];
 
 /// A segment as far as it is visible.
 #[derive(Clone, Debug)]
@@ -127,15 +128,31 @@ impl Partition {
         lock(&self.writer).producers.last_batches()
     }
 
-    /// Forgets aborted transactions that ended before `end`, but for those with the markers of `kept`. Readers who were
+    /// Forgets aborted transactions that ended in `ended`, but for those with the markers of `kept`. Readers who were
     /// told of one whose marker is gone would take what its producer wrote later for aborted, too.
-    pub(crate) fn forget_aborted(&self, end: i64, kept: &[AbortedTransaction]) {
+    pub(crate) fn forget_aborted(&self, ended: Range<i64>, kept: &[AbortedTransaction]) {
         let kept: HashSet<i64> = kept.iter().map(|aborted| aborted.last_offset).collect();
         let mut writer = lock(&self.writer);
-        writer
-            .producers
-            .retain_aborted(|aborted| aborted.last_offset >= end || kept.contains(&aborted.last_offset));
+        writer.producers.retain_aborted(|aborted| {
+            !ended.contains(&aborted.last_offset) || kept.contains(&aborted.last_offset)
+        });
         self.publish_transactions(&writer.producers);
+    }
+
+    /// Makes it durable that compaction may leave gaps between segments before `end`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn allow_gaps_before(&self, end: i64) -> Result<(), LogError> {
+        let _files = lock(&self.files);
+        self.check_writable()?;
+        if self.gaps_before.load(Ordering::Acquire) >= end {
+            return Ok(());
+        }
+        let path = self.folder.join(gaps::FILE);
+        self.shared.replace_file(&path, &gaps::encode(end))?;
+        self.gaps_before.store(end, Ordering::Release);
+        Ok(())
     }
 
     /// Forgets aborted transactions whose markers compaction has removed, as the snapshot of the producers from before it
@@ -144,10 +161,14 @@ impl Partition {
     /// # Errors
     /// [`ReadError`], if the log cannot be read.
     pub(crate) fn forget_aborted_without_marker(&self) -> Result<(), ReadError> {
-        let cleaned_to = self.cleaned_to();
+        // An interrupted pass has not come into the checkpoint.
+        let swapped_to = self
+            .gaps_before
+            .load(Ordering::Acquire)
+            .min(self.log_end_offset().0);
         let mut gone = HashSet::new();
-        for aborted in self.aborted_transactions(Offset(0), Offset(cleaned_to)) {
-            if aborted.last_offset < cleaned_to && !self.has_abort_marker(&aborted)? {
+        for aborted in self.aborted_transactions(Offset(0), Offset(swapped_to)) {
+            if aborted.last_offset < swapped_to && !self.has_abort_marker(&aborted)? {
                 gone.insert(aborted.last_offset);
             }
         }
@@ -216,13 +237,8 @@ impl Partition {
 
     /// Puts the new segment in the place of `old`, which are in a row. False, and nothing is changed, if they are
     /// not all there any more.
-    pub(crate) fn replace(
-        &self,
-        old: &[Arc<Segment>],
-        mut new: CleanedSegment,
-        aborted: &[AbortedTransaction],
-    ) -> Result<bool, LogError> {
-        let manifest = match self.prepare(old, &mut new, aborted) {
+    pub(crate) fn replace(&self, old: &[Arc<Segment>], mut new: CleanedSegment) -> Result<bool, LogError> {
+        let manifest = match self.prepare(old, &mut new) {
             Ok(manifest) if self.place_of(old).is_some() => manifest,
             other => {
                 self.discard_cleaned(new.base);
@@ -238,37 +254,19 @@ impl Partition {
     }
 
     /// Everything that can be taken back: the files are on disk, under names that mean nothing.
-    fn prepare(
-        &self,
-        old: &[Arc<Segment>],
-        new: &mut CleanedSegment,
-        aborted: &[AbortedTransaction],
-    ) -> io::Result<Manifest> {
+    fn prepare(&self, old: &[Arc<Segment>], new: &mut CleanedSegment) -> io::Result<Manifest> {
         let disk = &*self.shared.options.disk;
         new.flush(disk)?;
         disk.sync_data(&new.log)?;
         new.index.finish();
         let (offsets, times) = new.index.encode_from((0, 0));
-        let mut transactions = Vec::new();
-        aborted.iter().for_each(|entry| entry.encode(&mut transactions));
-        let mut extensions = ALWAYS.to_vec();
-        if !transactions.is_empty() {
-            extensions.push(TRANSACTIONS);
-        }
         let manifest = Manifest {
             base: new.base,
-            extensions,
+            extensions: NEW.to_vec(),
             replaced: old[1..].iter().map(|s| s.base_offset()).collect(),
         };
-        let indexes = [
-            ("index", offsets),
-            ("timeindex", times),
-            (TRANSACTIONS, transactions),
-        ];
-        for (extension, bytes) in indexes {
-            if manifest.extensions.contains(&extension) {
-                self.write_synced(&cleaned_path(&self.folder, new.base, extension), &bytes)?;
-            }
+        for (extension, bytes) in [("index", offsets), ("timeindex", times)] {
+            self.write_synced(&cleaned_path(&self.folder, new.base, extension), &bytes)?;
         }
         let temporary = Manifest::temporary(&self.folder, new.base);
         self.write_synced(&temporary, manifest.encode().as_bytes())?;

@@ -122,8 +122,6 @@ impl Partition {
             tracing::warn!(partition = %self.topic_partition, %error, "cannot begin a new segment; trying again later");
             return false;
         }
-        // There is nothing in it that would have to be synced first.
-        self.advance(writer.end);
         true
     }
 
@@ -150,8 +148,13 @@ impl Partition {
             return 0;
         }
         let removed: Vec<_> = {
-            let _writer = lock(&self.writer);
+            let mut writer = lock(&self.writer);
             let mut segments = write(&self.segments);
+            let first = segments[count].base_offset();
+            // Nothing of them is to be written any more.
+            writer
+                .rolled
+                .retain(|rolled| rolled.segment.base_offset() >= first);
             // Before their names are gone, so that readers who miss one look again.
             segments[..count].iter().for_each(|s| s.mark_replaced());
             segments.drain(..count).collect()

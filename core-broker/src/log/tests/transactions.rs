@@ -47,7 +47,7 @@ fn committed(log: &Partition) -> Vec<String> {
     let end = log.last_stable_offset();
     while next < end {
         let slice = log.read(next, 200, end, true).unwrap();
-        let aborted = log.aborted_transactions_in(next, &slice);
+        let aborted = log.aborted_transactions_in(next, &slice).unwrap();
         let bytes = slice.read().unwrap();
         let mut starts: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for one in aborted {
