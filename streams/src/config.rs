@@ -64,6 +64,18 @@ const STREAM_THREADS_MAX: usize = 1024;
 /// An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
 const MILLIS_MAX: u64 = 3_600_000;
 
+/// What holds when a process or a broker dies (`processing.guarantee`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// Every record has its effect; some have it twice (`at_least_once`).
+    #[default]
+    AtLeastOnce,
+    /// Every record has its effect once: outputs, state and offsets of an epoch are one transaction (`exactly_once_v2`). Readers
+    /// of the outputs see it with `isolation.level=read_committed`.
+    ExactlyOnce,
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -101,7 +113,7 @@ pub enum ConfigError {
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
-/// | `processing.guarantee` | `at_least_once` | the one guarantee there is |
+/// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`: see [`Guarantee`] |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```
@@ -114,6 +126,7 @@ pub struct StreamsConfig {
     bootstrap_servers: String,
     threads: usize,
     commit_interval: Option<Duration>,
+    guarantee: Option<Guarantee>,
     connect_timeout: Duration,
     replication_factor: i32,
     client_id: Option<String>,
@@ -133,6 +146,7 @@ impl StreamsConfig {
             bootstrap_servers: bootstrap_servers.into(),
             threads: 1,
             commit_interval: None,
+            guarantee: None,
             connect_timeout: Duration::from_secs(10),
             replication_factor: -1,
             client_id: None,
@@ -184,9 +198,12 @@ impl StreamsConfig {
             "replication.factor" => self.replication_factor = number(key, value, 1, i32::from(i16::MAX))?,
             "client.id" => self.client_id = Some(value.to_owned()),
             "application.id" => self.application_id = Some(value.to_owned()),
-            "processing.guarantee" if value == "at_least_once" => {}
             "processing.guarantee" => {
-                return Err(invalid(key, value, "at_least_once, the one guarantee there is"));
+                self.guarantee = Some(match value {
+                    "at_least_once" => Guarantee::AtLeastOnce,
+                    "exactly_once_v2" => Guarantee::ExactlyOnce,
+                    _ => return Err(invalid(key, value, "at_least_once or exactly_once_v2")),
+                });
             }
             _ => self.set_client(key, value)?,
         }
@@ -276,6 +293,33 @@ impl StreamsConfig {
         interval.min(Duration::from_millis(MILLIS_MAX))
     }
 
+    /// The guarantee: the configured one, else the job's, else the default.
+    pub(crate) fn guarantee(&self, of_job: Option<Guarantee>) -> Guarantee {
+        self.guarantee.or(of_job).unwrap_or_default()
+    }
+
+    /// A client that reads changelogs, and finds their ends.
+    pub(crate) fn restore_client(&self, application_id: &str, worker: &str, guarantee: Guarantee) -> ClientConfig {
+        let mut client = self.base(application_id, &format!("{worker}-restore"));
+        client
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "32768");
+        self.extend(&mut client, Role::Consumer);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            // Nobody reads them.
+            .set("statistics.interval.ms", "0");
+        client.remove("group.instance.id");
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set("isolation.level", "read_committed");
+        }
+        client
+    }
+
     /// A client without a group, for questions about the cluster.
     pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
         let mut client = self.base(application_id, "observer");
@@ -295,7 +339,13 @@ impl StreamsConfig {
     }
 
     /// A worker's consumer.
-    pub(crate) fn consumer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
+    pub(crate) fn consumer_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+        identity: &str,
+    ) -> ClientConfig {
         let mut client = self.base(application_id, worker);
         client
             .set("auto.offset.reset", "earliest")
@@ -312,18 +362,32 @@ impl StreamsConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("partition.assignment.strategy", "range");
-        // Each worker is a static member of its own; with one id they would fence each other.
-        if self.threads > 1
-            && let Some(instance) = client.get("group.instance.id")
-        {
-            let own = format!("{instance}-{worker}");
-            client.set("group.instance.id", own);
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set("isolation.level", "read_committed");
+        }
+        // Each worker is a static member of its own; with one id they would fence each other. Exactly-once needs the id in any
+        // case: without it, offsets sent while the group changes hands are not held against the member.
+        let instance = client.get("group.instance.id").map(str::to_owned);
+        match instance {
+            Some(instance) if self.threads > 1 => {
+                client.set("group.instance.id", format!("{instance}-{worker}"));
+            }
+            None if guarantee == Guarantee::ExactlyOnce => {
+                client.set("group.instance.id", format!("{identity}-{worker}"));
+            }
+            _ => {}
         }
         client
     }
 
     /// A worker's producer.
-    pub(crate) fn producer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
+    pub(crate) fn producer_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+        identity: &str,
+    ) -> ClientConfig {
         let mut client = self.base(application_id, worker);
         client
             .set("compression.type", "lz4")
@@ -333,8 +397,15 @@ impl StreamsConfig {
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.kbytes", "65536")
             .set("delivery.report.only.error", "true");
+        if guarantee == Guarantee::ExactlyOnce {
+            // As Kafka Streams: what a dead process left open holds up readers no longer than this.
+            client.set("transaction.timeout.ms", "10000");
+        }
         self.extend(&mut client, Role::Producer);
         client.set("enable.idempotence", "true").set("acks", "all");
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set("transactional.id", format!("{application_id}-{identity}-{worker}"));
+        }
         client
     }
 
@@ -437,8 +508,8 @@ mod tests {
             error.to_string(),
             "num.stream.threads = \"0\" is not a number from 1 to 1024"
         );
-        let error = properties(&[("processing.guarantee", "exactly_once_v2")]).unwrap_err();
-        assert!(error.to_string().contains("at_least_once"), "{error}");
+        let error = properties(&[("processing.guarantee", "exactly_once")]).unwrap_err();
+        assert!(error.to_string().contains("at_least_once or exactly_once_v2"), "{error}");
         let error = properties(&[("consumer.fetch.min.bytes", "many")]).unwrap_err();
         assert!(
             error
@@ -456,6 +527,27 @@ mod tests {
     }
 
     #[test]
+    fn exactly_once_makes_transactions_of_fenced_members() {
+        let config = properties(&[("bootstrap.servers", "x:1"), ("processing.guarantee", "exactly_once_v2")]).unwrap();
+        let guarantee = config.guarantee(Some(Guarantee::AtLeastOnce));
+        assert_eq!(guarantee, Guarantee::ExactlyOnce, "the configuration wins");
+        let producer = config.producer_client("job", "1", guarantee, "x");
+        assert_eq!(producer.get("transactional.id"), Some("job-x-1"));
+        assert_eq!(producer.get("transaction.timeout.ms"), Some("10000"));
+        let consumer = config.consumer_client("job", "1", guarantee, "x");
+        assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
+        assert_eq!(consumer.get("group.instance.id"), Some("x-1"));
+        let restore = config.restore_client("job", "1", guarantee);
+        assert_eq!(restore.get("isolation.level"), Some("read_committed"));
+        assert_eq!(restore.get("group.instance.id"), None);
+
+        let config = properties(&[("bootstrap.servers", "x:1")]).unwrap();
+        let guarantee = config.guarantee(None);
+        let producer = config.producer_client("job", "1", guarantee, "x");
+        assert_eq!(producer.get("transactional.id"), None);
+    }
+
+    #[test]
     fn reserved_and_unknown_keys_are_warned_about() {
         let config = properties(&[
             ("enable.auto.commit", "true"),
@@ -469,7 +561,7 @@ mod tests {
             "{:?}",
             config.warnings()
         );
-        let consumer = config.consumer_client("job", "1");
+        let consumer = config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x");
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
     }
 
@@ -484,8 +576,8 @@ mod tests {
         .unwrap();
         assert!(config.warnings().is_empty(), "{:?}", config.warnings());
         let (consumer, producer) = (
-            config.consumer_client("job", "1"),
-            config.producer_client("job", "1"),
+            config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x"),
+            config.producer_client("job", "1", Guarantee::AtLeastOnce, "x"),
         );
         assert_eq!(
             (consumer.get("client.rack"), producer.get("client.rack")),
@@ -517,7 +609,7 @@ mod tests {
         let config = properties(&[("statistics.interval.ms", "500")]).unwrap();
         let interval = |client: ClientConfig| client.get("statistics.interval.ms").map(str::to_owned);
         assert_eq!(
-            interval(config.consumer_client("job", "1")).as_deref(),
+            interval(config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x")).as_deref(),
             Some("500")
         );
         assert_eq!(interval(config.observer_client("job")).as_deref(), Some("0"));
@@ -528,7 +620,7 @@ mod tests {
     fn several_workers_are_static_members_of_their_own() {
         let config = properties(&[("group.instance.id", "host")]).unwrap();
         let instance = |config: &StreamsConfig, worker| {
-            let client = config.consumer_client("job", worker);
+            let client = config.consumer_client("job", worker, Guarantee::AtLeastOnce, "x");
             client.get("group.instance.id").map(str::to_owned)
         };
         assert_eq!(instance(&config, "stream-1").as_deref(), Some("host"));

@@ -1,7 +1,8 @@
 //! Bytes ↔ Arrow.
 //!
 //! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`]), the batches of partial states on
-//! repartition topics (`shuffle`), the encoding of keys and the partition of a row (`placement`).
+//! repartition topics (`shuffle`), rows in changelogs (`row_codec`), the encoding of keys and the partition of a row
+//! (`placement`).
 //! Does not own: topics, offsets or clients.
 //!
 //! Invariants: decoding never fails on a record's content where the format has a lossy reading (text is lossy UTF-8, as in
@@ -12,7 +13,9 @@ mod error;
 mod json_encoder;
 mod output;
 mod placement;
+mod row_codec;
 mod shuffle;
+mod widened;
 
 use std::fmt;
 
@@ -21,6 +24,7 @@ pub use error::FormatError;
 pub(crate) use decode::{InputFormat, RowDecoder};
 pub(crate) use output::OutputFormat;
 pub(crate) use placement::Placement;
+pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 
 /// How records are read or written. Made by [`text`], [`raw`] and [`json`].

@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::format::FormatError;
 use crate::plan::StepKind;
 use crate::sink::{RecordBuffer, SinkError};
+use crate::state::StateError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -31,6 +32,16 @@ pub(crate) trait Operator: Send {
 
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Takes a record of the step's changelog, before the first batch.
+    fn restore(&mut self, _key: Option<&[u8]>, _value: Option<&[u8]>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The changelog ends.
+    fn end_restore(&mut self) -> Result<(), OperatorError> {
         Ok(())
     }
 
@@ -107,6 +118,9 @@ pub enum OperatorError {
         /// What is wrong with it.
         cause: Box<FormatError>,
     },
+    /// Stored state that cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Records that could not be delivered.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -121,8 +135,12 @@ impl From<DataFusionError> for OperatorError {
     }
 }
 
-/// The running form of a step.
-pub(crate) fn new_operator(kind: &StepKind, near: &Surroundings) -> Result<Box<dyn Operator>, OperatorError> {
+/// The running form of a step in the task of `partition`.
+pub(crate) fn new_operator(
+    kind: &StepKind,
+    partition: i32,
+    near: &Surroundings,
+) -> Result<Box<dyn Operator>, OperatorError> {
     Ok(match kind {
         StepKind::FlatMap { expr, schema } => {
             Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
@@ -137,9 +155,11 @@ pub(crate) fn new_operator(kind: &StepKind, near: &Surroundings) -> Result<Box<d
             near.partitions.get(topic).copied().unwrap_or(1),
             near.limits.clone(),
         )?),
-        StepKind::FinalAggregate { spec } => {
-            Box::new(final_aggregate::FinalAggregate::new(Arc::clone(spec))?)
-        }
+        StepKind::FinalAggregate { spec, changelog } => Box::new(final_aggregate::FinalAggregate::new(
+            Arc::clone(spec),
+            Arc::clone(changelog),
+            partition,
+        )?),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),

@@ -45,7 +45,7 @@ impl PartialAggregate {
             let mut records = RecordBuffer::new(Destination::Partition {
                 topic: Arc::clone(&self.topic),
                 partition,
-                batch_header: self.codec.header(),
+                batch_header: Some(self.codec.header()),
             });
             let encoded = self.codec.encode(
                 &states,

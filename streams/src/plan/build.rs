@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::{
-    Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind, SubTopology,
     Topology, name,
 };
 use crate::aggregate::AggregateSpec;
@@ -39,6 +39,7 @@ enum From {
 struct Builder {
     subs: Vec<(Vec<Input>, Vec<Step>)>,
     repartitions: Vec<RepartitionTopic>,
+    changelogs: Vec<ChangelogTopic>,
     outputs: Vec<Output>,
     sources: HashMap<String, usize>,
     names: BTreeSet<String>,
@@ -67,10 +68,12 @@ impl Plan {
         Ok(Topology {
             application_id: self.application_id.clone(),
             commit_interval: self.commit_interval,
+            guarantee: self.guarantee,
             sub_topologies: subs
                 .map(|(id, (inputs, steps))| Arc::new(SubTopology { id, inputs, steps }))
                 .collect(),
             repartitions: builder.repartitions,
+            changelogs: builder.changelogs,
         })
     }
 
@@ -273,6 +276,8 @@ impl Builder {
         legal("step name", name)?;
         let topic = name::repartition_topic(&self.application_id, name);
         legal("repartition topic", &topic)?;
+        let changelog = name::changelog_topic(&self.application_id, name);
+        legal("changelog topic", &changelog)?;
         if !self.names.insert(name.to_owned()) {
             return Err(PlanError::DuplicateStep {
                 name: name.to_owned(),
@@ -330,9 +335,14 @@ impl Builder {
             label: step,
         };
         let label = format!("{} (table)", spec.text());
+        let changelog: Arc<str> = changelog.into();
+        self.changelogs.push(ChangelogTopic {
+            topic: Arc::clone(&changelog),
+            sub,
+        });
         Ok(self.step(
             &shuffled,
-            StepKind::FinalAggregate { spec },
+            StepKind::FinalAggregate { spec, changelog },
             label,
             schema,
             keys.len(),

@@ -24,6 +24,7 @@ impl Topology {
     /// sub-topology 1
     ///   repartition wc-counts-repartition
     ///     aggregate counts: word → count(Int64(1)) AS n (table)
+    ///       changelog wc-counts-changelog
     ///       sink word-counts as json
     /// ");
     /// # Ok::<(), millstream_streams::StreamsError>(())
@@ -53,8 +54,10 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
 fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String) {
     let step = &sub.steps[id.0];
     line(text, depth, &step.label);
-    if let StepKind::PartialAggregate { topic, .. } = &step.kind {
-        line(text, depth + 1, &format!("repartition {topic}"));
+    match &step.kind {
+        StepKind::PartialAggregate { topic, .. } => line(text, depth + 1, &format!("repartition {topic}")),
+        StepKind::FinalAggregate { changelog, .. } => line(text, depth + 1, &format!("changelog {changelog}")),
+        _ => {}
     }
     for child in &step.children {
         describe_step(sub, *child, depth + 1, text);

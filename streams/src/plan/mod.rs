@@ -19,4 +19,6 @@ pub use error::PlanError;
 pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
-pub(crate) use topology::{Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology};
+pub(crate) use topology::{
+    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+};

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
 
+use crate::config::Guarantee;
 use crate::format::Format;
 
 /// The position of a node in its plan.
@@ -42,6 +43,7 @@ pub(crate) enum Node {
 pub(crate) struct Plan {
     pub(crate) application_id: String,
     pub(crate) commit_interval: Option<Duration>,
+    pub(crate) guarantee: Option<Guarantee>,
     pub(crate) nodes: Vec<Node>,
 }
 
@@ -50,6 +52,7 @@ impl Plan {
         Self {
             application_id,
             commit_interval: None,
+            guarantee: None,
             nodes: Vec::new(),
         }
     }

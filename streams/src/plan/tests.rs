@@ -227,7 +227,12 @@ fn one_source_feeds_several_steps_and_sub_topologies() {
     assert_eq!(topology.source_topics(), ["in", "other"]);
     assert_eq!(
         topology.internal_topics(),
-        ["app-stats-repartition", "app-n-repartition"]
+        [
+            "app-stats-repartition",
+            "app-n-repartition",
+            "app-stats-changelog",
+            "app-n-changelog"
+        ]
     );
     assert_eq!(topology.application_id(), "app");
     assert_eq!(
@@ -246,10 +251,12 @@ sub-topology 0
 sub-topology 1
   repartition app-stats-repartition
     aggregate stats: line → min(size) AS least, avg(size) AS mean (table)
+      changelog app-stats-changelog
       sink stats as json
 sub-topology 2
   repartition app-n-repartition
     aggregate n: line → count(Int64(1)) AS count(*) (table)
+      changelog app-n-changelog
       sink n as json
 sub-topology 3
   source other as raw

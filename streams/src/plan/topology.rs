@@ -5,6 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use crate::aggregate::AggregateSpec;
+use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
 use crate::format::{InputFormat, OutputFormat};
 
@@ -19,6 +20,8 @@ pub struct Topology {
     pub(crate) commit_interval: Option<Duration>,
     pub(crate) sub_topologies: Vec<Arc<SubTopology>>,
     pub(crate) repartitions: Vec<RepartitionTopic>,
+    pub(crate) changelogs: Vec<ChangelogTopic>,
+    pub(crate) guarantee: Option<Guarantee>,
 }
 
 /// Steps that run together, on one partition number of all their inputs.
@@ -74,6 +77,7 @@ pub(crate) enum StepKind {
     },
     FinalAggregate {
         spec: Arc<AggregateSpec>,
+        changelog: Arc<str>,
     },
     Sink {
         topic: Arc<str>,
@@ -87,6 +91,14 @@ pub(crate) struct RepartitionTopic {
     pub(crate) topic: Arc<str>,
     /// The sub-topology that writes it.
     pub(crate) upstream: usize,
+}
+
+/// An internal topic that holds the state of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangelogTopic {
+    pub(crate) topic: Arc<str>,
+    /// The sub-topology with the step.
+    pub(crate) sub: usize,
 }
 
 impl Topology {
@@ -106,10 +118,9 @@ impl Topology {
 
     /// The topics the job creates for itself.
     pub fn internal_topics(&self) -> Vec<&str> {
-        self.repartitions
-            .iter()
-            .map(|repartition| &*repartition.topic)
-            .collect()
+        let repartitions = self.repartitions.iter().map(|repartition| &*repartition.topic);
+        let changelogs = self.changelogs.iter().map(|changelog| &*changelog.topic);
+        repartitions.chain(changelogs).collect()
     }
 
     /// The sub-topology and the number of its input that read `topic`.
@@ -129,10 +140,16 @@ impl SubTopology {
             .any(|input| matches!(input.decode, Decode::Rows(_)))
     }
 
-    /// Whether a step keeps state that outlives an epoch.
-    pub(crate) fn is_stateful(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step.kind, StepKind::FinalAggregate { .. }))
+    /// The steps that keep state, each with its changelog.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter_map(move |(number, step)| Some((StepId(number), changelog_of(step)?)))
+    }
+}
+
+fn changelog_of(step: &Step) -> Option<&Arc<str>> {
+    match &step.kind {
+        StepKind::FinalAggregate { changelog, .. } => Some(changelog),
+        _ => None,
     }
 }

@@ -13,7 +13,7 @@ use super::block_on::block_on;
 use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
-use crate::plan::Topology;
+use crate::plan::{Input, Topology};
 use crate::source::TopicPartition;
 
 /// How long one request may take.
@@ -76,29 +76,43 @@ impl Cluster {
         // In the order of the plan: a repartition topic may be upstream of another.
         for repartition in &topology.repartitions {
             let upstream = &topology.sub_topologies[repartition.upstream].inputs;
-            let expected = upstream
-                .iter()
-                .filter_map(|input| topics.get(&*input.topic))
-                .max()
-                .copied()
-                .unwrap_or(1);
-            let topic = &*repartition.topic;
-            if !topics.contains_key(topic) {
-                self.create_topic(topic, expected, deadline)?;
-                topics = self.await_topic(topic, deadline)?;
-            }
-            let actual = topics[topic];
-            if actual != expected {
-                return Err(StreamsError::PartitionCount {
-                    topic: topic.to_owned(),
-                    actual,
-                    expected,
-                });
-            }
-            self.check_whole(topic)?;
-            counts.insert(Arc::clone(&repartition.topic), actual);
+            let expected = most_partitions(upstream, &topics);
+            // Rows on their way to their reader: kept until it has them, however long that takes.
+            let settings = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+            topics = self.ensure_topic(&repartition.topic, expected, &settings, topics, deadline)?;
+            counts.insert(Arc::clone(&repartition.topic), expected);
+        }
+        for changelog in &topology.changelogs {
+            let inputs = &topology.sub_topologies[changelog.sub].inputs;
+            let expected = most_partitions(inputs, &topics);
+            let settings = [("cleanup.policy", "compact")];
+            topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
         Ok(counts)
+    }
+
+    /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.
+    fn ensure_topic(
+        &self,
+        topic: &str,
+        expected: usize,
+        settings: &[(&str, &str)],
+        mut topics: HashMap<String, usize>,
+        deadline: Deadline,
+    ) -> Result<HashMap<String, usize>, StreamsError> {
+        if !topics.contains_key(topic) {
+            self.create_topic(topic, expected, settings, deadline)?;
+            topics = self.await_topic(topic, deadline)?;
+        }
+        let actual = topics[topic];
+        if actual == expected {
+            return Ok(topics);
+        }
+        Err(StreamsError::PartitionCount {
+            topic: topic.to_owned(),
+            actual,
+            expected,
+        })
     }
 
     /// Partition counts of all topics, among them those of `sources`.
@@ -129,7 +143,13 @@ impl Cluster {
         }
     }
 
-    fn create_topic(&self, topic: &str, partitions: usize, deadline: Deadline) -> Result<(), StreamsError> {
+    fn create_topic(
+        &self,
+        topic: &str,
+        partitions: usize,
+        settings: &[(&str, &str)],
+        deadline: Deadline,
+    ) -> Result<(), StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -139,11 +159,8 @@ impl Cluster {
             .create()
             .map_err(|error: KafkaError| failed(error.to_string()))?;
         let count = i32::try_from(partitions).map_err(|_| failed(format!("{partitions} partitions")))?;
-        // Kept for ever: the topic is the truth of the state behind it.
-        let new = NewTopic::new(topic, count, TopicReplication::Fixed(self.replication_factor))
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", "-1")
-            .set("retention.bytes", "-1");
+        let new = NewTopic::new(topic, count, TopicReplication::Fixed(self.replication_factor));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
         let left = deadline.left(self.timeout).max(Duration::from_secs(1));
         let options = AdminOptions::new()
             .request_timeout(Some(left))
@@ -154,21 +171,6 @@ impl Cluster {
             // Another process of the job may have been quicker.
             None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(failed(code.to_string())),
-        }
-    }
-
-    /// State is rebuilt from the first record on, so that one must still be there.
-    fn check_whole(&self, topic: &str) -> Result<(), StreamsError> {
-        match self.bounds(topic)?.iter().find(|(_, bounds)| bounds.start > 0) {
-            None => Ok(()),
-            Some((at, bounds)) => {
-                let (topic, partition) = (topic.to_owned(), at.partition);
-                Err(StreamsError::Truncated {
-                    topic,
-                    partition,
-                    start: bounds.start,
-                })
-            }
         }
     }
 
@@ -267,6 +269,12 @@ impl Cluster {
         }
         Ok(None)
     }
+}
+
+/// The largest partition count of the inputs' topics.
+fn most_partitions(inputs: &[Input], topics: &HashMap<String, usize>) -> usize {
+    let counts = inputs.iter().filter_map(|input| topics.get(&*input.topic));
+    counts.max().copied().unwrap_or(1)
 }
 
 fn cluster_error(what: String, error: &KafkaError) -> StreamsError {

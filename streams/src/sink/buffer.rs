@@ -7,11 +7,11 @@ use std::sync::Arc;
 pub(crate) enum Destination {
     /// To a topic; the client places each by its key, as Java's default partitioner would.
     ByKey(Arc<str>),
-    /// To one partition, with the header that marks a batch.
+    /// To one partition; batches with the header that marks them.
     Partition {
         topic: Arc<str>,
         partition: i32,
-        batch_header: [u8; 9],
+        batch_header: Option<[u8; 9]>,
     },
 }
 

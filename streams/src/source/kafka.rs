@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
@@ -32,6 +32,8 @@ const REQUEST_TRIES_MAX: usize = 6;
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// The pause between two looks for a missing topic.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long a member that leaves waits for its partitions to be taken back.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -270,7 +272,6 @@ impl Source for KafkaSource {
         for (at, start) in starts {
             let offset = match start {
                 StartAt::Committed => Offset::Stored,
-                StartAt::Beginning => Offset::Beginning,
                 StartAt::Offset(offset) => Offset::Offset(*offset),
             };
             list.add_partition_offset(&at.topic, at.partition, offset)
@@ -279,6 +280,10 @@ impl Source for KafkaSource {
         self.assigned
             .extend(starts.iter().map(|(at, _)| Arc::clone(&at.topic)));
         self.consumer.assign(&list).map_err(|error| read_error(&error))
+    }
+
+    fn member(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
@@ -311,6 +316,12 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         // Leaving the group revokes once more, when nobody polls for the change.
         self.consumer.context().closing.store(true, Ordering::Release);
+        // A static member leaves only when it unsubscribes, and the others would wait for its session to end.
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + LEAVE_WAIT;
+        while self.consumer.assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < deadline {
+            self.consumer.poll(Duration::from_millis(5));
+        }
         if let Err(error) = self.consumer.unassign() {
             tracing::warn!(%error, "the consumer did not give its partitions back");
         }
@@ -414,8 +425,13 @@ fn is_unknown_topic(error: &KafkaError) -> bool {
 
 /// The failure that ends the worker, or none if librdkafka goes on by itself.
 fn poll_error(error: &KafkaError) -> Option<SourceError> {
+    ends_reading(error).then(|| read_error(error))
+}
+
+/// Whether no later poll would do better.
+pub(super) fn ends_reading(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::*;
-    let hopeless = matches!(error, KafkaError::MessageConsumptionFatal(_))
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
         || matches!(
             error.rdkafka_error_code(),
             Some(
@@ -427,11 +443,10 @@ fn poll_error(error: &KafkaError) -> Option<SourceError> {
                     | UnsupportedSASLMechanism
                     | InconsistentGroupProtocol
             )
-        );
-    hopeless.then(|| read_error(error))
+        )
 }
 
-fn read_error(error: &KafkaError) -> SourceError {
+pub(super) fn read_error(error: &KafkaError) -> SourceError {
     SourceError::Read {
         cause: error.to_string(),
         remedy: remedy(error.rdkafka_error_code()),

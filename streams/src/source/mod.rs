@@ -8,14 +8,19 @@
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
 mod kafka;
+mod restore;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use kafka::{KafkaSource, LagBoard};
+pub(crate) use restore::{KafkaRestore, Restore, Restored};
+#[cfg(test)]
+pub(crate) use restore::Change;
 
 use crate::task::InputRecord;
 
@@ -31,8 +36,6 @@ pub(crate) struct TopicPartition {
 pub(crate) enum StartAt {
     /// The committed offset, or the first record if there is none.
     Committed,
-    /// The first record.
-    Beginning,
     /// This offset.
     Offset(i64),
 }
@@ -68,6 +71,9 @@ pub(crate) trait Source {
 
     /// Confirms a revocation.
     fn unassign(&mut self) -> Result<(), SourceError>;
+
+    /// What the member is to its group now, for offsets that go into a transaction.
+    fn member(&self) -> Option<ConsumerGroupMetadata>;
 
     /// Commits offsets, and returns only when the outcome is known.
     fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError>;

@@ -15,6 +15,14 @@ pub(crate) struct ResidentTable {
     groups: Vec<usize>,
 }
 
+/// What an epoch changed, a row a key.
+pub(crate) struct Applied {
+    /// Keys and states.
+    pub(crate) states: RecordBatch,
+    /// Keys and results.
+    pub(crate) results: RecordBatch,
+}
+
 impl ResidentTable {
     pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Self> {
         let schema = spec.state_schema();
@@ -43,8 +51,18 @@ impl ResidentTable {
                 .sum::<usize>()
     }
 
-    /// Merges the delta of an epoch (each key once), and returns the new result of every key in it.
-    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<RecordBatch> {
+    /// Sets the states of keys, as the changelog has them: the last of each key counts.
+    pub(crate) fn load(&mut self, states: &RecordBatch) -> Result<()> {
+        let (keys, states) = states.columns().split_at(self.spec.key_count());
+        self.keys.intern(keys, &mut self.groups)?;
+        for (column, state) in self.columns.iter_mut().zip(states) {
+            column.scatter(&self.groups, state)?;
+        }
+        Ok(())
+    }
+
+    /// Merges the delta of an epoch (each key once); gives the new state and the new result of every key in it.
+    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<Applied> {
         let rows = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.spec.key_count());
         let known = self.keys.len();
@@ -84,10 +102,13 @@ impl ResidentTable {
         // `state` consumed the accumulators; the results come from a second set.
         let mut finished = self.spec.new_accumulators()?;
         self.spec.merge(&mut finished, &states, &every_row, rows)?;
-        let mut output = keys.to_vec();
+        let mut results = keys.to_vec();
         for accumulator in &mut finished {
-            output.push(accumulator.evaluate(EmitTo::All)?);
+            results.push(accumulator.evaluate(EmitTo::All)?);
         }
-        Ok(RecordBatch::try_new(self.spec.output_schema(), output)?)
+        Ok(Applied {
+            states: RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat())?,
+            results: RecordBatch::try_new(self.spec.output_schema(), results)?,
+        })
     }
 }

@@ -11,12 +11,8 @@
 //! runtime then waits for delivery and commits [`Task::positions`].
 //!
 //! # Restoring
-//! State lives as long as the task, and its truth is the repartition topic. So a task with state is given
-//! its inputs from the first record and is told the committed offsets ([`Task::restore_until`]). Up to there it works
-//! quietly: it merges and emits nothing, because what would be emitted has been acknowledged before the commit. The first record
-//! beyond ends the quiet epoch. Records of the repartition topic that were not committed are processed as usual.
-//!
-//! Invariant: the positions of a task never include a record that has not been merged when an epoch has ended.
+//! A task with state is given the records of its changelogs ([`Task::stores`], [`Task::restore`]) before the first record of its
+//! inputs. What it emits for its changelogs in an epoch is all that a later owner needs to know of that epoch.
 mod error;
 #[cfg(test)]
 mod tests;
@@ -61,8 +57,6 @@ struct InputState {
     decoder: Decoder,
     /// The offset after the last record taken.
     next: Option<i64>,
-    /// Records below this offset are replayed quietly.
-    restore_until: Option<i64>,
 }
 
 enum Decoder {
@@ -84,11 +78,10 @@ impl Task {
                 }
             },
             next: None,
-            restore_until: None,
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
         let operators = plan.steps.iter().map(|step| {
-            new_operator(&step.kind, near).map_err(|cause| step_error(&plan, partition, &step.label, cause))
+            new_operator(&step.kind, partition, near).map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
         Ok(Self {
             operators: operators.collect::<Result<_, _>>()?,
@@ -110,14 +103,30 @@ impl Task {
         self.partition
     }
 
-    /// Replays input number `input` quietly up to the offset `committed`.
-    pub(crate) fn restore_until(&mut self, input: usize, committed: i64) {
-        self.inputs[input].restore_until = Some(committed);
+    /// The changelogs of the steps that keep state.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
+        self.plan.stores()
     }
 
-    /// Whether some input is still below its committed offset.
-    pub(crate) fn is_restoring(&self) -> bool {
-        self.inputs.iter().any(|input| input.restore_until.is_some())
+    /// Takes a record of the changelog of `step`.
+    pub(crate) fn restore(
+        &mut self,
+        step: StepId,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), TaskError> {
+        let restored = self.operators[step.0].restore(key, value);
+        restored.map_err(|cause| self.step_error(step, cause))
+    }
+
+    /// The changelog of `step` ends.
+    pub(crate) fn end_restore(&mut self, step: StepId) -> Result<(), TaskError> {
+        let restored = self.operators[step.0].end_restore();
+        restored.map_err(|cause| self.step_error(step, cause))
+    }
+
+    fn step_error(&self, step: StepId, cause: OperatorError) -> TaskError {
+        step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause)
     }
 
     /// Takes a record of input number `input`.
@@ -127,13 +136,6 @@ impl Task {
         record: &InputRecord<'_>,
         publish: &mut Publish<'_>,
     ) -> Result<(), TaskError> {
-        if self.inputs[input]
-            .restore_until
-            .is_some_and(|until| record.offset >= until)
-        {
-            self.end_epoch(publish)?;
-            self.inputs[input].restore_until = None;
-        }
         let state = &mut self.inputs[input];
         state.next = Some(record.offset + 1);
         match &mut state.decoder {
@@ -197,16 +199,7 @@ impl Task {
         publish: &mut Publish<'_>,
     ) -> Result<(), TaskError> {
         let plan = Arc::clone(&self.plan);
-        self.push(&plan.inputs[input].children, batch, &mut self.gate(publish))
-    }
-
-    /// Nothing is published while restoring.
-    fn gate<'a>(&self, publish: &'a mut Publish<'_>) -> Box<Publish<'a>> {
-        if self.is_restoring() {
-            Box::new(|_| Ok(()))
-        } else {
-            Box::new(move |records| publish(records))
-        }
+        self.push(&plan.inputs[input].children, batch, publish)
     }
 
     fn push(
@@ -246,26 +239,17 @@ impl Task {
     /// Ends the epoch: everything taken is merged, and what follows from it is published.
     pub(crate) fn end_epoch(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         self.flush(publish)?;
-        let mut gate = self.gate(publish);
         // Steps are in topological order, so each hears of the end after its last input.
         for step in 0..self.operators.len() {
-            self.run(StepId(step), &mut gate, |operator, out| operator.end_epoch(out))?;
-        }
-        drop(gate);
-        for input in &mut self.inputs {
-            input.restore_until = input
-                .restore_until
-                .filter(|&until| input.next.is_none_or(|next| next < until));
+            self.run(StepId(step), publish, |operator, out| operator.end_epoch(out))?;
         }
         Ok(())
     }
 
-    /// The offsets to commit after the epoch has ended: the next to read of every input that is not restoring.
+    /// The offsets to commit after the epoch has ended: the next to read of every input.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
         let inputs = self.plan.inputs.iter().zip(&self.inputs);
-        inputs
-            .filter(|(_, state)| state.restore_until.is_none())
-            .filter_map(|(input, state)| Some((&input.topic, state.next?)))
+        inputs.filter_map(|(input, state)| Some((&input.topic, state.next?)))
     }
 
     /// The next offset to read of input number `input`, if any record of it was taken.

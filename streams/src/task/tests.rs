@@ -10,6 +10,8 @@ use crate::plan::Topology;
 use crate::sink::{Destination, RecordBuffer, SinkError};
 use crate::{Streams, avg, col, count_all, json, length, lower, max, min, split_words, sum, text};
 
+const CHANGELOG: &str = "wc-counts-changelog";
+
 /// A record that a task wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
@@ -35,7 +37,7 @@ fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), S
                 topic,
                 partition,
                 batch_header,
-            } => (topic, Some(*partition), Some(batch_header.to_vec())),
+            } => (topic, Some(*partition), batch_header.map(|header| header.to_vec())),
         };
         for (key, value) in records.records() {
             into.push(Written {
@@ -80,6 +82,8 @@ struct Bench {
     log: Vec<Vec<Written>>,
     read: Vec<usize>,
     lines: i64,
+    /// What was written to the changelog.
+    changes: Vec<Written>,
 }
 
 impl Bench {
@@ -94,6 +98,7 @@ impl Bench {
             log: vec![Vec::new(); count],
             read: vec![0; count],
             lines: 0,
+            changes: Vec::new(),
         }
     }
 
@@ -130,7 +135,25 @@ impl Bench {
             self.read[partition] = self.log[partition].len();
             task.end_epoch(&mut collect(&mut out)).unwrap();
         }
+        let (changes, out): (Vec<_>, _) = out
+            .into_iter()
+            .partition(|record| record.topic.ends_with("-changelog"));
+        self.changes.extend(changes);
         out
+    }
+
+    /// A task of the downstream sub-topology as another process would make it.
+    fn restored(&self, topology: &Topology, near: &Surroundings, partition: i32) -> Result<Task, TaskError> {
+        let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), partition, near)?;
+        let stores: Vec<_> = task.stores().map(|(step, topic)| (step, Arc::clone(topic))).collect();
+        for (step, topic) in stores {
+            assert_eq!(&*topic, CHANGELOG);
+            for change in self.changes.iter().filter(|change| change.partition == Some(partition)) {
+                task.restore(step, change.key.as_deref(), change.value.as_deref())?;
+            }
+            task.end_restore(step)?;
+        }
+        Ok(task)
     }
 }
 
@@ -204,56 +227,66 @@ fn a_key_lands_where_java_puts_it() {
 }
 
 #[test]
-fn restoring_is_quiet_up_to_the_committed_offset() {
+fn a_task_goes_on_from_its_changelog() {
+    let topology = word_count();
+    let near = surroundings(&topology, 2);
+    let mut bench = Bench::new(&topology, &near, 2);
+    let mut table = BTreeMap::new();
+    for line in ["a b", "a", "c a d e f g"] {
+        bench.line(line);
+        as_table(&bench.end_epoch(), &mut table);
+    }
+    // One record a key and epoch, and what the states mean once a partition.
+    assert_eq!(bench.changes.len(), 2 + 1 + 6 + 2, "{:?}", bench.changes);
+    for partition in 0..2 {
+        let place = partition as usize;
+        let task = bench.restored(&topology, &near, partition).unwrap();
+        assert_eq!(task.state_size().0, bench.downstream[place].state_size().0);
+        bench.downstream[place] = task;
+    }
+    bench.line("a b z");
+    let out = bench.end_epoch();
+    assert_eq!(out.len(), 3);
+    as_table(&out, &mut table);
+    let counts = |word: &str| table[word].as_str();
+    assert_eq!(
+        (counts("a"), counts("b"), counts("z"), counts("g")),
+        (r#"{"n":4}"#, r#"{"n":2}"#, r#"{"n":1}"#, r#"{"n":1}"#)
+    );
+    assert_eq!(bench.changes.len(), 11 + 3, "the meaning is not told again");
+}
+
+#[test]
+fn the_state_of_another_step_is_refused() {
     let topology = word_count();
     let near = surroundings(&topology, 1);
     let mut bench = Bench::new(&topology, &near, 1);
-    for line in ["a b", "a", "c a"] {
-        bench.line(line);
+    bench.line("a");
+    bench.end_epoch();
+
+    let app = Streams::new("wc");
+    app.stream("lines", text("line"))
+        .group_by([lower(col("line"))])
+        .aggregate("counts", [max(length(col("line"))).alias("n")])
+        .to("word-counts", json());
+    let other = app.build().unwrap();
+    let error = bench.restored(&other, &near, 0).err().unwrap().to_string();
+    assert!(error.contains("the state in topic wc-counts-changelog is that of"), "{error}");
+    assert!(error.contains("reset the application"), "{error}");
+
+    let damages: [fn(&mut Written); 3] = [
+        |change| change.key = None,
+        |change| change.value = None,
+        |change| change.value.as_mut().unwrap().push(0),
+    ];
+    for damage in damages {
+        let mut bench = Bench::new(&topology, &near, 1);
+        bench.line("a");
         bench.end_epoch();
+        damage(bench.changes.last_mut().unwrap());
+        let error = bench.restored(&topology, &near, 0).err().unwrap().to_string();
+        assert!(error.contains("a record of the changelog wc-counts-changelog"), "{error}");
     }
-    let log = bench.log[0].clone();
-    assert_eq!(log.len(), 3);
-
-    // Two of three records were committed: the table is rebuilt from them in silence, the third is news.
-    let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), 0, &near).unwrap();
-    task.restore_until(0, 2);
-    let mut out = Vec::new();
-    feed(&mut task, &log[0], 0, &mut out).unwrap();
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    assert!(task.is_restoring() && out.is_empty());
-    assert_eq!(
-        task.positions().count(),
-        0,
-        "a restoring input has nothing to commit"
-    );
-    feed(&mut task, &log[1], 1, &mut out).unwrap();
-    feed(&mut task, &log[2], 2, &mut out).unwrap();
-    assert!(!task.is_restoring() && out.is_empty());
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    let mut table = BTreeMap::new();
-    as_table(&out, &mut table);
-    assert_eq!(
-        table,
-        BTreeMap::from([
-            ("a".into(), r#"{"n":3}"#.into()),
-            ("c".into(), r#"{"n":1}"#.into())
-        ])
-    );
-
-    // Restoring also ends when the log ends at the committed offset.
-    let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), 0, &near).unwrap();
-    task.restore_until(0, 3);
-    out.clear();
-    for (offset, record) in log.iter().enumerate() {
-        feed(&mut task, record, offset as i64, &mut out).unwrap();
-    }
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    assert!(!task.is_restoring() && out.is_empty());
-    assert_eq!(
-        task.positions().map(|(_, offset)| offset).collect::<Vec<_>>(),
-        [3]
-    );
 }
 
 #[test]
@@ -477,6 +510,7 @@ fn a_tables_null_key_is_written_as_an_array() {
         feed(&mut task, record, 0, &mut out).unwrap();
         task.end_epoch(&mut collect(&mut out)).unwrap();
     }
+    out.retain(|record| !record.topic.ends_with("-changelog"));
     let found: Vec<_> = out
         .iter()
         .map(|record| {
