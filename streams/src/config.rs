@@ -299,7 +299,12 @@ impl StreamsConfig {
     }
 
     /// A client that reads changelogs, and finds their ends.
-    pub(crate) fn restore_client(&self, application_id: &str, worker: &str, guarantee: Guarantee) -> ClientConfig {
+    pub(crate) fn restore_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+    ) -> ClientConfig {
         let mut client = self.base(application_id, &format!("{worker}-restore"));
         client
             .set("fetch.wait.max.ms", "50")
@@ -404,7 +409,10 @@ impl StreamsConfig {
         self.extend(&mut client, Role::Producer);
         client.set("enable.idempotence", "true").set("acks", "all");
         if guarantee == Guarantee::ExactlyOnce {
-            client.set("transactional.id", format!("{application_id}-{identity}-{worker}"));
+            client.set(
+                "transactional.id",
+                format!("{application_id}-{identity}-{worker}"),
+            );
         }
         client
     }
@@ -509,7 +517,10 @@ mod tests {
             "num.stream.threads = \"0\" is not a number from 1 to 1024"
         );
         let error = properties(&[("processing.guarantee", "exactly_once")]).unwrap_err();
-        assert!(error.to_string().contains("at_least_once or exactly_once_v2"), "{error}");
+        assert!(
+            error.to_string().contains("at_least_once or exactly_once_v2"),
+            "{error}"
+        );
         let error = properties(&[("consumer.fetch.min.bytes", "many")]).unwrap_err();
         assert!(
             error
@@ -528,7 +539,11 @@ mod tests {
 
     #[test]
     fn exactly_once_makes_transactions_of_fenced_members() {
-        let config = properties(&[("bootstrap.servers", "x:1"), ("processing.guarantee", "exactly_once_v2")]).unwrap();
+        let config = properties(&[
+            ("bootstrap.servers", "x:1"),
+            ("processing.guarantee", "exactly_once_v2"),
+        ])
+        .unwrap();
         let guarantee = config.guarantee(Some(Guarantee::AtLeastOnce));
         assert_eq!(guarantee, Guarantee::ExactlyOnce, "the configuration wins");
         let producer = config.producer_client("job", "1", guarantee, "x");

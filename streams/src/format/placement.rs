@@ -80,9 +80,9 @@ struct KeyColumn(Widened);
 impl KeyColumn {
     fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
         let widened = Widened::new(array)?;
-        widened.map(Self).ok_or_else(|| {
-            ArrowError::NotYetImplemented(format!("keys of type {}", array.data_type()))
-        })
+        widened
+            .map(Self)
+            .ok_or_else(|| ArrowError::NotYetImplemented(format!("keys of type {}", array.data_type())))
     }
 
     fn encode(&self, row: usize, out: &mut Vec<u8>) {
@@ -93,7 +93,9 @@ impl KeyColumn {
         out.push(1);
         match &self.0 {
             Widened::Signed(array) => out.extend(array.as_primitive::<Int64Type>().value(row).to_be_bytes()),
-            Widened::Unsigned(array) => out.extend(array.as_primitive::<UInt64Type>().value(row).to_be_bytes()),
+            Widened::Unsigned(array) => {
+                out.extend(array.as_primitive::<UInt64Type>().value(row).to_be_bytes())
+            }
             Widened::Decimal(array) => {
                 out.extend(array.as_primitive::<Decimal128Type>().value(row).to_be_bytes())
             }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder,
-    RecordBatch, UInt64Builder,
+    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, Decimal128Builder, Float64Builder,
+    Int64Builder, RecordBatch, UInt64Builder,
 };
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Float64Type, Int64Type, Schema, UInt64Type};
@@ -201,14 +201,23 @@ impl ReadColumn {
                 None
             }),
             Values::Boolean(builder) => {
-                builder.append_option(if valid { Some(take(input, 1)?[0] != 0) } else { None });
+                builder.append_option(if valid {
+                    Some(take(input, 1)?[0] != 0)
+                } else {
+                    None
+                });
             }
-            Values::Bytes(builder) => builder.append_option(if valid { Some(take_bytes(input)?) } else { None }),
+            Values::Bytes(builder) => {
+                builder.append_option(if valid { Some(take_bytes(input)?) } else { None })
+            }
             Values::Nested(codec, pieces) => pieces.push(if valid {
                 let header = codec.header();
                 let batch = codec.decode(Some(&header), Some(take_bytes(input)?))?;
                 if batch.num_rows() != 1 {
-                    return Err(damaged(format!("{} values where one was written", batch.num_rows())));
+                    return Err(damaged(format!(
+                        "{} values where one was written",
+                        batch.num_rows()
+                    )));
                 }
                 Arc::clone(batch.column(0))
             } else {
@@ -221,7 +230,12 @@ impl ReadColumn {
     fn finish(&mut self) -> Result<ArrayRef, FormatError> {
         let data_type = self.field.data_type();
         let wide: ArrayRef = match &mut self.values {
-            Values::Signed(builder) => return Ok(Widened::narrow_signed(&(Arc::new(builder.finish()) as _), data_type)?),
+            Values::Signed(builder) => {
+                return Ok(Widened::narrow_signed(
+                    &(Arc::new(builder.finish()) as _),
+                    data_type,
+                )?);
+            }
             Values::Unsigned(builder) => Arc::new(builder.finish()),
             Values::Float(builder) => Arc::new(builder.finish()),
             Values::Decimal(builder) => {
@@ -249,7 +263,10 @@ impl RowReader {
             .iter_mut()
             .try_for_each(|column| column.read(&mut row))?;
         if !row.is_empty() {
-            return Err(damaged(format!("{} bytes are left behind its columns", row.len())));
+            return Err(damaged(format!(
+                "{} bytes are left behind its columns",
+                row.len()
+            )));
         }
         self.rows += 1;
         Ok(())
@@ -317,14 +334,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn columns() -> Vec<ArrayRef> {
-        let zoned = TimestampMicrosecondArray::from(vec![Some(-5), Some(1 << 50), None]).with_timezone("+01:00");
+        let zoned =
+            TimestampMicrosecondArray::from(vec![Some(-5), Some(1 << 50), None]).with_timezone("+01:00");
         let decimals = Decimal128Array::from(vec![Some(-12345), None, Some(7)]);
         vec![
             Arc::new(Int32Array::from(vec![Some(-2), None, Some(i32::MAX)])),
             Arc::new(UInt8Array::from(vec![Some(7), Some(200), None])),
             Arc::new(Float32Array::from(vec![Some(-0.0), Some(1.5), None])),
             Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
-            Arc::new(StringViewArray::from(vec![Some("é, longer than twelve"), Some(""), None])),
+            Arc::new(StringViewArray::from(vec![
+                Some("é, longer than twelve"),
+                Some(""),
+                None,
+            ])),
             Arc::new(Date32Array::from(vec![Some(20_000), None, Some(-1)])),
             Arc::new(Time32SecondArray::from(vec![Some(3600), None, Some(0)])),
             Arc::new(zoned),
@@ -339,9 +361,9 @@ mod tests {
 
     fn codec(columns: &[ArrayRef]) -> RowCodec {
         let fields = columns.iter().enumerate();
-        RowCodec::new(fields.map(|(n, column)| {
-            Arc::new(Field::new(format!("c{n}"), column.data_type().clone(), true))
-        }))
+        RowCodec::new(
+            fields.map(|(n, column)| Arc::new(Field::new(format!("c{n}"), column.data_type().clone(), true))),
+        )
     }
 
     fn encoded(columns: &[ArrayRef]) -> Vec<Vec<u8>> {

@@ -40,7 +40,8 @@ impl Widened {
 
     /// Whether columns of the type widen to 64-bit signed integers.
     pub(super) fn is_signed(data_type: &DataType) -> bool {
-        data_type.is_signed_integer() || (data_type.is_temporal() && !matches!(data_type, DataType::Interval(_)))
+        data_type.is_signed_integer()
+            || (data_type.is_temporal() && !matches!(data_type, DataType::Interval(_)))
     }
 
     /// Back from 64-bit signed integers to `data_type`.

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::{
-    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind, SubTopology,
-    Topology, name,
+    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind,
+    SubTopology, Topology, name,
 };
 use crate::aggregate::AggregateSpec;
 use crate::expr::{CompiledExpr, column_names};

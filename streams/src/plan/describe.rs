@@ -56,7 +56,9 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
     line(text, depth, &step.label);
     match &step.kind {
         StepKind::PartialAggregate { topic, .. } => line(text, depth + 1, &format!("repartition {topic}")),
-        StepKind::FinalAggregate { changelog, .. } => line(text, depth + 1, &format!("changelog {changelog}")),
+        StepKind::FinalAggregate { changelog, .. } => {
+            line(text, depth + 1, &format!("changelog {changelog}"))
+        }
         _ => {}
     }
     for child in &step.children {

@@ -78,7 +78,11 @@ impl Cluster {
             let upstream = &topology.sub_topologies[repartition.upstream].inputs;
             let expected = most_partitions(upstream, &topics);
             // Rows on their way to their reader: kept until it has them, however long that takes.
-            let settings = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+            let settings = [
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "-1"),
+                ("retention.bytes", "-1"),
+            ];
             topics = self.ensure_topic(&repartition.topic, expected, &settings, topics, deadline)?;
             counts.insert(Arc::clone(&repartition.topic), expected);
         }

@@ -70,7 +70,15 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster);
     for number in 1..=config.thread_count() {
-        match start_worker(number, &topology, &config, &shared, surroundings.clone(), guarantee, &identity) {
+        match start_worker(
+            number,
+            &topology,
+            &config,
+            &shared,
+            surroundings.clone(),
+            guarantee,
+            &identity,
+        ) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
                 // Those not started will not end, and the handle's drop waits for the others.

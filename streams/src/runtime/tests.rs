@@ -234,7 +234,10 @@ struct MemoryRestore {
 impl Restore for MemoryRestore {
     fn begin(&mut self, at: &TopicPartition) -> Result<(), SourceError> {
         (self.topic, self.next) = (at.topic.to_string(), 0);
-        self.broker.borrow_mut().events.push(format!("restore {}", at.topic));
+        self.broker
+            .borrow_mut()
+            .events
+            .push(format!("restore {}", at.topic));
         Ok(())
     }
 
@@ -404,7 +407,10 @@ fn an_epoch_flushes_then_commits_every_position() {
     );
     assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1)]));
     let metrics = bench.shared.metrics.snapshot(|_| 0);
-    assert_eq!((metrics.records_in, metrics.batches_shuffled, metrics.epochs), (1, 1, 2));
+    assert_eq!(
+        (metrics.records_in, metrics.batches_shuffled, metrics.epochs),
+        (1, 1, 2)
+    );
     assert_eq!(
         (
             metrics.sub_topologies[1].records_in,
@@ -438,7 +444,11 @@ fn a_new_process_rebuilds_the_table_from_the_changelog() {
         second.steps(2);
         assert_eq!(
             second.events(),
-            ["start lines at 1", "restore wc-counts-changelog", "commit lines 2"]
+            [
+                "start lines at 1",
+                "restore wc-counts-changelog",
+                "commit lines 2"
+            ]
         );
         second.steps(6);
         assert_eq!(second.output().len(), before + 1, "only what is new is published");
@@ -501,7 +511,10 @@ fn a_task_whose_partition_another_has_worked_on_begins_anew() {
     bench.events();
     bench.change(Polled::Assigned(Bench::all_partitions()));
     bench.steps(2);
-    assert_eq!(bench.events(), ["start lines at 2", "restore wc-counts-changelog"]);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 2", "restore wc-counts-changelog"]
+    );
     bench.line("a");
     bench.steps(9);
     assert_eq!(bench.table(), counts(&[("a", 3)]));

@@ -549,7 +549,8 @@ fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Res
     match records.destination() {
         Destination::ByKey(_) => shared.metrics.wrote(count, bytes),
         Destination::Partition {
-            batch_header: Some(_), ..
+            batch_header: Some(_),
+            ..
         } => shared.metrics.shuffled(count, bytes),
         Destination::Partition { .. } => shared.metrics.changed(count, bytes),
     }

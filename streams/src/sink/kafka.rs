@@ -288,10 +288,7 @@ struct Reports {
 impl Reports {
     /// Begins anew.
     fn reset(&self) {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.failed.store(false, Ordering::Release);
         self.muted.store(false, Ordering::Release);
     }

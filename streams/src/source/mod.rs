@@ -18,9 +18,9 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use kafka::{KafkaSource, LagBoard};
-pub(crate) use restore::{KafkaRestore, Restore, Restored};
 #[cfg(test)]
 pub(crate) use restore::Change;
+pub(crate) use restore::{KafkaRestore, Restore, Restored};
 
 use crate::task::InputRecord;
 

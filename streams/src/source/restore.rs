@@ -63,7 +63,10 @@ struct Clients {
 enum Stage {
     Idle,
     /// Where is the end?
-    Sought { at: TopicPartition, retry_at: Instant },
+    Sought {
+        at: TopicPartition,
+        retry_at: Instant,
+    },
     /// Are all transactions before the end decided?
     Undecided {
         at: TopicPartition,
@@ -109,7 +112,13 @@ impl KafkaRestore {
                 match self.clients()?.bounds(&at) {
                     // All of it was deleted, or nothing was ever written.
                     Ok((start, end)) if start >= end => return Ok(Some(Restored::Done)),
-                    Ok((_, end)) => self.stage = Stage::Undecided { at, end, look_at: now },
+                    Ok((_, end)) => {
+                        self.stage = Stage::Undecided {
+                            at,
+                            end,
+                            look_at: now,
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog");
                         let retry_at = now + RETRY_PAUSE;

@@ -34,7 +34,9 @@ pub enum StateError {
         expected: String,
     },
     /// A record of the changelog that is no state.
-    #[error("a record of the changelog {topic} cannot be read: {cause}; reset the application if it cannot be restored")]
+    #[error(
+        "a record of the changelog {topic} cannot be read: {cause}; reset the application if it cannot be restored"
+    )]
     Damaged {
         /// The changelog.
         topic: String,

@@ -81,7 +81,8 @@ impl Task {
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
         let operators = plan.steps.iter().map(|step| {
-            new_operator(&step.kind, partition, near).map_err(|cause| step_error(&plan, partition, &step.label, cause))
+            new_operator(&step.kind, partition, near)
+                .map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
         Ok(Self {
             operators: operators.collect::<Result<_, _>>()?,

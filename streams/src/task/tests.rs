@@ -37,7 +37,11 @@ fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), S
                 topic,
                 partition,
                 batch_header,
-            } => (topic, Some(*partition), batch_header.map(|header| header.to_vec())),
+            } => (
+                topic,
+                Some(*partition),
+                batch_header.map(|header| header.to_vec()),
+            ),
         };
         for (key, value) in records.records() {
             into.push(Written {
@@ -145,10 +149,17 @@ impl Bench {
     /// A task of the downstream sub-topology as another process would make it.
     fn restored(&self, topology: &Topology, near: &Surroundings, partition: i32) -> Result<Task, TaskError> {
         let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), partition, near)?;
-        let stores: Vec<_> = task.stores().map(|(step, topic)| (step, Arc::clone(topic))).collect();
+        let stores: Vec<_> = task
+            .stores()
+            .map(|(step, topic)| (step, Arc::clone(topic)))
+            .collect();
         for (step, topic) in stores {
             assert_eq!(&*topic, CHANGELOG);
-            for change in self.changes.iter().filter(|change| change.partition == Some(partition)) {
+            for change in self
+                .changes
+                .iter()
+                .filter(|change| change.partition == Some(partition))
+            {
                 task.restore(step, change.key.as_deref(), change.value.as_deref())?;
             }
             task.end_restore(step)?;
@@ -271,7 +282,10 @@ fn the_state_of_another_step_is_refused() {
         .to("word-counts", json());
     let other = app.build().unwrap();
     let error = bench.restored(&other, &near, 0).err().unwrap().to_string();
-    assert!(error.contains("the state in topic wc-counts-changelog is that of"), "{error}");
+    assert!(
+        error.contains("the state in topic wc-counts-changelog is that of"),
+        "{error}"
+    );
     assert!(error.contains("reset the application"), "{error}");
 
     let damages: [fn(&mut Written); 3] = [
@@ -285,7 +299,10 @@ fn the_state_of_another_step_is_refused() {
         bench.end_epoch();
         damage(bench.changes.last_mut().unwrap());
         let error = bench.restored(&topology, &near, 0).err().unwrap().to_string();
-        assert!(error.contains("a record of the changelog wc-counts-changelog"), "{error}");
+        assert!(
+            error.contains("a record of the changelog wc-counts-changelog"),
+            "{error}"
+        );
     }
 }
 
