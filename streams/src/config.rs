@@ -60,6 +60,7 @@ const CLIENT_KEYS: [&str; 20] = [
 ];
 
 const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
+const TRANSACTION_TIMEOUT_MS: &str = "10000";
 const STREAM_THREADS_MAX: usize = 1024;
 /// An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
 const MILLIS_MAX: u64 = 3_600_000;
@@ -404,9 +405,17 @@ impl StreamsConfig {
             .set("delivery.report.only.error", "true");
         if guarantee == Guarantee::ExactlyOnce {
             // As Kafka Streams: what a dead process left open holds up readers no longer than this.
-            client.set("transaction.timeout.ms", "10000");
+            client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+            client.remove("delivery.timeout.ms");
         }
         self.extend(&mut client, Role::Producer);
+        if guarantee == Guarantee::ExactlyOnce && client.get("delivery.timeout.ms").is_none() {
+            // A record that comes later than the transaction ends is of no use.
+            let timeout = client
+                .get("transaction.timeout.ms")
+                .unwrap_or(TRANSACTION_TIMEOUT_MS);
+            client.set("delivery.timeout.ms", timeout.to_owned());
+        }
         client.set("enable.idempotence", "true").set("acks", "all");
         if guarantee == Guarantee::ExactlyOnce {
             client.set(
@@ -549,6 +558,8 @@ mod tests {
         let producer = config.producer_client("job", "1", guarantee, "x");
         assert_eq!(producer.get("transactional.id"), Some("job-x-1"));
         assert_eq!(producer.get("transaction.timeout.ms"), Some("10000"));
+        assert_eq!(producer.get("delivery.timeout.ms"), Some("10000"));
+        assert!(producer.create_native_config().is_ok());
         let consumer = config.consumer_client("job", "1", guarantee, "x");
         assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
         assert_eq!(consumer.get("group.instance.id"), Some("x-1"));

@@ -99,9 +99,8 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         let place = random.below(INSTANCES as u64) as usize;
         match random.below(10) {
             0..=5 => {
-                instances[place] = instances
-                    .swap_remove(place)
-                    .kill_and_start_another(&address, &mut random);
+                let killed = instances.remove(place);
+                instances.insert(place, killed.kill_and_start_another(&address, &mut random));
                 report.killed += 1;
             }
             6..=7 => {

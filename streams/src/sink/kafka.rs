@@ -392,6 +392,7 @@ fn is_of_transaction(error: &KafkaError) -> bool {
                 | UnknownProducerId
                 | Fatal
                 | State
+                | MessageTimedOut
         )
     )
 }
