@@ -57,6 +57,7 @@ mod expr;
 mod format;
 mod operator;
 mod plan;
+mod rows;
 mod runtime;
 mod sink;
 mod source;

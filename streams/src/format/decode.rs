@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, BinaryViewBuilder, RecordBatch, StringViewBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::{Format, FormatError, Kind};
+use crate::rows::{EventTime, Rows};
 
 /// A format that reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl fmt::Display for InputFormat {
 pub(crate) struct RowDecoder {
     schema: SchemaRef,
     columns: Columns,
-    rows: usize,
+    times: Vec<EventTime>,
     bytes: usize,
 }
 
@@ -75,13 +76,13 @@ impl RowDecoder {
         Self {
             schema: format.schema(),
             columns,
-            rows: 0,
+            times: Vec::new(),
             bytes: 0,
         }
     }
 
     /// Adds a record as a row.
-    pub(crate) fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub(crate) fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, time: EventTime) {
         match &mut self.columns {
             Columns::Text(text) => match value {
                 Some(value) => text.append_value(String::from_utf8_lossy(value)),
@@ -95,13 +96,13 @@ impl RowDecoder {
                 values.append_option(value);
             }
         }
-        self.rows += 1;
+        self.times.push(time);
         self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
     }
 
     /// Rows collected.
     pub(crate) fn rows(&self) -> usize {
-        self.rows
+        self.times.len()
     }
 
     /// Bytes collected.
@@ -110,16 +111,18 @@ impl RowDecoder {
     }
 
     /// The rows collected since the last call, if any.
-    pub(crate) fn take(&mut self) -> Result<Option<RecordBatch>, FormatError> {
-        if self.rows == 0 {
+    pub(crate) fn take(&mut self) -> Result<Option<Rows>, FormatError> {
+        if self.times.is_empty() {
             return Ok(None);
         }
-        (self.rows, self.bytes) = (0, 0);
+        let times = std::mem::take(&mut self.times);
+        self.bytes = 0;
         let columns: Vec<ArrayRef> = match &mut self.columns {
             Columns::Text(text) => vec![Arc::new(text.finish())],
             Columns::Raw { key, value } => vec![Arc::new(key.finish()), Arc::new(value.finish())],
         };
-        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        Ok(Some(Rows::new(batch, times)))
     }
 }
 
@@ -134,10 +137,12 @@ mod tests {
         let mut decoder = RowDecoder::new(&InputFormat::new(&text("line")).unwrap());
         assert!(decoder.take().unwrap().is_none());
         for value in [Some(b"plain".as_slice()), None, Some(b"a\xffb"), Some(b"")] {
-            decoder.push(Some(b"key"), value);
+            decoder.push(Some(b"key"), value, 7);
         }
         assert_eq!((decoder.rows(), decoder.bytes()), (4, 20));
-        let batch = decoder.take().unwrap().unwrap();
+        let rows = decoder.take().unwrap().unwrap();
+        assert_eq!(rows.times(), [7; 4]);
+        let batch = rows.batch;
         let lines: Vec<Option<&str>> = batch["line"].as_string_view().iter().collect();
         assert_eq!(lines, [Some("plain"), None, Some("a\u{fffd}b"), Some("")]);
         assert!(decoder.take().unwrap().is_none());
@@ -146,9 +151,11 @@ mod tests {
     #[test]
     fn raw_keeps_key_and_value() {
         let mut decoder = RowDecoder::new(&InputFormat::new(&raw()).unwrap());
-        decoder.push(None, Some(b"\xff"));
-        decoder.push(Some(b"k"), None);
-        let batch = decoder.take().unwrap().unwrap();
+        decoder.push(None, Some(b"\xff"), 1);
+        decoder.push(Some(b"k"), None, 2);
+        let rows = decoder.take().unwrap().unwrap();
+        assert_eq!(rows.times(), [1, 2]);
+        let batch = rows.batch;
         assert!(batch["key"].is_null(0) && batch["value"].is_null(1));
         assert_eq!(batch["value"].as_binary_view().value(0), b"\xff");
         assert_eq!(batch["key"].as_binary_view().value(1), b"k");

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::json_encoder::JsonEncoder;
 use super::{Format, FormatError, Kind};
+use crate::rows::EventTime;
 use crate::sink::RecordBuffer;
 
 /// What a table's record has as its key if the key is null: a null key would send the record to any partition, and compacted
@@ -132,14 +133,16 @@ pub(crate) enum JsonKey<'a> {
 }
 
 impl RowEncoder<'_> {
-    /// Appends the record of `row`.
-    pub(crate) fn encode(&mut self, row: usize, records: &mut RecordBuffer) {
+    /// Appends the record of `row`, made at `time`.
+    pub(crate) fn encode(&mut self, row: usize, time: EventTime, records: &mut RecordBuffer) {
         match self {
             Self::Bytes { key, value, keyed } => records.push(
+                time,
                 |out| key.as_ref().is_some_and(|key| cell(key, row, out)) || (*keyed && null_key(out)),
                 |out| cell(value, row, out),
             ),
             Self::Json { key, value } => records.push(
+                time,
                 |out| match key {
                     JsonKey::None => false,
                     JsonKey::Text(key) => cell(key, row, out) || null_key(out),

@@ -1,10 +1,9 @@
 //! The aggregate after the shuffle: merges partial states, keeps the table, emits each touched key once an epoch.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use super::{Operator, OperatorError, Output};
 use crate::aggregate::{AggregateSpec, Delta};
+use crate::rows::Rows;
 use crate::state::{Changelog, ResidentTable, Restoring};
 
 /// A table and the delta of the running epoch.
@@ -37,15 +36,15 @@ impl FinalAggregate {
 }
 
 impl Operator for FinalAggregate {
-    fn process(&mut self, batch: RecordBatch, _: &mut Output<'_>) -> Result<(), OperatorError> {
-        Ok(self.delta.merge(&batch)?)
+    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(self.delta.merge(&rows.batch)?)
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
         if let Some(delta) = self.delta.take()? {
             let applied = self.table.apply(&delta)?;
             (out.publish)(&self.changelog.encode(&applied.states)?)?;
-            out.batches.push(applied.results);
+            out.rows.push(applied.results);
         }
         Ok(())
     }

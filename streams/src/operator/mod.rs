@@ -15,20 +15,20 @@ mod sink;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
 use crate::format::FormatError;
 use crate::plan::StepKind;
+use crate::rows::Rows;
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::StateError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
-    /// Takes a batch; what follows from it at once goes to `out`.
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError>;
+    /// Takes rows; what follows from it at once goes to `out`.
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
@@ -56,7 +56,7 @@ pub(crate) type Publish<'a> = dyn FnMut(&RecordBuffer) -> Result<(), SinkError> 
 
 /// Where an operator's output goes: batches to the steps below, records to topics.
 pub(crate) struct Output<'a> {
-    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) rows: Vec<Rows>,
     pub(crate) publish: &'a mut Publish<'a>,
 }
 

@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
+use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{HeaderLookup, InputRecord};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
@@ -83,6 +83,7 @@ impl Source for MemorySource {
                     topic: &topic,
                     partition: 0,
                     offset,
+                    timestamp: offset,
                     key,
                     value,
                     headers: stored,
@@ -171,7 +172,7 @@ impl Sink for MemorySink {
                 (topic, *batch_header)
             }
         };
-        for (key, value) in records.records() {
+        for OutputRecord { key, value, .. } in records.records() {
             let stored = Stored {
                 header,
                 key: key.map(<[u8]>::to_vec),

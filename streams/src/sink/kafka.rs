@@ -10,8 +10,9 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{Destination, RecordBuffer, Sink, SinkError};
+use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
+use crate::rows::NO_TIME;
 use crate::source::TopicPartition;
 
 /// How long to serve the producer's events at a time while waiting for it.
@@ -175,9 +176,10 @@ impl Sink for KafkaSink {
                 batch_header,
             } => (topic, Some(*partition), batch_header.as_ref()),
         };
-        for (key, value) in records.records() {
+        for OutputRecord { time, key, value } in records.records() {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic);
             (record.key, record.payload, record.partition) = (key, value, partition);
+            record.timestamp = (time != NO_TIME).then_some(time);
             record.headers = batch_header.map(|header| {
                 OwnedHeaders::new().insert(Header {
                     key: BATCH_HEADER,
@@ -411,6 +413,7 @@ mod tests {
         let mut sink = KafkaSink::new(&config, Arc::clone(&abandon)).unwrap();
         let mut records = RecordBuffer::new(Destination::ByKey("out".into()));
         records.push(
+            NO_TIME,
             |_| false,
             |out| {
                 out.extend([b'x'; 5000]);

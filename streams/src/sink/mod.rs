@@ -12,7 +12,7 @@ mod kafka;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
-pub(crate) use buffer::{Destination, RecordBuffer};
+pub(crate) use buffer::{Destination, OutputRecord, RecordBuffer};
 pub(crate) use kafka::KafkaSink;
 
 use crate::source::TopicPartition;

@@ -20,6 +20,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
 
 use super::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::rows::NO_TIME;
 use crate::task::{HeaderLookup, InputRecord};
 
 /// How long one request for committed offsets or a log's end may take.
@@ -333,6 +334,7 @@ fn input_record<'a>(message: &'a BorrowedMessage<'_>) -> InputRecord<'a> {
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or(NO_TIME),
         key: message.key(),
         value: message.payload(),
         headers: message,

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use thiserror::Error;
 
 use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader};
+use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 
 /// The key of the record that says what the states mean. A row's key begins with 0 or 1.
@@ -97,7 +98,11 @@ impl Changelog {
         });
         if !self.announced {
             let meaning = self.meaning.as_bytes();
-            records.push(|out| append(out, MEANING_KEY), |out| append(out, meaning));
+            records.push(
+                NO_TIME,
+                |out| append(out, MEANING_KEY),
+                |out| append(out, meaning),
+            );
             self.announced = true;
         }
         let (keys, values) = states.columns().split_at(self.key_count);
@@ -112,6 +117,7 @@ impl Changelog {
             };
             let mut written = Ok(());
             records.push(
+                NO_TIME,
                 |out| {
                     written = keys.write(row, out);
                     true

@@ -1,11 +1,13 @@
 //! The resident table of a keyed step.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
 use super::column::{StateColumn, new_column};
 use crate::aggregate::{AggregateSpec, EmitTo, GroupValues};
+use crate::rows::{EventTime, Rows};
 
 /// All keys of one task with their partial states, in memory.
 pub(crate) struct ResidentTable {
@@ -19,8 +21,8 @@ pub(crate) struct ResidentTable {
 pub(crate) struct Applied {
     /// Keys and states.
     pub(crate) states: RecordBatch,
-    /// Keys and results.
-    pub(crate) results: RecordBatch,
+    /// Keys and results, each at the latest event time of the rows behind it.
+    pub(crate) results: Rows,
 }
 
 impl ResidentTable {
@@ -71,6 +73,7 @@ impl ResidentTable {
 
         // Stored first, then delta.
         let mut merged = self.spec.new_accumulators()?;
+        let mut times = latest_times(states).to_vec();
         let (mut stored_rows, mut stored_groups) = (Vec::new(), Vec::new());
         for (row, &group) in self
             .groups
@@ -88,6 +91,9 @@ impl ResidentTable {
                 .map(|column| column.gather(&stored_groups))
                 .collect::<Result<Vec<_>>>()?;
             self.spec.merge(&mut merged, &stored, &stored_rows, rows)?;
+            for (row, stored) in stored_rows.iter().zip(latest_times(&stored)) {
+                times[*row] = times[*row].max(*stored);
+            }
         }
         self.spec.merge(&mut merged, states, &every_row, rows)?;
 
@@ -95,6 +101,8 @@ impl ResidentTable {
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
         }
+        let times: ArrayRef = Arc::new(Int64Array::from(times));
+        states.push(Arc::clone(&times));
         for (column, state) in self.columns.iter_mut().zip(&states) {
             column.scatter(&self.groups, state)?;
         }
@@ -108,7 +116,13 @@ impl ResidentTable {
         }
         Ok(Applied {
             states: RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat())?,
-            results: RecordBatch::try_new(self.spec.output_schema(), results)?,
+            results: Rows::with_array(RecordBatch::try_new(self.spec.output_schema(), results)?, times),
         })
     }
+}
+
+/// The last of the state columns.
+fn latest_times(states: &[ArrayRef]) -> &[EventTime] {
+    let times = states.last().expect("states end with the time");
+    times.as_primitive::<Int64Type>().values()
 }

@@ -19,19 +19,20 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 pub use error::TaskError;
 
 use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, StepId, SubTopology};
+use crate::rows::{EventTime, Rows};
 
 /// A record as a task sees it.
 pub(crate) struct InputRecord<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// When it was made, or [`NO_TIME`](crate::rows::NO_TIME).
+    pub(crate) timestamp: EventTime,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: &'a dyn HeaderLookup,
@@ -141,7 +142,7 @@ impl Task {
         state.next = Some(record.offset + 1);
         match &mut state.decoder {
             Decoder::Rows(rows) => {
-                rows.push(record.key, record.value);
+                rows.push(record.key, record.value, record.timestamp);
                 if rows.rows() >= self.batch_rows_max || rows.bytes() >= self.batch_bytes_max {
                     self.flush_input(input, publish)?;
                 }
@@ -160,7 +161,9 @@ impl Task {
                             cause,
                         }
                     })?;
-                self.push_input(input, batch, publish)
+                // Partial states carry the times of their rows themselves.
+                let times = vec![record.timestamp; batch.num_rows()];
+                self.push_input(input, Rows::new(batch, times), publish)
             }
         }
     }
@@ -188,30 +191,20 @@ impl Task {
             .take()
             .map_err(|cause| step_error(&self.plan, self.partition, topic, cause.into()))?
         {
-            Some(batch) => self.push_input(input, batch, publish),
+            Some(rows) => self.push_input(input, rows, publish),
             None => Ok(()),
         }
     }
 
-    fn push_input(
-        &mut self,
-        input: usize,
-        batch: RecordBatch,
-        publish: &mut Publish<'_>,
-    ) -> Result<(), TaskError> {
+    fn push_input(&mut self, input: usize, rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         let plan = Arc::clone(&self.plan);
-        self.push(&plan.inputs[input].children, batch, publish)
+        self.push(&plan.inputs[input].children, rows, publish)
     }
 
-    fn push(
-        &mut self,
-        to: &[StepId],
-        batch: RecordBatch,
-        publish: &mut Publish<'_>,
-    ) -> Result<(), TaskError> {
+    fn push(&mut self, to: &[StepId], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         for &step in to {
-            let batch = batch.clone();
-            self.run(step, publish, |operator, out| operator.process(batch, out))?;
+            let rows = rows.clone();
+            self.run(step, publish, |operator, out| operator.process(rows, out))?;
         }
         Ok(())
     }
@@ -224,15 +217,15 @@ impl Task {
         call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), TaskError> {
         let mut out = Output {
-            batches: Vec::new(),
+            rows: Vec::new(),
             publish: &mut |records| publish(records),
         };
         call(self.operators[step.0].as_mut(), &mut out)
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
-        let emitted = out.batches;
+        let emitted = out.rows;
         let plan = Arc::clone(&self.plan);
-        for batch in emitted {
-            self.push(&plan.steps[step.0].children, batch, publish)?;
+        for rows in emitted {
+            self.push(&plan.steps[step.0].children, rows, publish)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{HeaderLookup, InputRecord, Task, TaskError};
 use crate::operator::{Limits, Surroundings};
 use crate::plan::Topology;
-use crate::sink::{Destination, RecordBuffer, SinkError};
+use crate::sink::{Destination, OutputRecord, RecordBuffer, SinkError};
 use crate::{Streams, avg, col, count_all, json, length, lower, max, min, split_words, sum, text};
 
 const CHANGELOG: &str = "wc-counts-changelog";
@@ -15,6 +15,7 @@ const CHANGELOG: &str = "wc-counts-changelog";
 /// A record that a task wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
+    time: i64,
     topic: String,
     partition: Option<i32>,
     header: Option<Vec<u8>>,
@@ -43,8 +44,9 @@ fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), S
                 batch_header.map(|header| header.to_vec()),
             ),
         };
-        for (key, value) in records.records() {
+        for OutputRecord { time, key, value } in records.records() {
             into.push(Written {
+                time,
                 topic: topic.to_string(),
                 partition,
                 header: header.clone(),
@@ -109,6 +111,7 @@ impl Bench {
     fn line(&mut self, line: &str) {
         let mut written = Vec::new();
         let record = Written {
+            time: 7,
             topic: "lines".to_owned(),
             partition: None,
             header: None,
@@ -173,6 +176,7 @@ fn feed(task: &mut Task, record: &Written, offset: i64, out: &mut Vec<Written>) 
         topic: &record.topic,
         partition: record.partition.unwrap_or(0),
         offset,
+        timestamp: record.time,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
         headers: record,
@@ -206,6 +210,7 @@ fn words_are_counted_across_epochs_and_partitions() {
         (&Some(b"be".to_vec()), &Some(br#"{"n":3}"#.to_vec()))
     );
     assert_eq!(second[0].topic, "word-counts");
+    assert_eq!(second[0].time, 7, "the latest of the rows behind it");
     assert!(
         bench.end_epoch().is_empty(),
         "an epoch without rows emits nothing"
@@ -366,6 +371,7 @@ fn one_row_beyond_a_records_size_is_an_error() {
     near.limits.shuffle_record_bytes_max = 1000;
     let mut task = Task::new(Arc::clone(&topology.sub_topologies[0]), 0, &near).unwrap();
     let record = Written {
+        time: 7,
         topic: "lines".to_owned(),
         partition: Some(0),
         header: None,
@@ -411,6 +417,7 @@ fn streams_without_keys_pass_through_at_once() {
     for (offset, value) in [Some("ab"), Some("abc \"q\""), None].into_iter().enumerate() {
         let value = value.map(|value| value.as_bytes().to_vec());
         let record = Written {
+            time: 7,
             topic: "in".to_owned(),
             partition: None,
             header: None,
@@ -513,6 +520,7 @@ fn a_tables_null_key_is_written_as_an_array() {
     let near = surroundings(&topology, 1);
     let mut upstream = Task::new(Arc::clone(&topology.sub_topologies[0]), 0, &near).unwrap();
     let source = Written {
+        time: 7,
         topic: "in".to_owned(),
         partition: Some(0),
         header: None,
