@@ -70,15 +70,17 @@ pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
     pub use crate::dsl::{GroupedStream, Stream, Streams, Table};
     pub use crate::expr::prelude::*;
-    pub use crate::format::{json, raw, text};
+    pub use crate::format::{json, json_schema, raw, text};
+    pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
+pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{GroupedStream, Stream, Streams, Table};
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
-pub use format::{Format, FormatError, json, raw, text};
+pub use format::{Format, FormatError, json, json_schema, raw, text};
 pub use operator::OperatorError;
 pub use plan::{PlanError, Topology};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};

@@ -148,7 +148,12 @@ impl Builder {
                 format: format.to_string(),
             });
         };
+        format.check().map_err(|cause| PlanError::Schema {
+            topic: topic.to_owned(),
+            cause: cause.to_string(),
+        })?;
         let schema = format.schema();
+        distinct(&label, schema.fields().iter().map(|field| field.name()))?;
         if let Some(&sub) = self.sources.get(topic) {
             let Decode::Rows(first) = &self.subs[sub].0[0].decode else {
                 unreachable!("a source's sub-topology begins with the source");

@@ -63,6 +63,14 @@ pub enum PlanError {
         /// The format.
         format: String,
     },
+    /// A schema that the format cannot read.
+    #[error("stream {topic}: the schema cannot be read: {cause}")]
+    Schema {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A column that the step's input does not have.
     #[error("{step}: there is no column {column:?}, only {available}{suggestion}")]
     UnknownColumn {

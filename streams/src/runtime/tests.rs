@@ -28,6 +28,8 @@ impl HeaderLookup for Stored {
     fn header(&self, _: &str) -> Option<&[u8]> {
         self.header.as_ref().map(|header| header.as_slice())
     }
+
+    fn each(&self, _: &mut dyn FnMut(&str, Option<&[u8]>)) {}
 }
 
 /// A broker of one partition a topic, with a group of one member.

@@ -350,6 +350,12 @@ impl HeaderLookup for BorrowedMessage<'_> {
             .find(|header| header.key == name)?
             .value
     }
+
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        for header in self.headers().iter().flat_map(|headers| headers.iter()) {
+            each(header.key, header.value);
+        }
+    }
 }
 
 enum Change {

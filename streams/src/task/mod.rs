@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use error::TaskError;
 
-use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec};
+use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec, Undecodable};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
@@ -42,6 +42,9 @@ pub(crate) struct InputRecord<'a> {
 pub(crate) trait HeaderLookup {
     /// The value of the last header named `name`.
     fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// All headers, in their order.
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>));
 }
 
 /// A running task.
@@ -142,7 +145,7 @@ impl Task {
         state.next = Some(record.offset + 1);
         match &mut state.decoder {
             Decoder::Rows(rows) => {
-                rows.push(record.key, record.value, record.timestamp);
+                rows.push(record);
                 if rows.rows() >= self.batch_rows_max || rows.bytes() >= self.batch_bytes_max {
                     self.flush_input(input, publish)?;
                 }
@@ -187,10 +190,15 @@ impl Task {
             return Ok(());
         };
         let topic = &self.plan.inputs[input].topic;
-        match rows
+        let taken = rows
             .take()
-            .map_err(|cause| step_error(&self.plan, self.partition, topic, cause.into()))?
-        {
+            .map_err(|Undecodable { offset, cause }| TaskError::Record {
+                topic: topic.to_string(),
+                partition: self.partition,
+                offset,
+                cause,
+            });
+        match taken? {
             Some(rows) => self.push_input(input, rows, publish),
             None => Ok(()),
         }

@@ -28,6 +28,8 @@ impl HeaderLookup for Written {
         assert_eq!(name, "millstream-batch");
         self.header.as_deref()
     }
+
+    fn each(&self, _: &mut dyn FnMut(&str, Option<&[u8]>)) {}
 }
 
 fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), SinkError> {
