@@ -208,7 +208,7 @@ fn key_column(format: &Format, schema: &Schema, keys: usize) -> Result<Option<us
             Metadata::Key => key = Some(column_of(schema, column, is_bytes, "a string or binary")?),
             other => {
                 return Err(format!(
-                    "the {other} of a record is only read; leave with_{other}({column:?}) out"
+                    "with_{other} is for reading; leave with_{other}({column:?}) out"
                 ));
             }
         }

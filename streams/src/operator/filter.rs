@@ -19,10 +19,7 @@ impl Filter {
 impl Operator for Filter {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let keep = self.predicate.evaluate(&rows.batch)?;
-        let kept = rows.filter(as_boolean_array(&keep)?)?;
-        if kept.len() > 0 {
-            out.rows.push(kept);
-        }
+        out.push(rows.filter(as_boolean_array(&keep)?)?);
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ impl Operator for FinalAggregate {
         if let Some(delta) = self.delta.take()? {
             let applied = self.table.apply(&delta)?;
             (out.publish)(&self.changelog.encode(&applied.states)?)?;
-            out.rows.push(applied.results);
+            out.push(applied.results);
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Operator for FlatMap {
         let elements = elements(&lists)?;
         if !elements.is_empty() {
             let batch = RecordBatch::try_new(self.schema.clone(), vec![elements])?;
-            out.rows.push(Rows::new(batch, repeated(&lists, rows.times())));
+            out.push(Rows::new(batch, repeated(&lists, rows.times())));
         }
         Ok(())
     }

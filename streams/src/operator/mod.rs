@@ -5,6 +5,7 @@
 //!
 //! Invariants: an operator keeps nothing of a batch beyond the end of the epoch except merged state; at the epoch's end
 //! an operator hears of it after everything above it has emitted its last rows.
+mod branch;
 mod filter;
 mod final_aggregate;
 mod flat_map;
@@ -56,8 +57,23 @@ pub(crate) type Publish<'a> = dyn FnMut(&RecordBuffer) -> Result<(), SinkError> 
 
 /// Where an operator's output goes: batches to the steps below, records to topics.
 pub(crate) struct Output<'a> {
-    pub(crate) rows: Vec<Rows>,
+    /// Rows, each with the number of the operator's output.
+    pub(crate) rows: Vec<(usize, Rows)>,
     pub(crate) publish: &'a mut Publish<'a>,
+}
+
+impl Output<'_> {
+    /// Rows for the only output.
+    pub(crate) fn push(&mut self, rows: Rows) {
+        self.push_to(0, rows);
+    }
+
+    /// Rows for the output number `port`.
+    pub(crate) fn push_to(&mut self, port: usize, rows: Rows) {
+        if rows.len() > 0 {
+            self.rows.push((port, rows));
+        }
+    }
 }
 
 /// Bounds of what a task holds at once.
@@ -145,6 +161,7 @@ pub(crate) fn new_operator(
         StepKind::FlatMap { expr, schema } => {
             Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
         }
+        StepKind::Branch { predicates } => Box::new(branch::Branch::new(predicates.clone())),
         StepKind::Filter { predicate } => Box::new(filter::Filter::new(predicate.clone())),
         StepKind::Project { exprs, schema } => {
             Box::new(project::Project::new(exprs.clone(), Arc::clone(schema)))

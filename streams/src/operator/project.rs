@@ -26,7 +26,7 @@ impl Operator for Project {
             .map(|expr| expr.evaluate(&rows.batch))
             .collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-        out.rows.push(rows.with_batch(batch));
+        out.push(rows.with_batch(batch));
         Ok(())
     }
 }

@@ -21,7 +21,8 @@ use crate::suggest::did_you_mean;
 #[derive(Clone)]
 struct Output {
     sub: usize,
-    from: From,
+    /// Several after a merge, none after a sink.
+    from: Vec<From>,
     schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
     keys: usize,
@@ -31,8 +32,8 @@ struct Output {
 #[derive(Clone, Copy)]
 enum From {
     Input(usize),
-    Step(StepId),
-    Nothing,
+    /// A step and the number of its output.
+    Step(StepId, usize),
 }
 
 #[derive(Default)]
@@ -41,7 +42,8 @@ struct Builder {
     repartitions: Vec<RepartitionTopic>,
     changelogs: Vec<ChangelogTopic>,
     outputs: Vec<Output>,
-    sources: HashMap<String, usize>,
+    /// The sub-topology and the number of its input that read a source topic.
+    sources: HashMap<String, (usize, usize)>,
     names: BTreeSet<String>,
     application_id: String,
 }
@@ -64,6 +66,7 @@ impl Plan {
             });
         }
         self.check_ends(&builder)?;
+        builder.renumber();
         let subs = builder.subs.into_iter().enumerate();
         Ok(Topology {
             application_id: self.application_id.clone(),
@@ -79,13 +82,14 @@ impl Plan {
 
     /// Every path ends in a sink, and no sink feeds the job again.
     fn check_ends(&self, builder: &Builder) -> Result<(), PlanError> {
-        let used: BTreeSet<NodeId> = self.nodes.iter().filter_map(Node::input).collect();
+        let used: BTreeSet<NodeId> = self.nodes.iter().flat_map(Node::inputs).copied().collect();
         for (number, node) in self.nodes.iter().enumerate() {
             match node {
                 Node::Sink { topic, .. } if builder.sources.contains_key(topic) => {
                     return Err(PlanError::SinkIsSource { topic: topic.clone() });
                 }
-                Node::Sink { .. } => {}
+                // What goes a way that nobody follows is dropped.
+                Node::Sink { .. } | Node::Way { .. } => {}
                 _ if used.contains(&NodeId(number)) => {}
                 // A topic read twice is one source; the second reading may be the one that goes on.
                 Node::Source { topic, .. } if self.reads_elsewhere(topic, &used) => {}
@@ -108,15 +112,18 @@ impl Plan {
 }
 
 impl Node {
-    fn input(&self) -> Option<NodeId> {
+    fn inputs(&self) -> &[NodeId] {
         match self {
-            Self::Source { .. } => None,
+            Self::Source { .. } => &[],
+            Self::Merge { inputs } => inputs,
             Self::FlatMap { input, .. }
+            | Self::Branch { input, .. }
+            | Self::Way { input, .. }
             | Self::Filter { input, .. }
             | Self::Select { input, .. }
             | Self::WithColumn { input, .. }
             | Self::Aggregate { input, .. }
-            | Self::Sink { input, .. } => Some(*input),
+            | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
     }
 }
@@ -127,6 +134,9 @@ impl Builder {
             Node::Source { topic, format } => self.source(topic, format),
             Node::FlatMap { input, expr } => self.flat_map(*input, expr),
             Node::Filter { input, predicate } => self.filter(*input, predicate),
+            Node::Branch { input, predicates } => self.branch(*input, predicates),
+            Node::Way { input, port } => Ok(self.way(*input, *port)),
+            Node::Merge { inputs } => self.merge(inputs),
             Node::Select { input, exprs } => self.select(*input, exprs),
             Node::WithColumn { input, name, expr } => self.with_column(*input, name, expr),
             Node::Aggregate {
@@ -154,9 +164,9 @@ impl Builder {
         })?;
         let schema = format.schema();
         distinct(&label, schema.fields().iter().map(|field| field.name()))?;
-        if let Some(&sub) = self.sources.get(topic) {
-            let Decode::Rows(first) = &self.subs[sub].0[0].decode else {
-                unreachable!("a source's sub-topology begins with the source");
+        if let Some(&(sub, input)) = self.sources.get(topic) {
+            let Decode::Rows(first) = &self.subs[sub].0[input].decode else {
+                unreachable!("a source gives rows");
             };
             if *first != format {
                 let (first, second) = (first.to_string(), format.to_string());
@@ -168,21 +178,136 @@ impl Builder {
             }
             return Ok(Output {
                 sub,
-                from: From::Input(0),
+                from: vec![From::Input(input)],
                 schema,
                 keys: 0,
                 label,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
-        self.sources.insert(topic.to_owned(), sub);
+        self.sources.insert(topic.to_owned(), (sub, 0));
         Ok(Output {
             sub,
-            from: From::Input(0),
+            from: vec![From::Input(0)],
             schema,
             keys: 0,
             label,
         })
+    }
+
+    fn branch(&mut self, input: NodeId, predicates: &[Expr]) -> Result<Output, PlanError> {
+        let above = self.outputs[input.0].clone();
+        let compiled = predicates.iter().map(|predicate| {
+            let compiled = compile("branch", predicate, &above.schema)?;
+            match compiled.field().data_type() {
+                DataType::Boolean => Ok(compiled),
+                other => Err(wrong_type("branch", &compiled, other, "a truth value")),
+            }
+        });
+        let predicates: Vec<CompiledExpr> = compiled.collect::<Result<_, _>>()?;
+        let schema = Arc::clone(&above.schema);
+        Ok(self.step(
+            &above,
+            StepKind::Branch { predicates },
+            "branch".to_owned(),
+            schema,
+            0,
+        ))
+    }
+
+    fn way(&self, branch: NodeId, port: usize) -> Output {
+        let mut output = self.outputs[branch.0].clone();
+        for from in &mut output.from {
+            if let From::Step(step, _) = *from {
+                *from = From::Step(step, port);
+            }
+        }
+        output
+    }
+
+    fn merge(&mut self, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        let (first, others) = inputs.split_first().ok_or_else(|| PlanError::Nothing {
+            step: "merge".to_owned(),
+            what: "streams",
+        })?;
+        let schema = Arc::clone(&self.outputs[first.0].schema);
+        for other in others {
+            let other = &self.outputs[other.0];
+            if !same_columns(&schema, &other.schema) {
+                return Err(PlanError::Merge {
+                    first: columns(&schema),
+                    label: other.label.clone(),
+                    second: columns(&other.schema),
+                });
+            }
+            self.unite(self.outputs[first.0].sub, other.sub);
+        }
+        let mut from: Vec<From> = Vec::new();
+        for input in inputs {
+            // A stream merged with itself gives its rows twice.
+            from.extend(&self.outputs[input.0].from);
+        }
+        Ok(Output {
+            from,
+            label: "merge".to_owned(),
+            ..self.outputs[first.0].clone()
+        })
+    }
+
+    /// Makes one sub-topology of two: a task then reads the same partition of the inputs of both.
+    fn unite(&mut self, one: usize, other: usize) {
+        let (into, gone) = (one.min(other), one.max(other));
+        if into == gone {
+            return;
+        }
+        let (mut inputs, mut steps) = std::mem::take(&mut self.subs[gone]);
+        let (first_input, first_step) = (self.subs[into].0.len(), self.subs[into].1.len());
+        let input_children = inputs.iter_mut().flat_map(|input| &mut input.children);
+        let step_children = steps
+            .iter_mut()
+            .flat_map(|step| step.children.iter_mut().flatten());
+        for child in input_children.chain(step_children) {
+            child.0 += first_step;
+        }
+        self.subs[into].0.append(&mut inputs);
+        self.subs[into].1.append(&mut steps);
+        for output in self.outputs.iter_mut().filter(|output| output.sub == gone) {
+            output.sub = into;
+            for from in &mut output.from {
+                *from = match *from {
+                    From::Input(input) => From::Input(input + first_input),
+                    From::Step(step, port) => From::Step(StepId(step.0 + first_step), port),
+                };
+            }
+        }
+        for (sub, input) in self.sources.values_mut().filter(|(sub, _)| *sub == gone) {
+            (*sub, *input) = (into, *input + first_input);
+        }
+        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
+        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
+        for sub in repartitions.chain(changelogs).filter(|sub| **sub == gone) {
+            *sub = into;
+        }
+    }
+
+    /// Numbers the sub-topologies that are left without gaps.
+    fn renumber(&mut self) {
+        let mut number = 0;
+        let numbers: Vec<usize> = self
+            .subs
+            .iter()
+            .map(|(inputs, _)| {
+                let own = number;
+                number += usize::from(!inputs.is_empty());
+                own
+            })
+            .collect();
+        self.subs.retain(|(inputs, _)| !inputs.is_empty());
+        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
+        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
+        for sub in repartitions.chain(changelogs) {
+            *sub = numbers[*sub];
+        }
     }
 
     fn flat_map(&mut self, input: NodeId, expr: &Expr) -> Result<Output, PlanError> {
@@ -334,7 +459,7 @@ impl Builder {
         let schema = spec.output_schema();
         let shuffled = Output {
             sub,
-            from: From::Input(0),
+            from: vec![From::Input(0)],
             schema: spec.state_schema(),
             keys: 0,
             label: step,
@@ -408,13 +533,15 @@ impl Builder {
             kind,
             children: Vec::new(),
         });
-        match above.from {
-            From::Input(input) => inputs[input].children.push(id),
-            From::Step(parent) => steps[parent.0].children.push(id),
-            From::Nothing => unreachable!("a sink has no output to build on"),
+        for from in &above.from {
+            match *from {
+                From::Input(input) => inputs[input].children.push(id),
+                From::Step(parent, port) => steps[parent.0].children[port].push(id),
+            }
         }
-        let ends = matches!(steps[id.0].kind, StepKind::Sink { .. });
-        let from = if ends { From::Nothing } else { From::Step(id) };
+        let outputs = steps[id.0].kind.outputs();
+        steps[id.0].children = vec![Vec::new(); outputs];
+        let from = (0..outputs.min(1)).map(|port| From::Step(id, port)).collect();
         Output {
             sub: above.sub,
             from,
@@ -423,6 +550,25 @@ impl Builder {
             label,
         }
     }
+}
+
+/// Whether rows of one schema can stand for rows of the other: names and types, not whether there may be nulls.
+fn same_columns(one: &Schema, other: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect()
+    };
+    columns(one) == columns(other)
+}
+
+fn columns(schema: &Schema) -> String {
+    let fields = schema.fields().iter();
+    let texts: Vec<String> = fields
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect();
+    texts.join(", ")
 }
 
 fn legal(what: &'static str, name: &str) -> Result<(), PlanError> {

@@ -61,8 +61,18 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
         }
         _ => {}
     }
-    for child in &step.children {
-        describe_step(sub, *child, depth + 1, text);
+    for (port, children) in step.children.iter().enumerate() {
+        let depth = match &step.kind {
+            StepKind::Branch { predicates } if !children.is_empty() => {
+                let holds = predicates.get(port).map(|predicate| predicate.text());
+                line(text, depth + 1, &format!("→ {}", holds.unwrap_or("the rest")));
+                depth + 1
+            }
+            _ => depth,
+        };
+        for child in children {
+            describe_step(sub, *child, depth + 1, text);
+        }
     }
 }
 

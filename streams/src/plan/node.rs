@@ -19,6 +19,12 @@ pub(crate) enum Node {
     FlatMap { input: NodeId, expr: Expr },
     /// The rows for which the predicate is true.
     Filter { input: NodeId, predicate: Expr },
+    /// The rows by the first predicate that is true; what follows hangs on [`Node::Way`]s.
+    Branch { input: NodeId, predicates: Vec<Expr> },
+    /// The rows that went one way at a branch.
+    Way { input: NodeId, port: usize },
+    /// The rows of all inputs, which have the same columns.
+    Merge { inputs: Vec<NodeId> },
     /// Exactly these columns.
     Select { input: NodeId, exprs: Vec<Expr> },
     /// All columns, one of them new or replaced.

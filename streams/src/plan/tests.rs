@@ -264,3 +264,105 @@ sub-topology 3
 "
     );
 }
+
+#[test]
+fn branches_and_merges_are_shown_and_checked() {
+    let app = Streams::new("app");
+    let one = app.stream("one", text("line"));
+    let two = app.stream("two", text("line"));
+    let ([empty], rest) = one.merge(&two).branch([col("line").eq(lit(""))]);
+    rest.to("rest", json());
+    rest.merge(&rest)
+        .group_by([col("line")])
+        .aggregate("n", [count_all().alias("n")])
+        .to("n", json());
+    drop(empty);
+    let topology = app.build().unwrap();
+    assert_eq!(topology.sub_topologies.len(), 2, "one task reads both");
+    assert_eq!(topology.repartitions[0].upstream, 0);
+    assert_eq!(topology.changelogs[0].sub, 1);
+    let text_of_two = "\
+job app
+sub-topology 0
+  source one as text(line)
+    branch
+      → the rest
+        sink rest as json
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+  source two as text(line)
+    branch
+      → the rest
+        sink rest as json
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+sub-topology 1
+  repartition app-n-repartition
+    aggregate n: line → count(Int64(1)) AS n (table)
+      changelog app-n-changelog
+      sink n as json
+";
+    assert_eq!(topology.describe(), text_of_two);
+
+    let app = Streams::new("app");
+    app.stream("one", text("line"))
+        .merge(&app.stream("two", text("other")))
+        .to("out", json());
+    assert_eq!(
+        app.build().unwrap_err().to_string(),
+        "merge: stream two has the columns (other Utf8View), the first stream has (line Utf8View); select the same ones first"
+    );
+    let app = Streams::new("app");
+    let (_, rest) = app.stream("one", text("line")).branch([col("line")]);
+    rest.to("out", json());
+    let error = app.build().unwrap_err().to_string();
+    assert!(
+        error.starts_with("branch: line is of type Utf8View, not a truth value"),
+        "{error}"
+    );
+}
+
+#[test]
+fn formats_are_checked_against_the_rows() {
+    let build = |format: crate::Format| {
+        let app = Streams::new("app");
+        app.stream("in", text("line").with_key("k").with_offset("o"))
+            .to("out", format);
+        app.build()
+            .map(|topology| topology.describe())
+            .map_err(|error| error.to_string())
+    };
+    assert!(
+        build(json().with_key("k"))
+            .unwrap()
+            .contains("source in as text(line) with key as k with offset as o")
+    );
+    let error = build(json().with_key("o")).unwrap_err();
+    assert!(
+        error.contains("column \"o\" is Int64, not a string or binary"),
+        "{error}"
+    );
+    let error = build(json().with_headers("k")).unwrap_err();
+    assert!(
+        error.contains("with_headers is for reading; leave with_headers(\"k\") out"),
+        "{error}"
+    );
+
+    let app = Streams::new("app");
+    app.stream("in", text("line").with_key("line")).to("out", json());
+    assert!(app.build().unwrap_err().to_string().contains("line"));
+    let app = Streams::new("app");
+    let counts = app.stream("in", text("line")).group_by([col("line")]);
+    counts
+        .aggregate("n", [count_all().alias("n")])
+        .to("out", json().with_key("line"));
+    let error = app.build().unwrap_err().to_string();
+    assert!(
+        error.contains("the key of a table's records is the table's"),
+        "{error}"
+    );
+}

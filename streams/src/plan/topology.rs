@@ -54,7 +54,8 @@ pub(crate) enum Decode {
 pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) kind: StepKind,
-    pub(crate) children: Vec<StepId>,
+    /// The steps below each of its outputs.
+    pub(crate) children: Vec<Vec<StepId>>,
 }
 
 /// What a step does.
@@ -66,6 +67,10 @@ pub(crate) enum StepKind {
     },
     Filter {
         predicate: CompiledExpr,
+    },
+    /// An output for each predicate, and one for the rows for which none is true.
+    Branch {
+        predicates: Vec<CompiledExpr>,
     },
     Project {
         exprs: Vec<CompiledExpr>,
@@ -129,6 +134,17 @@ impl Topology {
             let input = sub.inputs.iter().position(|input| &*input.topic == topic)?;
             Some((sub, input))
         })
+    }
+}
+
+impl StepKind {
+    /// How many outputs the step has.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Branch { predicates } => predicates.len() + 1,
+            Self::Sink { .. } | Self::PartialAggregate { .. } => 0,
+            _ => 1,
+        }
     }
 }
 

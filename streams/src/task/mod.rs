@@ -232,8 +232,8 @@ impl Task {
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
         let emitted = out.rows;
         let plan = Arc::clone(&self.plan);
-        for rows in emitted {
-            self.push(&plan.steps[step.0].children, rows, publish)?;
+        for (port, rows) in emitted {
+            self.push(&plan.steps[step.0].children[port], rows, publish)?;
         }
         Ok(())
     }

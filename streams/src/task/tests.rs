@@ -8,7 +8,10 @@ use super::{HeaderLookup, InputRecord, Task, TaskError};
 use crate::operator::{Limits, Surroundings};
 use crate::plan::Topology;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, SinkError};
-use crate::{Streams, avg, col, count_all, json, length, lower, max, min, split_words, sum, text};
+use crate::{
+    DataType, Field, Schema, Streams, avg, col, count_all, json, json_schema, length, lit, lower, max, min,
+    split_words, sum, text,
+};
 
 const CHANGELOG: &str = "wc-counts-changelog";
 
@@ -551,6 +554,87 @@ fn a_tables_null_key_is_written_as_an_array() {
     let null = Some(b"[null]".as_slice());
     let one = Some(br#"{"n":1}"#.as_slice());
     assert_eq!(found, [("counts", null, one), ("lines", null, None)]);
+}
+
+#[test]
+fn rows_go_the_first_way_that_holds_and_streams_come_together() {
+    let app = Streams::new("app");
+    let numbers = || {
+        json_schema(Schema::new(vec![
+            Field::new("n", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+        ]))
+    };
+    let all = app.stream("one", numbers()).merge(&app.stream("two", numbers()));
+    let ([small, middle], rest) = all.branch([col("n").lt(lit(10)), col("n").lt(lit(100))]);
+    small.to("small", json().with_key("name"));
+    middle.merge(&middle).to("middle", json().with_key("name"));
+    rest.to("rest", json());
+    let topology = app.build().unwrap();
+    let mut task = Task::new(
+        Arc::clone(&topology.sub_topologies[0]),
+        0,
+        &surroundings(&topology, 1),
+    )
+    .unwrap();
+    let mut out = Vec::new();
+    let rows = [
+        (0, r#"{"n": 5, "name": "a"}"#),
+        (1, r#"{"n": 50}"#),
+        (0, r#"{"n": 500}"#),
+        (1, r#"{"name": "b"}"#),
+    ];
+    for (offset, (input, value)) in (0..).zip(rows) {
+        let record = Written {
+            time: 100 + offset,
+            topic: ["one", "two"][input].to_owned(),
+            partition: Some(0),
+            header: None,
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+        };
+        let input_record = InputRecord {
+            topic: &record.topic,
+            partition: 0,
+            offset,
+            timestamp: record.time,
+            key: None,
+            value: record.value.as_deref(),
+            headers: &record,
+        };
+        task.accept(input, &input_record, &mut collect(&mut out)).unwrap();
+    }
+    task.end_epoch(&mut collect(&mut out)).unwrap();
+    let mut found: Vec<_> = out
+        .iter()
+        .map(|record| {
+            let text = |bytes: &Option<Vec<u8>>| bytes.clone().map(|bytes| String::from_utf8(bytes).unwrap());
+            (
+                record.topic.as_str(),
+                record.time,
+                text(&record.key),
+                text(&record.value).unwrap(),
+            )
+        })
+        .collect();
+    found.sort();
+    let twice = ("middle", 101, None, r#"{"n":50}"#.to_owned());
+    assert_eq!(
+        found,
+        [
+            twice.clone(),
+            twice,
+            ("rest", 102, None, r#"{"n":500,"name":null}"#.to_owned()),
+            // Null is not below anything.
+            ("rest", 103, None, r#"{"n":null,"name":"b"}"#.to_owned()),
+            ("small", 100, Some("a".to_owned()), r#"{"n":5}"#.to_owned()),
+        ]
+    );
+    let positions: Vec<_> = task
+        .positions()
+        .map(|(topic, next)| (topic.to_string(), next))
+        .collect();
+    assert_eq!(positions, [("one".to_owned(), 3), ("two".to_owned(), 4)]);
 }
 
 proptest! {
