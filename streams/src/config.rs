@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::suggest::did_you_mean;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 8] = [
+const OWN_KEYS: [&str; 9] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
@@ -19,6 +19,7 @@ const OWN_KEYS: [&str; 8] = [
     "connect.timeout.ms",
     "num.stream.threads",
     "processing.guarantee",
+    "repartition.purge.interval.ms",
     "replication.factor",
 ];
 
@@ -112,6 +113,7 @@ pub enum ConfigError {
 /// | `num.stream.threads` | 1 | worker threads; more than there are partitions idle |
 /// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
+/// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`: see [`Guarantee`] |
@@ -129,6 +131,7 @@ pub struct StreamsConfig {
     commit_interval: Option<Duration>,
     guarantee: Option<Guarantee>,
     connect_timeout: Duration,
+    purge_interval: Duration,
     replication_factor: i32,
     client_id: Option<String>,
     application_id: Option<String>,
@@ -149,6 +152,7 @@ impl StreamsConfig {
             commit_interval: None,
             guarantee: None,
             connect_timeout: Duration::from_secs(10),
+            purge_interval: Duration::from_secs(30),
             replication_factor: -1,
             client_id: None,
             application_id: None,
@@ -194,6 +198,7 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "repartition.purge.interval.ms" => self.purge_interval = millis(key, value)?,
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
             "replication.factor" => self.replication_factor = number(key, value, 1, i32::from(i16::MAX))?,
@@ -282,6 +287,10 @@ impl StreamsConfig {
 
     pub(crate) fn timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    pub(crate) fn purge_interval(&self) -> Duration {
+        self.purge_interval
     }
 
     pub(crate) fn replication_factor(&self) -> i32 {

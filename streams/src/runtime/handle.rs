@@ -35,14 +35,14 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct StreamsHandle {
     pub(super) topology: Arc<Topology>,
     pub(super) shared: Arc<Shared>,
-    pub(super) cluster: Cluster,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) stalls: Mutex<Stalls>,
     threads: Vec<JoinHandle<()>>,
     lag: Vec<Arc<LagBoard>>,
 }
 
 impl StreamsHandle {
-    pub(super) fn new(topology: Arc<Topology>, shared: Arc<Shared>, cluster: Cluster) -> Self {
+    pub(super) fn new(topology: Arc<Topology>, shared: Arc<Shared>, cluster: Arc<Cluster>) -> Self {
         Self {
             topology,
             shared,

@@ -1,6 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
-//! Owns: starting (`cluster`: reach the brokers, check and create topics), one OS thread a worker (`worker`: one
+//! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
+//! (`purge`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -26,6 +27,7 @@ mod deadline;
 mod drain;
 mod handle;
 mod metrics;
+mod purge;
 mod shared;
 mod stalls;
 #[cfg(test)]
@@ -36,6 +38,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
@@ -50,16 +53,28 @@ use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::KafkaSink;
-use crate::source::{KafkaRestore, KafkaSource, LagBoard};
+use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
+use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
+
+/// How long the workers may take to stop if the job cannot start after all.
+const PURGE_STOP: Duration = Duration::from_secs(5);
 
 /// Starts `topology`.
 pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
     config.check(&topology.application_id)?;
-    let cluster = Cluster::connect(&config, &topology.application_id)?;
+    let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let partitions = cluster.prepare(&topology)?;
+    let repartitions = partitions.iter().flat_map(|(topic, count)| {
+        let numbers = (0..).take(*count);
+        numbers.map(|partition| TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        })
+    });
+    let repartitions = repartitions.collect();
     let surroundings = Surroundings {
         partitions,
         ..Surroundings::default()
@@ -68,6 +83,13 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let identity = identity();
     let topology = Arc::new(topology);
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
+    let purge = Purge {
+        partitions: repartitions,
+        interval: config.purge_interval(),
+        client: config.observer_client(&topology.application_id),
+        cluster: Arc::clone(&cluster),
+        shared: Arc::clone(&shared),
+    };
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster);
     for number in 1..=config.thread_count() {
         match start_worker(
@@ -86,6 +108,10 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
                 return Err(error);
             }
         }
+    }
+    if let Err(error) = purge.start() {
+        handle.stop(PURGE_STOP)?;
+        return Err(error);
     }
     Ok(handle)
 }
