@@ -39,6 +39,7 @@
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
 //! | `runtime` | threads, rebalances, commits, draining, metrics |
+//! | `testing` | a topology without a broker: [`TestDriver`] |
 //!
 //! # Guarantee
 //! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
@@ -64,6 +65,7 @@ mod source;
 mod state;
 mod suggest;
 mod task;
+mod testing;
 
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
@@ -88,3 +90,4 @@ pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;
 pub use task::TaskError;
+pub use testing::{TestDriver, TestRecord};

@@ -26,7 +26,7 @@ pub use error::FormatError;
 
 pub(crate) use decode::{InputFormat, RowDecoder, Undecodable};
 pub(crate) use output::OutputFormat;
-pub(crate) use placement::Placement;
+pub(crate) use placement::{Placement, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 

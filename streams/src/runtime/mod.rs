@@ -90,7 +90,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         cluster: Arc::clone(&cluster),
         shared: Arc::clone(&shared),
     };
-    let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster);
+    let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
     for number in 1..=config.thread_count() {
         match start_worker(
             number,
