@@ -307,6 +307,26 @@ sub-topology 1
       sink n as json
 ";
     assert_eq!(topology.describe(), text_of_two);
+    let chart = "\
+flowchart TD
+  subgraph sub0[\"sub-topology 0\"]
+    s0_0[\"branch\"]
+    s0_2[\"partial aggregate n: line → count(Int64(1)) AS n\"]
+  end
+  subgraph sub1[\"sub-topology 1\"]
+    s1_0[\"aggregate n: line → count(Int64(1)) AS n (table)\"]
+  end
+  t0[(\"one\")] --> s0_0
+  t1[(\"two\")] --> s0_0
+  s0_0 -->|\"the rest\"| t2[(\"rest\")]
+  s0_0 -->|\"the rest\"| s0_2
+  s0_0 -->|\"the rest\"| s0_2
+  s0_2 --> t3[(\"app-n-repartition\")]
+  t3 --> s1_0
+  s1_0 -.-> t4[(\"app-n-changelog\")]
+  s1_0 --> t5[(\"n\")]
+";
+    assert_eq!(topology.mermaid(), chart);
 
     let app = Streams::new("app");
     app.stream("one", text("line"))
