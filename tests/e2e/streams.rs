@@ -46,7 +46,7 @@ fn await_count(cluster: &Cluster, count: u32) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let expected = format!("to\t{{\"count\":{count}}}");
     loop {
-        let arguments = "consume --topic word-counts --from-beginning --timeout-ms 500 --property print.key=true \
+        let arguments = "consume --topic word-counts --from-beginning --timeout-ms 2000 --property print.key=true \
                          --isolation-level read_committed";
         let shown = cluster.line(arguments);
         let last = shown.lines().rfind(|line| line.starts_with("to\t"));
