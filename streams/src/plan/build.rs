@@ -8,21 +8,21 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
+use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
 use super::{
     ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind,
     SubTopology, Topology, name,
 };
 use crate::aggregate::AggregateSpec;
-use crate::expr::{CompiledExpr, column_names};
+use crate::expr::CompiledExpr;
 use crate::format::{Format, InputFormat, OutputFormat};
-use crate::suggest::did_you_mean;
 
 /// Where a node's output comes from, and what it looks like.
 #[derive(Clone)]
-struct Output {
-    sub: usize,
+pub(super) struct Output {
+    pub(super) sub: usize,
     /// Several after a merge, none after a sink.
-    from: Vec<From>,
+    pub(super) from: Vec<From>,
     schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
     keys: usize,
@@ -30,20 +30,20 @@ struct Output {
 }
 
 #[derive(Clone, Copy)]
-enum From {
+pub(super) enum From {
     Input(usize),
     /// A step and the number of its output.
     Step(StepId, usize),
 }
 
 #[derive(Default)]
-struct Builder {
-    subs: Vec<(Vec<Input>, Vec<Step>)>,
-    repartitions: Vec<RepartitionTopic>,
-    changelogs: Vec<ChangelogTopic>,
-    outputs: Vec<Output>,
+pub(super) struct Builder {
+    pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
+    pub(super) repartitions: Vec<RepartitionTopic>,
+    pub(super) changelogs: Vec<ChangelogTopic>,
+    pub(super) outputs: Vec<Output>,
     /// The sub-topology and the number of its input that read a source topic.
-    sources: HashMap<String, (usize, usize)>,
+    pub(super) sources: HashMap<String, (usize, usize)>,
     names: BTreeSet<String>,
     application_id: String,
 }
@@ -252,62 +252,6 @@ impl Builder {
             label: "merge".to_owned(),
             ..self.outputs[first.0].clone()
         })
-    }
-
-    /// Makes one sub-topology of two: a task then reads the same partition of the inputs of both.
-    fn unite(&mut self, one: usize, other: usize) {
-        let (into, gone) = (one.min(other), one.max(other));
-        if into == gone {
-            return;
-        }
-        let (mut inputs, mut steps) = std::mem::take(&mut self.subs[gone]);
-        let (first_input, first_step) = (self.subs[into].0.len(), self.subs[into].1.len());
-        let input_children = inputs.iter_mut().flat_map(|input| &mut input.children);
-        let step_children = steps
-            .iter_mut()
-            .flat_map(|step| step.children.iter_mut().flatten());
-        for child in input_children.chain(step_children) {
-            child.0 += first_step;
-        }
-        self.subs[into].0.append(&mut inputs);
-        self.subs[into].1.append(&mut steps);
-        for output in self.outputs.iter_mut().filter(|output| output.sub == gone) {
-            output.sub = into;
-            for from in &mut output.from {
-                *from = match *from {
-                    From::Input(input) => From::Input(input + first_input),
-                    From::Step(step, port) => From::Step(StepId(step.0 + first_step), port),
-                };
-            }
-        }
-        for (sub, input) in self.sources.values_mut().filter(|(sub, _)| *sub == gone) {
-            (*sub, *input) = (into, *input + first_input);
-        }
-        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
-        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
-        for sub in repartitions.chain(changelogs).filter(|sub| **sub == gone) {
-            *sub = into;
-        }
-    }
-
-    /// Numbers the sub-topologies that are left without gaps.
-    fn renumber(&mut self) {
-        let mut number = 0;
-        let numbers: Vec<usize> = self
-            .subs
-            .iter()
-            .map(|(inputs, _)| {
-                let own = number;
-                number += usize::from(!inputs.is_empty());
-                own
-            })
-            .collect();
-        self.subs.retain(|(inputs, _)| !inputs.is_empty());
-        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
-        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
-        for sub in repartitions.chain(changelogs) {
-            *sub = numbers[*sub];
-        }
     }
 
     fn flat_map(&mut self, input: NodeId, expr: &Expr) -> Result<Output, PlanError> {
@@ -549,87 +493,5 @@ impl Builder {
             keys,
             label,
         }
-    }
-}
-
-/// Whether rows of one schema can stand for rows of the other: names and types, not whether there may be nulls.
-fn same_columns(one: &Schema, other: &Schema) -> bool {
-    let columns = |schema: &Schema| -> Vec<(String, DataType)> {
-        let fields = schema.fields().iter();
-        fields
-            .map(|field| (field.name().clone(), field.data_type().clone()))
-            .collect()
-    };
-    columns(one) == columns(other)
-}
-
-fn columns(schema: &Schema) -> String {
-    let fields = schema.fields().iter();
-    let texts: Vec<String> = fields
-        .map(|field| format!("{} {}", field.name(), field.data_type()))
-        .collect();
-    texts.join(", ")
-}
-
-fn legal(what: &'static str, name: &str) -> Result<(), PlanError> {
-    match name::fault(name) {
-        None => Ok(()),
-        Some(reason) => Err(PlanError::IllegalName {
-            what,
-            name: name.to_owned(),
-            reason,
-        }),
-    }
-}
-
-fn distinct<'a>(step: &str, names: impl Iterator<Item = &'a String>) -> Result<(), PlanError> {
-    let mut seen = BTreeSet::new();
-    for column in names {
-        if !seen.insert(column) {
-            return Err(PlanError::DuplicateColumn {
-                step: step.to_owned(),
-                column: column.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn compile(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {
-    check_columns(step, expr, schema)?;
-    CompiledExpr::new(expr, schema).map_err(|cause| PlanError::Expression {
-        step: step.to_owned(),
-        expr: expr.to_string(),
-        cause: Box::new(cause),
-    })
-}
-
-fn check_columns(step: &str, expr: &Expr, schema: &Schema) -> Result<(), PlanError> {
-    for column in column_names(expr) {
-        if schema.field_with_name(&column).is_err() {
-            let names: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            let suggestion = did_you_mean(&column, names.iter().copied());
-            let available = names.join(", ");
-            return Err(PlanError::UnknownColumn {
-                step: step.to_owned(),
-                column,
-                available,
-                suggestion,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn wrong_type(step: &str, expr: &CompiledExpr, actual: &DataType, expected: &'static str) -> PlanError {
-    PlanError::WrongType {
-        step: step.to_owned(),
-        expr: expr.text().to_owned(),
-        actual: actual.clone(),
-        expected,
     }
 }

@@ -7,6 +7,7 @@
 //! path ends in a sink; step names are unique, because they become store and topic names; a sub-topology
 //! is connected to another only through a topic.
 mod build;
+mod checks;
 mod describe;
 mod error;
 mod name;
@@ -14,6 +15,7 @@ mod node;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod unite;
 
 pub use error::PlanError;
 pub use topology::Topology;

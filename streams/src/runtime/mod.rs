@@ -28,6 +28,7 @@ mod drain;
 mod handle;
 mod metrics;
 mod purge;
+mod restoring;
 mod shared;
 mod stalls;
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::restoring::Waiting;
 use super::shared::Shared;
 use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::{StepId, SubTopology, Topology};
+use crate::plan::Topology;
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
-use crate::source::{Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
+use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{InputRecord, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
@@ -19,18 +20,14 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 const PENDING_WAIT: Duration = Duration::from_millis(1);
 /// The wait for input while somebody waits for the epoch to end.
 const DRAIN_WAIT: Duration = Duration::from_millis(5);
-/// The wait for records of a changelog.
-const RESTORE_WAIT: Duration = Duration::from_millis(10);
-/// How long a task that is ready may wait for others to begin to read with them.
-const UNREAD_MAX: Duration = Duration::from_secs(1);
 /// The pause after a transaction that was aborted, times those before it in a row.
 const ABORTED_PAUSE: Duration = Duration::from_millis(20);
 const ABORTED_PAUSES_MAX: u32 = 50;
 /// Records taken before the clock is looked at again.
-const POLL_RECORDS_MAX: usize = 4096;
+pub(super) const POLL_RECORDS_MAX: usize = 4096;
 
 /// A task's sub-topology and partition; in this order epochs end.
-type TaskId = (usize, i32);
+pub(super) type TaskId = (usize, i32);
 
 /// What a worker works with.
 pub(super) struct Clients<S, K, R> {
@@ -42,22 +39,22 @@ pub(super) struct Clients<S, K, R> {
 /// A worker. `step` is one turn of its loop.
 pub(super) struct Worker<S, K, R> {
     topology: Arc<Topology>,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
     interval: Duration,
     guarantee: Guarantee,
-    source: S,
+    pub(super) source: S,
     sink: K,
-    restore: R,
+    pub(super) restore: R,
     shared: Arc<Shared>,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     /// Tasks whose state is not whole yet, in the order in which they read their changelogs.
-    waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<Waiting>,
     /// Tasks that are ready, but whose inputs are not read yet, since then.
-    unread_since: Option<Instant>,
+    pub(super) unread_since: Option<Instant>,
     /// Tasks whose partitions were taken back and may be given again.
-    suspended: BTreeMap<TaskId, Task>,
+    pub(super) suspended: BTreeMap<TaskId, Task>,
     /// Where to begin in each partition that is held, as long as nothing of it was read.
-    starts: BTreeMap<TopicPartition, StartAt>,
+    pub(super) starts: BTreeMap<TopicPartition, StartAt>,
     committed: HashMap<TopicPartition, i64>,
     /// When the running epoch must end; none while nothing has been read in it.
     epoch_end: Option<Instant>,
@@ -67,21 +64,11 @@ pub(super) struct Worker<S, K, R> {
     reported: BTreeMap<usize, (usize, usize)>,
 }
 
-/// A task that reads its changelogs.
-struct Waiting {
-    id: TaskId,
-    task: Task,
-    stores: VecDeque<(StepId, Arc<str>)>,
-    /// Reading the first of them has begun.
-    begun: Option<Instant>,
-    records: u64,
-}
-
 /// Running tasks, and which of them reads what.
 #[derive(Default)]
-struct Tasks {
-    tasks: BTreeMap<TaskId, Task>,
-    routes: HashMap<TopicPartition, (TaskId, usize)>,
+pub(super) struct Tasks {
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) routes: HashMap<TopicPartition, (TaskId, usize)>,
 }
 
 impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
@@ -336,107 +323,6 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(())
     }
 
-    /// Has a task for the partition: the one from before, or a new one.
-    fn own(&mut self, sub: &Arc<SubTopology>, id: TaskId) -> Result<(), StreamsError> {
-        if self.tasks.tasks.contains_key(&id) || self.waiting.iter().any(|waiting| waiting.id == id) {
-            return Ok(());
-        }
-        if let Some(task) = self.suspended.remove(&id) {
-            self.tasks.tasks.insert(id, task);
-            return Ok(());
-        }
-        let task = Task::new(Arc::clone(sub), id.1, &self.surroundings)?;
-        let stores: VecDeque<_> = task
-            .stores()
-            .map(|(step, topic)| (step, Arc::clone(topic)))
-            .collect();
-        if stores.is_empty() {
-            self.tasks.tasks.insert(id, task);
-        } else {
-            self.waiting.push_back(Waiting {
-                id,
-                task,
-                stores,
-                begun: None,
-                records: 0,
-            });
-        }
-        Ok(())
-    }
-
-    /// Reads the inputs of the tasks that are ready.
-    fn read(&mut self) -> Result<(), StreamsError> {
-        self.unread_since = None;
-        let (tasks, routes) = (&self.tasks.tasks, &self.tasks.routes);
-        let starts = self.starts.iter().filter_map(|(at, start)| {
-            let (id, input) = routes.get(at)?;
-            let next = tasks.get(id)?.position(*input);
-            Some((at.clone(), next.map_or(*start, StartAt::Offset)))
-        });
-        Ok(self.source.assign(&starts.collect::<Vec<_>>())?)
-    }
-
-    /// Reads a piece of the changelog of the task that is next.
-    fn restore_some(&mut self) -> Result<(), StreamsError> {
-        let Some(waiting) = self.waiting.front_mut() else {
-            return Ok(());
-        };
-        let Some((step, topic)) = waiting.stores.front() else {
-            return self.restored();
-        };
-        let at = TopicPartition {
-            topic: Arc::clone(topic),
-            partition: waiting.id.1,
-        };
-        if waiting.begun.is_none() {
-            self.restore.begin(&at)?;
-            waiting.begun = Some(Instant::now());
-        }
-        let (task, step, mut failure) = (&mut waiting.task, *step, None);
-        let records = &mut waiting.records;
-        let progress = self
-            .restore
-            .poll(RESTORE_WAIT, POLL_RECORDS_MAX, &mut |(key, value)| {
-                *records += 1;
-                match task.restore(step, key, value) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failure = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            })?;
-        if let Some(failure) = failure {
-            return Err(failure.into());
-        }
-        if progress == Restored::Done {
-            task.end_restore(step)?;
-            let begun = waiting.begun.take().unwrap_or_else(Instant::now);
-            let (partition, records) = (at.partition, waiting.records);
-            tracing::info!(topic = &*at.topic, partition, records, elapsed = ?begun.elapsed(), "state restored");
-            waiting.stores.pop_front();
-            waiting.records = 0;
-            if waiting.stores.is_empty() {
-                return self.restored();
-            }
-        }
-        Ok(())
-    }
-
-    /// The state of the first task that waits is whole.
-    fn restored(&mut self) -> Result<(), StreamsError> {
-        if let Some(Waiting { id, task, .. }) = self.waiting.pop_front() {
-            self.tasks.tasks.insert(id, task);
-            self.report_state();
-        }
-        // Together with others, because the client begins anew with all partitions.
-        let since = *self.unread_since.get_or_insert_with(Instant::now);
-        if self.waiting.is_empty() || since.elapsed() > UNREAD_MAX {
-            self.read()?;
-        }
-        Ok(())
-    }
-
     fn revoke(&mut self, lost: bool) -> Result<(), StreamsError> {
         let ended = if lost {
             tracing::warn!("the assignment is lost; its epoch is dropped and will be read again");
@@ -481,7 +367,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.unread_since = None;
     }
 
-    fn report_state(&mut self) {
+    pub(super) fn report_state(&mut self) {
         let mut sizes: BTreeMap<usize, (usize, usize)> =
             self.reported.keys().map(|sub| (*sub, (0, 0))).collect();
         for task in self.tasks.tasks.values().chain(self.suspended.values()) {
