@@ -1,11 +1,15 @@
 //! The clients of a job, as the configuration wants them.
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use super::{Guarantee, StreamsConfig};
+use super::{ConfigError, Guarantee, StreamsConfig, invalid};
 
-/// How long a transaction may be open, unless told: as in Kafka Streams.
-const TRANSACTION_TIMEOUT_MS: &str = "10000";
+/// How long a transaction may be open, unless told: as in Kafka Streams. Longer if the epoch is.
+const TRANSACTION_TIMEOUT_MS: u128 = 10_000;
+/// Brokers allow no longer ones unless `transaction.max.timeout.ms` says so.
+const TRANSACTION_TIMEOUT_MAX_MS: u128 = 900_000;
 
 impl StreamsConfig {
     /// A client that reads changelogs, and finds their ends.
@@ -35,12 +39,37 @@ impl StreamsConfig {
         client
     }
 
+    /// Whether an epoch of this length can be a transaction: the brokers abort one that takes too long, again and again.
+    pub(crate) fn check_epoch(&self, guarantee: Guarantee, epoch: Duration) -> Result<(), ConfigError> {
+        if guarantee == Guarantee::AtLeastOnce {
+            return Ok(());
+        }
+        let mut client = ClientConfig::new();
+        self.extend(&mut client, Role::Producer);
+        let told = client
+            .get("transaction.timeout.ms")
+            .and_then(|text| text.parse().ok());
+        let timeout: u128 = told.unwrap_or_else(|| derived_timeout(epoch));
+        let longest = timeout.min(TRANSACTION_TIMEOUT_MAX_MS.max(told.unwrap_or(0))) / 2;
+        if epoch.as_millis() <= longest {
+            return Ok(());
+        }
+        Err(invalid(
+            "commit.interval.ms",
+            &epoch.as_millis().to_string(),
+            format!("at most {longest}, half of transaction.timeout.ms, which exactly-once needs"),
+        ))
+    }
+
     /// A client without a group, for questions about the cluster.
     pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
         let mut client = self.base(application_id, "observer");
         self.extend(&mut client, Role::Shared);
-        // Nobody polls it, so statistics meant for the workers' clients would pile up here.
-        client.set("statistics.interval.ms", "0");
+        client
+            // Nobody polls it, so statistics meant for the workers' clients would pile up here.
+            .set("statistics.interval.ms", "0")
+            // What is written counts, decided or not: a commit is acknowledged before its markers are in the log.
+            .set("isolation.level", "read_uncommitted");
         client
     }
 
@@ -102,6 +131,7 @@ impl StreamsConfig {
         worker: &str,
         guarantee: Guarantee,
         identity: &str,
+        epoch: Duration,
     ) -> ClientConfig {
         let mut client = self.base(application_id, worker);
         client
@@ -114,16 +144,15 @@ impl StreamsConfig {
             .set("delivery.report.only.error", "true");
         if guarantee == Guarantee::ExactlyOnce {
             // As Kafka Streams: what a dead process left open holds up readers no longer than this.
-            client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+            client.set("transaction.timeout.ms", derived_timeout(epoch).to_string());
             client.remove("delivery.timeout.ms");
         }
         self.extend(&mut client, Role::Producer);
         if guarantee == Guarantee::ExactlyOnce && client.get("delivery.timeout.ms").is_none() {
             // A record that comes later than the transaction ends is of no use.
-            let timeout = client
-                .get("transaction.timeout.ms")
-                .unwrap_or(TRANSACTION_TIMEOUT_MS);
-            client.set("delivery.timeout.ms", timeout.to_owned());
+            let timeout = client.get("transaction.timeout.ms").map(str::to_owned);
+            let timeout = timeout.unwrap_or_else(|| derived_timeout(epoch).to_string());
+            client.set("delivery.timeout.ms", timeout);
         }
         client.set("enable.idempotence", "true").set("acks", "all");
         if guarantee == Guarantee::ExactlyOnce {
@@ -158,6 +187,11 @@ impl StreamsConfig {
             }
         }
     }
+}
+
+/// How long the transactions of epochs of this length may be open.
+fn derived_timeout(epoch: Duration) -> u128 {
+    TRANSACTION_TIMEOUT_MS.max(2 * epoch.as_millis())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -397,7 +397,7 @@ mod tests {
         .unwrap();
         let guarantee = config.guarantee(Some(Guarantee::AtLeastOnce));
         assert_eq!(guarantee, Guarantee::ExactlyOnce, "the configuration wins");
-        let producer = config.producer_client("job", "1", guarantee, "x");
+        let producer = config.producer_client("job", "1", guarantee, "x", Duration::from_secs(1));
         assert_eq!(producer.get("transactional.id"), Some("job-x-1"));
         assert_eq!(producer.get("transaction.timeout.ms"), Some("10000"));
         assert_eq!(producer.get("delivery.timeout.ms"), Some("10000"));
@@ -409,9 +409,27 @@ mod tests {
         assert_eq!(restore.get("isolation.level"), Some("read_committed"));
         assert_eq!(restore.get("group.instance.id"), None);
 
+        // The brokers must not abort an epoch that goes as it should.
+        let seconds = Duration::from_secs;
+        let producer = config.producer_client("job", "1", guarantee, "x", seconds(30));
+        assert_eq!(producer.get("transaction.timeout.ms"), Some("60000"));
+        assert!(config.check_epoch(guarantee, seconds(400)).is_ok());
+        let error = config
+            .check_epoch(guarantee, seconds(500))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("at most 450000, half of transaction.timeout.ms"),
+            "{error}"
+        );
+        let told = config.set("transaction.timeout.ms", "5000").unwrap();
+        assert!(told.check_epoch(guarantee, seconds(2)).is_ok());
+        assert!(told.check_epoch(guarantee, seconds(3)).is_err());
+        assert!(told.check_epoch(Guarantee::AtLeastOnce, seconds(3000)).is_ok());
+
         let config = properties(&[("bootstrap.servers", "x:1")]).unwrap();
         let guarantee = config.guarantee(None);
-        let producer = config.producer_client("job", "1", guarantee, "x");
+        let producer = config.producer_client("job", "1", guarantee, "x", Duration::from_secs(1));
         assert_eq!(producer.get("transactional.id"), None);
     }
 
@@ -445,7 +463,7 @@ mod tests {
         assert!(config.warnings().is_empty(), "{:?}", config.warnings());
         let (consumer, producer) = (
             config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x"),
-            config.producer_client("job", "1", Guarantee::AtLeastOnce, "x"),
+            config.producer_client("job", "1", Guarantee::AtLeastOnce, "x", Duration::from_secs(1)),
         );
         assert_eq!(
             (consumer.get("client.rack"), producer.get("client.rack")),

@@ -20,6 +20,8 @@ use crate::source::TopicPartition;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for a record at a time.
 const READ_WAIT: Duration = Duration::from_millis(100);
+/// The pause between two looks whether transactions are decided.
+const DECIDED_PAUSE: Duration = Duration::from_millis(10);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
 /// How long a created topic may take to show in the metadata.
@@ -240,12 +242,12 @@ impl Cluster {
         Ok(partitions.iter().map(offset).collect())
     }
 
-    /// Whether a reader finds no record in the partition from `from` on: what is there are transaction markers or the
+    /// Whether a reader finds no record in the partition within `bounds`: what is there are transaction markers or the
     /// records of aborted transactions, which no consumer sees, so that no position passes them. None if `deadline` came first.
-    pub(super) fn is_empty_from(
+    pub(super) fn is_empty(
         &self,
         at: &TopicPartition,
-        from: i64,
+        bounds: LogBounds,
         deadline: Deadline,
     ) -> Result<Option<bool>, StreamsError> {
         let failed = |error: KafkaError| cluster_error(format!("read topic {}", at.topic), &error);
@@ -253,13 +255,25 @@ impl Cluster {
         config
             .set("group.id", "unused")
             .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true");
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
         let reader: BaseConsumer = config.create().map_err(failed)?;
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(from))
+        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(bounds.start))
             .map_err(failed)?;
-        reader.assign(&list).map_err(failed)?;
         let started = Instant::now();
+        // For this reader the log ends where the first open transaction begins.
+        let decided = || reader.fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
+        while decided().map_err(failed)?.1 < bounds.end {
+            if deadline.is_over() {
+                return Ok(None);
+            }
+            if started.elapsed() > REQUEST_TIMEOUT {
+                return Ok(Some(false));
+            }
+            std::thread::sleep(DECIDED_PAUSE);
+        }
+        reader.assign(&list).map_err(failed)?;
         while !deadline.is_over() {
             match reader.poll(deadline.left(READ_WAIT)) {
                 Some(Ok(_)) => return Ok(Some(false)),

@@ -131,7 +131,7 @@ impl StreamsHandle {
     fn without_empty(&self, sub: usize, goals: Goals, deadline: Deadline) -> Result<Goals, StreamsError> {
         let mut kept = Vec::with_capacity(goals.len());
         for (at, bounds) in goals {
-            match self.cluster.is_empty_from(&at, bounds.start, deadline)? {
+            match self.cluster.is_empty(&at, bounds, deadline)? {
                 Some(true) => {}
                 Some(false) => {
                     self.stalls().restart(sub);

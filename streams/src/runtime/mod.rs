@@ -66,6 +66,8 @@ const PURGE_STOP: Duration = Duration::from_secs(5);
 /// Starts `topology`.
 pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
     config.check(&topology.application_id)?;
+    let guarantee = config.guarantee(topology.guarantee);
+    config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let partitions = cluster.prepare(&topology)?;
     let repartitions = partitions.iter().flat_map(|(topic, count)| {
@@ -80,7 +82,6 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         partitions,
         ..Surroundings::default()
     };
-    let guarantee = config.guarantee(topology.guarantee);
     let identity = identity();
     let topology = Arc::new(topology);
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
@@ -139,8 +140,9 @@ fn start_worker(
         .iter()
         .flat_map(|sub| &sub.inputs)
         .map(|input| Arc::clone(&input.topic));
-    let producer = config.producer_client(id, &name, guarantee, identity);
-    let sink = KafkaSink::new(&producer, shared.abandon_flag())?;
+    let interval = config.commit_interval(topology.commit_interval);
+    let producer = config.producer_client(id, &name, guarantee, identity, interval);
+    let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
     let source = KafkaSource::new(
         &config.consumer_client(id, &name, guarantee, identity),
         topics.collect(),
@@ -148,7 +150,6 @@ fn start_worker(
         shared.abandon_flag(),
     )
     .map_err(failed("consumer"))?;
-    let interval = config.commit_interval(topology.commit_interval);
     let clients = Clients {
         source,
         sink,

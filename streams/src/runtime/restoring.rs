@@ -27,16 +27,28 @@ pub(super) struct Waiting {
 }
 
 impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
-    /// Has a task for the partition: the one from before, or a new one.
-    pub(super) fn own(&mut self, sub: &Arc<SubTopology>, id: TaskId) -> Result<(), StreamsError> {
-        if self.tasks.tasks.contains_key(&id) || self.waiting.iter().any(|waiting| waiting.id == id) {
+    /// Has a task for the partition, the one from before or a new one, whose input number `input` is at `committed`.
+    pub(super) fn own(
+        &mut self,
+        sub: &Arc<SubTopology>,
+        id: TaskId,
+        input: usize,
+        committed: Option<i64>,
+    ) -> Result<(), StreamsError> {
+        if let Some(task) = self.tasks.tasks.get_mut(&id) {
+            task.stand_at(input, committed);
+            return Ok(());
+        }
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == id) {
+            waiting.task.stand_at(input, committed);
             return Ok(());
         }
         if let Some(task) = self.suspended.remove(&id) {
             self.tasks.tasks.insert(id, task);
             return Ok(());
         }
-        let task = Task::new(Arc::clone(sub), id.1, &self.surroundings)?;
+        let mut task = Task::new(Arc::clone(sub), id.1, &self.surroundings)?;
+        task.stand_at(input, committed);
         let stores: VecDeque<_> = task
             .stores()
             .map(|(step, topic)| (step, Arc::clone(topic)))

@@ -120,6 +120,7 @@ impl Source for MemorySource {
         for (at, start) in starts {
             let offset = match start {
                 StartAt::Committed => broker.committed.get(&*at.topic).copied().unwrap_or(0),
+                StartAt::Beginning => 0,
                 StartAt::Offset(offset) => *offset,
             };
             broker.positions.insert(at.topic.to_string(), offset as usize);
@@ -521,6 +522,47 @@ fn a_task_whose_partition_another_has_worked_on_begins_anew() {
     bench.line("a");
     bench.steps(9);
     assert_eq!(bench.table(), counts(&[("a", 3)]));
+}
+
+#[test]
+fn a_task_that_was_restored_but_read_nothing_begins_anew_if_another_went_on() {
+    let mut other = Bench::new();
+    other.line("a");
+    other.change(Polled::Assigned(Bench::all_partitions()));
+    other.steps(4);
+    let mut bench = Bench::on(Rc::clone(&other.broker));
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(5);
+    bench.change(Polled::Revoked { lost: false });
+    bench.steps(1);
+    let mut next = Bench::on(Rc::clone(&other.broker));
+    next.line("a");
+    next.change(Polled::Assigned(Bench::all_partitions()));
+    next.steps(9);
+    bench.events();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(2);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 2", "restore wc-counts-changelog"]
+    );
+    bench.line("a");
+    bench.steps(9);
+    assert_eq!(bench.table(), counts(&[("a", 3)]));
+
+    // Nobody went on: the state is kept.
+    let mut third = Bench::on(Rc::clone(&bench.broker));
+    third.change(Polled::Assigned(Bench::all_partitions()));
+    third.steps(9);
+    third.change(Polled::Revoked { lost: false });
+    third.change(Polled::Assigned(Bench::all_partitions()));
+    third.steps(1);
+    third.events();
+    third.steps(1);
+    assert_eq!(
+        third.events(),
+        ["start lines at 3", "start wc-counts-repartition at 3"]
+    );
 }
 
 #[test]

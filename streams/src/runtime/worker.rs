@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::Topology;
+use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{InputRecord, Task, TaskError};
@@ -292,8 +292,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 continue;
             };
             let id = (sub.id, at.partition);
-            let kept = self.suspended.get(&id).and_then(|task| task.position(input));
-            if kept.is_some_and(|next| committed.is_some_and(|committed| committed > next)) {
+            if self
+                .suspended
+                .get(&id)
+                .is_some_and(|task| task.stands_at(input) != committed)
+            {
                 // Another member has gone on since: its state counts.
                 self.suspended.remove(&id);
             }
@@ -301,13 +304,18 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 Some(offset) => self.committed.insert(at.clone(), offset),
                 None => self.committed.remove(at),
             };
-            self.starts
-                .insert(at.clone(), committed.map_or(StartAt::Committed, StartAt::Offset));
+            let start = match (committed, &sub.inputs[input].decode) {
+                (Some(offset), _) => StartAt::Offset(offset),
+                // All of it is news, whatever is to be done with topics that others write.
+                (None, Decode::Shuffle(_)) => StartAt::Beginning,
+                (None, Decode::Rows(_)) => StartAt::Committed,
+            };
+            self.starts.insert(at.clone(), start);
         }
         for at in partitions {
             if let Some((sub, input)) = self.topology.reader_of(&at.topic) {
                 let (sub, id) = (Arc::clone(sub), (sub.id, at.partition));
-                self.own(&sub, id)?;
+                self.own(&sub, id, input, self.committed.get(at).copied())?;
                 self.tasks.routes.insert(at.clone(), (id, input));
             }
         }

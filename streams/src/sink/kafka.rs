@@ -1,13 +1,13 @@
 //! The sink on librdkafka's idempotent or transactional producer.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
@@ -37,7 +37,12 @@ pub(crate) struct KafkaSink {
 
 impl KafkaSink {
     /// A sink; transactional if `config` has a `transactional.id`. What an earlier holder of that id left open is aborted.
-    pub(crate) fn new(config: &ClientConfig, abandon: Arc<AtomicBool>) -> Result<Self, SinkError> {
+    /// Waits at most `patience` for the cluster.
+    pub(crate) fn new(
+        config: &ClientConfig,
+        abandon: Arc<AtomicBool>,
+        patience: Duration,
+    ) -> Result<Self, SinkError> {
         let sink = Self {
             producer: new_producer(config)?,
             transactional: config.get("transactional.id").is_some(),
@@ -45,15 +50,16 @@ impl KafkaSink {
             open: false,
             abandon,
         };
-        sink.begin_transactions()?;
+        sink.begin_transactions(Instant::now().checked_add(patience))?;
         Ok(sink)
     }
 
-    fn begin_transactions(&self) -> Result<(), SinkError> {
+    fn begin_transactions(&self, until: Option<Instant>) -> Result<(), SinkError> {
         if !self.transactional {
             return Ok(());
         }
-        self.definite(|| self.producer.init_transactions(TRANSACTION_WAIT))
+        let wait = |now: Instant| until.map_or(TRANSACTION_WAIT, |until| TRANSACTION_WAIT.min(until - now));
+        self.definite(until, || self.producer.init_transactions(wait(Instant::now())))
             .map_err(|outcome| match outcome {
                 Outcome::Abandoned => self.abandoned(),
                 Outcome::Abort(error) | Outcome::Fatal(error) => SinkError::Refused {
@@ -63,8 +69,12 @@ impl KafkaSink {
             })
     }
 
-    /// Calls until the outcome is known.
-    fn definite(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Outcome> {
+    /// Calls until the outcome is known, or the time is over.
+    fn definite(
+        &self,
+        until: Option<Instant>,
+        mut call: impl FnMut() -> KafkaResult<()>,
+    ) -> Result<(), Outcome> {
         loop {
             let error = match call() {
                 Ok(()) => return Ok(()),
@@ -78,7 +88,7 @@ impl KafkaSink {
             if error.txn_requires_abort() {
                 return Err(Outcome::Abort(KafkaError::Transaction(error)));
             }
-            if !error.is_retriable() {
+            if !error.is_retriable() || until.is_some_and(|until| Instant::now() >= until) {
                 return Err(Outcome::Fatal(KafkaError::Transaction(error)));
             }
             if self.abandon.load(Ordering::Relaxed) {
@@ -135,12 +145,12 @@ impl KafkaSink {
         if offsets.count() > 0 {
             let lost = || KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownMemberId);
             let member = member.ok_or_else(|| Outcome::Abort(lost()))?;
-            self.definite(|| {
+            self.definite(None, || {
                 self.producer
                     .send_offsets_to_transaction(offsets, member, TRANSACTION_WAIT)
             })?;
         }
-        self.definite(|| self.producer.commit_transaction(TRANSACTION_WAIT))
+        self.definite(None, || self.producer.commit_transaction(TRANSACTION_WAIT))
     }
 }
 
@@ -190,6 +200,9 @@ impl Sink for KafkaSink {
             let mut alone = false;
             while let Err((error, back)) = self.producer.send(record) {
                 if alone || error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                    // The transaction may have failed because of a record, whose report says why.
+                    self.producer.poll(Duration::ZERO);
+                    self.check()?;
                     return Err(delivery_error(topic, &error, self.transactional));
                 }
                 record = back;
@@ -251,13 +264,22 @@ impl Sink for KafkaSink {
         if !self.transactional {
             return Ok(());
         }
+        // A record that no transaction would take must not be hidden by what followed from it.
+        self.producer.poll(Duration::ZERO);
+        if let Err(failure) = self.check()
+            && !matches!(failure, SinkError::Aborted { .. })
+        {
+            return Err(failure);
+        }
         if self.open && self.producer.client().fatal_error().is_none() {
-            // What is purged from the queue is no failure.
+            // What is purged from the queue is no failure. Aborting would wait for its reports, which only this thread takes.
             self.producer.context().muted.store(true, Ordering::Release);
-            let aborted = self.definite(|| self.producer.abort_transaction(TRANSACTION_WAIT));
-            while self.producer.in_flight_count() > 0 && !self.abandon.load(Ordering::Relaxed) {
+            self.producer.purge(PurgeConfig::default().queue().inflight());
+            let purged = Instant::now();
+            while self.producer.in_flight_count() > 0 && purged.elapsed() < TRANSACTION_WAIT {
                 self.producer.poll(WAIT);
             }
+            let aborted = self.definite(None, || self.producer.abort_transaction(TRANSACTION_WAIT));
             self.producer.context().reset();
             match aborted {
                 Ok(()) => {
@@ -272,7 +294,7 @@ impl Sink for KafkaSink {
         }
         self.producer = new_producer(&self.config)?;
         self.open = false;
-        self.begin_transactions()
+        self.begin_transactions(None)
     }
 }
 
@@ -299,10 +321,12 @@ impl Reports {
         if self.muted.load(Ordering::Acquire) {
             return;
         }
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // An aborted transaction is often what follows from a record that was refused.
+        if matches!(&*failure, None | Some(SinkError::Aborted { .. })) {
+            *failure = Some(error);
+        }
+        drop(failure);
         self.failed.store(true, Ordering::Release);
     }
 }
@@ -410,7 +434,7 @@ mod tests {
             .set("bootstrap.servers", "127.0.0.1:1")
             .set("queue.buffering.max.kbytes", "1");
         let abandon = Arc::new(AtomicBool::new(false));
-        let mut sink = KafkaSink::new(&config, Arc::clone(&abandon)).unwrap();
+        let mut sink = KafkaSink::new(&config, Arc::clone(&abandon), Duration::ZERO).unwrap();
         let mut records = RecordBuffer::new(Destination::ByKey("out".into()));
         records.push(
             NO_TIME,

@@ -27,8 +27,10 @@ use crate::task::{HeaderLookup, InputRecord};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two tries of a commit.
 const COMMIT_BACKOFF: Duration = Duration::from_millis(50);
-/// How often requests at an assignment are tried before the worker fails.
-const REQUEST_TRIES_MAX: usize = 6;
+/// How long requests at an assignment are tried before the worker fails.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(90);
+/// The longest pause between two tries.
+const REQUEST_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a topic may be missing at first.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// The pause between two looks for a missing topic.
@@ -65,6 +67,8 @@ pub(crate) struct KafkaSource {
     doubt: Option<Doubt>,
     /// Set when the job gives up waiting.
     abandon: Arc<AtomicBool>,
+    /// The assignment was seen to be lost; the client will say so as well.
+    lost: bool,
 }
 
 /// A topic that may be missing.
@@ -97,11 +101,12 @@ impl KafkaSource {
             assigned: HashSet::new(),
             doubt: None,
             abandon,
+            lost: false,
         })
     }
 
     /// A change of the assignment that waits for the worker.
-    fn change(&self) -> Option<Polled> {
+    fn change(&mut self) -> Option<Polled> {
         let notes = self.consumer.context();
         if !notes.changed.load(Ordering::Acquire) {
             return None;
@@ -120,8 +125,8 @@ impl KafkaSource {
                     })
                     .collect(),
             ),
-            Change::Revoked => Polled::Revoked {
-                lost: self.consumer.assignment_lost(),
+            Change::Revoked { lost } => Polled::Revoked {
+                lost: lost | std::mem::take(&mut self.lost),
             },
         })
     }
@@ -179,19 +184,23 @@ impl KafkaSource {
         })
     }
 
-    /// Tries a request again while the cluster does not answer it.
+    /// Tries a request again while the cluster does not answer it: a coordinator may be on its way to another broker, and a
+    /// transaction of the last owner may have to end first.
     fn request<T>(&self, mut request: impl FnMut() -> KafkaResult<T>) -> Result<T, SourceError> {
-        let mut tries = 0;
+        let started = Instant::now();
+        let mut pause = COMMIT_BACKOFF;
         loop {
-            match request() {
+            let error = match request() {
                 Ok(answer) => return Ok(answer),
-                Err(error) if tries < REQUEST_TRIES_MAX && !self.abandon.load(Ordering::Relaxed) => {
-                    tracing::warn!(%error, "a request failed and is tried again");
-                    tries += 1;
-                    std::thread::sleep(COMMIT_BACKOFF);
-                }
-                Err(error) => return Err(read_error(&error)),
+                Err(error) => error,
+            };
+            let hopeless = ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
+            if hopeless || self.abandon.load(Ordering::Relaxed) {
+                return Err(read_error(&error));
             }
+            tracing::warn!(%error, "a request failed and is tried again");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(REQUEST_PAUSE_MAX);
         }
     }
 }
@@ -242,7 +251,14 @@ impl Source for KafkaSource {
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
         }
-        let committed = self.request(|| self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
+        let committed = self.request(|| {
+            let committed = self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
+            // An error of one partition does not fail the call.
+            for element in committed.elements() {
+                element.error()?;
+            }
+            Ok(committed)
+        })?;
         let mut offsets = Vec::with_capacity(partitions.len());
         for at in partitions {
             let element = committed.find_partition(&at.topic, at.partition);
@@ -273,6 +289,7 @@ impl Source for KafkaSource {
         for (at, start) in starts {
             let offset = match start {
                 StartAt::Committed => Offset::Stored,
+                StartAt::Beginning => Offset::Beginning,
                 StartAt::Offset(offset) => Offset::Offset(*offset),
             };
             list.add_partition_offset(&at.topic, at.partition, offset)
@@ -280,6 +297,11 @@ impl Source for KafkaSource {
         }
         self.assigned
             .extend(starts.iter().map(|(at, _)| Arc::clone(&at.topic)));
+        if self.consumer.assignment_lost() {
+            // Assigning would make the client forget that it is lost. It will be revoked at one of the next polls.
+            self.lost = true;
+            return Ok(());
+        }
         self.consumer.assign(&list).map_err(|error| read_error(&error))
     }
 
@@ -360,7 +382,7 @@ impl HeaderLookup for BorrowedMessage<'_> {
 
 enum Change {
     Assigned(Vec<(String, i32)>),
-    Revoked,
+    Revoked { lost: bool },
 }
 
 /// What librdkafka's callbacks leave for the worker.
@@ -413,7 +435,9 @@ impl ConsumerContext for Notes {
         let change = if assigned {
             Change::Assigned(named.collect())
         } else {
-            Change::Revoked
+            Change::Revoked {
+                lost: consumer.assignment_lost(),
+            }
         };
         self.changes
             .lock()

@@ -34,8 +34,10 @@ pub(crate) struct TopicPartition {
 /// Where to begin reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartAt {
-    /// The committed offset, or the first record if there is none.
+    /// The committed offset; without one, what `auto.offset.reset` says.
     Committed,
+    /// The first record.
+    Beginning,
     /// This offset.
     Offset(i64),
 }

@@ -1,6 +1,6 @@
 //! A store's changelog: the states that an epoch changed as records, and records as states again.
 //!
-//! A record is a key and its state, each in the encoding of [`RowCodec`]; a null value deletes. One record, with a key that no
+//! A record is a key and its state, each in the encoding of [`RowCodec`]. One record, with a key that no
 //! row has, says what the states mean; it is written with the first change, and a store that finds another one is refused.
 use std::sync::Arc;
 

@@ -61,6 +61,8 @@ struct InputState {
     decoder: Decoder,
     /// The offset after the last record taken.
     next: Option<i64>,
+    /// The committed offset that the state stands for, as long as nothing was taken.
+    base: Option<i64>,
 }
 
 enum Decoder {
@@ -82,6 +84,7 @@ impl Task {
                 }
             },
             next: None,
+            base: None,
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
         let operators = plan.steps.iter().map(|step| {
@@ -257,6 +260,17 @@ impl Task {
     /// The next offset to read of input number `input`, if any record of it was taken.
     pub(crate) fn position(&self, input: usize) -> Option<i64> {
         self.inputs[input].next
+    }
+
+    /// Notes the committed offset of input number `input` that goes with the changelogs the task was, or will be, restored from.
+    pub(crate) fn stand_at(&mut self, input: usize, committed: Option<i64>) {
+        self.inputs[input].base = committed;
+    }
+
+    /// The offset of input number `input` that the state stands for: it may be kept only while that is what is committed.
+    pub(crate) fn stands_at(&self, input: usize) -> Option<i64> {
+        let state = &self.inputs[input];
+        state.next.or(state.base)
     }
 
     /// Keys and bytes of state.
