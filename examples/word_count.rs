@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     producer.flush(Duration::from_secs(10))?;
 
-    let app = Streams::new("word-count");
+    let app = Streams::new("word-count").guarantee(ExactlyOnce);
     app.stream("lines", text("line"))
         .flat_map(split_words(col("line")).alias("word"))
         .select([lower(col("word")).alias("word")])

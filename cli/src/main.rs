@@ -24,6 +24,7 @@ mod offsets;
 mod perf;
 mod produce;
 mod stop;
+mod streams;
 mod table;
 mod topics;
 mod transactions;
@@ -79,6 +80,8 @@ enum Command {
     DeleteRecords(delete_records::DeleteRecordsArgs),
     /// Print the log directories of brokers and the sizes of partitions in them.
     LogDirs(log_dirs::LogDirsArgs),
+    /// Look after stream jobs.
+    Streams(streams::StreamsArgs),
     /// Write lines of standard input to a topic.
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         Command::Offsets(args) => offsets::run(&args),
         Command::DeleteRecords(args) => delete_records::run(&args),
         Command::LogDirs(args) => log_dirs::run(&args),
+        Command::Streams(args) => streams::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Perf(args) => perf::run(&args),

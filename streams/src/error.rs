@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::operator::OperatorError;
 use crate::plan::PlanError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -53,19 +54,6 @@ pub enum StreamsError {
         actual: usize,
         /// The largest count of the upstream topics.
         expected: usize,
-    },
-    /// An internal topic whose first records are gone.
-    #[error(
-        "the internal topic {topic} begins at offset {start} in partition {partition}: records were deleted that the state is \
-         rebuilt from, so totals would be wrong; use another application id, and keep retention.ms of the topic at -1"
-    )]
-    Truncated {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Its first offset.
-        start: i64,
     },
     /// An internal topic that cannot be created.
     #[error("the internal topic {topic} cannot be created: {cause}")]
@@ -162,6 +150,19 @@ pub enum ErrorKind {
 }
 
 impl StreamsError {
+    /// Whether a transaction did not come about, so that its records are to be read again.
+    pub(crate) fn is_aborted(&self) -> bool {
+        let sink = match self {
+            Self::Sink(error) => Some(error),
+            Self::Task(TaskError::Step { cause, .. }) => match &**cause {
+                OperatorError::Sink(error) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        };
+        matches!(sink, Some(SinkError::Aborted { .. }))
+    }
+
     /// What the caller can do.
     ///
     /// ```
@@ -176,7 +177,7 @@ impl StreamsError {
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
-            Self::Task(TaskError::Record { .. }) | Self::Truncated { .. } => ErrorKind::Corrupt,
+            Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,
             Self::Panicked { .. } => ErrorKind::Bug,
             Self::Failed { cause, .. } => cause.kind(),

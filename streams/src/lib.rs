@@ -35,16 +35,17 @@
 //! | `format` | bytes ↔ Arrow: text, raw, JSON, shuffled batches; key encoding and placement |
 //! | `operator` | one file an operator: batches in, batches out |
 //! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
-//! | `state` | resident columnar state, merged once per key and epoch |
+//! | `state` | resident columnar state, merged once per key and epoch, and its changelog |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
 //! | `runtime` | threads, rebalances, commits, draining, metrics |
+//! | `testing` | a topology without a broker: [`TestDriver`] |
 //!
 //! # Guarantee
-//! At least once. Offsets are committed only after every output of the epoch is acknowledged. State lives as
-//! long as the process: a task with state replays its repartition topic from the start when it is created, quietly up to
-//! the committed offset, so final tables are right after any restart; rows of the epoch that a crash cut
-//! short are counted again if they had already reached the repartition topic.
+//! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
+//! [`Guarantee::ExactlyOnce`] they are one Kafka transaction: a crash leaves all of them or none. With
+//! [`Guarantee::AtLeastOnce`] offsets are committed after everything else is acknowledged: rows of the epoch that a crash cut
+//! short are counted again. A task rebuilds its state from the changelog wherever it comes to run.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -57,29 +58,36 @@ mod expr;
 mod format;
 mod operator;
 mod plan;
+mod rows;
 mod runtime;
 mod sink;
 mod source;
 mod state;
 mod suggest;
 mod task;
+mod testing;
 
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
+    pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
     pub use crate::dsl::{GroupedStream, Stream, Streams, Table};
     pub use crate::expr::prelude::*;
-    pub use crate::format::{json, raw, text};
+    pub use crate::format::{json, json_schema, raw, text};
+    pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
-pub use config::{ConfigError, StreamsConfig};
+pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{GroupedStream, Stream, Streams, Table};
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
-pub use format::{Format, FormatError, json, raw, text};
+pub use format::{Format, FormatError, json, json_schema, raw, text};
 pub use operator::OperatorError;
 pub use plan::{PlanError, Topology};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;
+pub use state::StateError;
 pub use task::TaskError;
+pub use testing::{TestDriver, TestRecord};

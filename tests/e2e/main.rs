@@ -13,4 +13,5 @@ mod peers;
 mod perf;
 mod python_clients;
 mod readme;
+mod streams;
 mod word_count;

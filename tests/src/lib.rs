@@ -14,5 +14,6 @@ pub mod cluster;
 pub mod corpus;
 pub mod count;
 pub mod kill_rounds;
+pub mod kill_streams;
 pub mod program;
 pub mod random;

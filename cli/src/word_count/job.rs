@@ -112,6 +112,7 @@ pub fn delete_topics(admin: &Admin, names: &Names, keep_counts: bool) -> Result<
     let mut topics = vec![
         names.lines.clone(),
         format!("{}-counts-repartition", names.application_id),
+        format!("{}-counts-changelog", names.application_id),
     ];
     if !keep_counts {
         topics.push(names.counts.clone());

@@ -1,16 +1,20 @@
 //! What one epoch changes: keys, and one accumulator an aggregate.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
 use super::{AggregateSpec, EmitTo, GroupValues, GroupsAccumulator};
+use crate::rows::{EventTime, NO_TIME, Rows};
 
 /// Rows or partial states by key, until the epoch ends.
 pub(crate) struct Delta {
     spec: Arc<AggregateSpec>,
     keys: Box<dyn GroupValues>,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// The latest event time of each group.
+    times: Vec<EventTime>,
     /// The group of each row of the current batch; kept to save its allocation.
     groups: Vec<usize>,
 }
@@ -23,6 +27,7 @@ impl Delta {
             spec,
             keys,
             accumulators,
+            times: Vec::new(),
             groups: Vec::new(),
         })
     }
@@ -40,20 +45,34 @@ impl Delta {
                 .iter()
                 .map(|accumulator| accumulator.size())
                 .sum::<usize>()
+            + self.times.capacity() * size_of::<EventTime>()
     }
 
     /// Adds a batch of rows.
-    pub(crate) fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = self.spec.evaluate_keys(batch)?;
+    pub(crate) fn update(&mut self, rows: &Rows) -> Result<()> {
+        let keys = self.spec.evaluate_keys(&rows.batch)?;
         self.keys.intern(&keys, &mut self.groups)?;
+        self.note_times(rows.times());
         self.spec
-            .update(&mut self.accumulators, batch, &self.groups, self.keys.len())
+            .update(&mut self.accumulators, &rows.batch, &self.groups, self.keys.len())
+    }
+
+    /// Keeps the latest time of each group.
+    fn note_times(&mut self, times: &[EventTime]) {
+        self.times.resize(self.keys.len(), NO_TIME);
+        for (group, time) in self.groups.iter().zip(times) {
+            let latest = &mut self.times[*group];
+            *latest = (*latest).max(*time);
+        }
     }
 
     /// Adds a batch of partial states.
     pub(crate) fn merge(&mut self, states: &RecordBatch) -> Result<()> {
         let (keys, states) = states.columns().split_at(self.spec.key_count());
         self.keys.intern(keys, &mut self.groups)?;
+        if let Some(times) = states.last() {
+            self.note_times(times.as_primitive::<Int64Type>().values());
+        }
         self.spec
             .merge(&mut self.accumulators, states, &self.groups, self.keys.len())
     }
@@ -71,6 +90,7 @@ impl Delta {
         for mut accumulator in accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);
         }
+        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut self.times))));
         Ok(Some(RecordBatch::try_new(self.spec.state_schema(), columns)?))
     }
 }

@@ -17,6 +17,9 @@ use crate::expr::{CompiledExpr, prepare};
 use crate::format::{Placement, fingerprint};
 use crate::plan::PlanError;
 
+/// The column of the latest event time; no user's column has such a name.
+const TIME: &str = "$time";
+
 /// Keys and aggregates bound to the schema of the rows they read.
 #[derive(Debug)]
 pub(crate) struct AggregateSpec {
@@ -78,6 +81,7 @@ impl AggregateSpec {
         }
         let key_texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
         let texts: Vec<String> = aggregates.iter().map(readable).collect();
+        state_fields.push(Arc::new(Field::new(TIME, DataType::Int64, false)));
         let state_schema = Arc::new(Schema::new(state_fields));
         Ok(Self {
             text: format!("{step}: {} → {}", key_texts.join(", "), texts.join(", ")),
@@ -95,7 +99,7 @@ impl AggregateSpec {
         &self.text
     }
 
-    /// Key columns, then partial states.
+    /// Key columns, partial states, and the latest event time of the rows behind them.
     pub(crate) fn state_schema(&self) -> SchemaRef {
         Arc::clone(&self.state_schema)
     }

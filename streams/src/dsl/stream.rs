@@ -52,6 +52,50 @@ impl Stream {
         })
     }
 
+    /// The rows by the first of `predicates` that is true, and those for which none is: false and null go on to the next. What goes
+    /// a way that nobody follows is dropped.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, length, lit, text};
+    /// let app = Streams::new("by-length");
+    /// let lines = app.stream("lines", text("line")).with_column("length", length(col("line")));
+    /// let ([empty, short], long) = lines.branch([col("length").eq(lit(0)), col("length").lt(lit(80))]);
+    /// short.to("short-lines", json());
+    /// long.to("long-lines", json());
+    /// # drop(empty);
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn branch<const N: usize>(&self, predicates: [Expr; N]) -> ([Self; N], Self) {
+        let branch = self.then(Node::Branch {
+            input: self.node,
+            predicates: predicates.into(),
+        });
+        let way = |port| {
+            branch.then(Node::Way {
+                input: branch.node,
+                port,
+            })
+        };
+        (std::array::from_fn(way), way(N))
+    }
+
+    /// The rows of this stream and of another one of the same job with the same columns, in no order between the two.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, text};
+    /// let app = Streams::new("both");
+    /// let all = app.stream("lines", text("line")).merge(&app.stream("more-lines", text("line")));
+    /// all.to("all-lines", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn merge(&self, other: &Self) -> Self {
+        self.then(Node::Merge {
+            inputs: vec![self.node, other.node],
+        })
+    }
+
     /// Exactly these columns.
     ///
     /// ```

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::{SharedPlan, Stream};
-use crate::config::StreamsConfig;
+use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::format::Format;
 use crate::plan::{Node, Plan, Topology};
@@ -40,6 +40,18 @@ impl Streams {
     /// ```
     pub fn commit_every(self, interval: Duration) -> Self {
         self.plan.change(|plan| plan.commit_interval = Some(interval));
+        self
+    }
+
+    /// What holds when a process or a broker dies: [`Guarantee::AtLeastOnce`] unless told. `processing.guarantee` in the
+    /// configuration overrides it.
+    ///
+    /// ```
+    /// use millstream_streams::{Guarantee, Streams};
+    /// let app = Streams::new("word-count").guarantee(Guarantee::ExactlyOnce);
+    /// ```
+    pub fn guarantee(self, guarantee: Guarantee) -> Self {
+        self.plan.change(|plan| plan.guarantee = Some(guarantee));
         self
     }
 

@@ -42,6 +42,12 @@ pub enum FormatError {
         /// What is wrong.
         reason: String,
     },
+    /// A value that is no JSON object of the stream's schema.
+    #[error("its value is not the JSON of the stream's schema: {reason}")]
+    Json {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A row that is larger than a record may be.
     #[error(
         "one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state, or \

@@ -1,5 +1,4 @@
 //! Columns as JSON, row by row, without an allocation a row.
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
@@ -14,9 +13,12 @@ pub(crate) struct JsonEncoder<'a> {
 }
 
 impl<'a> JsonEncoder<'a> {
-    pub(super) fn new(batch: &'a RecordBatch, columns: Range<usize>) -> Result<Self, FormatError> {
+    pub(super) fn new(
+        batch: &'a RecordBatch,
+        columns: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, FormatError> {
         let schema = batch.schema_ref();
-        let columns = columns.map(|column| {
+        let columns = columns.into_iter().map(|column| {
             let field = &schema.fields()[column];
             let mut name = serde_json::to_vec(field.name()).map_err(|cause| FormatError::Damaged {
                 reason: format!("column name {:?}: {cause}", field.name()),

@@ -1,37 +1,135 @@
 //! Bytes ↔ Arrow.
 //!
 //! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`]), the batches of partial states on
-//! repartition topics (`shuffle`), the encoding of keys and the partition of a row (`placement`).
+//! repartition topics (`shuffle`), rows in changelogs (`row_codec`), the encoding of keys and the partition of a row
+//! (`placement`).
 //! Does not own: topics, offsets or clients.
 //!
 //! Invariants: decoding never fails on a record's content where the format has a lossy reading (text is lossy UTF-8, as in
-//! Kafka's own deserializer); shuffled batches name their encoding and schema, and a mismatch is an error, never a guess;
+//! Kafka's own deserializer), and names the record where it does fail; shuffled batches name their encoding and schema, and a mismatch is an error, never a guess;
 //! key encoding, placement and fingerprints are fixed by golden tests.
 mod decode;
 mod error;
 mod json_encoder;
 mod output;
 mod placement;
+mod row_codec;
 mod shuffle;
+mod widened;
 
 use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::FormatError;
 
-pub(crate) use decode::{InputFormat, RowDecoder};
+pub(crate) use decode::{InputFormat, RowDecoder, Undecodable};
 pub(crate) use output::OutputFormat;
-pub(crate) use placement::Placement;
+pub(crate) use placement::{Placement, murmur2};
+pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 
-/// How records are read or written. Made by [`text`], [`raw`] and [`json`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format(pub(crate) Kind);
+/// How records are read or written. Made by [`text`], [`raw`], [`json`] and [`json_schema`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Format {
+    pub(crate) kind: Kind,
+    pub(crate) metadata: Vec<(Metadata, String)>,
+}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     Text { column: String },
     Raw,
-    Json,
+    Json { schema: Option<SchemaRef> },
+}
+
+/// What a record has besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Metadata {
+    Key,
+    Timestamp,
+    Headers,
+    Partition,
+    Offset,
+}
+
+impl fmt::Display for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key",
+            Self::Timestamp => "timestamp",
+            Self::Headers => "headers",
+            Self::Partition => "partition",
+            Self::Offset => "offset",
+        })
+    }
+}
+
+impl Format {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            metadata: Vec::new(),
+        }
+    }
+
+    fn with(mut self, what: Metadata, column: impl Into<String>) -> Self {
+        self.metadata.push((what, column.into()));
+        self
+    }
+
+    /// The record's key is the column `column`: binary when read; a string or binary when a stream's row is written, and then
+    /// no part of the value. A null key is a record without one.
+    ///
+    /// ```
+    /// use millstream_streams::{DataType, Streams, cast, col, json, text};
+    /// let app = Streams::new("keyed");
+    /// app.stream("lines", text("line").with_key("user"))
+    ///     .with_column("user", cast(col("user"), DataType::Utf8))
+    ///     .to("lines-by-user", json().with_key("user"));
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn with_key(self, column: impl Into<String>) -> Self {
+        self.with(Metadata::Key, column)
+    }
+
+    /// The record's timestamp is the column `column`, in milliseconds and UTC; null for a record that has none. For reading.
+    ///
+    /// ```
+    /// let lines = millstream_streams::text("line").with_timestamp("at");
+    /// ```
+    pub fn with_timestamp(self, column: impl Into<String>) -> Self {
+        self.with(Metadata::Timestamp, column)
+    }
+
+    /// The record's headers are the column `column`: a list of `key` (string) and `value` (binary), in their order. For reading.
+    ///
+    /// ```
+    /// let lines = millstream_streams::text("line").with_headers("headers");
+    /// ```
+    pub fn with_headers(self, column: impl Into<String>) -> Self {
+        self.with(Metadata::Headers, column)
+    }
+
+    /// The number of the record's partition is the column `column`, a 32-bit integer. For reading.
+    ///
+    /// ```
+    /// let lines = millstream_streams::text("line").with_partition("partition").with_offset("offset");
+    /// ```
+    pub fn with_partition(self, column: impl Into<String>) -> Self {
+        self.with(Metadata::Partition, column)
+    }
+
+    /// The record's offset is the column `column`, a 64-bit integer. For reading.
+    ///
+    /// ```
+    /// let lines = millstream_streams::text("line").with_partition("partition").with_offset("offset");
+    /// ```
+    pub fn with_offset(self, column: impl Into<String>) -> Self {
+        self.with(Metadata::Offset, column)
+    }
 }
 
 /// Text: the record's value is one string, in the column `column`.
@@ -44,7 +142,7 @@ pub(crate) enum Kind {
 /// let lines = millstream_streams::text("line");
 /// ```
 pub fn text(column: impl Into<String>) -> Format {
-    Format(Kind::Text {
+    Format::new(Kind::Text {
         column: column.into(),
     })
 }
@@ -56,7 +154,7 @@ pub fn text(column: impl Into<String>) -> Format {
 /// let bytes = millstream_streams::raw();
 /// ```
 pub fn raw() -> Format {
-    Format(Kind::Raw)
+    Format::new(Kind::Raw)
 }
 
 /// JSON, for writing. The value is an object of the columns that are not the key; the key is the key column's text
@@ -67,15 +165,31 @@ pub fn raw() -> Format {
 /// let json = millstream_streams::json();
 /// ```
 pub fn json() -> Format {
-    Format(Kind::Json)
+    Format::new(Kind::Json { schema: None })
+}
+
+/// JSON with known columns, for reading and writing. A value is one object; a member that is missing is null, one that the schema
+/// does not name is passed over. A record that does not fit the schema fails the job with its place. A null value is a row of
+/// nulls.
+///
+/// ```
+/// use millstream_streams::{DataType, Field, Schema, json_schema};
+/// let bids = json_schema(Schema::new(vec![
+///     Field::new("auction", DataType::Int64, true),
+///     Field::new("price", DataType::Float64, true),
+/// ]));
+/// ```
+pub fn json_schema(schema: Schema) -> Format {
+    let schema = Some(Arc::new(schema));
+    Format::new(Kind::Json { schema })
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Text { column } => write!(f, "text({column})"),
             Kind::Raw => f.write_str("raw"),
-            Kind::Json => f.write_str("json"),
+            Kind::Json { .. } => f.write_str("json"),
         }
     }
 }

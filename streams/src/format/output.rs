@@ -7,7 +7,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::json_encoder::JsonEncoder;
-use super::{Format, FormatError, Kind};
+use super::{Format, FormatError, Kind, Metadata};
+use crate::rows::EventTime;
 use crate::sink::RecordBuffer;
 
 /// What a table's record has as its key if the key is null: a null key would send the record to any partition, and compacted
@@ -19,6 +20,8 @@ const NULL_KEY: &[u8] = b"[null]";
 pub(crate) struct OutputFormat {
     schema: SchemaRef,
     keys: usize,
+    /// The column that is the key of a stream's records.
+    key: Option<usize>,
     kind: OutputKind,
 }
 
@@ -39,20 +42,24 @@ enum OutputKind {
 impl OutputFormat {
     /// The writing side of `format` for rows of `schema` whose first `keys` columns are the key.
     pub(crate) fn new(format: &Format, schema: &SchemaRef, keys: usize) -> Result<Self, String> {
-        check_key(&format.0, schema, keys)?;
-        let kind = match &format.0 {
+        check_key(&format.kind, schema, keys)?;
+        let key = key_column(format, schema, keys)?;
+        let kind = match &format.kind {
             Kind::Text { column } => OutputKind::Text {
                 value: column_of(schema, column, is_string, "a string")?,
             },
             Kind::Raw => OutputKind::Raw {
-                key: schema
-                    .index_of("key")
-                    .ok()
-                    .map(|_| column_of(schema, "key", is_bytes, "binary"))
-                    .transpose()?,
+                key: match key {
+                    Some(_) => key,
+                    None => schema
+                        .index_of("key")
+                        .ok()
+                        .map(|_| column_of(schema, "key", is_bytes, "binary"))
+                        .transpose()?,
+                },
                 value: column_of(schema, "value", is_bytes, "binary")?,
             },
-            Kind::Json => {
+            Kind::Json { .. } => {
                 JsonEncoder::new(
                     &RecordBatch::new_empty(Arc::clone(schema)),
                     0..schema.fields().len(),
@@ -64,6 +71,7 @@ impl OutputFormat {
         Ok(Self {
             schema: Arc::clone(schema),
             keys,
+            key,
             kind,
         })
     }
@@ -74,7 +82,10 @@ impl OutputFormat {
         Ok(match &self.kind {
             OutputKind::Json => RowEncoder::Json {
                 key: self.json_key(batch)?,
-                value: JsonEncoder::new(batch, self.keys..self.schema.fields().len())?,
+                value: JsonEncoder::new(
+                    batch,
+                    (self.keys..self.schema.fields().len()).filter(|column| Some(*column) != self.key),
+                )?,
             },
             OutputKind::Raw { key, value } => RowEncoder::Bytes {
                 key: key.map(binary).transpose()?,
@@ -82,7 +93,11 @@ impl OutputFormat {
                 keyed: self.keys > 0,
             },
             OutputKind::Text { value } => RowEncoder::Bytes {
-                key: (self.keys > 0).then(|| binary(0)).transpose()?,
+                key: self
+                    .key
+                    .or((self.keys > 0).then_some(0))
+                    .map(binary)
+                    .transpose()?,
                 value: binary(*value)?,
                 keyed: self.keys > 0,
             },
@@ -90,6 +105,9 @@ impl OutputFormat {
     }
 
     fn json_key<'a>(&'a self, batch: &'a RecordBatch) -> Result<JsonKey<'a>, FormatError> {
+        if let Some(key) = self.key {
+            return Ok(JsonKey::Column(cast(batch.column(key), &DataType::BinaryView)?));
+        }
         Ok(match self.keys {
             0 => JsonKey::None,
             1 if is_string(batch.column(0).data_type()) => {
@@ -127,21 +145,26 @@ pub(crate) enum RowEncoder<'a> {
 /// The key of a JSON record.
 pub(crate) enum JsonKey<'a> {
     None,
+    /// Of a stream's rows: null is no key.
+    Column(ArrayRef),
     Text(ArrayRef),
     Array(JsonEncoder<'a>),
 }
 
 impl RowEncoder<'_> {
-    /// Appends the record of `row`.
-    pub(crate) fn encode(&mut self, row: usize, records: &mut RecordBuffer) {
+    /// Appends the record of `row`, made at `time`.
+    pub(crate) fn encode(&mut self, row: usize, time: EventTime, records: &mut RecordBuffer) {
         match self {
             Self::Bytes { key, value, keyed } => records.push(
+                time,
                 |out| key.as_ref().is_some_and(|key| cell(key, row, out)) || (*keyed && null_key(out)),
                 |out| cell(value, row, out),
             ),
             Self::Json { key, value } => records.push(
+                time,
                 |out| match key {
                     JsonKey::None => false,
+                    JsonKey::Column(key) => cell(key, row, out),
                     JsonKey::Text(key) => cell(key, row, out) || null_key(out),
                     JsonKey::Array(key) => {
                         key.array(row, out);
@@ -170,6 +193,27 @@ fn cell(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> bool {
 fn null_key(out: &mut Vec<u8>) -> bool {
     out.extend(NULL_KEY);
     true
+}
+
+/// The column that is the key of a stream's records, if one is to be.
+fn key_column(format: &Format, schema: &Schema, keys: usize) -> Result<Option<usize>, String> {
+    let mut key = None;
+    for (what, column) in &format.metadata {
+        match what {
+            Metadata::Key if keys > 0 => {
+                return Err(format!(
+                    "the key of a table's records is the table's; leave with_key({column:?}) out"
+                ));
+            }
+            Metadata::Key => key = Some(column_of(schema, column, is_bytes, "a string or binary")?),
+            other => {
+                return Err(format!(
+                    "with_{other} is for reading; leave with_{other}({column:?}) out"
+                ));
+            }
+        }
+    }
+    Ok(key)
 }
 
 /// Whether the format can carry the key of a table whose first `keys` columns are its key.

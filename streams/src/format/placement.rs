@@ -9,6 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 
+use super::widened::Widened;
+
 /// The key encoding's version; part of every shuffled batch's fingerprint.
 pub(super) const KEY_ENCODING_VERSION: u8 = 1;
 
@@ -73,50 +75,32 @@ impl Placement {
 }
 
 /// A key column, widened to the type that is encoded.
-enum KeyColumn {
-    Signed(ArrayRef),
-    Unsigned(ArrayRef),
-    Float(ArrayRef),
-    Decimal(ArrayRef),
-    Boolean(ArrayRef),
-    Bytes(ArrayRef),
-}
+struct KeyColumn(Widened);
 
 impl KeyColumn {
     fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
-        use DataType::*;
-        Ok(match array.data_type() {
-            Boolean => Self::Boolean(array.clone()),
-            Utf8View | BinaryView => Self::Bytes(cast(array, &BinaryView)?),
-            Float16 | Float32 | Float64 => Self::Float(cast(array, &Float64)?),
-            Decimal128(..) => Self::Decimal(array.clone()),
-            UInt8 | UInt16 | UInt32 | UInt64 => Self::Unsigned(cast(array, &UInt64)?),
-            Date32 | Time32(_) => Self::Signed(cast(&cast(array, &Int32)?, &Int64)?),
-            _ => Self::Signed(cast(array, &Int64)?),
-        })
-    }
-
-    fn array(&self) -> &ArrayRef {
-        match self {
-            Self::Signed(array) | Self::Unsigned(array) | Self::Float(array) => array,
-            Self::Decimal(array) | Self::Boolean(array) | Self::Bytes(array) => array,
-        }
+        let widened = Widened::new(array)?;
+        widened
+            .map(Self)
+            .ok_or_else(|| ArrowError::NotYetImplemented(format!("keys of type {}", array.data_type())))
     }
 
     fn encode(&self, row: usize, out: &mut Vec<u8>) {
-        if self.array().is_null(row) {
+        if self.0.array().is_null(row) {
             out.push(0);
             return;
         }
         out.push(1);
-        match self {
-            Self::Signed(array) => out.extend(array.as_primitive::<Int64Type>().value(row).to_be_bytes()),
-            Self::Unsigned(array) => out.extend(array.as_primitive::<UInt64Type>().value(row).to_be_bytes()),
-            Self::Decimal(array) => {
+        match &self.0 {
+            Widened::Signed(array) => out.extend(array.as_primitive::<Int64Type>().value(row).to_be_bytes()),
+            Widened::Unsigned(array) => {
+                out.extend(array.as_primitive::<UInt64Type>().value(row).to_be_bytes())
+            }
+            Widened::Decimal(array) => {
                 out.extend(array.as_primitive::<Decimal128Type>().value(row).to_be_bytes())
             }
-            Self::Boolean(array) => out.push(u8::from(array.as_boolean().value(row))),
-            Self::Float(array) => {
+            Widened::Boolean(array) => out.push(u8::from(array.as_boolean().value(row))),
+            Widened::Float(array) => {
                 let value = array.as_primitive::<Float64Type>().value(row);
                 let one = if value == 0.0 {
                     0.0
@@ -127,7 +111,7 @@ impl KeyColumn {
                 };
                 out.extend(one.to_bits().to_be_bytes());
             }
-            Self::Bytes(array) => {
+            Widened::Bytes(array) => {
                 let bytes = array.as_binary_view().value(row);
                 // An Arrow view's length is 32 bits wide.
                 out.extend((bytes.len() as u32).to_be_bytes());

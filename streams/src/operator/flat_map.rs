@@ -5,6 +5,7 @@ use arrow::error::ArrowError;
 
 use super::{Operator, OperatorError, Output};
 use crate::expr::CompiledExpr;
+use crate::rows::{EventTime, Rows};
 
 /// Evaluates a list expression and passes on its elements.
 pub(super) struct FlatMap {
@@ -19,11 +20,12 @@ impl FlatMap {
 }
 
 impl Operator for FlatMap {
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let elements = elements(&self.expr.evaluate(&batch)?)?;
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let lists = self.expr.evaluate(&rows.batch)?;
+        let elements = elements(&lists)?;
         if !elements.is_empty() {
-            out.batches
-                .push(RecordBatch::try_new(self.schema.clone(), vec![elements])?);
+            let batch = RecordBatch::try_new(self.schema.clone(), vec![elements])?;
+            out.push(Rows::new(batch, repeated(&lists, rows.times())));
         }
         Ok(())
     }
@@ -64,6 +66,19 @@ fn elements(lists: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     elements(&arrow::compute::filter(lists, &valid)?)
 }
 
+/// The time of each list, as often as it has elements.
+fn repeated(lists: &ArrayRef, times: &[EventTime]) -> Vec<EventTime> {
+    let mut repeated = Vec::new();
+    for (row, &time) in times.iter().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
+        let length = match lists.data_type() {
+            DataType::List(_) => i64::from(lists.as_list::<i32>().value_length(row)),
+            _ => lists.as_list::<i64>().value_length(row),
+        };
+        repeated.extend(std::iter::repeat_n(time, usize::try_from(length).unwrap_or(0)));
+    }
+    repeated
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +99,7 @@ mod tests {
         assert_eq!(all.as_ref(), &Int32Array::from(vec![1, 2, 4, 5]) as &dyn Array);
         let tail = elements(&lists.slice(2, 2)).unwrap();
         assert_eq!(tail.as_ref(), &Int32Array::from(vec![4, 5]) as &dyn Array);
+        assert_eq!(repeated(&lists, &[10, 20, 30, 40]), [10, 10, 40, 40]);
+        assert_eq!(repeated(&lists.slice(2, 2), &[30, 40]), [40, 40]);
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Invariants: an operator keeps nothing of a batch beyond the end of the epoch except merged state; at the epoch's end
 //! an operator hears of it after everything above it has emitted its last rows.
+mod branch;
 mod filter;
 mod final_aggregate;
 mod flat_map;
@@ -15,22 +16,33 @@ mod sink;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
 use crate::format::FormatError;
 use crate::plan::StepKind;
+use crate::rows::Rows;
 use crate::sink::{RecordBuffer, SinkError};
+use crate::state::StateError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
-    /// Takes a batch; what follows from it at once goes to `out`.
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError>;
+    /// Takes rows; what follows from it at once goes to `out`.
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Takes a record of the step's changelog, before the first batch.
+    fn restore(&mut self, _key: Option<&[u8]>, _value: Option<&[u8]>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The changelog ends.
+    fn end_restore(&mut self) -> Result<(), OperatorError> {
         Ok(())
     }
 
@@ -45,8 +57,23 @@ pub(crate) type Publish<'a> = dyn FnMut(&RecordBuffer) -> Result<(), SinkError> 
 
 /// Where an operator's output goes: batches to the steps below, records to topics.
 pub(crate) struct Output<'a> {
-    pub(crate) batches: Vec<RecordBatch>,
+    /// Rows, each with the number of the operator's output.
+    pub(crate) rows: Vec<(usize, Rows)>,
     pub(crate) publish: &'a mut Publish<'a>,
+}
+
+impl Output<'_> {
+    /// Rows for the only output.
+    pub(crate) fn push(&mut self, rows: Rows) {
+        self.push_to(0, rows);
+    }
+
+    /// Rows for the output number `port`.
+    pub(crate) fn push_to(&mut self, port: usize, rows: Rows) {
+        if rows.len() > 0 {
+            self.rows.push((port, rows));
+        }
+    }
 }
 
 /// Bounds of what a task holds at once.
@@ -107,6 +134,9 @@ pub enum OperatorError {
         /// What is wrong with it.
         cause: Box<FormatError>,
     },
+    /// Stored state that cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Records that could not be delivered.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -121,12 +151,17 @@ impl From<DataFusionError> for OperatorError {
     }
 }
 
-/// The running form of a step.
-pub(crate) fn new_operator(kind: &StepKind, near: &Surroundings) -> Result<Box<dyn Operator>, OperatorError> {
+/// The running form of a step in the task of `partition`.
+pub(crate) fn new_operator(
+    kind: &StepKind,
+    partition: i32,
+    near: &Surroundings,
+) -> Result<Box<dyn Operator>, OperatorError> {
     Ok(match kind {
         StepKind::FlatMap { expr, schema } => {
             Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
         }
+        StepKind::Branch { predicates } => Box::new(branch::Branch::new(predicates.clone())),
         StepKind::Filter { predicate } => Box::new(filter::Filter::new(predicate.clone())),
         StepKind::Project { exprs, schema } => {
             Box::new(project::Project::new(exprs.clone(), Arc::clone(schema)))
@@ -137,9 +172,11 @@ pub(crate) fn new_operator(kind: &StepKind, near: &Surroundings) -> Result<Box<d
             near.partitions.get(topic).copied().unwrap_or(1),
             near.limits.clone(),
         )?),
-        StepKind::FinalAggregate { spec } => {
-            Box::new(final_aggregate::FinalAggregate::new(Arc::clone(spec))?)
-        }
+        StepKind::FinalAggregate { spec, changelog } => Box::new(final_aggregate::FinalAggregate::new(
+            Arc::clone(spec),
+            Arc::clone(changelog),
+            partition,
+        )?),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),

@@ -1,11 +1,10 @@
 //! The aggregate before the shuffle: partial states by key, shipped as batches.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use super::{Limits, Operator, OperatorError, Output};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::format::{Placement, ShuffleCodec};
+use crate::rows::{NO_TIME, Rows};
 use crate::sink::{Destination, RecordBuffer};
 
 /// Gathers rows by key; writes the partial states to the repartition topic when the epoch ends or memory asks.
@@ -45,7 +44,7 @@ impl PartialAggregate {
             let mut records = RecordBuffer::new(Destination::Partition {
                 topic: Arc::clone(&self.topic),
                 partition,
-                batch_header: self.codec.header(),
+                batch_header: Some(self.codec.header()),
             });
             let encoded = self.codec.encode(
                 &states,
@@ -53,6 +52,7 @@ impl PartialAggregate {
                 self.limits.shuffle_record_bytes_max,
                 &mut |value| {
                     records.push(
+                        NO_TIME,
                         |_| false,
                         |out| {
                             out.extend_from_slice(value);
@@ -74,8 +74,8 @@ impl PartialAggregate {
 }
 
 impl Operator for PartialAggregate {
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        self.delta.update(&batch)?;
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.delta.update(&rows)?;
         if self.delta.len() > self.limits.partial_keys_max
             || self.delta.size_bytes() > self.limits.partial_bytes_max
         {

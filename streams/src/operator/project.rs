@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Operator, OperatorError, Output};
 use crate::expr::CompiledExpr;
+use crate::rows::Rows;
 
 /// Evaluates one expression an output column; both `select` and `with_column`.
 pub(super) struct Project {
@@ -18,14 +19,14 @@ impl Project {
 }
 
 impl Operator for Project {
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError> {
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let columns = self
             .exprs
             .iter()
-            .map(|expr| expr.evaluate(&batch))
+            .map(|expr| expr.evaluate(&rows.batch))
             .collect::<Result<_, _>>()?;
-        out.batches
-            .push(RecordBatch::try_new(self.schema.clone(), columns)?);
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
+        out.push(rows.with_batch(batch));
         Ok(())
     }
 }

@@ -1,10 +1,9 @@
 //! Rows to records of a topic.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use super::{Operator, OperatorError, Output};
 use crate::format::OutputFormat;
+use crate::rows::Rows;
 use crate::sink::{Destination, RecordBuffer};
 
 /// Encodes rows and hands the records over in pieces of bounded size.
@@ -25,10 +24,10 @@ impl SinkStep {
 }
 
 impl Operator for SinkStep {
-    fn process(&mut self, batch: RecordBatch, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let mut encoder = self.format.encoder(&batch)?;
-        for row in 0..batch.num_rows() {
-            encoder.encode(row, &mut self.records);
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let mut encoder = self.format.encoder(&rows.batch)?;
+        for (row, &time) in rows.times().iter().enumerate() {
+            encoder.encode(row, time, &mut self.records);
             if self.records.bytes() >= self.bytes_max {
                 (out.publish)(&self.records)?;
                 self.records.clear();

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
+use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
 use super::{
-    Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind, SubTopology,
-    Topology, name,
+    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind,
+    SubTopology, Topology, name,
 };
 use crate::aggregate::AggregateSpec;
-use crate::expr::{CompiledExpr, column_names};
+use crate::expr::CompiledExpr;
 use crate::format::{Format, InputFormat, OutputFormat};
-use crate::suggest::did_you_mean;
 
 /// Where a node's output comes from, and what it looks like.
 #[derive(Clone)]
-struct Output {
-    sub: usize,
-    from: From,
+pub(super) struct Output {
+    pub(super) sub: usize,
+    /// Several after a merge, none after a sink.
+    pub(super) from: Vec<From>,
     schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
     keys: usize,
@@ -29,18 +30,20 @@ struct Output {
 }
 
 #[derive(Clone, Copy)]
-enum From {
+pub(super) enum From {
     Input(usize),
-    Step(StepId),
-    Nothing,
+    /// A step and the number of its output.
+    Step(StepId, usize),
 }
 
 #[derive(Default)]
-struct Builder {
-    subs: Vec<(Vec<Input>, Vec<Step>)>,
-    repartitions: Vec<RepartitionTopic>,
-    outputs: Vec<Output>,
-    sources: HashMap<String, usize>,
+pub(super) struct Builder {
+    pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
+    pub(super) repartitions: Vec<RepartitionTopic>,
+    pub(super) changelogs: Vec<ChangelogTopic>,
+    pub(super) outputs: Vec<Output>,
+    /// The sub-topology and the number of its input that read a source topic.
+    pub(super) sources: HashMap<String, (usize, usize)>,
     names: BTreeSet<String>,
     application_id: String,
 }
@@ -63,26 +66,30 @@ impl Plan {
             });
         }
         self.check_ends(&builder)?;
+        builder.renumber();
         let subs = builder.subs.into_iter().enumerate();
         Ok(Topology {
             application_id: self.application_id.clone(),
             commit_interval: self.commit_interval,
+            guarantee: self.guarantee,
             sub_topologies: subs
                 .map(|(id, (inputs, steps))| Arc::new(SubTopology { id, inputs, steps }))
                 .collect(),
             repartitions: builder.repartitions,
+            changelogs: builder.changelogs,
         })
     }
 
     /// Every path ends in a sink, and no sink feeds the job again.
     fn check_ends(&self, builder: &Builder) -> Result<(), PlanError> {
-        let used: BTreeSet<NodeId> = self.nodes.iter().filter_map(Node::input).collect();
+        let used: BTreeSet<NodeId> = self.nodes.iter().flat_map(Node::inputs).copied().collect();
         for (number, node) in self.nodes.iter().enumerate() {
             match node {
                 Node::Sink { topic, .. } if builder.sources.contains_key(topic) => {
                     return Err(PlanError::SinkIsSource { topic: topic.clone() });
                 }
-                Node::Sink { .. } => {}
+                // What goes a way that nobody follows is dropped.
+                Node::Sink { .. } | Node::Way { .. } => {}
                 _ if used.contains(&NodeId(number)) => {}
                 // A topic read twice is one source; the second reading may be the one that goes on.
                 Node::Source { topic, .. } if self.reads_elsewhere(topic, &used) => {}
@@ -105,15 +112,18 @@ impl Plan {
 }
 
 impl Node {
-    fn input(&self) -> Option<NodeId> {
+    fn inputs(&self) -> &[NodeId] {
         match self {
-            Self::Source { .. } => None,
+            Self::Source { .. } => &[],
+            Self::Merge { inputs } => inputs,
             Self::FlatMap { input, .. }
+            | Self::Branch { input, .. }
+            | Self::Way { input, .. }
             | Self::Filter { input, .. }
             | Self::Select { input, .. }
             | Self::WithColumn { input, .. }
             | Self::Aggregate { input, .. }
-            | Self::Sink { input, .. } => Some(*input),
+            | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
     }
 }
@@ -124,6 +134,9 @@ impl Builder {
             Node::Source { topic, format } => self.source(topic, format),
             Node::FlatMap { input, expr } => self.flat_map(*input, expr),
             Node::Filter { input, predicate } => self.filter(*input, predicate),
+            Node::Branch { input, predicates } => self.branch(*input, predicates),
+            Node::Way { input, port } => Ok(self.way(*input, *port)),
+            Node::Merge { inputs } => self.merge(inputs),
             Node::Select { input, exprs } => self.select(*input, exprs),
             Node::WithColumn { input, name, expr } => self.with_column(*input, name, expr),
             Node::Aggregate {
@@ -145,10 +158,15 @@ impl Builder {
                 format: format.to_string(),
             });
         };
+        format.check().map_err(|cause| PlanError::Schema {
+            topic: topic.to_owned(),
+            cause: cause.to_string(),
+        })?;
         let schema = format.schema();
-        if let Some(&sub) = self.sources.get(topic) {
-            let Decode::Rows(first) = &self.subs[sub].0[0].decode else {
-                unreachable!("a source's sub-topology begins with the source");
+        distinct(&label, schema.fields().iter().map(|field| field.name()))?;
+        if let Some(&(sub, input)) = self.sources.get(topic) {
+            let Decode::Rows(first) = &self.subs[sub].0[input].decode else {
+                unreachable!("a source gives rows");
             };
             if *first != format {
                 let (first, second) = (first.to_string(), format.to_string());
@@ -160,20 +178,79 @@ impl Builder {
             }
             return Ok(Output {
                 sub,
-                from: From::Input(0),
+                from: vec![From::Input(input)],
                 schema,
                 keys: 0,
                 label,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
-        self.sources.insert(topic.to_owned(), sub);
+        self.sources.insert(topic.to_owned(), (sub, 0));
         Ok(Output {
             sub,
-            from: From::Input(0),
+            from: vec![From::Input(0)],
             schema,
             keys: 0,
             label,
+        })
+    }
+
+    fn branch(&mut self, input: NodeId, predicates: &[Expr]) -> Result<Output, PlanError> {
+        let above = self.outputs[input.0].clone();
+        let compiled = predicates.iter().map(|predicate| {
+            let compiled = compile("branch", predicate, &above.schema)?;
+            match compiled.field().data_type() {
+                DataType::Boolean => Ok(compiled),
+                other => Err(wrong_type("branch", &compiled, other, "a truth value")),
+            }
+        });
+        let predicates: Vec<CompiledExpr> = compiled.collect::<Result<_, _>>()?;
+        let schema = Arc::clone(&above.schema);
+        Ok(self.step(
+            &above,
+            StepKind::Branch { predicates },
+            "branch".to_owned(),
+            schema,
+            0,
+        ))
+    }
+
+    fn way(&self, branch: NodeId, port: usize) -> Output {
+        let mut output = self.outputs[branch.0].clone();
+        for from in &mut output.from {
+            if let From::Step(step, _) = *from {
+                *from = From::Step(step, port);
+            }
+        }
+        output
+    }
+
+    fn merge(&mut self, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        let (first, others) = inputs.split_first().ok_or_else(|| PlanError::Nothing {
+            step: "merge".to_owned(),
+            what: "streams",
+        })?;
+        let schema = Arc::clone(&self.outputs[first.0].schema);
+        for other in others {
+            let other = &self.outputs[other.0];
+            if !same_columns(&schema, &other.schema) {
+                return Err(PlanError::Merge {
+                    first: columns(&schema),
+                    label: other.label.clone(),
+                    second: columns(&other.schema),
+                });
+            }
+            self.unite(self.outputs[first.0].sub, other.sub);
+        }
+        let mut from: Vec<From> = Vec::new();
+        for input in inputs {
+            // A stream merged with itself gives its rows twice.
+            from.extend(&self.outputs[input.0].from);
+        }
+        Ok(Output {
+            from,
+            label: "merge".to_owned(),
+            ..self.outputs[first.0].clone()
         })
     }
 
@@ -273,6 +350,8 @@ impl Builder {
         legal("step name", name)?;
         let topic = name::repartition_topic(&self.application_id, name);
         legal("repartition topic", &topic)?;
+        let changelog = name::changelog_topic(&self.application_id, name);
+        legal("changelog topic", &changelog)?;
         if !self.names.insert(name.to_owned()) {
             return Err(PlanError::DuplicateStep {
                 name: name.to_owned(),
@@ -324,15 +403,20 @@ impl Builder {
         let schema = spec.output_schema();
         let shuffled = Output {
             sub,
-            from: From::Input(0),
+            from: vec![From::Input(0)],
             schema: spec.state_schema(),
             keys: 0,
             label: step,
         };
         let label = format!("{} (table)", spec.text());
+        let changelog: Arc<str> = changelog.into();
+        self.changelogs.push(ChangelogTopic {
+            topic: Arc::clone(&changelog),
+            sub,
+        });
         Ok(self.step(
             &shuffled,
-            StepKind::FinalAggregate { spec },
+            StepKind::FinalAggregate { spec, changelog },
             label,
             schema,
             keys.len(),
@@ -393,13 +477,15 @@ impl Builder {
             kind,
             children: Vec::new(),
         });
-        match above.from {
-            From::Input(input) => inputs[input].children.push(id),
-            From::Step(parent) => steps[parent.0].children.push(id),
-            From::Nothing => unreachable!("a sink has no output to build on"),
+        for from in &above.from {
+            match *from {
+                From::Input(input) => inputs[input].children.push(id),
+                From::Step(parent, port) => steps[parent.0].children[port].push(id),
+            }
         }
-        let ends = matches!(steps[id.0].kind, StepKind::Sink { .. });
-        let from = if ends { From::Nothing } else { From::Step(id) };
+        let outputs = steps[id.0].kind.outputs();
+        steps[id.0].children = vec![Vec::new(); outputs];
+        let from = (0..outputs.min(1)).map(|port| From::Step(id, port)).collect();
         Output {
             sub: above.sub,
             from,
@@ -407,68 +493,5 @@ impl Builder {
             keys,
             label,
         }
-    }
-}
-
-fn legal(what: &'static str, name: &str) -> Result<(), PlanError> {
-    match name::fault(name) {
-        None => Ok(()),
-        Some(reason) => Err(PlanError::IllegalName {
-            what,
-            name: name.to_owned(),
-            reason,
-        }),
-    }
-}
-
-fn distinct<'a>(step: &str, names: impl Iterator<Item = &'a String>) -> Result<(), PlanError> {
-    let mut seen = BTreeSet::new();
-    for column in names {
-        if !seen.insert(column) {
-            return Err(PlanError::DuplicateColumn {
-                step: step.to_owned(),
-                column: column.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn compile(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {
-    check_columns(step, expr, schema)?;
-    CompiledExpr::new(expr, schema).map_err(|cause| PlanError::Expression {
-        step: step.to_owned(),
-        expr: expr.to_string(),
-        cause: Box::new(cause),
-    })
-}
-
-fn check_columns(step: &str, expr: &Expr, schema: &Schema) -> Result<(), PlanError> {
-    for column in column_names(expr) {
-        if schema.field_with_name(&column).is_err() {
-            let names: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            let suggestion = did_you_mean(&column, names.iter().copied());
-            let available = names.join(", ");
-            return Err(PlanError::UnknownColumn {
-                step: step.to_owned(),
-                column,
-                available,
-                suggestion,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn wrong_type(step: &str, expr: &CompiledExpr, actual: &DataType, expected: &'static str) -> PlanError {
-    PlanError::WrongType {
-        step: step.to_owned(),
-        expr: expr.text().to_owned(),
-        actual: actual.clone(),
-        expected,
     }
 }

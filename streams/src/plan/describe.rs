@@ -1,7 +1,7 @@
-//! The topology as text.
+//! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, StepId, StepKind, SubTopology, Topology};
+use super::{Decode, Step, StepId, StepKind, SubTopology, Topology};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -24,6 +24,7 @@ impl Topology {
     /// sub-topology 1
     ///   repartition wc-counts-repartition
     ///     aggregate counts: word → count(Int64(1)) AS n (table)
+    ///       changelog wc-counts-changelog
     ///       sink word-counts as json
     /// ");
     /// # Ok::<(), millstream_streams::StreamsError>(())
@@ -35,6 +36,124 @@ impl Topology {
         }
         text
     }
+}
+
+impl Topology {
+    /// The topology as a [Mermaid](https://mermaid.js.org) flowchart: topics, and steps by sub-topology.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, lit, length, text};
+    /// let app = Streams::new("long");
+    /// app.stream("lines", text("line")).filter(length(col("line")).gt(lit(80))).to("long-lines", json());
+    /// assert_eq!(app.build()?.mermaid(), r#"flowchart TD
+    ///   subgraph sub0["sub-topology 0"]
+    ///     s0_0["filter character_length(line) &gt; Int32(80)"]
+    ///   end
+    ///   t0[("lines")] --> s0_0
+    ///   s0_0 --> t1[("long-lines")]
+    /// "#);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn mermaid(&self) -> String {
+        let mut chart = Chart::default();
+        for sub in &self.sub_topologies {
+            chart.sub_topology(sub);
+        }
+        format!("flowchart TD\n{}{}", chart.groups, chart.edges)
+    }
+}
+
+/// A flowchart under construction.
+#[derive(Default)]
+struct Chart {
+    groups: String,
+    edges: String,
+    /// Topics in the order of their numbers, each declared where it is first met.
+    topics: Vec<String>,
+}
+
+impl Chart {
+    fn sub_topology(&mut self, sub: &SubTopology) {
+        let id = sub.id;
+        add(
+            &mut self.groups,
+            &format!("  subgraph sub{id}[\"sub-topology {id}\"]"),
+        );
+        for (number, step) in sub.steps.iter().enumerate() {
+            if !matches!(step.kind, StepKind::Sink { .. }) {
+                add(
+                    &mut self.groups,
+                    &format!("    s{id}_{number}[{}]", quoted(&step.label)),
+                );
+            }
+        }
+        add(&mut self.groups, "  end");
+        for input in &sub.inputs {
+            for child in &input.children {
+                let from = self.topic(&input.topic);
+                let to = self.step(sub, *child);
+                add(&mut self.edges, &format!("  {from} --> {to}"));
+            }
+        }
+        for (number, step) in sub.steps.iter().enumerate() {
+            self.below(sub, StepId(number), step);
+        }
+    }
+
+    fn below(&mut self, sub: &SubTopology, id: StepId, step: &Step) {
+        let from = format!("s{}_{}", sub.id, id.0);
+        match &step.kind {
+            StepKind::PartialAggregate { topic, .. } => {
+                let to = self.topic(topic);
+                add(&mut self.edges, &format!("  {from} --> {to}"));
+            }
+            StepKind::FinalAggregate { changelog, .. } => {
+                let to = self.topic(changelog);
+                add(&mut self.edges, &format!("  {from} -.-> {to}"));
+            }
+            _ => {}
+        }
+        for (port, children) in step.children.iter().enumerate() {
+            let label = match &step.kind {
+                StepKind::Branch { predicates } => {
+                    let holds = predicates.get(port).map(|predicate| predicate.text());
+                    format!("|{}|", quoted(holds.unwrap_or("the rest")))
+                }
+                _ => String::new(),
+            };
+            for child in children {
+                let to = self.step(sub, *child);
+                add(&mut self.edges, &format!("  {from} -->{label} {to}"));
+            }
+        }
+    }
+
+    /// A step; a sink is its topic.
+    fn step(&mut self, sub: &SubTopology, id: StepId) -> String {
+        match &sub.steps[id.0].kind {
+            StepKind::Sink { topic, .. } => self.topic(topic),
+            _ => format!("s{}_{}", sub.id, id.0),
+        }
+    }
+
+    fn topic(&mut self, topic: &str) -> String {
+        if let Some(number) = self.topics.iter().position(|known| known == topic) {
+            return format!("t{number}");
+        }
+        self.topics.push(topic.to_owned());
+        format!("t{}[({})]", self.topics.len() - 1, quoted(topic))
+    }
+}
+
+fn add(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// A label: what has a meaning in Mermaid or HTML is written as an entity.
+fn quoted(label: &str) -> String {
+    let label = label.replace('&', "&amp;").replace('"', "&quot;");
+    format!("\"{}\"", label.replace('<', "&lt;").replace('>', "&gt;"))
 }
 
 fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
@@ -53,11 +172,25 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
 fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String) {
     let step = &sub.steps[id.0];
     line(text, depth, &step.label);
-    if let StepKind::PartialAggregate { topic, .. } = &step.kind {
-        line(text, depth + 1, &format!("repartition {topic}"));
+    match &step.kind {
+        StepKind::PartialAggregate { topic, .. } => line(text, depth + 1, &format!("repartition {topic}")),
+        StepKind::FinalAggregate { changelog, .. } => {
+            line(text, depth + 1, &format!("changelog {changelog}"))
+        }
+        _ => {}
     }
-    for child in &step.children {
-        describe_step(sub, *child, depth + 1, text);
+    for (port, children) in step.children.iter().enumerate() {
+        let depth = match &step.kind {
+            StepKind::Branch { predicates } if !children.is_empty() => {
+                let holds = predicates.get(port).map(|predicate| predicate.text());
+                line(text, depth + 1, &format!("→ {}", holds.unwrap_or("the rest")));
+                depth + 1
+            }
+            _ => depth,
+        };
+        for child in children {
+            describe_step(sub, *child, depth + 1, text);
+        }
     }
 }
 

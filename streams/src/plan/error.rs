@@ -63,6 +63,26 @@ pub enum PlanError {
         /// The format.
         format: String,
     },
+    /// Streams of different columns.
+    #[error(
+        "merge: {label} has the columns ({second}), the first stream has ({first}); select the same ones first"
+    )]
+    Merge {
+        /// Columns of the first stream.
+        first: String,
+        /// The other stream.
+        label: String,
+        /// Its columns.
+        second: String,
+    },
+    /// A schema that the format cannot read.
+    #[error("stream {topic}: the schema cannot be read: {cause}")]
+    Schema {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A column that the step's input does not have.
     #[error("{step}: there is no column {column:?}, only {available}{suggestion}")]
     UnknownColumn {

@@ -7,6 +7,7 @@
 //! path ends in a sink; step names are unique, because they become store and topic names; a sub-topology
 //! is connected to another only through a topic.
 mod build;
+mod checks;
 mod describe;
 mod error;
 mod name;
@@ -14,9 +15,12 @@ mod node;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod unite;
 
 pub use error::PlanError;
 pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
-pub(crate) use topology::{Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology};
+pub(crate) use topology::{
+    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+};

@@ -22,6 +22,11 @@ pub(crate) fn repartition_topic(application_id: &str, step: &str) -> String {
     format!("{application_id}-{step}-repartition")
 }
 
+/// The topic that holds the state of the step `step`.
+pub(crate) fn changelog_topic(application_id: &str, step: &str) -> String {
+    format!("{application_id}-{step}-changelog")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
 
+use crate::config::Guarantee;
 use crate::format::Format;
 
 /// The position of a node in its plan.
@@ -18,6 +19,12 @@ pub(crate) enum Node {
     FlatMap { input: NodeId, expr: Expr },
     /// The rows for which the predicate is true.
     Filter { input: NodeId, predicate: Expr },
+    /// The rows by the first predicate that is true; what follows hangs on [`Node::Way`]s.
+    Branch { input: NodeId, predicates: Vec<Expr> },
+    /// The rows that went one way at a branch.
+    Way { input: NodeId, port: usize },
+    /// The rows of all inputs, which have the same columns.
+    Merge { inputs: Vec<NodeId> },
     /// Exactly these columns.
     Select { input: NodeId, exprs: Vec<Expr> },
     /// All columns, one of them new or replaced.
@@ -42,6 +49,7 @@ pub(crate) enum Node {
 pub(crate) struct Plan {
     pub(crate) application_id: String,
     pub(crate) commit_interval: Option<Duration>,
+    pub(crate) guarantee: Option<Guarantee>,
     pub(crate) nodes: Vec<Node>,
 }
 
@@ -50,6 +58,7 @@ impl Plan {
         Self {
             application_id,
             commit_interval: None,
+            guarantee: None,
             nodes: Vec::new(),
         }
     }

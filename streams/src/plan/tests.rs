@@ -227,7 +227,12 @@ fn one_source_feeds_several_steps_and_sub_topologies() {
     assert_eq!(topology.source_topics(), ["in", "other"]);
     assert_eq!(
         topology.internal_topics(),
-        ["app-stats-repartition", "app-n-repartition"]
+        [
+            "app-stats-repartition",
+            "app-n-repartition",
+            "app-stats-changelog",
+            "app-n-changelog"
+        ]
     );
     assert_eq!(topology.application_id(), "app");
     assert_eq!(
@@ -246,14 +251,138 @@ sub-topology 0
 sub-topology 1
   repartition app-stats-repartition
     aggregate stats: line → min(size) AS least, avg(size) AS mean (table)
+      changelog app-stats-changelog
       sink stats as json
 sub-topology 2
   repartition app-n-repartition
     aggregate n: line → count(Int64(1)) AS count(*) (table)
+      changelog app-n-changelog
       sink n as json
 sub-topology 3
   source other as raw
     sink copy as raw
 "
+    );
+}
+
+#[test]
+fn branches_and_merges_are_shown_and_checked() {
+    let app = Streams::new("app");
+    let one = app.stream("one", text("line"));
+    let two = app.stream("two", text("line"));
+    let ([empty], rest) = one.merge(&two).branch([col("line").eq(lit(""))]);
+    rest.to("rest", json());
+    rest.merge(&rest)
+        .group_by([col("line")])
+        .aggregate("n", [count_all().alias("n")])
+        .to("n", json());
+    drop(empty);
+    let topology = app.build().unwrap();
+    assert_eq!(topology.sub_topologies.len(), 2, "one task reads both");
+    assert_eq!(topology.repartitions[0].upstream, 0);
+    assert_eq!(topology.changelogs[0].sub, 1);
+    let text_of_two = "\
+job app
+sub-topology 0
+  source one as text(line)
+    branch
+      → the rest
+        sink rest as json
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+  source two as text(line)
+    branch
+      → the rest
+        sink rest as json
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+        partial aggregate n: line → count(Int64(1)) AS n
+          repartition app-n-repartition
+sub-topology 1
+  repartition app-n-repartition
+    aggregate n: line → count(Int64(1)) AS n (table)
+      changelog app-n-changelog
+      sink n as json
+";
+    assert_eq!(topology.describe(), text_of_two);
+    let chart = "\
+flowchart TD
+  subgraph sub0[\"sub-topology 0\"]
+    s0_0[\"branch\"]
+    s0_2[\"partial aggregate n: line → count(Int64(1)) AS n\"]
+  end
+  subgraph sub1[\"sub-topology 1\"]
+    s1_0[\"aggregate n: line → count(Int64(1)) AS n (table)\"]
+  end
+  t0[(\"one\")] --> s0_0
+  t1[(\"two\")] --> s0_0
+  s0_0 -->|\"the rest\"| t2[(\"rest\")]
+  s0_0 -->|\"the rest\"| s0_2
+  s0_0 -->|\"the rest\"| s0_2
+  s0_2 --> t3[(\"app-n-repartition\")]
+  t3 --> s1_0
+  s1_0 -.-> t4[(\"app-n-changelog\")]
+  s1_0 --> t5[(\"n\")]
+";
+    assert_eq!(topology.mermaid(), chart);
+
+    let app = Streams::new("app");
+    app.stream("one", text("line"))
+        .merge(&app.stream("two", text("other")))
+        .to("out", json());
+    assert_eq!(
+        app.build().unwrap_err().to_string(),
+        "merge: stream two has the columns (other Utf8View), the first stream has (line Utf8View); select the same ones first"
+    );
+    let app = Streams::new("app");
+    let (_, rest) = app.stream("one", text("line")).branch([col("line")]);
+    rest.to("out", json());
+    let error = app.build().unwrap_err().to_string();
+    assert!(
+        error.starts_with("branch: line is of type Utf8View, not a truth value"),
+        "{error}"
+    );
+}
+
+#[test]
+fn formats_are_checked_against_the_rows() {
+    let build = |format: crate::Format| {
+        let app = Streams::new("app");
+        app.stream("in", text("line").with_key("k").with_offset("o"))
+            .to("out", format);
+        app.build()
+            .map(|topology| topology.describe())
+            .map_err(|error| error.to_string())
+    };
+    assert!(
+        build(json().with_key("k"))
+            .unwrap()
+            .contains("source in as text(line) with key as k with offset as o")
+    );
+    let error = build(json().with_key("o")).unwrap_err();
+    assert!(
+        error.contains("column \"o\" is Int64, not a string or binary"),
+        "{error}"
+    );
+    let error = build(json().with_headers("k")).unwrap_err();
+    assert!(
+        error.contains("with_headers is for reading; leave with_headers(\"k\") out"),
+        "{error}"
+    );
+
+    let app = Streams::new("app");
+    app.stream("in", text("line").with_key("line")).to("out", json());
+    assert!(app.build().unwrap_err().to_string().contains("line"));
+    let app = Streams::new("app");
+    let counts = app.stream("in", text("line")).group_by([col("line")]);
+    counts
+        .aggregate("n", [count_all().alias("n")])
+        .to("out", json().with_key("line"));
+    let error = app.build().unwrap_err().to_string();
+    assert!(
+        error.contains("the key of a table's records is the table's"),
+        "{error}"
     );
 }

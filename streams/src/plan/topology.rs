@@ -5,6 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use crate::aggregate::AggregateSpec;
+use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
 use crate::format::{InputFormat, OutputFormat};
 
@@ -19,6 +20,8 @@ pub struct Topology {
     pub(crate) commit_interval: Option<Duration>,
     pub(crate) sub_topologies: Vec<Arc<SubTopology>>,
     pub(crate) repartitions: Vec<RepartitionTopic>,
+    pub(crate) changelogs: Vec<ChangelogTopic>,
+    pub(crate) guarantee: Option<Guarantee>,
 }
 
 /// Steps that run together, on one partition number of all their inputs.
@@ -51,7 +54,8 @@ pub(crate) enum Decode {
 pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) kind: StepKind,
-    pub(crate) children: Vec<StepId>,
+    /// The steps below each of its outputs.
+    pub(crate) children: Vec<Vec<StepId>>,
 }
 
 /// What a step does.
@@ -64,6 +68,10 @@ pub(crate) enum StepKind {
     Filter {
         predicate: CompiledExpr,
     },
+    /// An output for each predicate, and one for the rows for which none is true.
+    Branch {
+        predicates: Vec<CompiledExpr>,
+    },
     Project {
         exprs: Vec<CompiledExpr>,
         schema: SchemaRef,
@@ -74,6 +82,7 @@ pub(crate) enum StepKind {
     },
     FinalAggregate {
         spec: Arc<AggregateSpec>,
+        changelog: Arc<str>,
     },
     Sink {
         topic: Arc<str>,
@@ -87,6 +96,14 @@ pub(crate) struct RepartitionTopic {
     pub(crate) topic: Arc<str>,
     /// The sub-topology that writes it.
     pub(crate) upstream: usize,
+}
+
+/// An internal topic that holds the state of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangelogTopic {
+    pub(crate) topic: Arc<str>,
+    /// The sub-topology with the step.
+    pub(crate) sub: usize,
 }
 
 impl Topology {
@@ -106,10 +123,9 @@ impl Topology {
 
     /// The topics the job creates for itself.
     pub fn internal_topics(&self) -> Vec<&str> {
-        self.repartitions
-            .iter()
-            .map(|repartition| &*repartition.topic)
-            .collect()
+        let repartitions = self.repartitions.iter().map(|repartition| &*repartition.topic);
+        let changelogs = self.changelogs.iter().map(|changelog| &*changelog.topic);
+        repartitions.chain(changelogs).collect()
     }
 
     /// The sub-topology and the number of its input that read `topic`.
@@ -121,6 +137,17 @@ impl Topology {
     }
 }
 
+impl StepKind {
+    /// How many outputs the step has.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Branch { predicates } => predicates.len() + 1,
+            Self::Sink { .. } | Self::PartialAggregate { .. } => 0,
+            _ => 1,
+        }
+    }
+}
+
 impl SubTopology {
     /// Whether its inputs are topics that are not the job's own.
     pub(crate) fn reads_sources(&self) -> bool {
@@ -129,10 +156,16 @@ impl SubTopology {
             .any(|input| matches!(input.decode, Decode::Rows(_)))
     }
 
-    /// Whether a step keeps state that outlives an epoch.
-    pub(crate) fn is_stateful(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step.kind, StepKind::FinalAggregate { .. }))
+    /// The steps that keep state, each with its changelog.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter_map(move |(number, step)| Some((StepId(number), changelog_of(step)?)))
+    }
+}
+
+fn changelog_of(step: &Step) -> Option<&Arc<str>> {
+    match &step.kind {
+        StepKind::FinalAggregate { changelog, .. } => Some(changelog),
+        _ => None,
     }
 }

@@ -13,13 +13,15 @@ use super::block_on::block_on;
 use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
-use crate::plan::Topology;
+use crate::plan::{Input, Topology};
 use crate::source::TopicPartition;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for a record at a time.
 const READ_WAIT: Duration = Duration::from_millis(100);
+/// The pause between two looks whether transactions are decided.
+const DECIDED_PAUSE: Duration = Duration::from_millis(10);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
 /// How long a created topic may take to show in the metadata.
@@ -76,29 +78,47 @@ impl Cluster {
         // In the order of the plan: a repartition topic may be upstream of another.
         for repartition in &topology.repartitions {
             let upstream = &topology.sub_topologies[repartition.upstream].inputs;
-            let expected = upstream
-                .iter()
-                .filter_map(|input| topics.get(&*input.topic))
-                .max()
-                .copied()
-                .unwrap_or(1);
-            let topic = &*repartition.topic;
-            if !topics.contains_key(topic) {
-                self.create_topic(topic, expected, deadline)?;
-                topics = self.await_topic(topic, deadline)?;
-            }
-            let actual = topics[topic];
-            if actual != expected {
-                return Err(StreamsError::PartitionCount {
-                    topic: topic.to_owned(),
-                    actual,
-                    expected,
-                });
-            }
-            self.check_whole(topic)?;
-            counts.insert(Arc::clone(&repartition.topic), actual);
+            let expected = most_partitions(upstream, &topics);
+            // Rows on their way to their reader: kept until it has them, however long that takes.
+            let settings = [
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "-1"),
+                ("retention.bytes", "-1"),
+            ];
+            topics = self.ensure_topic(&repartition.topic, expected, &settings, topics, deadline)?;
+            counts.insert(Arc::clone(&repartition.topic), expected);
+        }
+        for changelog in &topology.changelogs {
+            let inputs = &topology.sub_topologies[changelog.sub].inputs;
+            let expected = most_partitions(inputs, &topics);
+            let settings = [("cleanup.policy", "compact")];
+            topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
         Ok(counts)
+    }
+
+    /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.
+    fn ensure_topic(
+        &self,
+        topic: &str,
+        expected: usize,
+        settings: &[(&str, &str)],
+        mut topics: HashMap<String, usize>,
+        deadline: Deadline,
+    ) -> Result<HashMap<String, usize>, StreamsError> {
+        if !topics.contains_key(topic) {
+            self.create_topic(topic, expected, settings, deadline)?;
+            topics = self.await_topic(topic, deadline)?;
+        }
+        let actual = topics[topic];
+        if actual == expected {
+            return Ok(topics);
+        }
+        Err(StreamsError::PartitionCount {
+            topic: topic.to_owned(),
+            actual,
+            expected,
+        })
     }
 
     /// Partition counts of all topics, among them those of `sources`.
@@ -129,7 +149,13 @@ impl Cluster {
         }
     }
 
-    fn create_topic(&self, topic: &str, partitions: usize, deadline: Deadline) -> Result<(), StreamsError> {
+    fn create_topic(
+        &self,
+        topic: &str,
+        partitions: usize,
+        settings: &[(&str, &str)],
+        deadline: Deadline,
+    ) -> Result<(), StreamsError> {
         let failed = |cause: String| StreamsError::CreateTopic {
             topic: topic.to_owned(),
             cause,
@@ -139,11 +165,8 @@ impl Cluster {
             .create()
             .map_err(|error: KafkaError| failed(error.to_string()))?;
         let count = i32::try_from(partitions).map_err(|_| failed(format!("{partitions} partitions")))?;
-        // Kept for ever: the topic is the truth of the state behind it.
-        let new = NewTopic::new(topic, count, TopicReplication::Fixed(self.replication_factor))
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", "-1")
-            .set("retention.bytes", "-1");
+        let new = NewTopic::new(topic, count, TopicReplication::Fixed(self.replication_factor));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
         let left = deadline.left(self.timeout).max(Duration::from_secs(1));
         let options = AdminOptions::new()
             .request_timeout(Some(left))
@@ -154,21 +177,6 @@ impl Cluster {
             // Another process of the job may have been quicker.
             None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(failed(code.to_string())),
-        }
-    }
-
-    /// State is rebuilt from the first record on, so that one must still be there.
-    fn check_whole(&self, topic: &str) -> Result<(), StreamsError> {
-        match self.bounds(topic)?.iter().find(|(_, bounds)| bounds.start > 0) {
-            None => Ok(()),
-            Some((at, bounds)) => {
-                let (topic, partition) = (topic.to_owned(), at.partition);
-                Err(StreamsError::Truncated {
-                    topic,
-                    partition,
-                    start: bounds.start,
-                })
-            }
         }
     }
 
@@ -234,12 +242,12 @@ impl Cluster {
         Ok(partitions.iter().map(offset).collect())
     }
 
-    /// Whether a reader finds no record in the partition from `from` on: what is there are transaction markers or the
+    /// Whether a reader finds no record in the partition within `bounds`: what is there are transaction markers or the
     /// records of aborted transactions, which no consumer sees, so that no position passes them. None if `deadline` came first.
-    pub(super) fn is_empty_from(
+    pub(super) fn is_empty(
         &self,
         at: &TopicPartition,
-        from: i64,
+        bounds: LogBounds,
         deadline: Deadline,
     ) -> Result<Option<bool>, StreamsError> {
         let failed = |error: KafkaError| cluster_error(format!("read topic {}", at.topic), &error);
@@ -247,13 +255,25 @@ impl Cluster {
         config
             .set("group.id", "unused")
             .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true");
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
         let reader: BaseConsumer = config.create().map_err(failed)?;
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(from))
+        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(bounds.start))
             .map_err(failed)?;
-        reader.assign(&list).map_err(failed)?;
         let started = Instant::now();
+        // For this reader the log ends where the first open transaction begins.
+        let decided = || reader.fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
+        while decided().map_err(failed)?.1 < bounds.end {
+            if deadline.is_over() {
+                return Ok(None);
+            }
+            if started.elapsed() > REQUEST_TIMEOUT {
+                return Ok(Some(false));
+            }
+            std::thread::sleep(DECIDED_PAUSE);
+        }
+        reader.assign(&list).map_err(failed)?;
         while !deadline.is_over() {
             match reader.poll(deadline.left(READ_WAIT)) {
                 Some(Ok(_)) => return Ok(Some(false)),
@@ -267,6 +287,12 @@ impl Cluster {
         }
         Ok(None)
     }
+}
+
+/// The largest partition count of the inputs' topics.
+fn most_partitions(inputs: &[Input], topics: &HashMap<String, usize>) -> usize {
+    let counts = inputs.iter().filter_map(|input| topics.get(&*input.topic));
+    counts.max().copied().unwrap_or(1)
 }
 
 fn cluster_error(what: String, error: &KafkaError) -> StreamsError {

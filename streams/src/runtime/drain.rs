@@ -11,6 +11,7 @@ use super::cluster::LogBounds;
 use super::deadline::Deadline;
 use super::handle::StreamsHandle;
 use super::stalls::Stalls;
+use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::source::TopicPartition;
 
@@ -18,6 +19,8 @@ use crate::source::TopicPartition;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long offsets must stand still before it is worth looking what is missing.
 const STALL: Duration = Duration::from_secs(1);
+/// The same where every epoch ends in a transaction marker, so that offsets always end before the log does.
+const STALL_OF_TRANSACTIONS: Duration = Duration::from_millis(100);
 
 /// Partitions and the offsets still to be committed in each.
 type Goals = Vec<(TopicPartition, LogBounds)>;
@@ -107,7 +110,11 @@ impl StreamsHandle {
                 .iter()
                 .map(|(at, bounds)| (at.clone(), bounds.start))
                 .collect();
-            if self.stalls().note(sub, starts, Instant::now()) > STALL {
+            let stall = match self.guarantee {
+                Guarantee::AtLeastOnce => STALL,
+                Guarantee::ExactlyOnce => STALL_OF_TRANSACTIONS,
+            };
+            if self.stalls().note(sub, starts, Instant::now()) > stall {
                 goals = self.without_empty(sub, goals, deadline)?;
             }
             if deadline.is_over() {
@@ -124,7 +131,7 @@ impl StreamsHandle {
     fn without_empty(&self, sub: usize, goals: Goals, deadline: Deadline) -> Result<Goals, StreamsError> {
         let mut kept = Vec::with_capacity(goals.len());
         for (at, bounds) in goals {
-            match self.cluster.is_empty_from(&at, bounds.start, deadline)? {
+            match self.cluster.is_empty(&at, bounds, deadline)? {
                 Some(true) => {}
                 Some(false) => {
                     self.stalls().restart(sub);

@@ -8,6 +8,7 @@ use super::cluster::Cluster;
 use super::metrics::MetricsSnapshot;
 use super::shared::{JobState, Shared};
 use super::stalls::Stalls;
+use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::plan::Topology;
 use crate::source::LagBoard;
@@ -35,18 +36,25 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct StreamsHandle {
     pub(super) topology: Arc<Topology>,
     pub(super) shared: Arc<Shared>,
-    pub(super) cluster: Cluster,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) guarantee: Guarantee,
     pub(super) stalls: Mutex<Stalls>,
     threads: Vec<JoinHandle<()>>,
     lag: Vec<Arc<LagBoard>>,
 }
 
 impl StreamsHandle {
-    pub(super) fn new(topology: Arc<Topology>, shared: Arc<Shared>, cluster: Cluster) -> Self {
+    pub(super) fn new(
+        topology: Arc<Topology>,
+        shared: Arc<Shared>,
+        cluster: Arc<Cluster>,
+        guarantee: Guarantee,
+    ) -> Self {
         Self {
             topology,
             shared,
             cluster,
+            guarantee,
             stalls: Mutex::default(),
             threads: Vec::new(),
             lag: Vec::new(),

@@ -17,6 +17,10 @@ pub struct MetricsSnapshot {
     pub batches_shuffled: u64,
     /// Their bytes.
     pub bytes_shuffled: u64,
+    /// Records written to changelogs, one a key and epoch.
+    pub changes: u64,
+    /// Their bytes.
+    pub bytes_changed: u64,
     /// Epochs committed.
     pub epochs: u64,
     /// Each sub-topology, by number.
@@ -43,6 +47,8 @@ pub(super) struct Metrics {
     bytes_out: AtomicU64,
     batches_shuffled: AtomicU64,
     bytes_shuffled: AtomicU64,
+    changes: AtomicU64,
+    bytes_changed: AtomicU64,
     epochs: AtomicU64,
     subs: Vec<SubCounters>,
 }
@@ -64,6 +70,8 @@ impl Metrics {
             bytes_out: AtomicU64::new(0),
             batches_shuffled: AtomicU64::new(0),
             bytes_shuffled: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            bytes_changed: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
             subs: sub_topologies
                 .into_iter()
@@ -92,6 +100,11 @@ impl Metrics {
     pub(super) fn shuffled(&self, batches: u64, bytes: u64) {
         self.batches_shuffled.fetch_add(batches, Ordering::Relaxed);
         self.bytes_shuffled.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn changed(&self, records: u64, bytes: u64) {
+        self.changes.fetch_add(records, Ordering::Relaxed);
+        self.bytes_changed.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn committed(&self) {
@@ -125,6 +138,8 @@ impl Metrics {
             bytes_out: get(&self.bytes_out),
             batches_shuffled: get(&self.batches_shuffled),
             bytes_shuffled: get(&self.bytes_shuffled),
+            changes: get(&self.changes),
+            bytes_changed: get(&self.bytes_changed),
             epochs: get(&self.epochs),
             sub_topologies,
         }

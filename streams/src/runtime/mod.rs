@@ -1,36 +1,45 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
-//! Owns: starting (`cluster`: reach the brokers, check and create topics), one OS thread a worker (`worker`: one
+//! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
+//! (`purge`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
 //! # An epoch in a worker
 //! Poll and feed tasks until `commit.interval.ms` has passed since the first record; end the epoch of every task, in
-//! the order of sub-topologies; wait until all output is acknowledged; commit the positions, and do not go on before
-//! the outcome is known. A record that cannot be delivered, or a commit that is refused, fails the job with its cause.
+//! the order of sub-topologies; make outputs, changelogs and positions definite, and do not go on before
+//! the outcome is known. At least once: wait until all output is acknowledged, then commit the positions. Exactly once: one
+//! transaction. If that is aborted, the tasks are dropped, rebuilt from their changelogs, and read the epoch again. A record that
+//! cannot be delivered, or a commit that is refused, fails the job with its cause.
 //!
 //! # Rebalances
 //! On a revocation the worker ends and commits its epoch, unless the assignment is lost already; its tasks wait. On the
-//! next assignment the tasks whose partitions came back go on where they were, the others are dropped. A lost assignment drops
-//! all tasks at once, because their last epoch may be another's.
+//! next assignment the tasks whose partitions came back go on where they were, if nobody has gone on meanwhile; the others are
+//! dropped. New tasks with state read their changelogs first, one after the other, while the tasks that are ready work. A lost
+//! assignment drops all tasks at once, because their last epoch may be another's.
 //!
 //! Invariants: a worker's tasks are touched by its thread alone; offsets are committed only for epochs whose outputs
-//! are acknowledged; a failing worker stops the whole job, and `drain`, `stop` and `wait` say why.
+//! are acknowledged, or with them; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
+//! `drain`, `stop` and `wait` say why.
 mod block_on;
 mod cluster;
 mod deadline;
 mod drain;
 mod handle;
 mod metrics;
+mod purge;
+mod restoring;
 mod shared;
 mod stalls;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
@@ -40,30 +49,60 @@ pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
 pub use shared::JobState;
 
-use crate::config::StreamsConfig;
+use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::KafkaSink;
-use crate::source::{KafkaSource, LagBoard};
+use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
+use purge::Purge;
 use shared::Shared;
-use worker::Worker;
+use worker::{Clients, Worker};
+
+/// How long the workers may take to stop if the job cannot start after all.
+const PURGE_STOP: Duration = Duration::from_secs(5);
 
 /// Starts `topology`.
 pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
     config.check(&topology.application_id)?;
-    let cluster = Cluster::connect(&config, &topology.application_id)?;
+    let guarantee = config.guarantee(topology.guarantee);
+    config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
+    let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let partitions = cluster.prepare(&topology)?;
+    let repartitions = partitions.iter().flat_map(|(topic, count)| {
+        let numbers = (0..).take(*count);
+        numbers.map(|partition| TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        })
+    });
+    let repartitions = repartitions.collect();
     let surroundings = Surroundings {
         partitions,
         ..Surroundings::default()
     };
+    let identity = identity();
     let topology = Arc::new(topology);
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
-    let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster);
+    let purge = Purge {
+        partitions: repartitions,
+        interval: config.purge_interval(),
+        client: config.observer_client(&topology.application_id),
+        cluster: Arc::clone(&cluster),
+        shared: Arc::clone(&shared),
+    };
+    let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
     for number in 1..=config.thread_count() {
-        match start_worker(number, &topology, &config, &shared, surroundings.clone()) {
+        match start_worker(
+            number,
+            &topology,
+            &config,
+            &shared,
+            surroundings.clone(),
+            guarantee,
+            &identity,
+        ) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
                 // Those not started will not end, and the handle's drop waits for the others.
@@ -71,6 +110,10 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
                 return Err(error);
             }
         }
+    }
+    if let Err(error) = purge.start() {
+        handle.stop(PURGE_STOP)?;
+        return Err(error);
     }
     Ok(handle)
 }
@@ -81,6 +124,8 @@ fn start_worker(
     config: &StreamsConfig,
     shared: &Arc<Shared>,
     surroundings: Surroundings,
+    guarantee: Guarantee,
+    identity: &str,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
@@ -95,22 +140,27 @@ fn start_worker(
         .iter()
         .flat_map(|sub| &sub.inputs)
         .map(|input| Arc::clone(&input.topic));
-    let sink = KafkaSink::new(&config.producer_client(id, &name), shared.abandon_flag())
-        .map_err(failed("producer"))?;
+    let interval = config.commit_interval(topology.commit_interval);
+    let producer = config.producer_client(id, &name, guarantee, identity, interval);
+    let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
     let source = KafkaSource::new(
-        &config.consumer_client(id, &name),
+        &config.consumer_client(id, &name, guarantee, identity),
         topics.collect(),
         Arc::clone(&lag),
         shared.abandon_flag(),
     )
     .map_err(failed("consumer"))?;
-    let interval = config.commit_interval(topology.commit_interval);
+    let clients = Clients {
+        source,
+        sink,
+        restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+    };
     let mut worker = Worker::new(
         Arc::clone(topology),
         surroundings,
         interval,
-        source,
-        sink,
+        guarantee,
+        clients,
         Arc::clone(shared),
     );
     let (shared, worker_name) = (Arc::clone(shared), name.clone());
@@ -130,6 +180,12 @@ fn start_worker(
         thread.map_err(|cause| StreamsError::Thread { thread: name, cause })?,
         lag,
     ))
+}
+
+/// A name that no other process of the job has, now or before.
+fn identity() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{:x}-{random:016x}", std::process::id())
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

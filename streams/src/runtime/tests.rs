@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
+
 use super::shared::Shared;
-use super::worker::Worker;
+use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
-use crate::source::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
+use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{HeaderLookup, InputRecord};
-use crate::{JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
+use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
 
 #[derive(Debug, Clone, Default)]
 struct Stored {
@@ -26,6 +28,8 @@ impl HeaderLookup for Stored {
     fn header(&self, _: &str) -> Option<&[u8]> {
         self.header.as_ref().map(|header| header.as_slice())
     }
+
+    fn each(&self, _: &mut dyn FnMut(&str, Option<&[u8]>)) {}
 }
 
 /// A broker of one partition a topic, with a group of one member.
@@ -42,6 +46,10 @@ struct Broker {
     flush_error: Option<SinkError>,
     /// Records sent since the last flush.
     unflushed: usize,
+    /// Records of the running transaction, if there are transactions.
+    staged: Option<Vec<(String, Stored)>>,
+    /// The next transaction is aborted.
+    abort: bool,
     events: Vec<String>,
 }
 
@@ -77,6 +85,7 @@ impl Source for MemorySource {
                     topic: &topic,
                     partition: 0,
                     offset,
+                    timestamp: offset,
                     key,
                     value,
                     headers: stored,
@@ -107,16 +116,21 @@ impl Source for MemorySource {
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
         let mut broker = self.0.borrow_mut();
+        broker.positions.clear();
         for (at, start) in starts {
             let offset = match start {
-                StartAt::Beginning => 0,
                 StartAt::Committed => broker.committed.get(&*at.topic).copied().unwrap_or(0),
+                StartAt::Beginning => 0,
                 StartAt::Offset(offset) => *offset,
             };
             broker.positions.insert(at.topic.to_string(), offset as usize);
             broker.events.push(format!("start {} at {offset}", at.topic));
         }
         Ok(())
+    }
+
+    fn member(&self) -> Option<ConsumerGroupMetadata> {
+        None
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
@@ -158,17 +172,51 @@ impl Sink for MemorySink {
                 batch_header,
             } => {
                 assert_eq!(*partition, 0);
-                (topic, Some(*batch_header))
+                (topic, *batch_header)
             }
         };
-        for (key, value) in records.records() {
+        for OutputRecord { key, value, .. } in records.records() {
             let stored = Stored {
                 header,
                 key: key.map(<[u8]>::to_vec),
                 value: value.map(<[u8]>::to_vec),
             };
-            broker.logs.entry(topic.to_string()).or_default().push(stored);
             broker.unflushed += 1;
+            match &mut broker.staged {
+                Some(staged) => staged.push((topic.to_string(), stored)),
+                None => broker.logs.entry(topic.to_string()).or_default().push(stored),
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        offsets: &[(TopicPartition, i64)],
+        _: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), SinkError> {
+        let mut broker = self.0.borrow_mut();
+        if std::mem::take(&mut broker.abort) {
+            return Err(SinkError::Aborted {
+                cause: "test".to_owned(),
+            });
+        }
+        let staged = std::mem::take(broker.staged.as_mut().unwrap());
+        for (topic, stored) in staged {
+            broker.logs.entry(topic).or_default().push(stored);
+        }
+        for (at, offset) in offsets {
+            broker.committed.insert(at.topic.to_string(), *offset);
+            broker.events.push(format!("commit {} {offset}", at.topic));
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<(), SinkError> {
+        let mut broker = self.0.borrow_mut();
+        if let Some(staged) = &mut broker.staged {
+            staged.clear();
+            broker.events.push("recover".to_owned());
         }
         Ok(())
     }
@@ -180,13 +228,47 @@ impl Sink for MemorySink {
     }
 }
 
+/// Reads the changelogs of the shelf, a record a poll.
+struct MemoryRestore {
+    broker: Shelf,
+    topic: String,
+    next: usize,
+}
+
+impl Restore for MemoryRestore {
+    fn begin(&mut self, at: &TopicPartition) -> Result<(), SourceError> {
+        (self.topic, self.next) = (at.topic.to_string(), 0);
+        self.broker
+            .borrow_mut()
+            .events
+            .push(format!("restore {}", at.topic));
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        _: Duration,
+        _: usize,
+        each: &mut dyn FnMut(Change<'_>) -> ControlFlow<()>,
+    ) -> Result<Restored, SourceError> {
+        let broker = self.broker.borrow();
+        let log = broker.logs.get(&self.topic).map_or(&[][..], Vec::as_slice);
+        let Some(stored) = log.get(self.next) else {
+            return Ok(Restored::Done);
+        };
+        self.next += 1;
+        assert!(each((stored.key.as_deref(), stored.value.as_deref())).is_continue());
+        Ok(Restored::Goes)
+    }
+}
+
 const LINES: &str = "lines";
 const SHUFFLED: &str = "wc-counts-repartition";
 
 struct Bench {
     broker: Shelf,
     topology: Arc<Topology>,
-    worker: Worker<MemorySource, MemorySink>,
+    worker: Worker<MemorySource, MemorySink, MemoryRestore>,
     shared: Arc<Shared>,
 }
 
@@ -195,7 +277,24 @@ impl Bench {
         Self::on(Shelf::default())
     }
 
+    fn of(guarantee: Guarantee) -> Self {
+        let broker = Shelf::default();
+        if guarantee == Guarantee::ExactlyOnce {
+            broker.borrow_mut().staged = Some(Vec::new());
+        }
+        Self::on(broker)
+    }
+
+    /// Epochs end only when something else asks for it.
+    fn slow(&mut self) {
+        self.worker.set_interval(Duration::from_secs(3600));
+    }
+
     fn on(broker: Shelf) -> Self {
+        let guarantee = match &broker.borrow().staged {
+            Some(_) => Guarantee::ExactlyOnce,
+            None => Guarantee::AtLeastOnce,
+        };
         let app = Streams::new("wc");
         app.stream(LINES, text("line"))
             .flat_map(split_words(col("line")).alias("word"))
@@ -210,8 +309,16 @@ impl Bench {
             Surroundings::default(),
             // Every step that ends with something read ends its epoch.
             Duration::ZERO,
-            MemorySource(Rc::clone(&broker)),
-            MemorySink(Rc::clone(&broker)),
+            guarantee,
+            Clients {
+                source: MemorySource(Rc::clone(&broker)),
+                sink: MemorySink(Rc::clone(&broker)),
+                restore: MemoryRestore {
+                    broker: Rc::clone(&broker),
+                    topic: String::new(),
+                    next: 0,
+                },
+            },
             Arc::clone(&shared),
         );
         Self {
@@ -280,18 +387,23 @@ fn counts(expected: &[(&str, usize)]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What is told of an assignment that has a state to read.
+const BEGINS: [&str; 4] = [
+    "start lines at 0",
+    "restore wc-counts-changelog",
+    "start lines at 0",
+    "start wc-counts-repartition at 0",
+];
+
 #[test]
 fn an_epoch_flushes_then_commits_every_position() {
     let mut bench = Bench::new();
     assert_eq!(bench.shared.state(), JobState::Starting);
-    bench.line("a b a");
     bench.change(Polled::Assigned(Bench::all_partitions()));
-    bench.steps(1);
+    bench.steps(2);
     assert_eq!(bench.shared.state(), JobState::Running);
-    assert_eq!(
-        bench.events(),
-        ["start lines at 0", "start wc-counts-repartition at 0"]
-    );
+    assert_eq!(bench.events(), BEGINS);
+    bench.line("a b a");
     bench.steps(2);
     assert_eq!(
         bench.events(),
@@ -299,8 +411,10 @@ fn an_epoch_flushes_then_commits_every_position() {
     );
     assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1)]));
     let metrics = bench.shared.metrics.snapshot(|_| 0);
-    let written = (metrics.records_out, metrics.batches_shuffled);
-    assert_eq!((metrics.records_in, written, metrics.epochs), (1, (2, 1), 2));
+    assert_eq!(
+        (metrics.records_in, metrics.batches_shuffled, metrics.epochs),
+        (1, 1, 2)
+    );
     assert_eq!(
         (
             metrics.sub_topologies[1].records_in,
@@ -308,34 +422,45 @@ fn an_epoch_flushes_then_commits_every_position() {
         ),
         (1, 2)
     );
+    assert_eq!((metrics.records_out, metrics.changes), (2, 3));
     bench.steps(2);
     assert!(bench.events().is_empty(), "nothing read, nothing committed");
     assert_eq!(bench.topology.sub_topologies.len(), 2);
 }
 
 #[test]
-fn a_new_process_rebuilds_the_table_in_silence() {
-    let mut first = Bench::new();
-    first.line("a b a");
-    first.change(Polled::Assigned(Bench::all_partitions()));
-    first.steps(3);
-    let broker = Rc::clone(&first.broker);
-    let before = first.output().len();
-    drop(first);
+fn a_new_process_rebuilds_the_table_from_the_changelog() {
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let mut first = Bench::of(guarantee);
+        first.line("a b a");
+        first.change(Polled::Assigned(Bench::all_partitions()));
+        first.steps(4);
+        let broker = Rc::clone(&first.broker);
+        let before = first.output().len();
+        assert_eq!(before, 2);
+        drop(first);
 
-    let mut second = Bench::on(broker);
-    second.events();
-    second.change(Polled::Assigned(Bench::all_partitions()));
-    second.steps(3);
-    assert_eq!(
-        second.events(),
-        ["start lines at 1", "start wc-counts-repartition at 0"]
-    );
-    assert_eq!(second.output().len(), before, "the replay published again");
-    second.line("a c");
-    second.steps(3);
-    assert_eq!(second.table(), counts(&[("a", 3), ("b", 1), ("c", 1)]));
-    assert_eq!(second.output().len(), before + 2);
+        let mut second = Bench::on(broker);
+        second.events();
+        second.change(Polled::Assigned(Bench::all_partitions()));
+        second.line("c");
+        // The task without state works while the other one reads its changelog.
+        second.steps(2);
+        assert_eq!(
+            second.events(),
+            [
+                "start lines at 1",
+                "restore wc-counts-changelog",
+                "commit lines 2"
+            ]
+        );
+        second.steps(6);
+        assert_eq!(second.output().len(), before + 1, "only what is new is published");
+        second.line("a c");
+        second.steps(3);
+        assert_eq!(second.table(), counts(&[("a", 3), ("b", 1), ("c", 2)]));
+        assert_eq!(second.output().len(), before + 3);
+    }
 }
 
 #[test]
@@ -343,7 +468,7 @@ fn a_revocation_ends_the_epoch_and_the_tasks_go_on_if_they_come_back() {
     let mut bench = Bench::new();
     bench.line("a");
     bench.change(Polled::Assigned(Bench::all_partitions()));
-    bench.steps(3);
+    bench.steps(4);
     bench.line("b");
     bench.steps(1);
     bench.change(Polled::Revoked { lost: false });
@@ -366,11 +491,78 @@ fn a_revocation_ends_the_epoch_and_the_tasks_go_on_if_they_come_back() {
     bench.change(Polled::Revoked { lost: false });
     bench.change(Polled::Assigned(Bench::all_partitions()));
     bench.events();
-    bench.steps(4);
-    assert_eq!(bench.events().last().unwrap(), "start wc-counts-repartition at 0");
+    bench.steps(5);
+    assert_eq!(bench.events().last().unwrap(), "restore wc-counts-changelog");
     bench.line("a");
-    bench.steps(4);
+    bench.steps(9);
     assert_eq!(bench.table(), counts(&[("a", 3), ("b", 1)]));
+}
+
+#[test]
+fn a_task_whose_partition_another_has_worked_on_begins_anew() {
+    let mut bench = Bench::new();
+    bench.line("a");
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(4);
+    bench.change(Polled::Revoked { lost: false });
+    bench.steps(1);
+    let mut other = Bench::on(Rc::clone(&bench.broker));
+    other.line("a");
+    other.change(Polled::Assigned(Bench::all_partitions()));
+    other.steps(7);
+    other.change(Polled::Revoked { lost: false });
+    other.steps(1);
+    bench.events();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(2);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 2", "restore wc-counts-changelog"]
+    );
+    bench.line("a");
+    bench.steps(9);
+    assert_eq!(bench.table(), counts(&[("a", 3)]));
+}
+
+#[test]
+fn a_task_that_was_restored_but_read_nothing_begins_anew_if_another_went_on() {
+    let mut other = Bench::new();
+    other.line("a");
+    other.change(Polled::Assigned(Bench::all_partitions()));
+    other.steps(4);
+    let mut bench = Bench::on(Rc::clone(&other.broker));
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(5);
+    bench.change(Polled::Revoked { lost: false });
+    bench.steps(1);
+    let mut next = Bench::on(Rc::clone(&other.broker));
+    next.line("a");
+    next.change(Polled::Assigned(Bench::all_partitions()));
+    next.steps(9);
+    bench.events();
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(2);
+    assert_eq!(
+        bench.events(),
+        ["start lines at 2", "restore wc-counts-changelog"]
+    );
+    bench.line("a");
+    bench.steps(9);
+    assert_eq!(bench.table(), counts(&[("a", 3)]));
+
+    // Nobody went on: the state is kept.
+    let mut third = Bench::on(Rc::clone(&bench.broker));
+    third.change(Polled::Assigned(Bench::all_partitions()));
+    third.steps(9);
+    third.change(Polled::Revoked { lost: false });
+    third.change(Polled::Assigned(Bench::all_partitions()));
+    third.steps(1);
+    third.events();
+    third.steps(1);
+    assert_eq!(
+        third.events(),
+        ["start lines at 3", "start wc-counts-repartition at 3"]
+    );
 }
 
 #[test]
@@ -379,7 +571,7 @@ fn a_lost_assignment_or_a_late_commit_drops_the_tasks() {
         let mut bench = Bench::new();
         bench.line("a");
         bench.change(Polled::Assigned(Bench::all_partitions()));
-        bench.steps(3);
+        bench.steps(4);
         bench.line("a");
         if fenced {
             bench.broker.borrow_mut().commit_error = Some(SourceError::Fenced {
@@ -391,16 +583,61 @@ fn a_lost_assignment_or_a_late_commit_drops_the_tasks() {
         bench.change(Polled::Assigned(Bench::all_partitions()));
         bench.events();
         bench.steps(2);
-        let events = bench.events();
         assert_eq!(
-            events,
-            ["unassign", "start lines at 1", "start wc-counts-repartition at 0"],
+            bench.events(),
+            ["unassign", "start lines at 1"],
             "fenced: {fenced}"
         );
-        bench.steps(4);
+        bench.steps(10);
         // At least once: the fenced epoch had reached the repartition topic.
         assert_eq!(bench.table(), counts(&[("a", if fenced { 3 } else { 2 })]));
     }
+}
+
+#[test]
+fn an_aborted_transaction_leaves_nothing_and_is_worked_on_again() {
+    // In the epoch of the lines, in that of the counts, and in both.
+    for aborts in [[true, false], [false, true], [true, true]] {
+        let mut bench = Bench::of(Guarantee::ExactlyOnce);
+        bench.line("a b");
+        bench.change(Polled::Assigned(Bench::all_partitions()));
+        bench.steps(4);
+        bench.events();
+        bench.line("a");
+        for abort in aborts {
+            bench.broker.borrow_mut().abort = abort;
+            bench.steps(1);
+        }
+        assert!(bench.events().contains(&"recover".to_owned()));
+        bench.broker.borrow_mut().abort = false;
+        bench.steps(12);
+        assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1)]));
+        assert_eq!(bench.output().len(), 3, "each change is published once");
+    }
+}
+
+#[test]
+fn a_transaction_that_is_aborted_in_a_rebalance_or_at_the_end_is_given_up() {
+    let mut bench = Bench::of(Guarantee::ExactlyOnce);
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(2);
+    bench.slow();
+    bench.line("a");
+    bench.steps(1);
+    bench.broker.borrow_mut().abort = true;
+    bench.change(Polled::Revoked { lost: false });
+    bench.events();
+    bench.steps(1);
+    assert_eq!(bench.events(), ["recover", "unassign"]);
+
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.steps(4);
+    bench.broker.borrow_mut().abort = true;
+    bench.shared.stop();
+    bench.events();
+    bench.worker.run().unwrap();
+    assert_eq!(bench.events(), ["recover"]);
+    assert!(bench.output().is_empty());
 }
 
 #[test]

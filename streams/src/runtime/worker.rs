@@ -1,15 +1,17 @@
 //! One worker: a group member, a producer, and the tasks of its partitions.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::restoring::Waiting;
 use super::shared::Shared;
+use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::Topology;
+use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
-use crate::source::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{InputRecord, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
@@ -18,59 +20,90 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 const PENDING_WAIT: Duration = Duration::from_millis(1);
 /// The wait for input while somebody waits for the epoch to end.
 const DRAIN_WAIT: Duration = Duration::from_millis(5);
+/// The pause after a transaction that was aborted, times those before it in a row.
+const ABORTED_PAUSE: Duration = Duration::from_millis(20);
+const ABORTED_PAUSES_MAX: u32 = 50;
 /// Records taken before the clock is looked at again.
-const POLL_RECORDS_MAX: usize = 4096;
+pub(super) const POLL_RECORDS_MAX: usize = 4096;
 
 /// A task's sub-topology and partition; in this order epochs end.
-type TaskId = (usize, i32);
+pub(super) type TaskId = (usize, i32);
+
+/// What a worker works with.
+pub(super) struct Clients<S, K, R> {
+    pub(super) source: S,
+    pub(super) sink: K,
+    pub(super) restore: R,
+}
 
 /// A worker. `step` is one turn of its loop.
-pub(super) struct Worker<S, K> {
+pub(super) struct Worker<S, K, R> {
     topology: Arc<Topology>,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
     interval: Duration,
-    source: S,
+    guarantee: Guarantee,
+    pub(super) source: S,
     sink: K,
+    pub(super) restore: R,
     shared: Arc<Shared>,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
+    /// Tasks whose state is not whole yet, in the order in which they read their changelogs.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Tasks that are ready, but whose inputs are not read yet, since then.
+    pub(super) unread_since: Option<Instant>,
     /// Tasks whose partitions were taken back and may be given again.
-    suspended: BTreeMap<TaskId, Task>,
+    pub(super) suspended: BTreeMap<TaskId, Task>,
+    /// Where to begin in each partition that is held, as long as nothing of it was read.
+    pub(super) starts: BTreeMap<TopicPartition, StartAt>,
     committed: HashMap<TopicPartition, i64>,
     /// When the running epoch must end; none while nothing has been read in it.
     epoch_end: Option<Instant>,
+    /// Transactions aborted in a row.
+    aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
 }
 
 /// Running tasks, and which of them reads what.
 #[derive(Default)]
-struct Tasks {
-    tasks: BTreeMap<TaskId, Task>,
-    routes: HashMap<TopicPartition, (TaskId, usize)>,
+pub(super) struct Tasks {
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) routes: HashMap<TopicPartition, (TaskId, usize)>,
 }
 
-impl<S: Source, K: Sink> Worker<S, K> {
+impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     pub(super) fn new(
         topology: Arc<Topology>,
         surroundings: Surroundings,
         interval: Duration,
-        source: S,
-        sink: K,
+        guarantee: Guarantee,
+        clients: Clients<S, K, R>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             topology,
             surroundings,
             interval,
-            source,
-            sink,
+            guarantee,
+            source: clients.source,
+            sink: clients.sink,
+            restore: clients.restore,
             shared,
             tasks: Tasks::default(),
+            waiting: VecDeque::new(),
+            unread_since: None,
             suspended: BTreeMap::new(),
+            starts: BTreeMap::new(),
             committed: HashMap::new(),
             epoch_end: None,
+            aborted: 0,
             reported: BTreeMap::new(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
     }
 
     /// Works until the job stops.
@@ -78,17 +111,32 @@ impl<S: Source, K: Sink> Worker<S, K> {
         while !self.shared.is_stopping() {
             self.step()?;
         }
-        self.end_epoch()
+        match self.end_epoch() {
+            Err(error) if error.is_aborted() => {
+                tracing::warn!(%error, "the last epoch does not count, its records will be read again");
+                Ok(self.sink.recover()?)
+            }
+            ended => ended,
+        }
     }
 
     /// Polls once, and does what follows from it.
     pub(super) fn step(&mut self) -> Result<(), StreamsError> {
+        let stepped = self.restore_some().and_then(|()| self.poll());
+        match stepped {
+            Err(error) if error.is_aborted() => self.recover(&error),
+            stepped => stepped,
+        }
+    }
+
+    fn poll(&mut self) -> Result<(), StreamsError> {
         let pending = self.tasks.tasks.values().any(|task| task.pending_rows() > 0);
         let left = self
             .epoch_end
             .map_or(IDLE_WAIT, |end| end.saturating_duration_since(Instant::now()));
         let draining = self.shared.is_draining();
         let wait = left.min(match (pending, draining) {
+            _ if !self.waiting.is_empty() => Duration::ZERO,
             (true, _) => PENDING_WAIT,
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
@@ -125,7 +173,7 @@ impl<S: Source, K: Sink> Worker<S, K> {
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
             Polled::Idle => {}
-            Polled::Assigned(partitions) => self.assign(partitions)?,
+            Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         if self.epoch_end.is_some_and(|end| Instant::now() >= end) {
@@ -143,7 +191,7 @@ impl<S: Source, K: Sink> Worker<S, K> {
         Ok(())
     }
 
-    /// Ends the epoch of every task: merge, emit, await delivery, commit.
+    /// Ends the epoch of every task: merge, emit, commit.
     fn end_epoch(&mut self) -> Result<(), StreamsError> {
         if self.epoch_end.take().is_none() {
             return Ok(());
@@ -152,16 +200,35 @@ impl<S: Source, K: Sink> Worker<S, K> {
         for task in self.tasks.tasks.values_mut() {
             task.end_epoch(&mut |records| publish(sink, shared, records))?;
         }
-        self.sink.flush()?;
         self.report_state();
         let offsets = self.uncommitted();
+        match self.guarantee {
+            Guarantee::AtLeastOnce => self.commit(offsets),
+            Guarantee::ExactlyOnce => {
+                self.sink.commit(&offsets, self.source.member().as_ref())?;
+                self.committed(offsets);
+                Ok(())
+            }
+        }
+    }
+
+    fn committed(&mut self, offsets: Vec<(TopicPartition, i64)>) {
+        self.aborted = 0;
+        if !offsets.is_empty() {
+            self.committed.extend(offsets);
+            self.shared.metrics.committed();
+        }
+    }
+
+    /// Awaits delivery, then commits the offsets.
+    fn commit(&mut self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), StreamsError> {
+        self.sink.flush()?;
         if offsets.is_empty() {
             return Ok(());
         }
         match self.source.commit(&offsets) {
             Ok(()) => {
-                self.committed.extend(offsets);
-                self.shared.metrics.committed();
+                self.committed(offsets);
                 Ok(())
             }
             Err(SourceError::Fenced { cause }) => {
@@ -174,6 +241,21 @@ impl<S: Source, K: Sink> Worker<S, K> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A transaction was aborted: what the tasks know may go beyond what counts, so they begin again.
+    fn recover(&mut self, error: &StreamsError) -> Result<(), StreamsError> {
+        tracing::warn!(%error, "the epoch does not count, its records are read again");
+        // Whoever has lost its partitions without knowing is told at one of the next polls.
+        std::thread::sleep(ABORTED_PAUSE * self.aborted.min(ABORTED_PAUSES_MAX));
+        self.aborted = self.aborted.saturating_add(1);
+        self.sink.recover()?;
+        let held: Vec<TopicPartition> = self.starts.keys().cloned().collect();
+        self.drop_tasks();
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.assign(&held)
     }
 
     /// Positions beyond what is committed.
@@ -197,10 +279,11 @@ impl<S: Source, K: Sink> Worker<S, K> {
         offsets
     }
 
-    fn assign(&mut self, partitions: Vec<TopicPartition>) -> Result<(), StreamsError> {
-        let committed = self.source.committed(&partitions)?;
-        let mut starts = Vec::with_capacity(partitions.len());
-        for (at, committed) in partitions.into_iter().zip(committed) {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
+        // First: with exactly-once the answer waits for a transaction of the last owner that is being ended, and what a task reads
+        // of its changelog afterwards goes with these offsets.
+        let committed = self.source.committed(partitions)?;
+        for (at, committed) in partitions.iter().zip(committed) {
             let Some((sub, input)) = self.topology.reader_of(&at.topic) else {
                 tracing::warn!(
                     topic = &*at.topic,
@@ -209,54 +292,67 @@ impl<S: Source, K: Sink> Worker<S, K> {
                 continue;
             };
             let id = (sub.id, at.partition);
-            if let Some(task) = self.suspended.remove(&id) {
-                self.tasks.tasks.insert(id, task);
-            } else if !self.tasks.tasks.contains_key(&id) {
-                self.tasks
-                    .tasks
-                    .insert(id, Task::new(Arc::clone(sub), at.partition, &self.surroundings)?);
+            if self
+                .suspended
+                .get(&id)
+                .is_some_and(|task| task.stands_at(input) != committed)
+            {
+                // Another member has gone on since: its state counts.
+                self.suspended.remove(&id);
             }
-            let task = self
-                .tasks
-                .tasks
-                .get_mut(&id)
-                .expect("inserted above if it was missing");
-            let behind = |next: i64| committed.is_some_and(|committed| committed > next);
-            let start = match task.position(input) {
-                // Kept from before the rebalance. If another member has gone on since, its commit counts.
-                Some(next) if !behind(next) => StartAt::Offset(next),
-                _ if !sub.is_stateful() => StartAt::Committed,
-                // The state is in memory alone, and the topic is its truth.
-                position => {
-                    if let Some(committed) = committed.filter(|offset| *offset > 0) {
-                        task.restore_until(input, committed);
-                    }
-                    position.map_or(StartAt::Beginning, StartAt::Offset)
-                }
-            };
             match committed {
                 Some(offset) => self.committed.insert(at.clone(), offset),
-                None => self.committed.remove(&at),
+                None => self.committed.remove(at),
             };
-            self.tasks.routes.insert(at.clone(), (id, input));
-            starts.push((at, start));
+            let start = match (committed, &sub.inputs[input].decode) {
+                (Some(offset), _) => StartAt::Offset(offset),
+                // All of it is news, whatever is to be done with topics that others write.
+                (None, Decode::Shuffle(_)) => StartAt::Beginning,
+                (None, Decode::Rows(_)) => StartAt::Committed,
+            };
+            self.starts.insert(at.clone(), start);
+        }
+        for at in partitions {
+            if let Some((sub, input)) = self.topology.reader_of(&at.topic) {
+                let (sub, id) = (Arc::clone(sub), (sub.id, at.partition));
+                self.own(&sub, id, input, self.committed.get(at).copied())?;
+                self.tasks.routes.insert(at.clone(), (id, input));
+            }
         }
         self.suspended.clear();
         self.report_state();
-        tracing::info!(partitions = starts.len(), "assigned");
-        self.source.assign(&starts)?;
+        tracing::info!(
+            partitions = partitions.len(),
+            restoring = self.waiting.len(),
+            "assigned"
+        );
+        self.read()?;
         self.shared.worker_assigned();
         Ok(())
     }
 
     fn revoke(&mut self, lost: bool) -> Result<(), StreamsError> {
-        if lost {
+        let ended = if lost {
             tracing::warn!("the assignment is lost; its epoch is dropped and will be read again");
-            self.drop_tasks();
+            Ok(false)
         } else {
-            self.end_epoch()?;
-            self.suspended.append(&mut self.tasks.tasks);
-            self.tasks.routes.clear();
+            self.end_epoch().map(|()| true)
+        };
+        match ended {
+            Ok(true) => {
+                self.suspended.append(&mut self.tasks.tasks);
+                self.forget_assignment();
+            }
+            Ok(false) => {
+                self.sink.recover()?;
+                self.drop_tasks();
+            }
+            Err(error) if error.is_aborted() => {
+                tracing::warn!(%error, "the epoch before the rebalance does not count");
+                self.sink.recover()?;
+                self.drop_tasks();
+            }
+            Err(error) => return Err(error),
         }
         self.committed.clear();
         Ok(self.source.unassign()?)
@@ -264,13 +360,22 @@ impl<S: Source, K: Sink> Worker<S, K> {
 
     /// Forgets the tasks and their running epoch. Records of their partitions are ignored until the next assignment.
     fn drop_tasks(&mut self) {
-        self.tasks = Tasks::default();
+        self.tasks.tasks.clear();
         self.suspended.clear();
+        self.forget_assignment();
         self.epoch_end = None;
         self.report_state();
     }
 
-    fn report_state(&mut self) {
+    /// Forgets which partitions there are, and the tasks whose state is not whole.
+    fn forget_assignment(&mut self) {
+        self.tasks.routes.clear();
+        self.starts.clear();
+        self.waiting.clear();
+        self.unread_since = None;
+    }
+
+    pub(super) fn report_state(&mut self) {
         let mut sizes: BTreeMap<usize, (usize, usize)> =
             self.reported.keys().map(|sub| (*sub, (0, 0))).collect();
         for task in self.tasks.tasks.values().chain(self.suspended.values()) {
@@ -337,7 +442,11 @@ fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Res
     let (count, bytes) = (records.len() as u64, records.bytes() as u64);
     match records.destination() {
         Destination::ByKey(_) => shared.metrics.wrote(count, bytes),
-        Destination::Partition { .. } => shared.metrics.shuffled(count, bytes),
+        Destination::Partition {
+            batch_header: Some(_),
+            ..
+        } => shared.metrics.shuffled(count, bytes),
+        Destination::Partition { .. } => shared.metrics.changed(count, bytes),
     }
     sink.send(records)
 }

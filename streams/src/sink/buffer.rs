@@ -2,28 +2,39 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::rows::EventTime;
+
 /// Where the records of a buffer go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// To a topic; the client places each by its key, as Java's default partitioner would.
     ByKey(Arc<str>),
-    /// To one partition, with the header that marks a batch.
+    /// To one partition; batches with the header that marks them.
     Partition {
         topic: Arc<str>,
         partition: i32,
-        batch_header: [u8; 9],
+        batch_header: Option<[u8; 9]>,
     },
 }
 
 /// Where a key or value lies in the bytes; none is null.
 type Cell = Option<Range<usize>>;
 
+/// A record of a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputRecord<'a> {
+    /// When it was made, or [`NO_TIME`](crate::rows::NO_TIME): then the client says when it is sent.
+    pub(crate) time: EventTime,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
+
 /// Records for one destination.
 #[derive(Debug)]
 pub(crate) struct RecordBuffer {
     destination: Destination,
     bytes: Vec<u8>,
-    records: Vec<(Cell, Cell)>,
+    records: Vec<(EventTime, Cell, Cell)>,
 }
 
 impl RecordBuffer {
@@ -39,9 +50,10 @@ impl RecordBuffer {
         &self.destination
     }
 
-    /// Appends a record. `key` and `value` append their bytes and say whether there is one, or it is null.
+    /// Appends a record made at `time`. `key` and `value` append their bytes and say whether there is one, or it is null.
     pub(crate) fn push(
         &mut self,
+        time: EventTime,
         key: impl FnOnce(&mut Vec<u8>) -> bool,
         value: impl FnOnce(&mut Vec<u8>) -> bool,
     ) {
@@ -50,16 +62,18 @@ impl RecordBuffer {
         let middle = self.bytes.len();
         let has_value = value(&mut self.bytes);
         let end = self.bytes.len();
-        self.records
-            .push((has_key.then_some(start..middle), has_value.then_some(middle..end)));
+        let (key, value) = (has_key.then_some(start..middle), has_value.then_some(middle..end));
+        self.records.push((time, key, value));
     }
 
-    /// Key and value of every record.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
+    /// Every record.
+    pub(crate) fn records(&self) -> impl Iterator<Item = OutputRecord<'_>> {
         let slice = |range: &Cell| range.clone().map(|range| &self.bytes[range]);
-        self.records
-            .iter()
-            .map(move |(key, value)| (slice(key), slice(value)))
+        self.records.iter().map(move |(time, key, value)| OutputRecord {
+            time: *time,
+            key: slice(key),
+            value: slice(value),
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,41 +1,114 @@
-//! The sink on librdkafka's idempotent producer.
+//! The sink on librdkafka's idempotent or transactional producer.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{Destination, RecordBuffer, Sink, SinkError};
+use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
+use crate::rows::NO_TIME;
+use crate::source::TopicPartition;
 
 /// How long to serve the producer's events at a time while waiting for it.
 const WAIT: Duration = Duration::from_millis(1);
 
+/// How long one request of a transaction may take before it is tried again.
+const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
+/// The pause between two tries.
+const BACKOFF: Duration = Duration::from_millis(20);
+
 /// Sends records and waits for their delivery.
 pub(crate) struct KafkaSink {
+    config: ClientConfig,
     producer: BaseProducer<Reports>,
+    /// Whether records go into transactions.
+    transactional: bool,
+    /// A transaction has begun.
+    open: bool,
     /// Set when the job gives up waiting.
     abandon: Arc<AtomicBool>,
 }
 
 impl KafkaSink {
-    pub(crate) fn new(config: &ClientConfig, abandon: Arc<AtomicBool>) -> KafkaResult<Self> {
-        Ok(Self {
-            producer: config.create_with_context(Reports::default())?,
+    /// A sink; transactional if `config` has a `transactional.id`. What an earlier holder of that id left open is aborted.
+    /// Waits at most `patience` for the cluster.
+    pub(crate) fn new(
+        config: &ClientConfig,
+        abandon: Arc<AtomicBool>,
+        patience: Duration,
+    ) -> Result<Self, SinkError> {
+        let sink = Self {
+            producer: new_producer(config)?,
+            transactional: config.get("transactional.id").is_some(),
+            config: config.clone(),
+            open: false,
             abandon,
-        })
+        };
+        sink.begin_transactions(Instant::now().checked_add(patience))?;
+        Ok(sink)
+    }
+
+    fn begin_transactions(&self, until: Option<Instant>) -> Result<(), SinkError> {
+        if !self.transactional {
+            return Ok(());
+        }
+        let wait = |now: Instant| until.map_or(TRANSACTION_WAIT, |until| TRANSACTION_WAIT.min(until - now));
+        self.definite(until, || self.producer.init_transactions(wait(Instant::now())))
+            .map_err(|outcome| match outcome {
+                Outcome::Abandoned => self.abandoned(),
+                Outcome::Abort(error) | Outcome::Fatal(error) => SinkError::Refused {
+                    remedy: transaction_remedy(&error),
+                    cause: error.to_string(),
+                },
+            })
+    }
+
+    /// Calls until the outcome is known, or the time is over.
+    fn definite(
+        &self,
+        until: Option<Instant>,
+        mut call: impl FnMut() -> KafkaResult<()>,
+    ) -> Result<(), Outcome> {
+        loop {
+            let error = match call() {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) => error,
+                // Not of a transaction: a broken call, which no second one would mend.
+                Err(error) => return Err(Outcome::Fatal(error)),
+            };
+            if error.is_fatal() {
+                return Err(Outcome::Fatal(KafkaError::Transaction(error)));
+            }
+            if error.txn_requires_abort() {
+                return Err(Outcome::Abort(KafkaError::Transaction(error)));
+            }
+            if !error.is_retriable() || until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Outcome::Fatal(KafkaError::Transaction(error)));
+            }
+            if self.abandon.load(Ordering::Relaxed) {
+                return Err(Outcome::Abandoned);
+            }
+            tracing::warn!(%error, "a request of the transaction is tried again");
+            self.producer.poll(BACKOFF);
+        }
+    }
+
+    fn abandoned(&self) -> SinkError {
+        let records = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
+        SinkError::Abandoned { records }
     }
 
     fn wait(&self) -> Result<(), SinkError> {
         self.producer.poll(WAIT);
         self.check()?;
         if self.abandon.load(Ordering::Relaxed) {
-            let records = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
-            return Err(SinkError::Abandoned { records });
+            return Err(self.abandoned());
         }
         Ok(())
     }
@@ -52,21 +125,71 @@ impl KafkaSink {
             .clone();
         Err(failure.expect("failed is set after the failure is stored"))
     }
+
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if self.transactional && !self.open {
+            let begun = self.producer.begin_transaction();
+            begun.map_err(|error| SinkError::Aborted {
+                cause: error.to_string(),
+            })?;
+            self.open = true;
+        }
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        offsets: &TopicPartitionList,
+        member: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), Outcome> {
+        if offsets.count() > 0 {
+            let lost = || KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownMemberId);
+            let member = member.ok_or_else(|| Outcome::Abort(lost()))?;
+            self.definite(None, || {
+                self.producer
+                    .send_offsets_to_transaction(offsets, member, TRANSACTION_WAIT)
+            })?;
+        }
+        self.definite(None, || self.producer.commit_transaction(TRANSACTION_WAIT))
+    }
+}
+
+/// How a request of a transaction ends, if not well.
+enum Outcome {
+    /// The transaction can only be aborted.
+    Abort(KafkaError),
+    /// The producer is of no more use.
+    Fatal(KafkaError),
+    /// The job gave up.
+    Abandoned,
+}
+
+fn new_producer(config: &ClientConfig) -> Result<BaseProducer<Reports>, SinkError> {
+    config
+        .create_with_context(Reports {
+            transactional: config.get("transactional.id").is_some(),
+            ..Reports::default()
+        })
+        .map_err(|error: KafkaError| SinkError::Fatal {
+            cause: error.to_string(),
+        })
 }
 
 impl Sink for KafkaSink {
     fn send(&mut self, records: &RecordBuffer) -> Result<(), SinkError> {
+        self.begin()?;
         let (topic, partition, batch_header) = match records.destination() {
             Destination::ByKey(topic) => (topic, None, None),
             Destination::Partition {
                 topic,
                 partition,
                 batch_header,
-            } => (topic, Some(*partition), Some(batch_header)),
+            } => (topic, Some(*partition), batch_header.as_ref()),
         };
-        for (key, value) in records.records() {
+        for OutputRecord { time, key, value } in records.records() {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic);
             (record.key, record.payload, record.partition) = (key, value, partition);
+            record.timestamp = (time != NO_TIME).then_some(time);
             record.headers = batch_header.map(|header| {
                 OwnedHeaders::new().insert(Header {
                     key: BATCH_HEADER,
@@ -77,7 +200,10 @@ impl Sink for KafkaSink {
             let mut alone = false;
             while let Err((error, back)) = self.producer.send(record) {
                 if alone || error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    return Err(delivery_error(topic, &error));
+                    // The transaction may have failed because of a record, whose report says why.
+                    self.producer.poll(Duration::ZERO);
+                    self.check()?;
+                    return Err(delivery_error(topic, &error, self.transactional));
                 }
                 record = back;
                 self.wait()?;
@@ -95,21 +221,112 @@ impl Sink for KafkaSink {
         }
         self.check()
     }
+
+    fn commit(
+        &mut self,
+        offsets: &[(TopicPartition, i64)],
+        member: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), SinkError> {
+        if !self.open && offsets.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        // Delivery reports are served by this thread alone, so a commit would wait for its own flush.
+        self.flush()?;
+        let mut list = TopicPartitionList::new();
+        for (at, offset) in offsets {
+            let added = list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset));
+            added.map_err(|error| SinkError::Aborted {
+                cause: error.to_string(),
+            })?;
+        }
+        match self.end(&list, member) {
+            Ok(()) => {
+                self.open = false;
+                Ok(())
+            }
+            Err(Outcome::Abandoned) => Err(self.abandoned()),
+            Err(Outcome::Abort(error)) => {
+                let cause = error.to_string();
+                match transaction_remedy(&error) {
+                    "" => Err(SinkError::Aborted { cause }),
+                    remedy => Err(SinkError::Refused { cause, remedy }),
+                }
+            }
+            // Fenced, most often: another holder of the id, or the coordinator, has ended the transaction.
+            Err(Outcome::Fatal(error)) => Err(SinkError::Aborted {
+                cause: error.to_string(),
+            }),
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), SinkError> {
+        if !self.transactional {
+            return Ok(());
+        }
+        // A record that no transaction would take must not be hidden by what followed from it.
+        self.producer.poll(Duration::ZERO);
+        if let Err(failure) = self.check()
+            && !matches!(failure, SinkError::Aborted { .. })
+        {
+            return Err(failure);
+        }
+        if self.open && self.producer.client().fatal_error().is_none() {
+            // What is purged from the queue is no failure. Aborting would wait for its reports, which only this thread takes.
+            self.producer.context().muted.store(true, Ordering::Release);
+            self.producer.purge(PurgeConfig::default().queue().inflight());
+            let purged = Instant::now();
+            while self.producer.in_flight_count() > 0 && purged.elapsed() < TRANSACTION_WAIT {
+                self.producer.poll(WAIT);
+            }
+            let aborted = self.definite(None, || self.producer.abort_transaction(TRANSACTION_WAIT));
+            self.producer.context().reset();
+            match aborted {
+                Ok(()) => {
+                    self.open = false;
+                    return Ok(());
+                }
+                Err(Outcome::Abandoned) => return Err(self.abandoned()),
+                Err(Outcome::Abort(error) | Outcome::Fatal(error)) => {
+                    tracing::warn!(%error, "the transaction could not be aborted; a new producer does it");
+                }
+            }
+        }
+        self.producer = new_producer(&self.config)?;
+        self.open = false;
+        self.begin_transactions(None)
+    }
 }
 
 /// Remembers the first failure.
 #[derive(Default)]
 struct Reports {
+    /// Whether records go into transactions.
+    transactional: bool,
+    /// Failures are expected, and none is remembered.
+    muted: AtomicBool,
     failed: AtomicBool,
     failure: Mutex<Option<SinkError>>,
 }
 
 impl Reports {
+    /// Begins anew.
+    fn reset(&self) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.failed.store(false, Ordering::Release);
+        self.muted.store(false, Ordering::Release);
+    }
+
     fn fail(&self, error: SinkError) {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
+        if self.muted.load(Ordering::Acquire) {
+            return;
+        }
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // An aborted transaction is often what follows from a record that was refused.
+        if matches!(&*failure, None | Some(SinkError::Aborted { .. })) {
+            *failure = Some(error);
+        }
+        drop(failure);
         self.failed.store(true, Ordering::Release);
     }
 }
@@ -117,8 +334,11 @@ impl Reports {
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.fail(SinkError::Fatal {
-                cause: reason.to_owned(),
+            let cause = reason.to_owned();
+            self.fail(match self.transactional {
+                // Fenced: a new producer takes over.
+                true => SinkError::Aborted { cause },
+                false => SinkError::Fatal { cause },
             });
         } else {
             tracing::warn!(%error, reason, "producer");
@@ -131,12 +351,37 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
-            self.fail(delivery_error(message.topic(), error));
+            self.fail(delivery_error(message.topic(), error, self.transactional));
         }
     }
 }
 
-fn delivery_error(topic: &str, error: &KafkaError) -> SinkError {
+/// What to do about an error that no new transaction would mend; nothing for all others.
+fn transaction_remedy(error: &KafkaError) -> &'static str {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
+            "; grant this client Write on the transactional id, which begins with the application id"
+        }
+        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            "; grant this client Read on the group, which is the application id"
+        }
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; grant this client Write on the topics",
+        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
+            "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms"
+        }
+        Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
+            "; the brokers know no transactions: use processing.guarantee=at_least_once"
+        }
+        _ => "",
+    }
+}
+
+fn delivery_error(topic: &str, error: &KafkaError, transactional: bool) -> SinkError {
+    if transactional && is_of_transaction(error) {
+        return SinkError::Aborted {
+            cause: error.to_string(),
+        };
+    }
     let remedy = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
             "; create the topic"
@@ -156,6 +401,28 @@ fn delivery_error(topic: &str, error: &KafkaError) -> SinkError {
     }
 }
 
+/// Whether a record was lost because its transaction was, so that a new one may do better.
+fn is_of_transaction(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::*;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            PurgeQueue
+                | PurgeInflight
+                | Fenced
+                | ProducerFenced
+                | InvalidProducerEpoch
+                | InvalidProducerIdMapping
+                | InvalidTransactionalState
+                | OutOfOrderSequenceNumber
+                | UnknownProducerId
+                | Fatal
+                | State
+                | MessageTimedOut
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,9 +434,10 @@ mod tests {
             .set("bootstrap.servers", "127.0.0.1:1")
             .set("queue.buffering.max.kbytes", "1");
         let abandon = Arc::new(AtomicBool::new(false));
-        let mut sink = KafkaSink::new(&config, Arc::clone(&abandon)).unwrap();
+        let mut sink = KafkaSink::new(&config, Arc::clone(&abandon), Duration::ZERO).unwrap();
         let mut records = RecordBuffer::new(Destination::ByKey("out".into()));
         records.push(
+            NO_TIME,
             |_| false,
             |out| {
                 out.extend([b'x'; 5000]);

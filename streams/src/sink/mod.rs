@@ -1,17 +1,21 @@
 //! The seam to the producer: records out, delivery confirmed.
 //!
-//! Owns: the buffer that steps write records into ([`RecordBuffer`]), the two calls a worker needs of a producer
+//! Owns: the buffer that steps write records into ([`RecordBuffer`]), the calls a worker needs of a producer
 //! ([`Sink`]), and their implementation on librdkafka. Does not own: when an epoch ends (`task`, `runtime`).
 //!
-//! Invariant: after `flush` returned `Ok`, every record given to `send` is acknowledged by all in-sync replicas; a record that
+//! Invariants: after `flush` returned `Ok`, every record given to `send` is acknowledged by all in-sync replicas; after `commit`
+//! returned `Ok`, every record and offset of the transaction counts, after [`SinkError::Aborted`] none; a record that
 //! could not be delivered fails the next `send` or `flush`, and with it the job.
 mod buffer;
 mod kafka;
 
-pub(crate) use buffer::{Destination, RecordBuffer};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use thiserror::Error;
+
+pub(crate) use buffer::{Destination, OutputRecord, RecordBuffer};
 pub(crate) use kafka::KafkaSink;
 
-use thiserror::Error;
+use crate::source::TopicPartition;
 
 /// Takes records. A worker's task writes to it in the course of an epoch.
 pub(crate) trait Sink {
@@ -20,6 +24,17 @@ pub(crate) trait Sink {
 
     /// Waits until everything sent is acknowledged.
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// Ends the transaction with what was sent since the last one and with `offsets` of the group that `member` is in. Returns
+    /// only when the outcome is known.
+    fn commit(
+        &mut self,
+        offsets: &[(TopicPartition, i64)],
+        member: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), SinkError>;
+
+    /// Drops what was sent since the last transaction; afterwards the sink works again, whatever has happened to it.
+    fn recover(&mut self) -> Result<(), SinkError>;
 }
 
 /// Records that could not be delivered.
@@ -41,6 +56,20 @@ pub enum SinkError {
     Fatal {
         /// What the client says.
         cause: String,
+    },
+    /// The transaction did not come about: nothing of it counts, and its records will be read again.
+    #[error("the transaction was aborted: {cause}")]
+    Aborted {
+        /// What the client says.
+        cause: String,
+    },
+    /// A transaction that the cluster refuses for good.
+    #[error("the transaction cannot be committed: {cause}{remedy}")]
+    Refused {
+        /// What the client says.
+        cause: String,
+        /// What to do, or nothing.
+        remedy: &'static str,
     },
     /// The job was told to stop and gave the epoch up.
     #[error(

@@ -13,25 +13,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
 
 use super::{Polled, Source, SourceError, StartAt, TopicPartition};
+use crate::rows::NO_TIME;
 use crate::task::{HeaderLookup, InputRecord};
 
 /// How long one request for committed offsets or a log's end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two tries of a commit.
 const COMMIT_BACKOFF: Duration = Duration::from_millis(50);
-/// How often requests at an assignment are tried before the worker fails.
-const REQUEST_TRIES_MAX: usize = 6;
+/// How long requests at an assignment are tried before the worker fails.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(90);
+/// The longest pause between two tries.
+const REQUEST_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a topic may be missing at first.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// The pause between two looks for a missing topic.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long a member that leaves waits for its partitions to be taken back.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,6 +67,8 @@ pub(crate) struct KafkaSource {
     doubt: Option<Doubt>,
     /// Set when the job gives up waiting.
     abandon: Arc<AtomicBool>,
+    /// The assignment was seen to be lost; the client will say so as well.
+    lost: bool,
 }
 
 /// A topic that may be missing.
@@ -94,11 +101,12 @@ impl KafkaSource {
             assigned: HashSet::new(),
             doubt: None,
             abandon,
+            lost: false,
         })
     }
 
     /// A change of the assignment that waits for the worker.
-    fn change(&self) -> Option<Polled> {
+    fn change(&mut self) -> Option<Polled> {
         let notes = self.consumer.context();
         if !notes.changed.load(Ordering::Acquire) {
             return None;
@@ -117,8 +125,8 @@ impl KafkaSource {
                     })
                     .collect(),
             ),
-            Change::Revoked => Polled::Revoked {
-                lost: self.consumer.assignment_lost(),
+            Change::Revoked { lost } => Polled::Revoked {
+                lost: lost | std::mem::take(&mut self.lost),
             },
         })
     }
@@ -176,19 +184,23 @@ impl KafkaSource {
         })
     }
 
-    /// Tries a request again while the cluster does not answer it.
+    /// Tries a request again while the cluster does not answer it: a coordinator may be on its way to another broker, and a
+    /// transaction of the last owner may have to end first.
     fn request<T>(&self, mut request: impl FnMut() -> KafkaResult<T>) -> Result<T, SourceError> {
-        let mut tries = 0;
+        let started = Instant::now();
+        let mut pause = COMMIT_BACKOFF;
         loop {
-            match request() {
+            let error = match request() {
                 Ok(answer) => return Ok(answer),
-                Err(error) if tries < REQUEST_TRIES_MAX && !self.abandon.load(Ordering::Relaxed) => {
-                    tracing::warn!(%error, "a request failed and is tried again");
-                    tries += 1;
-                    std::thread::sleep(COMMIT_BACKOFF);
-                }
-                Err(error) => return Err(read_error(&error)),
+                Err(error) => error,
+            };
+            let hopeless = ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
+            if hopeless || self.abandon.load(Ordering::Relaxed) {
+                return Err(read_error(&error));
             }
+            tracing::warn!(%error, "a request failed and is tried again");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(REQUEST_PAUSE_MAX);
         }
     }
 }
@@ -239,7 +251,14 @@ impl Source for KafkaSource {
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
         }
-        let committed = self.request(|| self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
+        let committed = self.request(|| {
+            let committed = self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
+            // An error of one partition does not fail the call.
+            for element in committed.elements() {
+                element.error()?;
+            }
+            Ok(committed)
+        })?;
         let mut offsets = Vec::with_capacity(partitions.len());
         for at in partitions {
             let element = committed.find_partition(&at.topic, at.partition);
@@ -278,7 +297,16 @@ impl Source for KafkaSource {
         }
         self.assigned
             .extend(starts.iter().map(|(at, _)| Arc::clone(&at.topic)));
+        if self.consumer.assignment_lost() {
+            // Assigning would make the client forget that it is lost. It will be revoked at one of the next polls.
+            self.lost = true;
+            return Ok(());
+        }
         self.consumer.assign(&list).map_err(|error| read_error(&error))
+    }
+
+    fn member(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
@@ -311,6 +339,12 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         // Leaving the group revokes once more, when nobody polls for the change.
         self.consumer.context().closing.store(true, Ordering::Release);
+        // A static member leaves only when it unsubscribes, and the others would wait for its session to end.
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + LEAVE_WAIT;
+        while self.consumer.assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < deadline {
+            self.consumer.poll(Duration::from_millis(5));
+        }
         if let Err(error) = self.consumer.unassign() {
             tracing::warn!(%error, "the consumer did not give its partitions back");
         }
@@ -322,6 +356,7 @@ fn input_record<'a>(message: &'a BorrowedMessage<'_>) -> InputRecord<'a> {
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or(NO_TIME),
         key: message.key(),
         value: message.payload(),
         headers: message,
@@ -337,11 +372,17 @@ impl HeaderLookup for BorrowedMessage<'_> {
             .find(|header| header.key == name)?
             .value
     }
+
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        for header in self.headers().iter().flat_map(|headers| headers.iter()) {
+            each(header.key, header.value);
+        }
+    }
 }
 
 enum Change {
     Assigned(Vec<(String, i32)>),
-    Revoked,
+    Revoked { lost: bool },
 }
 
 /// What librdkafka's callbacks leave for the worker.
@@ -394,7 +435,9 @@ impl ConsumerContext for Notes {
         let change = if assigned {
             Change::Assigned(named.collect())
         } else {
-            Change::Revoked
+            Change::Revoked {
+                lost: consumer.assignment_lost(),
+            }
         };
         self.changes
             .lock()
@@ -414,8 +457,13 @@ fn is_unknown_topic(error: &KafkaError) -> bool {
 
 /// The failure that ends the worker, or none if librdkafka goes on by itself.
 fn poll_error(error: &KafkaError) -> Option<SourceError> {
+    ends_reading(error).then(|| read_error(error))
+}
+
+/// Whether no later poll would do better.
+pub(super) fn ends_reading(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::*;
-    let hopeless = matches!(error, KafkaError::MessageConsumptionFatal(_))
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
         || matches!(
             error.rdkafka_error_code(),
             Some(
@@ -427,11 +475,10 @@ fn poll_error(error: &KafkaError) -> Option<SourceError> {
                     | UnsupportedSASLMechanism
                     | InconsistentGroupProtocol
             )
-        );
-    hopeless.then(|| read_error(error))
+        )
 }
 
-fn read_error(error: &KafkaError) -> SourceError {
+pub(super) fn read_error(error: &KafkaError) -> SourceError {
     SourceError::Read {
         cause: error.to_string(),
         remedy: remedy(error.rdkafka_error_code()),

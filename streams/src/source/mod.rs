@@ -8,14 +8,19 @@
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
 mod kafka;
+mod restore;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use kafka::{KafkaSource, LagBoard};
+#[cfg(test)]
+pub(crate) use restore::Change;
+pub(crate) use restore::{KafkaRestore, Restore, Restored};
 
 use crate::task::InputRecord;
 
@@ -29,7 +34,7 @@ pub(crate) struct TopicPartition {
 /// Where to begin reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartAt {
-    /// The committed offset, or the first record if there is none.
+    /// The committed offset; without one, what `auto.offset.reset` says.
     Committed,
     /// The first record.
     Beginning,
@@ -68,6 +73,9 @@ pub(crate) trait Source {
 
     /// Confirms a revocation.
     fn unassign(&mut self) -> Result<(), SourceError>;
+
+    /// What the member is to its group now, for offsets that go into a transaction.
+    fn member(&self) -> Option<ConsumerGroupMetadata>;
 
     /// Commits offsets, and returns only when the outcome is known.
     fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError>;

@@ -1,11 +1,13 @@
 //! The resident table of a keyed step.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
 use super::column::{StateColumn, new_column};
 use crate::aggregate::{AggregateSpec, EmitTo, GroupValues};
+use crate::rows::{EventTime, Rows};
 
 /// All keys of one task with their partial states, in memory.
 pub(crate) struct ResidentTable {
@@ -13,6 +15,14 @@ pub(crate) struct ResidentTable {
     keys: Box<dyn GroupValues>,
     columns: Vec<Box<dyn StateColumn>>,
     groups: Vec<usize>,
+}
+
+/// What an epoch changed, a row a key.
+pub(crate) struct Applied {
+    /// Keys and states.
+    pub(crate) states: RecordBatch,
+    /// Keys and results, each at the latest event time of the rows behind it.
+    pub(crate) results: Rows,
 }
 
 impl ResidentTable {
@@ -43,8 +53,18 @@ impl ResidentTable {
                 .sum::<usize>()
     }
 
-    /// Merges the delta of an epoch (each key once), and returns the new result of every key in it.
-    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<RecordBatch> {
+    /// Sets the states of keys, as the changelog has them: the last of each key counts.
+    pub(crate) fn load(&mut self, states: &RecordBatch) -> Result<()> {
+        let (keys, states) = states.columns().split_at(self.spec.key_count());
+        self.keys.intern(keys, &mut self.groups)?;
+        for (column, state) in self.columns.iter_mut().zip(states) {
+            column.scatter(&self.groups, state)?;
+        }
+        Ok(())
+    }
+
+    /// Merges the delta of an epoch (each key once); gives the new state and the new result of every key in it.
+    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<Applied> {
         let rows = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.spec.key_count());
         let known = self.keys.len();
@@ -53,6 +73,7 @@ impl ResidentTable {
 
         // Stored first, then delta.
         let mut merged = self.spec.new_accumulators()?;
+        let mut times = latest_times(states).to_vec();
         let (mut stored_rows, mut stored_groups) = (Vec::new(), Vec::new());
         for (row, &group) in self
             .groups
@@ -70,6 +91,9 @@ impl ResidentTable {
                 .map(|column| column.gather(&stored_groups))
                 .collect::<Result<Vec<_>>>()?;
             self.spec.merge(&mut merged, &stored, &stored_rows, rows)?;
+            for (row, stored) in stored_rows.iter().zip(latest_times(&stored)) {
+                times[*row] = times[*row].max(*stored);
+            }
         }
         self.spec.merge(&mut merged, states, &every_row, rows)?;
 
@@ -77,6 +101,8 @@ impl ResidentTable {
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
         }
+        let times: ArrayRef = Arc::new(Int64Array::from(times));
+        states.push(Arc::clone(&times));
         for (column, state) in self.columns.iter_mut().zip(&states) {
             column.scatter(&self.groups, state)?;
         }
@@ -84,10 +110,19 @@ impl ResidentTable {
         // `state` consumed the accumulators; the results come from a second set.
         let mut finished = self.spec.new_accumulators()?;
         self.spec.merge(&mut finished, &states, &every_row, rows)?;
-        let mut output = keys.to_vec();
+        let mut results = keys.to_vec();
         for accumulator in &mut finished {
-            output.push(accumulator.evaluate(EmitTo::All)?);
+            results.push(accumulator.evaluate(EmitTo::All)?);
         }
-        Ok(RecordBatch::try_new(self.spec.output_schema(), output)?)
+        Ok(Applied {
+            states: RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat())?,
+            results: Rows::with_array(RecordBatch::try_new(self.spec.output_schema(), results)?, times),
+        })
     }
+}
+
+/// The last of the state columns.
+fn latest_times(states: &[ArrayRef]) -> &[EventTime] {
+    let times = states.last().expect("states end with the time");
+    times.as_primitive::<Int64Type>().values()
 }

@@ -11,31 +11,28 @@
 //! runtime then waits for delivery and commits [`Task::positions`].
 //!
 //! # Restoring
-//! State lives as long as the task, and its truth is the repartition topic. So a task with state is given
-//! its inputs from the first record and is told the committed offsets ([`Task::restore_until`]). Up to there it works
-//! quietly: it merges and emits nothing, because what would be emitted has been acknowledged before the commit. The first record
-//! beyond ends the quiet epoch. Records of the repartition topic that were not committed are processed as usual.
-//!
-//! Invariant: the positions of a task never include a record that has not been merged when an epoch has ended.
+//! A task with state is given the records of its changelogs ([`Task::stores`], [`Task::restore`]) before the first record of its
+//! inputs. What it emits for its changelogs in an epoch is all that a later owner needs to know of that epoch.
 mod error;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 pub use error::TaskError;
 
-use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec};
+use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec, Undecodable};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, StepId, SubTopology};
+use crate::rows::{EventTime, Rows};
 
 /// A record as a task sees it.
 pub(crate) struct InputRecord<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// When it was made, or [`NO_TIME`](crate::rows::NO_TIME).
+    pub(crate) timestamp: EventTime,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: &'a dyn HeaderLookup,
@@ -45,6 +42,9 @@ pub(crate) struct InputRecord<'a> {
 pub(crate) trait HeaderLookup {
     /// The value of the last header named `name`.
     fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// All headers, in their order.
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>));
 }
 
 /// A running task.
@@ -61,8 +61,8 @@ struct InputState {
     decoder: Decoder,
     /// The offset after the last record taken.
     next: Option<i64>,
-    /// Records below this offset are replayed quietly.
-    restore_until: Option<i64>,
+    /// The committed offset that the state stands for, as long as nothing was taken.
+    base: Option<i64>,
 }
 
 enum Decoder {
@@ -84,11 +84,12 @@ impl Task {
                 }
             },
             next: None,
-            restore_until: None,
+            base: None,
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
         let operators = plan.steps.iter().map(|step| {
-            new_operator(&step.kind, near).map_err(|cause| step_error(&plan, partition, &step.label, cause))
+            new_operator(&step.kind, partition, near)
+                .map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
         Ok(Self {
             operators: operators.collect::<Result<_, _>>()?,
@@ -110,14 +111,30 @@ impl Task {
         self.partition
     }
 
-    /// Replays input number `input` quietly up to the offset `committed`.
-    pub(crate) fn restore_until(&mut self, input: usize, committed: i64) {
-        self.inputs[input].restore_until = Some(committed);
+    /// The changelogs of the steps that keep state.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
+        self.plan.stores()
     }
 
-    /// Whether some input is still below its committed offset.
-    pub(crate) fn is_restoring(&self) -> bool {
-        self.inputs.iter().any(|input| input.restore_until.is_some())
+    /// Takes a record of the changelog of `step`.
+    pub(crate) fn restore(
+        &mut self,
+        step: StepId,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), TaskError> {
+        let restored = self.operators[step.0].restore(key, value);
+        restored.map_err(|cause| self.step_error(step, cause))
+    }
+
+    /// The changelog of `step` ends.
+    pub(crate) fn end_restore(&mut self, step: StepId) -> Result<(), TaskError> {
+        let restored = self.operators[step.0].end_restore();
+        restored.map_err(|cause| self.step_error(step, cause))
+    }
+
+    fn step_error(&self, step: StepId, cause: OperatorError) -> TaskError {
+        step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause)
     }
 
     /// Takes a record of input number `input`.
@@ -127,18 +144,11 @@ impl Task {
         record: &InputRecord<'_>,
         publish: &mut Publish<'_>,
     ) -> Result<(), TaskError> {
-        if self.inputs[input]
-            .restore_until
-            .is_some_and(|until| record.offset >= until)
-        {
-            self.end_epoch(publish)?;
-            self.inputs[input].restore_until = None;
-        }
         let state = &mut self.inputs[input];
         state.next = Some(record.offset + 1);
         match &mut state.decoder {
             Decoder::Rows(rows) => {
-                rows.push(record.key, record.value);
+                rows.push(record);
                 if rows.rows() >= self.batch_rows_max || rows.bytes() >= self.batch_bytes_max {
                     self.flush_input(input, publish)?;
                 }
@@ -157,7 +167,9 @@ impl Task {
                             cause,
                         }
                     })?;
-                self.push_input(input, batch, publish)
+                // Partial states carry the times of their rows themselves.
+                let times = vec![record.timestamp; batch.num_rows()];
+                self.push_input(input, Rows::new(batch, times), publish)
             }
         }
     }
@@ -181,43 +193,29 @@ impl Task {
             return Ok(());
         };
         let topic = &self.plan.inputs[input].topic;
-        match rows
+        let taken = rows
             .take()
-            .map_err(|cause| step_error(&self.plan, self.partition, topic, cause.into()))?
-        {
-            Some(batch) => self.push_input(input, batch, publish),
+            .map_err(|Undecodable { offset, cause }| TaskError::Record {
+                topic: topic.to_string(),
+                partition: self.partition,
+                offset,
+                cause,
+            });
+        match taken? {
+            Some(rows) => self.push_input(input, rows, publish),
             None => Ok(()),
         }
     }
 
-    fn push_input(
-        &mut self,
-        input: usize,
-        batch: RecordBatch,
-        publish: &mut Publish<'_>,
-    ) -> Result<(), TaskError> {
+    fn push_input(&mut self, input: usize, rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         let plan = Arc::clone(&self.plan);
-        self.push(&plan.inputs[input].children, batch, &mut self.gate(publish))
+        self.push(&plan.inputs[input].children, rows, publish)
     }
 
-    /// Nothing is published while restoring.
-    fn gate<'a>(&self, publish: &'a mut Publish<'_>) -> Box<Publish<'a>> {
-        if self.is_restoring() {
-            Box::new(|_| Ok(()))
-        } else {
-            Box::new(move |records| publish(records))
-        }
-    }
-
-    fn push(
-        &mut self,
-        to: &[StepId],
-        batch: RecordBatch,
-        publish: &mut Publish<'_>,
-    ) -> Result<(), TaskError> {
+    fn push(&mut self, to: &[StepId], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         for &step in to {
-            let batch = batch.clone();
-            self.run(step, publish, |operator, out| operator.process(batch, out))?;
+            let rows = rows.clone();
+            self.run(step, publish, |operator, out| operator.process(rows, out))?;
         }
         Ok(())
     }
@@ -230,15 +228,15 @@ impl Task {
         call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), TaskError> {
         let mut out = Output {
-            batches: Vec::new(),
+            rows: Vec::new(),
             publish: &mut |records| publish(records),
         };
         call(self.operators[step.0].as_mut(), &mut out)
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
-        let emitted = out.batches;
+        let emitted = out.rows;
         let plan = Arc::clone(&self.plan);
-        for batch in emitted {
-            self.push(&plan.steps[step.0].children, batch, publish)?;
+        for (port, rows) in emitted {
+            self.push(&plan.steps[step.0].children[port], rows, publish)?;
         }
         Ok(())
     }
@@ -246,31 +244,33 @@ impl Task {
     /// Ends the epoch: everything taken is merged, and what follows from it is published.
     pub(crate) fn end_epoch(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         self.flush(publish)?;
-        let mut gate = self.gate(publish);
         // Steps are in topological order, so each hears of the end after its last input.
         for step in 0..self.operators.len() {
-            self.run(StepId(step), &mut gate, |operator, out| operator.end_epoch(out))?;
-        }
-        drop(gate);
-        for input in &mut self.inputs {
-            input.restore_until = input
-                .restore_until
-                .filter(|&until| input.next.is_none_or(|next| next < until));
+            self.run(StepId(step), publish, |operator, out| operator.end_epoch(out))?;
         }
         Ok(())
     }
 
-    /// The offsets to commit after the epoch has ended: the next to read of every input that is not restoring.
+    /// The offsets to commit after the epoch has ended: the next to read of every input.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
         let inputs = self.plan.inputs.iter().zip(&self.inputs);
-        inputs
-            .filter(|(_, state)| state.restore_until.is_none())
-            .filter_map(|(input, state)| Some((&input.topic, state.next?)))
+        inputs.filter_map(|(input, state)| Some((&input.topic, state.next?)))
     }
 
     /// The next offset to read of input number `input`, if any record of it was taken.
     pub(crate) fn position(&self, input: usize) -> Option<i64> {
         self.inputs[input].next
+    }
+
+    /// Notes the committed offset of input number `input` that goes with the changelogs the task was, or will be, restored from.
+    pub(crate) fn stand_at(&mut self, input: usize, committed: Option<i64>) {
+        self.inputs[input].base = committed;
+    }
+
+    /// The offset of input number `input` that the state stands for: it may be kept only while that is what is committed.
+    pub(crate) fn stands_at(&self, input: usize) -> Option<i64> {
+        let state = &self.inputs[input];
+        state.next.or(state.base)
     }
 
     /// Keys and bytes of state.

@@ -7,12 +7,18 @@ use proptest::prelude::*;
 use super::{HeaderLookup, InputRecord, Task, TaskError};
 use crate::operator::{Limits, Surroundings};
 use crate::plan::Topology;
-use crate::sink::{Destination, RecordBuffer, SinkError};
-use crate::{Streams, avg, col, count_all, json, length, lower, max, min, split_words, sum, text};
+use crate::sink::{Destination, OutputRecord, RecordBuffer, SinkError};
+use crate::{
+    DataType, Field, Schema, Streams, avg, col, count_all, json, json_schema, length, lit, lower, max, min,
+    split_words, sum, text,
+};
+
+const CHANGELOG: &str = "wc-counts-changelog";
 
 /// A record that a task wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
+    time: i64,
     topic: String,
     partition: Option<i32>,
     header: Option<Vec<u8>>,
@@ -25,6 +31,8 @@ impl HeaderLookup for Written {
         assert_eq!(name, "millstream-batch");
         self.header.as_deref()
     }
+
+    fn each(&self, _: &mut dyn FnMut(&str, Option<&[u8]>)) {}
 }
 
 fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), SinkError> {
@@ -35,10 +43,15 @@ fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), S
                 topic,
                 partition,
                 batch_header,
-            } => (topic, Some(*partition), Some(batch_header.to_vec())),
+            } => (
+                topic,
+                Some(*partition),
+                batch_header.map(|header| header.to_vec()),
+            ),
         };
-        for (key, value) in records.records() {
+        for OutputRecord { time, key, value } in records.records() {
             into.push(Written {
+                time,
                 topic: topic.to_string(),
                 partition,
                 header: header.clone(),
@@ -80,6 +93,8 @@ struct Bench {
     log: Vec<Vec<Written>>,
     read: Vec<usize>,
     lines: i64,
+    /// What was written to the changelog.
+    changes: Vec<Written>,
 }
 
 impl Bench {
@@ -94,12 +109,14 @@ impl Bench {
             log: vec![Vec::new(); count],
             read: vec![0; count],
             lines: 0,
+            changes: Vec::new(),
         }
     }
 
     fn line(&mut self, line: &str) {
         let mut written = Vec::new();
         let record = Written {
+            time: 7,
             topic: "lines".to_owned(),
             partition: None,
             header: None,
@@ -130,7 +147,32 @@ impl Bench {
             self.read[partition] = self.log[partition].len();
             task.end_epoch(&mut collect(&mut out)).unwrap();
         }
+        let (changes, out): (Vec<_>, _) = out
+            .into_iter()
+            .partition(|record| record.topic.ends_with("-changelog"));
+        self.changes.extend(changes);
         out
+    }
+
+    /// A task of the downstream sub-topology as another process would make it.
+    fn restored(&self, topology: &Topology, near: &Surroundings, partition: i32) -> Result<Task, TaskError> {
+        let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), partition, near)?;
+        let stores: Vec<_> = task
+            .stores()
+            .map(|(step, topic)| (step, Arc::clone(topic)))
+            .collect();
+        for (step, topic) in stores {
+            assert_eq!(&*topic, CHANGELOG);
+            for change in self
+                .changes
+                .iter()
+                .filter(|change| change.partition == Some(partition))
+            {
+                task.restore(step, change.key.as_deref(), change.value.as_deref())?;
+            }
+            task.end_restore(step)?;
+        }
+        Ok(task)
     }
 }
 
@@ -139,6 +181,7 @@ fn feed(task: &mut Task, record: &Written, offset: i64, out: &mut Vec<Written>) 
         topic: &record.topic,
         partition: record.partition.unwrap_or(0),
         offset,
+        timestamp: record.time,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
         headers: record,
@@ -172,6 +215,7 @@ fn words_are_counted_across_epochs_and_partitions() {
         (&Some(b"be".to_vec()), &Some(br#"{"n":3}"#.to_vec()))
     );
     assert_eq!(second[0].topic, "word-counts");
+    assert_eq!(second[0].time, 7, "the latest of the rows behind it");
     assert!(
         bench.end_epoch().is_empty(),
         "an epoch without rows emits nothing"
@@ -204,56 +248,72 @@ fn a_key_lands_where_java_puts_it() {
 }
 
 #[test]
-fn restoring_is_quiet_up_to_the_committed_offset() {
+fn a_task_goes_on_from_its_changelog() {
+    let topology = word_count();
+    let near = surroundings(&topology, 2);
+    let mut bench = Bench::new(&topology, &near, 2);
+    let mut table = BTreeMap::new();
+    for line in ["a b", "a", "c a d e f g"] {
+        bench.line(line);
+        as_table(&bench.end_epoch(), &mut table);
+    }
+    // One record a key and epoch, and what the states mean once a partition.
+    assert_eq!(bench.changes.len(), 2 + 1 + 6 + 2, "{:?}", bench.changes);
+    for partition in 0..2 {
+        let place = partition as usize;
+        let task = bench.restored(&topology, &near, partition).unwrap();
+        assert_eq!(task.state_size().0, bench.downstream[place].state_size().0);
+        bench.downstream[place] = task;
+    }
+    bench.line("a b z");
+    let out = bench.end_epoch();
+    assert_eq!(out.len(), 3);
+    as_table(&out, &mut table);
+    let counts = |word: &str| table[word].as_str();
+    assert_eq!(
+        (counts("a"), counts("b"), counts("z"), counts("g")),
+        (r#"{"n":4}"#, r#"{"n":2}"#, r#"{"n":1}"#, r#"{"n":1}"#)
+    );
+    assert_eq!(bench.changes.len(), 11 + 3, "the meaning is not told again");
+}
+
+#[test]
+fn the_state_of_another_step_is_refused() {
     let topology = word_count();
     let near = surroundings(&topology, 1);
     let mut bench = Bench::new(&topology, &near, 1);
-    for line in ["a b", "a", "c a"] {
-        bench.line(line);
+    bench.line("a");
+    bench.end_epoch();
+
+    let app = Streams::new("wc");
+    app.stream("lines", text("line"))
+        .group_by([lower(col("line"))])
+        .aggregate("counts", [max(length(col("line"))).alias("n")])
+        .to("word-counts", json());
+    let other = app.build().unwrap();
+    let error = bench.restored(&other, &near, 0).err().unwrap().to_string();
+    assert!(
+        error.contains("the state in topic wc-counts-changelog is that of"),
+        "{error}"
+    );
+    assert!(error.contains("reset the application"), "{error}");
+
+    let damages: [fn(&mut Written); 3] = [
+        |change| change.key = None,
+        |change| change.value = None,
+        |change| change.value.as_mut().unwrap().push(0),
+    ];
+    for damage in damages {
+        let mut bench = Bench::new(&topology, &near, 1);
+        bench.line("a");
         bench.end_epoch();
+        damage(bench.changes.last_mut().unwrap());
+        let error = bench.restored(&topology, &near, 0).err().unwrap().to_string();
+        assert!(
+            error.contains("a record of the changelog wc-counts-changelog"),
+            "{error}"
+        );
     }
-    let log = bench.log[0].clone();
-    assert_eq!(log.len(), 3);
-
-    // Two of three records were committed: the table is rebuilt from them in silence, the third is news.
-    let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), 0, &near).unwrap();
-    task.restore_until(0, 2);
-    let mut out = Vec::new();
-    feed(&mut task, &log[0], 0, &mut out).unwrap();
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    assert!(task.is_restoring() && out.is_empty());
-    assert_eq!(
-        task.positions().count(),
-        0,
-        "a restoring input has nothing to commit"
-    );
-    feed(&mut task, &log[1], 1, &mut out).unwrap();
-    feed(&mut task, &log[2], 2, &mut out).unwrap();
-    assert!(!task.is_restoring() && out.is_empty());
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    let mut table = BTreeMap::new();
-    as_table(&out, &mut table);
-    assert_eq!(
-        table,
-        BTreeMap::from([
-            ("a".into(), r#"{"n":3}"#.into()),
-            ("c".into(), r#"{"n":1}"#.into())
-        ])
-    );
-
-    // Restoring also ends when the log ends at the committed offset.
-    let mut task = Task::new(Arc::clone(&topology.sub_topologies[1]), 0, &near).unwrap();
-    task.restore_until(0, 3);
-    out.clear();
-    for (offset, record) in log.iter().enumerate() {
-        feed(&mut task, record, offset as i64, &mut out).unwrap();
-    }
-    task.end_epoch(&mut collect(&mut out)).unwrap();
-    assert!(!task.is_restoring() && out.is_empty());
-    assert_eq!(
-        task.positions().map(|(_, offset)| offset).collect::<Vec<_>>(),
-        [3]
-    );
 }
 
 #[test]
@@ -316,6 +376,7 @@ fn one_row_beyond_a_records_size_is_an_error() {
     near.limits.shuffle_record_bytes_max = 1000;
     let mut task = Task::new(Arc::clone(&topology.sub_topologies[0]), 0, &near).unwrap();
     let record = Written {
+        time: 7,
         topic: "lines".to_owned(),
         partition: Some(0),
         header: None,
@@ -361,6 +422,7 @@ fn streams_without_keys_pass_through_at_once() {
     for (offset, value) in [Some("ab"), Some("abc \"q\""), None].into_iter().enumerate() {
         let value = value.map(|value| value.as_bytes().to_vec());
         let record = Written {
+            time: 7,
             topic: "in".to_owned(),
             partition: None,
             header: None,
@@ -463,6 +525,7 @@ fn a_tables_null_key_is_written_as_an_array() {
     let near = surroundings(&topology, 1);
     let mut upstream = Task::new(Arc::clone(&topology.sub_topologies[0]), 0, &near).unwrap();
     let source = Written {
+        time: 7,
         topic: "in".to_owned(),
         partition: Some(0),
         header: None,
@@ -477,6 +540,7 @@ fn a_tables_null_key_is_written_as_an_array() {
         feed(&mut task, record, 0, &mut out).unwrap();
         task.end_epoch(&mut collect(&mut out)).unwrap();
     }
+    out.retain(|record| !record.topic.ends_with("-changelog"));
     let found: Vec<_> = out
         .iter()
         .map(|record| {
@@ -490,6 +554,87 @@ fn a_tables_null_key_is_written_as_an_array() {
     let null = Some(b"[null]".as_slice());
     let one = Some(br#"{"n":1}"#.as_slice());
     assert_eq!(found, [("counts", null, one), ("lines", null, None)]);
+}
+
+#[test]
+fn rows_go_the_first_way_that_holds_and_streams_come_together() {
+    let app = Streams::new("app");
+    let numbers = || {
+        json_schema(Schema::new(vec![
+            Field::new("n", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+        ]))
+    };
+    let all = app.stream("one", numbers()).merge(&app.stream("two", numbers()));
+    let ([small, middle], rest) = all.branch([col("n").lt(lit(10)), col("n").lt(lit(100))]);
+    small.to("small", json().with_key("name"));
+    middle.merge(&middle).to("middle", json().with_key("name"));
+    rest.to("rest", json());
+    let topology = app.build().unwrap();
+    let mut task = Task::new(
+        Arc::clone(&topology.sub_topologies[0]),
+        0,
+        &surroundings(&topology, 1),
+    )
+    .unwrap();
+    let mut out = Vec::new();
+    let rows = [
+        (0, r#"{"n": 5, "name": "a"}"#),
+        (1, r#"{"n": 50}"#),
+        (0, r#"{"n": 500}"#),
+        (1, r#"{"name": "b"}"#),
+    ];
+    for (offset, (input, value)) in (0..).zip(rows) {
+        let record = Written {
+            time: 100 + offset,
+            topic: ["one", "two"][input].to_owned(),
+            partition: Some(0),
+            header: None,
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+        };
+        let input_record = InputRecord {
+            topic: &record.topic,
+            partition: 0,
+            offset,
+            timestamp: record.time,
+            key: None,
+            value: record.value.as_deref(),
+            headers: &record,
+        };
+        task.accept(input, &input_record, &mut collect(&mut out)).unwrap();
+    }
+    task.end_epoch(&mut collect(&mut out)).unwrap();
+    let mut found: Vec<_> = out
+        .iter()
+        .map(|record| {
+            let text = |bytes: &Option<Vec<u8>>| bytes.clone().map(|bytes| String::from_utf8(bytes).unwrap());
+            (
+                record.topic.as_str(),
+                record.time,
+                text(&record.key),
+                text(&record.value).unwrap(),
+            )
+        })
+        .collect();
+    found.sort();
+    let twice = ("middle", 101, None, r#"{"n":50}"#.to_owned());
+    assert_eq!(
+        found,
+        [
+            twice.clone(),
+            twice,
+            ("rest", 102, None, r#"{"n":500,"name":null}"#.to_owned()),
+            // Null is not below anything.
+            ("rest", 103, None, r#"{"n":null,"name":"b"}"#.to_owned()),
+            ("small", 100, Some("a".to_owned()), r#"{"n":5}"#.to_owned()),
+        ]
+    );
+    let positions: Vec<_> = task
+        .positions()
+        .map(|(topic, next)| (topic.to_string(), next))
+        .collect();
+    assert_eq!(positions, [("one".to_owned(), 3), ("two".to_owned(), 4)]);
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -136,6 +137,53 @@ impl Cluster {
             }
         }
         (table, total)
+    }
+
+    /// The committed records of the topic `name`: keys, and values as JSON. Those of a key are in their order.
+    pub fn records(&self, name: &str) -> Vec<(String, serde_json::Value)> {
+        let mut client = self.client();
+        client
+            .set("group.id", self.name("reader"))
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
+        let reader: BaseConsumer = client.create().unwrap();
+        let topic = self.name(name);
+        let metadata = reader.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition_offset(&topic, partition.id(), Offset::Beginning)
+                .unwrap();
+        }
+        reader.assign(&list).unwrap();
+        let mut left = list.count();
+        let mut records = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while left > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "{left} partitions of {topic} have no end"
+            );
+            match reader.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let key = String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
+                    records.push((key, serde_json::from_slice(message.payload().unwrap()).unwrap()));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+                Some(Err(error)) => panic!("{error}"),
+                None => {}
+            }
+        }
+        records
+    }
+
+    /// The first offset of a partition of the topic `name`.
+    pub fn begins(&self, name: &str, partition: i32) -> i64 {
+        let reader: BaseConsumer = self.client().set("group.id", "unused").create().unwrap();
+        reader
+            .fetch_watermarks(&self.name(name), partition, PATIENCE)
+            .unwrap()
+            .0
     }
 
     /// The word count from `lines` to `counts`.

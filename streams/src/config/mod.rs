@@ -1,17 +1,19 @@
 //! The configuration of a job at run time, in Kafka's keys.
+mod clients;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use thiserror::Error;
 
 use crate::suggest::did_you_mean;
+use clients::split_prefix;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 8] = [
+const OWN_KEYS: [&str; 9] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
@@ -19,6 +21,7 @@ const OWN_KEYS: [&str; 8] = [
     "connect.timeout.ms",
     "num.stream.threads",
     "processing.guarantee",
+    "repartition.purge.interval.ms",
     "replication.factor",
 ];
 
@@ -64,6 +67,18 @@ const STREAM_THREADS_MAX: usize = 1024;
 /// An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
 const MILLIS_MAX: u64 = 3_600_000;
 
+/// What holds when a process or a broker dies (`processing.guarantee`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// Every record has its effect; some have it twice (`at_least_once`).
+    #[default]
+    AtLeastOnce,
+    /// Every record has its effect once: outputs, state and offsets of an epoch are one transaction (`exactly_once_v2`). Readers
+    /// of the outputs see it with `isolation.level=read_committed`.
+    ExactlyOnce,
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -99,9 +114,10 @@ pub enum ConfigError {
 /// | `num.stream.threads` | 1 | worker threads; more than there are partitions idle |
 /// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
+/// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
-/// | `processing.guarantee` | `at_least_once` | the one guarantee there is |
+/// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`: see [`Guarantee`] |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```
@@ -114,7 +130,9 @@ pub struct StreamsConfig {
     bootstrap_servers: String,
     threads: usize,
     commit_interval: Option<Duration>,
+    guarantee: Option<Guarantee>,
     connect_timeout: Duration,
+    purge_interval: Duration,
     replication_factor: i32,
     client_id: Option<String>,
     application_id: Option<String>,
@@ -133,7 +151,9 @@ impl StreamsConfig {
             bootstrap_servers: bootstrap_servers.into(),
             threads: 1,
             commit_interval: None,
+            guarantee: None,
             connect_timeout: Duration::from_secs(10),
+            purge_interval: Duration::from_secs(30),
             replication_factor: -1,
             client_id: None,
             application_id: None,
@@ -179,14 +199,18 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "repartition.purge.interval.ms" => self.purge_interval = millis(key, value)?,
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
             "replication.factor" => self.replication_factor = number(key, value, 1, i32::from(i16::MAX))?,
             "client.id" => self.client_id = Some(value.to_owned()),
             "application.id" => self.application_id = Some(value.to_owned()),
-            "processing.guarantee" if value == "at_least_once" => {}
             "processing.guarantee" => {
-                return Err(invalid(key, value, "at_least_once, the one guarantee there is"));
+                self.guarantee = Some(match value {
+                    "at_least_once" => Guarantee::AtLeastOnce,
+                    "exactly_once_v2" => Guarantee::ExactlyOnce,
+                    _ => return Err(invalid(key, value, "at_least_once or exactly_once_v2")),
+                });
             }
             _ => self.set_client(key, value)?,
         }
@@ -266,6 +290,10 @@ impl StreamsConfig {
         self.connect_timeout
     }
 
+    pub(crate) fn purge_interval(&self) -> Duration {
+        self.purge_interval
+    }
+
     pub(crate) fn replication_factor(&self) -> i32 {
         self.replication_factor
     }
@@ -276,107 +304,9 @@ impl StreamsConfig {
         interval.min(Duration::from_millis(MILLIS_MAX))
     }
 
-    /// A client without a group, for questions about the cluster.
-    pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
-        let mut client = self.base(application_id, "observer");
-        self.extend(&mut client, Role::Shared);
-        // Nobody polls it, so statistics meant for the workers' clients would pile up here.
-        client.set("statistics.interval.ms", "0");
-        client
-    }
-
-    /// A client that asks for the group's committed offsets without joining it.
-    pub(crate) fn group_client(&self, application_id: &str) -> ClientConfig {
-        let mut client = self.observer_client(application_id);
-        client
-            .set("group.id", application_id)
-            .set("enable.auto.commit", "false");
-        client
-    }
-
-    /// A worker's consumer.
-    pub(crate) fn consumer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
-        let mut client = self.base(application_id, worker);
-        client
-            .set("auto.offset.reset", "earliest")
-            .set("allow.auto.create.topics", "false")
-            // With the default of 1 s a full local queue stalls fetching far longer than the queue lasts.
-            // Looking up where a partition begins waits behind the long poll of another one on the same connection.
-            .set("fetch.wait.max.ms", "100")
-            .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "32768")
-            .set("statistics.interval.ms", "1000");
-        self.extend(&mut client, Role::Consumer);
-        client
-            .set("group.id", application_id)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("partition.assignment.strategy", "range");
-        // Each worker is a static member of its own; with one id they would fence each other.
-        if self.threads > 1
-            && let Some(instance) = client.get("group.instance.id")
-        {
-            let own = format!("{instance}-{worker}");
-            client.set("group.instance.id", own);
-        }
-        client
-    }
-
-    /// A worker's producer.
-    pub(crate) fn producer_client(&self, application_id: &str, worker: &str) -> ClientConfig {
-        let mut client = self.base(application_id, worker);
-        client
-            .set("compression.type", "lz4")
-            .set("linger.ms", "5")
-            .set("delivery.timeout.ms", "120000")
-            // Java's default placement of keyed records.
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.kbytes", "65536")
-            .set("delivery.report.only.error", "true");
-        self.extend(&mut client, Role::Producer);
-        client.set("enable.idempotence", "true").set("acks", "all");
-        client
-    }
-
-    fn base(&self, application_id: &str, part: &str) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        let name = self.client_id.as_deref().unwrap_or(application_id);
-        client
-            .set("bootstrap.servers", &self.bootstrap_servers)
-            .set("client.id", format!("{name}-{part}"));
-        client.set_log_level(RDKafkaLogLevel::Warning);
-        client
-    }
-
-    fn extend(&self, client: &mut ClientConfig, role: Role) {
-        // Plain keys first, so that a prefixed key wins.
-        let (plain, prefixed): (Vec<_>, Vec<_>) = self
-            .client
-            .iter()
-            .partition(|(key, _)| split_prefix(key).0 == Role::Shared);
-        for (key, value) in plain.into_iter().chain(prefixed) {
-            let (of, bare) = split_prefix(key);
-            if of == role || of == Role::Shared {
-                client.set(bare, value);
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Shared,
-    Consumer,
-    Producer,
-}
-
-fn split_prefix(key: &str) -> (Role, &str) {
-    if let Some(bare) = key.strip_prefix("consumer.") {
-        (Role::Consumer, bare)
-    } else if let Some(bare) = key.strip_prefix("producer.") {
-        (Role::Producer, bare)
-    } else {
-        (Role::Shared, key)
+    /// The guarantee: the configured one, else the job's, else the default.
+    pub(crate) fn guarantee(&self, of_job: Option<Guarantee>) -> Guarantee {
+        self.guarantee.or(of_job).unwrap_or_default()
     }
 }
 
@@ -437,8 +367,11 @@ mod tests {
             error.to_string(),
             "num.stream.threads = \"0\" is not a number from 1 to 1024"
         );
-        let error = properties(&[("processing.guarantee", "exactly_once_v2")]).unwrap_err();
-        assert!(error.to_string().contains("at_least_once"), "{error}");
+        let error = properties(&[("processing.guarantee", "exactly_once")]).unwrap_err();
+        assert!(
+            error.to_string().contains("at_least_once or exactly_once_v2"),
+            "{error}"
+        );
         let error = properties(&[("consumer.fetch.min.bytes", "many")]).unwrap_err();
         assert!(
             error
@@ -456,6 +389,51 @@ mod tests {
     }
 
     #[test]
+    fn exactly_once_makes_transactions_of_fenced_members() {
+        let config = properties(&[
+            ("bootstrap.servers", "x:1"),
+            ("processing.guarantee", "exactly_once_v2"),
+        ])
+        .unwrap();
+        let guarantee = config.guarantee(Some(Guarantee::AtLeastOnce));
+        assert_eq!(guarantee, Guarantee::ExactlyOnce, "the configuration wins");
+        let producer = config.producer_client("job", "1", guarantee, "x", Duration::from_secs(1));
+        assert_eq!(producer.get("transactional.id"), Some("job-x-1"));
+        assert_eq!(producer.get("transaction.timeout.ms"), Some("10000"));
+        assert_eq!(producer.get("delivery.timeout.ms"), Some("10000"));
+        assert!(producer.create_native_config().is_ok());
+        let consumer = config.consumer_client("job", "1", guarantee, "x");
+        assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
+        assert_eq!(consumer.get("group.instance.id"), Some("x-1"));
+        let restore = config.restore_client("job", "1", guarantee);
+        assert_eq!(restore.get("isolation.level"), Some("read_committed"));
+        assert_eq!(restore.get("group.instance.id"), None);
+
+        // The brokers must not abort an epoch that goes as it should.
+        let seconds = Duration::from_secs;
+        let producer = config.producer_client("job", "1", guarantee, "x", seconds(30));
+        assert_eq!(producer.get("transaction.timeout.ms"), Some("60000"));
+        assert!(config.check_epoch(guarantee, seconds(400)).is_ok());
+        let error = config
+            .check_epoch(guarantee, seconds(500))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("at most 450000, half of transaction.timeout.ms"),
+            "{error}"
+        );
+        let told = config.set("transaction.timeout.ms", "5000").unwrap();
+        assert!(told.check_epoch(guarantee, seconds(2)).is_ok());
+        assert!(told.check_epoch(guarantee, seconds(3)).is_err());
+        assert!(told.check_epoch(Guarantee::AtLeastOnce, seconds(3000)).is_ok());
+
+        let config = properties(&[("bootstrap.servers", "x:1")]).unwrap();
+        let guarantee = config.guarantee(None);
+        let producer = config.producer_client("job", "1", guarantee, "x", Duration::from_secs(1));
+        assert_eq!(producer.get("transactional.id"), None);
+    }
+
+    #[test]
     fn reserved_and_unknown_keys_are_warned_about() {
         let config = properties(&[
             ("enable.auto.commit", "true"),
@@ -469,7 +447,7 @@ mod tests {
             "{:?}",
             config.warnings()
         );
-        let consumer = config.consumer_client("job", "1");
+        let consumer = config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x");
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
     }
 
@@ -484,8 +462,8 @@ mod tests {
         .unwrap();
         assert!(config.warnings().is_empty(), "{:?}", config.warnings());
         let (consumer, producer) = (
-            config.consumer_client("job", "1"),
-            config.producer_client("job", "1"),
+            config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x"),
+            config.producer_client("job", "1", Guarantee::AtLeastOnce, "x", Duration::from_secs(1)),
         );
         assert_eq!(
             (consumer.get("client.rack"), producer.get("client.rack")),
@@ -517,7 +495,7 @@ mod tests {
         let config = properties(&[("statistics.interval.ms", "500")]).unwrap();
         let interval = |client: ClientConfig| client.get("statistics.interval.ms").map(str::to_owned);
         assert_eq!(
-            interval(config.consumer_client("job", "1")).as_deref(),
+            interval(config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x")).as_deref(),
             Some("500")
         );
         assert_eq!(interval(config.observer_client("job")).as_deref(), Some("0"));
@@ -528,7 +506,7 @@ mod tests {
     fn several_workers_are_static_members_of_their_own() {
         let config = properties(&[("group.instance.id", "host")]).unwrap();
         let instance = |config: &StreamsConfig, worker| {
-            let client = config.consumer_client("job", worker);
+            let client = config.consumer_client("job", worker, Guarantee::AtLeastOnce, "x");
             client.get("group.instance.id").map(str::to_owned)
         };
         assert_eq!(instance(&config, "stream-1").as_deref(), Some("host"));

@@ -1,0 +1,212 @@
+//! The clients of a job, as the configuration wants them.
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use super::{ConfigError, Guarantee, StreamsConfig, invalid};
+
+/// How long a transaction may be open, unless told: as in Kafka Streams. Longer if the epoch is.
+const TRANSACTION_TIMEOUT_MS: u128 = 10_000;
+/// Brokers allow no longer ones unless `transaction.max.timeout.ms` says so.
+const TRANSACTION_TIMEOUT_MAX_MS: u128 = 900_000;
+
+impl StreamsConfig {
+    /// A client that reads changelogs, and finds their ends.
+    pub(crate) fn restore_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+    ) -> ClientConfig {
+        let mut client = self.base(application_id, &format!("{worker}-restore"));
+        client
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "32768");
+        self.extend(&mut client, Role::Consumer);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            // Nobody reads them.
+            .set("statistics.interval.ms", "0");
+        client.remove("group.instance.id");
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set("isolation.level", "read_committed");
+        }
+        client
+    }
+
+    /// Whether an epoch of this length can be a transaction: the brokers abort one that takes too long, again and again.
+    pub(crate) fn check_epoch(&self, guarantee: Guarantee, epoch: Duration) -> Result<(), ConfigError> {
+        if guarantee == Guarantee::AtLeastOnce {
+            return Ok(());
+        }
+        let mut client = ClientConfig::new();
+        self.extend(&mut client, Role::Producer);
+        let told = client
+            .get("transaction.timeout.ms")
+            .and_then(|text| text.parse().ok());
+        let timeout: u128 = told.unwrap_or_else(|| derived_timeout(epoch));
+        let longest = timeout.min(TRANSACTION_TIMEOUT_MAX_MS.max(told.unwrap_or(0))) / 2;
+        if epoch.as_millis() <= longest {
+            return Ok(());
+        }
+        Err(invalid(
+            "commit.interval.ms",
+            &epoch.as_millis().to_string(),
+            format!("at most {longest}, half of transaction.timeout.ms, which exactly-once needs"),
+        ))
+    }
+
+    /// A client without a group, for questions about the cluster.
+    pub(crate) fn observer_client(&self, application_id: &str) -> ClientConfig {
+        let mut client = self.base(application_id, "observer");
+        self.extend(&mut client, Role::Shared);
+        client
+            // Nobody polls it, so statistics meant for the workers' clients would pile up here.
+            .set("statistics.interval.ms", "0")
+            // What is written counts, decided or not: a commit is acknowledged before its markers are in the log.
+            .set("isolation.level", "read_uncommitted");
+        client
+    }
+
+    /// A client that asks for the group's committed offsets without joining it.
+    pub(crate) fn group_client(&self, application_id: &str) -> ClientConfig {
+        let mut client = self.observer_client(application_id);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false");
+        client
+    }
+
+    /// A worker's consumer.
+    pub(crate) fn consumer_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+        identity: &str,
+    ) -> ClientConfig {
+        let mut client = self.base(application_id, worker);
+        client
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            // With the default of 1 s a full local queue stalls fetching far longer than the queue lasts.
+            // Looking up where a partition begins waits behind the long poll of another one on the same connection.
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "32768")
+            .set("statistics.interval.ms", "1000");
+        self.extend(&mut client, Role::Consumer);
+        client
+            .set("group.id", application_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("partition.assignment.strategy", "range");
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set("isolation.level", "read_committed");
+        }
+        // Each worker is a static member of its own; with one id they would fence each other. Exactly-once needs the id in any
+        // case: without it, offsets sent while the group changes hands are not held against the member.
+        let instance = client.get("group.instance.id").map(str::to_owned);
+        match instance {
+            Some(instance) if self.threads > 1 => {
+                client.set("group.instance.id", format!("{instance}-{worker}"));
+            }
+            None if guarantee == Guarantee::ExactlyOnce => {
+                client.set("group.instance.id", format!("{identity}-{worker}"));
+            }
+            _ => {}
+        }
+        client
+    }
+
+    /// A worker's producer.
+    pub(crate) fn producer_client(
+        &self,
+        application_id: &str,
+        worker: &str,
+        guarantee: Guarantee,
+        identity: &str,
+        epoch: Duration,
+    ) -> ClientConfig {
+        let mut client = self.base(application_id, worker);
+        client
+            .set("compression.type", "lz4")
+            .set("linger.ms", "5")
+            .set("delivery.timeout.ms", "120000")
+            // Java's default placement of keyed records.
+            .set("partitioner", "murmur2_random")
+            .set("queue.buffering.max.kbytes", "65536")
+            .set("delivery.report.only.error", "true");
+        if guarantee == Guarantee::ExactlyOnce {
+            // As Kafka Streams: what a dead process left open holds up readers no longer than this.
+            client.set("transaction.timeout.ms", derived_timeout(epoch).to_string());
+            client.remove("delivery.timeout.ms");
+        }
+        self.extend(&mut client, Role::Producer);
+        if guarantee == Guarantee::ExactlyOnce && client.get("delivery.timeout.ms").is_none() {
+            // A record that comes later than the transaction ends is of no use.
+            let timeout = client.get("transaction.timeout.ms").map(str::to_owned);
+            let timeout = timeout.unwrap_or_else(|| derived_timeout(epoch).to_string());
+            client.set("delivery.timeout.ms", timeout);
+        }
+        client.set("enable.idempotence", "true").set("acks", "all");
+        if guarantee == Guarantee::ExactlyOnce {
+            client.set(
+                "transactional.id",
+                format!("{application_id}-{identity}-{worker}"),
+            );
+        }
+        client
+    }
+
+    fn base(&self, application_id: &str, part: &str) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        let name = self.client_id.as_deref().unwrap_or(application_id);
+        client
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", format!("{name}-{part}"));
+        client.set_log_level(RDKafkaLogLevel::Warning);
+        client
+    }
+
+    fn extend(&self, client: &mut ClientConfig, role: Role) {
+        // Plain keys first, so that a prefixed key wins.
+        let (plain, prefixed): (Vec<_>, Vec<_>) = self
+            .client
+            .iter()
+            .partition(|(key, _)| split_prefix(key).0 == Role::Shared);
+        for (key, value) in plain.into_iter().chain(prefixed) {
+            let (of, bare) = split_prefix(key);
+            if of == role || of == Role::Shared {
+                client.set(bare, value);
+            }
+        }
+    }
+}
+
+/// How long the transactions of epochs of this length may be open.
+fn derived_timeout(epoch: Duration) -> u128 {
+    TRANSACTION_TIMEOUT_MS.max(2 * epoch.as_millis())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Shared,
+    Consumer,
+    Producer,
+}
+
+pub(super) fn split_prefix(key: &str) -> (Role, &str) {
+    if let Some(bare) = key.strip_prefix("consumer.") {
+        (Role::Consumer, bare)
+    } else if let Some(bare) = key.strip_prefix("producer.") {
+        (Role::Producer, bare)
+    } else {
+        (Role::Shared, key)
+    }
+}

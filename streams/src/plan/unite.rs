@@ -1,0 +1,61 @@
+//! Sub-topologies that become one, because a stream of each is merged with one of the other.
+use super::StepId;
+use super::build::{Builder, From};
+
+impl Builder {
+    /// Makes one sub-topology of two: a task then reads the same partition of the inputs of both.
+    pub(super) fn unite(&mut self, one: usize, other: usize) {
+        let (into, gone) = (one.min(other), one.max(other));
+        if into == gone {
+            return;
+        }
+        let (mut inputs, mut steps) = std::mem::take(&mut self.subs[gone]);
+        let (first_input, first_step) = (self.subs[into].0.len(), self.subs[into].1.len());
+        let input_children = inputs.iter_mut().flat_map(|input| &mut input.children);
+        let step_children = steps
+            .iter_mut()
+            .flat_map(|step| step.children.iter_mut().flatten());
+        for child in input_children.chain(step_children) {
+            child.0 += first_step;
+        }
+        self.subs[into].0.append(&mut inputs);
+        self.subs[into].1.append(&mut steps);
+        for output in self.outputs.iter_mut().filter(|output| output.sub == gone) {
+            output.sub = into;
+            for from in &mut output.from {
+                *from = match *from {
+                    From::Input(input) => From::Input(input + first_input),
+                    From::Step(step, port) => From::Step(StepId(step.0 + first_step), port),
+                };
+            }
+        }
+        for (sub, input) in self.sources.values_mut().filter(|(sub, _)| *sub == gone) {
+            (*sub, *input) = (into, *input + first_input);
+        }
+        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
+        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
+        for sub in repartitions.chain(changelogs).filter(|sub| **sub == gone) {
+            *sub = into;
+        }
+    }
+
+    /// Numbers the sub-topologies that are left without gaps.
+    pub(super) fn renumber(&mut self) {
+        let mut number = 0;
+        let numbers: Vec<usize> = self
+            .subs
+            .iter()
+            .map(|(inputs, _)| {
+                let own = number;
+                number += usize::from(!inputs.is_empty());
+                own
+            })
+            .collect();
+        self.subs.retain(|(inputs, _)| !inputs.is_empty());
+        let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
+        let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
+        for sub in repartitions.chain(changelogs) {
+            *sub = numbers[*sub];
+        }
+    }
+}

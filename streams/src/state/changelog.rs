@@ -1,0 +1,197 @@
+//! A store's changelog: the states that an epoch changed as records, and records as states again.
+//!
+//! A record is a key and its state, each in the encoding of [`RowCodec`]. One record, with a key that no
+//! row has, says what the states mean; it is written with the first change, and a store that finds another one is refused.
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use thiserror::Error;
+
+use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader};
+use crate::rows::NO_TIME;
+use crate::sink::{Destination, RecordBuffer};
+
+/// The key of the record that says what the states mean. A row's key begins with 0 or 1.
+const MEANING_KEY: &[u8] = b"\xffstore";
+/// Rows gathered before they are loaded.
+const LOAD_ROWS: usize = 8 * 1024;
+
+/// State that cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The changelog was written by another step.
+    #[error(
+        "the state in topic {topic} is that of \"{stored}\", the topology has \"{expected}\" in its place; \
+         give the step another name, or reset the application"
+    )]
+    Incompatible {
+        /// The changelog.
+        topic: String,
+        /// What the stored states mean.
+        stored: String,
+        /// What the topology's step keeps.
+        expected: String,
+    },
+    /// A record of the changelog that is no state.
+    #[error(
+        "a record of the changelog {topic} cannot be read: {cause}; reset the application if it cannot be restored"
+    )]
+    Damaged {
+        /// The changelog.
+        topic: String,
+        /// What is wrong with it.
+        cause: FormatError,
+    },
+}
+
+/// One partition of a store's changelog.
+#[derive(Debug)]
+pub(crate) struct Changelog {
+    topic: Arc<str>,
+    partition: i32,
+    schema: SchemaRef,
+    key_count: usize,
+    keys: RowCodec,
+    states: RowCodec,
+    meaning: String,
+    /// The log says what the states mean.
+    announced: bool,
+}
+
+/// Rows on their way from the changelog into the store.
+pub(crate) struct Restoring {
+    keys: RowReader,
+    states: RowReader,
+}
+
+impl Changelog {
+    /// The changelog `topic`-`partition` for states of `schema`, whose first `key_count` columns are the key; `meaning` is what a
+    /// reader would call them, and changes whenever stored states can no longer be used.
+    pub(crate) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        schema: SchemaRef,
+        key_count: usize,
+        meaning: &str,
+    ) -> Self {
+        let (keys, states) = schema.fields().split_at(key_count);
+        Self {
+            topic,
+            partition,
+            keys: RowCodec::new(keys.iter().cloned()),
+            states: RowCodec::new(states.iter().cloned()),
+            meaning: format!("v{ROW_ENCODING_VERSION} {meaning}"),
+            announced: false,
+            schema,
+            key_count,
+        }
+    }
+
+    /// The records of the changed `states`, a batch of the schema.
+    pub(crate) fn encode(&mut self, states: &RecordBatch) -> Result<RecordBuffer, FormatError> {
+        let mut records = RecordBuffer::new(Destination::Partition {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            batch_header: None,
+        });
+        if !self.announced {
+            let meaning = self.meaning.as_bytes();
+            records.push(
+                NO_TIME,
+                |out| append(out, MEANING_KEY),
+                |out| append(out, meaning),
+            );
+            self.announced = true;
+        }
+        let (keys, values) = states.columns().split_at(self.key_count);
+        let (keys, values) = (self.keys.writer(keys)?, self.states.writer(values)?);
+        let mut failure = Ok(());
+        for row in 0..states.num_rows() {
+            let mut write = |written: Result<(), FormatError>| {
+                if failure.is_ok() {
+                    failure = written;
+                }
+                true
+            };
+            let mut written = Ok(());
+            records.push(
+                NO_TIME,
+                |out| {
+                    written = keys.write(row, out);
+                    true
+                },
+                |out| write(values.write(row, out)),
+            );
+            write(written);
+        }
+        failure.map(|()| records)
+    }
+
+    /// Begins to read the log from its beginning, or from behind a checkpoint.
+    pub(crate) fn restoring(&self) -> Restoring {
+        Restoring {
+            keys: self.keys.reader(),
+            states: self.states.reader(),
+        }
+    }
+
+    /// Takes a record of the log; gives a batch of states to be loaded once there are enough.
+    pub(crate) fn decode(
+        &mut self,
+        restoring: &mut Restoring,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<RecordBatch>, StateError> {
+        let damaged = |cause| StateError::Damaged {
+            topic: self.topic.to_string(),
+            cause,
+        };
+        let missing = |what: &str| FormatError::Damaged {
+            reason: format!("it has no {what}"),
+        };
+        let key = key.ok_or_else(|| damaged(missing("key")))?;
+        let value = value.ok_or_else(|| damaged(missing("value")))?;
+        if key == MEANING_KEY {
+            let stored = String::from_utf8_lossy(value);
+            if stored != self.meaning {
+                return Err(StateError::Incompatible {
+                    topic: self.topic.to_string(),
+                    stored: stored.into_owned(),
+                    expected: self.meaning.clone(),
+                });
+            }
+            self.announced = true;
+            return Ok(None);
+        }
+        restoring.keys.push(key).map_err(damaged)?;
+        restoring.states.push(value).map_err(damaged)?;
+        if restoring.keys.rows() < LOAD_ROWS {
+            return Ok(None);
+        }
+        self.finish(restoring)
+    }
+
+    /// The states collected and not yet given.
+    pub(crate) fn finish(&self, restoring: &mut Restoring) -> Result<Option<RecordBatch>, StateError> {
+        if restoring.keys.rows() == 0 {
+            return Ok(None);
+        }
+        let batch = || {
+            let mut columns = restoring.keys.finish()?;
+            columns.extend(restoring.states.finish()?);
+            Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        };
+        let batch: Result<_, FormatError> = { batch }();
+        batch.map(Some).map_err(|cause| StateError::Damaged {
+            topic: self.topic.to_string(),
+            cause,
+        })
+    }
+}
+
+fn append(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    out.extend_from_slice(bytes);
+    true
+}

@@ -1,0 +1,427 @@
+//! A topology without brokers, threads or waiting, for tests.
+//!
+//! Owns: topics in memory, and the order in which tasks read them. Does not own: what a task does; it is the one that runs on a
+//! cluster. What only a cluster has, rebalances, transactions and failures of brokers, cannot be seen here.
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::dsl::Streams;
+use crate::error::StreamsError;
+use crate::format::{BATCH_HEADER, murmur2};
+use crate::operator::Surroundings;
+use crate::plan::Topology;
+use crate::rows::NO_TIME;
+use crate::sink::{Destination, OutputRecord, RecordBuffer};
+use crate::task::{HeaderLookup, InputRecord, Task};
+
+/// A record that goes into a [`TestDriver`] or comes out of it.
+///
+/// ```
+/// use millstream_streams::TestRecord;
+/// let record = TestRecord::new("a line").key("k").at(1_000).partition(0).header("trace", "1");
+/// assert_eq!(record.value.as_deref(), Some(b"a line".as_slice()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TestRecord {
+    /// The key, if there is one.
+    pub key: Option<Vec<u8>>,
+    /// The value; none is a deletion.
+    pub value: Option<Vec<u8>>,
+    /// Milliseconds since 1970, if the record has a time.
+    pub timestamp: Option<i64>,
+    /// The partition; on the way in, the key decides if there is none.
+    pub partition: Option<i32>,
+    /// Headers in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl TestRecord {
+    /// A record with this value.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            value: Some(value.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A record without a value, which deletes.
+    pub fn null() -> Self {
+        Self::default()
+    }
+
+    /// With this key.
+    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// With this timestamp, in milliseconds since 1970.
+    pub fn at(mut self, timestamp: i64) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// For this partition.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// With one header more.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Key and value as text, `?` for what is none or no UTF-8.
+    pub fn as_text(&self) -> (&str, &str) {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or("?");
+        (
+            self.key.as_deref().map_or("?", text),
+            self.value.as_deref().map_or("?", text),
+        )
+    }
+}
+
+impl HeaderLookup for TestRecord {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        let last = self.headers.iter().rev().find(|(own, _)| own == name);
+        last?.1.as_deref()
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
+        for (name, value) in &self.headers {
+            each(name, value.as_deref());
+        }
+    }
+}
+
+/// Runs a topology without a broker.
+///
+/// ```
+/// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+///
+/// let app = Streams::new("word-count");
+/// app.stream("lines", text("line"))
+///     .flat_map(split_words(col("line")).alias("word"))
+///     .group_by([col("word")])
+///     .aggregate("counts", [count_all().alias("n")])
+///     .to("word-counts", json());
+///
+/// let mut driver = TestDriver::new(&app)?;
+/// driver.pipe("lines", TestRecord::new("to be or not to be"))?;
+/// driver.commit()?;
+/// let mut counts = driver.read("word-counts");
+/// counts.sort_by(|a, b| a.key.cmp(&b.key));
+/// assert_eq!(counts[0].as_text(), ("be", r#"{"n":2}"#));
+///
+/// driver.restart()?; // as another process would go on
+/// driver.pipe("lines", TestRecord::new("be"))?;
+/// driver.commit()?;
+/// assert_eq!(driver.read("word-counts")[0].as_text(), ("be", r#"{"n":3}"#));
+/// # Ok::<(), millstream_streams::StreamsError>(())
+/// ```
+pub struct TestDriver {
+    topology: Topology,
+    surroundings: Surroundings,
+    partitions: i32,
+    /// By sub-topology and partition.
+    tasks: BTreeMap<(usize, i32), Task>,
+    topics: Topics,
+    /// How far each input of each task was read.
+    positions: HashMap<(usize, usize, i32), usize>,
+    /// How much of an output was given to the test.
+    given: HashMap<(String, i32), usize>,
+}
+
+/// Topics by name, each with its partitions.
+struct Topics {
+    logs: BTreeMap<String, Vec<Vec<TestRecord>>>,
+    partitions: usize,
+    /// Records without a key, which go round.
+    keyless: usize,
+}
+
+impl Topics {
+    fn append(&mut self, topic: &str, record: TestRecord) {
+        let partition = match (record.partition, &record.key) {
+            (Some(partition), _) => usize::try_from(partition).unwrap_or(0),
+            (None, Some(key)) => (murmur2(key) & 0x7fff_ffff) as usize % self.partitions,
+            (None, None) => {
+                self.keyless += 1;
+                (self.keyless - 1) % self.partitions
+            }
+        };
+        let count = self.partitions;
+        let logs = self
+            .logs
+            .entry(topic.to_owned())
+            .or_insert_with(|| vec![Vec::new(); count]);
+        let record = TestRecord {
+            partition: i32::try_from(partition).ok(),
+            ..record
+        };
+        if let Some(log) = logs.get_mut(partition) {
+            log.push(record);
+        }
+    }
+
+    fn append_all(&mut self, records: &RecordBuffer) {
+        let (topic, partition, header) = match records.destination() {
+            Destination::ByKey(topic) => (topic, None, None),
+            Destination::Partition {
+                topic,
+                partition,
+                batch_header,
+            } => (topic, Some(*partition), *batch_header),
+        };
+        for OutputRecord { time, key, value } in records.records() {
+            let headers = header.map(|header| (BATCH_HEADER.to_owned(), Some(header.to_vec())));
+            self.append(
+                topic,
+                TestRecord {
+                    key: key.map(<[u8]>::to_vec),
+                    value: value.map(<[u8]>::to_vec),
+                    timestamp: (time != NO_TIME).then_some(time),
+                    partition,
+                    headers: headers.into_iter().collect(),
+                },
+            );
+        }
+    }
+
+    fn log(&self, topic: &str, partition: i32) -> &[TestRecord] {
+        let logs = self.logs.get(topic);
+        let log = logs.and_then(|logs| logs.get(usize::try_from(partition).ok()?));
+        log.map_or(&[], Vec::as_slice)
+    }
+}
+
+impl TestDriver {
+    /// A driver whose topics have one partition.
+    ///
+    /// # Errors
+    /// [`StreamsError::Plan`] if the topology is faulty.
+    pub fn new(app: &Streams) -> Result<Self, StreamsError> {
+        Self::with_partitions(app, 1)
+    }
+
+    /// A driver whose topics all have as many partitions, at least one.
+    ///
+    /// # Errors
+    /// As [`TestDriver::new`].
+    pub fn with_partitions(app: &Streams, partitions: i32) -> Result<Self, StreamsError> {
+        let topology = app.build()?;
+        let partitions = partitions.max(1);
+        let count = usize::try_from(partitions).unwrap_or(1);
+        let repartitions = topology.repartitions.iter();
+        let surroundings = Surroundings {
+            partitions: repartitions
+                .map(|topic| (Arc::clone(&topic.topic), count))
+                .collect(),
+            ..Surroundings::default()
+        };
+        let mut driver = Self {
+            topology,
+            surroundings,
+            partitions,
+            tasks: BTreeMap::new(),
+            topics: Topics {
+                logs: BTreeMap::new(),
+                partitions: count,
+                keyless: 0,
+            },
+            positions: HashMap::new(),
+            given: HashMap::new(),
+        };
+        driver.restart()?;
+        Ok(driver)
+    }
+
+    /// Adds a record to a source topic; [`TestDriver::commit`] has it worked on.
+    ///
+    /// # Errors
+    /// [`StreamsError::MissingTopics`] if the topology does not read the topic, or it has no such partition.
+    pub fn pipe(&mut self, topic: &str, record: TestRecord) -> Result<(), StreamsError> {
+        let known = self.topology.source_topics().contains(&topic);
+        let there = record
+            .partition
+            .is_none_or(|partition| (0..self.partitions).contains(&partition));
+        if !known || !there {
+            let partition = record
+                .partition
+                .map_or(String::new(), |partition| format!("-{partition}"));
+            return Err(StreamsError::MissingTopics {
+                bootstrap_servers: "the test driver".to_owned(),
+                topics: vec![format!("{topic}{partition}")],
+            });
+        }
+        self.topics.append(topic, record);
+        Ok(())
+    }
+
+    /// Ends the epoch: what was piped goes all the way, through every repartition topic.
+    ///
+    /// # Errors
+    /// [`StreamsError::Task`], as on a cluster.
+    pub fn commit(&mut self) -> Result<(), StreamsError> {
+        // A sub-topology writes only to those behind it.
+        for (&(sub, partition), task) in &mut self.tasks {
+            for (input, source) in self.topology.sub_topologies[sub].inputs.iter().enumerate() {
+                let position = self.positions.entry((sub, input, partition)).or_default();
+                let range: Range<usize> = *position..self.topics.log(&source.topic, partition).len();
+                *position = range.end;
+                for place in range {
+                    let record = self.topics.log(&source.topic, partition)[place].clone();
+                    let input_record = InputRecord {
+                        topic: &source.topic,
+                        partition,
+                        offset: i64::try_from(place).unwrap_or(i64::MAX),
+                        timestamp: record.timestamp.unwrap_or(NO_TIME),
+                        key: record.key.as_deref(),
+                        value: record.value.as_deref(),
+                        headers: &record,
+                    };
+                    let topics = &mut self.topics;
+                    task.accept(input, &input_record, &mut |records| {
+                        topics.append_all(records);
+                        Ok(())
+                    })?;
+                }
+            }
+            let topics = &mut self.topics;
+            task.end_epoch(&mut |records| {
+                topics.append_all(records);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What was written to a topic since the last call, partition by partition. Internal topics can be read as well.
+    pub fn read(&mut self, topic: &str) -> Vec<TestRecord> {
+        let mut records = Vec::new();
+        for partition in 0..self.partitions {
+            let log = self.topics.log(topic, partition);
+            let given = self.given.entry((topic.to_owned(), partition)).or_default();
+            records.extend_from_slice(log.get(*given..).unwrap_or_default());
+            *given = log.len();
+        }
+        records
+    }
+
+    /// Makes all tasks anew, as another process does that takes over: what was not committed is forgotten with them, and state
+    /// is rebuilt from the changelogs.
+    ///
+    /// # Errors
+    /// [`StreamsError::Task`] if a changelog does not fit its step.
+    pub fn restart(&mut self) -> Result<(), StreamsError> {
+        self.tasks.clear();
+        for sub in &self.topology.sub_topologies {
+            for partition in 0..self.partitions {
+                let mut task = Task::new(Arc::clone(sub), partition, &self.surroundings)?;
+                for (step, topic) in sub.stores() {
+                    for record in self.topics.log(topic, partition) {
+                        task.restore(step, record.key.as_deref(), record.value.as_deref())?;
+                    }
+                    task.end_restore(step)?;
+                }
+                self.tasks.insert((sub.id, partition), task);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{col, count_all, json, max, split_words, text};
+    use proptest::prelude::*;
+
+    fn word_count() -> Streams {
+        let app = Streams::new("wc");
+        app.stream("lines", text("line").with_timestamp("at"))
+            .to("copy", json());
+        app.stream("lines", text("line").with_timestamp("at"))
+            .flat_map(split_words(col("line")).alias("word"))
+            .group_by([col("word")])
+            .aggregate("counts", [count_all().alias("n"), max(col("word")).alias("most")])
+            .to("counts", json());
+        app
+    }
+
+    #[test]
+    fn records_keep_their_time_and_place() {
+        let app = word_count();
+        let mut driver = TestDriver::with_partitions(&app, 3).unwrap();
+        driver
+            .pipe("lines", TestRecord::new("a b").at(7).partition(2))
+            .unwrap();
+        driver
+            .pipe("lines", TestRecord::new("a").at(9).partition(0))
+            .unwrap();
+        driver
+            .pipe("lines", TestRecord::null().at(8).partition(1))
+            .unwrap();
+        assert!(
+            driver.read("counts").is_empty(),
+            "nothing happens before the commit"
+        );
+        driver.commit().unwrap();
+        let counts = driver.read("counts");
+        let of = |word: &str| counts.iter().find(|record| record.as_text().0 == word).unwrap();
+        assert_eq!(of("a").as_text().1, r#"{"n":2,"most":"a"}"#);
+        assert_eq!((of("a").timestamp, of("b").timestamp), (Some(9), Some(7)));
+        assert_eq!(driver.read("copy").len(), 3);
+        assert!(driver.read("counts").is_empty(), "each is given once");
+        assert!(!driver.read("wc-counts-changelog").is_empty());
+    }
+
+    #[test]
+    fn what_the_topology_does_not_read_is_refused() {
+        let mut driver = TestDriver::new(&word_count()).unwrap();
+        let error = driver.pipe("line", TestRecord::new("a")).unwrap_err().to_string();
+        assert!(error.contains("has no topic line"), "{error}");
+        let error = driver
+            .pipe("lines", TestRecord::new("a").partition(1))
+            .unwrap_err();
+        assert!(error.to_string().contains("lines-1"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// Whatever is committed and restarted when: the last count of each word is how often it was piped.
+        #[test]
+        fn counts_survive_any_restarts(
+            steps in proptest::collection::vec((0..8_u8, "[a-c]( [a-c]){0,3}", 0..3_i32), 1..40),
+        ) {
+            let app = word_count();
+            let mut driver = TestDriver::with_partitions(&app, 3).unwrap();
+            let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+            for (what, line, partition) in steps {
+                match what {
+                    0 => { driver.commit().unwrap(); driver.restart().unwrap(); }
+                    1 | 2 => driver.commit().unwrap(),
+                    _ => {
+                        line.split(' ').for_each(|word| *expected.entry(word.to_owned()).or_default() += 1);
+                        driver.pipe("lines", TestRecord::new(line).partition(partition)).unwrap();
+                    }
+                }
+            }
+            driver.commit().unwrap();
+            let mut found = BTreeMap::new();
+            for record in driver.read("counts") {
+                let (word, value) = record.as_text();
+                let value: serde_json::Value = serde_json::from_str(value).unwrap();
+                let count = value["n"].as_u64().unwrap();
+                let before = found.insert(word.to_owned(), count);
+                prop_assert!(before.is_none_or(|before| before < count));
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
