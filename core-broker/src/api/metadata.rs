@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -63,25 +64,7 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
             .collect();
         return request.answer.ready(&response);
     };
-    let mut missing = Vec::new();
-    let mut seen = HashSet::new();
-    for asked in names {
-        // As Kafka answers: each topic once. Repeated names would make a small request's answer large.
-        if !seen.insert((asked.name.clone(), asked.topic_id)) {
-            continue;
-        }
-        let found = find(&request.broker, asked.name.as_ref(), asked.topic_id);
-        let described = match found {
-            Ok(topic) => describe(&topic, node, topic_operations),
-            Err(unknown) => {
-                if let Some(name) = &unknown.name {
-                    missing.push((response.topics.len(), name.0.clone()));
-                }
-                unknown
-            }
-        };
-        response.topics.push(described);
-    }
+    let missing = describe_named(&request.broker, names, topic_operations, &mut response.topics);
     let create = body.allow_auto_topic_creation && request.broker.config.auto_create_topics_enable;
     if missing.is_empty() || !create {
         return request.answer.ready(&response);
@@ -97,6 +80,35 @@ pub(crate) fn start(request: Request) -> Result<Started, Fault> {
         }
         request.answer.reply(&response)
     })
+}
+
+/// Describes each topic asked for; gives the places and names of those that do not exist.
+fn describe_named(
+    broker: &BrokerState,
+    names: &[MetadataRequestTopic],
+    operations: i32,
+    topics: &mut Vec<MetadataResponseTopic>,
+) -> Vec<(usize, StrBytes)> {
+    let node = BrokerId(broker.config.node_id);
+    let mut missing = Vec::new();
+    let mut seen = HashSet::new();
+    for asked in names {
+        // As Kafka answers: each topic once. Repeated names would make a small request's answer large.
+        if !seen.insert((&asked.name, asked.topic_id)) {
+            continue;
+        }
+        let described = match find(broker, asked.name.as_ref(), asked.topic_id) {
+            Ok(topic) => describe(&topic, node, operations),
+            Err(unknown) => {
+                if let Some(name) = &unknown.name {
+                    missing.push((topics.len(), name.0.clone()));
+                }
+                unknown
+            }
+        };
+        topics.push(described);
+    }
+    missing
 }
 
 /// Finds a topic by name or, from version 10 on, by id; what is not there comes back as its answer.

@@ -54,6 +54,11 @@ mod tests {
             std::fs::write(dir.path().join(FILE), &bytes[..length]).unwrap();
             let found = read(dir.path()).unwrap();
             assert!(found >= 42, "{length}: {found}");
+            // A tail that was never written.
+            let mut zeroed = bytes.clone();
+            zeroed[length..].fill(0);
+            std::fs::write(dir.path().join(FILE), &zeroed).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), i64::MAX, "{length}");
         }
     }
 }

@@ -382,13 +382,24 @@ impl Builder {
             spec.output_schema().fields().iter().map(|field| field.name()),
         )?;
 
-        let topic: Arc<str> = topic.into();
+        Ok(self.shuffled(&above, spec, step, topic.into(), changelog.into()))
+    }
+
+    /// The halves of an aggregate before and behind its repartition topic.
+    fn shuffled(
+        &mut self,
+        above: &Output,
+        spec: Arc<AggregateSpec>,
+        step: String,
+        topic: Arc<str>,
+        changelog: Arc<str>,
+    ) -> Output {
         let partial = StepKind::PartialAggregate {
             spec: Arc::clone(&spec),
             topic: Arc::clone(&topic),
         };
         self.step(
-            &above,
+            above,
             partial,
             format!("partial {}", spec.text()),
             spec.state_schema(),
@@ -400,7 +411,7 @@ impl Builder {
         });
 
         let sub = self.open(topic, Decode::Shuffle(Arc::clone(&spec)));
-        let schema = spec.output_schema();
+        let (schema, keys) = (spec.output_schema(), spec.key_count());
         let shuffled = Output {
             sub,
             from: vec![From::Input(0)],
@@ -409,18 +420,17 @@ impl Builder {
             label: step,
         };
         let label = format!("{} (table)", spec.text());
-        let changelog: Arc<str> = changelog.into();
         self.changelogs.push(ChangelogTopic {
             topic: Arc::clone(&changelog),
             sub,
         });
-        Ok(self.step(
+        self.step(
             &shuffled,
             StepKind::FinalAggregate { spec, changelog },
             label,
             schema,
-            keys.len(),
-        ))
+            keys,
+        )
     }
 
     fn sink(&mut self, input: NodeId, topic: &str, format: &Format) -> Result<Output, PlanError> {
