@@ -11,6 +11,7 @@
 mod decode;
 mod error;
 mod json_encoder;
+mod json_rows;
 mod output;
 mod placement;
 mod row_codec;
@@ -24,7 +25,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::FormatError;
 
-pub(crate) use decode::{InputFormat, RowDecoder, Undecodable};
+pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
+pub(crate) use json_encoder::JsonEncoder;
 pub(crate) use output::OutputFormat;
 pub(crate) use placement::{Placement, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
