@@ -171,8 +171,8 @@ pub fn json() -> Format {
 }
 
 /// JSON with known columns, for reading and writing. A value is one object; a member that is missing is null, one that the schema
-/// does not name is passed over. A record that does not fit the schema fails the job with its place. A null value is a row of
-/// nulls.
+/// does not name is passed over. A record that does not fit the schema fails the job with its place, unless
+/// [`Stream::on_error`](crate::Stream::on_error) says otherwise. A null value is a row of nulls.
 ///
 /// ```
 /// use millstream_streams::{DataType, Field, Schema, json_schema};

@@ -3,7 +3,7 @@
 //! Records go in, records come out through a callback; time, brokers and threads stay outside, so a test can drive a
 //! task with nothing but this module.
 //!
-//! Owns: decoding into batches, running the steps in order, the position in every input, restoring. Does not
+//! Owns: decoding into batches, running the steps in order, what becomes of errors (`failures`), the position in every input, restoring. Does not
 //! own: when an epoch ends, or committing (`runtime`).
 //!
 //! # Epochs
