@@ -4,8 +4,8 @@
 //! say what becomes of it.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::{filter, filter_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{filter, filter_record_batch, take};
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
@@ -48,6 +48,16 @@ impl Rows {
     /// The same rows with other columns.
     pub(crate) fn with_batch(&self, batch: RecordBatch) -> Self {
         Self::with_array(batch, Arc::clone(&self.times))
+    }
+
+    /// Rows made of these: `batch` has for each of its rows one here, at the position in `sources`.
+    pub(crate) fn derived(&self, batch: RecordBatch, sources: &[u32]) -> Result<Self, ArrowError> {
+        debug_assert_eq!(batch.num_rows(), sources.len());
+        let sources = UInt32Array::from(sources.to_vec());
+        Ok(Self {
+            batch,
+            times: take(&self.times, &sources, None)?,
+        })
     }
 
     /// `length` rows from number `start` on.

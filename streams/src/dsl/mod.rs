@@ -7,12 +7,14 @@ mod output_topic;
 mod stream;
 mod streams;
 mod table;
+mod typed;
 
 pub use grouped::GroupedStream;
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
+pub use typed::TypedStream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -10,8 +10,10 @@ mod filter;
 mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
+mod peek;
 mod project;
 mod sink;
+mod typed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::Rows;
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::StateError;
+use crate::typed::ClosureError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -184,6 +187,9 @@ pub enum OperatorError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A closure failed.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
     /// Stored state that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -206,6 +212,7 @@ impl OperatorError {
         match self {
             Self::Expression(_) => "ExpressionError",
             Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::Closure(_) => "ClosureError",
             _ => "OperatorError",
         }
     }
@@ -252,6 +259,8 @@ pub(crate) fn new_operator(
             Arc::clone(changelog),
             partition,
         )?),
+        StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
+        StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),

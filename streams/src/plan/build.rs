@@ -2,7 +2,7 @@
 //!
 //! One pass over the nodes in order: schemas flow down, each node is validated against its input's schema and lands
 //! in its input's sub-topology; an aggregate leaves its partial half there and opens a new one.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
@@ -10,8 +10,8 @@ use datafusion::logical_expr::Expr;
 
 use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
 use super::{
-    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind,
-    SubTopology, Topology, name,
+    ChangelogTopic, Decode, ErrorPolicy, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step,
+    StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::aggregate::AggregateSpec;
 use crate::expr::CompiledExpr;
@@ -23,9 +23,9 @@ pub(super) struct Output {
     pub(super) sub: usize,
     /// Several after a merge, none after a sink.
     pub(super) from: Vec<From>,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
-    keys: usize,
+    pub(super) keys: usize,
     pub(super) label: String,
 }
 
@@ -45,6 +45,11 @@ pub(super) struct Builder {
     /// The sub-topology and the number of its input that read a source topic.
     pub(super) sources: HashMap<String, (usize, usize)>,
     names: BTreeSet<String>,
+    pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
+    /// Typed steps that are one with the step behind them.
+    pub(super) fused: BTreeSet<NodeId>,
+    /// Those of them that wait for it.
+    pub(super) open: HashMap<NodeId, OpenFlow>,
     application_id: String,
 }
 
@@ -54,11 +59,13 @@ impl Plan {
         legal("application id", &self.application_id)?;
         let mut builder = Builder {
             application_id: self.application_id.clone(),
+            policies: self.policies.clone(),
+            fused: self.fused(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
             let before = builder.step_counts();
-            let output = builder.add(node)?;
+            let output = builder.add(NodeId(number), node)?;
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(node, &output, &before, policy)?;
             }
@@ -117,7 +124,7 @@ impl Plan {
 }
 
 impl Node {
-    fn inputs(&self) -> &[NodeId] {
+    pub(super) fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Source { .. } => &[],
             Self::Merge { inputs } => inputs,
@@ -127,6 +134,8 @@ impl Node {
             | Self::Filter { input, .. }
             | Self::Select { input, .. }
             | Self::WithColumn { input, .. }
+            | Self::Peek { input, .. }
+            | Self::Typed { input, .. }
             | Self::Aggregate { input, .. }
             | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
@@ -134,7 +143,7 @@ impl Node {
 }
 
 impl Builder {
-    fn add(&mut self, node: &Node) -> Result<Output, PlanError> {
+    fn add(&mut self, number: NodeId, node: &Node) -> Result<Output, PlanError> {
         match node {
             Node::Source { topic, format } => self.source(topic, format),
             Node::FlatMap { input, expr } => self.flat_map(*input, expr),
@@ -150,6 +159,8 @@ impl Builder {
                 keys,
                 aggregates,
             } => self.aggregate(*input, name, keys, aggregates),
+            Node::Peek { input, see } => Ok(self.peek(*input, see)),
+            Node::Typed { input, stage } => self.typed(number, *input, stage),
             Node::Sink { input, topic, format } => self.sink(*input, topic, format),
         }
     }
@@ -478,7 +489,7 @@ impl Builder {
     }
 
     /// Hangs a step below `above`.
-    fn step(
+    pub(super) fn step(
         &mut self,
         above: &Output,
         kind: StepKind,

@@ -16,6 +16,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod typed;
 mod unite;
 
 pub use error::PlanError;
@@ -25,5 +26,5 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    ChangelogTopic, Decode, Input, Part, RepartitionTopic, Step, StepId, StepKind, SubTopology, TypedClosures,
 };
