@@ -6,11 +6,13 @@ mod grouped;
 mod stream;
 mod streams;
 mod table;
+mod windowed;
 
 pub use grouped::GroupedStream;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
+pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

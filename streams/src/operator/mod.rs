@@ -11,20 +11,28 @@ mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
 mod project;
+mod shipper;
 mod sink;
+mod watermark;
+mod window_final;
+mod window_judge;
+mod window_partial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
+use crate::aggregate::Delta;
 use crate::format::FormatError;
 use crate::plan::StepKind;
-use crate::rows::Rows;
+use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::StateError;
+use crate::state::{StateError, WindowError};
+use crate::time::{TaskClock, Watermark};
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -60,9 +68,38 @@ pub(crate) struct Output<'a> {
     /// Rows, each with the number of the operator's output.
     pub(crate) rows: Vec<(usize, Rows)>,
     pub(crate) publish: &'a mut Publish<'a>,
+    pub(crate) clock: &'a mut TaskClock,
+    /// How far the step's rows are behind the task's watermark.
+    pub(crate) hold_ms: i64,
+    /// Rows that came too late.
+    pub(crate) late_rows: u64,
 }
 
 impl Output<'_> {
+    /// Where the step is in event time now.
+    fn watermark(&self) -> Watermark {
+        self.clock.watermark().minus(self.hold_ms)
+    }
+
+    /// Where the step was in event time when the last epoch ended.
+    fn settled(&self) -> Watermark {
+        self.clock.settled().minus(self.hold_ms)
+    }
+
+    /// Whether windows may have closed behind the task's back, because it was idle.
+    fn was_idle(&self) -> bool {
+        self.clock.was_idle()
+    }
+
+    /// Takes event times of a source; see [`TaskClock::observe`].
+    fn observe(&mut self, input: usize, strategy: usize, times: &[EventTime]) -> Option<ArrayRef> {
+        self.clock.observe(input, strategy, times)
+    }
+
+    fn count_late(&mut self, rows: usize) {
+        self.late_rows += rows as u64;
+    }
+
     /// Rows for the only output.
     pub(crate) fn push(&mut self, rows: Rows) {
         self.push_to(0, rows);
@@ -91,6 +128,15 @@ pub(crate) struct Limits {
     pub(crate) shuffle_record_bytes_max: usize,
     /// Bytes of output records gathered before they go to the client.
     pub(crate) output_bytes_max: usize,
+    /// Late rows held before they are shipped within the epoch.
+    pub(crate) late_rows_max: usize,
+}
+
+impl Limits {
+    /// Whether a partial aggregate has to be shipped.
+    fn partial_is_full(&self, delta: &Delta) -> bool {
+        delta.len() > self.partial_keys_max || delta.size_bytes() > self.partial_bytes_max
+    }
 }
 
 impl Default for Limits {
@@ -102,6 +148,7 @@ impl Default for Limits {
             partial_bytes_max: 64 << 20,
             shuffle_record_bytes_max: 512 << 10,
             output_bytes_max: 256 << 10,
+            late_rows_max: 64 * 1024,
         }
     }
 }
@@ -112,6 +159,8 @@ pub(crate) struct Surroundings {
     pub(crate) limits: Limits,
     /// Partition counts of the repartition topics.
     pub(crate) partitions: HashMap<Arc<str>, usize>,
+    /// How many tasks each sub-topology has, by its number.
+    pub(crate) tasks: HashMap<usize, usize>,
 }
 
 /// A step that failed on a batch.
@@ -145,6 +194,15 @@ pub enum OperatorError {
     Arrow(#[from] ArrowError),
 }
 
+impl From<WindowError> for OperatorError {
+    fn from(error: WindowError) -> Self {
+        match error {
+            WindowError::Format(cause) => cause.into(),
+            WindowError::Merge(cause) => cause.into(),
+        }
+    }
+}
+
 impl From<DataFusionError> for OperatorError {
     fn from(cause: DataFusionError) -> Self {
         Self::Expression(Box::new(cause))
@@ -176,6 +234,18 @@ pub(crate) fn new_operator(
             Arc::clone(spec),
             Arc::clone(changelog),
             partition,
+        )?),
+        StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
+        StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
+            plan,
+            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            near.limits.clone(),
+        )?),
+        StepKind::WindowJudge(plan) => Box::new(window_judge::WindowJudge::new(plan.clone())?),
+        StepKind::WindowFinal(plan) => Box::new(window_final::WindowFinal::new(
+            plan,
+            partition,
+            near.limits.shuffle_record_bytes_max,
         )?),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),

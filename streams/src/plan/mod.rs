@@ -14,13 +14,16 @@ mod name;
 mod node;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topology;
 mod unite;
+mod windows;
 
 pub use error::PlanError;
 pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    Announces, ChangelogTopic, Decode, Input, InputTime, RepartitionTopic, Shuffle, Step, StepId, StepKind,
+    SubTopology, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

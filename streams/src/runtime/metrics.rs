@@ -39,6 +39,9 @@ pub struct SubTopologyMetrics {
     pub state_keys: u64,
     /// Memory of the resident state in bytes, roughly, as of the last epoch.
     pub state_bytes: u64,
+    /// Rows that came too late for their windows; of rows that were aggregated before the shuffle while a partition was idle, each key
+    /// counts once.
+    pub late_rows: u64,
 }
 
 /// The counters behind a snapshot.
@@ -60,6 +63,7 @@ struct SubCounters {
     bytes_in: AtomicU64,
     state_keys: AtomicU64,
     state_bytes: AtomicU64,
+    late_rows: AtomicU64,
 }
 
 impl Metrics {
@@ -107,6 +111,13 @@ impl Metrics {
         self.bytes_changed.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Rows that came too late.
+    pub(super) fn late(&self, sub_topology: usize, rows: u64) {
+        self.subs[sub_topology]
+            .late_rows
+            .fetch_add(rows, Ordering::Relaxed);
+    }
+
     pub(super) fn committed(&self) {
         self.epochs.fetch_add(1, Ordering::Relaxed);
     }
@@ -128,6 +139,7 @@ impl Metrics {
             lag: lag(number),
             state_keys: get(&sub.state_keys),
             state_bytes: get(&sub.state_bytes),
+            late_rows: get(&sub.late_rows),
         };
         let sub_topologies: Vec<SubTopologyMetrics> = self.subs.iter().enumerate().map(sub).collect();
         let of_sources = || self.subs.iter().filter(|sub| sub.reads_sources);

@@ -1,7 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), one OS thread a worker (`worker`: one
+//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -22,10 +22,12 @@
 //! are acknowledged, or with them; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
+mod clocks;
 mod cluster;
 mod deadline;
 mod drain;
 mod handle;
+mod idle;
 mod metrics;
 mod purge;
 mod restoring;
@@ -56,6 +58,7 @@ use crate::plan::Topology;
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
+use idle::{ClusterProbe, Prober};
 use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
@@ -69,7 +72,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let guarantee = config.guarantee(topology.guarantee);
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
-    let partitions = cluster.prepare(&topology)?;
+    let (partitions, tasks) = cluster.prepare(&topology)?;
+    let prober = Prober::start(Arc::clone(&cluster))?;
     let repartitions = partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
         numbers.map(|partition| TopicPartition {
@@ -80,6 +84,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let repartitions = repartitions.collect();
     let surroundings = Surroundings {
         partitions,
+        tasks,
         ..Surroundings::default()
     };
     let identity = identity();
@@ -102,6 +107,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
             surroundings.clone(),
             guarantee,
             &identity,
+            prober.probe(),
         ) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
@@ -126,6 +132,7 @@ fn start_worker(
     surroundings: Surroundings,
     guarantee: Guarantee,
     identity: &str,
+    probe: ClusterProbe,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
@@ -154,6 +161,7 @@ fn start_worker(
         source,
         sink,
         restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+        probe: Box::new(probe),
     };
     let mut worker = Worker::new(
         Arc::clone(topology),
