@@ -1,4 +1,5 @@
 //! What a worker does about event time.
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
@@ -47,9 +48,13 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Counts the rows that came too late, and notes how far the tasks are.
     pub(super) fn report_time(&mut self) {
-        for task in self.tasks.tasks.values_mut() {
-            let late = task.take_late_rows();
-            self.shared.metrics.late(task.sub_topology(), late);
+        let metrics = &self.shared.metrics;
+        let mut watermarks = BTreeMap::new();
+        for (id, task) in &mut self.tasks.tasks {
+            metrics.late(task.sub_topology(), task.take_late_rows());
+            watermarks.extend(task.watermark().map(|watermark| (*id, watermark)));
         }
+        metrics.watermarks(&self.reported_watermarks, &watermarks);
+        self.reported_watermarks = watermarks.into_keys().collect();
     }
 }

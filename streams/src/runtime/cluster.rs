@@ -13,6 +13,7 @@ use super::block_on::block_on;
 use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
+use crate::operator::Surroundings;
 use crate::plan::{Input, Topology};
 use crate::source::TopicPartition;
 use crate::time::UPSTREAM_TASKS_MAX;
@@ -71,12 +72,8 @@ impl Cluster {
             .collect())
     }
 
-    /// Checks the source topics and creates internal ones. Gives the partition counts of repartition topics, and how many tasks each
-    /// sub-topology has.
-    pub(super) fn prepare(
-        &self,
-        topology: &Topology,
-    ) -> Result<(HashMap<Arc<str>, usize>, HashMap<usize, usize>), StreamsError> {
+    /// Checks the source topics and creates internal ones.
+    pub(super) fn prepare(&self, topology: &Topology) -> Result<Surroundings, StreamsError> {
         let deadline = Deadline::after(self.timeout);
         let mut topics = self.find_sources(&topology.source_topics())?;
         let mut counts = HashMap::new();
@@ -113,7 +110,11 @@ impl Cluster {
                 });
             }
         }
-        Ok((counts, tasks))
+        Ok(Surroundings {
+            partitions: counts,
+            tasks,
+            ..Surroundings::default()
+        })
     }
 
     /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.

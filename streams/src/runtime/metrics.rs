@@ -1,5 +1,9 @@
 //! Counters of a job.
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::worker::TaskId;
 
 /// What a job has done since it started, in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +29,9 @@ pub struct MetricsSnapshot {
     pub epochs: u64,
     /// Each sub-topology, by number.
     pub sub_topologies: Vec<SubTopologyMetrics>,
+    /// The watermark of each task that this process holds and that has one, in milliseconds since 1970, as of the last epoch; by
+    /// sub-topology and partition.
+    pub watermarks: BTreeMap<(usize, i32), i64>,
 }
 
 /// One sub-topology of a job.
@@ -54,6 +61,7 @@ pub(super) struct Metrics {
     bytes_changed: AtomicU64,
     epochs: AtomicU64,
     subs: Vec<SubCounters>,
+    watermarks: Mutex<BTreeMap<TaskId, i64>>,
 }
 
 #[derive(Default)]
@@ -84,6 +92,7 @@ impl Metrics {
                     ..SubCounters::default()
                 })
                 .collect(),
+            watermarks: Mutex::default(),
         }
     }
 
@@ -116,6 +125,13 @@ impl Metrics {
         self.subs[sub_topology]
             .late_rows
             .fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// A worker's tasks are at `now`; those in `before` were reported by it last.
+    pub(super) fn watermarks(&self, before: &BTreeSet<TaskId>, now: &BTreeMap<TaskId, i64>) {
+        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        watermarks.retain(|task, _| !before.contains(task));
+        watermarks.extend(now);
     }
 
     pub(super) fn committed(&self) {
@@ -154,6 +170,11 @@ impl Metrics {
             bytes_changed: get(&self.bytes_changed),
             epochs: get(&self.epochs),
             sub_topologies,
+            watermarks: self
+                .watermarks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

@@ -72,9 +72,9 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let guarantee = config.guarantee(topology.guarantee);
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
-    let (partitions, tasks) = cluster.prepare(&topology)?;
+    let surroundings = cluster.prepare(&topology)?;
     let prober = Prober::start(Arc::clone(&cluster))?;
-    let repartitions = partitions.iter().flat_map(|(topic, count)| {
+    let repartitions = surroundings.partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
         numbers.map(|partition| TopicPartition {
             topic: Arc::clone(topic),
@@ -82,11 +82,6 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         })
     });
     let repartitions = repartitions.collect();
-    let surroundings = Surroundings {
-        partitions,
-        tasks,
-        ..Surroundings::default()
-    };
     let identity = identity();
     let topology = Arc::new(topology);
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
@@ -98,17 +93,16 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         shared: Arc::clone(&shared),
     };
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
+    let job = Job {
+        topology: &topology,
+        config: &config,
+        shared: &shared,
+        surroundings,
+        guarantee,
+        identity: &identity,
+    };
     for number in 1..=config.thread_count() {
-        match start_worker(
-            number,
-            &topology,
-            &config,
-            &shared,
-            surroundings.clone(),
-            guarantee,
-            &identity,
-            prober.probe(),
-        ) {
+        match start_worker(number, &job, prober.probe()) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
                 // Those not started will not end, and the handle's drop waits for the others.
@@ -124,16 +118,29 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     Ok(handle)
 }
 
-fn start_worker(
-    number: usize,
-    topology: &Arc<Topology>,
-    config: &StreamsConfig,
-    shared: &Arc<Shared>,
+/// What all workers are started with.
+struct Job<'a> {
+    topology: &'a Arc<Topology>,
+    config: &'a StreamsConfig,
+    shared: &'a Arc<Shared>,
     surroundings: Surroundings,
     guarantee: Guarantee,
-    identity: &str,
+    identity: &'a str,
+}
+
+fn start_worker(
+    number: usize,
+    job: &Job<'_>,
     probe: ClusterProbe,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
+    let &Job {
+        topology,
+        config,
+        shared,
+        guarantee,
+        identity,
+        ..
+    } = job;
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
             client,
@@ -165,7 +172,7 @@ fn start_worker(
     };
     let mut worker = Worker::new(
         Arc::clone(topology),
-        surroundings,
+        job.surroundings.clone(),
         interval,
         guarantee,
         clients,

@@ -1,5 +1,5 @@
 //! One worker: a group member, a producer, and the tasks of its partitions.
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ pub(super) struct Worker<S, K, R> {
     aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
+    /// The tasks whose watermarks were reported.
+    pub(super) reported_watermarks: BTreeSet<TaskId>,
 }
 
 /// Running tasks, and which of them reads what.
@@ -105,6 +107,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             epoch_end: None,
             aborted: 0,
             reported: BTreeMap::new(),
+            reported_watermarks: BTreeSet::new(),
         }
     }
 
@@ -375,6 +378,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.forget_assignment();
         self.epoch_end = None;
         self.report_state();
+        self.report_time();
     }
 
     /// Forgets which partitions there are, and the tasks whose state is not whole.

@@ -72,7 +72,7 @@ impl Windows {
 
     /// The rule that the windows break, if they break one.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let whole = |duration: Duration| duration.subsec_nanos() % 1_000_000 == 0;
+        let whole = |duration: Duration| duration.subsec_nanos().is_multiple_of(1_000_000);
         if self.advance.is_zero() || self.size.is_zero() {
             return Some("its size and advance must be at least a millisecond");
         }

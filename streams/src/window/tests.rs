@@ -62,6 +62,9 @@ fn job(windows: &Windows, emit: Emit, out_of_orderness: i64) -> Streams {
     app
 }
 
+/// A key and the start of its window.
+type KeyWindow = (String, i64);
+
 /// Count, sum, least and greatest of a key's window.
 type Sums = (i64, i64, i64, i64);
 
@@ -70,7 +73,7 @@ fn oracle(
     events: &[Event],
     windows: (i64, i64, i64),
     out_of_orderness: i64,
-) -> (BTreeMap<(String, i64), Sums>, Vec<i64>) {
+) -> (BTreeMap<KeyWindow, Sums>, Vec<i64>) {
     let (size, advance, grace) = windows;
     let mut seen: BTreeMap<i32, i64> = BTreeMap::new();
     let (mut sums, mut late) = (BTreeMap::new(), Vec::new());
@@ -125,8 +128,8 @@ fn millis(time: &Value) -> i64 {
 }
 
 /// What came out: every result of each key and window, in order; the values of late rows.
-fn results(driver: &mut TestDriver, size: i64) -> (BTreeMap<(String, i64), Vec<Sums>>, Vec<i64>) {
-    let mut all: BTreeMap<(String, i64), Vec<Sums>> = BTreeMap::new();
+fn results(driver: &mut TestDriver, size: i64) -> (BTreeMap<KeyWindow, Vec<Sums>>, Vec<i64>) {
+    let mut all: BTreeMap<KeyWindow, Vec<Sums>> = BTreeMap::new();
     for record in driver.read("results") {
         let (key, value) = parse(&record);
         let start = millis(&key[1]);
