@@ -74,9 +74,10 @@ mod window;
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
-    pub use crate::dsl::{GroupedStream, Stream, Streams, Table, WindowedStream, WindowedTable};
+    pub use crate::dsl::{GroupedStream, OutputTopic, Stream, Streams, Table, WindowedStream, WindowedTable};
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
+    pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
     pub use crate::time::{WatermarkStrategy, bounded, record_time};
     pub use crate::window::{
         Emit::{self, OnUpdate, OnWindowClose},
@@ -87,13 +88,13 @@ pub mod prelude {
 
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
-pub use dsl::{GroupedStream, Stream, Streams, Table, WindowedStream, WindowedTable};
+pub use dsl::{GroupedStream, OutputTopic, Stream, Streams, Table, WindowedStream, WindowedTable};
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
 pub use format::{Format, FormatError, json, json_schema, raw, text};
 pub use operator::OperatorError;
-pub use plan::{PlanError, Topology};
+pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;

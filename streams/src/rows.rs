@@ -103,6 +103,15 @@ impl Rows {
         })
     }
 
+    /// `length` rows from number `start` on.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
+        Self {
+            batch: self.batch.slice(start, length),
+            times: self.times.slice(start, length),
+            watermarks: self.watermarks.as_ref().map(|marks| marks.slice(start, length)),
+        }
+    }
+
     /// The rows for which `keep` is true.
     pub(crate) fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
         Ok(Self {

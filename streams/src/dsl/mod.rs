@@ -3,12 +3,14 @@
 //!
 //! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
 mod grouped;
+mod output_topic;
 mod stream;
 mod streams;
 mod table;
 mod windowed;
 
 pub use grouped::GroupedStream;
+pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;

@@ -20,15 +20,16 @@ mod window_partial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
-use crate::aggregate::Delta;
+use crate::aggregate::{Delta, UpdateError};
 use crate::format::FormatError;
-use crate::plan::StepKind;
+use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::{StateError, WindowError};
@@ -36,7 +37,8 @@ use crate::time::{TaskClock, Watermark};
 
 /// A running step.
 pub(crate) trait Operator: Send {
-    /// Takes rows; what follows from it at once goes to `out`.
+    /// Takes rows; what follows from it at once goes to `out`. An error [of rows](OperatorError::is_of_rows) leaves the step as it
+    /// was, so that a part of them may be tried again.
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
     /// The epoch ends; what was held back for it goes to `out`.
@@ -73,6 +75,24 @@ pub(crate) struct Output<'a> {
     pub(crate) hold_ms: i64,
     /// Rows that came too late.
     pub(crate) late_rows: u64,
+    /// Rows that the step could not work on.
+    pub(crate) failed: Vec<FailedRow>,
+}
+
+/// A row that a step could not work on; its policy says what becomes of it.
+pub(crate) struct FailedRow {
+    /// Which of the closures that the step is made of; 0 if it is not.
+    pub(crate) part: usize,
+    pub(crate) row: FailedContent,
+    pub(crate) cause: OperatorError,
+}
+
+/// What is left of a row that failed.
+pub(crate) enum FailedContent {
+    /// The row itself: a batch of one.
+    Row(Rows),
+    /// The record that it would have become, without a destination.
+    Record(RecordBuffer),
 }
 
 impl Output<'_> {
@@ -130,6 +150,8 @@ pub(crate) struct Limits {
     pub(crate) output_bytes_max: usize,
     /// Late rows held before they are shipped within the epoch.
     pub(crate) late_rows_max: usize,
+    /// Bytes of one output record: the producer's `message.max.bytes`.
+    pub(crate) record_bytes_max: usize,
 }
 
 impl Limits {
@@ -149,6 +171,7 @@ impl Default for Limits {
             shuffle_record_bytes_max: 512 << 10,
             output_bytes_max: 256 << 10,
             late_rows_max: 64 * 1024,
+            record_bytes_max: 1_000_000,
         }
     }
 }
@@ -161,6 +184,16 @@ pub(crate) struct Surroundings {
     pub(crate) partitions: HashMap<Arc<str>, usize>,
     /// How many tasks each sub-topology has, by its number.
     pub(crate) tasks: HashMap<usize, usize>,
+    /// What becomes of errors where the job does not say it.
+    pub(crate) on_error: Option<ErrorPolicy>,
+    pub(crate) errors: Arc<ErrorCounters>,
+}
+
+/// Rows and records that were not worked on, by all tasks of a process.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorCounters {
+    pub(crate) skipped: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
 }
 
 /// A step that failed on a batch.
@@ -183,6 +216,22 @@ pub enum OperatorError {
         /// What is wrong with it.
         cause: Box<FormatError>,
     },
+    /// An aggregate failed in the middle of a batch, so that its state is of no more use.
+    #[error("the aggregate failed: {}", .0.strip_backtrace())]
+    Aggregate(#[source] Box<DataFusionError>),
+    /// A record that is larger than the producer takes.
+    #[error(
+        "a record for {topic} takes {bytes} bytes, message.max.bytes is {bytes_max}; raise it on the producer and the topic, or \
+         give to({topic:?}, …) a policy with on_error"
+    )]
+    RecordTooLarge {
+        /// The output topic.
+        topic: Arc<str>,
+        /// What the record takes.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// Stored state that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -198,7 +247,32 @@ impl From<WindowError> for OperatorError {
     fn from(error: WindowError) -> Self {
         match error {
             WindowError::Format(cause) => cause.into(),
-            WindowError::Merge(cause) => cause.into(),
+            WindowError::Merge(cause) => Self::Aggregate(Box::new(cause)),
+        }
+    }
+}
+
+impl OperatorError {
+    /// Whether single rows are to blame, so that the others can go on.
+    pub(crate) fn is_of_rows(&self) -> bool {
+        matches!(self, Self::Expression(_) | Self::RecordTooLarge { .. })
+    }
+
+    /// The error's name, for the header of a dead letter.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Expression(_) => "ExpressionError",
+            Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            _ => "OperatorError",
+        }
+    }
+}
+
+impl From<UpdateError> for OperatorError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Rows(cause) => Self::Expression(Box::new(cause)),
+            UpdateError::State(cause) => Self::Aggregate(Box::new(cause)),
         }
     }
 }
@@ -250,7 +324,7 @@ pub(crate) fn new_operator(
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),
-            near.limits.output_bytes_max,
+            &near.limits,
         )),
     })
 }

@@ -25,8 +25,14 @@ pub(super) struct WindowPartial {
 /// Rows that are late, or may be, until they are shipped.
 struct LateRows {
     codec: Arc<ShuffledRows>,
-    held: Vec<Rows>,
+    held: Vec<LateBatch>,
     rows: usize,
+}
+
+struct LateBatch {
+    keys: RecordBatch,
+    /// The rows as they are sent.
+    sent: RecordBatch,
 }
 
 impl WindowPartial {
@@ -65,11 +71,9 @@ impl WindowPartial {
             return Ok(());
         };
         late.rows = 0;
-        for rows in std::mem::take(&mut late.held) {
-            let keyed = keys_of(&self.windowed, &rows.batch)?;
-            let sent = late.codec.sent(&rows)?;
+        for LateBatch { keys, sent } in std::mem::take(&mut late.held) {
             let encode = |rows: &[u32], max, each: Each<'_>| late.codec.encode(&sent, rows, max, each);
-            self.shipper.ship(&keyed, late.codec.header(), encode, out)?;
+            self.shipper.ship(&keys, late.codec.header(), encode, out)?;
         }
         Ok(())
     }
@@ -86,9 +90,16 @@ fn keys_of(windowed: &WindowedSpec, rows: &RecordBatch) -> Result<RecordBatch, O
 }
 
 impl LateRows {
-    fn hold(&mut self, rows: Rows) {
-        self.rows += rows.len();
-        self.held.push(rows);
+    fn prepared(&self, windowed: &WindowedSpec, rows: &Rows) -> Result<LateBatch, OperatorError> {
+        Ok(LateBatch {
+            keys: keys_of(windowed, &rows.batch)?,
+            sent: self.codec.sent(rows)?,
+        })
+    }
+
+    fn hold(&mut self, batch: LateBatch) {
+        self.rows += batch.sent.num_rows();
+        self.held.push(batch);
     }
 }
 
@@ -104,21 +115,26 @@ impl Operator for WindowPartial {
             && let Some(late) = &mut self.late
         {
             // Windows may have closed without this task: who keeps them, judges.
-            late.hold(rows);
+            let batch = late.prepared(&self.windowed, &rows)?;
+            late.hold(batch);
         } else {
             let assigned = self
                 .windowed
                 .windows
                 .assign(&rows, least, &self.windowed.assigned)?;
-            if let Some(flags) = &assigned.late {
-                let rows = rows.filter(flags)?;
-                match &mut self.late {
-                    Some(late) => late.hold(rows),
-                    None => out.count_late(rows.len()),
-                }
-            }
+            let late_rows = assigned.late.map(|flags| rows.filter(&flags)).transpose()?;
+            let batch = match (&self.late, &late_rows) {
+                (Some(late), Some(rows)) => Some(late.prepared(&self.windowed, rows)?),
+                _ => None,
+            };
+            // What fails because of a row has failed before anything is changed.
             if assigned.rows.len() > 0 {
                 self.delta.update(&assigned.rows)?;
+            }
+            match (&mut self.late, batch, late_rows) {
+                (Some(late), Some(batch), _) => late.hold(batch),
+                (None, _, Some(rows)) => out.count_late(rows.len()),
+                _ => {}
             }
         }
         let late = self.late.as_ref().map_or(0, |late| late.rows);

@@ -65,8 +65,12 @@ impl Plan {
             late_taken: self.late_taken(),
             ..Builder::default()
         };
-        for node in &self.nodes {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let before = builder.step_counts();
             let output = builder.add(node)?;
+            if let Some(policy) = self.policies.get(&NodeId(number)) {
+                builder.set_policy(node, &output, &before, policy)?;
+            }
             builder.outputs.push(output);
         }
         if builder.subs.is_empty() {
@@ -75,6 +79,7 @@ impl Plan {
             });
         }
         self.check_ends(&builder)?;
+        self.check_dead_letters(&builder)?;
         builder.renumber();
         let mut announces = builder.settle_time()?.into_iter();
         let subs = builder.subs.into_iter().enumerate();
@@ -500,6 +505,7 @@ impl Builder {
                 children: Vec::new(),
                 row_children: Vec::new(),
                 time: InputTime::Untimed,
+                on_error: None,
             }],
             Vec::new(),
         ));
@@ -522,6 +528,7 @@ impl Builder {
             kind,
             children: Vec::new(),
             hold_ms: above.hold_ms,
+            on_error: None,
         });
         for from in &above.from {
             match *from {

@@ -113,6 +113,7 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
             }),
             children: vec![std::mem::take(&mut input.children)],
             hold_ms: 0,
+            on_error: None,
         });
         // It holds nothing back at the end of an epoch, so its number does not matter.
         input.children = vec![StepId(steps.len() - 1)];
