@@ -8,6 +8,7 @@ mod stream;
 mod streams;
 mod table;
 mod typed;
+mod windowed;
 
 pub use grouped::GroupedStream;
 pub use output_topic::OutputTopic;
@@ -15,6 +16,7 @@ pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
 pub use typed::TypedStream;
+pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

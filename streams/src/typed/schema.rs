@@ -1,5 +1,4 @@
 //! The columns of a struct.
-use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use serde::de::DeserializeOwned;

@@ -203,7 +203,8 @@ fn misfit<T: Row>(columns: &Schema) -> Option<String> {
     let read = guard(|| serde_arrow::from_record_batch::<Vec<T>>(&batch)).ok()?;
     let cause = read.err()?.to_string();
     // Other causes may be those of the values, which a real row need not have.
-    (cause.contains("missing field") || cause.contains("invalid type")).then_some(cause)
+    let of_types = ["missing field", "invalid type", "does not implement"];
+    of_types.iter().any(|kind| cause.contains(kind)).then_some(cause)
 }
 
 /// A closure over batches.
