@@ -71,10 +71,12 @@ mod task;
 mod testing;
 mod time;
 mod typed;
+pub mod udf;
 mod window;
 
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
+    pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
     pub use crate::dsl::{
         GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
@@ -91,6 +93,7 @@ pub mod prelude {
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
+pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
