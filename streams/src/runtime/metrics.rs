@@ -1,5 +1,8 @@
 //! Counters of a job.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::operator::ErrorCounters;
 
 /// What a job has done since it started, in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +24,11 @@ pub struct MetricsSnapshot {
     pub changes: u64,
     /// Their bytes.
     pub bytes_changed: u64,
+    /// Records that could not be read and rows that could not be worked on, and were dropped as their policy
+    /// ([`skip`](crate::skip)) says. What is read again after a failure counts again.
+    pub rows_skipped: u64,
+    /// The same, written to a dead letter topic ([`dead_letter`](crate::dead_letter)).
+    pub rows_dead_lettered: u64,
     /// Epochs committed.
     pub epochs: u64,
     /// Each sub-topology, by number.
@@ -50,6 +58,7 @@ pub(super) struct Metrics {
     changes: AtomicU64,
     bytes_changed: AtomicU64,
     epochs: AtomicU64,
+    errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
 }
 
@@ -64,7 +73,7 @@ struct SubCounters {
 
 impl Metrics {
     /// One entry a sub-topology: whether it reads source topics.
-    pub(super) fn new(sub_topologies: impl IntoIterator<Item = bool>) -> Self {
+    pub(super) fn new(sub_topologies: impl IntoIterator<Item = bool>, errors: Arc<ErrorCounters>) -> Self {
         Self {
             records_out: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -73,6 +82,7 @@ impl Metrics {
             changes: AtomicU64::new(0),
             bytes_changed: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
+            errors,
             subs: sub_topologies
                 .into_iter()
                 .map(|reads_sources| SubCounters {
@@ -140,6 +150,8 @@ impl Metrics {
             bytes_shuffled: get(&self.bytes_shuffled),
             changes: get(&self.changes),
             bytes_changed: get(&self.bytes_changed),
+            rows_skipped: get(&self.errors.skipped),
+            rows_dead_lettered: get(&self.errors.dead_lettered),
             epochs: get(&self.epochs),
             sub_topologies,
         }

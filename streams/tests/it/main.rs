@@ -4,6 +4,7 @@
 //! instead, e.g. an Apache Kafka.
 #![allow(clippy::unwrap_used)]
 mod client;
+mod errors;
 mod exactly_once;
 mod failures;
 mod rebalance;
