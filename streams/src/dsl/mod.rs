@@ -7,12 +7,14 @@ mod output_topic;
 mod stream;
 mod streams;
 mod table;
+mod windowed;
 
 pub use grouped::GroupedStream;
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
+pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

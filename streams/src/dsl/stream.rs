@@ -4,6 +4,7 @@ use datafusion::logical_expr::Expr;
 use super::{GroupedStream, OutputTopic, SharedPlan};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
+use crate::time::WatermarkStrategy;
 
 /// A stream of rows, every one of which stands for itself.
 ///
@@ -120,6 +121,22 @@ impl Stream {
             input: self.node,
             name: name.into(),
             expr,
+        })
+    }
+
+    /// The event time of the stream, and how late its rows may be. Belongs to each stream of a topic, before
+    /// [`merge`](Self::merge).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, bounded, col, text};
+    /// let lines = Streams::new("wc").stream("lines", text("line").with_timestamp("at"));
+    /// let timed = lines.watermark(bounded(col("at"), Duration::from_secs(4)).idle_after(Duration::from_secs(30)));
+    /// ```
+    pub fn watermark(&self, strategy: WatermarkStrategy) -> Self {
+        self.then(Node::Watermark {
+            input: self.node,
+            strategy,
         })
     }
 

@@ -184,4 +184,31 @@ pub enum PlanError {
         #[source]
         cause: Box<DataFusionError>,
     },
+    /// Windows that cannot be.
+    #[error("{step}: the windows are not possible: {reason}")]
+    Windows {
+        /// The step.
+        step: String,
+        /// The rule they break.
+        reason: &'static str,
+    },
+    /// A watermark that is not that of one source.
+    #[error(
+        "{step} has no single source: a watermark belongs to the partitions of one topic; declare it on each stream \
+         before merge, and not behind a keyed step, which keeps the time of its rows"
+    )]
+    WatermarkOfSeveral {
+        /// The step.
+        step: String,
+    },
+    /// Event time from a column that is no time.
+    #[error("{step}: {column} is {actual}; event time is a timestamp or a 64-bit integer in milliseconds")]
+    NotATime {
+        /// The step.
+        step: String,
+        /// The column or expression.
+        column: String,
+        /// Its type.
+        actual: DataType,
+    },
 }

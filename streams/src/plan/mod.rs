@@ -15,8 +15,10 @@ mod node;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topology;
 mod unite;
+mod windows;
 
 pub use error::PlanError;
 pub(crate) use name::fault as name_fault;
@@ -25,5 +27,6 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    Announces, ChangelogTopic, Decode, Input, InputTime, RepartitionTopic, Shuffle, Step, StepId, StepKind,
+    SubTopology, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

@@ -6,6 +6,8 @@ use datafusion::logical_expr::Expr;
 
 use crate::config::Guarantee;
 use crate::format::Format;
+use crate::time::WatermarkStrategy;
+use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
 
@@ -39,6 +41,22 @@ pub(crate) enum Node {
         keys: Vec<Expr>,
         aggregates: Vec<Expr>,
     },
+    /// Event time, and how far a source has come in it.
+    Watermark {
+        input: NodeId,
+        strategy: WatermarkStrategy,
+    },
+    /// One row for each key and window.
+    Window {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        windows: Windows,
+        emit: Emit,
+        aggregates: Vec<Expr>,
+    },
+    /// The rows that came too late for the windows of [`Node::Window`].
+    Late { window: NodeId },
     /// Writes a topic.
     Sink {
         input: NodeId,

@@ -8,7 +8,8 @@ use arrow::datatypes::SchemaRef;
 use crate::aggregate::AggregateSpec;
 use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
-use crate::format::{InputFormat, OutputFormat};
+use crate::format::{InputFormat, OutputFormat, ShuffledRows};
+use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
 
@@ -33,6 +34,18 @@ pub(crate) struct SubTopology {
     pub(crate) id: usize,
     pub(crate) inputs: Vec<Input>,
     pub(crate) steps: Vec<Step>,
+    /// The repartition topics to which its tasks announce their watermark.
+    pub(crate) announces: Vec<Announces>,
+    /// Names the inputs, and so what the numbers of its tasks mean.
+    pub(crate) fingerprint: u64,
+}
+
+/// A repartition topic whose reader waits for watermarks.
+#[derive(Debug, Clone)]
+pub(crate) struct Announces {
+    pub(crate) topic: Arc<str>,
+    /// How far what goes there is behind the task's watermark.
+    pub(crate) hold_ms: i64,
 }
 
 /// A topic that feeds a sub-topology.
@@ -41,8 +54,26 @@ pub(crate) struct Input {
     pub(crate) topic: Arc<str>,
     pub(crate) decode: Decode,
     pub(crate) children: Vec<StepId>,
+    /// The steps that take what comes as rows where others are partial states.
+    pub(crate) row_children: Vec<StepId>,
+    pub(crate) time: InputTime,
     /// What becomes of records that cannot be read, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
+}
+
+/// What part an input has in event time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InputTime {
+    /// None: no step waits for it.
+    Untimed,
+    /// Its rows have event times.
+    Source {
+        /// Of each strategy, in the order of their numbers.
+        out_of_orderness_ms: Vec<i64>,
+        idle_after: Option<Duration>,
+    },
+    /// Its records bring announcements of watermarks.
+    Upstream,
 }
 
 /// How an input's records become batches.
@@ -50,8 +81,17 @@ pub(crate) struct Input {
 pub(crate) enum Decode {
     /// A record is a row.
     Rows(InputFormat),
-    /// A record is a batch of partial aggregate states.
-    Shuffle(Arc<AggregateSpec>),
+    /// A record is a batch of what another sub-topology sent.
+    Shuffle(Shuffle),
+}
+
+/// What comes through a repartition topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Shuffle {
+    /// Partial states.
+    pub(crate) states: Option<Arc<AggregateSpec>>,
+    /// Rows as they are.
+    pub(crate) rows: Option<Arc<ShuffledRows>>,
 }
 
 /// One compiled step.
@@ -61,6 +101,8 @@ pub(crate) struct Step {
     pub(crate) kind: StepKind,
     /// The steps below each of its outputs.
     pub(crate) children: Vec<Vec<StepId>>,
+    /// How far its rows are behind the task's watermark.
+    pub(crate) hold_ms: i64,
     /// What becomes of rows that the step cannot work on, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
 }
@@ -91,10 +133,56 @@ pub(crate) enum StepKind {
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
     },
+    /// Event time of rows from a source.
+    Watermark(WatermarkStep),
+    WindowPartial(WindowPartial),
+    /// Rows that may be too late: an output for those that are, one for the partial states of the others.
+    WindowJudge(WindowedSpec),
+    WindowFinal(WindowFinal),
     Sink {
         topic: Arc<str>,
         format: OutputFormat,
     },
+}
+
+/// What [`StepKind::Watermark`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WatermarkStep {
+    /// The column of event time, or else it is the record's.
+    pub(crate) time: Option<CompiledExpr>,
+    pub(crate) out_of_orderness_ms: i64,
+    pub(crate) idle_after: Option<Duration>,
+    /// The input whose watermark it is, and its number there; none if no step waits for it.
+    pub(crate) tracks: Option<(usize, usize)>,
+}
+
+/// An aggregate by key and window.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowedSpec {
+    /// Its last key column is the window's start.
+    pub(crate) spec: Arc<AggregateSpec>,
+    pub(crate) windows: Windows,
+    /// Rows with the window's start.
+    pub(crate) assigned: SchemaRef,
+}
+
+/// What [`StepKind::WindowPartial`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowPartial {
+    pub(crate) windowed: WindowedSpec,
+    pub(crate) topic: Arc<str>,
+    /// The form in which late rows travel, if somebody takes them.
+    pub(crate) late: Option<Arc<ShuffledRows>>,
+}
+
+/// What [`StepKind::WindowFinal`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowFinal {
+    pub(crate) windowed: WindowedSpec,
+    pub(crate) emit: Emit,
+    pub(crate) changelog: Arc<str>,
+    /// Keys, the window's start and end, results.
+    pub(crate) output: SchemaRef,
 }
 
 /// An internal topic that carries rows from one sub-topology to another.
@@ -103,6 +191,8 @@ pub(crate) struct RepartitionTopic {
     pub(crate) topic: Arc<str>,
     /// The sub-topology that writes it.
     pub(crate) upstream: usize,
+    /// How far what goes there is behind the task's watermark.
+    pub(crate) hold_ms: i64,
 }
 
 /// An internal topic that holds the state of a step.
@@ -179,7 +269,8 @@ impl StepKind {
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::Branch { predicates } => predicates.len() + 1,
-            Self::Sink { .. } | Self::PartialAggregate { .. } => 0,
+            Self::WindowJudge(_) => 2,
+            Self::Sink { .. } | Self::PartialAggregate { .. } | Self::WindowPartial(_) => 0,
             _ => 1,
         }
     }
@@ -203,6 +294,7 @@ impl SubTopology {
 fn changelog_of(step: &Step) -> Option<&Arc<str>> {
     match &step.kind {
         StepKind::FinalAggregate { changelog, .. } => Some(changelog),
+        StepKind::WindowFinal(window) => Some(&window.changelog),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), one OS thread a worker (`worker`: one
+//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -22,10 +22,12 @@
 //! are acknowledged, or with them; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
+mod clocks;
 mod cluster;
 mod deadline;
 mod drain;
 mod handle;
+mod idle;
 mod metrics;
 mod purge;
 mod restoring;
@@ -51,11 +53,12 @@ pub use shared::JobState;
 
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
-use crate::operator::{Limits, Surroundings};
+use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
+use idle::{ClusterProbe, Prober};
 use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
@@ -70,9 +73,12 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
     let dead_letters = default_dead_letters(&topology, &config)?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
-    let partitions = cluster.prepare(&topology)?;
+    let mut surroundings = cluster.prepare(&topology)?;
+    surroundings.limits.record_bytes_max = config.record_bytes_max();
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
-    let repartitions = partitions.iter().flat_map(|(topic, count)| {
+    surroundings.on_error = dead_letters;
+    let prober = Prober::start(Arc::clone(&cluster))?;
+    let repartitions = surroundings.partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
         numbers.map(|partition| TopicPartition {
             topic: Arc::clone(topic),
@@ -80,15 +86,6 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         })
     });
     let repartitions = repartitions.collect();
-    let surroundings = Surroundings {
-        partitions,
-        limits: Limits {
-            record_bytes_max: config.record_bytes_max(),
-            ..Limits::default()
-        },
-        on_error: dead_letters,
-        errors: Arc::default(),
-    };
     let identity = identity();
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
@@ -101,16 +98,16 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         shared: Arc::clone(&shared),
     };
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
+    let job = Job {
+        topology: &topology,
+        config: &config,
+        shared: &shared,
+        surroundings,
+        guarantee,
+        identity: &identity,
+    };
     for number in 1..=config.thread_count() {
-        match start_worker(
-            number,
-            &topology,
-            &config,
-            &shared,
-            surroundings.clone(),
-            guarantee,
-            &identity,
-        ) {
+        match start_worker(number, &job, prober.probe()) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
                 // Those not started will not end, and the handle's drop waits for the others.
@@ -140,15 +137,29 @@ fn default_dead_letters(
     }
 }
 
-fn start_worker(
-    number: usize,
-    topology: &Arc<Topology>,
-    config: &StreamsConfig,
-    shared: &Arc<Shared>,
+/// What all workers are started with.
+struct Job<'a> {
+    topology: &'a Arc<Topology>,
+    config: &'a StreamsConfig,
+    shared: &'a Arc<Shared>,
     surroundings: Surroundings,
     guarantee: Guarantee,
-    identity: &str,
+    identity: &'a str,
+}
+
+fn start_worker(
+    number: usize,
+    job: &Job<'_>,
+    probe: ClusterProbe,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
+    let &Job {
+        topology,
+        config,
+        shared,
+        guarantee,
+        identity,
+        ..
+    } = job;
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
             client,
@@ -176,10 +187,11 @@ fn start_worker(
         source,
         sink,
         restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+        probe: Box::new(probe),
     };
     let mut worker = Worker::new(
         Arc::clone(topology),
-        surroundings,
+        job.surroundings.clone(),
         interval,
         guarantee,
         clients,

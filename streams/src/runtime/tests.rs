@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 
+use super::idle::{Exhausted, Probe};
 use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
-use crate::task::{HeaderLookup, InputRecord};
+use crate::task::{HeaderLookup, InputRecord, Position};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
 
 #[derive(Debug, Clone, Default)]
@@ -36,7 +37,7 @@ impl HeaderLookup for Stored {
 #[derive(Default)]
 struct Broker {
     logs: BTreeMap<String, Vec<Stored>>,
-    committed: BTreeMap<String, i64>,
+    committed: BTreeMap<String, Position>,
     /// What the next polls report instead of records.
     changes: VecDeque<Polled>,
     positions: BTreeMap<String, usize>,
@@ -57,6 +58,17 @@ type Shelf = Rc<RefCell<Broker>>;
 
 struct MemorySource(Shelf);
 struct MemorySink(Shelf);
+
+/// Nobody looks: nothing is ever idle.
+struct NoProbe;
+
+impl Probe for NoProbe {
+    fn ask(&mut self, _: TopicPartition, _: Option<i64>, _: Instant) {}
+
+    fn answers(&mut self) -> Vec<Exhausted> {
+        Vec::new()
+    }
+}
 
 impl Source for MemorySource {
     fn poll(
@@ -107,10 +119,10 @@ impl Source for MemorySource {
         })
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         Ok(partitions
             .iter()
-            .map(|at| self.0.borrow().committed.get(&*at.topic).copied())
+            .map(|at| self.0.borrow().committed.get(&*at.topic).cloned())
             .collect())
     }
 
@@ -119,7 +131,10 @@ impl Source for MemorySource {
         broker.positions.clear();
         for (at, start) in starts {
             let offset = match start {
-                StartAt::Committed => broker.committed.get(&*at.topic).copied().unwrap_or(0),
+                StartAt::Committed => broker
+                    .committed
+                    .get(&*at.topic)
+                    .map_or(0, |position| position.offset),
                 StartAt::Beginning => 0,
                 StartAt::Offset(offset) => *offset,
             };
@@ -139,7 +154,7 @@ impl Source for MemorySource {
         Ok(())
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+    fn commit(&mut self, offsets: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
         let mut broker = self.0.borrow_mut();
         if let Some(error) = broker.commit_error.take() {
             return Err(error);
@@ -148,10 +163,11 @@ impl Source for MemorySource {
             broker.unflushed, 0,
             "committed before the outputs were acknowledged"
         );
-        for (at, offset) in offsets {
-            let before = broker.committed.insert(at.topic.to_string(), *offset);
+        for (at, position) in offsets {
+            let offset = position.offset;
+            let before = broker.committed.insert(at.topic.to_string(), position.clone());
             assert!(
-                before.is_none_or(|before| before < *offset),
+                before.is_none_or(|before| before.offset < offset),
                 "{} went back to {offset}",
                 at.topic
             );
@@ -192,7 +208,7 @@ impl Sink for MemorySink {
 
     fn commit(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Position)],
         _: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError> {
         let mut broker = self.0.borrow_mut();
@@ -205,8 +221,9 @@ impl Sink for MemorySink {
         for (topic, stored) in staged {
             broker.logs.entry(topic).or_default().push(stored);
         }
-        for (at, offset) in offsets {
-            broker.committed.insert(at.topic.to_string(), *offset);
+        for (at, position) in offsets {
+            let offset = position.offset;
+            broker.committed.insert(at.topic.to_string(), position.clone());
             broker.events.push(format!("commit {} {offset}", at.topic));
         }
         Ok(())
@@ -318,6 +335,7 @@ impl Bench {
                     topic: String::new(),
                     next: 0,
                 },
+                probe: Box::new(NoProbe),
             },
             Arc::clone(&shared),
         );

@@ -19,9 +19,9 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
 
-use super::{Polled, Source, SourceError, StartAt, TopicPartition};
+use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
 use crate::rows::NO_TIME;
-use crate::task::{HeaderLookup, InputRecord};
+use crate::task::{HeaderLookup, InputRecord, Position};
 
 /// How long one request for committed offsets or a log's end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -246,7 +246,7 @@ impl Source for KafkaSource {
         Ok(Polled::Records(records))
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         let mut list = TopicPartitionList::new();
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
@@ -259,12 +259,18 @@ impl Source for KafkaSource {
             }
             Ok(committed)
         })?;
-        let mut offsets = Vec::with_capacity(partitions.len());
+        let mut positions = Vec::with_capacity(partitions.len());
         for at in partitions {
             let element = committed.find_partition(&at.topic, at.partition);
-            let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) else {
-                offsets.push(None);
+            let Some((element, Offset::Offset(offset))) =
+                element.map(|it| (it.metadata().to_owned(), it.offset()))
+            else {
+                positions.push(None);
                 continue;
+            };
+            let position = Position {
+                offset,
+                metadata: element,
             };
             let (_, end) = self.request(|| {
                 self.consumer
@@ -279,9 +285,9 @@ impl Source for KafkaSource {
                     "committed beyond the log"
                 );
             }
-            offsets.push((offset <= end).then_some(offset));
+            positions.push((offset <= end).then_some(position));
         }
-        Ok(offsets)
+        Ok(positions)
     }
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
@@ -313,12 +319,8 @@ impl Source for KafkaSource {
         self.consumer.unassign().map_err(|error| read_error(&error))
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::new();
-        for (at, offset) in offsets {
-            list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
-                .map_err(|error| read_error(&error))?;
-        }
+    fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
+        let list = offset_list(positions).map_err(|error| read_error(&error))?;
         loop {
             let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
                 return Ok(());

@@ -2,14 +2,18 @@
 //!
 //! Owns: the resident table of a keyed step ([`ResidentTable`]): keys interned once, one growing vector a state
 //! column; and the form of its changelog ([`Changelog`]), which is the durable truth. Does not own: reading and writing that
-//! topic (`runtime`, `sink`).
+//! topic (`runtime`, `sink`). Windows have a table each ([`WindowStore`]) and a changelog of their own form ([`WindowLog`]).
 //!
 //! Invariant: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
 //! delta, so that aggregates that depend on order see the order of the log.
 mod changelog;
 mod column;
 mod resident;
+mod window_log;
+mod window_store;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use resident::ResidentTable;
+pub(crate) use window_log::WindowLog;
+pub(crate) use window_store::{WindowError, WindowStore};

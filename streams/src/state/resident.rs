@@ -65,6 +65,60 @@ impl ResidentTable {
 
     /// Merges the delta of an epoch (each key once); gives the new state and the new result of every key in it.
     pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<Applied> {
+        let states = self.merge(delta)?;
+        Ok(Applied {
+            results: self.results(&states)?,
+            states,
+        })
+    }
+
+    /// Merges the delta of an epoch (each key once).
+    pub(crate) fn add(&mut self, delta: &RecordBatch) -> Result<()> {
+        self.merge(delta).map(drop)
+    }
+
+    /// All keys with their states; the table is empty afterwards.
+    pub(crate) fn take(&mut self) -> Result<Option<RecordBatch>> {
+        let rows = self.keys.len();
+        if rows == 0 {
+            return Ok(None);
+        }
+        // Fresh ones: see `Delta::take`.
+        let mut keys = std::mem::replace(&mut self.keys, self.spec.new_keys()?);
+        let every_row: Vec<usize> = (0..rows).collect();
+        let mut columns = keys.emit(EmitTo::All)?;
+        let schema = self.spec.state_schema();
+        for (column, field) in self
+            .columns
+            .iter_mut()
+            .zip(&schema.fields()[self.spec.key_count()..])
+        {
+            columns.push(column.gather(&every_row)?);
+            *column = new_column(field.data_type());
+        }
+        Ok(Some(RecordBatch::try_new(schema, columns)?))
+    }
+
+    /// The results of `states`, in which each key is once.
+    pub(crate) fn results(&self, states: &RecordBatch) -> Result<Rows> {
+        let rows = states.num_rows();
+        let (keys, states) = states.columns().split_at(self.spec.key_count());
+        let every_row: Vec<usize> = (0..rows).collect();
+        let mut finished = self.spec.new_accumulators()?;
+        self.spec.merge(&mut finished, states, &every_row, rows)?;
+        let mut results = keys.to_vec();
+        for accumulator in &mut finished {
+            results.push(accumulator.evaluate(EmitTo::All)?);
+        }
+        let times = states.last().expect("states end with the time");
+        Ok(Rows::with_array(
+            RecordBatch::try_new(self.spec.output_schema(), results)?,
+            Arc::clone(times),
+        ))
+    }
+
+    /// Merges `delta`; gives the new state of every key in it.
+    fn merge(&mut self, delta: &RecordBatch) -> Result<RecordBatch> {
         let rows = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.spec.key_count());
         let known = self.keys.len();
@@ -102,22 +156,13 @@ impl ResidentTable {
             states.extend(accumulator.state(EmitTo::All)?);
         }
         let times: ArrayRef = Arc::new(Int64Array::from(times));
-        states.push(Arc::clone(&times));
+        states.push(times);
         for (column, state) in self.columns.iter_mut().zip(&states) {
             column.scatter(&self.groups, state)?;
         }
 
-        // `state` consumed the accumulators; the results come from a second set.
-        let mut finished = self.spec.new_accumulators()?;
-        self.spec.merge(&mut finished, &states, &every_row, rows)?;
-        let mut results = keys.to_vec();
-        for accumulator in &mut finished {
-            results.push(accumulator.evaluate(EmitTo::All)?);
-        }
-        Ok(Applied {
-            states: RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat())?,
-            results: Rows::with_array(RecordBatch::try_new(self.spec.output_schema(), results)?, times),
-        })
+        // `state` consumed the accumulators: results come from a second set.
+        RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat()).map_err(Into::into)
     }
 }
 
