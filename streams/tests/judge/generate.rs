@@ -7,8 +7,30 @@ use crate::random::Random;
 
 /// Words of several scripts, with final letters, marks and letters that grow when their case changes.
 const WORDS: [&str; 24] = [
-    "to", "be", "or", "not", "To", "BE", "x2", "1984", "straße", "İstanbul", "ılık", "ΟΔΟΣ", "Σας", "люди", "ЛЮДИ", "सभी", "人人",
-    "すべて", "모든", "أحرارًا", "e\u{301}te\u{301}", "naïve", "Ⅷ", "½",
+    "to",
+    "be",
+    "or",
+    "not",
+    "To",
+    "BE",
+    "x2",
+    "1984",
+    "straße",
+    "İstanbul",
+    "ılık",
+    "ΟΔΟΣ",
+    "Σας",
+    "люди",
+    "ЛЮДИ",
+    "सभी",
+    "人人",
+    "すべて",
+    "모든",
+    "أحرارًا",
+    "e\u{301}te\u{301}",
+    "naïve",
+    "Ⅷ",
+    "½",
 ];
 const BETWEEN: [&str; 6] = [" ", "  ", ", ", "-", "_", "\u{200b}🎉"];
 const STRINGS: [&str; 7] = ["", "a", "b", "abc", "Ähre", "straße", "\u{10000}"];
@@ -46,6 +68,24 @@ pub(super) fn rows(random: &mut Random) -> Vec<Input> {
 /// The same in two topics.
 pub(super) fn rows_of_two(random: &mut Random) -> Vec<Input> {
     rows_of(random, &["in", "more"])
+}
+
+/// The same with event times that go on by leaps, and back by up to half a minute; many at the edges of windows.
+pub(super) fn events(random: &mut Random) -> Vec<Input> {
+    // Kafka Streams has no windows that begin before 1970.
+    let mut now = 1_000_000;
+    let back = random.one_of(&[1, 4_000, 30_000]);
+    let rows = rows(random);
+    let event = |mut input: Input| {
+        now += i64::try_from(random.below(3_000)).unwrap();
+        let grain = random.one_of(&[1, 1_000, 5_000]);
+        input.at = (now - i64::try_from(random.below(back)).unwrap()) / grain * grain;
+        let mut value: Value = serde_json::from_str(&input.value).unwrap();
+        value["at"] = json!(input.at);
+        input.value = value.to_string();
+        input
+    };
+    rows.into_iter().map(event).collect()
 }
 
 fn rows_of(random: &mut Random, topics: &[&'static str]) -> Vec<Input> {

@@ -33,7 +33,10 @@ impl Outputs {
                     _ => table.insert(key.to_string(), value),
                 };
             }
-            return table.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            return table
+                .iter()
+                .map(|(key, value)| format!("{key} {value}"))
+                .collect();
         }
         let mut rows: Vec<String> = records.iter().map(|(_, value)| value.to_string()).collect();
         if partitions > 1 || matches!(output, Output::Bag(_)) {
@@ -64,7 +67,13 @@ pub(super) fn judged(case: &Case) -> Vec<(u64, Vec<Input>, Outputs)> {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(ask).path();
     let seeds = 1..=seeds();
-    let of_seed = |seed| (seed, inputs(case, seed), outputs(&file(folder, case, seed, "out")));
+    let of_seed = |seed| {
+        (
+            seed,
+            inputs(case, seed),
+            outputs(&file(folder, case, seed, "out")),
+        )
+    };
     seeds.map(of_seed).collect()
 }
 
@@ -84,11 +93,7 @@ fn ask() -> tempfile::TempDir {
             let lines = inputs(case, seed).into_iter().map(|Input { topic, value, at }| {
                 json!({"topic": topic, "key": null, "value": value, "at": at}).to_string() + "\n"
             });
-            fs::write(
-                file(folder.path(), case, seed, "in"),
-                lines.collect::<String>(),
-            )
-            .unwrap();
+            fs::write(file(folder.path(), case, seed, "in"), lines.collect::<String>()).unwrap();
         }
     }
     let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/streams-judge");

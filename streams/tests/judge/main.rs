@@ -55,7 +55,11 @@ struct Case {
 /// Runs the case with one seed, as far as possible from record by record.
 fn run(case: &Case, seed: u64, inputs: &[Input]) -> (Outputs, i32) {
     let mut random = Random::new(seed ^ 0x5eed);
-    let partitions = if case.partitioned { 1 + i32::try_from(random.below(3)).unwrap() } else { 1 };
+    let partitions = if case.partitioned {
+        1 + i32::try_from(random.below(3)).unwrap()
+    } else {
+        1
+    };
     let app = Streams::new(case.name);
     (case.build)(&app);
     let mut driver = TestDriver::with_partitions(&app, partitions).unwrap();
@@ -93,7 +97,10 @@ fn compare(name: &str) {
                 found.shown(*output, partitions),
             );
             let same = expected.len() == found.len();
-            let differ = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+            let differ = expected
+                .iter()
+                .zip(&found)
+                .find(|(expected, found)| expected != found);
             assert!(
                 same && differ.is_none(),
                 "{name}, seed {seed}, {partitions} partitions, topic {}: {} lines, Kafka Streams has {}; the first that differ are, Kafka \
@@ -129,4 +136,19 @@ fn filters_branches_and_merges() {
 #[test]
 fn aggregates_of_two_topics() {
     compare("merged");
+}
+
+#[test]
+fn tumbling_windows() {
+    compare("tumbling");
+}
+
+#[test]
+fn hopping_windows() {
+    compare("hopping");
+}
+
+#[test]
+fn results_of_closed_windows() {
+    compare("closed");
 }

@@ -1,5 +1,7 @@
 //! The topologies of Judge.java in this crate's DSL.
 
+use std::time::Duration;
+
 use millstream_streams::{prelude::*, *};
 
 use crate::generate;
@@ -47,18 +49,71 @@ pub(super) const CASES: &[Case] = &[
         build: merged,
         partitioned: true,
     },
+    Case {
+        name: "tumbling",
+        outputs: &[Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                bounded(col("at"), Duration::ZERO),
+                tumbling(secs(10)).grace(secs(5)),
+                Emit::OnUpdate,
+            )
+        },
+        partitioned: false,
+    },
+    Case {
+        name: "hopping",
+        outputs: &[Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                record_time(Duration::ZERO),
+                hopping(secs(10), secs(3)).grace(secs(7)),
+                Emit::OnUpdate,
+            )
+        },
+        partitioned: false,
+    },
+    Case {
+        name: "closed",
+        outputs: &[Output::Bag("out"), Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                record_time(Duration::ZERO),
+                tumbling(secs(10)).grace(secs(5)),
+                Emit::OnWindowClose,
+            )
+        },
+        partitioned: false,
+    },
 ];
 
 fn row() -> Format {
-    json_schema(Schema::new(vec![
+    json_schema(Schema::new(members()))
+}
+
+/// A row and when it happened.
+fn event() -> Format {
+    let mut members = members();
+    members.push(Field::new("at", DataType::Int64, true));
+    json_schema(Schema::new(members))
+}
+
+fn members() -> Vec<Field> {
+    vec![
         Field::new("k", DataType::Utf8, true),
         Field::new("n", DataType::Int64, true),
         Field::new("x", DataType::Float64, true),
         Field::new("s", DataType::Utf8, true),
-    ]))
+    ]
 }
 
-fn all_aggregates() -> [Expr; 9] {
+fn all_aggregates() -> [Expr; 10] {
     [
         count_all().alias("rows"),
         count(col("n")).alias("count"),
@@ -69,6 +124,7 @@ fn all_aggregates() -> [Expr; 9] {
         sum(col("x")).alias("total"),
         min(col("s")).alias("first"),
         max(col("s")).alias("last"),
+        count_distinct(col("s")).alias("distinct"),
     ]
 }
 
@@ -84,14 +140,8 @@ fn words(app: &Streams) {
 fn aggregates(app: &Streams) {
     app.stream("in", row())
         .group_by([col("k")])
-        .aggregate("all", all_and_distinct())
+        .aggregate("all", all_aggregates())
         .to("out", json());
-}
-
-fn all_and_distinct() -> Vec<Expr> {
-    let mut all = Vec::from(all_aggregates());
-    all.push(count_distinct(col("s")).alias("distinct"));
-    all
 }
 
 fn pairs(app: &Streams) {
@@ -126,6 +176,28 @@ fn merged(app: &Streams) {
     app.stream("in", row())
         .merge(&app.stream("more", row()))
         .group_by([col("k")])
-        .aggregate("all", all_and_distinct())
+        .aggregate("all", all_aggregates())
         .to("out", json());
+}
+
+/// Aggregates by key and window; a result's key is KEY@START.
+fn windows(app: &Streams, strategy: WatermarkStrategy, windows: Windows, emit: Emit) {
+    let start = cast(cast(col("window_start"), DataType::Int64), DataType::Utf8);
+    let id = concat(vec![coalesce(vec![col("k"), lit("[null]")]), lit("@"), start]);
+    let shown = [
+        "rows", "count", "sum", "min", "max", "avg", "total", "first", "last", "distinct",
+    ];
+    app.stream("in", event())
+        .watermark(strategy)
+        .group_by([col("k")])
+        .window(windows)
+        .emit(emit)
+        .aggregate("windows", all_aggregates())
+        .results()
+        .select(shown.map(col).into_iter().chain([id.alias("id")]))
+        .to("out", json().with_key("id"));
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }

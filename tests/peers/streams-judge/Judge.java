@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.*;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.*;
 import org.apache.kafka.common.serialization.*;
@@ -46,6 +47,8 @@ public final class Judge {
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         settings.put(StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG,
             org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers.class);
+        // Else closed windows wait for a clock that stands still.
+        settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION, 0L);
         Path state = Files.createTempDirectory("judge");
         settings.put(StreamsConfig.STATE_DIR_CONFIG, state.toString());
         StringSerializer in = new StringSerializer();
@@ -116,8 +119,32 @@ public final class Judge {
                     .to("out");
                 return List.of("out");
             }
+            case "tumbling" -> {
+                windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)), EmitStrategy.onWindowUpdate());
+                return List.of("out");
+            }
+            case "hopping" -> {
+                windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(7)).advanceBy(Duration.ofSeconds(3)),
+                    EmitStrategy.onWindowUpdate());
+                return List.of("out");
+            }
+            case "closed" -> {
+                windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)), EmitStrategy.onWindowClose());
+                return List.of("out");
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
+    }
+
+    /** Aggregates by key and window; a result's key is KEY@START. */
+    private static void windows(KStream<String, ObjectNode> rows, TimeWindows windows, EmitStrategy emit) {
+        rows.groupBy((key, row) -> key(row.get("k")), grouped())
+            .windowedBy(windows)
+            .emitStrategy(emit)
+            .aggregate(Judge::object, (key, row, state) -> add(state, row), stored())
+            .toStream((window, state) -> window.key() + "@" + window.window().start())
+            .mapValues(state -> shown(state).toString())
+            .to("out");
     }
 
     /** Filters, maps, branches and merges. */
