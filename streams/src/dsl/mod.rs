@@ -7,6 +7,7 @@ mod output_topic;
 mod stream;
 mod streams;
 mod table;
+mod typed;
 mod windowed;
 
 pub use grouped::GroupedStream;
@@ -14,6 +15,7 @@ pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
+pub use typed::TypedStream;
 pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,10 +1,12 @@
 //! A stream of rows.
+use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
 use super::{GroupedStream, OutputTopic, SharedPlan};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
+use crate::typed::BatchClosure;
 
 /// A stream of rows, every one of which stands for itself.
 ///
@@ -20,7 +22,11 @@ impl Stream {
         Self { plan, node }
     }
 
-    fn then(&self, node: Node) -> Self {
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(super) fn then(&self, node: Node) -> Self {
         Self {
             plan: self.plan.clone(),
             node: self.plan.add(node),
@@ -121,6 +127,23 @@ impl Stream {
             input: self.node,
             name: name.into(),
             expr,
+        })
+    }
+
+    /// Shows every batch of rows to `see`, for logs, counters or tests; a panic in it fails the job. Rows that are read again after a
+    /// failure are shown again.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, text};
+    /// let app = Streams::new("copy");
+    /// app.stream("lines", text("line")).peek(|batch| eprintln!("{} lines", batch.num_rows())).to("same-lines", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn peek(&self, see: impl Fn(&RecordBatch) + Send + Sync + 'static) -> Self {
+        self.then(Node::Peek {
+            input: self.node,
+            see: BatchClosure::new(see),
         })
     }
 

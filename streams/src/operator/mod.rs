@@ -10,9 +10,11 @@ mod filter;
 mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
+mod peek;
 mod project;
 mod shipper;
 mod sink;
+mod typed;
 mod watermark;
 mod window_final;
 mod window_judge;
@@ -34,6 +36,7 @@ use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::{StateError, WindowError};
 use crate::time::{TaskClock, Watermark};
+use crate::typed::ClosureError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -232,6 +235,9 @@ pub enum OperatorError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A closure failed.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
     /// Stored state that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -263,6 +269,7 @@ impl OperatorError {
         match self {
             Self::Expression(_) => "ExpressionError",
             Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::Closure(_) => "ClosureError",
             _ => "OperatorError",
         }
     }
@@ -309,6 +316,8 @@ pub(crate) fn new_operator(
             Arc::clone(changelog),
             partition,
         )?),
+        StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
+        StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,

@@ -10,8 +10,8 @@ use datafusion::logical_expr::Expr;
 
 use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
 use super::{
-    ChangelogTopic, Decode, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic, Shuffle, Step,
-    StepId, StepKind, SubTopology, Topology, name,
+    ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
+    Shuffle, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::aggregate::AggregateSpec;
 use crate::expr::CompiledExpr;
@@ -53,6 +53,11 @@ pub(super) struct Builder {
     /// The windows whose late rows somebody takes.
     pub(super) late_taken: BTreeSet<NodeId>,
     names: BTreeSet<String>,
+    pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
+    /// Typed steps that are one with the step behind them.
+    pub(super) fused: BTreeSet<NodeId>,
+    /// Those of them that wait for it.
+    pub(super) open: HashMap<NodeId, OpenFlow>,
     application_id: String,
 }
 
@@ -62,12 +67,14 @@ impl Plan {
         legal("application id", &self.application_id)?;
         let mut builder = Builder {
             application_id: self.application_id.clone(),
+            policies: self.policies.clone(),
+            fused: self.fused(),
             late_taken: self.late_taken(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
             let before = builder.step_counts();
-            let output = builder.add(node)?;
+            let output = builder.add(NodeId(number), node)?;
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(node, &output, &before, policy)?;
             }
@@ -143,7 +150,7 @@ impl Plan {
 }
 
 impl Node {
-    fn inputs(&self) -> &[NodeId] {
+    pub(super) fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Source { .. } => &[],
             Self::Merge { inputs } => inputs,
@@ -153,6 +160,8 @@ impl Node {
             | Self::Filter { input, .. }
             | Self::Select { input, .. }
             | Self::WithColumn { input, .. }
+            | Self::Peek { input, .. }
+            | Self::Typed { input, .. }
             | Self::Aggregate { input, .. }
             | Self::Watermark { input, .. }
             | Self::Window { input, .. }
@@ -163,7 +172,7 @@ impl Node {
 }
 
 impl Builder {
-    fn add(&mut self, node: &Node) -> Result<Output, PlanError> {
+    fn add(&mut self, number: NodeId, node: &Node) -> Result<Output, PlanError> {
         match node {
             Node::Source { topic, format } => self.source(topic, format),
             Node::FlatMap { input, expr } => self.flat_map(*input, expr),
@@ -179,6 +188,8 @@ impl Builder {
                 keys,
                 aggregates,
             } => self.aggregate(*input, name, keys, aggregates),
+            Node::Peek { input, see } => Ok(self.peek(*input, see)),
+            Node::Typed { input, stage } => self.typed(number, *input, stage),
             Node::Watermark { input, strategy } => self.watermark(*input, strategy),
             Node::Window {
                 input,

@@ -1,7 +1,7 @@
 //! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, Step, StepId, StepKind, SubTopology, Topology, WindowFinal, WindowPartial};
+use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology, WindowFinal, WindowPartial};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -179,6 +179,9 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
     line(text, depth, &step.label);
     if let Some(policy) = &step.on_error {
         line(text, depth + 1, &format!("on error: {policy}"));
+    }
+    for (part, policy) in step.parts().iter().filter_map(Part::policy) {
+        line(text, depth + 1, &format!("on error of {part}: {policy}"));
     }
     match &step.kind {
         StepKind::PartialAggregate { topic, .. } | StepKind::WindowPartial(WindowPartial { topic, .. }) => {

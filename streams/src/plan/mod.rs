@@ -17,6 +17,7 @@ mod policy;
 mod tests;
 mod times;
 mod topology;
+mod typed;
 mod unite;
 mod windows;
 
@@ -27,6 +28,6 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Input, InputTime, RepartitionTopic, Shuffle, Step, StepId, StepKind,
-    SubTopology, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
+    Announces, ChangelogTopic, Decode, Input, InputTime, Part, RepartitionTopic, Shuffle, Step, StepId,
+    StepKind, SubTopology, TypedClosures, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

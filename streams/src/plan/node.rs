@@ -1,5 +1,6 @@
 //! What the user asked for, one node a call of the DSL.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
@@ -10,6 +11,7 @@ use crate::time::WatermarkStrategy;
 use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
+use crate::typed::{BatchClosure, Stage};
 
 /// The position of a node in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +36,10 @@ pub(crate) enum Node {
     Select { input: NodeId, exprs: Vec<Expr> },
     /// All columns, one of them new or replaced.
     WithColumn { input: NodeId, name: String, expr: Expr },
+    /// Batches shown to a closure.
+    Peek { input: NodeId, see: BatchClosure },
+    /// Rows shown to a closure as structs.
+    Typed { input: NodeId, stage: Arc<dyn Stage> },
     /// One row for each key: a table.
     Aggregate {
         input: NodeId,

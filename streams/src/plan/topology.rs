@@ -1,5 +1,6 @@
 //! What will run: sub-topologies of compiled steps, joined only by topics.
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
+use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,6 +135,15 @@ pub(crate) enum StepKind {
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
     },
+    Peek {
+        see: BatchClosure,
+    },
+    /// Closures over structs, one after the other.
+    Typed {
+        run: TypedClosures,
+        outputs: usize,
+        parts: Vec<Part>,
+    },
     /// Event time of rows from a source.
     Watermark(WatermarkStep),
     WindowPartial(WindowPartial),
@@ -143,6 +154,23 @@ pub(crate) enum StepKind {
         topic: Arc<str>,
         format: OutputFormat,
     },
+}
+
+/// What consecutive closures over structs do.
+#[derive(Clone)]
+pub(crate) struct TypedClosures(pub(crate) Arc<RowFunction>);
+
+impl fmt::Debug for TypedClosures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("closures")
+    }
+}
+
+/// One of the closures that a step is made of.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) label: String,
+    pub(crate) on_error: Option<ErrorPolicy>,
 }
 
 /// What [`StepKind::Watermark`] needs.
@@ -231,7 +259,9 @@ impl Topology {
         let mut topics = BTreeSet::new();
         for sub in &self.sub_topologies {
             let inputs = sub.inputs.iter().map(|input| &input.on_error);
+            let parts = sub.steps.iter().flat_map(Step::parts);
             let policies = inputs.chain(sub.steps.iter().map(|step| &step.on_error));
+            let policies = policies.chain(parts.map(|part| &part.on_error));
             topics.extend(policies.flatten().filter_map(ErrorPolicy::topic));
             topics.extend(sub.steps.iter().filter_map(|step| match &step.kind {
                 StepKind::Sink { topic, .. } => Some(topic),
@@ -258,9 +288,20 @@ impl Topology {
 }
 
 impl Step {
+    /// The closures that the step is made of, if it is.
+    pub(crate) fn parts(&self) -> &[Part] {
+        match &self.kind {
+            StepKind::Typed { parts, .. } => parts,
+            _ => &[],
+        }
+    }
+
     /// One of the closures that the step is made of, or the step itself: its name and its policy for errors.
-    pub(crate) fn part(&self, _part: usize) -> (&str, Option<&ErrorPolicy>) {
-        (&self.label, self.on_error.as_ref())
+    pub(crate) fn part(&self, part: usize) -> (&str, Option<&ErrorPolicy>) {
+        match self.parts().get(part) {
+            Some(part) => (&part.label, part.on_error.as_ref()),
+            None => (&self.label, self.on_error.as_ref()),
+        }
     }
 }
 
@@ -269,6 +310,7 @@ impl StepKind {
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::Branch { predicates } => predicates.len() + 1,
+            Self::Typed { outputs, .. } => *outputs,
             Self::WindowJudge(_) => 2,
             Self::Sink { .. } | Self::PartialAggregate { .. } | Self::WindowPartial(_) => 0,
             _ => 1,

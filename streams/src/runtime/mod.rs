@@ -57,6 +57,7 @@ use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
+use crate::typed::panic_message;
 use cluster::Cluster;
 use idle::{ClusterProbe, Prober};
 use purge::Purge;
@@ -220,10 +221,4 @@ fn start_worker(
 fn identity() -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("{:x}-{random:016x}", std::process::id())
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }

@@ -139,8 +139,8 @@ impl ResidentTable {
             stored_rows.push(row);
             stored_groups.push(group);
         }
-        // Accumulators take a group below the total for one that they have seen: what is stored has the first numbers, so that a new
-        // key with nothing but nulls does not come out as a sum of 0.
+        // Until an accumulator meets a null, it takes every group below the total for one with a value. So what is stored gets the
+        // first numbers: a new key with nothing but nulls must not come out as a sum of 0.
         let mut numbers = every_row.clone();
         let new_rows = every_row.iter().filter(|row| self.groups[**row] >= known);
         for (number, row) in stored_rows.iter().chain(new_rows).enumerate() {
