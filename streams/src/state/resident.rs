@@ -1,7 +1,8 @@
 //! The resident table of a keyed step.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
@@ -138,22 +139,37 @@ impl ResidentTable {
             stored_rows.push(row);
             stored_groups.push(group);
         }
+        // Until an accumulator meets a null, it takes every group below the total for one with a value. So what is stored gets the
+        // first numbers: a new key with nothing but nulls must not come out as a sum of 0.
+        let mut numbers = every_row.clone();
+        let new_rows = every_row.iter().filter(|row| self.groups[**row] >= known);
+        for (number, row) in stored_rows.iter().chain(new_rows).enumerate() {
+            numbers[*row] = number;
+        }
         if !stored_rows.is_empty() {
             let stored = self
                 .columns
                 .iter()
                 .map(|column| column.gather(&stored_groups))
                 .collect::<Result<Vec<_>>>()?;
-            self.spec.merge(&mut merged, &stored, &stored_rows, rows)?;
+            let count = stored_rows.len();
+            self.spec
+                .merge(&mut merged, &stored, &every_row[..count], count)?;
             for (row, stored) in stored_rows.iter().zip(latest_times(&stored)) {
                 times[*row] = times[*row].max(*stored);
             }
         }
-        self.spec.merge(&mut merged, states, &every_row, rows)?;
+        self.spec.merge(&mut merged, states, &numbers, rows)?;
 
         let mut states: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
+        }
+        if numbers != every_row {
+            let numbers = UInt64Array::from_iter_values(numbers.into_iter().map(|number| number as u64));
+            for state in &mut states {
+                *state = take(state, &numbers, None)?;
+            }
         }
         let times: ArrayRef = Arc::new(Int64Array::from(times));
         states.push(times);
