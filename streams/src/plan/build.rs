@@ -210,7 +210,7 @@ impl Builder {
                 name,
                 keys,
                 deleted,
-            } => self.to_table(*input, name, keys, deleted.as_ref()),
+            } => self.last_of_key(*input, name, keys, deleted.as_ref()),
             Node::TableAggregate {
                 input,
                 name,

@@ -80,7 +80,7 @@ impl Builder {
         }
     }
 
-    pub(super) fn to_table(
+    pub(super) fn last_of_key(
         &mut self,
         input: NodeId,
         name: &str,
