@@ -23,6 +23,14 @@
 //! # Ok::<(), millstream_streams::StreamsError>(())
 //! ```
 //!
+//! # Errors
+//! A record that cannot be read, or a row that an expression or closure fails on, fails the job, unless the step has a policy:
+//! `.on_error(skip())`, or `.on_error(dead_letter("topic"))` behind it ([`ErrorPolicy`]).
+//!
+//! # Closures and functions of one's own
+//! [`Stream::typed`] gives rows to closures as serde structs, [`fold`] makes an aggregate of closures, and [`udf`] is the way to DataFusion's
+//! user-defined functions.
+//!
 //! # Layout
 //! In the order of one record's way:
 //!
