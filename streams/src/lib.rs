@@ -23,6 +23,14 @@
 //! # Ok::<(), millstream_streams::StreamsError>(())
 //! ```
 //!
+//! # Errors
+//! A record that cannot be read, or a row that an expression or closure fails on, fails the job, unless the step has a policy:
+//! `.on_error(skip())`, or `.on_error(dead_letter("topic"))` behind it ([`ErrorPolicy`]).
+//!
+//! # Closures and functions of one's own
+//! [`Stream::typed`] gives rows to closures as serde structs, [`fold`] makes an aggregate of closures, and [`udf`] is the way to DataFusion's
+//! user-defined functions.
+//!
 //! # Layout
 //! In the order of one record's way:
 //!
@@ -48,7 +56,7 @@
 //! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
 //! [`Guarantee::ExactlyOnce`] they are one Kafka transaction: a crash leaves all of them or none. With
 //! [`Guarantee::AtLeastOnce`] offsets are committed after everything else is acknowledged: rows of the epoch that a crash cut
-//! short are counted again. A task rebuilds its state from the changelog wherever it comes to run.
+//! short are counted again. With [`Guarantee::AtMostOnce`] they are committed before: rows of that epoch are lost. A task rebuilds its state from the changelog wherever it comes to run.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -77,9 +85,10 @@ mod window;
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
     pub use crate::aggregate::fold;
-    pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
+    pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+        GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
+        WindowedTable,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
@@ -97,7 +106,8 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+    GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
+    WindowedTable,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

@@ -1,4 +1,6 @@
 //! Workers on a source and a sink made of memory.
+mod at_most_once;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -13,7 +15,7 @@ use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
+use crate::sink::{Destination, HeldSink, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::task::{HeaderLookup, InputRecord, Position};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
@@ -43,6 +45,10 @@ struct Broker {
     positions: BTreeMap<String, usize>,
     /// The next commit fails like this.
     commit_error: Option<SourceError>,
+    /// The next commit counts, and fails like this.
+    late_commit_error: Option<SourceError>,
+    /// The flush after so many fails.
+    flushes_left: Option<usize>,
     /// The next flush fails like this.
     flush_error: Option<SinkError>,
     /// Records sent since the last flush.
@@ -173,7 +179,7 @@ impl Source for MemorySource {
             );
             broker.events.push(format!("commit {} {offset}", at.topic));
         }
-        Ok(())
+        broker.late_commit_error.take().map_or(Ok(()), Err)
     }
 }
 
@@ -241,6 +247,14 @@ impl Sink for MemorySink {
     fn flush(&mut self) -> Result<(), SinkError> {
         let mut broker = self.0.borrow_mut();
         broker.unflushed = 0;
+        match &mut broker.flushes_left {
+            Some(0) => {
+                let cause = "died".to_owned();
+                return Err(SinkError::Fatal { cause });
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         broker.flush_error.take().map_or(Ok(()), Err)
     }
 }
@@ -285,7 +299,7 @@ const SHUFFLED: &str = "wc-counts-repartition";
 struct Bench {
     broker: Shelf,
     topology: Arc<Topology>,
-    worker: Worker<MemorySource, MemorySink, MemoryRestore>,
+    worker: Worker<MemorySource, HeldSink<MemorySink>, MemoryRestore>,
     shared: Arc<Shared>,
 }
 
@@ -299,7 +313,7 @@ impl Bench {
         if guarantee == Guarantee::ExactlyOnce {
             broker.borrow_mut().staged = Some(Vec::new());
         }
-        Self::on(broker)
+        Self::with(broker, guarantee)
     }
 
     /// Epochs end only when something else asks for it.
@@ -312,6 +326,10 @@ impl Bench {
             Some(_) => Guarantee::ExactlyOnce,
             None => Guarantee::AtLeastOnce,
         };
+        Self::with(broker, guarantee)
+    }
+
+    fn with(broker: Shelf, guarantee: Guarantee) -> Self {
         let app = Streams::new("wc");
         app.stream(LINES, text("line"))
             .flat_map(split_words(col("line")).alias("word"))
@@ -329,7 +347,7 @@ impl Bench {
             guarantee,
             Clients {
                 source: MemorySource(Rc::clone(&broker)),
-                sink: MemorySink(Rc::clone(&broker)),
+                sink: HeldSink::new(MemorySink(Rc::clone(&broker)), guarantee == Guarantee::AtMostOnce),
                 restore: MemoryRestore {
                     broker: Rc::clone(&broker),
                     topic: String::new(),

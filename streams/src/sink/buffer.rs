@@ -43,7 +43,7 @@ pub(crate) struct RecordHeaders<'a> {
 }
 
 /// A header of the record of this number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct HeaderCell {
     record: usize,
     name: Range<usize>,
@@ -51,7 +51,7 @@ struct HeaderCell {
 }
 
 /// Records for one destination.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RecordBuffer {
     destination: Destination,
     bytes: Vec<u8>,
