@@ -9,11 +9,13 @@
 mod changelog;
 mod column;
 mod resident;
+mod row_table;
 mod window_log;
 mod window_store;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use resident::ResidentTable;
+pub(crate) use row_table::RowTable;
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};
