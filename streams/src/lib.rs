@@ -36,6 +36,7 @@
 //! | `operator` | one file an operator: batches in, batches out |
 //! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
 //! | `state` | resident columnar state, merged once per key and epoch, and its changelog |
+//! | `store` | local stores: checkpoints of changelogs on disk |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
 //! | `runtime` | threads, rebalances, commits, draining, metrics |
@@ -63,6 +64,7 @@ mod runtime;
 mod sink;
 mod source;
 mod state;
+mod store;
 mod suggest;
 mod task;
 mod testing;
@@ -89,5 +91,6 @@ pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;
+pub use store::{LocalStoreError, default_state_dir, delete_local_state};
 pub use task::TaskError;
 pub use testing::{TestDriver, TestRecord};

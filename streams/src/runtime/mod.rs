@@ -1,7 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), one OS thread a worker (`worker`: one
+//! (`purge`), the process's place in the state directory (`local`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -22,10 +22,12 @@
 //! are acknowledged, or with them; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
+mod checkpoints;
 mod cluster;
 mod deadline;
 mod drain;
 mod handle;
+mod local;
 mod metrics;
 mod purge;
 mod restoring;
@@ -35,7 +37,6 @@ mod stalls;
 mod tests;
 mod worker;
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -56,6 +57,7 @@ use crate::plan::Topology;
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
+use local::Local;
 use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
@@ -82,7 +84,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         partitions,
         ..Surroundings::default()
     };
-    let identity = identity();
+    let local = Local::open(&topology, &config, guarantee, &cluster)?;
     let topology = Arc::new(topology);
     let shared = Arc::new(Shared::new(&topology, config.thread_count()));
     let purge = Purge {
@@ -101,7 +103,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
             &shared,
             surroundings.clone(),
             guarantee,
-            &identity,
+            &local,
         ) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
@@ -125,7 +127,7 @@ fn start_worker(
     shared: &Arc<Shared>,
     surroundings: Surroundings,
     guarantee: Guarantee,
-    identity: &str,
+    local: &Local,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
@@ -141,10 +143,10 @@ fn start_worker(
         .flat_map(|sub| &sub.inputs)
         .map(|input| Arc::clone(&input.topic));
     let interval = config.commit_interval(topology.commit_interval);
-    let producer = config.producer_client(id, &name, guarantee, identity, interval);
+    let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
     let source = KafkaSource::new(
-        &config.consumer_client(id, &name, guarantee, identity),
+        &config.consumer_client(id, &name, guarantee, &local.identity),
         topics.collect(),
         Arc::clone(&lag),
         shared.abandon_flag(),
@@ -154,7 +156,9 @@ fn start_worker(
         source,
         sink,
         restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+        stores: local.stores.clone(),
     };
+    let slot = local.slot.clone();
     let mut worker = Worker::new(
         Arc::clone(topology),
         surroundings,
@@ -173,6 +177,7 @@ fn start_worker(
         });
         // The group hears of the leaving member before the job counts as stopped.
         drop(worker);
+        drop(slot);
         shared.worker_ended(&worker_name, outcome);
     };
     let thread = std::thread::Builder::new().name(name.clone()).spawn(run);
@@ -180,12 +185,6 @@ fn start_worker(
         thread.map_err(|cause| StreamsError::Thread { thread: name, cause })?,
         lag,
     ))
-}
-
-/// A name that no other process of the job has, now or before.
-fn identity() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("{:x}-{random:016x}", std::process::id())
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

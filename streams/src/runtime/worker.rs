@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::checkpoints::{Checkpoints, Why};
 use super::restoring::Waiting;
 use super::shared::Shared;
 use crate::config::Guarantee;
@@ -12,6 +13,7 @@ use crate::operator::Surroundings;
 use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
+use crate::store::LocalStores;
 use crate::task::{InputRecord, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
@@ -34,6 +36,8 @@ pub(super) struct Clients<S, K, R> {
     pub(super) source: S,
     pub(super) sink: K,
     pub(super) restore: R,
+    /// None without a state directory.
+    pub(super) stores: Option<LocalStores>,
 }
 
 /// A worker. `step` is one turn of its loop.
@@ -45,7 +49,8 @@ pub(super) struct Worker<S, K, R> {
     pub(super) source: S,
     sink: K,
     pub(super) restore: R,
-    shared: Arc<Shared>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) shared: Arc<Shared>,
     pub(super) tasks: Tasks,
     /// Tasks whose state is not whole yet, in the order in which they read their changelogs.
     pub(super) waiting: VecDeque<Waiting>,
@@ -88,6 +93,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             source: clients.source,
             sink: clients.sink,
             restore: clients.restore,
+            checkpoints: Checkpoints::new(clients.stores),
             shared,
             tasks: Tasks::default(),
             waiting: VecDeque::new(),
@@ -116,7 +122,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 tracing::warn!(%error, "the last epoch does not count, its records will be read again");
                 Ok(self.sink.recover()?)
             }
-            ended => ended,
+            ended => {
+                ended?;
+                Ok(self.checkpoints.write(Why::Ends, &mut self.restore)?)
+            }
         }
     }
 
@@ -146,6 +155,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let mut feed = Feed {
             tasks,
             sink,
+            checkpoints: &mut self.checkpoints,
             shared,
             route: None,
             records: 0,
@@ -172,6 +182,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
+            Polled::Idle if self.epoch_end.is_none() => {
+                self.checkpoints.write(Why::Due, &mut self.restore)?;
+            }
             Polled::Idle => {}
             Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
@@ -184,9 +197,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// The input pauses: what waits to become a batch goes through.
     fn flush_rows(&mut self) -> Result<(), StreamsError> {
-        let (sink, shared) = (&mut self.sink, &self.shared);
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut() {
-            task.flush(&mut |records| publish(sink, shared, records))?;
+            task.flush(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         Ok(())
     }
@@ -196,20 +209,22 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
-        let (sink, shared) = (&mut self.sink, &self.shared);
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut() {
-            task.end_epoch(&mut |records| publish(sink, shared, records))?;
+            task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         self.report_state();
         let offsets = self.uncommitted();
         match self.guarantee {
-            Guarantee::AtLeastOnce => self.commit(offsets),
+            Guarantee::AtLeastOnce => self.commit(offsets)?,
             Guarantee::ExactlyOnce => {
                 self.sink.commit(&offsets, self.source.member().as_ref())?;
                 self.committed(offsets);
-                Ok(())
             }
         }
+        // An epoch that was given up has left nothing to apply.
+        self.checkpoints.apply()?;
+        Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
     fn committed(&mut self, offsets: Vec<(TopicPartition, i64)>) {
@@ -320,6 +335,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             }
         }
         self.suspended.clear();
+        self.checkpoints.forget_suspended();
         self.report_state();
         tracing::info!(
             partitions = partitions.len(),
@@ -340,6 +356,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         };
         match ended {
             Ok(true) => {
+                self.checkpoints.write(Why::Left, &mut self.restore)?;
+                self.checkpoints.suspend();
                 self.suspended.append(&mut self.tasks.tasks);
                 self.forget_assignment();
             }
@@ -362,6 +380,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn drop_tasks(&mut self) {
         self.tasks.tasks.clear();
         self.suspended.clear();
+        self.checkpoints.forget();
         self.forget_assignment();
         self.epoch_end = None;
         self.report_state();
@@ -371,7 +390,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn forget_assignment(&mut self) {
         self.tasks.routes.clear();
         self.starts.clear();
-        self.waiting.clear();
+        self.forget_waiting();
         self.unread_since = None;
     }
 
@@ -394,6 +413,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 struct Feed<'a, K> {
     tasks: &'a mut Tasks,
     sink: &'a mut K,
+    checkpoints: &'a mut Checkpoints,
     shared: &'a Shared,
     /// The partition of the last record and its reader: records come in runs.
     route: Option<(TopicPartition, TaskId, usize)>,
@@ -425,8 +445,8 @@ impl<K: Sink> Feed<'_, K> {
             .tasks
             .get_mut(id)
             .expect("a route leads to a running task");
-        let (sink, shared) = (&mut *self.sink, self.shared);
-        task.accept(*input, record, &mut |records| publish(sink, shared, records))
+        let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
+        task.accept(*input, record, &mut |records| publish(sink, checkpoints, shared, records))
     }
 
     /// Adds what was read from the current partition to the counters.
@@ -438,7 +458,13 @@ impl<K: Sink> Feed<'_, K> {
     }
 }
 
-fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Result<(), SinkError> {
+fn publish(
+    sink: &mut impl Sink,
+    checkpoints: &mut Checkpoints,
+    shared: &Shared,
+    records: &RecordBuffer,
+) -> Result<(), SinkError> {
+    checkpoints.stage(records);
     let (count, bytes) = (records.len() as u64, records.bytes() as u64);
     match records.destination() {
         Destination::ByKey(_) => shared.metrics.wrote(count, bytes),

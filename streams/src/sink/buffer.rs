@@ -30,7 +30,7 @@ pub(crate) struct OutputRecord<'a> {
 }
 
 /// Records for one destination.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RecordBuffer {
     destination: Destination,
     bytes: Vec<u8>,

@@ -101,6 +101,15 @@ impl Task {
         })
     }
 
+    /// A task in the place of this one that has restored nothing yet.
+    pub(crate) fn begin_anew(&self, near: &Surroundings) -> Result<Self, TaskError> {
+        let mut task = Self::new(Arc::clone(&self.plan), self.partition, near)?;
+        for (input, before) in task.inputs.iter_mut().zip(&self.inputs) {
+            input.base = before.base;
+        }
+        Ok(task)
+    }
+
     /// The number of the sub-topology.
     pub(crate) fn sub_topology(&self) -> usize {
         self.plan.id
