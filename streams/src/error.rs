@@ -181,7 +181,9 @@ impl StreamsError {
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
-            Self::LocalStore(LocalStoreError::Read { .. } | LocalStoreError::Write { .. }) => ErrorKind::Retry,
+            Self::LocalStore(LocalStoreError::Read { .. } | LocalStoreError::Write { .. }) => {
+                ErrorKind::Retry
+            }
             Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,

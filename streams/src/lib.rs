@@ -46,7 +46,8 @@
 //! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
 //! [`Guarantee::ExactlyOnce`] they are one Kafka transaction: a crash leaves all of them or none. With
 //! [`Guarantee::AtLeastOnce`] offsets are committed after everything else is acknowledged: rows of the epoch that a crash cut
-//! short are counted again. A task rebuilds its state from the changelog wherever it comes to run.
+//! short are counted again. A task rebuilds its state from the changelog wherever it comes to run; where it ran before, from its
+//! local copy (`state.dir`, see [`StreamsConfig`]) and the rest of the changelog.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -91,6 +92,6 @@ pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;
-pub use store::{LocalStoreError, default_state_dir, delete_local_state};
+pub use store::{LocalStoreError, default_state_dir, delete_local_state, local_state};
 pub use task::TaskError;
 pub use testing::{TestDriver, TestRecord};

@@ -91,7 +91,10 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let feeder = feed(&address, Random::new(plan.seed ^ 1), &stop);
-    let mut instances: Vec<Instance> = (0..INSTANCES).map(|_| Instance::start(&address)).collect();
+    let state = tempfile::tempdir().expect("a directory for local state");
+    let mut instances: Vec<Instance> = (0..INSTANCES)
+        .map(|_| Instance::start(&address, state.path()))
+        .collect();
     let mut report = Report::default();
     let deadline = Instant::now() + Duration::from_secs(plan.seconds);
     while Instant::now() < deadline {
@@ -100,7 +103,10 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         match random.below(10) {
             0..=5 => {
                 let killed = instances.remove(place);
-                instances.insert(place, killed.kill_and_start_another(&address, &mut random));
+                instances.insert(
+                    place,
+                    killed.kill_and_start_another(&address, state.path(), &mut random),
+                );
                 report.killed += 1;
             }
             6..=7 => {
@@ -137,9 +143,11 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(address: &str) -> Self {
+    fn start(address: &str, state: &Path) -> Self {
         let child = Command::new(program::example("word_count_service"))
             .arg(format!("bootstrap.servers={address}"))
+            // Shared, so that whoever comes next takes the place of one that was killed.
+            .arg(format!("state.dir={}", state.display()))
             .args([
                 "session.timeout.ms=6000",
                 "heartbeat.interval.ms=1000",
@@ -159,13 +167,13 @@ impl Instance {
         let _ = kill_process(pid.expect("a process has an id"), signal);
     }
 
-    fn kill_and_start_another(mut self, address: &str, random: &mut Random) -> Self {
+    fn kill_and_start_another(mut self, address: &str, state: &Path, random: &mut Random) -> Self {
         self.child.kill().expect("cannot kill an instance");
         self.child.wait().expect("cannot wait for an instance");
         if random.below(3) == 0 {
             std::thread::sleep(Duration::from_millis(random.below(3_000)));
         }
-        Self::start(address)
+        Self::start(address, state)
     }
 
     /// An instance must live through whatever happens to the others and the broker.

@@ -40,7 +40,9 @@ impl Checkpoints {
 
     /// Claims the store of a changelog that is about to be read.
     pub(super) fn claim(&mut self, at: &TopicPartition) -> Result<Option<LocalStore>, LocalStoreError> {
-        let Some(stores) = &self.stores else { return Ok(None) };
+        let Some(stores) = &self.stores else {
+            return Ok(None);
+        };
         let store = stores.claim(at)?;
         self.held.insert(at.clone(), store.clone());
         Ok(Some(store))

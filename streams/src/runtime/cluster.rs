@@ -99,7 +99,10 @@ impl Cluster {
             let expected = most_partitions(inputs, &topics);
             // A local store may miss a deletion that the log has forgotten.
             let deletions = crate::store::TOMBSTONES_KEPT_MS.to_string();
-            let settings = [("cleanup.policy", "compact"), ("delete.retention.ms", &*deletions)];
+            let settings = [
+                ("cleanup.policy", "compact"),
+                ("delete.retention.ms", &*deletions),
+            ];
             topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
         Ok(counts)

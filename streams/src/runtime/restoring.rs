@@ -208,9 +208,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Forgets the tasks whose state is not whole.
     pub(super) fn forget_waiting(&mut self) {
         for reading in self.waiting.drain(..).filter_map(|waiting| waiting.reading) {
-            self.shared
-                .metrics
-                .restoring(reading.progress.left, 0);
+            self.shared.metrics.restoring(reading.progress.left, 0);
         }
     }
 
@@ -227,7 +225,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 impl Reading {
     /// Loads a piece of the checkpoint. The inner error is that of a checkpoint that cannot be read.
     fn load(&mut self, task: &mut Task, step: StepId) -> Result<Result<(), LocalStoreError>, StreamsError> {
-        let Some(stored) = &mut self.stored else { return Ok(Ok(())) };
+        let Some(stored) = &mut self.stored else {
+            return Ok(Ok(()));
+        };
         let (mut failure, loaded) = (None, &mut self.progress.loaded);
         let more = stored.read(POLL_RECORDS_MAX, &mut |key, value| {
             *loaded += 1;
@@ -294,7 +294,11 @@ impl Reading {
     }
 
     fn tell(&self, what: &'static str) {
-        let Progress { loaded, records, left } = self.progress;
+        let Progress {
+            loaded,
+            records,
+            left,
+        } = self.progress;
         let (topic, partition) = (&*self.at.topic, self.at.partition);
         let (total, elapsed) = (records + left, self.begun.elapsed());
         tracing::info!(topic, partition, loaded, records, total, ?elapsed, "{what}");

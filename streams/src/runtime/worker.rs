@@ -446,7 +446,9 @@ impl<K: Sink> Feed<'_, K> {
             .get_mut(id)
             .expect("a route leads to a running task");
         let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
-        task.accept(*input, record, &mut |records| publish(sink, checkpoints, shared, records))
+        task.accept(*input, record, &mut |records| {
+            publish(sink, checkpoints, shared, records)
+        })
     }
 
     /// Adds what was read from the current partition to the counters.

@@ -86,13 +86,24 @@ struct Clients {
 enum Stage {
     Idle,
     /// Where is the end?
-    Sought { goal: Goal, retry_at: Instant },
+    Sought {
+        goal: Goal,
+        retry_at: Instant,
+    },
     /// Are all transactions before the end decided?
-    Undecided { goal: Goal, look_at: Instant },
+    Undecided {
+        goal: Goal,
+        look_at: Instant,
+    },
     /// Is the first record that of the checkpoint's log?
-    Compared { goal: Goal, first: FirstRecord },
+    Compared {
+        goal: Goal,
+        first: FirstRecord,
+    },
     /// The records come next.
-    Begun { goal: Goal },
+    Begun {
+        goal: Goal,
+    },
     Reading,
 }
 
@@ -175,7 +186,14 @@ impl KafkaRestore {
                 if let Some(Position { offset, .. }) = goal.checkpoint
                     && !(start..=end).contains(&offset)
                 {
-                    tracing::warn!(topic = &*topic, partition, offset, start, end, "a checkpoint lies outside of its changelog");
+                    tracing::warn!(
+                        topic = &*topic,
+                        partition,
+                        offset,
+                        start,
+                        end,
+                        "a checkpoint lies outside of its changelog"
+                    );
                     goal.checkpoint = None;
                 }
                 if start >= end {
@@ -216,8 +234,16 @@ impl KafkaRestore {
     }
 
     /// Compares the first record of the log, which is being read from its beginning, with that of the checkpoint's log.
-    fn compare(&mut self, mut goal: Goal, expected: FirstRecord, timeout: Duration) -> Result<(), SourceError> {
-        let first = self.clients()?.first(timeout).map_err(|error| read_error(&error))?;
+    fn compare(
+        &mut self,
+        mut goal: Goal,
+        expected: FirstRecord,
+        timeout: Duration,
+    ) -> Result<(), SourceError> {
+        let first = self
+            .clients()?
+            .first(timeout)
+            .map_err(|error| read_error(&error))?;
         let Some(first) = first else {
             let first = expected;
             self.stage = Stage::Compared { goal, first };
@@ -225,10 +251,16 @@ impl KafkaRestore {
         };
         if first != Some(expected) {
             let (topic, partition) = (&*goal.at.topic, goal.at.partition);
-            tracing::warn!(topic, partition, "a checkpoint is not that of the changelog as it is now");
+            tracing::warn!(
+                topic,
+                partition,
+                "a checkpoint is not that of the changelog as it is now"
+            );
             goal.checkpoint = None;
         }
-        let begin = goal.checkpoint.map_or(Offset::Beginning, |checkpoint| Offset::Offset(checkpoint.offset));
+        let begin = goal
+            .checkpoint
+            .map_or(Offset::Beginning, |checkpoint| Offset::Offset(checkpoint.offset));
         self.read_from(&goal.at, begin)?;
         self.stage = Stage::Begun { goal };
         Ok(())
@@ -283,8 +315,10 @@ fn place_of(message: &BorrowedMessage<'_>) -> FirstRecord {
 
 impl Restore for KafkaRestore {
     fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Position>) -> Result<(), SourceError> {
-        if matches!(self.stage, Stage::Reading | Stage::Begun { .. } | Stage::Compared { .. })
-            && let Some(clients) = &self.clients
+        if matches!(
+            self.stage,
+            Stage::Reading | Stage::Begun { .. } | Stage::Compared { .. }
+        ) && let Some(clients) = &self.clients
         {
             clients.reader.unassign().map_err(|error| read_error(&error))?;
         }
@@ -338,7 +372,9 @@ impl Restore for KafkaRestore {
         let bounds = self.clients().map(|clients| clients.bounds(at, LOOK_TIMEOUT));
         match bounds {
             Ok(Ok((_, end))) => return Some(end),
-            Ok(Err(error)) => tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog")
+            }
             Err(error) => tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog"),
         }
         None

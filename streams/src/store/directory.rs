@@ -58,6 +58,23 @@ impl Slot {
     }
 }
 
+/// The folders in which a job has local state in `state_dir`.
+///
+/// ```
+/// let directory = std::env::temp_dir().join("no-such-state");
+/// assert!(millstream_streams::local_state(&directory, "shop")?.is_empty());
+/// # Ok::<(), millstream_streams::LocalStoreError>(())
+/// ```
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn local_state(state_dir: &Path, application_id: &str) -> Result<Vec<PathBuf>, LocalStoreError> {
+    let job = job_directory(state_dir, application_id);
+    let slots = slots(&job).map_err(|error| directory_error(&job, &error))?;
+    let used = |slot: &PathBuf| slot.join(DATABASE).exists() || slot.join(PROCESS).exists();
+    Ok(slots.into_iter().filter(used).collect())
+}
+
 /// Deletes the local state that a job has in `state_dir`, as `millstream streams reset` does; gives the folders emptied.
 ///
 /// ```
@@ -68,10 +85,7 @@ impl Slot {
 ///
 /// # Errors
 /// [`LocalStoreError::InUse`] if a process of the job runs on this machine; nothing is deleted then.
-pub fn delete_local_state(
-    state_dir: &Path,
-    application_id: &str,
-) -> Result<Vec<PathBuf>, LocalStoreError> {
+pub fn delete_local_state(state_dir: &Path, application_id: &str) -> Result<Vec<PathBuf>, LocalStoreError> {
     let job = job_directory(state_dir, application_id);
     let mut held = Vec::new();
     for slot in slots(&job).map_err(|error| directory_error(&job, &error))? {
@@ -121,15 +135,22 @@ fn slots(job: &Path) -> io::Result<Vec<PathBuf>> {
         entries => entries?,
     };
     let paths = entries.map(|entry| Ok(entry?.path()));
-    let slots = paths.filter(|path| !path.as_ref().is_ok_and(|path| !path.join(LOCK).is_file()));
-    slots.collect()
+    let mut slots: Vec<PathBuf> = paths
+        .filter(|path| !path.as_ref().is_ok_and(|path| !path.join(LOCK).is_file()))
+        .collect::<io::Result<_>>()?;
+    slots.sort();
+    Ok(slots)
 }
 
 /// The lock of a folder, or none if another has it.
 fn lock(path: &Path) -> Result<Option<File>, LocalStoreError> {
     let path = path.join(LOCK);
     let failed = |error| directory_error(&path, &error);
-    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -156,7 +177,10 @@ fn process_id(path: &Path) -> io::Result<String> {
 /// A name that no other process has, now or before.
 pub(crate) fn random_id() -> String {
     let random = RandomState::new();
-    format!("{:016x}", random.build_hasher().finish() ^ random.hash_one(std::process::id()))
+    format!(
+        "{:016x}",
+        random.build_hasher().finish() ^ random.hash_one(std::process::id())
+    )
 }
 
 /// Whether there was something to remove.
@@ -215,8 +239,10 @@ mod tests {
         let error = delete_local_state(directory.path(), "app").unwrap_err();
         assert!(matches!(error, LocalStoreError::InUse { .. }), "{error}");
         drop(two);
+        assert_eq!(local_state(directory.path(), "app").unwrap().len(), 2);
         assert_eq!(delete_local_state(directory.path(), "app").unwrap().len(), 2);
         assert!(delete_local_state(directory.path(), "app").unwrap().is_empty());
+        assert!(local_state(directory.path(), "app").unwrap().is_empty());
         assert_ne!(Slot::take(directory.path(), "app").unwrap().process_id(), id);
     }
 

@@ -19,7 +19,9 @@ pub enum LocalStoreError {
         cause: String,
     },
     /// More processes than there are places.
-    #[error("{slots} processes of the job use the state directory {path} already; give this one another state.dir")]
+    #[error(
+        "{slots} processes of the job use the state directory {path} already; give this one another state.dir"
+    )]
     Crowded {
         /// The job's directory.
         path: PathBuf,
@@ -46,7 +48,9 @@ pub enum LocalStoreError {
         cause: String,
     },
     /// A local store that cannot be written.
-    #[error("the local store of {changelog} in {path} cannot be written: {cause}; is there room on the disk?")]
+    #[error(
+        "the local store of {changelog} in {path} cannot be written: {cause}; is there room on the disk?"
+    )]
     Write {
         /// The changelog's partition.
         changelog: String,

@@ -13,6 +13,7 @@
 //! * A checkpoint is written at once with its offset, or not at all.
 //! * Two processes never have the same folder, and of two threads only the one that claimed a store last changes it.
 //! * Changes that wait for the disk are bounded: when they are many, they are written, and who brings more waits.
+#![allow(dead_code)]
 mod directory;
 mod error;
 mod partition;
@@ -34,8 +35,8 @@ use directory::{DATABASE, directory_error};
 use partition::PartitionStore;
 use writer::Writer;
 
-pub use directory::{default_state_dir, delete_local_state};
 pub(crate) use directory::{Slot, random_id};
+pub use directory::{default_state_dir, delete_local_state, local_state};
 pub use error::LocalStoreError;
 pub(crate) use partition::{LocalStore, Stored};
 pub(crate) use position::{FirstRecord, Position};
@@ -112,7 +113,12 @@ impl LocalStores {
 
 /// Opens or makes a database. The store's code may panic on files that a disk has damaged.
 fn open_database(path: &Path) -> Result<Database, String> {
-    let open = || Database::builder(path).cache_size(CACHE_BYTES).worker_threads(1).open();
+    let open = || {
+        Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .worker_threads(1)
+            .open()
+    };
     match std::panic::catch_unwind(open) {
         Ok(opened) => opened.map_err(|error| error.to_string()),
         Err(_) => Err("its files are damaged".to_owned()),

@@ -89,7 +89,10 @@ impl PartitionStore {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
         if key.len() > KEY_MAX {
-            let cause = format!("a key of {} bytes is longer than {KEY_MAX}; leave state.dir empty", key.len());
+            let cause = format!(
+                "a key of {} bytes is longer than {KEY_MAX}; leave state.dir empty",
+                key.len()
+            );
             return Err(self.write_error(&cause));
         }
         self.key.clear();
@@ -146,7 +149,10 @@ impl PartitionStore {
     }
 
     fn stamp(&self) -> Result<Option<Stamp>, LocalStoreError> {
-        let bytes = self.keyspace.get(STAMP_KEY).map_err(|error| self.read_error(&error))?;
+        let bytes = self
+            .keyspace
+            .get(STAMP_KEY)
+            .map_err(|error| self.read_error(&error))?;
         Ok(bytes.and_then(|bytes| Stamp::decode(&bytes)))
     }
 
@@ -166,20 +172,23 @@ impl PartitionStore {
         Ok(())
     }
 
-    fn get(
-        &mut self,
-        key: &[u8],
-        found: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), LocalStoreError> {
+    fn get(&mut self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
         self.key.clear();
         self.key.push(STATE);
         self.key.extend_from_slice(key);
-        let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.pending.get(&self.key));
+        let sealed = || {
+            self.sealed
+                .as_ref()
+                .and_then(|sealed| sealed.pending.get(&self.key))
+        };
         if let Some(value) = self.pending.get(&self.key).or_else(sealed) {
             value.into_iter().for_each(found);
             return Ok(());
         }
-        let stored = self.keyspace.get(&self.key).map_err(|error| self.read_error(&error))?;
+        let stored = self
+            .keyspace
+            .get(&self.key)
+            .map_err(|error| self.read_error(&error))?;
         stored.iter().for_each(|value| found(value));
         Ok(())
     }
@@ -256,7 +265,11 @@ impl LocalStore {
             return None;
         }
         if age_ms > AGE_MAX_MS {
-            tracing::info!(changelog, hours, "the local store is too old: deletions may be missing behind it");
+            tracing::info!(
+                changelog,
+                hours,
+                "the local store is too old: deletions may be missing behind it"
+            );
             return None;
         }
         (store.first, store.seen_ms) = (Some(stamp.position.first), stamp.seen_ms);
@@ -285,7 +298,9 @@ impl LocalStore {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else { return Ok(()) };
+        let Some(mut store) = self.own() else {
+            return Ok(());
+        };
         store.put(key, value)?;
         let first = *store.first.get_or_insert(record);
         if store.is_large() {
@@ -304,7 +319,9 @@ impl LocalStore {
 
     /// Takes what an epoch wrote to the log, once that is committed.
     pub(crate) fn apply(&self, records: &RecordBuffer) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else { return Ok(()) };
+        let Some(mut store) = self.own() else {
+            return Ok(());
+        };
         for record in records.records() {
             if let Some(key) = record.key {
                 store.put(key, record.value)?;
@@ -330,7 +347,8 @@ impl LocalStore {
     /// Whether there is something that no checkpoint has; `ends`: whether the store is left, perhaps for long.
     pub(crate) fn is_dirty(&self, ends: bool) -> bool {
         let age_max = if ends { Duration::ZERO } else { STAMP_AGE_MAX };
-        self.own().is_some_and(|store| store.whole && (store.dirty || store.stamped.elapsed() > age_max))
+        self.own()
+            .is_some_and(|store| store.whole && (store.dirty || store.stamped.elapsed() > age_max))
     }
 
     /// Whether the first record of the log is known.
@@ -345,9 +363,13 @@ impl LocalStore {
         end: Option<i64>,
         first: Option<FirstRecord>,
     ) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else { return Ok(()) };
+        let Some(mut store) = self.own() else {
+            return Ok(());
+        };
         store.first = store.first.or(first);
-        let position = end.zip(store.first).map(|(offset, first)| Position { offset, first });
+        let position = end
+            .zip(store.first)
+            .map(|(offset, first)| Position { offset, first });
         if position.is_some() {
             store.seen_ms = (store.inner.now_ms)();
         }
@@ -384,7 +406,9 @@ impl Stored {
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<bool, LocalStoreError> {
         for _ in 0..max {
-            let Some(pair) = self.iter.next() else { return Ok(false) };
+            let Some(pair) = self.iter.next() else {
+                return Ok(false);
+            };
             let (key, value) = pair.into_inner().map_err(|error| {
                 let store = self.store.lock();
                 debug_assert_eq!(store.name, self.name);

@@ -168,7 +168,12 @@ mod tests {
     #[test]
     fn the_latest_value_counts_and_a_deletion_is_remembered() {
         let mut pending = Pending::default();
-        for (key, value) in [("1b", Some("one")), ("1a", Some("x")), ("1b", None), ("1a", Some("longer"))] {
+        for (key, value) in [
+            ("1b", Some("one")),
+            ("1a", Some("x")),
+            ("1b", None),
+            ("1a", Some("longer")),
+        ] {
             pending.put(key.as_bytes(), value.map(str::as_bytes));
         }
         assert_eq!(pending.get(b"1a"), Some(Some(&b"longer"[..])));

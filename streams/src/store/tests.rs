@@ -61,7 +61,9 @@ impl Log {
     fn compact(&mut self) {
         let upto = self.records.len().saturating_sub(3);
         for place in 0..upto {
-            let Some((key, _)) = &self.records[place] else { continue };
+            let Some((key, _)) = &self.records[place] else {
+                continue;
+            };
             let later = self.records[place + 1..].iter().flatten();
             if later.map(|(later, _)| later).any(|later| later == key) {
                 self.records[place] = None;
@@ -198,7 +200,9 @@ fn change(key: &str, value: Option<&str>) -> (Bytes, Option<Bytes>) {
 }
 
 fn changes(numbers: std::ops::Range<usize>) -> Vec<(Bytes, Option<Bytes>)> {
-    numbers.map(|n| change(&format!("key{n}"), Some(&format!("{n}")))).collect()
+    numbers
+        .map(|n| change(&format!("key{n}"), Some(&format!("{n}"))))
+        .collect()
 }
 
 /// A directory, a log with 100 keys, and a process that has worked on them and written a checkpoint.
@@ -215,7 +219,11 @@ fn begun() -> (TempDir, Log, Process) {
 fn a_restart_reads_the_checkpoint_and_only_the_rest_of_the_log() {
     let (directory, mut log, mut process) = begun();
     // Not in the checkpoint: the crash comes between the commit and the disk.
-    process.epoch(&mut log, &[change("key1", Some("new")), change("key2", None)], true);
+    process.epoch(
+        &mut log,
+        &[change("key1", Some("new")), change("key2", None)],
+        true,
+    );
     drop(process);
     let process = Process::start(stores(directory.path()), &log);
     assert_eq!((process.loaded, process.read), (100, 2));
@@ -313,10 +321,16 @@ fn a_claim_ends_the_one_before() {
     let next = process._stores.claim(&at()).unwrap();
     assert!(next.is_current() && !process.store.is_current());
     // What the first still has to say comes too late.
-    process.store.apply(&buffer(&[change("key1", Some("late"))])).unwrap();
+    process
+        .store
+        .apply(&buffer(&[change("key1", Some("late"))]))
+        .unwrap();
     process.checkpoint(&log);
     assert_eq!(process.looked_up(&log), log.table());
-    assert!(!next.is_due() && !next.is_dirty(true), "nothing is known of it yet");
+    assert!(
+        !next.is_due() && !next.is_dirty(true),
+        "nothing is known of it yet"
+    );
 }
 
 #[test]
@@ -329,7 +343,15 @@ fn the_store_of_another_partition_is_another() {
 #[test]
 fn lookups_find_what_waits_and_what_is_on_the_disk() {
     let (_directory, mut log, mut process) = begun();
-    process.epoch(&mut log, &[change("key7", None), change("key8", Some("waits")), change("a", Some(""))], true);
+    process.epoch(
+        &mut log,
+        &[
+            change("key7", None),
+            change("key8", Some("waits")),
+            change("a", Some("")),
+        ],
+        true,
+    );
     assert_eq!(process.looked_up(&log), log.table());
     process.checkpoint(&log);
     assert_eq!(process.looked_up(&log), log.table());
@@ -340,7 +362,11 @@ fn a_key_that_the_store_cannot_take_is_named() {
     let (_directory, mut log, mut process) = begun();
     let key = "k".repeat(65_535);
     log.records.push(Some(change(&key, None)));
-    let error = process.store.apply(&buffer(&[change(&key, None)])).unwrap_err().to_string();
+    let error = process
+        .store
+        .apply(&buffer(&[change(&key, None)]))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("a key of 65535 bytes"), "{error}");
     process.memory.clear();
 }
@@ -368,7 +394,12 @@ fn many_changes_are_written_while_the_log_is_read() {
     // The crash comes before the first checkpoint.
     drop(process);
     let process = Process::start(stores(directory.path()), &log);
-    assert!(process.loaded >= 60 && process.read < 20, "{} + {}", process.loaded, process.read);
+    assert!(
+        process.loaded >= 60 && process.read < 20,
+        "{} + {}",
+        process.loaded,
+        process.read
+    );
     assert_eq!(process.memory, log.table());
 }
 

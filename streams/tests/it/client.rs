@@ -23,6 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     bootstrap: String,
     prefix: String,
+    state: TempDir,
     /// The broker in this process, unless the cluster is an outer one.
     _broker: Option<(BrokerHandle, TempDir)>,
 }
@@ -51,6 +52,7 @@ impl Cluster {
         Self {
             bootstrap,
             prefix: format!("{test}-{}-{number}", std::process::id()),
+            state: tempfile::tempdir().unwrap(),
             _broker: broker,
         }
     }
@@ -61,7 +63,7 @@ impl Cluster {
     }
 
     pub fn config(&self) -> StreamsConfig {
-        StreamsConfig::new(&self.bootstrap)
+        StreamsConfig::new(&self.bootstrap).state_dir(self.state.path())
     }
 
     fn client(&self) -> ClientConfig {
@@ -175,6 +177,12 @@ impl Cluster {
             }
         }
         records
+    }
+
+    /// The latest committed value of every key of the topic `name`, as the job wrote it.
+    pub fn latest(&self, name: &str) -> BTreeMap<String, String> {
+        let records = self.records(name).into_iter();
+        records.map(|(key, value)| (key, value.to_string())).collect()
     }
 
     /// The first offset of a partition of the topic `name`.

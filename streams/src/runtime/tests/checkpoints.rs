@@ -170,7 +170,9 @@ enum Act {
     Steps(usize),
     Abort,
     Checkpoint,
-    Revoke { lost: bool },
+    Revoke {
+        lost: bool,
+    },
     Crash,
     /// Another process works for a while, then this one again.
     Other(String),
