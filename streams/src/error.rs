@@ -43,6 +43,18 @@ pub enum StreamsError {
         /// The topics.
         topics: Vec<String>,
     },
+    /// Topics that the job writes, which neither exist nor are made when they are written.
+    #[error(
+        "the job writes to {}, which the cluster at {bootstrap_servers} does not have and does not create by itself; create {it} \
+         before the job starts, or grant this client Describe and Write if {it} exist{s}",
+        .topics.join(", "), it = if .topics.len() == 1 { "it" } else { "them" }, s = if .topics.len() == 1 { "s" } else { "" }
+    )]
+    MissingOutputTopics {
+        /// The cluster.
+        bootstrap_servers: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
     /// An internal topic that does not fit.
     #[error(
         "the internal topic {topic} has {actual} partitions, the job needs {expected}: the source topics' count has changed; \
@@ -175,9 +187,11 @@ impl StreamsError {
     /// ```
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Plan(_) | Self::Config(_) | Self::MissingTopics { .. } | Self::PartitionCount { .. } => {
-                ErrorKind::FixInput
-            }
+            Self::Plan(_)
+            | Self::Config(_)
+            | Self::MissingTopics { .. }
+            | Self::MissingOutputTopics { .. }
+            | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,

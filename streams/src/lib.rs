@@ -73,21 +73,22 @@ mod testing;
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
-    pub use crate::dsl::{GroupedStream, Stream, Streams, Table};
+    pub use crate::dsl::{GroupedStream, OutputTopic, Stream, Streams, Table};
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
+    pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
-pub use dsl::{GroupedStream, Stream, Streams, Table};
+pub use dsl::{GroupedStream, OutputTopic, Stream, Streams, Table};
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
 pub use format::{Format, FormatError, json, json_schema, raw, text};
 pub use operator::OperatorError;
-pub use plan::{PlanError, Topology};
+pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;

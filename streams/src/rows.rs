@@ -50,6 +50,14 @@ impl Rows {
         Self::with_array(batch, Arc::clone(&self.times))
     }
 
+    /// `length` rows from number `start` on.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
+        Self {
+            batch: self.batch.slice(start, length),
+            times: self.times.slice(start, length),
+        }
+    }
+
     /// The rows for which `keep` is true.
     pub(crate) fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
         Ok(Self {

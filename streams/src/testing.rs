@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::dsl::Streams;
 use crate::error::StreamsError;
@@ -177,8 +178,11 @@ impl Topics {
                 batch_header,
             } => (topic, Some(*partition), *batch_header),
         };
-        for OutputRecord { time, key, value } in records.records() {
-            let headers = header.map(|header| (BATCH_HEADER.to_owned(), Some(header.to_vec())));
+        for record in records.records() {
+            let OutputRecord { time, key, value, .. } = record;
+            let batch = header.map(|header| (BATCH_HEADER.to_owned(), Some(header.to_vec())));
+            let own = record.headers.iter();
+            let headers = own.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
             self.append(
                 topic,
                 TestRecord {
@@ -186,7 +190,7 @@ impl Topics {
                     value: value.map(<[u8]>::to_vec),
                     timestamp: (time != NO_TIME).then_some(time),
                     partition,
-                    headers: headers.into_iter().collect(),
+                    headers: headers.chain(batch).collect(),
                 },
             );
         }
@@ -298,6 +302,32 @@ impl TestDriver {
             })?;
         }
         Ok(())
+    }
+
+    /// How many records and rows were dropped as [`skip`](crate::skip) says, and how many went to dead letter topics.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("numbers");
+    /// app.stream("lines", text("line"))
+    ///     .with_column("number", cast(col("line"), DataType::Int64))
+    ///     .on_error(dead_letter("no-numbers"))
+    ///     .to("numbers", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("lines", TestRecord::new("1"))?;
+    /// driver.pipe("lines", TestRecord::new("one"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows_dropped(), (0, 1));
+    /// assert_eq!(driver.read("numbers")[0].as_text().1, r#"{"line":"1","number":1}"#);
+    /// assert_eq!(driver.read("no-numbers")[0].as_text().1, r#"{"line":"one"}"#);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn rows_dropped(&self) -> (u64, u64) {
+        let errors = &self.surroundings.errors;
+        (
+            errors.skipped.load(Ordering::Relaxed),
+            errors.dead_lettered.load(Ordering::Relaxed),
+        )
     }
 
     /// What was written to a topic since the last call, partition by partition. Internal topics can be read as well.

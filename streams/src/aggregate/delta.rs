@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 
 use super::{AggregateSpec, EmitTo, GroupValues, GroupsAccumulator};
 use crate::rows::{EventTime, NO_TIME, Rows};
@@ -17,6 +17,15 @@ pub(crate) struct Delta {
     times: Vec<EventTime>,
     /// The group of each row of the current batch; kept to save its allocation.
     groups: Vec<usize>,
+}
+
+/// Rows that could not be added.
+#[derive(Debug)]
+pub(crate) enum UpdateError {
+    /// A key or an argument cannot be evaluated; nothing was added.
+    Rows(DataFusionError),
+    /// An accumulator failed; the delta is of no more use.
+    State(DataFusionError),
 }
 
 impl Delta {
@@ -49,12 +58,17 @@ impl Delta {
     }
 
     /// Adds a batch of rows.
-    pub(crate) fn update(&mut self, rows: &Rows) -> Result<()> {
-        let keys = self.spec.evaluate_keys(&rows.batch)?;
-        self.keys.intern(&keys, &mut self.groups)?;
+    pub(crate) fn update(&mut self, rows: &Rows) -> Result<(), UpdateError> {
+        // What may fail because of a row comes first, and changes nothing.
+        let keys = self.spec.evaluate_keys(&rows.batch).map_err(UpdateError::Rows)?;
+        let arguments = self.spec.evaluate_arguments(&rows.batch);
+        let arguments = arguments.map_err(UpdateError::Rows)?;
+        let interned = self.keys.intern(&keys, &mut self.groups);
+        interned.map_err(UpdateError::State)?;
         self.note_times(rows.times());
         self.spec
-            .update(&mut self.accumulators, &rows.batch, &self.groups, self.keys.len())
+            .update(&mut self.accumulators, &arguments, &self.groups, self.keys.len())
+            .map_err(UpdateError::State)
     }
 
     /// Keeps the latest time of each group.

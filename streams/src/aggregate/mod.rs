@@ -12,7 +12,7 @@
 mod delta;
 mod spec;
 
-pub(crate) use delta::Delta;
+pub(crate) use delta::{Delta, UpdateError};
 pub(crate) use spec::AggregateSpec;
 
 pub(crate) use datafusion::logical_expr::{EmitTo, GroupsAccumulator};

@@ -20,6 +20,9 @@ use crate::plan::PlanError;
 /// The column of the latest event time; no user's column has such a name.
 const TIME: &str = "$time";
 
+/// The values that an aggregate reads, and which rows it takes; all if it has no filter.
+pub(crate) type Arguments = (Vec<ArrayRef>, Option<BooleanArray>);
+
 /// Keys and aggregates bound to the schema of the rows they read.
 #[derive(Debug)]
 pub(crate) struct AggregateSpec {
@@ -139,17 +142,22 @@ impl AggregateSpec {
             .collect()
     }
 
-    /// Adds a batch of rows, whose groups are `groups`, to the accumulators.
+    /// What each aggregate reads of a batch of rows.
+    pub(crate) fn evaluate_arguments(&self, batch: &RecordBatch) -> Result<Vec<Arguments>> {
+        let aggregates = self.aggregates.iter();
+        aggregates.map(|aggregate| aggregate.evaluate(batch)).collect()
+    }
+
+    /// Adds the arguments of a batch of rows, whose groups are `groups`, to the accumulators.
     pub(crate) fn update(
         &self,
         accumulators: &mut [Box<dyn GroupsAccumulator>],
-        batch: &RecordBatch,
+        arguments: &[Arguments],
         groups: &[usize],
         total: usize,
     ) -> Result<()> {
-        for (aggregate, accumulator) in self.aggregates.iter().zip(accumulators) {
-            let (values, filter) = aggregate.evaluate(batch)?;
-            accumulator.update_batch(&values, groups, filter.as_ref(), total)?;
+        for ((values, filter), accumulator) in arguments.iter().zip(accumulators) {
+            accumulator.update_batch(values, groups, filter.as_ref(), total)?;
         }
         Ok(())
     }
@@ -208,7 +216,7 @@ impl Aggregate {
         })))
     }
 
-    fn evaluate(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<BooleanArray>)> {
+    fn evaluate(&self, batch: &RecordBatch) -> Result<Arguments> {
         let rows = batch.num_rows();
         let values = self
             .arguments

@@ -11,6 +11,9 @@ const TRANSACTION_TIMEOUT_MS: u128 = 10_000;
 /// Brokers allow no longer ones unless `transaction.max.timeout.ms` says so.
 const TRANSACTION_TIMEOUT_MAX_MS: u128 = 900_000;
 
+/// librdkafka's default of `message.max.bytes`.
+const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
 impl StreamsConfig {
     /// A client that reads changelogs, and finds their ends.
     pub(crate) fn restore_client(
@@ -59,6 +62,14 @@ impl StreamsConfig {
             &epoch.as_millis().to_string(),
             format!("at most {longest}, half of transaction.timeout.ms, which exactly-once needs"),
         ))
+    }
+
+    /// Bytes of the largest record that the producer takes.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        let mut client = ClientConfig::new();
+        self.extend(&mut client, Role::Producer);
+        let told = client.get("message.max.bytes").and_then(|text| text.parse().ok());
+        told.unwrap_or(MESSAGE_BYTES_MAX)
     }
 
     /// A client without a group, for questions about the cluster.

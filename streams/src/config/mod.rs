@@ -11,17 +11,19 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use thiserror::Error;
 
+use crate::plan::name_fault;
 use crate::suggest::did_you_mean;
 use clients::split_prefix;
 use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 11] = [
+const OWN_KEYS: [&str; 12] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
     "commit.interval.ms",
     "connect.timeout.ms",
+    "errors.dead.letter.queue.topic.name",
     "num.stream.threads",
     "processing.guarantee",
     "repartition.purge.interval.ms",
@@ -119,6 +121,7 @@ pub enum ConfigError {
 /// | `num.stream.threads` | 1 | worker threads; more than there are partitions idle |
 /// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
+/// | `errors.dead.letter.queue.topic.name` | — | where records and rows go that a step without a policy cannot work on: see [`dead_letter`](crate::dead_letter); also taken as `errors.deadletterqueue.topic.name`, Kafka Connect's name |
 /// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
@@ -145,6 +148,7 @@ pub struct StreamsConfig {
     application_id: Option<String>,
     state_dir: StateDir,
     cache_bytes_max: Option<usize>,
+    dead_letter_topic: Option<String>,
     client: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
@@ -168,6 +172,7 @@ impl StreamsConfig {
             application_id: None,
             state_dir: StateDir::default(),
             cache_bytes_max: None,
+            dead_letter_topic: None,
             client: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -214,6 +219,12 @@ impl StreamsConfig {
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
             "replication.factor" => self.replication_factor = number(key, value, 1, i32::from(i16::MAX))?,
+            "errors.dead.letter.queue.topic.name" | "errors.deadletterqueue.topic.name" => {
+                if let Some(reason) = name_fault(value) {
+                    return Err(invalid(key, value, format!("a topic name: {reason}")));
+                }
+                self.dead_letter_topic = Some(value.to_owned());
+            }
             "client.id" => self.client_id = Some(value.to_owned()),
             "application.id" => self.application_id = Some(value.to_owned()),
             "state.dir" => self.state_dir = Path::new(value).into(),
@@ -311,6 +322,11 @@ impl StreamsConfig {
         self.purge_interval
     }
 
+    /// Where dead letters go unless a step says it.
+    pub(crate) fn dead_letter_topic(&self) -> Option<&str> {
+        self.dead_letter_topic.as_deref()
+    }
+
     pub(crate) fn replication_factor(&self) -> i32 {
         self.replication_factor
     }
@@ -389,6 +405,8 @@ mod tests {
             error.to_string().contains("at_least_once or exactly_once_v2"),
             "{error}"
         );
+        let error = properties(&[("errors.dead.letter.queue.topic.name", "a b")]).unwrap_err();
+        assert!(error.to_string().contains("is not a topic name"), "{error}");
         let error = properties(&[("consumer.fetch.min.bytes", "many")]).unwrap_err();
         assert!(
             error

@@ -3,11 +3,13 @@
 //!
 //! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
 mod grouped;
+mod output_topic;
 mod stream;
 mod streams;
 mod table;
 
 pub use grouped::GroupedStream;
+pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;

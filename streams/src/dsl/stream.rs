@@ -1,9 +1,9 @@
 //! A stream of rows.
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, SharedPlan};
+use super::{GroupedStream, OutputTopic, SharedPlan};
 use crate::format::Format;
-use crate::plan::{Node, NodeId};
+use crate::plan::{ErrorPolicy, Node, NodeId};
 
 /// A stream of rows, every one of which stands for itself.
 ///
@@ -139,11 +139,27 @@ impl Stream {
     /// use millstream_streams::{Streams, json, text};
     /// Streams::new("wc").stream("lines", text("line")).to("lines-as-json", json());
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) {
-        self.plan.add(Node::Sink {
-            input: self.node,
-            topic: topic.into(),
-            format,
-        });
+    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
+        OutputTopic::new(&self.plan, self.node, topic.into(), format)
+    }
+
+    /// What becomes of rows that the step before this call cannot work on; behind [`Streams::stream`](crate::Streams::stream), of
+    /// records that cannot be read.
+    ///
+    /// An expression that fails on a batch is evaluated on parts of it, until the rows that it fails on stand alone; the others go on.
+    ///
+    /// ```
+    /// use millstream_streams::{DataType, Streams, cast, col, dead_letter, json, skip, text};
+    /// let app = Streams::new("numbers");
+    /// app.stream("lines", text("line"))
+    ///     .with_column("number", cast(col("line"), DataType::Int64))
+    ///     .on_error(dead_letter("no-numbers"))
+    ///     .to("numbers", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn on_error(&self, policy: ErrorPolicy) -> Self {
+        self.plan.change(|plan| plan.on_error(self.node, policy));
+        self.clone()
     }
 }

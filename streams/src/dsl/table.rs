@@ -1,7 +1,7 @@
 //! A table: the latest row of every key.
-use super::SharedPlan;
+use super::{OutputTopic, SharedPlan};
 use crate::format::Format;
-use crate::plan::{Node, NodeId};
+use crate::plan::{ErrorPolicy, NodeId};
 
 /// A table, one row a key, changing with every epoch.
 #[derive(Debug, Clone)]
@@ -25,11 +25,25 @@ impl Table {
     ///     .aggregate("counts", [count_all().alias("n")])
     ///     .to("line-counts", json());
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) {
-        self.plan.add(Node::Sink {
-            input: self.node,
-            topic: topic.into(),
-            format,
-        });
+    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
+        OutputTopic::new(&self.plan, self.node, topic.into(), format)
+    }
+
+    /// What becomes of rows on which a key or an argument of the aggregate fails.
+    ///
+    /// ```
+    /// use millstream_streams::{DataType, Streams, cast, col, json, skip, sum, text};
+    /// let app = Streams::new("sums");
+    /// app.stream("lines", text("line"))
+    ///     .group_by([col("line")])
+    ///     .aggregate("sums", [sum(cast(col("line"), DataType::Int64))])
+    ///     .on_error(skip())
+    ///     .to("sums", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn on_error(&self, policy: ErrorPolicy) -> Self {
+        self.plan.change(|plan| plan.on_error(self.node, policy));
+        self.clone()
     }
 }

@@ -3,15 +3,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Builder, ListBuilder, RecordBatch, StringBuilder,
-    StringViewBuilder, StructBuilder, TimestampMillisecondBuilder,
+    ArrayRef, BinaryViewBuilder, BooleanArray, Int32Builder, Int64Array, Int64Builder, ListBuilder,
+    RecordBatch, StringBuilder, StringViewBuilder, StructBuilder, TimestampMillisecondBuilder,
 };
+use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
+use super::json_rows::JsonRows;
 use super::{Format, FormatError, Kind, Metadata};
 use crate::rows::{EventTime, NO_TIME, Rows};
+use crate::sink::{Destination, RecordBuffer};
 use crate::task::InputRecord;
 
 /// A format that reads.
@@ -31,9 +34,21 @@ enum ValueFormat {
 /// A row that its record does not make.
 #[derive(Debug)]
 pub(crate) struct Undecodable {
+    /// The number of the record among those that were taken together.
+    pub(crate) place: usize,
     /// The offset of the record.
     pub(crate) offset: i64,
     pub(crate) cause: FormatError,
+}
+
+/// What became of the records that were taken together.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    /// Those that could be read, if there is one.
+    pub(crate) rows: Option<Rows>,
+    pub(crate) undecodable: Vec<Undecodable>,
+    /// All of them as they came, if some could not be read and that was asked for.
+    pub(crate) originals: Option<RecordBuffer>,
 }
 
 impl InputFormat {
@@ -129,6 +144,8 @@ pub(crate) struct RowDecoder {
     times: Vec<EventTime>,
     offsets: Vec<i64>,
     bytes: usize,
+    /// The records as they came, if that was asked for.
+    originals: Option<RecordBuffer>,
 }
 
 enum Value {
@@ -138,14 +155,6 @@ enum Value {
         value: Box<BinaryViewBuilder>,
     },
     Json(JsonRows),
-}
-
-/// The values of records as they came: they are parsed together, and again one by one if that fails.
-struct JsonRows {
-    schema: SchemaRef,
-    bytes: Vec<u8>,
-    /// Where each value ends.
-    ends: Vec<usize>,
 }
 
 enum MetadataColumn {
@@ -164,11 +173,7 @@ impl RowDecoder {
                 key: Box::default(),
                 value: Box::default(),
             },
-            ValueFormat::Json { schema } => Value::Json(JsonRows {
-                schema: Arc::clone(schema),
-                bytes: Vec::new(),
-                ends: Vec::new(),
-            }),
+            ValueFormat::Json { schema } => Value::Json(JsonRows::new(Arc::clone(schema))),
         };
         let metadata = format.metadata.iter().map(|(what, _)| MetadataColumn::new(*what));
         Self {
@@ -178,6 +183,15 @@ impl RowDecoder {
             times: Vec::new(),
             offsets: Vec::new(),
             bytes: 0,
+            originals: None,
+        }
+    }
+
+    /// Keeps the records as they come until their rows are taken, for dead letters. What can always be read is not kept.
+    pub(crate) fn keep_originals(&mut self) {
+        if let Value::Json(_) = self.value {
+            // Without a destination: what is needed of it is copied.
+            self.originals = Some(RecordBuffer::new(Destination::ByKey("".into())));
         }
     }
 
@@ -196,13 +210,15 @@ impl RowDecoder {
                 keys.append_option(key);
                 values.append_option(value);
             }
-            Value::Json(rows) => {
-                // A null value is an object without members.
-                rows.bytes.extend_from_slice(value.unwrap_or(b"{}"));
-                rows.ends.push(rows.bytes.len());
-            }
+            Value::Json(rows) => rows.push(value),
         }
         self.metadata.iter_mut().for_each(|column| column.push(record));
+        if let Some(originals) = &mut self.originals {
+            originals.push_bytes(record.timestamp, key, value);
+            record
+                .headers
+                .each(&mut |name, value| originals.push_header(name, value));
+        }
         self.times.push(record.timestamp);
         self.offsets.push(record.offset);
         self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
@@ -215,78 +231,65 @@ impl RowDecoder {
 
     /// Bytes collected.
     pub(crate) fn bytes(&self) -> usize {
+        // Headers count only where they are kept.
         self.bytes
+            .max(self.originals.as_ref().map_or(0, RecordBuffer::bytes))
     }
 
-    /// The rows collected since the last call, if any. After an error they are gone.
-    pub(crate) fn take(&mut self) -> Result<Option<Rows>, Undecodable> {
+    /// The rows collected since the last call. After an error they are gone.
+    pub(crate) fn take(&mut self) -> Result<Decoded, Undecodable> {
         if self.times.is_empty() {
-            return Ok(None);
+            return Ok(Decoded::default());
         }
         let times = std::mem::take(&mut self.times);
         let offsets = std::mem::take(&mut self.offsets);
         self.bytes = 0;
-        let at = |place: usize| offsets.get(place).copied().unwrap_or(-1);
+        let failed = |(place, cause): (usize, FormatError)| Undecodable {
+            place,
+            offset: offsets.get(place).copied().unwrap_or(-1),
+            cause,
+        };
+        let mut undecodable = Vec::new();
         let mut columns: Vec<ArrayRef> = match &mut self.value {
             Value::Text(text) => vec![Arc::new(text.finish())],
             Value::Raw { key, value } => vec![Arc::new(key.finish()), Arc::new(value.finish())],
             Value::Json(rows) => {
-                let parsed = rows.take();
-                parsed.map_err(|(place, cause)| Undecodable {
-                    offset: at(place),
-                    cause,
-                })?
+                let (columns, unfit) = rows.take().map_err(|cause| failed((0, cause)))?;
+                undecodable.extend(unfit.into_iter().map(failed));
+                columns
             }
         };
-        columns.extend(self.metadata.iter_mut().map(MetadataColumn::finish));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|cause| Undecodable {
-            offset: at(0),
-            cause: cause.into(),
-        })?;
-        Ok(Some(Rows::new(batch, times)))
-    }
-}
-
-impl JsonRows {
-    /// The columns of all values; or which of them does not fit, and why.
-    fn take(&mut self) -> Result<Vec<ArrayRef>, (usize, FormatError)> {
-        let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
-        if let Ok(batch) = self.parse(&bytes, ends.len()) {
-            return Ok(batch.columns().to_vec());
+        let metadata = self.metadata.iter_mut().map(MetadataColumn::finish);
+        let times: ArrayRef = Arc::new(Int64Array::from(times));
+        let mut of_record: Vec<ArrayRef> = metadata.chain([times]).collect();
+        if !undecodable.is_empty() {
+            let mut good = vec![true; offsets.len()];
+            undecodable.iter().for_each(|unfit| good[unfit.place] = false);
+            let good = BooleanArray::from(good);
+            let kept = of_record.iter().map(|column| filter(column, &good));
+            of_record = kept
+                .collect::<Result<_, _>>()
+                .map_err(|cause| failed((0, cause.into())))?;
         }
-        // One of them does not fit. Which?
-        let mut start = 0;
-        for (place, &end) in ends.iter().enumerate() {
-            self.parse(&bytes[start..end], 1)
-                .map_err(|cause| (place, cause))?;
-            start = end;
-        }
-        let reason = "the values are JSON one by one, but not together".to_owned();
-        Err((0, FormatError::Json { reason }))
-    }
-
-    fn parse(&self, bytes: &[u8], rows: usize) -> Result<RecordBatch, FormatError> {
-        let invalid = |reason: String| FormatError::Json { reason };
-        // Room for one more, so that a value that holds two objects is noticed.
-        let builder = ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(rows + 1);
-        let mut decoder = builder.build_decoder()?;
-        let consumed = decoder.decode(bytes).map_err(|error| invalid(reason(&error)))?;
-        if decoder.has_partial_record() {
-            return Err(invalid("it is cut short".to_owned()));
-        }
-        if consumed != bytes.len() || decoder.len() != rows {
-            return Err(invalid("it is not one object".to_owned()));
-        }
-        let batch = decoder.flush().map_err(|error| invalid(reason(&error)))?;
-        batch.ok_or_else(|| invalid("it is empty".to_owned()))
-    }
-}
-
-/// What Arrow says, without the name of its error's kind.
-fn reason(error: &ArrowError) -> String {
-    match error {
-        ArrowError::JsonError(reason) => reason.clone(),
-        other => other.to_string(),
+        let times = of_record.pop().expect("the times are the last of them");
+        columns.extend(of_record);
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns);
+        let batch = batch.map_err(|cause| failed((0, cause.into())))?;
+        let originals = self.originals.as_mut().and_then(|originals| {
+            let fresh = RecordBuffer::new(originals.destination().clone());
+            match undecodable.is_empty() {
+                true => {
+                    originals.clear();
+                    None
+                }
+                false => Some(std::mem::replace(originals, fresh)),
+            }
+        });
+        Ok(Decoded {
+            rows: (batch.num_rows() > 0).then(|| Rows::with_array(batch, times)),
+            undecodable,
+            originals,
+        })
     }
 }
 
@@ -380,16 +383,16 @@ mod tests {
     #[test]
     fn text_is_lossy_utf8_and_null_stays_null() {
         let mut decoder = decoder(&text("line"));
-        assert!(decoder.take().unwrap().is_none());
+        assert!(decoder.take().unwrap().rows.is_none());
         for (offset, value) in (0..).zip([Some(b"plain".as_slice()), None, Some(b"a\xffb"), Some(b"")]) {
             push(&mut decoder, offset, Some(b"key"), value);
         }
         assert_eq!((decoder.rows(), decoder.bytes()), (4, 20));
-        let rows = decoder.take().unwrap().unwrap();
+        let rows = decoder.take().unwrap().rows.unwrap();
         assert_eq!(rows.times(), [1000, 1001, NO_TIME, 1003]);
         let lines: Vec<Option<&str>> = rows.batch["line"].as_string_view().iter().collect();
         assert_eq!(lines, [Some("plain"), None, Some("a\u{fffd}b"), Some("")]);
-        assert!(decoder.take().unwrap().is_none());
+        assert!(decoder.take().unwrap().rows.is_none());
     }
 
     #[test]
@@ -397,7 +400,7 @@ mod tests {
         let mut decoder = decoder(&raw());
         push(&mut decoder, 0, None, Some(b"\xff"));
         push(&mut decoder, 1, Some(b"k"), None);
-        let batch = decoder.take().unwrap().unwrap().batch;
+        let batch = decoder.take().unwrap().rows.unwrap().batch;
         assert!(batch["key"].is_null(0) && batch["value"].is_null(1));
         assert_eq!(batch["value"].as_binary_view().value(0), b"\xff");
         assert_eq!(batch["key"].as_binary_view().value(1), b"k");
@@ -410,7 +413,7 @@ mod tests {
         let mut decoder = decoder(&format);
         push(&mut decoder, 1, Some(b"key"), Some(b"x"));
         push(&mut decoder, 2, None, Some(b"y"));
-        let batch = decoder.take().unwrap().unwrap().batch;
+        let batch = decoder.take().unwrap().rows.unwrap().batch;
         assert_eq!(
             batch["k"].as_binary_view().iter().collect::<Vec<_>>(),
             [Some(b"key".as_slice()), None]
@@ -453,7 +456,7 @@ mod tests {
             push(&mut decoder, offset, None, Some(value.as_bytes()));
         }
         push(&mut decoder, 3, None, None);
-        let batch = decoder.take().unwrap().unwrap().batch;
+        let batch = decoder.take().unwrap().rows.unwrap().batch;
         let auctions: Vec<_> = batch["auction"].as_primitive::<Int64Type>().iter().collect();
         assert_eq!(auctions, [Some(1), None, None, None]);
         let prices: Vec<_> = batch["price"].as_primitive::<Float64Type>().iter().collect();
@@ -471,18 +474,47 @@ mod tests {
             ("[1]", "expected"),
             ("nonsense", "Encountered unexpected"),
         ] {
-            let mut decoder = decoder(&bids());
-            for (offset, value) in [(5, "{}"), (6, bad), (7, r#"{"auction": 3}"#)] {
-                push(&mut decoder, offset, None, Some(value.as_bytes()));
+            let mut decoder = decoder(&bids().with_offset("o"));
+            decoder.keep_originals();
+            for (offset, value) in [(5, "{}"), (6, bad), (7, r#"{"auction": 3}"#), (8, bad)] {
+                push(&mut decoder, offset, Some(b"k"), Some(value.as_bytes()));
             }
-            let error = decoder.take().unwrap_err();
-            assert_eq!(error.offset, 6, "{bad}: {}", error.cause);
-            assert!(
-                error.cause.to_string().contains(expected),
-                "{bad}: {}",
-                error.cause
+            let decoded = decoder.take().unwrap();
+            let places: Vec<_> = decoded
+                .undecodable
+                .iter()
+                .map(|unfit| (unfit.place, unfit.offset))
+                .collect();
+            assert_eq!(places, [(1, 6), (3, 8)], "{bad}");
+            let cause = decoded.undecodable[0].cause.to_string();
+            assert!(cause.contains(expected), "{bad}: {cause}");
+            // The others go on, and the record is at hand as it came.
+            let rows = decoded.rows.unwrap();
+            let auctions: Vec<_> = rows.batch["auction"].as_primitive::<Int64Type>().iter().collect();
+            assert_eq!(auctions, [None, Some(3)]);
+            assert_eq!(rows.times(), [1005, 1007]);
+            let offsets = rows.batch["o"].as_primitive::<Int64Type>().values();
+            assert_eq!(offsets, &[5, 7]);
+            let originals = decoded.originals.unwrap();
+            let original = originals.get(1);
+            assert_eq!(
+                (original.key, original.value),
+                (Some(b"k".as_slice()), Some(bad.as_bytes()))
             );
-            assert!(decoder.take().unwrap().is_none());
+            assert_eq!((original.time, original.headers.len()), (1006, 2));
+            assert!(decoder.take().unwrap().rows.is_none());
         }
+    }
+
+    #[test]
+    fn values_that_are_json_only_together_are_refused() {
+        let mut decoder = decoder(&bids());
+        for (offset, value) in (0..).zip(["{} {}", "", "{\"auction\":", "1}", "{}"]) {
+            push(&mut decoder, offset, None, Some(value.as_bytes()));
+        }
+        let decoded = decoder.take().unwrap();
+        assert_eq!(decoded.undecodable.len(), 4);
+        assert_eq!(decoded.rows.unwrap().len(), 1);
+        assert!(decoded.originals.is_none());
     }
 }

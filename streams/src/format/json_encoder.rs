@@ -13,7 +13,7 @@ pub(crate) struct JsonEncoder<'a> {
 }
 
 impl<'a> JsonEncoder<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         batch: &'a RecordBatch,
         columns: impl IntoIterator<Item = usize>,
     ) -> Result<Self, FormatError> {
@@ -32,7 +32,7 @@ impl<'a> JsonEncoder<'a> {
     }
 
     /// `{"name":value,…}`; nulls are written.
-    pub(super) fn object(&mut self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn object(&mut self, row: usize, out: &mut Vec<u8>) {
         out.push(b'{');
         for (place, (name, values)) in self.columns.iter_mut().enumerate() {
             if place > 0 {

@@ -11,6 +11,7 @@
 mod decode;
 mod error;
 mod json_encoder;
+mod json_rows;
 mod output;
 mod placement;
 mod row_codec;
@@ -24,7 +25,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::FormatError;
 
-pub(crate) use decode::{InputFormat, RowDecoder, Undecodable};
+pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
+pub(crate) use json_encoder::JsonEncoder;
 pub(crate) use output::OutputFormat;
 pub(crate) use placement::{Placement, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
@@ -169,8 +171,8 @@ pub fn json() -> Format {
 }
 
 /// JSON with known columns, for reading and writing. A value is one object; a member that is missing is null, one that the schema
-/// does not name is passed over. A record that does not fit the schema fails the job with its place. A null value is a row of
-/// nulls.
+/// does not name is passed over. A record that does not fit the schema fails the job with its place, unless
+/// [`Stream::on_error`](crate::Stream::on_error) says otherwise. A null value is a row of nulls.
 ///
 /// ```
 /// use millstream_streams::{DataType, Field, Schema, json_schema};

@@ -15,20 +15,23 @@ mod sink;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
+use crate::aggregate::UpdateError;
 use crate::format::FormatError;
-use crate::plan::StepKind;
+use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::Rows;
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::StateError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
-    /// Takes rows; what follows from it at once goes to `out`.
+    /// Takes rows; what follows from it at once goes to `out`. An error [of rows](OperatorError::is_of_rows) leaves the step as it
+    /// was, so that a part of them may be tried again.
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
     /// The epoch ends; what was held back for it goes to `out`.
@@ -60,6 +63,24 @@ pub(crate) struct Output<'a> {
     /// Rows, each with the number of the operator's output.
     pub(crate) rows: Vec<(usize, Rows)>,
     pub(crate) publish: &'a mut Publish<'a>,
+    /// Rows that the step could not work on.
+    pub(crate) failed: Vec<FailedRow>,
+}
+
+/// A row that a step could not work on; its policy says what becomes of it.
+pub(crate) struct FailedRow {
+    /// Which of the closures that the step is made of; 0 if it is not.
+    pub(crate) part: usize,
+    pub(crate) row: FailedContent,
+    pub(crate) cause: OperatorError,
+}
+
+/// What is left of a row that failed.
+pub(crate) enum FailedContent {
+    /// The row itself: a batch of one.
+    Row(Rows),
+    /// The record that it would have become, without a destination.
+    Record(RecordBuffer),
 }
 
 impl Output<'_> {
@@ -91,6 +112,8 @@ pub(crate) struct Limits {
     pub(crate) shuffle_record_bytes_max: usize,
     /// Bytes of output records gathered before they go to the client.
     pub(crate) output_bytes_max: usize,
+    /// Bytes of one output record: the producer's `message.max.bytes`.
+    pub(crate) record_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -102,6 +125,7 @@ impl Default for Limits {
             partial_bytes_max: 64 << 20,
             shuffle_record_bytes_max: 512 << 10,
             output_bytes_max: 256 << 10,
+            record_bytes_max: 1_000_000,
         }
     }
 }
@@ -112,6 +136,16 @@ pub(crate) struct Surroundings {
     pub(crate) limits: Limits,
     /// Partition counts of the repartition topics.
     pub(crate) partitions: HashMap<Arc<str>, usize>,
+    /// What becomes of errors where the job does not say it.
+    pub(crate) on_error: Option<ErrorPolicy>,
+    pub(crate) errors: Arc<ErrorCounters>,
+}
+
+/// Rows and records that were not worked on, by all tasks of a process.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorCounters {
+    pub(crate) skipped: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
 }
 
 /// A step that failed on a batch.
@@ -134,6 +168,22 @@ pub enum OperatorError {
         /// What is wrong with it.
         cause: Box<FormatError>,
     },
+    /// An aggregate failed in the middle of a batch, so that its state is of no more use.
+    #[error("the aggregate failed: {}", .0.strip_backtrace())]
+    Aggregate(#[source] Box<DataFusionError>),
+    /// A record that is larger than the producer takes.
+    #[error(
+        "a record for {topic} takes {bytes} bytes, message.max.bytes is {bytes_max}; raise it on the producer and the topic, or \
+         give to({topic:?}, …) a policy with on_error"
+    )]
+    RecordTooLarge {
+        /// The output topic.
+        topic: Arc<str>,
+        /// What the record takes.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// Stored state that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -143,6 +193,31 @@ pub enum OperatorError {
     /// An operation of Arrow failed.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
+}
+
+impl OperatorError {
+    /// Whether single rows are to blame, so that the others can go on.
+    pub(crate) fn is_of_rows(&self) -> bool {
+        matches!(self, Self::Expression(_) | Self::RecordTooLarge { .. })
+    }
+
+    /// The error's name, for the header of a dead letter.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Expression(_) => "ExpressionError",
+            Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            _ => "OperatorError",
+        }
+    }
+}
+
+impl From<UpdateError> for OperatorError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Rows(cause) => Self::Expression(Box::new(cause)),
+            UpdateError::State(cause) => Self::Aggregate(Box::new(cause)),
+        }
+    }
 }
 
 impl From<DataFusionError> for OperatorError {
@@ -180,7 +255,7 @@ pub(crate) fn new_operator(
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),
-            near.limits.output_bytes_max,
+            &near.limits,
         )),
     })
 }

@@ -1,7 +1,7 @@
 //! Rows to records of a topic.
 use std::sync::Arc;
 
-use super::{Operator, OperatorError, Output};
+use super::{FailedContent, FailedRow, Limits, Operator, OperatorError, Output};
 use crate::format::OutputFormat;
 use crate::rows::Rows;
 use crate::sink::{Destination, RecordBuffer};
@@ -10,15 +10,19 @@ use crate::sink::{Destination, RecordBuffer};
 pub(super) struct SinkStep {
     format: OutputFormat,
     records: RecordBuffer,
+    topic: Arc<str>,
     bytes_max: usize,
+    record_bytes_max: usize,
 }
 
 impl SinkStep {
-    pub(super) fn new(topic: Arc<str>, format: OutputFormat, bytes_max: usize) -> Self {
+    pub(super) fn new(topic: Arc<str>, format: OutputFormat, limits: &Limits) -> Self {
         Self {
             format,
-            records: RecordBuffer::new(Destination::ByKey(topic)),
-            bytes_max,
+            records: RecordBuffer::new(Destination::ByKey(Arc::clone(&topic))),
+            topic,
+            bytes_max: limits.output_bytes_max,
+            record_bytes_max: limits.record_bytes_max,
         }
     }
 }
@@ -28,6 +32,11 @@ impl Operator for SinkStep {
         let mut encoder = self.format.encoder(&rows.batch)?;
         for (row, &time) in rows.times().iter().enumerate() {
             encoder.encode(row, time, &mut self.records);
+            out.failed.extend(refuse_too_large(
+                &mut self.records,
+                &self.topic,
+                self.record_bytes_max,
+            ));
             if self.records.bytes() >= self.bytes_max {
                 (out.publish)(&self.records)?;
                 self.records.clear();
@@ -39,4 +48,25 @@ impl Operator for SinkStep {
         }
         Ok(())
     }
+}
+
+/// Takes the last record out again if the client would not take it.
+fn refuse_too_large(records: &mut RecordBuffer, topic: &Arc<str>, bytes_max: usize) -> Option<FailedRow> {
+    let record = records.get(records.len() - 1);
+    let bytes = record.size();
+    if bytes <= bytes_max {
+        return None;
+    }
+    let mut alone = RecordBuffer::new(records.destination().clone());
+    alone.push_bytes(record.time, record.key, record.value);
+    records.pop();
+    Some(FailedRow {
+        part: 0,
+        row: FailedContent::Record(alone),
+        cause: OperatorError::RecordTooLarge {
+            topic: Arc::clone(topic),
+            bytes,
+            bytes_max,
+        },
+    })
 }

@@ -26,7 +26,7 @@ pub(super) struct Output {
     schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
     keys: usize,
-    label: String,
+    pub(super) label: String,
 }
 
 #[derive(Clone, Copy)]
@@ -56,8 +56,12 @@ impl Plan {
             application_id: self.application_id.clone(),
             ..Builder::default()
         };
-        for node in &self.nodes {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let before = builder.step_counts();
             let output = builder.add(node)?;
+            if let Some(policy) = self.policies.get(&NodeId(number)) {
+                builder.set_policy(node, &output, &before, policy)?;
+            }
             builder.outputs.push(output);
         }
         if builder.subs.is_empty() {
@@ -66,6 +70,7 @@ impl Plan {
             });
         }
         self.check_ends(&builder)?;
+        self.check_dead_letters(&builder)?;
         builder.renumber();
         let subs = builder.subs.into_iter().enumerate();
         Ok(Topology {
@@ -465,6 +470,7 @@ impl Builder {
                 topic,
                 decode,
                 children: Vec::new(),
+                on_error: None,
             }],
             Vec::new(),
         ));
@@ -486,6 +492,7 @@ impl Builder {
             label: label.clone(),
             kind,
             children: Vec::new(),
+            on_error: None,
         });
         for from in &above.from {
             match *from {

@@ -163,6 +163,9 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
             Decode::Rows(format) => line(text, 1, &format!("source {} as {format}", input.topic)),
             Decode::Shuffle(_) => line(text, 1, &format!("repartition {}", input.topic)),
         }
+        if let Some(policy) = &input.on_error {
+            line(text, 2, &format!("on error: {policy}"));
+        }
         for child in &input.children {
             describe_step(sub, *child, 2, text);
         }
@@ -172,6 +175,9 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
 fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String) {
     let step = &sub.steps[id.0];
     line(text, depth, &step.label);
+    if let Some(policy) = &step.on_error {
+        line(text, depth + 1, &format!("on error: {policy}"));
+    }
     match &step.kind {
         StepKind::PartialAggregate { topic, .. } => line(text, depth + 1, &format!("repartition {topic}")),
         StepKind::FinalAggregate { changelog, .. } => {

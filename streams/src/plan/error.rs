@@ -75,6 +75,26 @@ pub enum PlanError {
         /// Its columns.
         second: String,
     },
+    /// A policy for errors behind a step that has none.
+    #[error(
+        "{step}: nothing can fail there, so on_error would have no effect; put it right behind the step it is meant for"
+    )]
+    NothingFails {
+        /// The step.
+        step: String,
+    },
+    /// A topic read twice with two policies for records that cannot be read.
+    #[error(
+        "the topic {topic:?} is read twice, and what cannot be read is to {first} and to {second}; say it once"
+    )]
+    TwoPolicies {
+        /// The topic.
+        topic: String,
+        /// The first policy.
+        first: String,
+        /// The second.
+        second: String,
+    },
     /// A schema that the format cannot read.
     #[error("stream {topic}: the schema cannot be read: {cause}")]
     Schema {

@@ -12,12 +12,15 @@ mod describe;
 mod error;
 mod name;
 mod node;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod topology;
 mod unite;
 
 pub use error::PlanError;
+pub(crate) use name::fault as name_fault;
+pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};

@@ -1,10 +1,13 @@
 //! What the user asked for, one node a call of the DSL.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
 
 use crate::config::Guarantee;
 use crate::format::Format;
+
+use super::ErrorPolicy;
 
 /// The position of a node in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) commit_interval: Option<Duration>,
     pub(crate) guarantee: Option<Guarantee>,
     pub(crate) nodes: Vec<Node>,
+    /// What becomes of errors, of the nodes that say so.
+    pub(crate) policies: BTreeMap<NodeId, ErrorPolicy>,
 }
 
 impl Plan {
@@ -60,11 +65,21 @@ impl Plan {
             commit_interval: None,
             guarantee: None,
             nodes: Vec::new(),
+            policies: BTreeMap::new(),
         }
     }
 
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         NodeId(self.nodes.len() - 1)
+    }
+
+    /// Says what becomes of errors of `node`; of a way out of a branch, of the branch.
+    pub(crate) fn on_error(&mut self, node: NodeId, policy: ErrorPolicy) {
+        let node = match self.nodes[node.0] {
+            Node::Way { input, .. } => input,
+            _ => node,
+        };
+        self.policies.insert(node, policy);
     }
 }

@@ -1,4 +1,5 @@
 //! What will run: sub-topologies of compiled steps, joined only by topics.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use crate::aggregate::AggregateSpec;
 use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
 use crate::format::{InputFormat, OutputFormat};
+
+use super::ErrorPolicy;
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +41,8 @@ pub(crate) struct Input {
     pub(crate) topic: Arc<str>,
     pub(crate) decode: Decode,
     pub(crate) children: Vec<StepId>,
+    /// What becomes of records that cannot be read, if the job says so.
+    pub(crate) on_error: Option<ErrorPolicy>,
 }
 
 /// How an input's records become batches.
@@ -56,6 +61,8 @@ pub(crate) struct Step {
     pub(crate) kind: StepKind,
     /// The steps below each of its outputs.
     pub(crate) children: Vec<Vec<StepId>>,
+    /// What becomes of rows that the step cannot work on, if the job says so.
+    pub(crate) on_error: Option<ErrorPolicy>,
 }
 
 /// What a step does.
@@ -121,6 +128,29 @@ impl Topology {
             .collect()
     }
 
+    /// The topics the job writes that are not its own: those of sinks, and those of dead letters.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, dead_letter, json, text};
+    /// let app = Streams::new("copy");
+    /// app.stream("in", text("line")).on_error(dead_letter("in-dlq")).to("out", json());
+    /// assert_eq!(app.build()?.output_topics(), ["in-dlq", "out"]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn output_topics(&self) -> Vec<&str> {
+        let mut topics = BTreeSet::new();
+        for sub in &self.sub_topologies {
+            let inputs = sub.inputs.iter().map(|input| &input.on_error);
+            let policies = inputs.chain(sub.steps.iter().map(|step| &step.on_error));
+            topics.extend(policies.flatten().filter_map(ErrorPolicy::topic));
+            topics.extend(sub.steps.iter().filter_map(|step| match &step.kind {
+                StepKind::Sink { topic, .. } => Some(topic),
+                _ => None,
+            }));
+        }
+        topics.into_iter().map(|topic| &**topic).collect()
+    }
+
     /// The topics the job creates for itself.
     pub fn internal_topics(&self) -> Vec<&str> {
         let repartitions = self.repartitions.iter().map(|repartition| &*repartition.topic);
@@ -134,6 +164,13 @@ impl Topology {
             let input = sub.inputs.iter().position(|input| &*input.topic == topic)?;
             Some((sub, input))
         })
+    }
+}
+
+impl Step {
+    /// One of the closures that the step is made of, or the step itself: its name and its policy for errors.
+    pub(crate) fn part(&self, _part: usize) -> (&str, Option<&ErrorPolicy>) {
+        (&self.label, self.on_error.as_ref())
     }
 }
 

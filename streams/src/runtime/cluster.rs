@@ -1,5 +1,5 @@
 //! Questions to the cluster and the job's internal topics.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::block_on::block_on;
 use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
-use crate::plan::{Input, Topology};
+use crate::plan::{ErrorPolicy, Input, Topology};
 use crate::source::TopicPartition;
 
 /// How long one request may take.
@@ -24,6 +25,8 @@ const READ_WAIT: Duration = Duration::from_millis(100);
 const DECIDED_PAUSE: Duration = Duration::from_millis(10);
 /// The pause between two looks at the metadata while topics are being created.
 const METADATA_PAUSE: Duration = Duration::from_millis(50);
+/// How long a topic may take that a broker creates because it is asked for.
+const OUTPUT_DELAY: Duration = Duration::from_secs(3);
 /// How long a created topic may take to show in the metadata.
 const METADATA_DELAY: Duration = Duration::from_secs(1);
 
@@ -154,6 +157,59 @@ impl Cluster {
                 return Err(StreamsError::MissingTopics {
                     bootstrap_servers,
                     topics: missing,
+                });
+            }
+            std::thread::sleep(METADATA_PAUSE);
+        }
+    }
+
+    /// Checks that the topics the job writes are there. A missing one is asked for as a producer would ask, upon which brokers with
+    /// `auto.create.topics.enable` make it.
+    pub(super) fn find_outputs(
+        &self,
+        topology: &Topology,
+        dead_letters: Option<&ErrorPolicy>,
+    ) -> Result<(), StreamsError> {
+        let failed = |error: KafkaError| cluster_error("look for the output topics".to_owned(), &error);
+        let default = dead_letters.and_then(ErrorPolicy::topic);
+        let outputs: BTreeSet<&str> = topology
+            .output_topics()
+            .into_iter()
+            .chain(default.map(|topic| &**topic))
+            .collect();
+        let known = self.topics(self.timeout).map_err(failed)?;
+        let mut missing: Vec<&str> = outputs
+            .into_iter()
+            .filter(|topic| !known.contains_key(*topic))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut config = self.observer_config.clone();
+        config
+            .set("allow.auto.create.topics", "true")
+            .set("group.id", "unused");
+        let asking: BaseConsumer = config.create().map_err(failed)?;
+        let started = Instant::now();
+        loop {
+            let mut left = Vec::new();
+            for topic in missing {
+                let metadata = asking
+                    .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+                    .map_err(failed)?;
+                let there = |found: &MetadataTopic| found.error().is_none() && !found.partitions().is_empty();
+                if !metadata.topics().iter().any(there) {
+                    left.push(topic);
+                }
+            }
+            missing = left;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if started.elapsed() > OUTPUT_DELAY.min(self.timeout) {
+                return Err(StreamsError::MissingOutputTopics {
+                    bootstrap_servers: self.bootstrap_servers.clone(),
+                    topics: missing.into_iter().map(str::to_owned).collect(),
                 });
             }
             std::thread::sleep(METADATA_PAUSE);

@@ -1,5 +1,8 @@
 //! Counters of a job.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::operator::ErrorCounters;
 
 /// What a job has done since it started, in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +24,11 @@ pub struct MetricsSnapshot {
     pub changes: u64,
     /// Their bytes.
     pub bytes_changed: u64,
+    /// Records that could not be read and rows that could not be worked on, and were dropped as their policy
+    /// ([`skip`](crate::skip)) says. What is read again after a failure counts again.
+    pub rows_skipped: u64,
+    /// The same, written to a dead letter topic ([`dead_letter`](crate::dead_letter)).
+    pub rows_dead_lettered: u64,
     /// Epochs committed.
     pub epochs: u64,
     /// States loaded from local checkpoints.
@@ -59,6 +67,7 @@ pub(super) struct Metrics {
     states_loaded: AtomicU64,
     records_restored: AtomicU64,
     restore_left: AtomicU64,
+    errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
 }
 
@@ -73,7 +82,7 @@ struct SubCounters {
 
 impl Metrics {
     /// One entry a sub-topology: whether it reads source topics.
-    pub(super) fn new(sub_topologies: impl IntoIterator<Item = bool>) -> Self {
+    pub(super) fn new(sub_topologies: impl IntoIterator<Item = bool>, errors: Arc<ErrorCounters>) -> Self {
         Self {
             records_out: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -85,6 +94,7 @@ impl Metrics {
             states_loaded: AtomicU64::new(0),
             records_restored: AtomicU64::new(0),
             restore_left: AtomicU64::new(0),
+            errors,
             subs: sub_topologies
                 .into_iter()
                 .map(|reads_sources| SubCounters {
@@ -165,6 +175,8 @@ impl Metrics {
             bytes_shuffled: get(&self.bytes_shuffled),
             changes: get(&self.changes),
             bytes_changed: get(&self.bytes_changed),
+            rows_skipped: get(&self.errors.skipped),
+            rows_dead_lettered: get(&self.errors.dead_lettered),
             epochs: get(&self.epochs),
             states_loaded: get(&self.states_loaded),
             records_restored: get(&self.records_restored),

@@ -52,8 +52,8 @@ pub use shared::JobState;
 
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
-use crate::operator::Surroundings;
-use crate::plan::Topology;
+use crate::operator::{Limits, Surroundings};
+use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use cluster::Cluster;
@@ -70,8 +70,10 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     config.check(&topology.application_id)?;
     let guarantee = config.guarantee(topology.guarantee);
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
+    let dead_letters = default_dead_letters(&topology, &config)?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let partitions = cluster.prepare(&topology)?;
+    cluster.find_outputs(&topology, dead_letters.as_ref())?;
     let repartitions = partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
         numbers.map(|partition| TopicPartition {
@@ -82,11 +84,17 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let repartitions = repartitions.collect();
     let surroundings = Surroundings {
         partitions,
-        ..Surroundings::default()
+        limits: Limits {
+            record_bytes_max: config.record_bytes_max(),
+            ..Limits::default()
+        },
+        on_error: dead_letters,
+        errors: Arc::default(),
     };
     let local = Local::open(&topology, &config, guarantee, &cluster)?;
     let topology = Arc::new(topology);
-    let shared = Arc::new(Shared::new(&topology, config.thread_count()));
+    let errors = Arc::clone(&surroundings.errors);
+    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
     let purge = Purge {
         partitions: repartitions,
         interval: config.purge_interval(),
@@ -118,6 +126,20 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         return Err(error);
     }
     Ok(handle)
+}
+
+/// The policy of steps that have none of their own, as the configuration says it.
+fn default_dead_letters(
+    topology: &Topology,
+    config: &StreamsConfig,
+) -> Result<Option<ErrorPolicy>, StreamsError> {
+    match config.dead_letter_topic() {
+        Some(topic) if topology.source_topics().contains(&topic) => {
+            let topic = topic.to_owned();
+            Err(PlanError::SinkIsSource { topic }.into())
+        }
+        topic => Ok(topic.map(dead_letter)),
+    }
 }
 
 fn start_worker(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::metrics::Metrics;
 use crate::error::StreamsError;
+use crate::operator::ErrorCounters;
 use crate::plan::Topology;
 
 /// The longest wait for the workers at a time.
@@ -60,7 +61,7 @@ struct Progress {
 }
 
 impl Shared {
-    pub(super) fn new(topology: &Topology, workers: usize) -> Self {
+    pub(super) fn new(topology: &Topology, workers: usize, errors: Arc<ErrorCounters>) -> Self {
         Self {
             application_id: topology.application_id.clone(),
             stop: AtomicBool::new(false),
@@ -71,7 +72,10 @@ impl Shared {
                 ..Progress::default()
             }),
             changed: Condvar::new(),
-            metrics: Metrics::new(topology.sub_topologies.iter().map(|sub| sub.reads_sources())),
+            metrics: Metrics::new(
+                topology.sub_topologies.iter().map(|sub| sub.reads_sources()),
+                errors,
+            ),
         }
     }
 

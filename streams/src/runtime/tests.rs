@@ -349,7 +349,7 @@ impl Bench {
             .aggregate("counts", [count_all().alias("n")])
             .to("word-counts", json());
         let topology = Arc::new(app.build().unwrap());
-        let shared = Arc::new(Shared::new(&topology, 1));
+        let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
         let worker = Worker::new(
             Arc::clone(&topology),
             Surroundings::default(),

@@ -186,16 +186,12 @@ impl Sink for KafkaSink {
                 batch_header,
             } => (topic, Some(*partition), batch_header.as_ref()),
         };
-        for OutputRecord { time, key, value } in records.records() {
+        for output in records.records() {
+            let OutputRecord { time, key, value, .. } = output;
             let mut record = BaseRecord::<[u8], [u8]>::to(topic);
             (record.key, record.payload, record.partition) = (key, value, partition);
             record.timestamp = (time != NO_TIME).then_some(time);
-            record.headers = batch_header.map(|header| {
-                OwnedHeaders::new().insert(Header {
-                    key: BATCH_HEADER,
-                    value: Some(&header[..]),
-                })
-            });
+            record.headers = headers(&output, batch_header);
             // Whether the queue was empty before the send: then waiting would not help.
             let mut alone = false;
             while let Err((error, back)) = self.producer.send(record) {
@@ -296,6 +292,19 @@ impl Sink for KafkaSink {
         self.open = false;
         self.begin_transactions(None)
     }
+}
+
+/// The record's own headers, or the one that marks a batch; none where there are none.
+fn headers(record: &OutputRecord<'_>, batch_header: Option<&[u8; 9]>) -> Option<OwnedHeaders> {
+    if record.headers.len() == 0 && batch_header.is_none() {
+        return None;
+    }
+    let batch = batch_header.map(|header| (BATCH_HEADER, Some(&header[..])));
+    let all = record.headers.iter().chain(batch);
+    let headers = OwnedHeaders::new_with_capacity(record.headers.len() + 1);
+    Some(all.fold(headers, |headers, (key, value)| {
+        headers.insert(Header { key, value })
+    }))
 }
 
 /// Remembers the first failure.

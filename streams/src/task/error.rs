@@ -3,6 +3,7 @@ use thiserror::Error;
 
 use crate::format::FormatError;
 use crate::operator::OperatorError;
+use crate::plan::SubTopology;
 
 /// A task that cannot go on.
 #[derive(Debug, Error)]
@@ -34,4 +35,15 @@ pub enum TaskError {
         /// Why it failed.
         cause: Box<OperatorError>,
     },
+}
+
+pub(super) fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorError) -> TaskError {
+    let topics: Vec<&str> = plan.inputs.iter().map(|input| &*input.topic).collect();
+    TaskError::Step {
+        sub_topology: plan.id,
+        topics: topics.join(", "),
+        partition,
+        step: step.to_owned(),
+        cause: Box::new(cause),
+    }
 }

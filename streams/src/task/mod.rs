@@ -3,7 +3,7 @@
 //! Records go in, records come out through a callback; time, brokers and threads stay outside, so a test can drive a
 //! task with nothing but this module.
 //!
-//! Owns: decoding into batches, running the steps in order, the position in every input, restoring. Does not
+//! Owns: decoding into batches, running the steps in order, what becomes of errors (`failures`), the position in every input, restoring. Does not
 //! own: when an epoch ends, or committing (`runtime`).
 //!
 //! # Epochs
@@ -14,16 +14,19 @@
 //! A task with state is given the records of its changelogs ([`Task::stores`], [`Task::restore`]) before the first record of its
 //! inputs. What it emits for its changelogs in an epoch is all that a later owner needs to know of that epoch.
 mod error;
+mod failures;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use error::TaskError;
+use error::step_error;
+use failures::Failures;
 
 use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec, Undecodable};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
-use crate::plan::{Decode, StepId, SubTopology};
+use crate::plan::{Decode, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 
 /// A record as a task sees it.
@@ -53,6 +56,7 @@ pub(crate) struct Task {
     partition: i32,
     inputs: Vec<InputState>,
     operators: Vec<Box<dyn Operator>>,
+    failures: Failures,
     batch_rows_max: usize,
     batch_bytes_max: usize,
 }
@@ -76,9 +80,16 @@ impl Task {
         partition: i32,
         near: &Surroundings,
     ) -> Result<Self, TaskError> {
+        let failures = Failures::new(Arc::clone(&plan), partition, near);
         let new_input = |input: &crate::plan::Input| InputState {
             decoder: match &input.decode {
-                Decode::Rows(format) => Decoder::Rows(Box::new(RowDecoder::new(format))),
+                Decode::Rows(format) => {
+                    let mut decoder = RowDecoder::new(format);
+                    if let ErrorPolicy::DeadLetter(_) = failures.policy(input.on_error.as_ref()) {
+                        decoder.keep_originals();
+                    }
+                    Decoder::Rows(Box::new(decoder))
+                }
                 Decode::Shuffle(spec) => {
                     Decoder::Shuffle(ShuffleCodec::new(spec.state_schema(), spec.fingerprint()))
                 }
@@ -94,6 +105,7 @@ impl Task {
         Ok(Self {
             operators: operators.collect::<Result<_, _>>()?,
             inputs,
+            failures,
             partition,
             batch_rows_max: near.limits.batch_rows_max,
             batch_bytes_max: near.limits.batch_bytes_max,
@@ -201,16 +213,18 @@ impl Task {
         let Decoder::Rows(rows) = &mut self.inputs[input].decoder else {
             return Ok(());
         };
-        let topic = &self.plan.inputs[input].topic;
+        let plan = &self.plan.inputs[input];
         let taken = rows
             .take()
-            .map_err(|Undecodable { offset, cause }| TaskError::Record {
-                topic: topic.to_string(),
+            .map_err(|Undecodable { offset, cause, .. }| TaskError::Record {
+                topic: plan.topic.to_string(),
                 partition: self.partition,
                 offset,
                 cause,
             });
-        match taken? {
+        let mut decoded = taken?;
+        self.failures.undecodable(plan, &mut decoded, publish)?;
+        match decoded.rows {
             Some(rows) => self.push_input(input, rows, publish),
             None => Ok(()),
         }
@@ -224,7 +238,10 @@ impl Task {
     fn push(&mut self, to: &[StepId], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         for &step in to {
             let rows = rows.clone();
-            self.run(step, publish, |operator, out| operator.process(rows, out))?;
+            let fails = *self.failures.policy(self.plan.steps[step.0].on_error.as_ref()) == ErrorPolicy::Fail;
+            self.run(step, publish, |operator, out| {
+                failures::process(operator, rows, out, fails)
+            })?;
         }
         Ok(())
     }
@@ -239,10 +256,14 @@ impl Task {
         let mut out = Output {
             rows: Vec::new(),
             publish: &mut |records| publish(records),
+            failed: Vec::new(),
         };
         call(self.operators[step.0].as_mut(), &mut out)
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
-        let emitted = out.rows;
+        let (emitted, failed) = (out.rows, out.failed);
+        if !failed.is_empty() {
+            self.failures.rows(step, failed, publish)?;
+        }
         let plan = Arc::clone(&self.plan);
         for (port, rows) in emitted {
             self.push(&plan.steps[step.0].children[port], rows, publish)?;
@@ -286,16 +307,5 @@ impl Task {
     pub(crate) fn state_size(&self) -> (usize, usize) {
         let sizes = self.operators.iter().map(|operator| operator.state_size());
         sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
-    }
-}
-
-fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorError) -> TaskError {
-    let topics: Vec<&str> = plan.inputs.iter().map(|input| &*input.topic).collect();
-    TaskError::Step {
-        sub_topology: plan.id,
-        topics: topics.join(", "),
-        partition,
-        step: step.to_owned(),
-        cause: Box::new(cause),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{HeaderLookup, InputRecord, Task, TaskError};
-use crate::operator::{Limits, Surroundings};
+use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, SinkError};
 use crate::{
@@ -49,7 +49,7 @@ fn collect(into: &mut Vec<Written>) -> impl FnMut(&RecordBuffer) -> Result<(), S
                 batch_header.map(|header| header.to_vec()),
             ),
         };
-        for OutputRecord { time, key, value } in records.records() {
+        for OutputRecord { time, key, value, .. } in records.records() {
             into.push(Written {
                 time,
                 topic: topic.to_string(),
@@ -70,7 +70,7 @@ fn surroundings(topology: &Topology, partitions: usize) -> Surroundings {
         .map(|repartition| (Arc::clone(&repartition.topic), partitions));
     Surroundings {
         partitions: topics.collect(),
-        limits: Limits::default(),
+        ..Surroundings::default()
     }
 }
 

@@ -30,16 +30,22 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(test: &str) -> Self {
+        Self::with(test, |_| {})
+    }
+
+    /// A cluster whose broker is configured by `change`, unless it is an outer one.
+    pub fn with(test: &str, change: impl FnOnce(&mut BrokerConfig)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
             Ok(bootstrap) => (bootstrap, None),
             Err(_) => {
                 let directory = tempfile::tempdir().unwrap();
                 // No more members are to be waited for than the test starts.
-                let config = BrokerConfig {
+                let mut config = BrokerConfig {
                     group_initial_rebalance_delay_ms: 0,
                     ..BrokerConfig::default()
                 };
+                change(&mut config);
                 let builder = Broker::builder()
                     .data_dir(directory.path())
                     .listener("127.0.0.1:0")
@@ -143,6 +149,21 @@ impl Cluster {
 
     /// The committed records of the topic `name`: keys, and values as JSON. Those of a key are in their order.
     pub fn records(&self, name: &str) -> Vec<(String, serde_json::Value)> {
+        let mut records = Vec::new();
+        self.each(name, |key, value| {
+            records.push((key.to_owned(), serde_json::from_str(value).unwrap()));
+        });
+        records
+    }
+
+    /// The values of the committed records of the topic `name`.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let mut texts = Vec::new();
+        self.each(name, |_, value| texts.push(value.to_owned()));
+        texts
+    }
+
+    fn each(&self, name: &str, mut each: impl FnMut(&str, &str)) {
         let mut client = self.client();
         client
             .set("group.id", self.name("reader"))
@@ -159,7 +180,6 @@ impl Cluster {
         }
         reader.assign(&list).unwrap();
         let mut left = list.count();
-        let mut records = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         while left > 0 {
             assert!(
@@ -168,15 +188,14 @@ impl Cluster {
             );
             match reader.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let key = String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
-                    records.push((key, serde_json::from_slice(message.payload().unwrap()).unwrap()));
+                    let key = std::str::from_utf8(message.key().unwrap_or_default()).unwrap();
+                    each(key, std::str::from_utf8(message.payload().unwrap()).unwrap());
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
                 Some(Err(error)) => panic!("{error}"),
                 None => {}
             }
         }
-        records
     }
 
     /// The latest committed value of every key of the topic `name`, as the job wrote it.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 mod checkpoints;
 mod client;
+mod errors;
 mod exactly_once;
 mod failures;
 mod rebalance;
