@@ -49,7 +49,6 @@ impl StreamsConfig {
     }
 
     /// The bytes of state to keep in memory at most, if there is a limit.
-    #[allow(dead_code)]
     pub(crate) fn cache_bytes_max(&self) -> Option<usize> {
         self.cache_bytes_max
     }

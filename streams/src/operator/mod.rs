@@ -26,7 +26,8 @@ use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::Rows;
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::StateError;
+use crate::state::{StateError, StateMemory};
+use crate::store::LocalStore;
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -47,6 +48,19 @@ pub(crate) trait Operator: Send {
     /// The changelog ends.
     fn end_restore(&mut self) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// The local store of the step's changelog. What an epoch published is there once it is committed, before the next one begins.
+    fn attach(&mut self, _store: &LocalStore) {}
+
+    /// Whether states of a checkpoint are still wanted in memory; if not, the step looks up in its store what it needs.
+    fn takes_more(&mut self) -> bool {
+        true
+    }
+
+    /// Whether the epoch has touched as many keys as memory has room for, so that it should end.
+    fn is_full(&self) -> bool {
+        false
     }
 
     /// Keys and bytes of state that outlives the epoch.
@@ -136,6 +150,8 @@ pub(crate) struct Surroundings {
     pub(crate) limits: Limits,
     /// Partition counts of the repartition topics.
     pub(crate) partitions: HashMap<Arc<str>, usize>,
+    /// The memory for states.
+    pub(crate) memory: Arc<StateMemory>,
     /// What becomes of errors where the job does not say it.
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
@@ -251,6 +267,7 @@ pub(crate) fn new_operator(
             Arc::clone(spec),
             Arc::clone(changelog),
             partition,
+            &near.memory,
         )?),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),

@@ -56,12 +56,15 @@ use crate::operator::{Limits, Surroundings};
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
+use crate::state::StateMemory;
 use cluster::Cluster;
 use local::Local;
 use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
 
+/// The smallest pieces that states are shipped in, however little memory there is.
+const SHUFFLE_RECORD_BYTES_MIN: usize = 16 << 10;
 /// How long the workers may take to stop if the job cannot start after all.
 const PURGE_STOP: Duration = Duration::from_secs(5);
 
@@ -82,12 +85,19 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         })
     });
     let repartitions = repartitions.collect();
+    let mut limits = Limits {
+        record_bytes_max: config.record_bytes_max(),
+        ..Limits::default()
+    };
+    if let Some(bytes) = config.cache_bytes_max() {
+        // An epoch is at least one such record, and comes on top of what memory may hold.
+        let piece = (bytes / 64).max(SHUFFLE_RECORD_BYTES_MIN);
+        limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
+    }
     let surroundings = Surroundings {
         partitions,
-        limits: Limits {
-            record_bytes_max: config.record_bytes_max(),
-            ..Limits::default()
-        },
+        limits,
+        memory: Arc::new(StateMemory::new(config.cache_bytes_max())),
         on_error: dead_letters,
         errors: Arc::default(),
     };
@@ -167,13 +177,20 @@ fn start_worker(
     let interval = config.commit_interval(topology.commit_interval);
     let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
-    let source = KafkaSource::new(
-        &config.consumer_client(id, &name, guarantee, &local.identity),
+    let consumer = config.consumer_client(id, &name, guarantee, &local.identity);
+    let is_own = consumer
+        .get("group.instance.id")
+        .is_some_and(|instance| instance.starts_with(&local.identity));
+    let mut source = KafkaSource::new(
+        &consumer,
         topics.collect(),
         Arc::clone(&lag),
         shared.abandon_flag(),
     )
     .map_err(failed("consumer"))?;
+    if is_own {
+        source = source.renewable();
+    }
     let clients = Clients {
         source,
         sink,

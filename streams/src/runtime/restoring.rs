@@ -16,6 +16,8 @@ use crate::task::Task;
 const RESTORE_WAIT: Duration = Duration::from_millis(10);
 /// How long a task that is ready may wait for others to begin to read with them.
 const UNREAD_MAX: Duration = Duration::from_secs(1);
+/// States of a checkpoint that are loaded before it is asked again whether more are wanted.
+const LOAD_STATES: usize = 1024;
 /// How often a restore says how far it is.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 
@@ -129,7 +131,13 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         };
         let mut reading = match waiting.reading.take() {
             Some(reading) => reading,
-            None => self.begin(changelog(&topic, waiting.id))?,
+            None => {
+                let reading = self.begin(changelog(&topic, waiting.id))?;
+                if let Some(local) = &reading.local {
+                    waiting.task.attach(step, local);
+                }
+                reading
+            }
         };
         let (task, before) = (&mut waiting.task, reading.progress);
         let done = match &mut reading.stored {
@@ -229,7 +237,7 @@ impl Reading {
             return Ok(Ok(()));
         };
         let (mut failure, loaded) = (None, &mut self.progress.loaded);
-        let more = stored.read(POLL_RECORDS_MAX, &mut |key, value| {
+        let more = stored.read(LOAD_STATES, &mut |key, value| {
             *loaded += 1;
             match task.restore(step, Some(key), Some(value)) {
                 Ok(()) => true,
@@ -243,8 +251,8 @@ impl Reading {
             return Err(failure.into());
         }
         match more {
-            Ok(true) => {}
-            Ok(false) => self.stored = None,
+            Ok(true) if task.takes_more(step) => {}
+            Ok(_) => self.stored = None,
             Err(error) => return Ok(Err(error)),
         }
         Ok(Ok(()))

@@ -16,6 +16,7 @@ use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
+use crate::state::StateMemory;
 use crate::store::{FirstRecord, LocalStores, Position};
 use crate::task::{HeaderLookup, InputRecord};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
@@ -312,6 +313,7 @@ struct Bench {
     topology: Arc<Topology>,
     worker: Worker<MemorySource, MemorySink, MemoryRestore>,
     shared: Arc<Shared>,
+    state_bytes_max: Option<usize>,
 }
 
 impl Bench {
@@ -333,10 +335,10 @@ impl Bench {
     }
 
     fn on(broker: Shelf) -> Self {
-        Self::with(broker, None)
+        Self::with(broker, None, None)
     }
 
-    fn with(broker: Shelf, stores: Option<LocalStores>) -> Self {
+    fn with(broker: Shelf, stores: Option<LocalStores>, state_bytes_max: Option<usize>) -> Self {
         let guarantee = match &broker.borrow().staged {
             Some(_) => Guarantee::ExactlyOnce,
             None => Guarantee::AtLeastOnce,
@@ -352,7 +354,10 @@ impl Bench {
         let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
         let worker = Worker::new(
             Arc::clone(&topology),
-            Surroundings::default(),
+            Surroundings {
+                memory: Arc::new(StateMemory::new(state_bytes_max)),
+                ..Surroundings::default()
+            },
             // Every step that ends with something read ends its epoch.
             Duration::ZERO,
             guarantee,
@@ -374,6 +379,7 @@ impl Bench {
             topology,
             worker,
             shared,
+            state_bytes_max,
         }
     }
 

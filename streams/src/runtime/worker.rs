@@ -132,8 +132,18 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Polls once, and does what follows from it.
     pub(super) fn step(&mut self) -> Result<(), StreamsError> {
         let stepped = self.restore_some().and_then(|()| self.poll());
-        match stepped {
+        let stepped = match stepped {
             Err(error) if error.is_aborted() => self.recover(&error),
+            stepped => stepped,
+        };
+        match stepped {
+            // The source has lost its partitions, and joins anew.
+            Err(StreamsError::Source(SourceError::Fenced { cause })) => {
+                tracing::warn!(cause, "the epoch is dropped and will be read again");
+                self.sink.recover()?;
+                self.drop_tasks();
+                Ok(())
+            }
             stepped => stepped,
         }
     }
@@ -150,7 +160,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
         });
-        let mut failure = None;
+        let (mut failure, mut full) = (None, false);
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
             tasks,
@@ -164,7 +174,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let polled = self
             .source
             .poll(wait, POLL_RECORDS_MAX, &mut |record| match feed.accept(record) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(true) => ControlFlow::Continue(()),
+                Ok(false) => {
+                    full = true;
+                    ControlFlow::Break(())
+                }
                 Err(error) => {
                     failure = Some(error);
                     ControlFlow::Break(())
@@ -189,7 +203,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
-        if self.epoch_end.is_some_and(|end| Instant::now() >= end) {
+        if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             self.end_epoch()?;
         }
         Ok(())
@@ -422,7 +436,8 @@ struct Feed<'a, K> {
 }
 
 impl<K: Sink> Feed<'_, K> {
-    fn accept(&mut self, record: &InputRecord<'_>) -> Result<(), TaskError> {
+    /// Says whether there is room for more in the epoch.
+    fn accept(&mut self, record: &InputRecord<'_>) -> Result<bool, TaskError> {
         let same = self
             .route
             .as_ref()
@@ -436,7 +451,7 @@ impl<K: Sink> Feed<'_, K> {
             self.route = self.tasks.routes.get(&at).map(|&(task, input)| (at, task, input));
         }
         let Some((_, id, input)) = &self.route else {
-            return Ok(());
+            return Ok(true);
         };
         self.records += 1;
         self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
@@ -448,7 +463,8 @@ impl<K: Sink> Feed<'_, K> {
         let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
         task.accept(*input, record, &mut |records| {
             publish(sink, checkpoints, shared, records)
-        })
+        })?;
+        Ok(!task.is_full())
     }
 
     /// Adds what was read from the current partition to the counters.

@@ -13,7 +13,6 @@
 //! * A checkpoint is written at once with its offset, or not at all.
 //! * Two processes never have the same folder, and of two threads only the one that claimed a store last changes it.
 //! * Changes that wait for the disk are bounded: when they are many, they are written, and who brings more waits.
-#![allow(dead_code)]
 mod directory;
 mod error;
 mod partition;

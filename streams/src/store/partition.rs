@@ -26,7 +26,6 @@ const STAMP_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// What is kept of a changelog partition, on the disk and on its way there.
 pub(super) struct PartitionStore {
-    at: TopicPartition,
     name: String,
     keyspace: Keyspace,
     /// Who claimed it last.
@@ -70,7 +69,6 @@ impl PartitionStore {
         let keyspace = keyspace.map_err(|error| write_error(&inner, &name, &error))?;
         inner.open.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
-            at: at.clone(),
             name,
             keyspace,
             owner: 0,

@@ -28,6 +28,7 @@ use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec, Undecodable};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
+use crate::store::LocalStore;
 
 /// A record as a task sees it.
 pub(crate) struct InputRecord<'a> {
@@ -135,6 +136,21 @@ impl Task {
     /// The changelogs of the steps that keep state.
     pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
         self.plan.stores()
+    }
+
+    /// Gives `step` the local store of its changelog.
+    pub(crate) fn attach(&mut self, step: StepId, store: &LocalStore) {
+        self.operators[step.0].attach(store);
+    }
+
+    /// Whether `step` wants more states of its checkpoint in memory.
+    pub(crate) fn takes_more(&mut self, step: StepId) -> bool {
+        self.operators[step.0].takes_more()
+    }
+
+    /// Whether the epoch should end, because a step has no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.operators.iter().any(|operator| operator.is_full())
     }
 
     /// Takes a record of the changelog of `step`.

@@ -1,5 +1,8 @@
 //! Restarts: what is on the disk is not read from the changelog again.
-use millstream_streams::{Guarantee, MetricsSnapshot, StreamsHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millstream_streams::{Guarantee, MetricsSnapshot, StreamsConfig, StreamsHandle};
 
 use crate::client::{Cluster, PATIENCE, counts};
 
@@ -70,4 +73,92 @@ fn a_process_that_is_gone_leaves_its_place_to_the_next_at_once() {
     two.stop(PATIENCE).unwrap();
     one.stop(PATIENCE).unwrap();
     assert_eq!(cluster.latest("counts"), counts(lines.iter().map(String::as_str)));
+}
+
+/// Runs the job over what is there; gives its last metrics and the most bytes of state that were seen in memory.
+fn watched(cluster: &Cluster, config: StreamsConfig) -> (MetricsSnapshot, u64) {
+    let job = cluster.word_count().guarantee(Guarantee::ExactlyOnce);
+    let job = job.start(config).unwrap();
+    let drained = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !drained.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(2));
+                most = most.max(job.metrics().sub_topologies[1].state_bytes);
+            }
+            most
+        });
+        job.drain(PATIENCE).unwrap();
+        drained.store(true, Ordering::Release);
+        watch.join().unwrap()
+    });
+    let metrics = job.metrics();
+    job.stop(PATIENCE).unwrap();
+    (metrics, most)
+}
+
+#[test]
+fn state_of_four_times_the_memory_is_counted_right() {
+    // Every word comes back after all the others.
+    let lines: Vec<String> = (0..30_000)
+        .map(|n| {
+            (0..12)
+                .map(|k| format!("{}{} ", char::from(b'a' + k), n % 12_000))
+                .collect()
+        })
+        .collect();
+    let lines = |range: std::ops::Range<usize>| lines[range].iter().map(String::as_str);
+    let new_cluster = |name| {
+        let cluster = Cluster::new(name);
+        cluster.create_topic("lines", 2);
+        cluster.create_topic("counts", 1);
+        cluster.write("lines", 2, lines(0..20_000));
+        cluster
+    };
+    let config = |cluster: &Cluster| cluster.config().set("commit.interval.ms", "20").unwrap();
+    let unbounded = new_cluster("unbounded");
+    let (_, all) = watched(&unbounded, config(&unbounded));
+
+    let cluster = new_cluster("bounded");
+    let limit = all / 4;
+    let config = || {
+        config(&cluster)
+            .set("statestore.cache.max.bytes", &limit.to_string())
+            .unwrap()
+    };
+    // What comes in one epoch is on top.
+    let bound = limit + all / 4;
+    let (_, most) = watched(&cluster, config());
+    assert!(
+        most < bound,
+        "{most} bytes in memory, with a limit of {limit} and {all} without"
+    );
+    assert_eq!(cluster.latest("counts"), counts(lines(0..20_000)));
+
+    // A start does not load all of it either.
+    cluster.write("lines", 2, lines(20_000..30_000));
+    let (metrics, most) = watched(&cluster, config());
+    assert!(most < bound, "{most} bytes in memory after a start");
+    assert!(metrics.states_loaded < 72_000, "{metrics:?}");
+    assert_eq!(metrics.records_restored, 0);
+    assert_eq!(cluster.latest("counts"), counts(lines(0..30_000)));
+
+    // Nor does it without a checkpoint.
+    let emptied = tempfile::tempdir().unwrap();
+    let (metrics, most) = watched(&cluster, config().state_dir(emptied.path()));
+    assert!(most < bound, "{most} bytes in memory after a restore");
+    assert!(metrics.records_restored >= 144_000, "{metrics:?}");
+}
+
+#[test]
+fn a_limit_without_a_directory_is_refused() {
+    let cluster = Cluster::new("limit");
+    let config = cluster
+        .config()
+        .state_dir("")
+        .set("statestore.cache.max.bytes", "1000")
+        .unwrap();
+    let error = cluster.word_count().start(config).unwrap_err().to_string();
+    assert!(error.contains("state.dir is missing"), "{error}");
 }

@@ -21,14 +21,14 @@ impl Bench {
 
     /// As a process that is killed, and another that begins in its place.
     fn restarted(self, directory: &Path) -> Self {
-        let broker = Rc::clone(&self.broker);
+        let (broker, state_bytes_max) = (Rc::clone(&self.broker), self.state_bytes_max);
         drop(self);
         // Nobody knows of a transaction that was open.
         if let Some(staged) = &mut broker.borrow_mut().staged {
             staged.clear();
         }
         broker.borrow_mut().changes.clear();
-        let bench = Self::with(broker, Some(stores(directory)));
+        let bench = Self::with(broker, Some(stores(directory)), state_bytes_max);
         bench.events();
         bench.change(Polled::Assigned(Bench::all_partitions()));
         bench
@@ -152,6 +152,45 @@ fn a_checkpoint_that_is_torn_is_given_up_and_the_log_read() {
     assert_eq!(bench.table(), counts(&[("a", 3), ("b", 1)]));
 }
 
+#[test]
+fn state_that_memory_has_no_room_for_is_read_from_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let limit = 200_000;
+    let mut bench = Bench::of(Guarantee::ExactlyOnce);
+    bench.state_bytes_max = Some(limit);
+    let mut bench = bench.restarted(directory.path());
+    let mut oracle = BTreeMap::<String, usize>::new();
+    let mut largest = 0;
+    for round in 0..120_usize {
+        // Some words come again and again, most after a long while.
+        let words = (0..300).map(|n| match n % 3 {
+            0 => format!("often{}", n % 60),
+            _ => format!("a-rare-word-that-takes-some-room-{}", (round * 300 + n) % 9_000),
+        });
+        let words: Vec<String> = words.collect();
+        for word in words.iter().flat_map(|word| word.split('-')) {
+            *oracle.entry(word.to_owned()).or_default() += 1;
+        }
+        bench.line(&words.join(" "));
+        bench.steps(3);
+        let metrics = bench.shared.metrics.snapshot(|_| 0);
+        largest = largest.max(metrics.sub_topologies[1].state_bytes);
+        if round % 20 == 7 {
+            bench.checkpoint();
+        }
+        if round == 50 {
+            bench = bench.restarted(directory.path());
+            bench.steps(20_000);
+            assert!(bench.restored().0 < 4_000, "{:?}", bench.restored());
+        }
+    }
+    bench.steps(10);
+    let expected: Vec<(&str, usize)> = oracle.iter().map(|(word, n)| (word.as_str(), *n)).collect();
+    assert_eq!(bench.table(), counts(&expected));
+    // What comes in one epoch, or in one batch of a checkpoint, comes on top.
+    assert!(largest as usize <= limit * 5 / 4, "{largest} bytes in memory");
+}
+
 fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -194,9 +233,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn counts_are_exact_whatever_happens(acts in prop::collection::vec(act(), 1..40)) {
+    fn counts_are_exact_whatever_happens(
+        acts in prop::collection::vec(act(), 1..40),
+        // All of it, one epoch's keys, and something between.
+        state_bytes_max in prop::option::of(prop_oneof![Just(0), 1_000..20_000_usize]),
+    ) {
         let directory = tempfile::tempdir().unwrap();
-        let mut bench = Bench::of(Guarantee::ExactlyOnce).restarted(directory.path());
+        let mut bench = Bench::of(Guarantee::ExactlyOnce);
+        bench.state_bytes_max = state_bytes_max;
+        let mut bench = bench.restarted(directory.path());
         let mut oracle = BTreeMap::<String, usize>::new();
         let mut count = |line: &str| {
             for word in line.split(' ') {
