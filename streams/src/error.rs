@@ -68,6 +68,19 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
+    /// More upstream tasks than watermarks can be kept for.
+    #[error(
+        "{tasks} tasks write the repartition topic {topic}, and watermarks are kept of at most {tasks_max}; \
+         read source topics with fewer partitions where windows follow"
+    )]
+    TooManyTasks {
+        /// The repartition topic.
+        topic: String,
+        /// The largest partition count of the source topics.
+        tasks: usize,
+        /// The limit.
+        tasks_max: usize,
+    },
     /// An internal topic that cannot be created.
     #[error("the internal topic {topic} cannot be created: {cause}")]
     CreateTopic {
@@ -191,6 +204,7 @@ impl StreamsError {
             | Self::Config(_)
             | Self::MissingTopics { .. }
             | Self::MissingOutputTopics { .. }
+            | Self::TooManyTasks { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,

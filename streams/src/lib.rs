@@ -32,9 +32,12 @@
 //! | `plan` | the topology as data: nodes, validation, sub-topologies, repartition topics, [`Topology::describe`] |
 //! | `expr` | the boundary to DataFusion's expressions, and the kernels it lacks |
 //! | `source` | the seam to the consumer: records in, offsets committed, assignment changes |
+//! | `typed` | closures over rows as serde structs |
 //! | `format` | bytes ↔ Arrow: text, raw, JSON, shuffled batches; key encoding and placement |
 //! | `operator` | one file an operator: batches in, batches out |
 //! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
+//! | `time` | watermarks: of partitions, of tasks, and through repartition topics |
+//! | `window` | windows of event time, and which of them a row belongs to |
 //! | `state` | resident columnar state, merged once per key and epoch, and its changelog |
 //! | `store` | local stores: checkpoints of changelogs on disk |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
@@ -69,20 +72,33 @@ mod store;
 mod suggest;
 mod task;
 mod testing;
+mod time;
+mod typed;
+mod window;
 
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
-    pub use crate::dsl::{GroupedStream, OutputTopic, Stream, Streams, Table};
+    pub use crate::dsl::{
+        GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+    };
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
     pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
+    pub use crate::time::{WatermarkStrategy, bounded, record_time};
+    pub use crate::typed::schema_of;
+    pub use crate::window::{
+        Emit::{self, OnUpdate, OnWindowClose},
+        Windows, hopping, tumbling,
+    };
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
-pub use dsl::{GroupedStream, OutputTopic, Stream, Streams, Table};
+pub use dsl::{
+    GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+};
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
@@ -96,3 +112,6 @@ pub use state::StateError;
 pub use store::{LocalStoreError, default_state_dir, delete_local_state, local_state};
 pub use task::TaskError;
 pub use testing::{TestDriver, TestRecord};
+pub use time::{WatermarkStrategy, bounded, record_time};
+pub use typed::{ClosureError, Row, schema_of};
+pub use window::{Emit, Windows, hopping, tumbling};

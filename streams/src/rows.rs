@@ -1,11 +1,13 @@
 //! Rows on their way through a sub-topology: columns, and the event time of each row.
 //!
+//! Steps that judge what is late also need the watermark that the row's partition had before it; rows of aggregates have none.
+//!
 //! Why beside the columns: every row has one, whatever a step selects; steps that make several rows of one, or one of several,
 //! say what becomes of it.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::{filter, filter_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{filter, filter_record_batch, take};
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
@@ -21,6 +23,8 @@ pub(crate) struct Rows {
     pub(crate) batch: RecordBatch,
     /// As many as there are rows.
     times: ArrayRef,
+    /// As many as there are rows, if event time matters to a step below.
+    watermarks: Option<ArrayRef>,
 }
 
 impl Rows {
@@ -32,7 +36,21 @@ impl Rows {
     /// `times` is a column of 64-bit integers without nulls, as long as the batch.
     pub(crate) fn with_array(batch: RecordBatch, times: ArrayRef) -> Self {
         debug_assert_eq!(batch.num_rows(), times.len());
-        Self { batch, times }
+        Self {
+            batch,
+            times,
+            watermarks: None,
+        }
+    }
+
+    /// The same columns at other times. `watermarks` has for each row the watermark before it.
+    pub(crate) fn at(self, times: ArrayRef, watermarks: Option<ArrayRef>) -> Self {
+        debug_assert_eq!(self.batch.num_rows(), times.len());
+        Self {
+            batch: self.batch,
+            times,
+            watermarks,
+        }
     }
 
     /// How many.
@@ -45,9 +63,44 @@ impl Rows {
         self.times.as_primitive::<Int64Type>().values()
     }
 
+    /// The watermark of the row's partition before each row, in milliseconds.
+    pub(crate) fn watermarks(&self) -> Option<&[EventTime]> {
+        let watermarks = self.watermarks.as_ref()?;
+        Some(watermarks.as_primitive::<Int64Type>().values())
+    }
+
+    /// The same rows; those that have no watermarks are given this one.
+    pub(crate) fn with_watermarks_from(mut self, watermark: EventTime) -> Self {
+        let rows = self.len();
+        self.watermarks
+            .get_or_insert_with(|| Arc::new(Int64Array::from(vec![watermark; rows])));
+        self
+    }
+
+    /// The times and the watermarks as columns.
+    pub(crate) fn time_columns(&self) -> (&ArrayRef, Option<&ArrayRef>) {
+        (&self.times, self.watermarks.as_ref())
+    }
+
     /// The same rows with other columns.
     pub(crate) fn with_batch(&self, batch: RecordBatch) -> Self {
-        Self::with_array(batch, Arc::clone(&self.times))
+        debug_assert_eq!(self.len(), batch.num_rows());
+        Self {
+            batch,
+            ..self.clone()
+        }
+    }
+
+    /// Rows made of these: `batch` has for each of its rows one here, at the position in `sources`.
+    pub(crate) fn derived(&self, batch: RecordBatch, sources: &[u32]) -> Result<Self, ArrowError> {
+        debug_assert_eq!(batch.num_rows(), sources.len());
+        let sources = UInt32Array::from(sources.to_vec());
+        let watermarks = self.watermarks.as_ref();
+        Ok(Self {
+            batch,
+            times: take(&self.times, &sources, None)?,
+            watermarks: watermarks.map(|marks| take(marks, &sources, None)).transpose()?,
+        })
     }
 
     /// `length` rows from number `start` on.
@@ -55,6 +108,7 @@ impl Rows {
         Self {
             batch: self.batch.slice(start, length),
             times: self.times.slice(start, length),
+            watermarks: self.watermarks.as_ref().map(|marks| marks.slice(start, length)),
         }
     }
 
@@ -63,6 +117,11 @@ impl Rows {
         Ok(Self {
             batch: filter_record_batch(&self.batch, keep)?,
             times: filter(&self.times, keep)?,
+            watermarks: self
+                .watermarks
+                .as_ref()
+                .map(|marks| filter(marks, keep))
+                .transpose()?,
         })
     }
 }

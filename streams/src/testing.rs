@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::dsl::Streams;
 use crate::error::StreamsError;
@@ -14,7 +15,7 @@ use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, OutputRecord, RecordBuffer};
-use crate::task::{HeaderLookup, InputRecord, Task};
+use crate::task::{HeaderLookup, InputRecord, Position, Task};
 
 /// A record that goes into a [`TestDriver`] or comes out of it.
 ///
@@ -133,11 +134,16 @@ pub struct TestDriver {
     topics: Topics,
     /// How far each input of each task was read.
     positions: HashMap<(usize, usize, i32), usize>,
+    /// What the last epochs committed for them.
+    committed: HashMap<(usize, usize, i32), Position>,
+    /// The wall clock of the tasks.
+    now: Instant,
     /// How much of an output was given to the test.
     given: HashMap<(String, i32), usize>,
 }
 
 /// Topics by name, each with its partitions.
+#[derive(Clone)]
 struct Topics {
     logs: BTreeMap<String, Vec<Vec<TestRecord>>>,
     partitions: usize,
@@ -225,6 +231,11 @@ impl TestDriver {
             partitions: repartitions
                 .map(|topic| (Arc::clone(&topic.topic), count))
                 .collect(),
+            tasks: topology
+                .sub_topologies
+                .iter()
+                .map(|sub| (sub.id, count))
+                .collect(),
             ..Surroundings::default()
         };
         let mut driver = Self {
@@ -238,6 +249,8 @@ impl TestDriver {
                 keyless: 0,
             },
             positions: HashMap::new(),
+            committed: HashMap::new(),
+            now: Instant::now(),
             given: HashMap::new(),
         };
         driver.restart()?;
@@ -272,36 +285,98 @@ impl TestDriver {
     /// [`StreamsError::Task`], as on a cluster.
     pub fn commit(&mut self) -> Result<(), StreamsError> {
         // A sub-topology writes only to those behind it.
+        let tasks: Vec<(usize, i32)> = self.tasks.keys().copied().collect();
+        tasks.into_iter().try_for_each(|id| self.epoch(id, usize::MAX))
+    }
+
+    /// Lets time pass outside: what is to happen after a silence happens at the next commit. Event time does not move by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`TestDriver::commit`].
+    pub fn advance_wall_clock(&mut self, by: Duration) -> Result<(), StreamsError> {
+        // The first look notes since when there is silence.
+        self.look_for_silence();
+        self.now += by;
+        self.look_for_silence();
+        self.commit()
+    }
+
+    fn look_for_silence(&mut self) {
         for (&(sub, partition), task) in &mut self.tasks {
-            for (input, source) in self.topology.sub_topologies[sub].inputs.iter().enumerate() {
-                let position = self.positions.entry((sub, input, partition)).or_default();
-                let range: Range<usize> = *position..self.topics.log(&source.topic, partition).len();
-                *position = range.end;
-                for place in range {
-                    let record = self.topics.log(&source.topic, partition)[place].clone();
-                    let input_record = InputRecord {
-                        topic: &source.topic,
-                        partition,
-                        offset: i64::try_from(place).unwrap_or(i64::MAX),
-                        timestamp: record.timestamp.unwrap_or(NO_TIME),
-                        key: record.key.as_deref(),
-                        value: record.value.as_deref(),
-                        headers: &record,
-                    };
-                    let topics = &mut self.topics;
-                    task.accept(input, &input_record, &mut |records| {
-                        topics.append_all(records);
-                        Ok(())
-                    })?;
+            for (input, position) in task.silent_inputs(self.now) {
+                let topic = &self.topology.sub_topologies[sub].inputs[input].topic;
+                let (end, read) = (
+                    self.topics.log(topic, partition).len(),
+                    self.positions.get(&(sub, input, partition)),
+                );
+                if read.copied().unwrap_or(0) == end {
+                    task.set_idle(input, position, i64::try_from(end).unwrap_or(i64::MAX));
                 }
             }
-            let topics = &mut self.topics;
-            task.end_epoch(&mut |records| {
-                topics.append_all(records);
-                Ok(())
-            })?;
+        }
+    }
+
+    /// An epoch of one task, with at most so many records of each of its inputs.
+    pub(crate) fn epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
+        let (sub, partition) = id;
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        for (input, source) in self.topology.sub_topologies[sub].inputs.iter().enumerate() {
+            let position = self.positions.entry((sub, input, partition)).or_default();
+            let end = self.topics.log(&source.topic, partition).len();
+            let range: Range<usize> = *position..end.min(position.saturating_add(records_max));
+            *position = range.end;
+            for place in range {
+                let record = self.topics.log(&source.topic, partition)[place].clone();
+                let input_record = InputRecord {
+                    topic: &source.topic,
+                    partition,
+                    offset: i64::try_from(place).unwrap_or(i64::MAX),
+                    timestamp: record.timestamp.unwrap_or(NO_TIME),
+                    key: record.key.as_deref(),
+                    value: record.value.as_deref(),
+                    headers: &record,
+                };
+                let topics = &mut self.topics;
+                task.accept(input, &input_record, &mut |records| {
+                    topics.append_all(records);
+                    Ok(())
+                })?;
+            }
+        }
+        let topics = &mut self.topics;
+        task.end_epoch(&mut |records| {
+            topics.append_all(records);
+            Ok(())
+        })?;
+        for (topic, position) in task.positions() {
+            let inputs = &self.topology.sub_topologies[sub].inputs;
+            if let Some(input) = inputs.iter().position(|input| input.topic == *topic) {
+                self.committed.insert((sub, input, partition), position);
+            }
         }
         Ok(())
+    }
+
+    /// An epoch of one task that is not committed: nothing of it counts, and the tasks begin anew.
+    #[cfg(test)]
+    pub(crate) fn aborted_epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
+        let before = (
+            self.topics.clone(),
+            self.positions.clone(),
+            self.committed.clone(),
+        );
+        self.epoch(id, records_max)?;
+        (self.topics, self.positions, self.committed) = before;
+        self.restart()
+    }
+
+    /// The tasks there are.
+    #[cfg(test)]
+    pub(crate) fn task_ids(&self) -> Vec<(usize, i32)> {
+        self.tasks.keys().copied().collect()
     }
 
     /// How many records and rows were dropped as [`skip`](crate::skip) says, and how many went to dead letter topics.
@@ -352,6 +427,9 @@ impl TestDriver {
         for sub in &self.topology.sub_topologies {
             for partition in 0..self.partitions {
                 let mut task = Task::new(Arc::clone(sub), partition, &self.surroundings)?;
+                for input in 0..sub.inputs.len() {
+                    task.stand_at(input, self.committed.get(&(sub.id, input, partition)));
+                }
                 for (step, topic) in sub.stores() {
                     for record in self.topics.log(topic, partition) {
                         task.restore(step, record.key.as_deref(), record.value.as_deref())?;

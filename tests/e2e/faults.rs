@@ -1,6 +1,7 @@
 //! A bounded slice of the fault harnesses; `tests/README.md` says how to run them in full.
 
-use millstream_tests::{kill_rounds, kill_streams};
+use millstream_tests::kill_rounds;
+use millstream_tests::kill_streams::{self, Job, Plan};
 
 #[test]
 fn a_broker_that_is_killed_under_load_loses_and_repeats_nothing() {
@@ -10,14 +11,25 @@ fn a_broker_that_is_killed_under_load_loses_and_repeats_nothing() {
     assert!(report.commits > 10, "{report:?}");
 }
 
-#[test]
-fn a_job_whose_instances_are_killed_counts_exactly_once() {
+fn kill_streams(job: Job, seconds: u64) {
     let directory = tempfile::tempdir().unwrap();
-    let plan = kill_streams::Plan {
-        seconds: 15,
+    let plan = Plan {
+        job,
+        seconds,
         seed: 3,
         bootstrap: None,
     };
     let report = kill_streams::run(directory.path(), &plan);
-    assert!(report.killed > 0 && report.words > 1_000, "{report:?}");
+    assert!(report.killed > 0 && report.counted > 1_000, "{report:?}");
+    assert_eq!(report.late > 0, job == Job::Views, "{report:?}");
+}
+
+#[test]
+fn a_job_whose_instances_are_killed_counts_exactly_once() {
+    kill_streams(Job::Words, 15);
+}
+
+#[test]
+fn windows_of_a_job_whose_instances_are_killed_come_once_and_late_rows_as_well() {
+    kill_streams(Job::Views, 15);
 }

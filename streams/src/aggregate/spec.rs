@@ -97,6 +97,13 @@ impl AggregateSpec {
         })
     }
 
+    /// The same aggregate by window: another meaning, so another fingerprint.
+    pub(crate) fn of_windows(mut self, meaning: &str) -> Self {
+        self.text = format!("{} [{meaning}]", self.text);
+        self.fingerprint = fingerprint(&self.state_schema, self.keys.len(), &[self.text.clone()]);
+        self
+    }
+
     /// The aggregate as the user would read it.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -138,6 +145,15 @@ impl AggregateSpec {
         self.keys
             .iter()
             .zip(fields)
+            .map(|(key, field)| as_type(key.evaluate(batch)?, field.data_type()))
+            .collect()
+    }
+
+    /// The key columns of a batch of rows but for the last, which is the window.
+    pub(crate) fn evaluate_keys_but_last(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let (_, keys) = self.keys.split_last().expect("there is a key");
+        let pairs = keys.iter().zip(self.key_schema.fields());
+        pairs
             .map(|(key, field)| as_type(key.evaluate(batch)?, field.data_type()))
             .collect()
     }

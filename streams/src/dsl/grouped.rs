@@ -1,8 +1,9 @@
 //! A stream by key.
 use datafusion::logical_expr::Expr;
 
-use super::{SharedPlan, Table};
+use super::{SharedPlan, Table, WindowedStream};
 use crate::plan::{Node, NodeId};
+use crate::window::Windows;
 
 /// A stream whose rows are grouped by key columns. Made by [`Stream::group_by`](crate::Stream::group_by).
 #[derive(Debug, Clone)]
@@ -15,6 +16,19 @@ pub struct GroupedStream {
 impl GroupedStream {
     pub(super) fn new(plan: SharedPlan, input: NodeId, keys: Vec<Expr>) -> Self {
         Self { plan, input, keys }
+    }
+
+    /// The rows by key and window of event time. The stream's event time is that of
+    /// [`Stream::watermark`](crate::Stream::watermark), or else the timestamp of its records.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, col, text, tumbling};
+    /// let lines = Streams::new("stats").stream("lines", text("line"));
+    /// let per_minute = lines.group_by([col("line")]).window(tumbling(Duration::from_secs(60)));
+    /// ```
+    pub fn window(&self, windows: Windows) -> WindowedStream {
+        WindowedStream::new(self.plan.clone(), self.input, self.keys.clone(), windows)
     }
 
     /// A table with one row a key: the key columns, then the aggregates.

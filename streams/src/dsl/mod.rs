@@ -7,12 +7,16 @@ mod output_topic;
 mod stream;
 mod streams;
 mod table;
+mod typed;
+mod windowed;
 
 pub use grouped::GroupedStream;
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
 pub use table::Table;
+pub use typed::TypedStream;
+pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,9 +1,12 @@
 //! A stream of rows.
+use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
 use super::{GroupedStream, OutputTopic, SharedPlan};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
+use crate::time::WatermarkStrategy;
+use crate::typed::BatchClosure;
 
 /// A stream of rows, every one of which stands for itself.
 ///
@@ -19,7 +22,11 @@ impl Stream {
         Self { plan, node }
     }
 
-    fn then(&self, node: Node) -> Self {
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(super) fn then(&self, node: Node) -> Self {
         Self {
             plan: self.plan.clone(),
             node: self.plan.add(node),
@@ -120,6 +127,39 @@ impl Stream {
             input: self.node,
             name: name.into(),
             expr,
+        })
+    }
+
+    /// Shows every batch of rows to `see`, for logs, counters or tests; a panic in it fails the job. Rows that are read again after a
+    /// failure are shown again.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, text};
+    /// let app = Streams::new("copy");
+    /// app.stream("lines", text("line")).peek(|batch| eprintln!("{} lines", batch.num_rows())).to("same-lines", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn peek(&self, see: impl Fn(&RecordBatch) + Send + Sync + 'static) -> Self {
+        self.then(Node::Peek {
+            input: self.node,
+            see: BatchClosure::new(see),
+        })
+    }
+
+    /// The event time of the stream, and how late its rows may be. Belongs to each stream of a topic, before
+    /// [`merge`](Self::merge).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, bounded, col, text};
+    /// let lines = Streams::new("wc").stream("lines", text("line").with_timestamp("at"));
+    /// let timed = lines.watermark(bounded(col("at"), Duration::from_secs(4)).idle_after(Duration::from_secs(30)));
+    /// ```
+    pub fn watermark(&self, strategy: WatermarkStrategy) -> Self {
+        self.then(Node::Watermark {
+            input: self.node,
+            strategy,
         })
     }
 

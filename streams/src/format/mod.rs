@@ -16,6 +16,7 @@ mod output;
 mod placement;
 mod row_codec;
 mod shuffle;
+mod shuffled_rows;
 mod widened;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub(crate) use output::OutputFormat;
 pub(crate) use placement::{Placement, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
+pub(crate) use shuffled_rows::{ROWS_VERSION, ShuffledRows};
 
 /// How records are read or written. Made by [`text`], [`raw`], [`json`] and [`json_schema`].
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use arrow::error::ArrowError;
 
 use super::{Operator, OperatorError, Output};
 use crate::expr::CompiledExpr;
-use crate::rows::{EventTime, Rows};
+use crate::rows::Rows;
 
 /// Evaluates a list expression and passes on its elements.
 pub(super) struct FlatMap {
@@ -25,7 +25,7 @@ impl Operator for FlatMap {
         let elements = elements(&lists)?;
         if !elements.is_empty() {
             let batch = RecordBatch::try_new(self.schema.clone(), vec![elements])?;
-            out.push(Rows::new(batch, repeated(&lists, rows.times())));
+            out.push(rows.derived(batch, &sources(&lists))?);
         }
         Ok(())
     }
@@ -66,17 +66,24 @@ fn elements(lists: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     elements(&arrow::compute::filter(lists, &valid)?)
 }
 
-/// The time of each list, as often as it has elements.
-fn repeated(lists: &ArrayRef, times: &[EventTime]) -> Vec<EventTime> {
-    let mut repeated = Vec::new();
-    for (row, &time) in times.iter().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
+/// The position of each list, as often as it has elements.
+fn sources(lists: &ArrayRef) -> Vec<u32> {
+    let mut sources = Vec::new();
+    // A batch has fewer than 2^32 rows.
+    for (row, position) in (0..lists.len())
+        .zip(0_u32..)
+        .filter(|(row, _)| lists.is_valid(*row))
+    {
         let length = match lists.data_type() {
             DataType::List(_) => i64::from(lists.as_list::<i32>().value_length(row)),
             _ => lists.as_list::<i64>().value_length(row),
         };
-        repeated.extend(std::iter::repeat_n(time, usize::try_from(length).unwrap_or(0)));
+        sources.extend(std::iter::repeat_n(
+            position,
+            usize::try_from(length).unwrap_or(0),
+        ));
     }
-    repeated
+    sources
 }
 
 #[cfg(test)]
@@ -99,7 +106,7 @@ mod tests {
         assert_eq!(all.as_ref(), &Int32Array::from(vec![1, 2, 4, 5]) as &dyn Array);
         let tail = elements(&lists.slice(2, 2)).unwrap();
         assert_eq!(tail.as_ref(), &Int32Array::from(vec![4, 5]) as &dyn Array);
-        assert_eq!(repeated(&lists, &[10, 20, 30, 40]), [10, 10, 40, 40]);
-        assert_eq!(repeated(&lists.slice(2, 2), &[30, 40]), [40, 40]);
+        assert_eq!(sources(&lists), [0, 0, 3, 3]);
+        assert_eq!(sources(&lists.slice(2, 2)), [1, 1]);
     }
 }

@@ -10,24 +10,34 @@ mod filter;
 mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
+mod peek;
 mod project;
+mod shipper;
 mod sink;
+mod typed;
+mod watermark;
+mod window_final;
+mod window_judge;
+mod window_partial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
-use crate::aggregate::UpdateError;
+use crate::aggregate::{Delta, UpdateError};
 use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
-use crate::rows::Rows;
+use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::{StateError, StateMemory};
+use crate::state::{StateError, StateMemory, WindowError};
 use crate::store::LocalStore;
+use crate::time::{TaskClock, Watermark};
+use crate::typed::ClosureError;
 
 /// A running step.
 pub(crate) trait Operator: Send {
@@ -77,6 +87,11 @@ pub(crate) struct Output<'a> {
     /// Rows, each with the number of the operator's output.
     pub(crate) rows: Vec<(usize, Rows)>,
     pub(crate) publish: &'a mut Publish<'a>,
+    pub(crate) clock: &'a mut TaskClock,
+    /// How far the step's rows are behind the task's watermark.
+    pub(crate) hold_ms: i64,
+    /// Rows that came too late.
+    pub(crate) late_rows: u64,
     /// Rows that the step could not work on.
     pub(crate) failed: Vec<FailedRow>,
 }
@@ -98,6 +113,30 @@ pub(crate) enum FailedContent {
 }
 
 impl Output<'_> {
+    /// Where the step is in event time now.
+    fn watermark(&self) -> Watermark {
+        self.clock.watermark().minus(self.hold_ms)
+    }
+
+    /// Where the step was in event time when the last epoch ended.
+    fn settled(&self) -> Watermark {
+        self.clock.settled().minus(self.hold_ms)
+    }
+
+    /// Whether windows may have closed behind the task's back, because it was idle.
+    fn was_idle(&self) -> bool {
+        self.clock.was_idle()
+    }
+
+    /// Takes event times of a source; see [`TaskClock::observe`].
+    fn observe(&mut self, input: usize, strategy: usize, times: &[EventTime]) -> Option<ArrayRef> {
+        self.clock.observe(input, strategy, times)
+    }
+
+    fn count_late(&mut self, rows: usize) {
+        self.late_rows += rows as u64;
+    }
+
     /// Rows for the only output.
     pub(crate) fn push(&mut self, rows: Rows) {
         self.push_to(0, rows);
@@ -126,8 +165,17 @@ pub(crate) struct Limits {
     pub(crate) shuffle_record_bytes_max: usize,
     /// Bytes of output records gathered before they go to the client.
     pub(crate) output_bytes_max: usize,
+    /// Late rows held before they are shipped within the epoch.
+    pub(crate) late_rows_max: usize,
     /// Bytes of one output record: the producer's `message.max.bytes`.
     pub(crate) record_bytes_max: usize,
+}
+
+impl Limits {
+    /// Whether a partial aggregate has to be shipped.
+    fn partial_is_full(&self, delta: &Delta) -> bool {
+        delta.len() > self.partial_keys_max || delta.size_bytes() > self.partial_bytes_max
+    }
 }
 
 impl Default for Limits {
@@ -139,6 +187,7 @@ impl Default for Limits {
             partial_bytes_max: 64 << 20,
             shuffle_record_bytes_max: 512 << 10,
             output_bytes_max: 256 << 10,
+            late_rows_max: 64 * 1024,
             record_bytes_max: 1_000_000,
         }
     }
@@ -152,6 +201,8 @@ pub(crate) struct Surroundings {
     pub(crate) partitions: HashMap<Arc<str>, usize>,
     /// The memory for states.
     pub(crate) memory: Arc<StateMemory>,
+    /// How many tasks each sub-topology has, by its number.
+    pub(crate) tasks: HashMap<usize, usize>,
     /// What becomes of errors where the job does not say it.
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
@@ -200,6 +251,9 @@ pub enum OperatorError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A closure failed.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
     /// Stored state that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -209,6 +263,15 @@ pub enum OperatorError {
     /// An operation of Arrow failed.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
+}
+
+impl From<WindowError> for OperatorError {
+    fn from(error: WindowError) -> Self {
+        match error {
+            WindowError::Format(cause) => cause.into(),
+            WindowError::Merge(cause) => Self::Aggregate(Box::new(cause)),
+        }
+    }
 }
 
 impl OperatorError {
@@ -222,6 +285,7 @@ impl OperatorError {
         match self {
             Self::Expression(_) => "ExpressionError",
             Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::Closure(_) => "ClosureError",
             _ => "OperatorError",
         }
     }
@@ -268,6 +332,20 @@ pub(crate) fn new_operator(
             Arc::clone(changelog),
             partition,
             &near.memory,
+        )?),
+        StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
+        StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
+        StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
+        StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
+            plan,
+            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            near.limits.clone(),
+        )?),
+        StepKind::WindowJudge(plan) => Box::new(window_judge::WindowJudge::new(plan.clone())?),
+        StepKind::WindowFinal(plan) => Box::new(window_final::WindowFinal::new(
+            plan,
+            partition,
+            near.limits.shuffle_record_bytes_max,
         )?),
         StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),

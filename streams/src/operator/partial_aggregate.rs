@@ -1,18 +1,17 @@
 //! The aggregate before the shuffle: partial states by key, shipped as batches.
 use std::sync::Arc;
 
+use super::shipper::Shipper;
 use super::{Limits, Operator, OperatorError, Output};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::format::{Placement, ShuffleCodec};
-use crate::rows::{NO_TIME, Rows};
-use crate::sink::{Destination, RecordBuffer};
+use crate::rows::Rows;
 
 /// Gathers rows by key; writes the partial states to the repartition topic when the epoch ends or memory asks.
 pub(super) struct PartialAggregate {
     delta: Delta,
-    placement: Placement,
     codec: ShuffleCodec,
-    topic: Arc<str>,
+    shipper: Shipper,
     limits: Limits,
 }
 
@@ -23,11 +22,11 @@ impl PartialAggregate {
         partitions: usize,
         limits: Limits,
     ) -> Result<Self, OperatorError> {
+        let placement = Placement::new(spec.key_count(), partitions);
         Ok(Self {
-            placement: Placement::new(spec.key_count(), partitions),
+            shipper: Shipper::new(topic, placement, limits.shuffle_record_bytes_max),
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
             delta: Delta::new(spec)?,
-            topic,
             limits,
         })
     }
@@ -36,49 +35,16 @@ impl PartialAggregate {
         let Some(states) = self.delta.take()? else {
             return Ok(());
         };
-        for (partition, rows) in self.placement.rows_by_partition(&states)?.iter().enumerate() {
-            if rows.is_empty() {
-                continue;
-            }
-            let partition = i32::try_from(partition).expect("Kafka counts partitions with 32 bits");
-            let mut records = RecordBuffer::new(Destination::Partition {
-                topic: Arc::clone(&self.topic),
-                partition,
-                batch_header: Some(self.codec.header()),
-            });
-            let encoded = self.codec.encode(
-                &states,
-                rows,
-                self.limits.shuffle_record_bytes_max,
-                &mut |value| {
-                    records.push(
-                        NO_TIME,
-                        |_| false,
-                        |out| {
-                            out.extend_from_slice(value);
-                            true
-                        },
-                    );
-                    Ok(())
-                },
-            );
-            encoded.map_err(|cause| OperatorError::Shuffle {
-                topic: Arc::clone(&self.topic),
-                partition,
-                cause: Box::new(cause),
-            })?;
-            (out.publish)(&records)?;
-        }
-        Ok(())
+        let encode =
+            |rows: &[u32], max, each: super::shipper::Each<'_>| self.codec.encode(&states, rows, max, each);
+        self.shipper.ship(&states, self.codec.header(), encode, out)
     }
 }
 
 impl Operator for PartialAggregate {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         self.delta.update(&rows)?;
-        if self.delta.len() > self.limits.partial_keys_max
-            || self.delta.size_bytes() > self.limits.partial_bytes_max
-        {
+        if self.limits.partial_is_full(&self.delta) {
             self.ship(out)?;
         }
         Ok(())

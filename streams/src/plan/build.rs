@@ -2,7 +2,7 @@
 //!
 //! One pass over the nodes in order: schemas flow down, each node is validated against its input's schema and lands
 //! in its input's sub-topology; an aggregate leaves its partial half there and opens a new one.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
@@ -10,8 +10,8 @@ use datafusion::logical_expr::Expr;
 
 use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
 use super::{
-    ChangelogTopic, Decode, Input, Node, NodeId, Plan, PlanError, RepartitionTopic, Step, StepId, StepKind,
-    SubTopology, Topology, name,
+    ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
+    Shuffle, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::aggregate::AggregateSpec;
 use crate::expr::CompiledExpr;
@@ -23,15 +23,19 @@ pub(super) struct Output {
     pub(super) sub: usize,
     /// Several after a merge, none after a sink.
     pub(super) from: Vec<From>,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// The columns that are the key; none for a stream, the first `keys` for a table.
-    keys: usize,
+    pub(super) keys: usize,
     pub(super) label: String,
+    /// How far its rows are behind the task's watermark.
+    pub(super) hold_ms: i64,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum From {
     Input(usize),
+    /// What comes from an input as rows where other records are partial states.
+    Rows(usize),
     /// A step and the number of its output.
     Step(StepId, usize),
 }
@@ -44,7 +48,16 @@ pub(super) struct Builder {
     pub(super) outputs: Vec<Output>,
     /// The sub-topology and the number of its input that read a source topic.
     pub(super) sources: HashMap<String, (usize, usize)>,
+    /// The late rows of windows, for those of which somebody takes them.
+    pub(super) lates: BTreeMap<NodeId, Output>,
+    /// The windows whose late rows somebody takes.
+    pub(super) late_taken: BTreeSet<NodeId>,
     names: BTreeSet<String>,
+    pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
+    /// Typed steps that are one with the step behind them.
+    pub(super) fused: BTreeSet<NodeId>,
+    /// Those of them that wait for it.
+    pub(super) open: HashMap<NodeId, OpenFlow>,
     application_id: String,
 }
 
@@ -54,11 +67,14 @@ impl Plan {
         legal("application id", &self.application_id)?;
         let mut builder = Builder {
             application_id: self.application_id.clone(),
+            policies: self.policies.clone(),
+            fused: self.fused(),
+            late_taken: self.late_taken(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
             let before = builder.step_counts();
-            let output = builder.add(node)?;
+            let output = builder.add(NodeId(number), node)?;
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(node, &output, &before, policy)?;
             }
@@ -72,13 +88,22 @@ impl Plan {
         self.check_ends(&builder)?;
         self.check_dead_letters(&builder)?;
         builder.renumber();
+        let mut announces = builder.settle_time()?.into_iter();
         let subs = builder.subs.into_iter().enumerate();
         Ok(Topology {
             application_id: self.application_id.clone(),
             commit_interval: self.commit_interval,
             guarantee: self.guarantee,
             sub_topologies: subs
-                .map(|(id, (inputs, steps))| Arc::new(SubTopology { id, inputs, steps }))
+                .map(|(id, (inputs, steps))| {
+                    Arc::new(SubTopology {
+                        id,
+                        fingerprint: name::fingerprint(inputs.iter().map(|input| &*input.topic)),
+                        inputs,
+                        steps,
+                        announces: announces.next().unwrap_or_default(),
+                    })
+                })
                 .collect(),
             repartitions: builder.repartitions,
             changelogs: builder.changelogs,
@@ -108,6 +133,14 @@ impl Plan {
         Ok(())
     }
 
+    fn late_taken(&self) -> BTreeSet<NodeId> {
+        let taken = self.nodes.iter().filter_map(|node| match node {
+            Node::Late { window } => Some(*window),
+            _ => None,
+        });
+        taken.collect()
+    }
+
     fn reads_elsewhere(&self, topic: &str, used: &BTreeSet<NodeId>) -> bool {
         self.nodes.iter().enumerate().any(|(number, node)| {
             matches!(node, Node::Source { topic: other, .. } if other == topic)
@@ -117,7 +150,7 @@ impl Plan {
 }
 
 impl Node {
-    fn inputs(&self) -> &[NodeId] {
+    pub(super) fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Source { .. } => &[],
             Self::Merge { inputs } => inputs,
@@ -127,14 +160,19 @@ impl Node {
             | Self::Filter { input, .. }
             | Self::Select { input, .. }
             | Self::WithColumn { input, .. }
+            | Self::Peek { input, .. }
+            | Self::Typed { input, .. }
             | Self::Aggregate { input, .. }
+            | Self::Watermark { input, .. }
+            | Self::Window { input, .. }
+            | Self::Late { window: input }
             | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
     }
 }
 
 impl Builder {
-    fn add(&mut self, node: &Node) -> Result<Output, PlanError> {
+    fn add(&mut self, number: NodeId, node: &Node) -> Result<Output, PlanError> {
         match node {
             Node::Source { topic, format } => self.source(topic, format),
             Node::FlatMap { input, expr } => self.flat_map(*input, expr),
@@ -150,6 +188,18 @@ impl Builder {
                 keys,
                 aggregates,
             } => self.aggregate(*input, name, keys, aggregates),
+            Node::Peek { input, see } => Ok(self.peek(*input, see)),
+            Node::Typed { input, stage } => self.typed(number, *input, stage),
+            Node::Watermark { input, strategy } => self.watermark(*input, strategy),
+            Node::Window {
+                input,
+                name,
+                keys,
+                windows,
+                emit,
+                aggregates,
+            } => self.window(*input, name, keys, (windows, *emit), aggregates),
+            Node::Late { window } => Ok(self.lates[window].clone()),
             Node::Sink { input, topic, format } => self.sink(*input, topic, format),
         }
     }
@@ -187,6 +237,7 @@ impl Builder {
                 schema,
                 keys: 0,
                 label,
+                hold_ms: 0,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
@@ -197,6 +248,7 @@ impl Builder {
             schema,
             keys: 0,
             label,
+            hold_ms: 0,
         })
     }
 
@@ -247,13 +299,15 @@ impl Builder {
             }
             self.unite(self.outputs[first.0].sub, other.sub);
         }
-        let mut from: Vec<From> = Vec::new();
+        let (mut from, mut hold_ms): (Vec<From>, _) = (Vec::new(), 0);
         for input in inputs {
             // A stream merged with itself gives its rows twice.
             from.extend(&self.outputs[input.0].from);
+            hold_ms = self.outputs[input.0].hold_ms.max(hold_ms);
         }
         Ok(Output {
             from,
+            hold_ms,
             label: "merge".to_owned(),
             ..self.outputs[first.0].clone()
         })
@@ -352,6 +406,15 @@ impl Builder {
         keys: &[Expr],
         aggregates: &[Expr],
     ) -> Result<Output, PlanError> {
+        let (topic, changelog) = self.keyed_step(name)?;
+        let step = format!("aggregate {name}");
+        let above = self.outputs[input.0].clone();
+        let spec = Arc::new(aggregate_spec(name, &step, keys, aggregates, &above.schema)?);
+        Ok(self.shuffled(&above, spec, step, topic, changelog))
+    }
+
+    /// Takes the name of a keyed step; gives its repartition topic and its changelog.
+    pub(super) fn keyed_step(&mut self, name: &str) -> Result<(Arc<str>, Arc<str>), PlanError> {
         legal("step name", name)?;
         let topic = name::repartition_topic(&self.application_id, name);
         legal("repartition topic", &topic)?;
@@ -362,32 +425,7 @@ impl Builder {
                 name: name.to_owned(),
             });
         }
-        let step = format!("aggregate {name}");
-        for (exprs, what) in [(keys, "key columns"), (aggregates, "aggregates")] {
-            if exprs.is_empty() {
-                return Err(PlanError::Nothing { step, what });
-            }
-        }
-        let above = self.outputs[input.0].clone();
-        for expr in aggregates {
-            check_columns(&step, expr, &above.schema)?;
-        }
-        let compiled_keys = keys
-            .iter()
-            .map(|key| compile(&step, key, &above.schema))
-            .collect::<Result<_, _>>()?;
-        let spec = Arc::new(AggregateSpec::new(
-            name,
-            compiled_keys,
-            aggregates,
-            &above.schema,
-        )?);
-        distinct(
-            &step,
-            spec.output_schema().fields().iter().map(|field| field.name()),
-        )?;
-
-        Ok(self.shuffled(&above, spec, step, topic.into(), changelog.into()))
+        Ok((topic.into(), changelog.into()))
     }
 
     /// The halves of an aggregate before and behind its repartition topic.
@@ -413,9 +451,14 @@ impl Builder {
         self.repartitions.push(RepartitionTopic {
             topic: Arc::clone(&topic),
             upstream: above.sub,
+            hold_ms: above.hold_ms,
         });
 
-        let sub = self.open(topic, Decode::Shuffle(Arc::clone(&spec)));
+        let shuffle = Shuffle {
+            states: Some(Arc::clone(&spec)),
+            rows: None,
+        };
+        let sub = self.open(topic, Decode::Shuffle(shuffle));
         let (schema, keys) = (spec.output_schema(), spec.key_count());
         let shuffled = Output {
             sub,
@@ -423,6 +466,7 @@ impl Builder {
             schema: spec.state_schema(),
             keys: 0,
             label: step,
+            hold_ms: 0,
         };
         let label = format!("{} (table)", spec.text());
         self.changelogs.push(ChangelogTopic {
@@ -464,12 +508,14 @@ impl Builder {
     }
 
     /// Opens a sub-topology with one input.
-    fn open(&mut self, topic: Arc<str>, decode: Decode) -> usize {
+    pub(super) fn open(&mut self, topic: Arc<str>, decode: Decode) -> usize {
         self.subs.push((
             vec![Input {
                 topic,
                 decode,
                 children: Vec::new(),
+                row_children: Vec::new(),
+                time: InputTime::Untimed,
                 on_error: None,
             }],
             Vec::new(),
@@ -478,7 +524,7 @@ impl Builder {
     }
 
     /// Hangs a step below `above`.
-    fn step(
+    pub(super) fn step(
         &mut self,
         above: &Output,
         kind: StepKind,
@@ -492,11 +538,13 @@ impl Builder {
             label: label.clone(),
             kind,
             children: Vec::new(),
+            hold_ms: above.hold_ms,
             on_error: None,
         });
         for from in &above.from {
             match *from {
                 From::Input(input) => inputs[input].children.push(id),
+                From::Rows(input) => inputs[input].row_children.push(id),
                 From::Step(parent, port) => steps[parent.0].children[port].push(id),
             }
         }
@@ -509,6 +557,34 @@ impl Builder {
             schema,
             keys,
             label,
+            hold_ms: above.hold_ms,
         }
     }
+}
+
+/// Compiles keys and aggregates over rows of `schema`.
+pub(super) fn aggregate_spec(
+    name: &str,
+    step: &str,
+    keys: &[Expr],
+    aggregates: &[Expr],
+    schema: &Schema,
+) -> Result<AggregateSpec, PlanError> {
+    for (exprs, what) in [(keys, "key columns"), (aggregates, "aggregates")] {
+        if exprs.is_empty() {
+            let step = step.to_owned();
+            return Err(PlanError::Nothing { step, what });
+        }
+    }
+    for expr in aggregates {
+        check_columns(step, expr, schema)?;
+    }
+    let compiled_keys = keys
+        .iter()
+        .map(|key| compile(step, key, schema))
+        .collect::<Result<_, _>>()?;
+    let spec = AggregateSpec::new(name, compiled_keys, aggregates, schema)?;
+    let output = spec.output_schema();
+    distinct(step, output.fields().iter().map(|field| field.name()))?;
+    Ok(spec)
 }

@@ -1,7 +1,7 @@
 //! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, Step, StepId, StepKind, SubTopology, Topology};
+use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology, WindowFinal, WindowPartial};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -89,7 +89,7 @@ impl Chart {
         }
         add(&mut self.groups, "  end");
         for input in &sub.inputs {
-            for child in &input.children {
+            for child in input.children.iter().chain(&input.row_children) {
                 let from = self.topic(&input.topic);
                 let to = self.step(sub, *child);
                 add(&mut self.edges, &format!("  {from} --> {to}"));
@@ -103,11 +103,13 @@ impl Chart {
     fn below(&mut self, sub: &SubTopology, id: StepId, step: &Step) {
         let from = format!("s{}_{}", sub.id, id.0);
         match &step.kind {
-            StepKind::PartialAggregate { topic, .. } => {
+            StepKind::PartialAggregate { topic, .. }
+            | StepKind::WindowPartial(WindowPartial { topic, .. }) => {
                 let to = self.topic(topic);
                 add(&mut self.edges, &format!("  {from} --> {to}"));
             }
-            StepKind::FinalAggregate { changelog, .. } => {
+            StepKind::FinalAggregate { changelog, .. }
+            | StepKind::WindowFinal(WindowFinal { changelog, .. }) => {
                 let to = self.topic(changelog);
                 add(&mut self.edges, &format!("  {from} -.-> {to}"));
             }
@@ -166,7 +168,7 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
         if let Some(policy) = &input.on_error {
             line(text, 2, &format!("on error: {policy}"));
         }
-        for child in &input.children {
+        for child in input.children.iter().chain(&input.row_children) {
             describe_step(sub, *child, 2, text);
         }
     }
@@ -178,10 +180,15 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
     if let Some(policy) = &step.on_error {
         line(text, depth + 1, &format!("on error: {policy}"));
     }
+    for (part, policy) in step.parts().iter().filter_map(Part::policy) {
+        line(text, depth + 1, &format!("on error of {part}: {policy}"));
+    }
     match &step.kind {
-        StepKind::PartialAggregate { topic, .. } => line(text, depth + 1, &format!("repartition {topic}")),
-        StepKind::FinalAggregate { changelog, .. } => {
-            line(text, depth + 1, &format!("changelog {changelog}"))
+        StepKind::PartialAggregate { topic, .. } | StepKind::WindowPartial(WindowPartial { topic, .. }) => {
+            line(text, depth + 1, &format!("repartition {topic}"));
+        }
+        StepKind::FinalAggregate { changelog, .. } | StepKind::WindowFinal(WindowFinal { changelog, .. }) => {
+            line(text, depth + 1, &format!("changelog {changelog}"));
         }
         _ => {}
     }

@@ -75,6 +75,29 @@ pub enum PlanError {
         /// Its columns.
         second: String,
     },
+    /// A struct whose columns its type does not say.
+    #[error(
+        "the columns of {row_type} are not known from the type: {cause}; give its fields types with columns: numbers, strings, \
+         booleans, options, vectors, structs"
+    )]
+    NoColumns {
+        /// The struct.
+        row_type: String,
+        /// What is unknown.
+        cause: String,
+    },
+    /// A struct that rows of these columns can never be.
+    #[error("{step}: the rows are no {row_type}: {cause}; they have the columns ({available})")]
+    NotTheRow {
+        /// The step.
+        step: String,
+        /// The struct.
+        row_type: String,
+        /// What does not fit.
+        cause: String,
+        /// The columns there are.
+        available: String,
+    },
     /// A policy for errors behind a step that has none.
     #[error(
         "{step}: nothing can fail there, so on_error would have no effect; put it right behind the step it is meant for"
@@ -183,5 +206,32 @@ pub enum PlanError {
         /// What DataFusion says.
         #[source]
         cause: Box<DataFusionError>,
+    },
+    /// Windows that cannot be.
+    #[error("{step}: the windows are not possible: {reason}")]
+    Windows {
+        /// The step.
+        step: String,
+        /// The rule they break.
+        reason: &'static str,
+    },
+    /// A watermark that is not that of one source.
+    #[error(
+        "{step} has no single source: a watermark belongs to the partitions of one topic; declare it on each stream \
+         before merge, and not behind a keyed step, which keeps the time of its rows"
+    )]
+    WatermarkOfSeveral {
+        /// The step.
+        step: String,
+    },
+    /// Event time from a column that is no time.
+    #[error("{step}: {column} is {actual}; event time is a timestamp or a 64-bit integer in milliseconds")]
+    NotATime {
+        /// The step.
+        step: String,
+        /// The column or expression.
+        column: String,
+        /// Its type.
+        actual: DataType,
     },
 }

@@ -15,8 +15,11 @@ mod node;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topology;
+mod typed;
 mod unite;
+mod windows;
 
 pub use error::PlanError;
 pub(crate) use name::fault as name_fault;
@@ -25,5 +28,6 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    ChangelogTopic, Decode, Input, RepartitionTopic, Step, StepId, StepKind, SubTopology,
+    Announces, ChangelogTopic, Decode, Input, InputTime, Part, RepartitionTopic, Shuffle, Step, StepId,
+    StepKind, SubTopology, TypedClosures, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

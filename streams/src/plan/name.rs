@@ -27,6 +27,14 @@ pub(crate) fn changelog_topic(application_id: &str, step: &str) -> String {
     format!("{application_id}-{step}-changelog")
 }
 
+/// Names a list of topics: FNV-1a over them.
+pub(crate) fn fingerprint<'a>(topics: impl Iterator<Item = &'a str>) -> u64 {
+    let bytes = topics.flat_map(|topic| topic.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

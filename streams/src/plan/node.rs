@@ -1,13 +1,17 @@
 //! What the user asked for, one node a call of the DSL.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
 
 use crate::config::Guarantee;
 use crate::format::Format;
+use crate::time::WatermarkStrategy;
+use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
+use crate::typed::{BatchClosure, Stage};
 
 /// The position of a node in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +36,10 @@ pub(crate) enum Node {
     Select { input: NodeId, exprs: Vec<Expr> },
     /// All columns, one of them new or replaced.
     WithColumn { input: NodeId, name: String, expr: Expr },
+    /// Batches shown to a closure.
+    Peek { input: NodeId, see: BatchClosure },
+    /// Rows shown to a closure as structs.
+    Typed { input: NodeId, stage: Arc<dyn Stage> },
     /// One row for each key: a table.
     Aggregate {
         input: NodeId,
@@ -39,6 +47,22 @@ pub(crate) enum Node {
         keys: Vec<Expr>,
         aggregates: Vec<Expr>,
     },
+    /// Event time, and how far a source has come in it.
+    Watermark {
+        input: NodeId,
+        strategy: WatermarkStrategy,
+    },
+    /// One row for each key and window.
+    Window {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        windows: Windows,
+        emit: Emit,
+        aggregates: Vec<Expr>,
+    },
+    /// The rows that came too late for the windows of [`Node::Window`].
+    Late { window: NodeId },
     /// Writes a topic.
     Sink {
         input: NodeId,

@@ -118,6 +118,8 @@ impl Builder {
         }
         match node {
             Node::Source { topic, .. } => self.set_input_policy(topic, policy),
+            // Its closures have policies of their own.
+            Node::Typed { .. } => Ok(()),
             Node::Merge { .. } => Err(PlanError::NothingFails {
                 step: output.label.clone(),
             }),

@@ -1,5 +1,6 @@
 //! What will run: sub-topologies of compiled steps, joined only by topics.
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use arrow::datatypes::SchemaRef;
 use crate::aggregate::AggregateSpec;
 use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
-use crate::format::{InputFormat, OutputFormat};
+use crate::format::{InputFormat, OutputFormat, ShuffledRows};
+use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
+use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +36,18 @@ pub(crate) struct SubTopology {
     pub(crate) id: usize,
     pub(crate) inputs: Vec<Input>,
     pub(crate) steps: Vec<Step>,
+    /// The repartition topics to which its tasks announce their watermark.
+    pub(crate) announces: Vec<Announces>,
+    /// Names the inputs, and so what the numbers of its tasks mean.
+    pub(crate) fingerprint: u64,
+}
+
+/// A repartition topic whose reader waits for watermarks.
+#[derive(Debug, Clone)]
+pub(crate) struct Announces {
+    pub(crate) topic: Arc<str>,
+    /// How far what goes there is behind the task's watermark.
+    pub(crate) hold_ms: i64,
 }
 
 /// A topic that feeds a sub-topology.
@@ -41,8 +56,26 @@ pub(crate) struct Input {
     pub(crate) topic: Arc<str>,
     pub(crate) decode: Decode,
     pub(crate) children: Vec<StepId>,
+    /// The steps that take what comes as rows where others are partial states.
+    pub(crate) row_children: Vec<StepId>,
+    pub(crate) time: InputTime,
     /// What becomes of records that cannot be read, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
+}
+
+/// What part an input has in event time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InputTime {
+    /// None: no step waits for it.
+    Untimed,
+    /// Its rows have event times.
+    Source {
+        /// Of each strategy, in the order of their numbers.
+        out_of_orderness_ms: Vec<i64>,
+        idle_after: Option<Duration>,
+    },
+    /// Its records bring announcements of watermarks.
+    Upstream,
 }
 
 /// How an input's records become batches.
@@ -50,8 +83,17 @@ pub(crate) struct Input {
 pub(crate) enum Decode {
     /// A record is a row.
     Rows(InputFormat),
-    /// A record is a batch of partial aggregate states.
-    Shuffle(Arc<AggregateSpec>),
+    /// A record is a batch of what another sub-topology sent.
+    Shuffle(Shuffle),
+}
+
+/// What comes through a repartition topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Shuffle {
+    /// Partial states.
+    pub(crate) states: Option<Arc<AggregateSpec>>,
+    /// Rows as they are.
+    pub(crate) rows: Option<Arc<ShuffledRows>>,
 }
 
 /// One compiled step.
@@ -61,6 +103,8 @@ pub(crate) struct Step {
     pub(crate) kind: StepKind,
     /// The steps below each of its outputs.
     pub(crate) children: Vec<Vec<StepId>>,
+    /// How far its rows are behind the task's watermark.
+    pub(crate) hold_ms: i64,
     /// What becomes of rows that the step cannot work on, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
 }
@@ -91,10 +135,82 @@ pub(crate) enum StepKind {
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
     },
+    Peek {
+        see: BatchClosure,
+    },
+    /// Closures over structs, one after the other.
+    Typed {
+        run: TypedClosures,
+        outputs: usize,
+        parts: Vec<Part>,
+    },
+    /// Event time of rows from a source.
+    Watermark(WatermarkStep),
+    WindowPartial(WindowPartial),
+    /// Rows that may be too late: an output for those that are, one for the partial states of the others.
+    WindowJudge(WindowedSpec),
+    WindowFinal(WindowFinal),
     Sink {
         topic: Arc<str>,
         format: OutputFormat,
     },
+}
+
+/// What consecutive closures over structs do.
+#[derive(Clone)]
+pub(crate) struct TypedClosures(pub(crate) Arc<RowFunction>);
+
+impl fmt::Debug for TypedClosures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("closures")
+    }
+}
+
+/// One of the closures that a step is made of.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) label: String,
+    pub(crate) on_error: Option<ErrorPolicy>,
+}
+
+/// What [`StepKind::Watermark`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WatermarkStep {
+    /// The column of event time, or else it is the record's.
+    pub(crate) time: Option<CompiledExpr>,
+    pub(crate) out_of_orderness_ms: i64,
+    pub(crate) idle_after: Option<Duration>,
+    /// The input whose watermark it is, and its number there; none if no step waits for it.
+    pub(crate) tracks: Option<(usize, usize)>,
+}
+
+/// An aggregate by key and window.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowedSpec {
+    /// Its last key column is the window's start.
+    pub(crate) spec: Arc<AggregateSpec>,
+    pub(crate) windows: Windows,
+    /// Rows with the window's start.
+    pub(crate) assigned: SchemaRef,
+}
+
+/// What [`StepKind::WindowPartial`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowPartial {
+    pub(crate) windowed: WindowedSpec,
+    pub(crate) topic: Arc<str>,
+    /// The form in which late rows travel, if somebody takes them.
+    pub(crate) late: Option<Arc<ShuffledRows>>,
+}
+
+/// What [`StepKind::WindowFinal`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowFinal {
+    pub(crate) windowed: WindowedSpec,
+    pub(crate) emit: Emit,
+    pub(crate) changelog: Arc<str>,
+    /// Keys, the window's start and end, results.
+    pub(crate) output: SchemaRef,
 }
 
 /// An internal topic that carries rows from one sub-topology to another.
@@ -103,6 +219,8 @@ pub(crate) struct RepartitionTopic {
     pub(crate) topic: Arc<str>,
     /// The sub-topology that writes it.
     pub(crate) upstream: usize,
+    /// How far what goes there is behind the task's watermark.
+    pub(crate) hold_ms: i64,
 }
 
 /// An internal topic that holds the state of a step.
@@ -141,7 +259,9 @@ impl Topology {
         let mut topics = BTreeSet::new();
         for sub in &self.sub_topologies {
             let inputs = sub.inputs.iter().map(|input| &input.on_error);
+            let parts = sub.steps.iter().flat_map(Step::parts);
             let policies = inputs.chain(sub.steps.iter().map(|step| &step.on_error));
+            let policies = policies.chain(parts.map(|part| &part.on_error));
             topics.extend(policies.flatten().filter_map(ErrorPolicy::topic));
             topics.extend(sub.steps.iter().filter_map(|step| match &step.kind {
                 StepKind::Sink { topic, .. } => Some(topic),
@@ -168,9 +288,20 @@ impl Topology {
 }
 
 impl Step {
+    /// The closures that the step is made of, if it is.
+    pub(crate) fn parts(&self) -> &[Part] {
+        match &self.kind {
+            StepKind::Typed { parts, .. } => parts,
+            _ => &[],
+        }
+    }
+
     /// One of the closures that the step is made of, or the step itself: its name and its policy for errors.
-    pub(crate) fn part(&self, _part: usize) -> (&str, Option<&ErrorPolicy>) {
-        (&self.label, self.on_error.as_ref())
+    pub(crate) fn part(&self, part: usize) -> (&str, Option<&ErrorPolicy>) {
+        match self.parts().get(part) {
+            Some(part) => (&part.label, part.on_error.as_ref()),
+            None => (&self.label, self.on_error.as_ref()),
+        }
     }
 }
 
@@ -179,7 +310,9 @@ impl StepKind {
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::Branch { predicates } => predicates.len() + 1,
-            Self::Sink { .. } | Self::PartialAggregate { .. } => 0,
+            Self::Typed { outputs, .. } => *outputs,
+            Self::WindowJudge(_) => 2,
+            Self::Sink { .. } | Self::PartialAggregate { .. } | Self::WindowPartial(_) => 0,
             _ => 1,
         }
     }
@@ -203,6 +336,7 @@ impl SubTopology {
 fn changelog_of(step: &Step) -> Option<&Arc<str>> {
     match &step.kind {
         StepKind::FinalAggregate { changelog, .. } => Some(changelog),
+        StepKind::WindowFinal(window) => Some(&window.changelog),
         _ => None,
     }
 }

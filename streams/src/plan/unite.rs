@@ -11,7 +11,9 @@ impl Builder {
         }
         let (mut inputs, mut steps) = std::mem::take(&mut self.subs[gone]);
         let (first_input, first_step) = (self.subs[into].0.len(), self.subs[into].1.len());
-        let input_children = inputs.iter_mut().flat_map(|input| &mut input.children);
+        let input_children = inputs
+            .iter_mut()
+            .flat_map(|input| input.children.iter_mut().chain(&mut input.row_children));
         let step_children = steps
             .iter_mut()
             .flat_map(|step| step.children.iter_mut().flatten());
@@ -20,11 +22,18 @@ impl Builder {
         }
         self.subs[into].0.append(&mut inputs);
         self.subs[into].1.append(&mut steps);
-        for output in self.outputs.iter_mut().filter(|output| output.sub == gone) {
+        let lates = self.lates.values_mut();
+        for output in self
+            .outputs
+            .iter_mut()
+            .chain(lates)
+            .filter(|output| output.sub == gone)
+        {
             output.sub = into;
             for from in &mut output.from {
                 *from = match *from {
                     From::Input(input) => From::Input(input + first_input),
+                    From::Rows(input) => From::Rows(input + first_input),
                     From::Step(step, port) => From::Step(StepId(step.0 + first_step), port),
                 };
             }

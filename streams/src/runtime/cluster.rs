@@ -14,8 +14,10 @@ use super::block_on::block_on;
 use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
+use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, Input, Topology};
 use crate::source::TopicPartition;
+use crate::time::UPSTREAM_TASKS_MAX;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,8 +81,8 @@ impl Cluster {
             .collect())
     }
 
-    /// Checks the source topics, creates internal ones, and gives the partition counts of the latter.
-    pub(super) fn prepare(&self, topology: &Topology) -> Result<HashMap<Arc<str>, usize>, StreamsError> {
+    /// Checks the source topics and creates internal ones.
+    pub(super) fn prepare(&self, topology: &Topology) -> Result<Surroundings, StreamsError> {
         let deadline = Deadline::after(self.timeout);
         let mut topics = self.find_sources(&topology.source_topics())?;
         let mut counts = HashMap::new();
@@ -108,7 +110,25 @@ impl Cluster {
             ];
             topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
-        Ok(counts)
+        let subs = topology.sub_topologies.iter();
+        let tasks = subs.map(|sub| (sub.id, most_partitions(&sub.inputs, &topics)));
+        let tasks: HashMap<usize, usize> = tasks.collect();
+        for sub in &topology.sub_topologies {
+            if let Some(to) = sub.announces.first()
+                && tasks[&sub.id] > UPSTREAM_TASKS_MAX
+            {
+                return Err(StreamsError::TooManyTasks {
+                    topic: to.topic.to_string(),
+                    tasks: tasks[&sub.id],
+                    tasks_max: UPSTREAM_TASKS_MAX,
+                });
+            }
+        }
+        Ok(Surroundings {
+            partitions: counts,
+            tasks,
+            ..Surroundings::default()
+        })
     }
 
     /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.
@@ -290,6 +310,16 @@ impl Cluster {
             Ok((at, LogBounds { start, end }))
         });
         bounds.collect()
+    }
+
+    /// The bounds of one partition.
+    pub(super) fn partition_bounds(&self, at: &TopicPartition) -> Result<LogBounds, StreamsError> {
+        let bounds = self
+            .observer
+            .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
+        let (start, end) =
+            bounds.map_err(|error| cluster_error(format!("read the end of topic {}", at.topic), &error))?;
+        Ok(LogBounds { start, end })
     }
 
     /// What the group has committed for each partition, in the order asked.

@@ -1,6 +1,10 @@
 //! Counters of a job.
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::worker::TaskId;
 
 use crate::operator::ErrorCounters;
 
@@ -39,6 +43,9 @@ pub struct MetricsSnapshot {
     pub restore_left: u64,
     /// Each sub-topology, by number.
     pub sub_topologies: Vec<SubTopologyMetrics>,
+    /// The watermark of each task that this process holds and that has one, in milliseconds since 1970, as of the last epoch; by
+    /// sub-topology and partition.
+    pub watermarks: BTreeMap<(usize, i32), i64>,
 }
 
 /// One sub-topology of a job.
@@ -53,6 +60,9 @@ pub struct SubTopologyMetrics {
     pub state_keys: u64,
     /// Memory of the resident state in bytes, roughly, as of the last epoch.
     pub state_bytes: u64,
+    /// Rows that came too late for their windows; of rows that were aggregated before the shuffle while a partition was idle, each key
+    /// counts once.
+    pub late_rows: u64,
 }
 
 /// The counters behind a snapshot.
@@ -69,6 +79,7 @@ pub(super) struct Metrics {
     restore_left: AtomicU64,
     errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
+    watermarks: Mutex<BTreeMap<TaskId, i64>>,
 }
 
 #[derive(Default)]
@@ -78,6 +89,7 @@ struct SubCounters {
     bytes_in: AtomicU64,
     state_keys: AtomicU64,
     state_bytes: AtomicU64,
+    late_rows: AtomicU64,
 }
 
 impl Metrics {
@@ -102,6 +114,7 @@ impl Metrics {
                     ..SubCounters::default()
                 })
                 .collect(),
+            watermarks: Mutex::default(),
         }
     }
 
@@ -127,6 +140,20 @@ impl Metrics {
     pub(super) fn changed(&self, records: u64, bytes: u64) {
         self.changes.fetch_add(records, Ordering::Relaxed);
         self.bytes_changed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Rows that came too late.
+    pub(super) fn late(&self, sub_topology: usize, rows: u64) {
+        self.subs[sub_topology]
+            .late_rows
+            .fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// A worker's tasks are at `now`; those in `before` were reported by it last.
+    pub(super) fn watermarks(&self, before: &BTreeSet<TaskId>, now: &BTreeMap<TaskId, i64>) {
+        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        watermarks.retain(|task, _| !before.contains(task));
+        watermarks.extend(now);
     }
 
     pub(super) fn committed(&self) {
@@ -163,6 +190,7 @@ impl Metrics {
             lag: lag(number),
             state_keys: get(&sub.state_keys),
             state_bytes: get(&sub.state_bytes),
+            late_rows: get(&sub.late_rows),
         };
         let sub_topologies: Vec<SubTopologyMetrics> = self.subs.iter().enumerate().map(sub).collect();
         let of_sources = || self.subs.iter().filter(|sub| sub.reads_sources);
@@ -182,6 +210,11 @@ impl Metrics {
             records_restored: get(&self.records_restored),
             restore_left: get(&self.restore_left),
             sub_topologies,
+            watermarks: self
+                .watermarks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), the process's place in the state directory (`local`), one OS thread a worker (`worker`: one
+//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
+//! `checkpoints`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -23,10 +24,12 @@
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
 mod checkpoints;
+mod clocks;
 mod cluster;
 mod deadline;
 mod drain;
 mod handle;
+mod idle;
 mod local;
 mod metrics;
 mod purge;
@@ -52,12 +55,14 @@ pub use shared::JobState;
 
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
-use crate::operator::{Limits, Surroundings};
+use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::KafkaSink;
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use crate::state::StateMemory;
+use crate::typed::panic_message;
 use cluster::Cluster;
+use idle::{ClusterProbe, Prober};
 use local::Local;
 use purge::Purge;
 use shared::Shared;
@@ -75,9 +80,19 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
     let dead_letters = default_dead_letters(&topology, &config)?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
-    let partitions = cluster.prepare(&topology)?;
+    let mut surroundings = cluster.prepare(&topology)?;
+    surroundings.limits.record_bytes_max = config.record_bytes_max();
+    if let Some(bytes) = config.cache_bytes_max() {
+        // An epoch is at least one such record, and comes on top of what memory may hold.
+        let piece = (bytes / 64).max(SHUFFLE_RECORD_BYTES_MIN);
+        let limits = &mut surroundings.limits;
+        limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
+    }
+    surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
-    let repartitions = partitions.iter().flat_map(|(topic, count)| {
+    surroundings.on_error = dead_letters;
+    let prober = Prober::start(Arc::clone(&cluster))?;
+    let repartitions = surroundings.partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
         numbers.map(|partition| TopicPartition {
             topic: Arc::clone(topic),
@@ -85,22 +100,6 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         })
     });
     let repartitions = repartitions.collect();
-    let mut limits = Limits {
-        record_bytes_max: config.record_bytes_max(),
-        ..Limits::default()
-    };
-    if let Some(bytes) = config.cache_bytes_max() {
-        // An epoch is at least one such record, and comes on top of what memory may hold.
-        let piece = (bytes / 64).max(SHUFFLE_RECORD_BYTES_MIN);
-        limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
-    }
-    let surroundings = Surroundings {
-        partitions,
-        limits,
-        memory: Arc::new(StateMemory::new(config.cache_bytes_max())),
-        on_error: dead_letters,
-        errors: Arc::default(),
-    };
     let local = Local::open(&topology, &config, guarantee, &cluster)?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
@@ -113,16 +112,16 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         shared: Arc::clone(&shared),
     };
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
+    let job = Job {
+        topology: &topology,
+        config: &config,
+        shared: &shared,
+        surroundings,
+        guarantee,
+        local: &local,
+    };
     for number in 1..=config.thread_count() {
-        match start_worker(
-            number,
-            &topology,
-            &config,
-            &shared,
-            surroundings.clone(),
-            guarantee,
-            &local,
-        ) {
+        match start_worker(number, &job, prober.probe()) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
             Err(error) => {
                 // Those not started will not end, and the handle's drop waits for the others.
@@ -152,15 +151,29 @@ fn default_dead_letters(
     }
 }
 
-fn start_worker(
-    number: usize,
-    topology: &Arc<Topology>,
-    config: &StreamsConfig,
-    shared: &Arc<Shared>,
+/// What all workers are started with.
+struct Job<'a> {
+    topology: &'a Arc<Topology>,
+    config: &'a StreamsConfig,
+    shared: &'a Arc<Shared>,
     surroundings: Surroundings,
     guarantee: Guarantee,
-    local: &Local,
+    local: &'a Local,
+}
+
+fn start_worker(
+    number: usize,
+    job: &Job<'_>,
+    probe: ClusterProbe,
 ) -> Result<(JoinHandle<()>, Arc<LagBoard>), StreamsError> {
+    let &Job {
+        topology,
+        config,
+        shared,
+        guarantee,
+        local,
+        ..
+    } = job;
     let failed = |client| {
         move |error: KafkaError| StreamsError::Client {
             client,
@@ -196,11 +209,12 @@ fn start_worker(
         sink,
         restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
         stores: local.stores.clone(),
+        probe: Box::new(probe),
     };
     let slot = local.slot.clone();
     let mut worker = Worker::new(
         Arc::clone(topology),
-        surroundings,
+        job.surroundings.clone(),
         interval,
         guarantee,
         clients,
@@ -224,10 +238,4 @@ fn start_worker(
         thread.map_err(|cause| StreamsError::Thread { thread: name, cause })?,
         lag,
     ))
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }

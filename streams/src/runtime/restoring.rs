@@ -10,7 +10,7 @@ use crate::plan::{StepId, SubTopology};
 use crate::sink::Sink;
 use crate::source::{Restore, Restored, Source, StartAt, TopicPartition};
 use crate::store::{LocalStore, LocalStoreError, Stored};
-use crate::task::Task;
+use crate::task::{Position, Task};
 
 /// The wait for records of a changelog.
 const RESTORE_WAIT: Duration = Duration::from_millis(10);
@@ -73,7 +73,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         sub: &Arc<SubTopology>,
         id: TaskId,
         input: usize,
-        committed: Option<i64>,
+        committed: Option<&Position>,
     ) -> Result<(), StreamsError> {
         if let Some(task) = self.tasks.tasks.get_mut(&id) {
             task.stand_at(input, committed);

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 
+use super::idle::{Exhausted, Probe};
 use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
@@ -17,8 +18,8 @@ use crate::plan::Topology;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::state::StateMemory;
-use crate::store::{FirstRecord, LocalStores, Position};
-use crate::task::{HeaderLookup, InputRecord};
+use crate::store::{FirstRecord, LocalStores, Position as Checkpoint};
+use crate::task::{HeaderLookup, InputRecord, Position};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
 
 #[derive(Debug, Clone, Default)]
@@ -40,7 +41,7 @@ impl HeaderLookup for Stored {
 #[derive(Default)]
 struct Broker {
     logs: BTreeMap<String, Vec<Stored>>,
-    committed: BTreeMap<String, i64>,
+    committed: BTreeMap<String, Position>,
     /// What the next polls report instead of records.
     changes: VecDeque<Polled>,
     positions: BTreeMap<String, usize>,
@@ -61,6 +62,17 @@ type Shelf = Rc<RefCell<Broker>>;
 
 struct MemorySource(Shelf);
 struct MemorySink(Shelf);
+
+/// Nobody looks: nothing is ever idle.
+struct NoProbe;
+
+impl Probe for NoProbe {
+    fn ask(&mut self, _: TopicPartition, _: Option<i64>, _: Instant) {}
+
+    fn answers(&mut self) -> Vec<Exhausted> {
+        Vec::new()
+    }
+}
 
 impl Source for MemorySource {
     fn poll(
@@ -111,10 +123,10 @@ impl Source for MemorySource {
         })
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         Ok(partitions
             .iter()
-            .map(|at| self.0.borrow().committed.get(&*at.topic).copied())
+            .map(|at| self.0.borrow().committed.get(&*at.topic).cloned())
             .collect())
     }
 
@@ -123,7 +135,10 @@ impl Source for MemorySource {
         broker.positions.clear();
         for (at, start) in starts {
             let offset = match start {
-                StartAt::Committed => broker.committed.get(&*at.topic).copied().unwrap_or(0),
+                StartAt::Committed => broker
+                    .committed
+                    .get(&*at.topic)
+                    .map_or(0, |position| position.offset),
                 StartAt::Beginning => 0,
                 StartAt::Offset(offset) => *offset,
             };
@@ -143,7 +158,7 @@ impl Source for MemorySource {
         Ok(())
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+    fn commit(&mut self, offsets: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
         let mut broker = self.0.borrow_mut();
         if let Some(error) = broker.commit_error.take() {
             return Err(error);
@@ -152,10 +167,11 @@ impl Source for MemorySource {
             broker.unflushed, 0,
             "committed before the outputs were acknowledged"
         );
-        for (at, offset) in offsets {
-            let before = broker.committed.insert(at.topic.to_string(), *offset);
+        for (at, position) in offsets {
+            let offset = position.offset;
+            let before = broker.committed.insert(at.topic.to_string(), position.clone());
             assert!(
-                before.is_none_or(|before| before < *offset),
+                before.is_none_or(|before| before.offset < offset),
                 "{} went back to {offset}",
                 at.topic
             );
@@ -196,7 +212,7 @@ impl Sink for MemorySink {
 
     fn commit(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Position)],
         _: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError> {
         let mut broker = self.0.borrow_mut();
@@ -209,8 +225,9 @@ impl Sink for MemorySink {
         for (topic, stored) in staged {
             broker.logs.entry(topic).or_default().push(stored);
         }
-        for (at, offset) in offsets {
-            broker.committed.insert(at.topic.to_string(), *offset);
+        for (at, position) in offsets {
+            let offset = position.offset;
+            broker.committed.insert(at.topic.to_string(), position.clone());
             broker.events.push(format!("commit {} {offset}", at.topic));
         }
         Ok(())
@@ -251,10 +268,10 @@ impl MemoryRestore {
 }
 
 impl Restore for MemoryRestore {
-    fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Position>) -> Result<(), SourceError> {
+    fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Checkpoint>) -> Result<(), SourceError> {
         let end = self.end(at).unwrap();
         let first = self.first(at);
-        let fits = |checkpoint: &Position| checkpoint.offset <= end && first == Some(checkpoint.first);
+        let fits = |checkpoint: &Checkpoint| checkpoint.offset <= end && first == Some(checkpoint.first);
         let checkpoint = checkpoint.filter(fits);
         let begin = checkpoint.map_or(0, |checkpoint| checkpoint.offset);
         (self.topic, self.next) = (at.topic.to_string(), begin as usize);
@@ -371,6 +388,7 @@ impl Bench {
                     begins: None,
                 },
                 stores,
+                probe: Box::new(NoProbe),
             },
             Arc::clone(&shared),
         );

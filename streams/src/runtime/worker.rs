@@ -1,10 +1,11 @@
 //! One worker: a group member, a producer, and the tasks of its partitions.
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checkpoints::{Checkpoints, Why};
+use super::idle::Probe;
 use super::restoring::Waiting;
 use super::shared::Shared;
 use crate::config::Guarantee;
@@ -14,7 +15,7 @@ use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
 use crate::store::LocalStores;
-use crate::task::{InputRecord, Task, TaskError};
+use crate::task::{InputRecord, Position, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
@@ -38,6 +39,7 @@ pub(super) struct Clients<S, K, R> {
     pub(super) restore: R,
     /// None without a state directory.
     pub(super) stores: Option<LocalStores>,
+    pub(super) probe: Box<dyn Probe>,
 }
 
 /// A worker. `step` is one turn of its loop.
@@ -50,6 +52,9 @@ pub(super) struct Worker<S, K, R> {
     sink: K,
     pub(super) restore: R,
     pub(super) checkpoints: Checkpoints,
+    pub(super) probe: Box<dyn Probe>,
+    /// When to look at the clocks of the tasks again.
+    pub(super) look_at: Instant,
     pub(super) shared: Arc<Shared>,
     pub(super) tasks: Tasks,
     /// Tasks whose state is not whole yet, in the order in which they read their changelogs.
@@ -60,13 +65,15 @@ pub(super) struct Worker<S, K, R> {
     pub(super) suspended: BTreeMap<TaskId, Task>,
     /// Where to begin in each partition that is held, as long as nothing of it was read.
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
-    committed: HashMap<TopicPartition, i64>,
+    committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
     epoch_end: Option<Instant>,
     /// Transactions aborted in a row.
     aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
+    /// The tasks whose watermarks were reported.
+    pub(super) reported_watermarks: BTreeSet<TaskId>,
 }
 
 /// Running tasks, and which of them reads what.
@@ -94,6 +101,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             sink: clients.sink,
             restore: clients.restore,
             checkpoints: Checkpoints::new(clients.stores),
+            probe: clients.probe,
+            look_at: Instant::now(),
             shared,
             tasks: Tasks::default(),
             waiting: VecDeque::new(),
@@ -104,6 +113,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             epoch_end: None,
             aborted: 0,
             reported: BTreeMap::new(),
+            reported_watermarks: BTreeSet::new(),
         }
     }
 
@@ -189,10 +199,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             return Err(failure.into());
         }
         match polled? {
-            Polled::Records(_) => {
-                self.epoch_end
-                    .get_or_insert_with(|| Instant::now() + self.interval);
-            }
+            Polled::Records(_) => self.begin_epoch(Instant::now()),
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
@@ -203,6 +210,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
+        self.look_at_clocks();
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             self.end_epoch()?;
         }
@@ -218,6 +226,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(())
     }
 
+    /// An epoch begins, if none has.
+    pub(super) fn begin_epoch(&mut self, now: Instant) {
+        self.epoch_end.get_or_insert(now + self.interval);
+    }
+
     /// Ends the epoch of every task: merge, emit, commit.
     fn end_epoch(&mut self) -> Result<(), StreamsError> {
         if self.epoch_end.take().is_none() {
@@ -228,6 +241,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         self.report_state();
+        self.report_time();
         let offsets = self.uncommitted();
         match self.guarantee {
             Guarantee::AtLeastOnce => self.commit(offsets)?,
@@ -241,7 +255,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
-    fn committed(&mut self, offsets: Vec<(TopicPartition, i64)>) {
+    fn committed(&mut self, offsets: Vec<(TopicPartition, Position)>) {
         self.aborted = 0;
         if !offsets.is_empty() {
             self.committed.extend(offsets);
@@ -250,7 +264,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     /// Awaits delivery, then commits the offsets.
-    fn commit(&mut self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), StreamsError> {
+    fn commit(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), StreamsError> {
         self.sink.flush()?;
         if offsets.is_empty() {
             return Ok(());
@@ -287,25 +301,23 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.assign(&held)
     }
 
-    /// Positions beyond what is committed.
-    fn uncommitted(&self) -> Vec<(TopicPartition, i64)> {
-        let mut offsets = Vec::new();
-        for task in self.tasks.tasks.values() {
-            for (topic, offset) in task.positions() {
+    /// Positions that are not what is committed, and those of tasks that announced something: without an offset, what a task writes
+    /// that lost its partitions would count.
+    fn uncommitted(&mut self) -> Vec<(TopicPartition, Position)> {
+        let mut positions = Vec::new();
+        for task in self.tasks.tasks.values_mut() {
+            let (announced, partition) = (task.take_announced(), task.partition());
+            for (topic, position) in task.positions() {
                 let at = TopicPartition {
                     topic: Arc::clone(topic),
-                    partition: task.partition(),
+                    partition,
                 };
-                if self
-                    .committed
-                    .get(&at)
-                    .is_none_or(|committed| offset > *committed)
-                {
-                    offsets.push((at, offset));
+                if announced || self.committed.get(&at) != Some(&position) {
+                    positions.push((at, position));
                 }
             }
         }
-        offsets
+        positions
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
@@ -321,19 +333,20 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 continue;
             };
             let id = (sub.id, at.partition);
+            let offset = committed.as_ref().map(|committed| committed.offset);
             if self
                 .suspended
                 .get(&id)
-                .is_some_and(|task| task.stands_at(input) != committed)
+                .is_some_and(|task| task.stands_at(input) != offset)
             {
                 // Another member has gone on since: its state counts.
                 self.suspended.remove(&id);
             }
             match committed {
-                Some(offset) => self.committed.insert(at.clone(), offset),
+                Some(position) => self.committed.insert(at.clone(), position),
                 None => self.committed.remove(at),
             };
-            let start = match (committed, &sub.inputs[input].decode) {
+            let start = match (offset, &sub.inputs[input].decode) {
                 (Some(offset), _) => StartAt::Offset(offset),
                 // All of it is news, whatever is to be done with topics that others write.
                 (None, Decode::Shuffle(_)) => StartAt::Beginning,
@@ -344,7 +357,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         for at in partitions {
             if let Some((sub, input)) = self.topology.reader_of(&at.topic) {
                 let (sub, id) = (Arc::clone(sub), (sub.id, at.partition));
-                self.own(&sub, id, input, self.committed.get(at).copied())?;
+                self.own(&sub, id, input, self.committed.get(at).cloned().as_ref())?;
                 self.tasks.routes.insert(at.clone(), (id, input));
             }
         }
@@ -398,6 +411,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.forget_assignment();
         self.epoch_end = None;
         self.report_state();
+        self.report_time();
     }
 
     /// Forgets which partitions there are, and the tasks whose state is not whole.

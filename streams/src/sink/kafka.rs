@@ -8,12 +8,13 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
 use crate::rows::NO_TIME;
-use crate::source::TopicPartition;
+use crate::source::{TopicPartition, offset_list};
+use crate::task::Position;
 
 /// How long to serve the producer's events at a time while waiting for it.
 const WAIT: Duration = Duration::from_millis(1);
@@ -220,22 +221,18 @@ impl Sink for KafkaSink {
 
     fn commit(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        positions: &[(TopicPartition, Position)],
         member: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError> {
-        if !self.open && offsets.is_empty() {
+        if !self.open && positions.is_empty() {
             return Ok(());
         }
         self.begin()?;
         // Delivery reports are served by this thread alone, so a commit would wait for its own flush.
         self.flush()?;
-        let mut list = TopicPartitionList::new();
-        for (at, offset) in offsets {
-            let added = list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset));
-            added.map_err(|error| SinkError::Aborted {
-                cause: error.to_string(),
-            })?;
-        }
+        let list = offset_list(positions).map_err(|error| SinkError::Aborted {
+            cause: error.to_string(),
+        })?;
         match self.end(&list, member) {
             Ok(()) => {
                 self.open = false;

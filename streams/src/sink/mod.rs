@@ -16,6 +16,7 @@ pub(crate) use buffer::{Destination, OutputRecord, RecordBuffer};
 pub(crate) use kafka::KafkaSink;
 
 use crate::source::TopicPartition;
+use crate::task::Position;
 
 /// Takes records. A worker's task writes to it in the course of an epoch.
 pub(crate) trait Sink {
@@ -25,11 +26,11 @@ pub(crate) trait Sink {
     /// Waits until everything sent is acknowledged.
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Ends the transaction with what was sent since the last one and with `offsets` of the group that `member` is in. Returns
+    /// Ends the transaction with what was sent since the last one and with `positions` of the group that `member` is in. Returns
     /// only when the outcome is known.
     fn commit(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        positions: &[(TopicPartition, Position)],
         member: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError>;
 

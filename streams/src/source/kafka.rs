@@ -19,9 +19,9 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
 
-use super::{Polled, Source, SourceError, StartAt, TopicPartition};
+use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
 use crate::rows::NO_TIME;
-use crate::task::{HeaderLookup, InputRecord};
+use crate::task::{HeaderLookup, InputRecord, Position};
 
 /// How long one request for committed offsets or a log's end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -248,7 +248,7 @@ impl KafkaSource {
         }
     }
 
-    fn ask_committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+    fn ask_committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         let mut list = TopicPartitionList::new();
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
@@ -261,12 +261,18 @@ impl KafkaSource {
             }
             Ok(committed)
         })?;
-        let mut offsets = Vec::with_capacity(partitions.len());
+        let mut positions = Vec::with_capacity(partitions.len());
         for at in partitions {
             let element = committed.find_partition(&at.topic, at.partition);
-            let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) else {
-                offsets.push(None);
+            let Some((element, Offset::Offset(offset))) =
+                element.map(|it| (it.metadata().to_owned(), it.offset()))
+            else {
+                positions.push(None);
                 continue;
+            };
+            let position = Position {
+                offset,
+                metadata: element,
             };
             let (_, end) = self.request(|| {
                 self.consumer
@@ -281,9 +287,9 @@ impl KafkaSource {
                     "committed beyond the log"
                 );
             }
-            offsets.push((offset <= end).then_some(offset));
+            positions.push((offset <= end).then_some(position));
         }
-        Ok(offsets)
+        Ok(positions)
     }
 }
 
@@ -329,7 +335,7 @@ impl Source for KafkaSource {
         Ok(Polled::Records(records))
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         match self.ask_committed(partitions) {
             Err(error) if self.renew_if_fenced()? => Err(SourceError::Fenced {
                 cause: error.to_string(),
@@ -373,12 +379,8 @@ impl Source for KafkaSource {
         }
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::new();
-        for (at, offset) in offsets {
-            list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
-                .map_err(|error| read_error(&error))?;
-        }
+    fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
+        let list = offset_list(positions).map_err(|error| read_error(&error))?;
         loop {
             let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
                 return Ok(());

@@ -22,13 +22,27 @@ pub(crate) use kafka::{KafkaSource, LagBoard};
 pub(crate) use restore::Change;
 pub(crate) use restore::{KafkaRestore, Restore, Restored};
 
-use crate::task::InputRecord;
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::task::{InputRecord, Position};
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TopicPartition {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
+}
+
+/// Positions in the form the client takes them.
+pub(crate) fn offset_list(positions: &[(TopicPartition, Position)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for (at, position) in positions {
+        let mut element = list.add_partition(&at.topic, at.partition);
+        element.set_offset(Offset::Offset(position.offset))?;
+        element.set_metadata(&position.metadata);
+    }
+    Ok(list)
 }
 
 /// Where to begin reading.
@@ -65,8 +79,8 @@ pub(crate) trait Source {
         each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Polled, SourceError>;
 
-    /// The committed offset of each partition, in the order asked; none if there is none, or it is beyond the log's end.
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, SourceError>;
+    /// What is committed for each partition, in the order asked; none if there is nothing, or it is beyond the log's end.
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError>;
 
     /// Confirms an assignment and says where to begin.
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError>;
@@ -77,8 +91,8 @@ pub(crate) trait Source {
     /// What the member is to its group now, for offsets that go into a transaction.
     fn member(&self) -> Option<ConsumerGroupMetadata>;
 
-    /// Commits offsets, and returns only when the outcome is known.
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError>;
+    /// Commits positions, and returns only when the outcome is known.
+    fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError>;
 }
 
 /// How reading and committing fail.

@@ -14,8 +14,8 @@ use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 use crate::store::{LocalStore, LocalStoreError};
 
-/// The key of the record that says what the states mean. A row's key begins with 0 or 1.
-const MEANING_KEY: &[u8] = b"\xffstore";
+/// The key of the record that says what the states mean. A row's key begins with 0 or 1, a window's with 2.
+pub(super) const MEANING_KEY: &[u8] = b"\xffstore";
 /// Rows gathered before they are loaded.
 const LOAD_ROWS: usize = 1024;
 

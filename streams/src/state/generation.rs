@@ -3,7 +3,7 @@ use arrow::array::ArrayRef;
 use datafusion::common::Result;
 
 use super::column::{StateColumn, new_column};
-use crate::aggregate::{AggregateSpec, GroupValues};
+use crate::aggregate::{AggregateSpec, EmitTo, GroupValues};
 
 /// Keys interned once, and one growing vector a state column. Single keys cannot be removed, only all of them.
 pub(super) struct Generation {
@@ -43,6 +43,15 @@ impl Generation {
     /// The states at `groups`.
     pub(super) fn gather(&self, groups: &[usize]) -> Result<Vec<ArrayRef>> {
         self.columns.iter().map(|column| column.gather(groups)).collect()
+    }
+
+    /// The columns of all keys and their states. None may only have been asked for.
+    pub(super) fn into_columns(mut self) -> Result<Vec<ArrayRef>> {
+        let every_key: Vec<usize> = (0..self.filled).collect();
+        let states = self.gather(&every_key)?;
+        let mut columns = self.keys.emit(EmitTo::All)?;
+        columns.extend(states);
+        Ok(columns)
     }
 
     /// Sets the states at `groups`, which are all that were found and have none yet, and any others.

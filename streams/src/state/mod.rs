@@ -1,8 +1,8 @@
 //! State that outlives an epoch.
 //!
 //! Owns: the resident table of a keyed step ([`ResidentTable`]): keys interned once, one growing vector a state
-//! column, and within its share of the memory ([`StateMemory`]); and the form of its changelog ([`Changelog`]), which is the durable truth. Does not own: reading and writing that
-//! topic (`runtime`, `sink`).
+//! column, within its share of the memory ([`StateMemory`]); and the form of its changelog ([`Changelog`]), which is the durable truth. Does not own: reading and writing that
+//! topic (`runtime`, `sink`). Windows have a table each ([`WindowStore`]) and a changelog of their own form ([`WindowLog`]).
 //!
 //! Invariant: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
 //! delta, so that aggregates that depend on order see the order of the log.
@@ -11,8 +11,12 @@ mod column;
 mod generation;
 mod memory;
 mod resident;
+mod window_log;
+mod window_store;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use resident::{Found, ResidentTable};
+pub(crate) use window_log::WindowLog;
+pub(crate) use window_store::{WindowError, WindowStore};

@@ -70,6 +70,11 @@ impl ResidentTable {
         })
     }
 
+    /// A table that keeps all of its keys.
+    pub(crate) fn unbounded(spec: Arc<AggregateSpec>) -> Result<Self> {
+        Self::new(spec, Share::of(&Arc::default()))
+    }
+
     /// How many keys there are in memory; one may be there twice.
     pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.as_ref().map_or(0, Generation::len)
@@ -153,6 +158,58 @@ impl ResidentTable {
     /// Merges the delta of an epoch, whose keys were just looked for, into what was `before` it; gives the new state and the new
     /// result of every key in it.
     pub(crate) fn apply(&mut self, delta: &RecordBatch, before: &[Before]) -> Result<Applied> {
+        let states = self.merge(delta, before)?;
+        Ok(Applied {
+            results: self.results(&states)?,
+            states,
+        })
+    }
+
+    /// As [`apply`](Self::apply), for tables that keep all of their keys.
+    pub(crate) fn update(&mut self, delta: &RecordBatch) -> Result<Applied> {
+        let before = self.find(delta)?.before;
+        self.apply(delta, &before)
+    }
+
+    /// Merges the delta of an epoch (each key once), for tables that keep all of their keys.
+    pub(crate) fn add(&mut self, delta: &RecordBatch) -> Result<()> {
+        let before = self.find(delta)?.before;
+        self.merge(delta, &before).map(drop)
+    }
+
+    /// All keys with their states; the table is empty afterwards. For tables that keep all of their keys.
+    pub(crate) fn take(&mut self) -> Result<Option<RecordBatch>> {
+        if self.young.len() == 0 {
+            return Ok(None);
+        }
+        // A fresh one: see `Delta::take`.
+        let young = std::mem::replace(&mut self.young, Generation::new(&self.spec)?);
+        Ok(Some(RecordBatch::try_new(
+            self.spec.state_schema(),
+            young.into_columns()?,
+        )?))
+    }
+
+    /// The results of `states`, in which each key is once.
+    pub(crate) fn results(&self, states: &RecordBatch) -> Result<Rows> {
+        let rows = states.num_rows();
+        let (keys, states) = states.columns().split_at(self.spec.key_count());
+        let every_row: Vec<usize> = (0..rows).collect();
+        let mut finished = self.spec.new_accumulators()?;
+        self.spec.merge(&mut finished, states, &every_row, rows)?;
+        let mut results = keys.to_vec();
+        for accumulator in &mut finished {
+            results.push(accumulator.evaluate(EmitTo::All)?);
+        }
+        let times = states.last().expect("states end with the time");
+        Ok(Rows::with_array(
+            RecordBatch::try_new(self.spec.output_schema(), results)?,
+            Arc::clone(times),
+        ))
+    }
+
+    /// Merges `delta`; gives the new state of every key in it.
+    fn merge(&mut self, delta: &RecordBatch, before: &[Before]) -> Result<RecordBatch> {
         let rows = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.spec.key_count());
         let every_row: Vec<usize> = (0..rows).collect();
@@ -172,21 +229,11 @@ impl ResidentTable {
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
         }
-        let times: ArrayRef = Arc::new(Int64Array::from(times));
-        states.push(Arc::clone(&times));
+        states.push(Arc::new(Int64Array::from(times)));
         self.young.set(&self.groups, &states)?;
 
-        // `state` consumed the accumulators; the results come from a second set.
-        let mut finished = self.spec.new_accumulators()?;
-        self.spec.merge(&mut finished, &states, &every_row, rows)?;
-        let mut results = keys.to_vec();
-        for accumulator in &mut finished {
-            results.push(accumulator.evaluate(EmitTo::All)?);
-        }
-        Ok(Applied {
-            states: RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat())?,
-            results: Rows::with_array(RecordBatch::try_new(self.spec.output_schema(), results)?, times),
-        })
+        // `state` consumed the accumulators: results come from a second set.
+        RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat()).map_err(Into::into)
     }
 }
 

@@ -24,11 +24,17 @@ pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
 
-use crate::format::{BATCH_HEADER, RowDecoder, ShuffleCodec, Undecodable};
+use std::time::Instant;
+
+use crate::format::{
+    BATCH_HEADER, FormatError, ROWS_VERSION, RowDecoder, ShuffleCodec, ShuffledRows, Undecodable,
+};
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
-use crate::plan::{Decode, ErrorPolicy, StepId, SubTopology};
-use crate::rows::{EventTime, Rows};
+use crate::plan::{Decode, ErrorPolicy, Shuffle, StepId, SubTopology};
+use crate::rows::{EventTime, NO_TIME, Rows};
+use crate::sink::{Destination, RecordBuffer};
 use crate::store::LocalStore;
+use crate::time::{Announcement, CONTROL_VERSION, TaskClock, Watermark};
 
 /// A record as a task sees it.
 pub(crate) struct InputRecord<'a> {
@@ -57,9 +63,26 @@ pub(crate) struct Task {
     partition: i32,
     inputs: Vec<InputState>,
     operators: Vec<Box<dyn Operator>>,
+    clock: TaskClock,
+    /// How many tasks the sub-topology has.
+    tasks: usize,
+    /// The partitions of each topic of the plan's announcements.
+    announced_partitions: Vec<usize>,
+    /// Something was announced since the last commit, so that an offset has to go with it.
+    announced: bool,
+    late_rows: u64,
     failures: Failures,
     batch_rows_max: usize,
     batch_bytes_max: usize,
+}
+
+/// What is committed for an input.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    /// The next record to read.
+    pub(crate) offset: i64,
+    /// How far the task is in event time.
+    pub(crate) metadata: String,
 }
 
 struct InputState {
@@ -72,7 +95,50 @@ struct InputState {
 
 enum Decoder {
     Rows(Box<RowDecoder>),
-    Shuffle(ShuffleCodec),
+    Shuffle(ShuffleDecoder),
+}
+
+/// What comes through a repartition topic.
+struct ShuffleDecoder {
+    states: Option<ShuffleCodec>,
+    rows: Option<Arc<ShuffledRows>>,
+}
+
+enum Shuffled {
+    States(Rows),
+    Rows(Rows),
+    Announcement(Announcement),
+}
+
+impl ShuffleDecoder {
+    fn new(shuffle: &Shuffle) -> Self {
+        let codec = |spec: &Arc<crate::aggregate::AggregateSpec>| {
+            ShuffleCodec::new(spec.state_schema(), spec.fingerprint())
+        };
+        Self {
+            states: shuffle.states.as_ref().map(codec),
+            rows: shuffle.rows.clone(),
+        }
+    }
+
+    fn decode(&self, record: &InputRecord<'_>) -> Result<Shuffled, FormatError> {
+        let header = record.headers.header(BATCH_HEADER);
+        match (header, header.and_then(<[u8]>::first), &self.rows, &self.states) {
+            (Some(header), Some(&CONTROL_VERSION), ..) => {
+                Announcement::decode(header, record.value).map(Shuffled::Announcement)
+            }
+            (Some(header), Some(&ROWS_VERSION), Some(rows), _) => {
+                rows.decode(header, record.value).map(Shuffled::Rows)
+            }
+            (header, _, _, Some(states)) => {
+                let batch = states.decode(header, record.value)?;
+                // Partial states carry the times of their rows themselves.
+                let times = vec![record.timestamp; batch.num_rows()];
+                Ok(Shuffled::States(Rows::new(batch, times)))
+            }
+            _ => Err(FormatError::NotABatch { header: BATCH_HEADER }),
+        }
+    }
 }
 
 impl Task {
@@ -91,9 +157,7 @@ impl Task {
                     }
                     Decoder::Rows(Box::new(decoder))
                 }
-                Decode::Shuffle(spec) => {
-                    Decoder::Shuffle(ShuffleCodec::new(spec.state_schema(), spec.fingerprint()))
-                }
+                Decode::Shuffle(shuffle) => Decoder::Shuffle(ShuffleDecoder::new(shuffle)),
             },
             next: None,
             base: None,
@@ -103,11 +167,18 @@ impl Task {
             new_operator(&step.kind, partition, near)
                 .map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
+        let count = |topic: &Arc<str>| near.partitions.get(topic).copied().unwrap_or(1);
+        let own = usize::try_from(partition).unwrap_or(0) + 1;
         Ok(Self {
             operators: operators.collect::<Result<_, _>>()?,
             inputs,
             failures,
             partition,
+            clock: TaskClock::new(plan.inputs.iter().map(|input| &input.time)),
+            tasks: near.tasks.get(&plan.id).copied().unwrap_or(1).max(own),
+            announced_partitions: plan.announces.iter().map(|to| count(&to.topic)).collect(),
+            announced: false,
+            late_rows: 0,
             batch_rows_max: near.limits.batch_rows_max,
             batch_bytes_max: near.limits.batch_bytes_max,
             plan,
@@ -183,6 +254,7 @@ impl Task {
     ) -> Result<(), TaskError> {
         let state = &mut self.inputs[input];
         state.next = Some(record.offset + 1);
+        self.clock.came(input);
         match &mut state.decoder {
             Decoder::Rows(rows) => {
                 rows.push(record);
@@ -191,22 +263,22 @@ impl Task {
                 }
                 Ok(())
             }
-            Decoder::Shuffle(codec) => {
-                let batch = codec
-                    .decode(record.headers.header(BATCH_HEADER), record.value)
-                    .map_err(|cause| {
-                        let (topic, partition, offset) =
-                            (record.topic.to_owned(), record.partition, record.offset);
-                        TaskError::Record {
-                            topic,
-                            partition,
-                            offset,
-                            cause,
-                        }
-                    })?;
-                // Partial states carry the times of their rows themselves.
-                let times = vec![record.timestamp; batch.num_rows()];
-                self.push_input(input, Rows::new(batch, times), publish)
+            Decoder::Shuffle(shuffle) => {
+                let shuffled = shuffle.decode(record).map_err(|cause| TaskError::Record {
+                    topic: record.topic.to_owned(),
+                    partition: record.partition,
+                    offset: record.offset,
+                    cause,
+                })?;
+                let plan = Arc::clone(&self.plan);
+                match shuffled {
+                    Shuffled::States(rows) => self.push(&plan.inputs[input].children, rows, publish),
+                    Shuffled::Rows(rows) => self.push(&plan.inputs[input].row_children, rows, publish),
+                    Shuffled::Announcement(announcement) => {
+                        self.clock.take(input, &announcement);
+                        Ok(())
+                    }
+                }
             }
         }
     }
@@ -272,10 +344,14 @@ impl Task {
         let mut out = Output {
             rows: Vec::new(),
             publish: &mut |records| publish(records),
+            clock: &mut self.clock,
+            hold_ms: self.plan.steps[step.0].hold_ms,
+            late_rows: 0,
             failed: Vec::new(),
         };
         call(self.operators[step.0].as_mut(), &mut out)
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
+        self.late_rows += out.late_rows;
         let (emitted, failed) = (out.rows, out.failed);
         if !failed.is_empty() {
             self.failures.rows(step, failed, publish)?;
@@ -294,13 +370,107 @@ impl Task {
         for step in 0..self.operators.len() {
             self.run(StepId(step), publish, |operator, out| operator.end_epoch(out))?;
         }
+        self.announce(publish)
+    }
+
+    /// Tells the tasks behind how far this one has come, behind the rows of the epoch.
+    fn announce(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+        let Some((watermark, idle)) = self.clock.settle() else {
+            return Ok(());
+        };
+        let plan = Arc::clone(&self.plan);
+        for (to, &partitions) in plan.announces.iter().zip(&self.announced_partitions) {
+            self.announced = true;
+            for partition in (0..).take(partitions) {
+                let announcement = self.announcement(watermark.minus(to.hold_ms), idle);
+                let mut records = RecordBuffer::new(Destination::Partition {
+                    topic: Arc::clone(&to.topic),
+                    partition,
+                    batch_header: Some(announcement.header()),
+                });
+                records.push(
+                    NO_TIME,
+                    |_| false,
+                    |out| {
+                        announcement.encode(out);
+                        true
+                    },
+                );
+                publish(&records).map_err(|cause| {
+                    step_error(
+                        &self.plan,
+                        self.partition,
+                        "watermark",
+                        OperatorError::Sink(cause),
+                    )
+                })?;
+            }
+        }
         Ok(())
     }
 
-    /// The offsets to commit after the epoch has ended: the next to read of every input.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
-        let inputs = self.plan.inputs.iter().zip(&self.inputs);
-        inputs.filter_map(|(input, state)| Some((&input.topic, state.next?)))
+    fn announcement(&self, watermark: Watermark, idle: bool) -> Announcement {
+        Announcement {
+            plan: self.plan.fingerprint,
+            task: u32::try_from(self.partition).unwrap_or(0),
+            tasks: u32::try_from(self.tasks).unwrap_or(u32::MAX),
+            watermark,
+            idle,
+        }
+    }
+
+    /// The source inputs from which nothing came for their idle time, each with the next offset to read, as far as it is known.
+    pub(crate) fn silent_inputs(&mut self, now: Instant) -> Vec<(usize, Option<i64>)> {
+        let silent = self.clock.silent(now);
+        silent
+            .into_iter()
+            .map(|input| (input, self.stands_at(input)))
+            .collect()
+    }
+
+    /// Nothing was left to read from input number `input` at `position`, up to `end`.
+    pub(crate) fn set_idle(&mut self, input: usize, position: Option<i64>, end: i64) {
+        if self.stands_at(input) == position {
+            self.inputs[input].next = Some(end);
+            self.clock.set_idle(input);
+        }
+    }
+
+    /// The topic of input number `input`.
+    pub(crate) fn topic(&self, input: usize) -> Arc<str> {
+        Arc::clone(&self.plan.inputs[input].topic)
+    }
+
+    /// Whether an epoch is needed although nothing came.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.clock.is_unsettled()
+    }
+
+    /// How far the task is in event time, in milliseconds since 1970, if it knows.
+    pub(crate) fn watermark(&self) -> Option<EventTime> {
+        let watermark = self.clock.watermark();
+        (watermark != Watermark::NONE).then_some(watermark.millis())
+    }
+
+    /// Rows that came too late since the last call.
+    pub(crate) fn take_late_rows(&mut self) -> u64 {
+        std::mem::take(&mut self.late_rows)
+    }
+
+    /// What to commit after the epoch has ended, for every input.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, Position)> {
+        let inputs = self.plan.inputs.iter().zip(&self.inputs).enumerate();
+        inputs.filter_map(|(number, (input, state))| {
+            let metadata = self.clock.metadata(number);
+            let base = state.base.filter(|_| !metadata.is_empty());
+            let offset = state.next.or(base)?;
+            Some((&input.topic, Position { offset, metadata }))
+        })
+    }
+
+    /// Whether positions have to be committed even if they are what was committed before, because something was announced.
+    pub(crate) fn take_announced(&mut self) -> bool {
+        std::mem::take(&mut self.announced)
     }
 
     /// The next offset to read of input number `input`, if any record of it was taken.
@@ -308,12 +478,15 @@ impl Task {
         self.inputs[input].next
     }
 
-    /// Notes the committed offset of input number `input` that goes with the changelogs the task was, or will be, restored from.
-    pub(crate) fn stand_at(&mut self, input: usize, committed: Option<i64>) {
-        self.inputs[input].base = committed;
+    /// Notes what is committed for input number `input`, which goes with the changelogs the task was, or will be, restored from.
+    pub(crate) fn stand_at(&mut self, input: usize, committed: Option<&Position>) {
+        self.inputs[input].base = committed.map(|position| position.offset);
+        if let Some(position) = committed {
+            self.clock.resume(input, &position.metadata);
+        }
     }
 
-    /// The offset of input number `input` that the state stands for: it may be kept only while that is what is committed.
+    /// The next offset to read of input number `input`, or the committed offset that the state stands for.
     pub(crate) fn stands_at(&self, input: usize) -> Option<i64> {
         let state = &self.inputs[input];
         state.next.or(state.base)

@@ -1,10 +1,11 @@
-//! Instances of one exactly-once job that are killed, stopped and woken up at random while lines come in; so is the broker.
+//! Instances of one exactly-once job that are killed, stopped and woken up at random while records come in; so is the broker.
 //!
-//! The oracle counts the same words in a map. What a reader of committed records finds must be, for each word, numbers that only
-//! grow, the last of them the oracle's: a line that was lost leaves it lower, one that was counted twice makes it higher, and an
-//! instance that wrote from an old state lets the numbers go back.
+//! What a reader of committed records finds in the end must be what an oracle says, which knows the records and nothing of the
+//! job: of words and their counts ([`words`]), or of windows and what came too late for them ([`views`]).
 
-use std::collections::BTreeMap;
+mod views;
+mod words;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,32 +15,71 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::{BrokerProcess, free_address};
 use crate::program;
 use crate::random::Random;
 
-const LINES: &str = "lines";
-const COUNTS: &str = "word-counts";
+/// Of the topic that is read.
 const PARTITIONS: i32 = 8;
+/// Of each topic that is written.
+const OUTPUT_PARTITIONS: i32 = 3;
 const INSTANCES: usize = 3;
-const WORDS: u64 = 2_000;
-/// How long the last counts may be under way: the session of a killed instance and the transaction it left open are over by then.
+/// How long the last results may be under way: the session of a killed instance and the transaction it left open are over by then.
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// Words and how often they were written.
-type Counts = BTreeMap<String, u64>;
+/// Which job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// `word_count_service`.
+    Words,
+    /// `page_views_service`: windows, and late rows.
+    Views,
+}
+
+/// What must come out.
+enum Oracle {
+    Words(words::Oracle),
+    Views(views::Oracle),
+}
+
+impl Job {
+    /// The job that is called so on a command line.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "words" => Some(Self::Words),
+            "views" => Some(Self::Views),
+            _ => None,
+        }
+    }
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Words => "word_count_service",
+            Self::Views => "page_views_service",
+        }
+    }
+
+    const fn topics(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Words => (words::LINES, &[words::COUNTS]),
+            Self::Views => (views::VIEWS, &[views::PER_PAGE, views::LATE]),
+        }
+    }
+}
 
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Which job.
+    pub job: Job,
     /// How long.
     pub seconds: u64,
     /// Of the random numbers.
     pub seed: u64,
-    /// Another cluster than a broker of this run, which is then not killed. Its topics `lines` and `word-counts` must be new.
+    /// Another cluster than a broker of this run, which is then not killed. The job's topics must be new.
     pub bootstrap: Option<String>,
 }
 
@@ -52,11 +92,13 @@ pub struct Report {
     pub zombies: u64,
     /// Brokers killed.
     pub brokers: u64,
-    /// Lines written.
-    pub lines: u64,
-    /// Words in them.
-    pub words: u64,
-    /// Counts published.
+    /// Records written.
+    pub records: u64,
+    /// What is counted in them: words, or views.
+    pub counted: u64,
+    /// Views that came too late.
+    pub late: u64,
+    /// Results published.
     pub published: u64,
 }
 
@@ -73,7 +115,9 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         BrokerProcess::start_at(directory, &address, &settings)
     };
     let mut broker = own.then(start_broker);
-    for (topic, partitions) in [(LINES, PARTITIONS), (COUNTS, 3)] {
+    let (input, outputs) = plan.job.topics();
+    let outputs = outputs.iter().map(|topic| (*topic, OUTPUT_PARTITIONS));
+    for (topic, partitions) in outputs.chain([(input, PARTITIONS)]) {
         let partitions = partitions.to_string();
         program::millstream_output(
             &[
@@ -90,11 +134,10 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         );
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let feeder = feed(&address, Random::new(plan.seed ^ 1), &stop);
+    let feeder = feed(plan.job, &address, Random::new(plan.seed ^ 1), &stop);
     let state = tempfile::tempdir().expect("a directory for local state");
-    let mut instances: Vec<Instance> = (0..INSTANCES)
-        .map(|_| Instance::start(&address, state.path()))
-        .collect();
+    let start = || Instance::start(plan.job, &address, state.path());
+    let mut instances: Vec<Instance> = std::iter::repeat_with(start).take(INSTANCES).collect();
     let mut report = Report::default();
     let deadline = Instant::now() + Duration::from_secs(plan.seconds);
     while Instant::now() < deadline {
@@ -105,7 +148,7 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
                 let killed = instances.remove(place);
                 instances.insert(
                     place,
-                    killed.kill_and_start_another(&address, state.path(), &mut random),
+                    killed.kill_and_start_another(plan.job, &address, state.path(), &mut random),
                 );
                 report.killed += 1;
             }
@@ -129,10 +172,10 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         }
     }
     stop.store(true, Ordering::Release);
-    let oracle = feeder.join().expect("the feeder panicked");
-    report.lines = oracle.1;
-    report.words = oracle.0.values().sum();
-    report.published = check(&address, &oracle.0, plan.seed, &mut instances);
+    match feeder.join().expect("the feeder panicked") {
+        Oracle::Words(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
+        Oracle::Views(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
+    }
     instances.into_iter().for_each(Instance::stop);
     report
 }
@@ -143,8 +186,8 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(address: &str, state: &Path) -> Self {
-        let child = Command::new(program::example("word_count_service"))
+    fn start(job: Job, address: &str, state: &Path) -> Self {
+        let child = Command::new(program::example(job.program()))
             .arg(format!("bootstrap.servers={address}"))
             // Shared, so that whoever comes next takes the place of one that was killed.
             .arg(format!("state.dir={}", state.display()))
@@ -167,13 +210,13 @@ impl Instance {
         let _ = kill_process(pid.expect("a process has an id"), signal);
     }
 
-    fn kill_and_start_another(mut self, address: &str, state: &Path, random: &mut Random) -> Self {
+    fn kill_and_start_another(mut self, job: Job, address: &str, state: &Path, random: &mut Random) -> Self {
         self.child.kill().expect("cannot kill an instance");
         self.child.wait().expect("cannot wait for an instance");
         if random.below(3) == 0 {
             std::thread::sleep(Duration::from_millis(random.below(3_000)));
         }
-        Self::start(address, state)
+        Self::start(job, address, state)
     }
 
     /// An instance must live through whatever happens to the others and the broker.
@@ -207,8 +250,8 @@ impl Drop for Instance {
     }
 }
 
-/// Writes lines until told to stop; gives the counts of their words, and how many lines there are.
-fn feed(address: &str, mut random: Random, stop: &Arc<AtomicBool>) -> JoinHandle<(Counts, u64)> {
+/// Writes records until told to stop; gives what must come of them.
+fn feed(job: Job, address: &str, mut random: Random, stop: &Arc<AtomicBool>) -> JoinHandle<Oracle> {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", address)
@@ -218,38 +261,35 @@ fn feed(address: &str, mut random: Random, stop: &Arc<AtomicBool>) -> JoinHandle
     let stop = Arc::clone(stop);
     std::thread::spawn(move || {
         let producer: BaseProducer = client.create().expect("a producer");
-        let (mut counts, mut lines) = (Counts::new(), 0);
-        while !stop.load(Ordering::Acquire) {
-            for _ in 0..50 {
-                let mut line = String::new();
-                for _ in 0..random.below(12) {
-                    // Few words are frequent, most are rare.
-                    let word = format!("w{}", random.below(1 + random.clone().below(WORDS)));
-                    line.push_str(&word);
-                    line.push(' ');
-                    *counts.entry(word).or_default() += 1;
-                }
-                let partition = random.below(PARTITIONS as u64) as i32;
-                let mut record = BaseRecord::<(), str>::to(LINES)
-                    .payload(&line)
-                    .partition(partition);
-                while let Err((_, back)) = producer.send(record) {
-                    producer.poll(Duration::from_millis(10));
-                    record = back;
-                }
-                lines += 1;
+        let mut write = |topic: &str, partition: i32, value: &str| {
+            let mut record = BaseRecord::<(), str>::to(topic)
+                .payload(value)
+                .partition(partition);
+            while let Err((_, back)) = producer.send(record) {
+                producer.poll(Duration::from_millis(10));
+                record = back;
             }
+        };
+        let pause = || {
             producer.poll(Duration::from_millis(10));
-        }
+            stop.load(Ordering::Acquire)
+        };
+        let oracle = match job {
+            Job::Words => Oracle::Words(words::feed(&mut random, &mut write, &pause)),
+            Job::Views => Oracle::Views(views::feed(&mut random, &mut write, &pause)),
+        };
         producer
             .flush(Duration::from_secs(300))
-            .expect("not all lines were written");
-        (counts, lines)
+            .expect("not all records were written");
+        oracle
     })
 }
 
-/// Reads the published counts until they are the oracle's; gives how many there were.
-fn check(address: &str, oracle: &Counts, seed: u64, instances: &mut [Instance]) -> u64 {
+/// Takes the topic, the partition and the value of a record.
+type Write<'a> = &'a mut dyn FnMut(&str, i32, &str);
+
+/// A reader of what is committed in these topics.
+fn reader(address: &str, topics: &[&str]) -> BaseConsumer {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", address)
@@ -258,60 +298,12 @@ fn check(address: &str, oracle: &Counts, seed: u64, instances: &mut [Instance]) 
         .set("isolation.level", "read_committed");
     let reader: BaseConsumer = client.create().expect("a consumer");
     let mut from = TopicPartitionList::new();
-    for partition in 0..3 {
-        from.add_partition_offset(COUNTS, partition, Offset::Beginning)
-            .expect("an offset");
+    for topic in topics {
+        for partition in 0..OUTPUT_PARTITIONS {
+            from.add_partition_offset(topic, partition, Offset::Beginning)
+                .expect("an offset");
+        }
     }
     reader.assign(&from).expect("an assignment");
-    let (mut found, mut published) = (Counts::new(), 0);
-    let mut deadline = Instant::now() + SETTLE;
-    while found != *oracle {
-        let Some(record) = reader.poll(Duration::from_millis(200)) else {
-            if Instant::now() > deadline {
-                panic!(
-                    "seed {seed}: the counts do not come about: {}",
-                    difference(oracle, &found)
-                );
-            }
-            instances.iter_mut().for_each(|instance| instance.must_run(seed));
-            continue;
-        };
-        let Ok(record) = record else { continue };
-        deadline = Instant::now() + SETTLE;
-        published += 1;
-        let word = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
-        let value: serde_json::Value =
-            serde_json::from_slice(record.payload().unwrap_or_default()).expect("the value is JSON");
-        let count = value["count"].as_u64().expect("the value has a count");
-        let before = found.insert(word.clone(), count).unwrap_or(0);
-        assert!(
-            before < count,
-            "seed {seed}: the count of {word} went from {before} to {count} at {}-{}",
-            record.partition(),
-            record.offset()
-        );
-        let written = oracle.get(&word).copied().unwrap_or(0);
-        assert!(
-            count <= written,
-            "seed {seed}: {word} was counted {count} times and written {written} times ({}-{})",
-            record.partition(),
-            record.offset()
-        );
-    }
-    published
-}
-
-fn difference(oracle: &Counts, found: &Counts) -> String {
-    let wrong = oracle
-        .iter()
-        .filter(|(word, count)| found.get(*word) != Some(count));
-    let wrong: Vec<_> = wrong
-        .map(|(word, count)| format!("{word}: {:?} of {count}", found.get(word)))
-        .collect();
-    format!(
-        "{} of {} words, {:?}",
-        wrong.len(),
-        oracle.len(),
-        &wrong[..wrong.len().min(5)]
-    )
+    reader
 }

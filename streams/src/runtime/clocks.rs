@@ -1,0 +1,60 @@
+//! What a worker does about event time.
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::worker::Worker;
+use crate::sink::Sink;
+use crate::source::{Restore, Source, TopicPartition};
+
+/// The pause between two looks at the clocks of the tasks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
+    /// Finds out which inputs are idle, and has an epoch end if that, or what was restored, is news for somebody.
+    pub(super) fn look_at_clocks(&mut self) {
+        let now = Instant::now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK_PAUSE;
+        for exhausted in self.probe.answers() {
+            let route = self.tasks.routes.get(&exhausted.at);
+            let task = route.and_then(|(id, input)| Some((self.tasks.tasks.get_mut(id)?, *input)));
+            if let Some((task, input)) = task {
+                tracing::debug!(
+                    topic = &*exhausted.at.topic,
+                    partition = exhausted.at.partition,
+                    "idle"
+                );
+                task.set_idle(input, exhausted.position, exhausted.end);
+            }
+        }
+        let mut unsettled = false;
+        for task in self.tasks.tasks.values_mut() {
+            let partition = task.partition();
+            for (input, position) in task.silent_inputs(now) {
+                let at = TopicPartition {
+                    topic: task.topic(input),
+                    partition,
+                };
+                self.probe.ask(at, position, now);
+            }
+            unsettled |= task.is_unsettled();
+        }
+        if unsettled {
+            self.begin_epoch(now);
+        }
+    }
+
+    /// Counts the rows that came too late, and notes how far the tasks are.
+    pub(super) fn report_time(&mut self) {
+        let metrics = &self.shared.metrics;
+        let mut watermarks = BTreeMap::new();
+        for (id, task) in &mut self.tasks.tasks {
+            metrics.late(task.sub_topology(), task.take_late_rows());
+            watermarks.extend(task.watermark().map(|watermark| (*id, watermark)));
+        }
+        metrics.watermarks(&self.reported_watermarks, &watermarks);
+        self.reported_watermarks = watermarks.into_keys().collect();
+    }
+}

@@ -1,0 +1,213 @@
+//! The changelog of windows: what an epoch added to a window is one record, not one a key.
+//!
+//! A record's key is the byte 2, the window's start (8 bytes, big-endian, milliseconds) and a number (4 bytes, big-endian) that counts up
+//! in the window. Its value is a byte, two numbers of 4 bytes, and a batch of states in the form of
+//! [`ShuffleCodec`]: byte 0, what is added; or byte 1, a piece of all that the window holds, with the number of the first piece and
+//! how many there are, which together replace every record with a smaller number. No value: the record is void.
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::StateError;
+use super::changelog::MEANING_KEY;
+use crate::aggregate::AggregateSpec;
+use crate::format::{FormatError, ShuffleCodec};
+use crate::rows::{EventTime, NO_TIME};
+use crate::sink::{Destination, RecordBuffer};
+
+const WINDOW_KEY: u8 = 2;
+const ADDED: u8 = 0;
+const WHOLE: u8 = 1;
+
+/// The number of a record in its window.
+pub(super) type Piece = u32;
+
+/// One partition of the changelog.
+#[derive(Debug)]
+pub(crate) struct WindowLog {
+    topic: Arc<str>,
+    codec: ShuffleCodec,
+    meaning: String,
+    record_bytes_max: usize,
+    /// The log says what the states mean.
+    announced: bool,
+    records: RecordBuffer,
+}
+
+/// A record of the log.
+pub(super) enum Entry {
+    /// What the states mean; it was checked.
+    Meaning,
+    /// A record of a window; void without content.
+    Piece {
+        start: EventTime,
+        piece: Piece,
+        content: Option<Content>,
+    },
+}
+
+/// What a record says.
+pub(super) struct Content {
+    /// The first piece, and how many there are, of all that the window held.
+    pub(super) whole: Option<(Piece, Piece)>,
+    pub(super) states: RecordBatch,
+}
+
+impl WindowLog {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        spec: &AggregateSpec,
+        record_bytes_max: usize,
+    ) -> Self {
+        let to = Destination::Partition {
+            topic: Arc::clone(&topic),
+            partition,
+            batch_header: None,
+        };
+        Self {
+            topic,
+            codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
+            meaning: spec.text().to_owned(),
+            record_bytes_max,
+            announced: false,
+            records: RecordBuffer::new(to),
+        }
+    }
+
+    /// Notes what is added to a window, or with `whole` all that it holds, as pieces from `first` on; gives how many there are.
+    pub(super) fn write(
+        &mut self,
+        start: EventTime,
+        first: Piece,
+        states: &RecordBatch,
+        whole: bool,
+    ) -> Result<Piece, FormatError> {
+        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        let rows: Vec<u32> = (0..).take(states.num_rows()).collect();
+        self.codec
+            .encode(states, &rows, self.record_bytes_max, &mut |value| {
+                pieces.push(value.to_vec());
+                Ok(())
+            })?;
+        let count = Piece::try_from(pieces.len()).unwrap_or(Piece::MAX);
+        self.announce();
+        for (piece, value) in (first..).zip(&pieces) {
+            self.records.push(
+                NO_TIME,
+                |out| write_key(start, piece, out),
+                |out| {
+                    out.push(if whole { WHOLE } else { ADDED });
+                    out.extend(first.to_be_bytes());
+                    out.extend(count.to_be_bytes());
+                    out.extend(value);
+                    true
+                },
+            );
+        }
+        Ok(count)
+    }
+
+    /// Makes a record void.
+    pub(super) fn delete(&mut self, start: EventTime, piece: Piece) {
+        self.records
+            .push(NO_TIME, |out| write_key(start, piece, out), |_| false);
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            let meaning = self.meaning.as_bytes();
+            let append = |out: &mut Vec<u8>, bytes: &[u8]| {
+                out.extend_from_slice(bytes);
+                true
+            };
+            self.records.push(
+                NO_TIME,
+                |out| append(out, MEANING_KEY),
+                |out| append(out, meaning),
+            );
+        }
+    }
+
+    /// What was noted since the last call.
+    pub(super) fn take(&mut self) -> Option<RecordBuffer> {
+        if self.records.len() == 0 {
+            return None;
+        }
+        let empty = RecordBuffer::new(self.records.destination().clone());
+        Some(std::mem::replace(&mut self.records, empty))
+    }
+
+    /// A record of the log.
+    pub(super) fn decode(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Entry, StateError> {
+        let damaged = |reason: &str| FormatError::Damaged {
+            reason: reason.to_owned(),
+        };
+        let key = key.ok_or_else(|| self.damaged(damaged("it has no key")))?;
+        if key == MEANING_KEY {
+            let stored = String::from_utf8_lossy(value.unwrap_or_default());
+            if stored != self.meaning {
+                return Err(StateError::Incompatible {
+                    topic: self.topic.to_string(),
+                    stored: stored.into_owned(),
+                    expected: self.meaning.clone(),
+                });
+            }
+            self.announced = true;
+            return Ok(Entry::Meaning);
+        }
+        let (start, piece) =
+            read_key(key).ok_or_else(|| self.damaged(damaged("its key is not that of a window")))?;
+        let content = value
+            .map(|value| self.content(value))
+            .transpose()
+            .map_err(|cause| self.damaged(cause))?;
+        Ok(Entry::Piece {
+            start,
+            piece,
+            content,
+        })
+    }
+
+    fn content(&self, value: &[u8]) -> Result<Content, FormatError> {
+        let damaged = |reason: &str| FormatError::Damaged {
+            reason: reason.to_owned(),
+        };
+        let (head, batch) = value
+            .split_first_chunk::<9>()
+            .ok_or_else(|| damaged("it is cut short"))?;
+        let number = |at: usize| Piece::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let whole = match head[0] {
+            ADDED => None,
+            WHOLE => Some((number(1), number(5))),
+            _ => return Err(damaged("it is of no known kind")),
+        };
+        let states = self.codec.decode(Some(&self.codec.header()), Some(batch))?;
+        Ok(Content { whole, states })
+    }
+
+    fn damaged(&self, cause: FormatError) -> StateError {
+        StateError::Damaged {
+            topic: self.topic.to_string(),
+            cause,
+        }
+    }
+}
+
+fn write_key(start: EventTime, piece: Piece, out: &mut Vec<u8>) -> bool {
+    out.push(WINDOW_KEY);
+    out.extend(start.to_be_bytes());
+    out.extend(piece.to_be_bytes());
+    true
+}
+
+fn read_key(key: &[u8]) -> Option<(EventTime, Piece)> {
+    let (&WINDOW_KEY, rest) = key.split_first()? else {
+        return None;
+    };
+    let (start, piece) = rest.split_first_chunk::<8>()?;
+    Some((
+        EventTime::from_be_bytes(*start),
+        Piece::from_be_bytes(piece.try_into().ok()?),
+    ))
+}

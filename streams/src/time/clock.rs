@@ -1,0 +1,368 @@
+//! The event time of a task.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Int64Array};
+
+use super::metadata::{Stored, StoredInput, watermarks};
+use super::upstream::UpstreamTable;
+use super::{Announcement, Tracker, Watermark};
+use crate::plan::InputTime;
+use crate::rows::EventTime;
+
+/// How far a task is, from what it read of its inputs.
+#[derive(Debug)]
+pub(crate) struct TaskClock {
+    inputs: Vec<InputClock>,
+    watermark: Watermark,
+    /// As of the end of the last epoch. What steps behind a shuffle emit in this epoch is not earlier.
+    settled: Watermark,
+    /// What the tasks behind were told last: the watermark, and whether this task is idle.
+    announced: Option<(Watermark, bool)>,
+    was_idle: bool,
+}
+
+#[derive(Debug)]
+enum InputClock {
+    /// Its rows have no part in event time.
+    Untimed,
+    Source(SourceClock),
+    Upstream(UpstreamTable),
+}
+
+#[derive(Debug)]
+struct SourceClock {
+    trackers: Vec<Tracker>,
+    idle_after: Option<Duration>,
+    idle: bool,
+    /// Something came since the last look at the clock.
+    fresh: bool,
+    silent_since: Option<Instant>,
+}
+
+impl TaskClock {
+    pub(crate) fn new<'a>(inputs: impl IntoIterator<Item = &'a InputTime>) -> Self {
+        let input = |time: &InputTime| match time {
+            InputTime::Untimed => InputClock::Untimed,
+            InputTime::Upstream => InputClock::Upstream(UpstreamTable::default()),
+            InputTime::Source {
+                out_of_orderness_ms,
+                idle_after,
+            } => InputClock::Source(SourceClock {
+                trackers: out_of_orderness_ms.iter().copied().map(Tracker::new).collect(),
+                idle_after: *idle_after,
+                idle: false,
+                fresh: true,
+                silent_since: None,
+            }),
+        };
+        Self {
+            inputs: inputs.into_iter().map(input).collect(),
+            watermark: Watermark::NONE,
+            settled: Watermark::NONE,
+            announced: None,
+            was_idle: false,
+        }
+    }
+
+    /// Where the task is now.
+    pub(crate) fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// Where the task was when the last epoch ended.
+    pub(crate) fn settled(&self) -> Watermark {
+        self.settled
+    }
+
+    /// Whether windows may have closed behind the task's back, because it was idle.
+    pub(crate) fn was_idle(&self) -> bool {
+        self.was_idle
+    }
+
+    /// Takes the times of rows from source input number `input`, judged by its strategy number `strategy`; gives for each row the
+    /// watermark before it.
+    pub(crate) fn observe(&mut self, input: usize, strategy: usize, times: &[EventTime]) -> Option<ArrayRef> {
+        let InputClock::Source(source) = self.inputs.get_mut(input)? else {
+            return None;
+        };
+        let before = source.trackers.get_mut(strategy)?.observe(times);
+        self.advance();
+        Some(Arc::new(Int64Array::from(before)))
+    }
+
+    /// Takes the announcement of an upstream task from input number `input`.
+    pub(crate) fn take(&mut self, input: usize, announcement: &Announcement) {
+        if let Some(InputClock::Upstream(table)) = self.inputs.get_mut(input) {
+            table.take(announcement);
+            self.advance();
+        }
+    }
+
+    /// A record came from input number `input`.
+    pub(crate) fn came(&mut self, input: usize) {
+        if let InputClock::Source(source) = &mut self.inputs[input] {
+            source.fresh = true;
+            source.idle = false;
+        }
+    }
+
+    /// The source inputs from which nothing came for their idle time.
+    pub(crate) fn silent(&mut self, now: Instant) -> Vec<usize> {
+        let mut silent = Vec::new();
+        for (number, input) in self.inputs.iter_mut().enumerate() {
+            let InputClock::Source(source) = input else {
+                continue;
+            };
+            if std::mem::take(&mut source.fresh) {
+                source.silent_since = Some(now);
+            }
+            let since = *source.silent_since.get_or_insert(now);
+            let idle_after = source.idle_after.filter(|_| !source.idle);
+            if idle_after.is_some_and(|after| now.saturating_duration_since(since) >= after) {
+                silent.push(number);
+            }
+        }
+        silent
+    }
+
+    /// Input number `input` is silent, and nothing is left to read from it.
+    pub(crate) fn set_idle(&mut self, input: usize) {
+        if let InputClock::Source(source) = &mut self.inputs[input]
+            && !source.fresh
+        {
+            source.idle = true;
+            self.was_idle = true;
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        let (watermark, _) = self.combined();
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    fn combined(&self) -> (Watermark, bool) {
+        combined(self.inputs.iter().filter_map(|input| match input {
+            InputClock::Untimed => None,
+            InputClock::Source(source) => {
+                let watermark = source.trackers.iter().map(Tracker::watermark).min();
+                Some((watermark?, source.idle))
+            }
+            InputClock::Upstream(table) => Some(table.combined()),
+        }))
+    }
+
+    /// Whether there is something that the tasks behind, or the windows of this one, have not heard.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.watermark > self.settled || self.news().is_some()
+    }
+
+    /// What to announce, if it was not announced before.
+    fn news(&self) -> Option<(Watermark, bool)> {
+        let now = (self.watermark, self.combined().1);
+        let first = self.announced.is_none() && now == (Watermark::NONE, false);
+        (self.announced != Some(now) && !first).then_some(now)
+    }
+
+    /// The epoch ends; gives what the tasks behind have to hear: the watermark, and whether this task is idle.
+    pub(crate) fn settle(&mut self) -> Option<(Watermark, bool)> {
+        self.settled = self.watermark;
+        let news = self.news()?;
+        self.announced = Some(news);
+        self.was_idle |= news.1;
+        Some(news)
+    }
+
+    /// What is stored with the offset of input number `input`; nothing for inputs that have no part in event time.
+    pub(crate) fn metadata(&self, input: usize) -> String {
+        let input = match &self.inputs[input] {
+            InputClock::Untimed => return String::new(),
+            InputClock::Source(source) => StoredInput::Source {
+                idle: source.idle,
+                watermarks: watermarks(&source.trackers),
+            },
+            InputClock::Upstream(table) => StoredInput::Upstream(table.clone()),
+        };
+        let stored = Stored {
+            watermark: self.watermark,
+            was_idle: self.was_idle,
+            input,
+        };
+        stored.encode()
+    }
+
+    /// Goes on from what was stored with the offset of input number `input`. What cannot be read counts as nothing: then
+    /// a later watermark has to come.
+    pub(crate) fn resume(&mut self, input: usize, metadata: &str) {
+        let Some(stored) = Stored::decode(metadata) else {
+            return;
+        };
+        match (&mut self.inputs[input], stored.input) {
+            (InputClock::Source(source), StoredInput::Source { idle, watermarks }) => {
+                source.idle = idle;
+                source.fresh = false;
+                if watermarks.len() == source.trackers.len() {
+                    let pairs = source.trackers.iter_mut().zip(watermarks);
+                    pairs.for_each(|(tracker, watermark)| tracker.resume(watermark));
+                } else if let Some(least) = watermarks.into_iter().min() {
+                    // The topology has changed: the least of them holds for all.
+                    source
+                        .trackers
+                        .iter_mut()
+                        .for_each(|tracker| tracker.resume(least));
+                }
+            }
+            (InputClock::Upstream(table), StoredInput::Upstream(stored)) => *table = stored,
+            _ => return,
+        }
+        self.was_idle |= stored.was_idle;
+        self.watermark = self.watermark.max(stored.watermark);
+        self.settled = self.settled.max(stored.watermark);
+    }
+}
+
+/// The least watermark of those that are not idle, or the greatest if all are; and whether all are.
+pub(super) fn combined(marks: impl Iterator<Item = (Watermark, bool)>) -> (Watermark, bool) {
+    let (mut least, mut greatest) = (None, None);
+    for (watermark, idle) in marks {
+        if !idle {
+            least = Some(least.map_or(watermark, |least: Watermark| least.min(watermark)));
+        }
+        greatest = greatest.max(Some(watermark));
+    }
+    match (least, greatest) {
+        (Some(least), _) => (least, false),
+        (None, Some(greatest)) => (greatest, true),
+        (None, None) => (Watermark::NONE, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(out_of_orderness_ms: &[i64]) -> InputTime {
+        InputTime::Source {
+            out_of_orderness_ms: out_of_orderness_ms.to_vec(),
+            idle_after: Some(Duration::from_secs(10)),
+        }
+    }
+
+    fn says(task: u32, watermark: i64, idle: bool) -> Announcement {
+        Announcement {
+            plan: 1,
+            task,
+            tasks: 2,
+            watermark: Watermark::at(watermark),
+            idle,
+        }
+    }
+
+    #[test]
+    fn the_slowest_input_holds_the_others_until_it_is_idle() {
+        let mut clock = TaskClock::new(&[source(&[0]), source(&[5]), InputTime::Untimed]);
+        let start = Instant::now();
+        clock.observe(0, 0, &[100]);
+        assert_eq!(clock.watermark(), Watermark::NONE, "the other has said nothing");
+        clock.observe(1, 0, &[50]);
+        assert_eq!(clock.watermark(), Watermark::at(45));
+        assert_eq!(clock.settle(), Some((Watermark::at(45), false)));
+        assert_eq!(clock.settle(), None, "it is announced once");
+
+        assert!(clock.silent(start).is_empty());
+        clock.came(0);
+        assert!(clock.silent(start + Duration::from_secs(9)).is_empty());
+        assert_eq!(clock.silent(start + Duration::from_secs(10)), [1]);
+        assert!(!clock.is_unsettled());
+        clock.set_idle(1);
+        assert_eq!(clock.watermark(), Watermark::at(100));
+        assert!(clock.is_unsettled());
+        assert_eq!(clock.settle(), Some((Watermark::at(100), false)));
+
+        clock.came(1);
+        clock.observe(1, 0, &[60]);
+        assert_eq!(clock.watermark(), Watermark::at(100), "it never goes back");
+        assert_eq!(clock.silent(start + Duration::from_secs(19)), [0]);
+        clock.set_idle(0);
+        assert_eq!(clock.silent(start + Duration::from_secs(40)), [1]);
+        clock.came(1);
+        clock.set_idle(1);
+        assert_eq!(clock.settle(), None, "what came in the meantime keeps it awake");
+        assert_eq!(clock.silent(start + Duration::from_secs(40)), [] as [usize; 0]);
+        assert_eq!(clock.silent(start + Duration::from_secs(50)), [1]);
+        clock.set_idle(1);
+        assert_eq!(clock.settle(), Some((Watermark::at(100), true)));
+        assert!(clock.was_idle());
+    }
+
+    #[test]
+    fn upstream_tasks_count_together() {
+        let mut clock = TaskClock::new(&[InputTime::Upstream]);
+        clock.take(0, &says(0, 10, false));
+        assert_eq!(clock.watermark(), Watermark::NONE, "task 1 has said nothing");
+        clock.take(0, &says(1, 30, false));
+        assert_eq!(clock.watermark(), Watermark::at(10));
+        clock.take(0, &says(0, 10, true));
+        assert_eq!(clock.watermark(), Watermark::at(30));
+        clock.take(0, &says(1, 20, true));
+        assert_eq!(
+            clock.settle(),
+            Some((Watermark::at(30), true)),
+            "the greatest word of each counts"
+        );
+        clock.take(
+            0,
+            &Announcement {
+                plan: 2,
+                ..says(0, 5, false)
+            },
+        );
+        assert_eq!(clock.watermark(), Watermark::at(30));
+        assert_eq!(clock.settle(), Some((Watermark::at(30), false)));
+    }
+
+    #[test]
+    fn a_new_owner_goes_on_where_the_old_one_was() {
+        let inputs = [source(&[0, 3]), InputTime::Upstream];
+        let mut clock = TaskClock::new(&inputs);
+        clock.observe(0, 0, &[100]);
+        clock.observe(0, 1, &[100]);
+        clock.take(1, &says(0, 90, false));
+        clock.take(1, &says(1, 80, true));
+        clock.settle();
+        let mut next = TaskClock::new(&inputs);
+        assert!(!next.is_unsettled());
+        for input in 0..2 {
+            next.resume(input, &clock.metadata(input));
+        }
+        assert_eq!(
+            (next.watermark(), next.settled()),
+            (Watermark::at(90), Watermark::at(90))
+        );
+        assert_eq!(
+            next.settle(),
+            Some((Watermark::at(90), false)),
+            "it announces first"
+        );
+        next.take(1, &says(0, 99, false));
+        assert_eq!(next.watermark(), Watermark::at(97));
+        for input in 0..2 {
+            clock.take(1, &says(0, 99, false));
+            assert_eq!(next.metadata(input), clock.metadata(input));
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_is_never_idle_or_unread() {
+        let never = InputTime::Source {
+            out_of_orderness_ms: vec![0],
+            idle_after: None,
+        };
+        let mut clock = TaskClock::new(&[never]);
+        let start = Instant::now();
+        assert!(clock.silent(start).is_empty());
+        assert!(clock.silent(start + Duration::from_secs(1_000_000)).is_empty());
+        assert_eq!(clock.metadata(0), "ms1 - 0 s 0 -");
+    }
+}
