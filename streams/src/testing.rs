@@ -446,7 +446,7 @@ impl TestDriver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{col, count_all, json, max, split_words, text};
+    use crate::{DataType, Field, Schema, col, count_all, json, json_schema, max, split_words, sum, text};
     use proptest::prelude::*;
 
     fn word_count() -> Streams {
@@ -486,6 +486,36 @@ mod tests {
         assert_eq!(driver.read("copy").len(), 3);
         assert!(driver.read("counts").is_empty(), "each is given once");
         assert!(!driver.read("wc-counts-changelog").is_empty());
+    }
+
+    /// A key that was new in an epoch, with nulls alone, got the sum 0 and the least number there is as its maximum, if the
+    /// epoch touched stored keys as well and these had no nulls.
+    #[test]
+    fn a_new_key_without_values_beside_stored_ones_has_null_results() {
+        let schema = Schema::new(vec![
+            Field::new("k", DataType::Utf8, true),
+            Field::new("n", DataType::Int64, true),
+        ]);
+        let app = Streams::new("nulls");
+        app.stream("in", json_schema(schema))
+            .group_by([col("k")])
+            .aggregate("all", [sum(col("n")).alias("sum"), max(col("n")).alias("max")])
+            .to("out", json());
+        let mut driver = TestDriver::new(&app).unwrap();
+        driver.pipe("in", TestRecord::new(r#"{"k":"a","n":1}"#)).unwrap();
+        driver.commit().unwrap();
+        for value in [r#"{"k":"new"}"#, r#"{"k":"a","n":2}"#] {
+            driver.pipe("in", TestRecord::new(value)).unwrap();
+        }
+        driver.commit().unwrap();
+        let found = driver.read("out");
+        let found: Vec<_> = found.iter().map(TestRecord::as_text).collect();
+        let expected = [
+            ("a", r#"{"sum":1,"max":1}"#),
+            ("new", r#"{"sum":null,"max":null}"#),
+            ("a", r#"{"sum":3,"max":2}"#),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

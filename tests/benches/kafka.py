@@ -19,8 +19,6 @@ import json
 import os
 import re
 import resource
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,12 +26,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import wire
+from brokers import HERE, TICKS, Broker, install_kafka, java
 
-HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("MILLSTREAM_TEST_CACHE") or Path.home() / ".cache/millstream-tests")
-KAFKA = CACHE / "kafka-4.2.0"
-TICKS = os.sysconf("SC_CLK_TCK")
 FIGURES = {  # figure: (unit, whether more is better)
     "records/s": ("k/s", True),
     "p99": ("ms", False),
@@ -43,93 +37,6 @@ FIGURES = {  # figure: (unit, whether more is better)
     "memory": ("MB", False),
     "start": ("ms", False),
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def java(*arguments, heap="-Xmx512m"):
-    return ["java", heap, f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}", "-cp", f"{KAFKA}/libs/*", *map(str, arguments)]
-
-
-class Broker:
-    """A broker's process: its address, what it has used."""
-
-    def __init__(self, system, folder, binary):
-        self.system, self.folder = system, folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self.log = open(folder / "out.log", "ab")
-        self.command = self.kafka_command() if system == "kafka" else self.own_command(binary)
-        self.start()
-
-    def own_command(self, binary):
-        return [str(binary), "broker", "--data-dir", str(self.folder / "data"), "--listener", self.address,
-                "--override", "group.initial.rebalance.delay.ms=0", "--override", f"flush.mode={self.system}"]
-
-    def kafka_command(self):
-        controller = free_port()
-        settings = self.folder / "server.properties"
-        settings.write_text(f"""process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{controller}
-controller.quorum.voters=1@127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-log.dirs={self.folder}/data
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-""")
-        identity = subprocess.run(java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True).stdout.strip()
-        subprocess.run(java("kafka.tools.StorageTool", "format", "-t", identity, "-c", settings), check=True, stdout=self.log, stderr=self.log)
-        return java("-XX:+UseG1GC", "kafka.Kafka", settings, heap="-Xmx1g")
-
-    def start(self, first_record=None):
-        """Starts the process; milliseconds until it answers a request, or until a record for the topic `first_record` is acknowledged."""
-        begun = time.perf_counter()
-        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
-        while not (self.answers() if first_record is None else self.appends(first_record)):
-            assert self.process.poll() is None, f"{self.system} did not come up: see {self.folder}/out.log"
-            assert time.perf_counter() - begun < 120, f"{self.system} does not answer"
-            time.sleep(0.001)
-        return (time.perf_counter() - begun) * 1000
-
-    def answers(self):
-        """Whether a Metadata request is answered with at least one broker."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.settimeout(5)
-                connection.sendall(bytes.fromhex("00000011 0003 0001 00000001 0003") + b"ben" + bytes.fromhex("00000000"))
-                head = connection.recv(12)
-                return len(head) == 12 and int.from_bytes(head[8:12]) > 0
-        except OSError:
-            return False
-
-    def appends(self, topic):
-        """Whether a record sent to partition 0 is acknowledged (Produce, version 3, acks=all)."""
-        request = wire.produce([(topic, [0])], wire.batch(b"the first record"))
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.settimeout(20)
-                return not wire.produce_errors(wire.call(connection, request))
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(120)
-
-    def cpu(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def memory(self, field="VmHWM"):
-        return int(Path(f"/proc/{self.process.pid}/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
 
 
 def tool(name, *arguments):
@@ -305,8 +212,7 @@ def main():
     parser.add_argument("--codecs", type=words(str), default=["none", "lz4"])
     parser.add_argument("--latency-seconds", type=int, default=20)
     arguments = parser.parse_args()
-    if not (KAFKA / "complete").exists() and subprocess.run([HERE.parent / "peers/kafka-tools/needs"], env=dict(os.environ, CACHE=str(CACHE))).returncode:
-        sys.exit("cannot install Apache Kafka")
+    install_kafka()
     table = Table()
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
         brokers = {system: Broker(system, Path(folder) / system, arguments.binary) for system in arguments.systems}

@@ -65,6 +65,17 @@ def latest_offsets(name, partitions):
     return request(2, 1, body + b"".join(struct.pack(">iq", partition, -1) for partition in partitions))
 
 
+def committed_ends(name, partitions):
+    """ListOffsets, version 2, as a reader of committed records: in front of the first open transaction."""
+    body = struct.pack(">ibi", -1, 1, 1) + text(name) + struct.pack(">i", len(partitions))
+    return request(2, 2, body + b"".join(struct.pack(">iq", partition, -1) for partition in partitions))
+
+
+def committed_offsets(group):
+    """OffsetFetch, version 2: all that a group has committed."""
+    return request(9, 2, text(group) + struct.pack(">i", -1))
+
+
 def call(connection, frame):
     """Sends a frame; the answer's body, behind the correlation id."""
     connection.sendall(frame)
@@ -95,5 +106,21 @@ def produce_errors(body):
 
 
 def offsets(body):
-    """The offsets in an answer to [`latest_offsets`]; -1 where there is an error."""
-    return [-1 if entry[4:6] != b"\0\0" else int.from_bytes(entry[14:22], signed=True) for entry in entries(body, 22)]
+    """The offsets in an answer to [`latest_offsets`], by partition; -1 where there is an error."""
+    # Kafka lists the partitions in an order of its own.
+    found = sorted(entries(body, 22), key=lambda entry: entry[:4])
+    return [-1 if entry[4:6] != b"\0\0" else int.from_bytes(entry[14:22], signed=True) for entry in found]
+
+
+def group_offsets(body):
+    """The offsets in an answer to [`committed_offsets`], by topic and partition."""
+    found, place = {}, 4
+    for _ in range(int.from_bytes(body[:4])):
+        length = int.from_bytes(body[place:place + 2])
+        topic, place = body[place + 2:place + 2 + length].decode(), place + 2 + length
+        count, place = int.from_bytes(body[place:place + 4]), place + 4
+        for _ in range(count):
+            partition, offset, metadata = struct.unpack(">iqh", body[place:place + 14])
+            found[topic, partition] = offset
+            place += 16 + max(metadata, 0)
+    return found

@@ -97,4 +97,5 @@ def main():
         bench_broker(arguments, Path(directory))
 
 
-main()
+if __name__ == "__main__":
+    main()

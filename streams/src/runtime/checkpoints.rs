@@ -80,6 +80,7 @@ impl Checkpoints {
 
     /// Has checkpoints written. Nothing may have been published since the last commit.
     pub(super) fn write(&mut self, why: Why, log: &mut impl Restore) -> Result<(), LocalStoreError> {
+        let mut answers = true;
         for (at, store) in &self.held {
             let wanted = match why {
                 Why::Due => store.is_due(),
@@ -88,8 +89,10 @@ impl Checkpoints {
             };
             if wanted {
                 // All that the log holds is decided, and applied, but for what nobody will ever commit.
-                let end = log.end(at);
-                let first = match store.knows_first() {
+                // A cluster that does not answer is asked once: the states are written, and their offset stays what it was.
+                let end = if answers { log.end(at) } else { None };
+                answers = end.is_some();
+                let first = match store.knows_first() || !answers {
                     true => None,
                     false => log.first(at),
                 };

@@ -217,17 +217,34 @@ impl ResidentTable {
         // Stored first, then delta.
         let mut merged = self.spec.new_accumulators()?;
         let mut times = latest_times(states).to_vec();
+        // Until an accumulator meets a null, it takes every group below the total for one with a value. So what is stored gets the
+        // first numbers: a new key with nothing but nulls must not come out as a sum of 0.
+        let mut numbers: Vec<Option<usize>> = vec![None; rows];
+        let mut count = 0;
         for Before { rows: stored, states } in before {
-            self.spec.merge(&mut merged, states, stored, rows)?;
-            for (row, stored) in stored.iter().zip(latest_times(states)) {
+            let first = count;
+            count += stored.len();
+            self.spec
+                .merge(&mut merged, states, &every_row[first..count], count)?;
+            for (place, (row, stored)) in stored.iter().zip(latest_times(states)).enumerate() {
                 times[*row] = times[*row].max(*stored);
+                numbers[*row] = Some(first + place);
             }
         }
-        self.spec.merge(&mut merged, states, &every_row, rows)?;
+        let others = numbers.iter_mut().filter(|number| number.is_none());
+        others.zip(count..).for_each(|(number, new)| *number = Some(new));
+        let numbers: Vec<usize> = numbers.into_iter().flatten().collect();
+        self.spec.merge(&mut merged, states, &numbers, rows)?;
 
         let mut states: Vec<ArrayRef> = Vec::with_capacity(delta.num_columns());
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
+        }
+        if numbers != every_row {
+            let numbers = UInt64Array::from_iter_values(numbers.into_iter().map(|number| number as u64));
+            for state in &mut states {
+                *state = take(state, &numbers, None)?;
+            }
         }
         states.push(Arc::new(Int64Array::from(times)));
         self.young.set(&self.groups, &states)?;

@@ -11,12 +11,14 @@ LOG4J=$LIB/kafka/log4j2.xml
 export KAFKA_LIBS LOG4J
 
 kafka_needs() {
+  local wanted
   need_commands javac=openjdk-17-jdk-headless python3=python3
-  [ ! -f "$KAFKA_HOME/complete" ] || return 0
+  wanted=$(sha256sum <"$LIB/kafka/pom.xml")
+  [ "$(cat "$KAFKA_HOME/complete" 2>/dev/null)" != "$wanted" ] || return 0
   need_commands mvn=maven
   mkdir -p "$KAFKA_HOME"
   mvn -q -B -f "$LIB/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$KAFKA_LIBS" >&2
-  touch "$KAFKA_HOME/complete"
+  echo "$wanted" >"$KAFKA_HOME/complete"
 }
 
 kafka_compile() {

@@ -1,0 +1,52 @@
+//! The jobs that `tests/benches/streams.py` measures beside the same ones in Java, `tests/benches/streams/Job.java`.
+//!
+//! `bench_job words INPUT OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`, where the pairs are keys of
+//! `StreamsConfig`. It prints "started" when its threads have their partitions, and ends when its standard input does.
+use std::error::Error;
+use std::io::{Read, stdin};
+use std::time::Duration;
+
+use millstream_streams::{JobState, StreamsConfig, prelude::*};
+
+const USAGE: &str = "usage: bench_job words INPUT OUTPUT KEY=VALUE…";
+/// Short beside what is measured.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [job, input, output, pairs @ ..] = &arguments[..] else {
+        return Err(USAGE.into());
+    };
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|pair| pair.split_once('=').ok_or(USAGE))
+        .collect::<Result<_, _>>()?;
+    let id = pairs.iter().find(|(key, _)| *key == "application.id");
+    let app = Streams::new(id.map_or("bench", |(_, id)| id));
+    match job.as_str() {
+        "words" => words(&app, input, output),
+        _ => return Err(USAGE.into()),
+    }
+    let mut job = app.start(StreamsConfig::from_properties(pairs)?)?;
+    while job.state() == JobState::Starting {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    println!("started");
+    let stop = job.stopper();
+    std::thread::spawn(move || {
+        // What comes does not matter, only that it ends.
+        let _ = stdin().read_to_end(&mut Vec::new());
+        stop();
+    });
+    Ok(job.wait()?)
+}
+
+/// Counts words.
+fn words(app: &Streams, input: &str, output: &str) {
+    app.stream(input, text("line"))
+        .flat_map(split_words(col("line")).alias("word"))
+        .select([lower(col("word")).alias("word")])
+        .group_by([col("word")])
+        .aggregate("counts", [count_all().alias("count")])
+        .to(output, json());
+}

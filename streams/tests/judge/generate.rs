@@ -1,0 +1,121 @@
+//! The records.
+
+use serde_json::{Map, Value, json};
+
+use crate::Input;
+use crate::random::Random;
+
+/// Words of several scripts, with final letters, marks and letters that grow when their case changes.
+const WORDS: [&str; 24] = [
+    "to",
+    "be",
+    "or",
+    "not",
+    "To",
+    "BE",
+    "x2",
+    "1984",
+    "straße",
+    "İstanbul",
+    "ılık",
+    "ΟΔΟΣ",
+    "Σας",
+    "люди",
+    "ЛЮДИ",
+    "सभी",
+    "人人",
+    "すべて",
+    "모든",
+    "أحرارًا",
+    "e\u{301}te\u{301}",
+    "naïve",
+    "Ⅷ",
+    "½",
+];
+const BETWEEN: [&str; 6] = [" ", "  ", ", ", "-", "_", "\u{200b}🎉"];
+const STRINGS: [&str; 7] = ["", "a", "b", "abc", "Ähre", "straße", "\u{10000}"];
+const KEYS: [&str; 6] = ["a", "b", "c", "", "ключ", "key with spaces"];
+
+/// Few and many records take turns: few are easier to read when they fail.
+fn count(random: &mut Random) -> i64 {
+    let most = random.one_of(&[10, 100, 400]);
+    1 + i64::try_from(random.below(most)).unwrap()
+}
+
+/// Lines of words.
+pub(super) fn lines(random: &mut Random) -> Vec<Input> {
+    let count = count(random);
+    let line = |at| {
+        let mut value = String::new();
+        for _ in 0..random.below(8) {
+            value += random.one_of(&WORDS);
+            value += random.one_of(&BETWEEN);
+        }
+        Input {
+            topic: "in",
+            value,
+            at,
+        }
+    };
+    (0..count).map(line).collect()
+}
+
+/// JSON objects whose members may be null or missing.
+pub(super) fn rows(random: &mut Random) -> Vec<Input> {
+    rows_of(random, &["in"])
+}
+
+/// The same in two topics.
+pub(super) fn rows_of_two(random: &mut Random) -> Vec<Input> {
+    rows_of(random, &["in", "more"])
+}
+
+/// The same with event times that go on by leaps, and back by up to half a minute; many at the edges of windows.
+pub(super) fn events(random: &mut Random) -> Vec<Input> {
+    // Kafka Streams has no windows that begin before 1970.
+    let mut now = 1_000_000;
+    let back = random.one_of(&[1, 4_000, 30_000]);
+    let rows = rows(random);
+    let event = |mut input: Input| {
+        now += i64::try_from(random.below(3_000)).unwrap();
+        let grain = random.one_of(&[1, 1_000, 5_000]);
+        input.at = (now - i64::try_from(random.below(back)).unwrap()) / grain * grain;
+        let mut value: Value = serde_json::from_str(&input.value).unwrap();
+        value["at"] = json!(input.at);
+        input.value = value.to_string();
+        input
+    };
+    rows.into_iter().map(event).collect()
+}
+
+fn rows_of(random: &mut Random, topics: &[&'static str]) -> Vec<Input> {
+    let count = count(random);
+    let row = |at| Input {
+        topic: random.one_of(topics),
+        value: object(random).to_string(),
+        at,
+    };
+    (0..count).map(row).collect()
+}
+
+fn object(random: &mut Random) -> Value {
+    let spread = random.one_of(&[10, 1_000, 1_000_000_000_000_u64]);
+    let n = i64::try_from(random.below(spread)).unwrap() - i64::try_from(spread / 2).unwrap();
+    // Quarters: their sums are exact in any order.
+    let x = f64::from(i32::try_from(random.below(4_000)).unwrap() - 2_000) / 4.0;
+    let members = [
+        ("k", json!(random.one_of(&KEYS))),
+        ("n", json!(n)),
+        ("x", json!(x)),
+        ("s", json!(random.one_of(&STRINGS))),
+    ];
+    let mut object = Map::new();
+    for (name, value) in members {
+        match random.below(8) {
+            0 => {}
+            1 => drop(object.insert(name.to_owned(), Value::Null)),
+            _ => drop(object.insert(name.to_owned(), value)),
+        }
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,203 @@
+//! The topologies of Judge.java in this crate's DSL.
+
+use std::time::Duration;
+
+use millstream_streams::{prelude::*, *};
+
+use crate::generate;
+use crate::{Case, Output};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "words",
+        outputs: &[Output::Table("out")],
+        generate: generate::lines,
+        build: words,
+        partitioned: true,
+    },
+    Case {
+        name: "aggregates",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows,
+        build: aggregates,
+        partitioned: true,
+    },
+    Case {
+        name: "pairs",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows,
+        build: pairs,
+        partitioned: true,
+    },
+    Case {
+        name: "ways",
+        outputs: &[
+            Output::Rows("even"),
+            Output::Rows("negative"),
+            Output::Rows("rest"),
+            Output::Bag("both"),
+            Output::Table("counts"),
+        ],
+        generate: generate::rows,
+        build: ways,
+        partitioned: true,
+    },
+    Case {
+        name: "merged",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows_of_two,
+        build: merged,
+        partitioned: true,
+    },
+    Case {
+        name: "tumbling",
+        outputs: &[Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                bounded(col("at"), Duration::ZERO),
+                tumbling(secs(10)).grace(secs(5)),
+                Emit::OnUpdate,
+            )
+        },
+        partitioned: false,
+    },
+    Case {
+        name: "hopping",
+        outputs: &[Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                record_time(Duration::ZERO),
+                hopping(secs(10), secs(3)).grace(secs(7)),
+                Emit::OnUpdate,
+            )
+        },
+        partitioned: false,
+    },
+    Case {
+        name: "closed",
+        outputs: &[Output::Bag("out"), Output::Table("out")],
+        generate: generate::events,
+        build: |app| {
+            windows(
+                app,
+                record_time(Duration::ZERO),
+                tumbling(secs(10)).grace(secs(5)),
+                Emit::OnWindowClose,
+            )
+        },
+        partitioned: false,
+    },
+];
+
+fn row() -> Format {
+    json_schema(Schema::new(members()))
+}
+
+/// A row and when it happened.
+fn event() -> Format {
+    let mut members = members();
+    members.push(Field::new("at", DataType::Int64, true));
+    json_schema(Schema::new(members))
+}
+
+fn members() -> Vec<Field> {
+    vec![
+        Field::new("k", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+        Field::new("x", DataType::Float64, true),
+        Field::new("s", DataType::Utf8, true),
+    ]
+}
+
+fn all_aggregates() -> [Expr; 10] {
+    [
+        count_all().alias("rows"),
+        count(col("n")).alias("count"),
+        sum(col("n")).alias("sum"),
+        min(col("n")).alias("min"),
+        max(col("n")).alias("max"),
+        avg(col("n")).alias("avg"),
+        sum(col("x")).alias("total"),
+        min(col("s")).alias("first"),
+        max(col("s")).alias("last"),
+        count_distinct(col("s")).alias("distinct"),
+    ]
+}
+
+fn words(app: &Streams) {
+    app.stream("in", text("line"))
+        .flat_map(split_words(col("line")).alias("word"))
+        .select([lower(col("word")).alias("word")])
+        .group_by([col("word")])
+        .aggregate("counts", [count_all().alias("n")])
+        .to("out", json());
+}
+
+fn aggregates(app: &Streams) {
+    app.stream("in", row())
+        .group_by([col("k")])
+        .aggregate("all", all_aggregates())
+        .to("out", json());
+}
+
+fn pairs(app: &Streams) {
+    app.stream("in", row())
+        .filter(col("n").is_not_null())
+        .group_by([col("k"), col("s"), (col("n") % lit(3)).alias("third")])
+        .aggregate("counts", [count_all().alias("n")])
+        .to("out", json());
+}
+
+fn ways(app: &Streams) {
+    let shout = when(col("s").is_null(), lit("nobody"))
+        .otherwise(concat(vec![upper(col("s")), lit("!")]))
+        .unwrap();
+    let ([even, negative], rest) = app
+        .stream("in", row())
+        .filter(col("n").gt_eq(lit(-50)))
+        .with_column("twice", col("n") * lit(2))
+        .with_column("shout", shout)
+        .branch([(col("n") % lit(2)).eq(lit(0)), col("n").lt(lit(0))]);
+    even.to("even", json());
+    negative.to("negative", json());
+    rest.to("rest", json());
+    let both = even.merge(&rest).select([col("k"), col("shout")]);
+    both.to("both", json());
+    both.group_by([col("shout")])
+        .aggregate("shouts", [count_all().alias("n")])
+        .to("counts", json());
+}
+
+fn merged(app: &Streams) {
+    app.stream("in", row())
+        .merge(&app.stream("more", row()))
+        .group_by([col("k")])
+        .aggregate("all", all_aggregates())
+        .to("out", json());
+}
+
+/// Aggregates by key and window; a result's key is KEY@START.
+fn windows(app: &Streams, strategy: WatermarkStrategy, windows: Windows, emit: Emit) {
+    let start = cast(cast(col("window_start"), DataType::Int64), DataType::Utf8);
+    let id = concat(vec![coalesce(vec![col("k"), lit("[null]")]), lit("@"), start]);
+    let shown = [
+        "rows", "count", "sum", "min", "max", "avg", "total", "first", "last", "distinct",
+    ];
+    app.stream("in", event())
+        .watermark(strategy)
+        .group_by([col("k")])
+        .window(windows)
+        .emit(emit)
+        .aggregate("windows", all_aggregates())
+        .results()
+        .select(shown.map(col).into_iter().chain([id.alias("id")]))
+        .to("out", json().with_key("id"));
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
