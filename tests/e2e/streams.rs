@@ -13,9 +13,14 @@ struct Service(Child);
 
 impl Service {
     fn start(cluster: &Cluster, state: &Path) -> Self {
+        Self::with_session(cluster, state, 6_000)
+    }
+
+    fn with_session(cluster: &Cluster, state: &Path, timeout_ms: u32) -> Self {
         let mut child = Command::new(program::example("word_count_service"))
             .arg(format!("bootstrap.servers={}", cluster.broker.address()))
-            .args(["session.timeout.ms=6000", "commit.interval.ms=50"])
+            .arg(format!("session.timeout.ms={timeout_ms}"))
+            .arg("commit.interval.ms=50")
             .arg(format!("state.dir={}", state.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -118,4 +123,28 @@ fn a_job_goes_on_where_it_was_and_begins_anew_after_a_reset() {
         wrong.contains("lines is no internal topic of word-count"),
         "{wrong}"
     );
+}
+
+#[test]
+fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
+    let cluster = Cluster::start();
+    let state = tempfile::tempdir().unwrap();
+    cluster.line("topics --create --topic lines --partitions 2");
+    cluster.line("topics --create --topic word-counts");
+    // Far longer than the test: nobody waits for the session to end, or for the transaction that was open (10 s).
+    let start = || Service::with_session(&cluster, state.path(), 600_000);
+    let mut service = start();
+    cluster.run(&["produce", "--topic", "lines"], "to be or\nnot to be\n");
+    await_count(&cluster, 2);
+    for round in 0..3 {
+        cluster.run(&["produce", "--topic", "lines"], "to\n");
+        service.0.kill().unwrap();
+        service.0.wait().unwrap();
+        let killed = Instant::now();
+        service = start();
+        await_count(&cluster, 3 + round);
+        let gap = killed.elapsed();
+        assert!(gap < Duration::from_secs(9), "the next went on after {gap:?}");
+    }
+    service.stop();
 }

@@ -438,7 +438,7 @@ fn named(changes: &[(u8, Option<u8>)]) -> Vec<(Bytes, Option<Bytes>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_a_start_finds_what_the_log_says(acts in prop::collection::vec(act(), 1..30)) {
