@@ -49,8 +49,9 @@
 //! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
 //! [`Guarantee::ExactlyOnce`] they are one Kafka transaction: a crash leaves all of them or none. With
 //! [`Guarantee::AtLeastOnce`] offsets are committed after everything else is acknowledged: rows of the epoch that a crash cut
-//! short are counted again. A task rebuilds its state from the changelog wherever it comes to run; where it ran before, from its
-//! local copy (`state.dir`, see [`StreamsConfig`]) and the rest of the changelog.
+//! short are counted again. With [`Guarantee::AtMostOnce`] they are committed before: rows of that epoch are lost. A task rebuilds its
+//! state from the changelog wherever it comes to run; where it ran before, from its local copy (`state.dir`, see [`StreamsConfig`]) and
+//! the rest of the changelog.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -74,11 +75,13 @@ mod task;
 mod testing;
 mod time;
 mod typed;
+pub mod udf;
 mod window;
 
 /// What a program that writes a topology imports: `use millstream_streams::prelude::*`.
 pub mod prelude {
-    pub use crate::config::Guarantee::{self, AtLeastOnce, ExactlyOnce};
+    pub use crate::aggregate::fold;
+    pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
         GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
     };
@@ -94,6 +97,7 @@ pub mod prelude {
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
 
+pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{

@@ -10,7 +10,12 @@
 //! DataFusion's `state` and `evaluate` both consume an accumulator. Whoever needs the partial state and the
 //! result merges the state into a second set.
 mod delta;
+mod fold;
 mod spec;
+#[cfg(test)]
+mod tests;
+
+pub use fold::fold;
 
 pub(crate) use delta::{Delta, UpdateError};
 pub(crate) use spec::AggregateSpec;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::common::{DFSchema, DataFusionError, Result, cast::as_boolean_array};
+use datafusion::common::{DFSchema, DataFusionError, Result, cast::as_boolean_array, plan_err};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, GroupsAccumulator};
@@ -206,6 +206,18 @@ impl Aggregate {
             .with_name(&name)
             .build()?;
         let function = lowered.aggregate;
+        if function.order_sensitivity().hard_requires() {
+            return plan_err!(
+                "{} takes rows only if they come in that order, which a stream's do not",
+                function.name()
+            );
+        }
+        // Those that compare for themselves are given what they compare by.
+        let orders: Vec<_> = function
+            .order_bys()
+            .iter()
+            .map(|order| Arc::clone(&order.expr))
+            .collect();
         let states = function.state_fields()?;
         let output = function.field();
         let output = Arc::new(Field::new(name, output.data_type().clone(), output.is_nullable()));
@@ -214,7 +226,7 @@ impl Aggregate {
             .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
             .collect();
         let aggregate = Self {
-            arguments: function.expressions(),
+            arguments: [function.expressions(), orders].concat(),
             filter: lowered.filter,
             states: states.len(),
             function,

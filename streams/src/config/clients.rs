@@ -44,7 +44,7 @@ impl StreamsConfig {
 
     /// Whether an epoch of this length can be a transaction: the brokers abort one that takes too long, again and again.
     pub(crate) fn check_epoch(&self, guarantee: Guarantee, epoch: Duration) -> Result<(), ConfigError> {
-        if guarantee == Guarantee::AtLeastOnce {
+        if guarantee != Guarantee::ExactlyOnce {
             return Ok(());
         }
         let mut client = ClientConfig::new();

@@ -84,6 +84,11 @@ pub enum Guarantee {
     /// Every record has its effect once: outputs, state and offsets of an epoch are one transaction (`exactly_once_v2`). Readers
     /// of the outputs see it with `isolation.level=read_committed`.
     ExactlyOnce,
+    /// Every record has its effect once, or not at all (`at_most_once`): the offsets of an epoch are committed before anything made of it
+    /// is sent. What a process that dies in between had not sent is lost, within one epoch: rows on their way to a repartition topic,
+    /// changes of state, outputs. No row counts twice, and no output tells of a row that the state has lost, because states are
+    /// acknowledged first. An epoch's records wait in memory until it ends, early if they exceed 64 MiB. Kafka Streams has no such mode.
+    AtMostOnce,
 }
 
 /// A configuration that cannot be used.
@@ -125,7 +130,7 @@ pub enum ConfigError {
 /// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
-/// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`: see [`Guarantee`] |
+/// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
 /// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
 /// | `statestore.cache.max.bytes` | -1 | memory for states, shared by all; what is not in use is read from `state.dir` again. -1: all of them stay in memory |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
@@ -235,8 +240,15 @@ impl StreamsConfig {
             "processing.guarantee" => {
                 self.guarantee = Some(match value {
                     "at_least_once" => Guarantee::AtLeastOnce,
+                    "at_most_once" => Guarantee::AtMostOnce,
                     "exactly_once_v2" => Guarantee::ExactlyOnce,
-                    _ => return Err(invalid(key, value, "at_least_once or exactly_once_v2")),
+                    _ => {
+                        return Err(invalid(
+                            key,
+                            value,
+                            "at_least_once, exactly_once_v2 or at_most_once",
+                        ));
+                    }
                 });
             }
             _ => self.set_client(key, value)?,
@@ -402,7 +414,9 @@ mod tests {
         );
         let error = properties(&[("processing.guarantee", "exactly_once")]).unwrap_err();
         assert!(
-            error.to_string().contains("at_least_once or exactly_once_v2"),
+            error
+                .to_string()
+                .contains("at_least_once, exactly_once_v2 or at_most_once"),
             "{error}"
         );
         let error = properties(&[("errors.dead.letter.queue.topic.name", "a b")]).unwrap_err();

@@ -1,9 +1,9 @@
 //! A stream by key and window.
 use datafusion::logical_expr::Expr;
 
-use super::{SharedPlan, Stream};
+use super::{OutputTopic, SharedPlan, Stream};
 use crate::format::Format;
-use crate::plan::{Node, NodeId};
+use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::window::{Emit, Windows};
 
 /// A stream whose rows are grouped by key columns and windows of event time. Made by
@@ -140,7 +140,27 @@ impl WindowedTable {
     /// # app.build()?;
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) {
-        self.results().to(topic, format);
+    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
+        self.results().to(topic, format)
+    }
+
+    /// What becomes of rows on which a key or an argument of the aggregate fails.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{DataType, Streams, cast, col, json, skip, sum, text, tumbling};
+    /// let app = Streams::new("sums");
+    /// app.stream("lines", text("line"))
+    ///     .group_by([col("line")])
+    ///     .window(tumbling(Duration::from_secs(60)))
+    ///     .aggregate("sums", [sum(cast(col("line"), DataType::Int64))])
+    ///     .on_error(skip())
+    ///     .to("sums", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn on_error(&self, policy: ErrorPolicy) -> Self {
+        self.plan.change(|plan| plan.on_error(self.node, policy));
+        self.clone()
     }
 }

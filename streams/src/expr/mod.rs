@@ -7,6 +7,7 @@
 //! Invariant: an expression that compiled has a known type and refers only to columns that exist.
 mod compile;
 mod lower;
+mod order;
 mod words;
 
 pub use words::is_word_char;
@@ -16,13 +17,17 @@ pub(crate) use compile::{CompiledExpr, column_names, prepare};
 /// What a job needs to write expressions, so that it depends on this crate alone.
 pub mod prelude {
     pub use super::lower::lower;
+    pub use super::order::{first, first_by, last, last_by};
     pub use super::words::split_words;
     pub use datafusion::functions::expr_fn::{
         btrim, coalesce, concat, concat_ws, ends_with, length, ltrim, nullif, octet_length, repeat, replace,
         reverse, rtrim, split_part, starts_with, substr, substring, upper,
     };
     pub use datafusion::functions_aggregate::count::count_all;
-    pub use datafusion::functions_aggregate::expr_fn::{avg, count, count_distinct, max, min, sum};
+    pub use datafusion::functions_aggregate::expr_fn::{
+        approx_distinct, array_agg, avg, bool_and, bool_or, count, count_distinct, max, median, min, stddev,
+        stddev_pop, sum, var_pop, var_sample,
+    };
     pub use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, lit, not, try_cast, when};
 
     /// A column by its exact name: letter case is kept and a dot is part of the name.

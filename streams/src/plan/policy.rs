@@ -120,7 +120,7 @@ impl Builder {
             Node::Source { topic, .. } => self.set_input_policy(topic, policy),
             // Its closures have policies of their own.
             Node::Typed { .. } => Ok(()),
-            Node::Merge { .. } => Err(PlanError::NothingFails {
+            Node::Merge { .. } | Node::Late { .. } => Err(PlanError::NothingFails {
                 step: output.label.clone(),
             }),
             _ => {

@@ -2,7 +2,7 @@
 //!
 //! Sub-topology by sub-topology, in order: take the ends of its topics once everything above is committed, then wait until
 //! the group's committed offsets are there. Offsets are committed only after the outputs are acknowledged, so a committed
-//! sub-topology has written all it had to say. The group's offsets count, not this process's, because other
+//! sub-topology has written all it had to say; with at-most-once it writes right afterwards, which is waited for in this process. The group's offsets count, not this process's, because other
 //! processes may hold partitions.
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use crate::source::TopicPartition;
 
 /// The pause between two looks at the committed offsets.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The pause between two looks whether what belongs to committed offsets is written.
+const DELIVERY_PAUSE: Duration = Duration::from_millis(1);
 /// How long offsets must stand still before it is worth looking what is missing.
 const STALL: Duration = Duration::from_secs(1);
 /// The same where every epoch ends in a transaction marker, so that offsets always end before the log does.
@@ -76,6 +78,13 @@ impl StreamsHandle {
                     "; {records} records are left in {partitions} partitions, first {topic}-{partition}"
                 )));
             }
+            while self.shared.is_delivering() && !deadline.is_over() {
+                self.check_alive()?;
+                std::thread::sleep(DELIVERY_PAUSE);
+            }
+            if self.shared.is_delivering() {
+                return Ok(Some("; its last outputs are not acknowledged".to_owned()));
+            }
         }
         Ok(None)
     }
@@ -111,7 +120,7 @@ impl StreamsHandle {
                 .map(|(at, bounds)| (at.clone(), bounds.start))
                 .collect();
             let stall = match self.guarantee {
-                Guarantee::AtLeastOnce => STALL,
+                Guarantee::AtLeastOnce | Guarantee::AtMostOnce => STALL,
                 Guarantee::ExactlyOnce => STALL_OF_TRANSACTIONS,
             };
             if self.stalls().note(sub, starts, Instant::now()) > stall {

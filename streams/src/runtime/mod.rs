@@ -10,7 +10,7 @@
 //! Poll and feed tasks until `commit.interval.ms` has passed since the first record; end the epoch of every task, in
 //! the order of sub-topologies; make outputs, changelogs and positions definite, and do not go on before
 //! the outcome is known. At least once: wait until all output is acknowledged, then commit the positions. Exactly once: one
-//! transaction. If that is aborted, the tasks are dropped, rebuilt from their changelogs, and read the epoch again. A record that
+//! transaction. At most once: commit the positions, then send what was held back until then. If a transaction is aborted, the tasks are dropped, rebuilt from their changelogs, and read the epoch again. A record that
 //! cannot be delivered, or a commit that is refused, fails the job with its cause.
 //!
 //! # Rebalances
@@ -20,7 +20,7 @@
 //! assignment drops all tasks at once, because their last epoch may be another's.
 //!
 //! Invariants: a worker's tasks are touched by its thread alone; offsets are committed only for epochs whose outputs
-//! are acknowledged, or with them; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
+//! are acknowledged, or with them, or, at most once, before any of them is sent; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
 mod checkpoints;
@@ -57,7 +57,7 @@ use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
-use crate::sink::KafkaSink;
+use crate::sink::{HeldSink, KafkaSink};
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
 use crate::state::StateMemory;
 use crate::typed::panic_message;
@@ -190,6 +190,7 @@ fn start_worker(
     let interval = config.commit_interval(topology.commit_interval);
     let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
+    let sink = HeldSink::new(sink, guarantee == Guarantee::AtMostOnce);
     let consumer = config.consumer_client(id, &name, guarantee, &local.identity);
     let is_own = consumer
         .get("group.instance.id")

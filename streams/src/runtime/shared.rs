@@ -28,10 +28,10 @@ pub enum JobState {
     Failed,
 }
 
-/// Somebody waits for commits as long as this lives.
-pub(super) struct Draining<'a>(&'a AtomicUsize);
+/// Counts for as long as it lives.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Draining<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     stop: AtomicBool,
     /// How many calls wait for commits.
     drains: AtomicUsize,
+    /// How many workers write what belongs to offsets that they are committing.
+    deliveries: AtomicUsize,
     /// Shared with sources and sinks: give up waiting for brokers.
     abandon: Arc<AtomicBool>,
     progress: Mutex<Progress>,
@@ -66,6 +68,7 @@ impl Shared {
             application_id: topology.application_id.clone(),
             stop: AtomicBool::new(false),
             drains: AtomicUsize::new(0),
+            deliveries: AtomicUsize::new(0),
             abandon: Arc::default(),
             progress: Mutex::new(Progress {
                 live: workers,
@@ -93,14 +96,25 @@ impl Shared {
     }
 
     /// Marks that somebody waits for commits until the guard is dropped.
-    pub(super) fn draining(&self) -> Draining<'_> {
+    pub(super) fn draining(&self) -> Counted<'_> {
         self.drains.fetch_add(1, Ordering::AcqRel);
-        Draining(&self.drains)
+        Counted(&self.drains)
     }
 
     /// Whether somebody waits for commits: epochs then end as soon as the input pauses.
     pub(super) fn is_draining(&self) -> bool {
         self.drains.load(Ordering::Acquire) > 0
+    }
+
+    /// Marks that a worker commits offsets whose outputs come afterwards, until the guard is dropped.
+    pub(super) fn delivering(&self) -> Counted<'_> {
+        self.deliveries.fetch_add(1, Ordering::AcqRel);
+        Counted(&self.deliveries)
+    }
+
+    /// Whether a worker is about to write what belongs to offsets that may be committed.
+    pub(super) fn is_delivering(&self) -> bool {
+        self.deliveries.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -1,4 +1,5 @@
 //! Workers on a source and a sink made of memory.
+mod at_most_once;
 mod checkpoints;
 
 use std::cell::RefCell;
@@ -15,7 +16,7 @@ use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
+use crate::sink::{Destination, HeldSink, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::state::StateMemory;
 use crate::store::{FirstRecord, LocalStores, Position as Checkpoint};
@@ -47,6 +48,10 @@ struct Broker {
     positions: BTreeMap<String, usize>,
     /// The next commit fails like this.
     commit_error: Option<SourceError>,
+    /// The next commit counts, and fails like this.
+    late_commit_error: Option<SourceError>,
+    /// The flush after so many fails.
+    flushes_left: Option<usize>,
     /// The next flush fails like this.
     flush_error: Option<SinkError>,
     /// Records sent since the last flush.
@@ -177,7 +182,7 @@ impl Source for MemorySource {
             );
             broker.events.push(format!("commit {} {offset}", at.topic));
         }
-        Ok(())
+        broker.late_commit_error.take().map_or(Ok(()), Err)
     }
 }
 
@@ -245,6 +250,14 @@ impl Sink for MemorySink {
     fn flush(&mut self) -> Result<(), SinkError> {
         let mut broker = self.0.borrow_mut();
         broker.unflushed = 0;
+        match &mut broker.flushes_left {
+            Some(0) => {
+                let cause = "died".to_owned();
+                return Err(SinkError::Fatal { cause });
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         broker.flush_error.take().map_or(Ok(()), Err)
     }
 }
@@ -328,7 +341,7 @@ const SHUFFLED: &str = "wc-counts-repartition";
 struct Bench {
     broker: Shelf,
     topology: Arc<Topology>,
-    worker: Worker<MemorySource, MemorySink, MemoryRestore>,
+    worker: Worker<MemorySource, HeldSink<MemorySink>, MemoryRestore>,
     shared: Arc<Shared>,
     state_bytes_max: Option<usize>,
 }
@@ -343,7 +356,7 @@ impl Bench {
         if guarantee == Guarantee::ExactlyOnce {
             broker.borrow_mut().staged = Some(Vec::new());
         }
-        Self::on(broker)
+        Self::with(broker, guarantee)
     }
 
     /// Epochs end only when something else asks for it.
@@ -352,14 +365,27 @@ impl Bench {
     }
 
     fn on(broker: Shelf) -> Self {
-        Self::with(broker, None, None)
+        Self::stored(broker, None, None)
     }
 
-    fn with(broker: Shelf, stores: Option<LocalStores>, state_bytes_max: Option<usize>) -> Self {
+    fn with(broker: Shelf, guarantee: Guarantee) -> Self {
+        Self::of_all(broker, guarantee, None, None)
+    }
+
+    fn stored(broker: Shelf, stores: Option<LocalStores>, state_bytes_max: Option<usize>) -> Self {
         let guarantee = match &broker.borrow().staged {
             Some(_) => Guarantee::ExactlyOnce,
             None => Guarantee::AtLeastOnce,
         };
+        Self::of_all(broker, guarantee, stores, state_bytes_max)
+    }
+
+    fn of_all(
+        broker: Shelf,
+        guarantee: Guarantee,
+        stores: Option<LocalStores>,
+        state_bytes_max: Option<usize>,
+    ) -> Self {
         let app = Streams::new("wc");
         app.stream(LINES, text("line"))
             .flat_map(split_words(col("line")).alias("word"))
@@ -380,7 +406,7 @@ impl Bench {
             guarantee,
             Clients {
                 source: MemorySource(Rc::clone(&broker)),
-                sink: MemorySink(Rc::clone(&broker)),
+                sink: HeldSink::new(MemorySink(Rc::clone(&broker)), guarantee == Guarantee::AtMostOnce),
                 restore: MemoryRestore {
                     broker: Rc::clone(&broker),
                     topic: String::new(),

@@ -26,6 +26,8 @@ const DRAIN_WAIT: Duration = Duration::from_millis(5);
 /// The pause after a transaction that was aborted, times those before it in a row.
 const ABORTED_PAUSE: Duration = Duration::from_millis(20);
 const ABORTED_PAUSES_MAX: u32 = 50;
+/// Bytes of records that wait for the end of their epoch; beyond it, the epoch ends early.
+const HELD_BYTES_MAX: usize = 64 << 20;
 /// Records taken before the clock is looked at again.
 pub(super) const POLL_RECORDS_MAX: usize = 4096;
 
@@ -211,6 +213,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         self.look_at_clocks();
+        let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             self.end_epoch()?;
         }
@@ -245,6 +248,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let offsets = self.uncommitted();
         match self.guarantee {
             Guarantee::AtLeastOnce => self.commit(offsets)?,
+            Guarantee::AtMostOnce => self.commit_first(offsets)?,
             Guarantee::ExactlyOnce => {
                 self.sink.commit(&offsets, self.source.member().as_ref())?;
                 self.committed(offsets);
@@ -260,6 +264,37 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if !offsets.is_empty() {
             self.committed.extend(offsets);
             self.shared.metrics.committed();
+        }
+    }
+
+    /// Commits the offsets, then delivers what was held back.
+    fn commit_first(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), StreamsError> {
+        let shared = Arc::clone(&self.shared);
+        let _delivering = shared.delivering();
+        let outcome = match offsets.is_empty() {
+            true => Ok(()),
+            false => self.source.commit(&offsets),
+        };
+        match outcome {
+            Ok(()) => {
+                self.sink.deliver()?;
+                self.committed(offsets);
+                Ok(())
+            }
+            Err(SourceError::Fenced { cause }) => {
+                tracing::warn!(
+                    cause,
+                    "the commit came too late; the partitions' next owner works on the epoch"
+                );
+                self.sink.forget();
+                self.drop_tasks();
+                Ok(())
+            }
+            // Whether the offsets count is not known, so that nothing may come of their rows.
+            Err(error) => {
+                self.sink.forget();
+                Err(error.into())
+            }
         }
     }
 

@@ -5,14 +5,17 @@
 //!
 //! Invariants: after `flush` returned `Ok`, every record given to `send` is acknowledged by all in-sync replicas; after `commit`
 //! returned `Ok`, every record and offset of the transaction counts, after [`SinkError::Aborted`] none; a record that
-//! could not be delivered fails the next `send` or `flush`, and with it the job.
+//! could not be delivered fails the next `send` or `flush`, and with it the job. With at-most-once ([`HeldSink`]) nothing is sent before
+//! `deliver`.
 mod buffer;
+mod held;
 mod kafka;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use buffer::{Destination, OutputRecord, RecordBuffer};
+pub(crate) use held::HeldSink;
 pub(crate) use kafka::KafkaSink;
 
 use crate::source::TopicPartition;
@@ -33,6 +36,20 @@ pub(crate) trait Sink {
         positions: &[(TopicPartition, Position)],
         member: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError>;
+
+    /// Sends what is held back because its offsets had to be committed first, states before what follows from them, and waits until it
+    /// is acknowledged.
+    fn deliver(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
+
+    /// Forgets what is held back.
+    fn forget(&mut self) {}
+
+    /// Bytes of what is held back.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 
     /// Drops what was sent since the last transaction; afterwards the sink works again, whatever has happened to it.
     fn recover(&mut self) -> Result<(), SinkError>;

@@ -22,7 +22,8 @@ pub(crate) use error::{guard, guard_fallible, panic_message};
 pub use schema::schema_of;
 
 pub(crate) use flow::RowFunction;
-pub(crate) use stage::{AnyFlow, BatchClosure, Stage, TypedStage};
+pub(crate) use schema::field_of;
+pub(crate) use stage::{AnyFlow, BatchClosure, Stage, TypedStage, misfit};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

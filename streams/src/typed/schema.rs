@@ -1,5 +1,7 @@
 //! The columns of a struct.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{FieldRef, Schema};
 use serde::de::DeserializeOwned;
 use serde_arrow::schema::{SchemaLike, TracingOptions};
@@ -32,6 +34,21 @@ pub fn schema_of<T: DeserializeOwned>() -> Result<Schema, PlanError> {
         return Err(failed("it has no fields".to_owned()));
     }
     Ok(Schema::new(fields))
+}
+
+/// The one column, named `item`, of a value that need not be a struct.
+pub(crate) fn field_of<T: DeserializeOwned>() -> Result<FieldRef, PlanError> {
+    let fields = Vec::<FieldRef>::from_type::<serde_arrow::utils::Item<T>>(options());
+    let field = fields.map(|fields| fields.first().map(Arc::clone));
+    match field {
+        Ok(Some(field)) => Ok(field),
+        Ok(None) => Err("it has no fields".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+    .map_err(|cause| PlanError::NoColumns {
+        row_type: name_of::<T>(),
+        cause,
+    })
 }
 
 fn options() -> TracingOptions {

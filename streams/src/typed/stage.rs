@@ -186,7 +186,7 @@ fn check_columns<T: Row>(step: &str, input: &Schema) -> Result<Option<Vec<usize>
 }
 
 /// Reads a row of zeros and empty strings, and says what of its columns can be no `T`.
-fn misfit<T: Row>(columns: &Schema) -> Option<String> {
+pub(crate) fn misfit<T: Row>(columns: &Schema) -> Option<String> {
     // Nested columns have no such values; what does not fit there shows row by row.
     if columns.fields().iter().any(|field| field.data_type().is_nested()) {
         return None;

@@ -3,6 +3,7 @@
 //! Each test has a broker of its own in this process. With `MILLSTREAM_TEST_BOOTSTRAP` set, all use the cluster there
 //! instead, e.g. an Apache Kafka.
 #![allow(clippy::unwrap_used)]
+mod at_most_once;
 mod checkpoints;
 mod client;
 mod errors;

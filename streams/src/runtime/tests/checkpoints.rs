@@ -28,7 +28,7 @@ impl Bench {
             staged.clear();
         }
         broker.borrow_mut().changes.clear();
-        let bench = Self::with(broker, Some(stores(directory)), state_bytes_max);
+        let bench = Self::stored(broker, Some(stores(directory)), state_bytes_max);
         bench.events();
         bench.change(Polled::Assigned(Bench::all_partitions()));
         bench
