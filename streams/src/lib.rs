@@ -23,6 +23,14 @@
 //! # Ok::<(), millstream_streams::StreamsError>(())
 //! ```
 //!
+//! # Errors
+//! A record that cannot be read, or a row that an expression or closure fails on, fails the job, unless the step has a policy:
+//! `.on_error(skip())`, or `.on_error(dead_letter("topic"))` behind it ([`ErrorPolicy`]).
+//!
+//! # Closures and functions of one's own
+//! [`Stream::typed`] gives rows to closures as serde structs, [`fold`] makes an aggregate of closures, and [`udf`] is the way to DataFusion's
+//! user-defined functions.
+//!
 //! # Layout
 //! In the order of one record's way:
 //!
@@ -83,7 +91,8 @@ pub mod prelude {
     pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+        GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
+        WindowedTable,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
@@ -101,7 +110,8 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream, WindowedTable,
+    GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
+    WindowedTable,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

@@ -14,7 +14,7 @@ use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
 use crate::expr::{CompiledExpr, prepare};
-use crate::format::{Placement, fingerprint};
+use crate::format::{Placement, fingerprint, key_type};
 use crate::plan::PlanError;
 
 /// The column of the latest event time; no user's column has such a name.
@@ -274,16 +274,6 @@ fn readable(expr: &Expr) -> String {
             _ => expr.to_string(),
         },
         _ => expr.to_string(),
-    }
-}
-
-/// The one type that stands for all encodings of a key.
-fn key_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::Dictionary(_, values) => key_type(values),
-        other => other.clone(),
     }
 }
 

@@ -14,7 +14,7 @@ pub use grouped::GroupedStream;
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;
-pub use table::Table;
+pub use table::{GroupedTable, Table};
 pub use typed::TypedStream;
 pub use windowed::{WindowedStream, WindowedTable};
 

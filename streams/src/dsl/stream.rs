@@ -2,7 +2,7 @@
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, OutputTopic, SharedPlan};
+use super::{GroupedStream, OutputTopic, SharedPlan, Table};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
@@ -145,6 +145,71 @@ impl Stream {
             input: self.node,
             see: BatchClosure::new(see),
         })
+    }
+
+    /// The same rows, those of one key in one partition of the topic `<application id>-<name>-repartition`. Rows keep their event time.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, text};
+    /// let app = Streams::new("by-user");
+    /// let lines = app.stream("lines", text("line").with_key("user")).repartition("by-user", [col("user")]);
+    /// lines.to("lines-by-user", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn repartition(&self, name: impl Into<String>, keys: impl IntoIterator<Item = Expr>) -> Self {
+        self.then(Node::Repartition {
+            input: self.node,
+            name: name.into(),
+            keys: keys.into_iter().collect(),
+        })
+    }
+
+    /// A table of the last row of each key, its key columns first. A row with nothing but its key deletes it, as records without
+    /// a value do.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, text};
+    /// let app = Streams::new("profiles");
+    /// let users = app.stream("users", text("name").with_key("id")).to_table("users", [col("id")]);
+    /// users.to("users-now", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn to_table(&self, name: impl Into<String>, keys: impl IntoIterator<Item = Expr>) -> Table {
+        self.table(name.into(), keys.into_iter().collect(), None)
+    }
+
+    /// As [`to_table`](Self::to_table), but the rows for which `deleted` is true delete their key, and no others.
+    ///
+    /// ```
+    /// use millstream_streams::{DataType, Field, Schema, Streams, col, json, json_schema, lit};
+    /// let schema = Schema::new(["id", "name", "op"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+    /// let app = Streams::new("profiles");
+    /// let changes = app.stream("user-changes", json_schema(schema));
+    /// changes.to_table_deleting("users", [col("id")], col("op").eq(lit("delete"))).to("users-now", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn to_table_deleting(
+        &self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = Expr>,
+        deleted: Expr,
+    ) -> Table {
+        self.table(name.into(), keys.into_iter().collect(), Some(deleted))
+    }
+
+    fn table(&self, name: String, keys: Vec<Expr>, deleted: Option<Expr>) -> Table {
+        let node = self.plan.add(Node::ToTable {
+            input: self.node,
+            name,
+            keys,
+            deleted,
+        });
+        Table::new(self.plan.clone(), node)
     }
 
     /// The event time of the stream, and how late its rows may be. Belongs to each stream of a topic, before

@@ -1,7 +1,52 @@
 //! A table: the latest row of every key.
+use datafusion::logical_expr::Expr;
+
 use super::{OutputTopic, SharedPlan};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, NodeId};
+use crate::plan::{ErrorPolicy, Node, NodeId};
+
+/// A table whose rows are grouped by other columns. Made by [`Table::group_by`].
+#[derive(Debug, Clone)]
+pub struct GroupedTable {
+    plan: SharedPlan,
+    input: NodeId,
+    keys: Vec<Expr>,
+}
+
+impl GroupedTable {
+    /// A table with one row a key: the key columns, then the aggregates of the rows that the table has now. A row that changes or goes
+    /// takes back what it contributed; a group without rows is deleted. Rows count in the order in which they came or last changed.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("regions");
+    /// let users = app.stream("users", text("region").with_key("user")).to_table("users", [col("user")]);
+    /// users
+    ///     .group_by([col("region")])
+    ///     .aggregate("users-per-region", [count_all().alias("users")])
+    ///     .to("users-per-region", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("users", TestRecord::new("north").key("ann"))?;
+    /// driver.pipe("users", TestRecord::new("south").key("ann"))?; // she moved
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users-per-region")[0].as_text(), ("south", r#"{"users":1}"#));
+    /// driver.pipe("users", TestRecord::null().key("ann"))?; // and left
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users-per-region")[0], TestRecord::null().key("south").partition(0));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn aggregate(&self, name: impl Into<String>, aggregates: impl IntoIterator<Item = Expr>) -> Table {
+        let node = self.plan.add(Node::TableAggregate {
+            input: self.input,
+            name: name.into(),
+            keys: self.keys.clone(),
+            aggregates: aggregates.into_iter().collect(),
+        });
+        Table::new(self.plan.clone(), node)
+    }
+}
 
 /// A table, one row a key, changing with every epoch.
 #[derive(Debug, Clone)]
@@ -27,6 +72,27 @@ impl Table {
     /// ```
     pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
         OutputTopic::new(&self.plan, self.node, topic.into(), format)
+    }
+
+    /// The rows of the table by other columns; an aggregate over the rows that the table has follows.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, count_all, json, text};
+    /// let app = Streams::new("regions");
+    /// let users = app.stream("users", text("region").with_key("user")).to_table("users", [col("user")]);
+    /// users
+    ///     .group_by([col("region")])
+    ///     .aggregate("users-per-region", [count_all().alias("users")])
+    ///     .to("users-per-region", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn group_by(&self, keys: impl IntoIterator<Item = Expr>) -> GroupedTable {
+        GroupedTable {
+            plan: self.plan.clone(),
+            input: self.node,
+            keys: keys.into_iter().collect(),
+        }
     }
 
     /// What becomes of rows on which a key or an argument of the aggregate fails.

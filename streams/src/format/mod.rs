@@ -29,7 +29,7 @@ pub use error::FormatError;
 pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
 pub(crate) use json_encoder::JsonEncoder;
 pub(crate) use output::OutputFormat;
-pub(crate) use placement::{Placement, murmur2};
+pub(crate) use placement::{Placement, key_type, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 pub(crate) use shuffled_rows::{ROWS_VERSION, ShuffledRows};

@@ -157,20 +157,12 @@ impl RowEncoder<'_> {
         match self {
             Self::Bytes { key, value, keyed } => records.push(
                 time,
-                |out| key.as_ref().is_some_and(|key| cell(key, row, out)) || (*keyed && null_key(out)),
+                |out| bytes_key(key.as_ref(), *keyed, row, out),
                 |out| cell(value, row, out),
             ),
             Self::Json { key, value } => records.push(
                 time,
-                |out| match key {
-                    JsonKey::None => false,
-                    JsonKey::Column(key) => cell(key, row, out),
-                    JsonKey::Text(key) => cell(key, row, out) || null_key(out),
-                    JsonKey::Array(key) => {
-                        key.array(row, out);
-                        true
-                    }
-                },
+                |out| key.write(row, out),
                 |out| {
                     value.object(row, out);
                     true
@@ -178,6 +170,35 @@ impl RowEncoder<'_> {
             ),
         }
     }
+
+    /// Appends the record that deletes the key of `row`.
+    pub(crate) fn encode_deletion(&mut self, row: usize, time: EventTime, records: &mut RecordBuffer) {
+        match self {
+            Self::Bytes { key, keyed, .. } => {
+                records.push(time, |out| bytes_key(key.as_ref(), *keyed, row, out), |_| false);
+            }
+            Self::Json { key, .. } => records.push(time, |out| key.write(row, out), |_| false),
+        }
+    }
+}
+
+impl JsonKey<'_> {
+    /// Appends the key of `row`, and says whether there is one.
+    fn write(&mut self, row: usize, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::None => false,
+            Self::Column(key) => cell(key, row, out),
+            Self::Text(key) => cell(key, row, out) || null_key(out),
+            Self::Array(key) => {
+                key.array(row, out);
+                true
+            }
+        }
+    }
+}
+
+fn bytes_key(key: Option<&ArrayRef>, keyed: bool, row: usize, out: &mut Vec<u8>) -> bool {
+    key.is_some_and(|key| cell(key, row, out)) || (keyed && null_key(out))
 }
 
 /// Appends the bytes at `row`, and says whether there are any, or it is null.

@@ -31,6 +31,14 @@ impl Placement {
             || (data_type.is_temporal() && !matches!(data_type, Interval(_)))
     }
 
+    /// The column in the type that stands for all encodings of its values.
+    pub(crate) fn key_column(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
+        match key_type(column.data_type()) {
+            same if same == *column.data_type() => Ok(column),
+            other => cast(&column, &other),
+        }
+    }
+
     pub(crate) fn new(keys: usize, partitions: usize) -> Self {
         Self {
             keys,
@@ -71,6 +79,16 @@ impl Placement {
             rows[partition(&encoded, self.partitions)].push(row);
         }
         Ok(rows)
+    }
+}
+
+/// The one type that stands for all encodings of a key.
+pub(crate) fn key_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => key_type(values),
+        other => other.clone(),
     }
 }
 

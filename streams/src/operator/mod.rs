@@ -6,14 +6,21 @@
 //! Invariants: an operator keeps nothing of a batch beyond the end of the epoch except merged state; at the epoch's end
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
+mod changes;
 mod filter;
 mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
 mod peek;
 mod project;
+mod repartition;
 mod shipper;
 mod sink;
+mod table_final;
+mod table_partial;
+#[cfg(test)]
+mod table_tests;
+mod to_table;
 mod typed;
 mod watermark;
 mod window_final;
@@ -327,7 +334,7 @@ pub(crate) fn new_operator(
             near.partitions.get(topic).copied().unwrap_or(1),
             near.limits.clone(),
         )?),
-        StepKind::FinalAggregate { spec, changelog } => Box::new(final_aggregate::FinalAggregate::new(
+        StepKind::FinalAggregate { spec, changelog, .. } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
             partition,
@@ -335,6 +342,18 @@ pub(crate) fn new_operator(
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
         StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
+        StepKind::Repartition(plan) => Box::new(repartition::Repartition::new(
+            plan,
+            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            near.limits.clone(),
+        )),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition)?),
+        StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
+            plan,
+            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            near.limits.clone(),
+        )),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition)?),
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,
@@ -347,9 +366,14 @@ pub(crate) fn new_operator(
             partition,
             near.limits.shuffle_record_bytes_max,
         )?),
-        StepKind::Sink { topic, format } => Box::new(sink::SinkStep::new(
+        StepKind::Sink {
+            topic,
+            format,
+            deletions,
+        } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),
+            *deletions,
             &near.limits,
         )),
     })

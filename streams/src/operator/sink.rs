@@ -13,16 +13,19 @@ pub(super) struct SinkStep {
     topic: Arc<str>,
     bytes_max: usize,
     record_bytes_max: usize,
+    /// The rows are keys that are gone.
+    deletions: bool,
 }
 
 impl SinkStep {
-    pub(super) fn new(topic: Arc<str>, format: OutputFormat, limits: &Limits) -> Self {
+    pub(super) fn new(topic: Arc<str>, format: OutputFormat, deletions: bool, limits: &Limits) -> Self {
         Self {
             format,
             records: RecordBuffer::new(Destination::ByKey(Arc::clone(&topic))),
             topic,
             bytes_max: limits.output_bytes_max,
             record_bytes_max: limits.record_bytes_max,
+            deletions,
         }
     }
 }
@@ -31,7 +34,10 @@ impl Operator for SinkStep {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let mut encoder = self.format.encoder(&rows.batch)?;
         for (row, &time) in rows.times().iter().enumerate() {
-            encoder.encode(row, time, &mut self.records);
+            match self.deletions {
+                false => encoder.encode(row, time, &mut self.records),
+                true => encoder.encode_deletion(row, time, &mut self.records),
+            }
             out.failed.extend(refuse_too_large(
                 &mut self.records,
                 &self.topic,

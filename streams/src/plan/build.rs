@@ -29,6 +29,17 @@ pub(super) struct Output {
     pub(super) label: String,
     /// How far its rows are behind the task's watermark.
     pub(super) hold_ms: i64,
+    /// What else a table gives.
+    pub(super) table: Option<TableOutputs>,
+}
+
+/// What a table gives besides its rows.
+#[derive(Clone)]
+pub(super) struct TableOutputs {
+    /// Pairs of what was and what is.
+    pub(super) changes: From,
+    /// Keys that are gone, if that can be.
+    pub(super) deletions: Option<From>,
 }
 
 #[derive(Clone, Copy)]
@@ -163,6 +174,9 @@ impl Node {
             | Self::Peek { input, .. }
             | Self::Typed { input, .. }
             | Self::Aggregate { input, .. }
+            | Self::Repartition { input, .. }
+            | Self::ToTable { input, .. }
+            | Self::TableAggregate { input, .. }
             | Self::Watermark { input, .. }
             | Self::Window { input, .. }
             | Self::Late { window: input }
@@ -190,6 +204,19 @@ impl Builder {
             } => self.aggregate(*input, name, keys, aggregates),
             Node::Peek { input, see } => Ok(self.peek(*input, see)),
             Node::Typed { input, stage } => self.typed(number, *input, stage),
+            Node::Repartition { input, name, keys } => self.repartition(*input, name, keys),
+            Node::ToTable {
+                input,
+                name,
+                keys,
+                deleted,
+            } => self.last_of_key(*input, name, keys, deleted.as_ref()),
+            Node::TableAggregate {
+                input,
+                name,
+                keys,
+                aggregates,
+            } => self.table_aggregate(*input, name, keys, aggregates),
             Node::Watermark { input, strategy } => self.watermark(*input, strategy),
             Node::Window {
                 input,
@@ -238,6 +265,7 @@ impl Builder {
                 keys: 0,
                 label,
                 hold_ms: 0,
+                table: None,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
@@ -249,6 +277,7 @@ impl Builder {
             keys: 0,
             label,
             hold_ms: 0,
+            table: None,
         })
     }
 
@@ -377,7 +406,7 @@ impl Builder {
         self.project("with_column", input, &exprs, label)
     }
 
-    fn project(
+    pub(super) fn project(
         &mut self,
         step: &str,
         input: NodeId,
@@ -467,19 +496,26 @@ impl Builder {
             keys: 0,
             label: step,
             hold_ms: 0,
+            table: None,
         };
         let label = format!("{} (table)", spec.text());
         self.changelogs.push(ChangelogTopic {
             topic: Arc::clone(&changelog),
             sub,
         });
-        self.step(
-            &shuffled,
-            StepKind::FinalAggregate { spec, changelog },
-            label,
-            schema,
-            keys,
-        )
+        let kind = StepKind::FinalAggregate {
+            spec,
+            changelog,
+            changes_used: false,
+        };
+        let mut table = self.step(&shuffled, kind, label, schema, keys);
+        if let [From::Step(step, _)] = table.from[..] {
+            table.table = Some(TableOutputs {
+                changes: From::Step(step, 1),
+                deletions: None,
+            });
+        }
+        table
     }
 
     fn sink(&mut self, input: NodeId, topic: &str, format: &Format) -> Result<Output, PlanError> {
@@ -495,16 +531,25 @@ impl Builder {
         })?;
         let label = format!("{step} as {format}");
         let schema = Arc::clone(&above.schema);
-        Ok(self.step(
-            &above,
-            StepKind::Sink {
-                topic: topic.into(),
-                format,
-            },
-            label,
-            schema,
-            above.keys,
-        ))
+        let topic: Arc<str> = topic.into();
+        if let Some(deletions) = above.table.as_ref().and_then(|table| table.deletions) {
+            let gone = Output {
+                from: vec![deletions],
+                ..above.clone()
+            };
+            let kind = StepKind::Sink {
+                topic: Arc::clone(&topic),
+                format: format.clone(),
+                deletions: true,
+            };
+            self.step(&gone, kind, label.clone(), Arc::clone(&schema), above.keys);
+        }
+        let kind = StepKind::Sink {
+            topic,
+            format,
+            deletions: false,
+        };
+        Ok(self.step(&above, kind, label, schema, above.keys))
     }
 
     /// Opens a sub-topology with one input.
@@ -558,6 +603,7 @@ impl Builder {
             keys,
             label,
             hold_ms: above.hold_ms,
+            table: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology, WindowFinal, WindowPartial};
+use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -102,18 +102,13 @@ impl Chart {
 
     fn below(&mut self, sub: &SubTopology, id: StepId, step: &Step) {
         let from = format!("s{}_{}", sub.id, id.0);
-        match &step.kind {
-            StepKind::PartialAggregate { topic, .. }
-            | StepKind::WindowPartial(WindowPartial { topic, .. }) => {
-                let to = self.topic(topic);
-                add(&mut self.edges, &format!("  {from} --> {to}"));
-            }
-            StepKind::FinalAggregate { changelog, .. }
-            | StepKind::WindowFinal(WindowFinal { changelog, .. }) => {
-                let to = self.topic(changelog);
-                add(&mut self.edges, &format!("  {from} -.-> {to}"));
-            }
-            _ => {}
+        if let Some(topic) = step.kind.repartition_topic() {
+            let to = self.topic(topic);
+            add(&mut self.edges, &format!("  {from} --> {to}"));
+        }
+        if let Some(changelog) = step.kind.changelog() {
+            let to = self.topic(changelog);
+            add(&mut self.edges, &format!("  {from} -.-> {to}"));
         }
         for (port, children) in step.children.iter().enumerate() {
             let label = match &step.kind {
@@ -123,7 +118,7 @@ impl Chart {
                 }
                 _ => String::new(),
             };
-            for child in children {
+            for child in children.iter().filter(|child| !is_deletions(sub, **child)) {
                 let to = self.step(sub, *child);
                 add(&mut self.edges, &format!("  {from} -->{label} {to}"));
             }
@@ -183,14 +178,11 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
     for (part, policy) in step.parts().iter().filter_map(Part::policy) {
         line(text, depth + 1, &format!("on error of {part}: {policy}"));
     }
-    match &step.kind {
-        StepKind::PartialAggregate { topic, .. } | StepKind::WindowPartial(WindowPartial { topic, .. }) => {
-            line(text, depth + 1, &format!("repartition {topic}"));
-        }
-        StepKind::FinalAggregate { changelog, .. } | StepKind::WindowFinal(WindowFinal { changelog, .. }) => {
-            line(text, depth + 1, &format!("changelog {changelog}"));
-        }
-        _ => {}
+    if let Some(topic) = step.kind.repartition_topic() {
+        line(text, depth + 1, &format!("repartition {topic}"));
+    }
+    if let Some(changelog) = step.kind.changelog() {
+        line(text, depth + 1, &format!("changelog {changelog}"));
     }
     for (port, children) in step.children.iter().enumerate() {
         let depth = match &step.kind {
@@ -201,10 +193,15 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
             }
             _ => depth,
         };
-        for child in children {
+        for child in children.iter().filter(|child| !is_deletions(sub, **child)) {
             describe_step(sub, *child, depth + 1, text);
         }
     }
+}
+
+/// Whether the step is the part of a table's sink that deletes keys, which the sink stands for.
+fn is_deletions(sub: &SubTopology, step: StepId) -> bool {
+    matches!(sub.steps[step.0].kind, StepKind::Sink { deletions: true, .. })
 }
 
 fn line(text: &mut String, depth: usize, words: &str) {

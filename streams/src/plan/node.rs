@@ -47,6 +47,27 @@ pub(crate) enum Node {
         keys: Vec<Expr>,
         aggregates: Vec<Expr>,
     },
+    /// The rows by key in other partitions.
+    Repartition {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+    },
+    /// The last row of each key: a table.
+    ToTable {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        /// The rows that delete their key; else those without any value.
+        deleted: Option<Expr>,
+    },
+    /// One row for each key, from the rows that a table has: a table.
+    TableAggregate {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        aggregates: Vec<Expr>,
+    },
     /// Event time, and how far a source has come in it.
     Watermark {
         input: NodeId,

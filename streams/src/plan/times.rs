@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::build::Builder;
 use super::{
-    Announces, Decode, Input, InputTime, PlanError, RepartitionTopic, Step, StepId, StepKind, WatermarkStep,
+    Announces, Decode, Input, InputTime, PlanError, Repartition, RepartitionTopic, Step, StepId, StepKind,
+    TablePartial, WatermarkStep,
 };
 
 impl Builder {
@@ -31,6 +32,11 @@ impl Builder {
                 let topics: Vec<&str> = announces[number].iter().map(|to| &*to.topic).collect();
                 add_defaults(inputs, steps, &topics);
                 number_strategies(inputs, steps);
+                for step in steps {
+                    if let StepKind::Repartition(repartition) = &mut step.kind {
+                        repartition.timed = topics.contains(&&*repartition.topic);
+                    }
+                }
             }
         }
         Ok(announces)
@@ -96,7 +102,9 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
         let untimed = reached(input, steps, |kind| !matches!(kind, StepKind::Watermark(_)));
         let uses_time = |step: &StepId| match &steps[step.0].kind {
             StepKind::WindowPartial(_) => true,
-            StepKind::PartialAggregate { topic, .. } => announces.contains(&&**topic),
+            StepKind::PartialAggregate { topic, .. }
+            | StepKind::Repartition(Repartition { topic, .. })
+            | StepKind::TablePartial(TablePartial { topic, .. }) => announces.contains(&&**topic),
             _ => false,
         };
         if !matches!(input.decode, Decode::Rows(_)) || !untimed.iter().any(uses_time) {

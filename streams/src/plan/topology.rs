@@ -134,6 +134,8 @@ pub(crate) enum StepKind {
     FinalAggregate {
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
+        /// Somebody takes back what a row contributed.
+        changes_used: bool,
     },
     Peek {
         see: BatchClosure,
@@ -144,6 +146,14 @@ pub(crate) enum StepKind {
         outputs: usize,
         parts: Vec<Part>,
     },
+    /// Rows to the partitions of their keys.
+    Repartition(Repartition),
+    /// The last row of each key.
+    ToTable(ToTable),
+    /// The rows of a table by group, before their repartition topic.
+    TablePartial(TablePartial),
+    /// The same behind it.
+    TableFinal(TableFinal),
     /// Event time of rows from a source.
     Watermark(WatermarkStep),
     WindowPartial(WindowPartial),
@@ -153,6 +163,8 @@ pub(crate) enum StepKind {
     Sink {
         topic: Arc<str>,
         format: OutputFormat,
+        /// The rows are keys that a table no longer has.
+        deletions: bool,
     },
 }
 
@@ -171,6 +183,59 @@ impl fmt::Debug for TypedClosures {
 pub(crate) struct Part {
     pub(crate) label: String,
     pub(crate) on_error: Option<ErrorPolicy>,
+}
+
+/// What [`StepKind::Repartition`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Repartition {
+    pub(crate) keys: Vec<CompiledExpr>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) rows: Arc<ShuffledRows>,
+    /// Somebody behind the topic judges the rows by their watermarks.
+    pub(crate) timed: bool,
+}
+
+/// What [`StepKind::ToTable`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct ToTable {
+    /// The first `keys` columns are the key.
+    pub(crate) schema: SchemaRef,
+    pub(crate) keys: usize,
+    pub(crate) deleted: Option<CompiledExpr>,
+    pub(crate) changelog: Arc<str>,
+    pub(crate) meaning: String,
+    /// Somebody takes back what a row contributed.
+    pub(crate) changes_used: bool,
+}
+
+/// What [`StepKind::TablePartial`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct TablePartial {
+    /// The table's columns.
+    pub(crate) table: SchemaRef,
+    pub(crate) groups: Vec<CompiledExpr>,
+    /// The table's columns that are shipped: its key first.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) topic: Arc<str>,
+    /// The form in which they are shipped: these columns, the groups, and whether the row is live.
+    pub(crate) rows: Arc<ShuffledRows>,
+}
+
+/// What [`StepKind::TableFinal`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct TableFinal {
+    /// Its keys are the groups.
+    pub(crate) spec: Arc<AggregateSpec>,
+    pub(crate) rows: Arc<ShuffledRows>,
+    /// The shipped columns of the table.
+    pub(crate) arguments: SchemaRef,
+    /// Which of them are the table's key.
+    pub(crate) table_key: Vec<usize>,
+    /// How many groups' columns follow them.
+    pub(crate) groups: usize,
+    pub(crate) changelog: Arc<str>,
+    /// Somebody takes back what a result contributed.
+    pub(crate) changes_used: bool,
 }
 
 /// What [`StepKind::Watermark`] needs.
@@ -306,13 +371,42 @@ impl Step {
 }
 
 impl StepKind {
+    /// The repartition topic that the step writes.
+    pub(crate) fn repartition_topic(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::PartialAggregate { topic, .. } => Some(topic),
+            Self::WindowPartial(window) => Some(&window.topic),
+            Self::Repartition(repartition) => Some(&repartition.topic),
+            Self::TablePartial(table) => Some(&table.topic),
+            _ => None,
+        }
+    }
+
+    /// The changelog of the step's state.
+    pub(crate) fn changelog(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::FinalAggregate { changelog, .. } => Some(changelog),
+            Self::WindowFinal(window) => Some(&window.changelog),
+            Self::ToTable(table) => Some(&table.changelog),
+            Self::TableFinal(table) => Some(&table.changelog),
+            _ => None,
+        }
+    }
+
     /// How many outputs the step has.
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::Branch { predicates } => predicates.len() + 1,
             Self::Typed { outputs, .. } => *outputs,
             Self::WindowJudge(_) => 2,
-            Self::Sink { .. } | Self::PartialAggregate { .. } | Self::WindowPartial(_) => 0,
+            // Rows, changes, deletions.
+            Self::ToTable(_) | Self::TableFinal(_) => 3,
+            Self::FinalAggregate { .. } => 2,
+            Self::Sink { .. }
+            | Self::PartialAggregate { .. }
+            | Self::WindowPartial(_)
+            | Self::TablePartial(_)
+            | Self::Repartition(_) => 0,
             _ => 1,
         }
     }
@@ -329,14 +423,6 @@ impl SubTopology {
     /// The steps that keep state, each with its changelog.
     pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
         let steps = self.steps.iter().enumerate();
-        steps.filter_map(move |(number, step)| Some((StepId(number), changelog_of(step)?)))
-    }
-}
-
-fn changelog_of(step: &Step) -> Option<&Arc<str>> {
-    match &step.kind {
-        StepKind::FinalAggregate { changelog, .. } => Some(changelog),
-        StepKind::WindowFinal(window) => Some(&window.changelog),
-        _ => None,
+        steps.filter_map(move |(number, step)| Some((StepId(number), step.kind.changelog()?)))
     }
 }

@@ -143,6 +143,7 @@ impl Builder {
             keys: 0,
             label: format!("window {}", spec.text()),
             hold_ms: 0,
+            table: None,
         }
     }
 

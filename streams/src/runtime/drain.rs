@@ -29,7 +29,8 @@ type Goals = Vec<(TopicPartition, LogBounds)>;
 
 impl StreamsHandle {
     /// Waits until everything that is in the source topics now has gone through every step, is committed, and
-    /// its outputs are acknowledged. Records that arrive later may or may not be included.
+    /// its outputs are acknowledged; with [`Guarantee::AtMostOnce`], those that this process writes. Records that arrive later may or may
+    /// not be included.
     ///
     /// # Errors
     /// The failure of a worker, the end of the job, or [`StreamsError::Timeout`] with how much is left.

@@ -69,6 +69,8 @@ pub(crate) struct Changelog {
 pub(crate) struct Restoring {
     keys: RowReader,
     states: RowReader,
+    /// Whether each row is there, or deleted.
+    live: Vec<bool>,
 }
 
 impl Changelog {
@@ -96,6 +98,28 @@ impl Changelog {
 
     /// The records of the changed `states`, a batch of the schema.
     pub(crate) fn encode(&mut self, states: &RecordBatch) -> Result<RecordBuffer, FormatError> {
+        self.encode_rows(states, None)
+    }
+
+    /// The same for rows of which some are deleted: where `live` is false.
+    pub(crate) fn encode_with_deletions(
+        &mut self,
+        rows: &RecordBatch,
+        live: &[bool],
+    ) -> Result<RecordBuffer, FormatError> {
+        self.encode_rows(rows, Some(live))
+    }
+
+    /// The columns: keys, then states.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn encode_rows(
+        &mut self,
+        states: &RecordBatch,
+        live: Option<&[bool]>,
+    ) -> Result<RecordBuffer, FormatError> {
         let mut records = RecordBuffer::new(Destination::Partition {
             topic: Arc::clone(&self.topic),
             partition: self.partition,
@@ -127,7 +151,7 @@ impl Changelog {
                     written = keys.write(row, out);
                     true
                 },
-                |out| write(values.write(row, out)),
+                |out| live.is_none_or(|live| live[row]) && write(values.write(row, out)),
             );
             write(written);
         }
@@ -139,7 +163,34 @@ impl Changelog {
         Restoring {
             keys: self.keys.reader(),
             states: self.states.reader(),
+            live: Vec::new(),
         }
+    }
+
+    /// As [`Self::decode`], for a log with deletions; says of each row whether it is there.
+    pub(crate) fn decode_with_deletions(
+        &mut self,
+        restoring: &mut Restoring,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<(RecordBatch, Vec<bool>)>, StateError> {
+        // A row of nulls: a zero a column.
+        let nulls = vec![0; self.schema.fields().len() - self.key_count];
+        let before = restoring.keys.rows();
+        let full = self.decode(restoring, key, value.or(Some(&nulls)))?;
+        if full.is_some() || restoring.keys.rows() > before {
+            restoring.live.push(value.is_some());
+        }
+        Ok(full.map(|rows| (rows, std::mem::take(&mut restoring.live))))
+    }
+
+    /// As [`Self::finish`], for a log with deletions.
+    pub(crate) fn finish_with_deletions(
+        &self,
+        restoring: &mut Restoring,
+    ) -> Result<Option<(RecordBatch, Vec<bool>)>, StateError> {
+        let rows = self.finish(restoring)?;
+        Ok(rows.map(|rows| (rows, std::mem::take(&mut restoring.live))))
     }
 
     /// Takes a record of the log; gives a batch of states to be loaded once there are enough.

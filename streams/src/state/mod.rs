@@ -11,6 +11,7 @@ mod column;
 mod generation;
 mod memory;
 mod resident;
+mod row_table;
 mod window_log;
 mod window_store;
 
@@ -18,5 +19,6 @@ pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use resident::{Found, ResidentTable};
+pub(crate) use row_table::RowTable;
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

@@ -30,7 +30,7 @@ pub enum ClosureError {
         cause: String,
     },
     /// The closure's struct has no columns.
-    #[error("a {row_type} cannot be written as columns: {cause}")]
+    #[error("{row_type} cannot be written as columns: {cause}")]
     Unwritable {
         /// The struct.
         row_type: String,

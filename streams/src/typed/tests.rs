@@ -252,6 +252,50 @@ fn rows_that_fail_follow_the_policy_of_their_closure() {
 }
 
 #[test]
+fn a_struct_that_cannot_be_written_is_a_failure_of_its_closure() {
+    fn even<S: serde::Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+        match number % 2 {
+            0 => serializer.serialize_i64(*number),
+            _ => Err(serde::ser::Error::custom("an odd number")),
+        }
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Even {
+        #[serde(serialize_with = "even")]
+        number: i64,
+        text: String,
+    }
+    let app = Streams::new("app");
+    let make = |bid: Bid| Even {
+        number: bid.auction,
+        text: bid.auction.to_string(),
+    };
+    bids(&app)
+        .typed::<Bid>()
+        .map(make)
+        .on_error(dead_letter("odd"))
+        .to("even", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    let all: Vec<Bid> = (0..5).map(|n| bid(n, 1.0, None)).collect();
+    pipe(&mut driver, &all);
+    driver.commit().unwrap();
+    let values = |records: Vec<TestRecord>| -> Vec<String> {
+        let value = |record: &TestRecord| record.as_text().1.to_owned();
+        records.iter().map(value).collect()
+    };
+    let written = [0, 2, 4].map(|n| format!(r#"{{"number":{n},"text":"{n}"}}"#));
+    assert_eq!(values(driver.read("even")), written);
+    let dead = driver.read("odd");
+    let message = String::from_utf8(dead[0].headers[1].1.clone().unwrap()).unwrap();
+    assert!(
+        message.starts_with("map Bid → Even: Even cannot be written as columns: "),
+        "{message}"
+    );
+    assert!(message.contains("an odd number"), "{message}");
+    assert_eq!(values(dead).len(), 2);
+}
+
+#[test]
 fn rows_of_other_columns_are_refused_before_they_come() {
     let error = |app: &Streams| app.build().unwrap_err().to_string();
     let app = Streams::new("app");

@@ -1,0 +1,216 @@
+//! The last row of each key.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, is_null, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::cast::as_boolean_array;
+
+use super::changes::{self, Change};
+use super::{Operator, OperatorError, Output};
+use crate::plan::ToTable as Plan;
+use crate::rows::Rows;
+use crate::state::{Changelog, Restoring, RowTable};
+
+/// Rows of an epoch that are held before they are reduced to the last of each key.
+pub(super) const HELD_ROWS_MAX: usize = 64 * 1024;
+
+/// A table, and what came in the running epoch.
+pub(super) struct ToTable {
+    plan: Plan,
+    held: Vec<Rows>,
+    held_rows: usize,
+    table: RowTable,
+    changelog: Changelog,
+    restoring: Option<Restoring>,
+}
+
+impl ToTable {
+    pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
+        let (keys, values) = plan.schema.fields().split_at(plan.keys);
+        let mut values = values.to_vec();
+        values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
+        let stored = Arc::new(Schema::new([keys, &values].concat()));
+        Ok(Self {
+            held: Vec::new(),
+            held_rows: 0,
+            table: RowTable::new(
+                Arc::new(Schema::new(keys.to_vec())),
+                Arc::new(Schema::new(values)),
+            )?,
+            changelog: Changelog::new(
+                Arc::clone(&plan.changelog),
+                partition,
+                stored,
+                plan.keys,
+                &plan.meaning,
+            ),
+            restoring: None,
+            plan: plan.clone(),
+        })
+    }
+
+    /// Reduces what is held to the last row of each key.
+    fn reduce(&mut self) -> Result<Option<Rows>, OperatorError> {
+        let held = std::mem::take(&mut self.held);
+        self.held_rows = 0;
+        let reduced = last_of_each(&self.plan.schema, self.plan.keys, &held)?;
+        Ok(reduced)
+    }
+
+    /// Whether each row deletes its key.
+    fn deleted(&self, rows: &RecordBatch) -> Result<Vec<bool>, OperatorError> {
+        if let Some(deleted) = &self.plan.deleted {
+            let deleted = deleted.evaluate(rows)?;
+            let deleted = as_boolean_array(&deleted)?;
+            // Null is not true.
+            return Ok(deleted.iter().map(|deleted| deleted == Some(true)).collect());
+        }
+        let mut all = vec![rows.num_columns() > self.plan.keys; rows.num_rows()];
+        for column in &rows.columns()[self.plan.keys..] {
+            let nulls = is_null(column)?;
+            all.iter_mut()
+                .zip(nulls.values())
+                .for_each(|(all, null)| *all &= null);
+        }
+        Ok(all)
+    }
+
+    fn load(&mut self, (rows, live): (RecordBatch, Vec<bool>)) -> Result<(), OperatorError> {
+        let (keys, values) = rows.columns().split_at(self.plan.keys);
+        let places = self.table.places(keys)?;
+        self.table.set(&places, values, &live)?;
+        Ok(())
+    }
+}
+
+/// The last row of each key, the first `keys` columns.
+pub(super) fn last_of_each(
+    schema: &SchemaRef,
+    keys: usize,
+    held: &[Rows],
+) -> Result<Option<Rows>, OperatorError> {
+    if held.is_empty() {
+        return Ok(None);
+    }
+    let batch = concat_batches(schema, held.iter().map(|rows| &rows.batch))?;
+    let times: Vec<i64> = held
+        .iter()
+        .flat_map(|rows| rows.times().iter().copied())
+        .collect();
+    let key_schema = Arc::new(Schema::new(schema.fields()[..keys].to_vec()));
+    let mut places = RowTable::new(key_schema, Arc::new(Schema::empty()))?;
+    let groups = places.places(&batch.columns()[..keys])?;
+    let mut last: Vec<u32> = vec![0; places.places_end()];
+    for (row, group) in (0..).zip(groups) {
+        last[group] = row;
+    }
+    // In the order of the log, which is that of the keys' last rows.
+    last.sort_unstable();
+    let times = last.iter().map(|row| times[*row as usize]).collect();
+    let batch = take_record_batch(&batch, &UInt32Array::from(last))?;
+    Ok(Some(Rows::new(batch, times)))
+}
+
+impl Operator for ToTable {
+    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.held_rows += rows.len();
+        self.held.push(rows);
+        if self.held_rows > HELD_ROWS_MAX
+            && let Some(rows) = self.reduce()?
+        {
+            self.held.push(rows);
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let Some(rows) = self.reduce()? else {
+            return Ok(());
+        };
+        let deleted = self.deleted(&rows.batch)?;
+        let (keys, values) = rows.batch.columns().split_at(self.plan.keys);
+        let places = self.table.places(keys)?;
+        let had: Vec<bool> = places.iter().map(|place| self.table.is_live(*place)).collect();
+        // What deletes a key that is not there is no change.
+        let news: BooleanArray = had
+            .iter()
+            .zip(&deleted)
+            .map(|(had, deleted)| Some(*had || !deleted))
+            .collect();
+        let live: Vec<bool> = deleted.iter().map(|deleted| !deleted).collect();
+        let before = match self.plan.changes_used {
+            true => Some(changes::gathered(&self.table, &places, &had, values.len())?),
+            false => None,
+        };
+        let mut stored = values.to_vec();
+        stored.push(Arc::clone(rows.time_columns().0));
+        let stored = nulled(&stored, &live)?;
+        self.table.set(&places, &stored, &live)?;
+
+        let logged = RecordBatch::try_new(self.changelog.schema(), [keys, &stored].concat())?;
+        let logged = arrow::compute::filter_record_batch(&logged, &news)?;
+        let logged_live: Vec<bool> = live
+            .iter()
+            .zip(&news)
+            .filter_map(|(live, news)| (news == Some(true)).then_some(*live))
+            .collect();
+        if logged.num_rows() > 0 {
+            (out.publish)(&self.changelog.encode_with_deletions(&logged, &logged_live)?)?;
+        }
+        let change = Change {
+            rows,
+            had,
+            live,
+            keys: self.plan.keys,
+            before,
+        };
+        change.emit(out)?;
+        self.table.compact()?;
+        Ok(())
+    }
+
+    fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
+        let restoring = self.restoring.get_or_insert_with(|| self.changelog.restoring());
+        match self.changelog.decode_with_deletions(restoring, key, value)? {
+            Some(rows) => self.load(rows),
+            None => Ok(()),
+        }
+    }
+
+    fn end_restore(&mut self) -> Result<(), OperatorError> {
+        let Some(mut restoring) = self.restoring.take() else {
+            return Ok(());
+        };
+        match self.changelog.finish_with_deletions(&mut restoring)? {
+            Some(rows) => self.load(rows),
+            None => Ok(()),
+        }
+    }
+
+    fn state_size(&self) -> (usize, usize) {
+        (self.table.len(), self.table.size_bytes())
+    }
+}
+
+/// The columns with null where a row is not live, so that deleted rows keep nothing.
+pub(super) fn nulled(columns: &[ArrayRef], live: &[bool]) -> Result<Vec<ArrayRef>, OperatorError> {
+    if live.iter().all(|live| *live) {
+        return Ok(columns.to_vec());
+    }
+    let dead: BooleanArray = live.iter().map(|live| Some(!live)).collect();
+    let nulled = columns
+        .iter()
+        .map(|column| arrow::compute::nullif(column, &dead))
+        .collect::<Result<_, _>>()?;
+    Ok(nulled)
+}
+
+/// The latest of some times for each of `total` groups.
+pub(super) fn latest(times: &[i64], groups: &[usize], total: usize) -> Int64Array {
+    let mut latest = vec![crate::rows::NO_TIME; total];
+    for (time, group) in times.iter().zip(groups) {
+        latest[*group] = latest[*group].max(*time);
+    }
+    Int64Array::from(latest)
+}

@@ -1,0 +1,283 @@
+//! Tables, aggregates over their rows, and rows in other partitions.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::logical_expr::Expr;
+
+use super::build::{Builder, From, Output, TableOutputs, aggregate_spec};
+use super::checks::{check_columns, compile, distinct, wrong_type};
+use super::{
+    ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,
+    TableFinal, TablePartial, ToTable,
+};
+use crate::expr::prelude::col;
+use crate::expr::{CompiledExpr, column_names};
+use crate::format::{Placement, ShuffledRows, key_type};
+
+/// The ports of a table's step; see `operator::changes`.
+const CHANGES: usize = 1;
+const DELETIONS: usize = 2;
+
+/// Whether the row is a member of its group, or no longer.
+const LIVE: &str = "$live";
+
+impl Builder {
+    pub(super) fn repartition(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let (topic, _) = self.keyed_step(name)?;
+        let step = format!("repartition {name}");
+        let above = self.outputs[input.0].clone();
+        self.moved(&above, &step, topic, keys)
+    }
+
+    /// The rows of `above` behind a repartition topic.
+    fn moved(
+        &mut self,
+        above: &Output,
+        step: &str,
+        topic: Arc<str>,
+        keys: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let keys = compiled_keys(step, keys, &above.schema)?;
+        let texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
+        let label = format!("{step} by {}", texts.join(", "));
+        let rows = Arc::new(ShuffledRows::new(&above.schema));
+        let kind = StepKind::Repartition(Repartition {
+            keys,
+            topic: Arc::clone(&topic),
+            rows: Arc::clone(&rows),
+            timed: false,
+        });
+        self.step(above, kind, label, Arc::clone(&above.schema), 0);
+        Ok(self.behind(above, topic, rows, step))
+    }
+
+    /// What comes out of a repartition topic of rows.
+    fn behind(&mut self, above: &Output, topic: Arc<str>, rows: Arc<ShuffledRows>, label: &str) -> Output {
+        self.repartitions.push(RepartitionTopic {
+            topic: Arc::clone(&topic),
+            upstream: above.sub,
+            hold_ms: above.hold_ms,
+        });
+        let schema = rows.schema();
+        let shuffle = Shuffle {
+            states: None,
+            rows: Some(rows),
+        };
+        Output {
+            sub: self.open(topic, Decode::Shuffle(shuffle)),
+            from: vec![From::Rows(0)],
+            schema,
+            keys: 0,
+            label: label.to_owned(),
+            hold_ms: 0,
+            table: None,
+        }
+    }
+
+    pub(super) fn last_of_key(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        deleted: Option<&Expr>,
+    ) -> Result<Output, PlanError> {
+        let (topic, changelog) = self.keyed_step(name)?;
+        let step = format!("to_table {name}");
+        if keys.is_empty() {
+            let what = "key columns";
+            return Err(PlanError::Nothing { step, what });
+        }
+        let above = self.outputs[input.0].clone();
+        let compiled = compiled_keys(&step, keys, &above.schema)?;
+        let names: BTreeSet<&String> = compiled.iter().map(|key| key.field().name()).collect();
+        let others = above
+            .schema
+            .fields()
+            .iter()
+            .filter(|field| !names.contains(field.name()));
+        let mut columns = keys.to_vec();
+        columns.extend(others.map(|field| col(field.name())));
+        let ordered = self.project(&step, input, &columns, step.clone())?;
+        let key_columns: Vec<Expr> = names_of(&ordered.schema, keys.len()).map(col).collect();
+        let deleted = deleted
+            .map(|deleted| compile(&step, deleted, &ordered.schema))
+            .transpose()?;
+        if let Some(deleted) = &deleted
+            && deleted.field().data_type() != &DataType::Boolean
+        {
+            return Err(wrong_type(
+                &step,
+                deleted,
+                deleted.field().data_type(),
+                "a truth value",
+            ));
+        }
+        let moved = self.moved(&ordered, &step, topic, &key_columns)?;
+        let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
+        let fields = ordered.schema.fields().iter();
+        let types: Vec<String> = fields
+            .map(|field| format!("{} {}", field.name(), field.data_type()))
+            .collect();
+        let kind = StepKind::ToTable(ToTable {
+            schema: Arc::clone(&ordered.schema),
+            keys: keys.len(),
+            deleted,
+            changelog: Arc::clone(&changelog),
+            meaning: format!("{step}: {} of {}", texts.join(", "), types.join(", ")),
+            changes_used: false,
+        });
+        self.table(
+            &moved,
+            kind,
+            format!("{step} (table)"),
+            changelog,
+            (ordered.schema, keys.len()),
+        )
+    }
+
+    /// A step that keeps a table, with its outputs.
+    fn table(
+        &mut self,
+        above: &Output,
+        kind: StepKind,
+        label: String,
+        changelog: Arc<str>,
+        (schema, keys): (Arc<Schema>, usize),
+    ) -> Result<Output, PlanError> {
+        self.changelogs.push(ChangelogTopic {
+            topic: changelog,
+            sub: above.sub,
+        });
+        let mut table = self.step(above, kind, label, schema, keys);
+        let [From::Step(step, _)] = table.from[..] else {
+            unreachable!("a table's step has outputs");
+        };
+        table.table = Some(TableOutputs {
+            changes: From::Step(step, CHANGES),
+            deletions: Some(From::Step(step, DELETIONS)),
+        });
+        Ok(table)
+    }
+
+    pub(super) fn table_aggregate(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        aggregates: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let (topic, changelog) = self.keyed_step(name)?;
+        let step = format!("aggregate {name}");
+        let above = self.outputs[input.0].clone();
+        let outputs = above.table.clone().expect("only tables offer this step");
+        let groups = compiled_keys(&step, keys, &above.schema)?;
+        for aggregate in aggregates {
+            check_columns(&step, aggregate, &above.schema)?;
+        }
+
+        // What is shipped of a row: the table's key, and what the aggregates read.
+        let read: BTreeSet<String> = aggregates.iter().flat_map(column_names).collect();
+        let fields = above.schema.fields().iter().enumerate();
+        let columns: Vec<usize> = fields
+            .filter(|(place, field)| *place < above.keys || read.contains(field.name()))
+            .map(|(place, _)| place)
+            .collect();
+        let arguments: Vec<FieldRef> = columns
+            .iter()
+            .map(|place| Arc::new(above.schema.field(*place).clone().with_nullable(true)))
+            .collect();
+        let arguments = Arc::new(Schema::new(arguments));
+        let mut shipped = arguments.fields().to_vec();
+        let mut group_columns = Vec::new();
+        for (number, group) in groups.iter().enumerate() {
+            let column = format!("$group.{number}");
+            group_columns.push(col(&column).alias(group.field().name()));
+            shipped.push(Arc::new(Field::new(
+                column,
+                key_type(group.field().data_type()),
+                true,
+            )));
+        }
+        shipped.push(Arc::new(Field::new(LIVE, DataType::Boolean, false)));
+        let shipped = Arc::new(Schema::new(shipped));
+        let spec = Arc::new(aggregate_spec(name, &step, &group_columns, aggregates, &shipped)?);
+        let output = spec.output_schema();
+        distinct(&step, output.fields().iter().map(|field| field.name()))?;
+
+        let changes = Output {
+            from: vec![outputs.changes],
+            ..above.clone()
+        };
+        self.use_changes(&changes);
+        let rows = Arc::new(ShuffledRows::new(&shipped));
+        let partial = StepKind::TablePartial(TablePartial {
+            table: Arc::clone(&above.schema),
+            groups,
+            columns,
+            topic: Arc::clone(&topic),
+            rows: Arc::clone(&rows),
+        });
+        self.step(&changes, partial, format!("changes for {step}"), shipped, 0);
+        let moved = self.behind(&above, topic, Arc::clone(&rows), &step);
+        let label = format!("{} (table)", spec.text());
+        let kind = StepKind::TableFinal(TableFinal {
+            rows,
+            arguments,
+            table_key: (0..above.keys).collect(),
+            groups: spec.key_count(),
+            changelog: Arc::clone(&changelog),
+            changes_used: false,
+            spec,
+        });
+        self.table(&moved, kind, label, changelog, (output, keys.len()))
+    }
+
+    /// Has a table's step say what changed.
+    fn use_changes(&mut self, changes: &Output) {
+        for from in &changes.from {
+            if let From::Step(StepId(step), _) = *from {
+                match &mut self.subs[changes.sub].1[step].kind {
+                    StepKind::ToTable(table) => table.changes_used = true,
+                    StepKind::TableFinal(table) => table.changes_used = true,
+                    StepKind::FinalAggregate { changes_used, .. } => *changes_used = true,
+                    _ => unreachable!("only tables have changes"),
+                }
+            }
+        }
+    }
+}
+
+fn names_of(schema: &Schema, count: usize) -> impl Iterator<Item = &str> {
+    schema
+        .fields()
+        .iter()
+        .take(count)
+        .map(|field| field.name().as_str())
+}
+
+/// Keys that rows can be placed by.
+fn compiled_keys(step: &str, keys: &[Expr], schema: &Schema) -> Result<Vec<CompiledExpr>, PlanError> {
+    if keys.is_empty() {
+        let (step, what) = (step.to_owned(), "key columns");
+        return Err(PlanError::Nothing { step, what });
+    }
+    let compiled = keys.iter().map(|key| {
+        let key = compile(step, key, schema)?;
+        let data_type = key.field().data_type();
+        match Placement::supports(&key_type(data_type)) {
+            true => Ok(key),
+            false => Err(PlanError::UnsupportedKey {
+                step: step.to_owned(),
+                column: key.field().name().clone(),
+                actual: data_type.clone(),
+            }),
+        }
+    });
+    compiled.collect()
+}
