@@ -9,6 +9,7 @@ use crate::operator::OperatorError;
 use crate::plan::PlanError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::store::LocalStoreError;
 use crate::task::TaskError;
 
 /// Why a job cannot be built, started, drained or stopped.
@@ -121,6 +122,9 @@ pub enum StreamsError {
     /// Writing failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Local state cannot be kept.
+    #[error(transparent)]
+    LocalStore(#[from] LocalStoreError),
     /// A worker thread panicked, which is a bug in this library or an extension of it.
     #[error("a worker thread panicked: {message}")]
     Panicked {
@@ -205,6 +209,10 @@ impl StreamsError {
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
+            Self::LocalStore(LocalStoreError::Read { .. } | LocalStoreError::Write { .. }) => {
+                ErrorKind::Retry
+            }
+            Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,
             Self::Panicked { .. } => ErrorKind::Bug,

@@ -1,7 +1,9 @@
 //! The configuration of a job at run time, in Kafka's keys.
 mod clients;
+mod state;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -12,9 +14,10 @@ use thiserror::Error;
 use crate::plan::name_fault;
 use crate::suggest::did_you_mean;
 use clients::split_prefix;
+use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 10] = [
+const OWN_KEYS: [&str; 12] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
@@ -25,6 +28,8 @@ const OWN_KEYS: [&str; 10] = [
     "processing.guarantee",
     "repartition.purge.interval.ms",
     "replication.factor",
+    "state.dir",
+    "statestore.cache.max.bytes",
 ];
 
 /// Keys that the guarantee depends on; the library sets them itself.
@@ -126,6 +131,8 @@ pub enum ConfigError {
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
+/// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
+/// | `statestore.cache.max.bytes` | -1 | memory for states, shared by all; what is not in use is read from `state.dir` again. -1: all of them stay in memory |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```
@@ -144,6 +151,8 @@ pub struct StreamsConfig {
     replication_factor: i32,
     client_id: Option<String>,
     application_id: Option<String>,
+    state_dir: StateDir,
+    cache_bytes_max: Option<usize>,
     dead_letter_topic: Option<String>,
     client: BTreeMap<String, String>,
     warnings: Vec<String>,
@@ -166,6 +175,8 @@ impl StreamsConfig {
             replication_factor: -1,
             client_id: None,
             application_id: None,
+            state_dir: StateDir::default(),
+            cache_bytes_max: None,
             dead_letter_topic: None,
             client: BTreeMap::new(),
             warnings: Vec::new(),
@@ -221,6 +232,11 @@ impl StreamsConfig {
             }
             "client.id" => self.client_id = Some(value.to_owned()),
             "application.id" => self.application_id = Some(value.to_owned()),
+            "state.dir" => self.state_dir = Path::new(value).into(),
+            "statestore.cache.max.bytes" if value == "-1" => self.cache_bytes_max = None,
+            "statestore.cache.max.bytes" => {
+                self.cache_bytes_max = Some(number(key, value, 0, usize::MAX)?);
+            }
             "processing.guarantee" => {
                 self.guarantee = Some(match value {
                     "at_least_once" => Guarantee::AtLeastOnce,
@@ -291,6 +307,7 @@ impl StreamsConfig {
                 remedy,
             });
         }
+        self.check_state()?;
         match &self.application_id {
             Some(other) if other != application_id => Err(invalid(
                 "application.id",

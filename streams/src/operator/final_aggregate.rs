@@ -1,10 +1,13 @@
 //! The aggregate after the shuffle: merges partial states, keeps the table, emits each touched key once an epoch.
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 use super::{Operator, OperatorError, Output};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
-use crate::state::{Changelog, ResidentTable, Restoring};
+use crate::state::{Changelog, Found, ResidentTable, Restoring, Share, StateMemory};
+use crate::store::LocalStore;
 
 /// A table and the delta of the running epoch.
 pub(super) struct FinalAggregate {
@@ -12,6 +15,8 @@ pub(super) struct FinalAggregate {
     table: ResidentTable,
     changelog: Changelog,
     restoring: Option<Restoring>,
+    /// Where states are that memory has no room for.
+    store: Option<LocalStore>,
 }
 
 impl FinalAggregate {
@@ -19,6 +24,7 @@ impl FinalAggregate {
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
         partition: i32,
+        memory: &Arc<StateMemory>,
     ) -> Result<Self, OperatorError> {
         Ok(Self {
             delta: Delta::new(Arc::clone(&spec))?,
@@ -29,9 +35,18 @@ impl FinalAggregate {
                 spec.key_count(),
                 spec.text(),
             ),
-            table: ResidentTable::new(spec)?,
+            table: ResidentTable::new(spec, Share::of(memory))?,
             restoring: None,
+            store: None,
         })
+    }
+
+    /// Loads states that are committed, and in the local store if there is one.
+    fn load(&mut self, states: &RecordBatch) -> Result<(), OperatorError> {
+        if self.store.is_some() {
+            self.table.make_room()?;
+        }
+        Ok(self.table.load(states)?)
     }
 }
 
@@ -42,7 +57,17 @@ impl Operator for FinalAggregate {
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
         if let Some(delta) = self.delta.take()? {
-            let applied = self.table.apply(&delta)?;
+            // Now, between two epochs, all that the table holds is committed.
+            if self.store.is_some() {
+                self.table.make_room()?;
+            }
+            let Found { mut before, missing } = self.table.find(&delta)?;
+            if let Some(store) = &self.store
+                && !missing.is_empty()
+            {
+                before.push(self.changelog.look_up(store, delta.columns(), &missing)?);
+            }
+            let applied = self.table.apply(&delta, &before)?;
             (out.publish)(&self.changelog.encode(&applied.states)?)?;
             out.push(applied.results);
         }
@@ -52,7 +77,7 @@ impl Operator for FinalAggregate {
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
         let restoring = self.restoring.get_or_insert_with(|| self.changelog.restoring());
         if let Some(states) = self.changelog.decode(restoring, key, value)? {
-            self.table.load(&states)?;
+            self.load(&states)?;
         }
         Ok(())
     }
@@ -61,9 +86,28 @@ impl Operator for FinalAggregate {
         if let Some(mut restoring) = self.restoring.take()
             && let Some(states) = self.changelog.finish(&mut restoring)?
         {
-            self.table.load(&states)?;
+            self.load(&states)?;
+        }
+        if let Some(store) = &self.store {
+            self.changelog.check_meaning(store)?;
         }
         Ok(())
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.store = Some(store.clone());
+    }
+
+    fn takes_more(&mut self) -> bool {
+        if self.table.is_full() {
+            self.table.is_partial();
+            return false;
+        }
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.is_some() && self.table.is_full_with(self.delta.size_bytes())
     }
 
     fn state_size(&self) -> (usize, usize) {

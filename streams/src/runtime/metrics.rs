@@ -35,6 +35,12 @@ pub struct MetricsSnapshot {
     pub rows_dead_lettered: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// States loaded from local checkpoints.
+    pub states_loaded: u64,
+    /// Records of changelogs read to rebuild state.
+    pub records_restored: u64,
+    /// Offsets of changelogs that are still to be read before all tasks work.
+    pub restore_left: u64,
     /// Each sub-topology, by number.
     pub sub_topologies: Vec<SubTopologyMetrics>,
     /// The watermark of each task that this process holds and that has one, in milliseconds since 1970, as of the last epoch; by
@@ -68,6 +74,9 @@ pub(super) struct Metrics {
     changes: AtomicU64,
     bytes_changed: AtomicU64,
     epochs: AtomicU64,
+    states_loaded: AtomicU64,
+    records_restored: AtomicU64,
+    restore_left: AtomicU64,
     errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
     watermarks: Mutex<BTreeMap<TaskId, i64>>,
@@ -94,6 +103,9 @@ impl Metrics {
             changes: AtomicU64::new(0),
             bytes_changed: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
+            states_loaded: AtomicU64::new(0),
+            records_restored: AtomicU64::new(0),
+            restore_left: AtomicU64::new(0),
             errors,
             subs: sub_topologies
                 .into_iter()
@@ -148,6 +160,19 @@ impl Metrics {
         self.epochs.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// More states were loaded, and more records read, to rebuild state.
+    pub(super) fn restored(&self, states: u64, records: u64) {
+        self.states_loaded.fetch_add(states, Ordering::Relaxed);
+        self.records_restored.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// What one restore still has to read went from `before` to `after`.
+    pub(super) fn restoring(&self, before: u64, after: u64) {
+        // Modulo 2^64, as below.
+        self.restore_left
+            .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+    }
+
     /// The state of a sub-topology's tasks in one worker went from `before` to `after` keys and bytes.
     pub(super) fn state(&self, sub_topology: usize, before: (usize, usize), after: (usize, usize)) {
         let change = |counter: &AtomicU64, before: usize, after: usize| {
@@ -181,6 +206,9 @@ impl Metrics {
             rows_skipped: get(&self.errors.skipped),
             rows_dead_lettered: get(&self.errors.dead_lettered),
             epochs: get(&self.epochs),
+            states_loaded: get(&self.states_loaded),
+            records_restored: get(&self.records_restored),
+            restore_left: get(&self.restore_left),
             sub_topologies,
             watermarks: self
                 .watermarks

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::checkpoints::{Checkpoints, Why};
 use super::idle::Probe;
 use super::restoring::Waiting;
 use super::shared::Shared;
@@ -13,6 +14,7 @@ use crate::operator::Surroundings;
 use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
+use crate::store::LocalStores;
 use crate::task::{InputRecord, Position, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
@@ -37,6 +39,8 @@ pub(super) struct Clients<S, K, R> {
     pub(super) source: S,
     pub(super) sink: K,
     pub(super) restore: R,
+    /// None without a state directory.
+    pub(super) stores: Option<LocalStores>,
     pub(super) probe: Box<dyn Probe>,
 }
 
@@ -49,6 +53,7 @@ pub(super) struct Worker<S, K, R> {
     pub(super) source: S,
     sink: K,
     pub(super) restore: R,
+    pub(super) checkpoints: Checkpoints,
     pub(super) probe: Box<dyn Probe>,
     /// When to look at the clocks of the tasks again.
     pub(super) look_at: Instant,
@@ -97,6 +102,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             source: clients.source,
             sink: clients.sink,
             restore: clients.restore,
+            checkpoints: Checkpoints::new(clients.stores),
             probe: clients.probe,
             look_at: Instant::now(),
             shared,
@@ -128,15 +134,28 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 tracing::warn!(%error, "the last epoch does not count, its records will be read again");
                 Ok(self.sink.recover()?)
             }
-            ended => ended,
+            ended => {
+                ended?;
+                Ok(self.checkpoints.write(Why::Ends, &mut self.restore)?)
+            }
         }
     }
 
     /// Polls once, and does what follows from it.
     pub(super) fn step(&mut self) -> Result<(), StreamsError> {
         let stepped = self.restore_some().and_then(|()| self.poll());
-        match stepped {
+        let stepped = match stepped {
             Err(error) if error.is_aborted() => self.recover(&error),
+            stepped => stepped,
+        };
+        match stepped {
+            // The source has lost its partitions, and joins anew.
+            Err(StreamsError::Source(SourceError::Fenced { cause })) => {
+                tracing::warn!(cause, "the epoch is dropped and will be read again");
+                self.sink.recover()?;
+                self.drop_tasks();
+                Ok(())
+            }
             stepped => stepped,
         }
     }
@@ -153,11 +172,12 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
         });
-        let mut failure = None;
+        let (mut failure, mut full) = (None, false);
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
             tasks,
             sink,
+            checkpoints: &mut self.checkpoints,
             shared,
             route: None,
             records: 0,
@@ -166,7 +186,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let polled = self
             .source
             .poll(wait, POLL_RECORDS_MAX, &mut |record| match feed.accept(record) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(true) => ControlFlow::Continue(()),
+                Ok(false) => {
+                    full = true;
+                    ControlFlow::Break(())
+                }
                 Err(error) => {
                     failure = Some(error);
                     ControlFlow::Break(())
@@ -181,12 +205,15 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
+            Polled::Idle if self.epoch_end.is_none() => {
+                self.checkpoints.write(Why::Due, &mut self.restore)?;
+            }
             Polled::Idle => {}
             Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         self.look_at_clocks();
-        let full = self.sink.held_bytes() > HELD_BYTES_MAX;
+        let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             self.end_epoch()?;
         }
@@ -195,9 +222,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// The input pauses: what waits to become a batch goes through.
     fn flush_rows(&mut self) -> Result<(), StreamsError> {
-        let (sink, shared) = (&mut self.sink, &self.shared);
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut() {
-            task.flush(&mut |records| publish(sink, shared, records))?;
+            task.flush(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         Ok(())
     }
@@ -212,22 +239,24 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
-        let (sink, shared) = (&mut self.sink, &self.shared);
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut() {
-            task.end_epoch(&mut |records| publish(sink, shared, records))?;
+            task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         self.report_state();
         self.report_time();
         let offsets = self.uncommitted();
         match self.guarantee {
-            Guarantee::AtLeastOnce => self.commit(offsets),
-            Guarantee::AtMostOnce => self.commit_first(offsets),
+            Guarantee::AtLeastOnce => self.commit(offsets)?,
+            Guarantee::AtMostOnce => self.commit_first(offsets)?,
             Guarantee::ExactlyOnce => {
                 self.sink.commit(&offsets, self.source.member().as_ref())?;
                 self.committed(offsets);
-                Ok(())
             }
         }
+        // An epoch that was given up has left nothing to apply.
+        self.checkpoints.apply()?;
+        Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
     fn committed(&mut self, offsets: Vec<(TopicPartition, Position)>) {
@@ -368,6 +397,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             }
         }
         self.suspended.clear();
+        self.checkpoints.forget_suspended();
         self.report_state();
         tracing::info!(
             partitions = partitions.len(),
@@ -388,6 +418,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         };
         match ended {
             Ok(true) => {
+                self.checkpoints.write(Why::Left, &mut self.restore)?;
+                self.checkpoints.suspend();
                 self.suspended.append(&mut self.tasks.tasks);
                 self.forget_assignment();
             }
@@ -410,6 +442,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn drop_tasks(&mut self) {
         self.tasks.tasks.clear();
         self.suspended.clear();
+        self.checkpoints.forget();
         self.forget_assignment();
         self.epoch_end = None;
         self.report_state();
@@ -420,7 +453,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn forget_assignment(&mut self) {
         self.tasks.routes.clear();
         self.starts.clear();
-        self.waiting.clear();
+        self.forget_waiting();
         self.unread_since = None;
     }
 
@@ -443,6 +476,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 struct Feed<'a, K> {
     tasks: &'a mut Tasks,
     sink: &'a mut K,
+    checkpoints: &'a mut Checkpoints,
     shared: &'a Shared,
     /// The partition of the last record and its reader: records come in runs.
     route: Option<(TopicPartition, TaskId, usize)>,
@@ -451,7 +485,8 @@ struct Feed<'a, K> {
 }
 
 impl<K: Sink> Feed<'_, K> {
-    fn accept(&mut self, record: &InputRecord<'_>) -> Result<(), TaskError> {
+    /// Says whether there is room for more in the epoch.
+    fn accept(&mut self, record: &InputRecord<'_>) -> Result<bool, TaskError> {
         let same = self
             .route
             .as_ref()
@@ -465,7 +500,7 @@ impl<K: Sink> Feed<'_, K> {
             self.route = self.tasks.routes.get(&at).map(|&(task, input)| (at, task, input));
         }
         let Some((_, id, input)) = &self.route else {
-            return Ok(());
+            return Ok(true);
         };
         self.records += 1;
         self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
@@ -474,8 +509,11 @@ impl<K: Sink> Feed<'_, K> {
             .tasks
             .get_mut(id)
             .expect("a route leads to a running task");
-        let (sink, shared) = (&mut *self.sink, self.shared);
-        task.accept(*input, record, &mut |records| publish(sink, shared, records))
+        let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
+        task.accept(*input, record, &mut |records| {
+            publish(sink, checkpoints, shared, records)
+        })?;
+        Ok(!task.is_full())
     }
 
     /// Adds what was read from the current partition to the counters.
@@ -487,7 +525,13 @@ impl<K: Sink> Feed<'_, K> {
     }
 }
 
-fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Result<(), SinkError> {
+fn publish(
+    sink: &mut impl Sink,
+    checkpoints: &mut Checkpoints,
+    shared: &Shared,
+    records: &RecordBuffer,
+) -> Result<(), SinkError> {
+    checkpoints.stage(records);
     let (count, bytes) = (records.len() as u64, records.bytes() as u64);
     match records.destination() {
         Destination::ByKey(_) => shared.metrics.wrote(count, bytes),

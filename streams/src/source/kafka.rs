@@ -37,6 +37,9 @@ const DOUBT_MAX: Duration = Duration::from_secs(30);
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a member that leaves waits for its partitions to be taken back.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How often a member is made anew within a span before two processes of one name are the likelier cause.
+const RENEWALS_MAX: usize = 8;
+const RENEWALS_SPAN: Duration = Duration::from_secs(120);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,9 @@ impl LagBoard {
 /// One group member.
 pub(crate) struct KafkaSource {
     consumer: BaseConsumer<Notes>,
+    config: ClientConfig,
+    /// None if the member's name is the user's, who may have given it to another as well.
+    renewals: Option<Renewals>,
     /// Topic names as the rest of the job shares them.
     topics: Vec<Arc<str>>,
     /// Topics of which this member was ever given a partition.
@@ -69,6 +75,15 @@ pub(crate) struct KafkaSource {
     abandon: Arc<AtomicBool>,
     /// The assignment was seen to be lost; the client will say so as well.
     lost: bool,
+}
+
+/// How often a member was made anew that the group took for another of the same name.
+///
+/// Its name is that of a place that no other process has, so no other is meant: a broker that dies while the group changes hands
+/// forgets who came last, and remembers the one before.
+#[derive(Default)]
+struct Renewals {
+    recent: VecDeque<Instant>,
 }
 
 /// A topic that may be missing.
@@ -86,23 +101,51 @@ impl KafkaSource {
         lag: Arc<LagBoard>,
         abandon: Arc<AtomicBool>,
     ) -> KafkaResult<Self> {
-        let notes = Notes {
-            changes: Mutex::default(),
-            changed: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            lag,
-        };
-        let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
-        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-        consumer.subscribe(&names)?;
         Ok(Self {
-            consumer,
+            consumer: new_consumer(config, &topics, lag)?,
+            config: config.clone(),
+            renewals: None,
             topics,
             assigned: HashSet::new(),
             doubt: None,
             abandon,
             lost: false,
         })
+    }
+
+    /// The member's name is its own: it is made anew if the group takes it for another of that name.
+    pub(crate) fn renewable(mut self) -> Self {
+        self.renewals = Some(Renewals::default());
+        self
+    }
+
+    /// Makes the member anew if it is fenced; says whether. It has lost its partitions, as the next poll says.
+    fn renew_if_fenced(&mut self) -> Result<bool, SourceError> {
+        let Some((RDKafkaErrorCode::FencedInstanceId, cause)) = self.consumer.client().fatal_error() else {
+            return Ok(false);
+        };
+        let Some(renewals) = &mut self.renewals else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        renewals
+            .recent
+            .retain(|before| now.duration_since(*before) < RENEWALS_SPAN);
+        if renewals.recent.len() >= RENEWALS_MAX {
+            return Ok(false);
+        }
+        renewals.recent.push_back(now);
+        tracing::warn!(
+            cause,
+            "the group took this member for another of its name; it joins anew"
+        );
+        let lag = Arc::clone(&self.consumer.context().lag);
+        let consumer = new_consumer(&self.config, &self.topics, lag).map_err(|error| read_error(&error))?;
+        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer = consumer;
+        (self.doubt, self.lost) = (None, false);
+        self.consumer.context().note(Change::Revoked { lost: true });
+        Ok(true)
     }
 
     /// A change of the assignment that waits for the worker.
@@ -194,7 +237,8 @@ impl KafkaSource {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let hopeless = ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
+            let fatal = self.consumer.client().fatal_error().is_some();
+            let hopeless = fatal || ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
             if hopeless || self.abandon.load(Ordering::Relaxed) {
                 return Err(read_error(&error));
             }
@@ -203,50 +247,8 @@ impl KafkaSource {
             pause = (pause * 2).min(REQUEST_PAUSE_MAX);
         }
     }
-}
 
-impl Source for KafkaSource {
-    fn poll(
-        &mut self,
-        timeout: Duration,
-        max: usize,
-        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
-    ) -> Result<Polled, SourceError> {
-        self.look_for_topics()?;
-        let mut records = 0;
-        while records < max {
-            if let Some(change) = self.change() {
-                return Ok(change);
-            }
-            let wait = if records == 0 { timeout } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    records += 1;
-                    if each(&input_record(&message)).is_break() {
-                        break;
-                    }
-                }
-                Some(Err(error)) if is_unknown_topic(&error) => {
-                    tracing::warn!(%error, "consumer");
-                    let now = Instant::now();
-                    let doubt = Doubt {
-                        since: now,
-                        look_at: now,
-                    };
-                    self.doubt.get_or_insert(doubt);
-                }
-                Some(Err(error)) => match poll_error(&error) {
-                    Some(error) => return Err(error),
-                    None => tracing::warn!(%error, "consumer"),
-                },
-                None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
-                None => break,
-            }
-        }
-        Ok(Polled::Records(records))
-    }
-
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
+    fn ask_committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         let mut list = TopicPartitionList::new();
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
@@ -289,6 +291,58 @@ impl Source for KafkaSource {
         }
         Ok(positions)
     }
+}
+
+impl Source for KafkaSource {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max: usize,
+        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Polled, SourceError> {
+        self.look_for_topics()?;
+        let mut records = 0;
+        while records < max {
+            if let Some(change) = self.change() {
+                return Ok(change);
+            }
+            let wait = if records == 0 { timeout } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    records += 1;
+                    if each(&input_record(&message)).is_break() {
+                        break;
+                    }
+                }
+                Some(Err(error)) if is_unknown_topic(&error) => {
+                    tracing::warn!(%error, "consumer");
+                    let now = Instant::now();
+                    let doubt = Doubt {
+                        since: now,
+                        look_at: now,
+                    };
+                    self.doubt.get_or_insert(doubt);
+                }
+                Some(Err(error)) => match poll_error(&error) {
+                    Some(_) if self.renew_if_fenced()? => {}
+                    Some(error) => return Err(error),
+                    None => tracing::warn!(%error, "consumer"),
+                },
+                None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
+                None => break,
+            }
+        }
+        Ok(Polled::Records(records))
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
+        match self.ask_committed(partitions) {
+            Err(error) if self.renew_if_fenced()? => Err(SourceError::Fenced {
+                cause: error.to_string(),
+            }),
+            answer => answer,
+        }
+    }
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
@@ -308,7 +362,10 @@ impl Source for KafkaSource {
             self.lost = true;
             return Ok(());
         }
-        self.consumer.assign(&list).map_err(|error| read_error(&error))
+        match self.consumer.assign(&list) {
+            Err(_) if self.renew_if_fenced()? => Ok(()),
+            assigned => assigned.map_err(|error| read_error(&error)),
+        }
     }
 
     fn member(&self) -> Option<ConsumerGroupMetadata> {
@@ -316,7 +373,10 @@ impl Source for KafkaSource {
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
-        self.consumer.unassign().map_err(|error| read_error(&error))
+        match self.consumer.unassign() {
+            Err(_) if self.renew_if_fenced()? => Ok(()),
+            unassigned => unassigned.map_err(|error| read_error(&error)),
+        }
     }
 
     fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
@@ -335,6 +395,23 @@ impl Source for KafkaSource {
             std::thread::sleep(COMMIT_BACKOFF);
         }
     }
+}
+
+fn new_consumer(
+    config: &ClientConfig,
+    topics: &[Arc<str>],
+    lag: Arc<LagBoard>,
+) -> KafkaResult<BaseConsumer<Notes>> {
+    let notes = Notes {
+        changes: Mutex::default(),
+        changed: AtomicBool::new(false),
+        closing: AtomicBool::new(false),
+        lag,
+    };
+    let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
+    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+    consumer.subscribe(&names)?;
+    Ok(consumer)
 }
 
 impl Drop for KafkaSource {
@@ -441,6 +518,12 @@ impl ConsumerContext for Notes {
                 lost: consumer.assignment_lost(),
             }
         };
+        self.note(change);
+    }
+}
+
+impl Notes {
+    fn note(&self, change: Change) {
         self.changes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -33,6 +33,7 @@ use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, ne
 use crate::plan::{Decode, ErrorPolicy, Shuffle, StepId, SubTopology};
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::sink::{Destination, RecordBuffer};
+use crate::store::LocalStore;
 use crate::time::{Announcement, CONTROL_VERSION, TaskClock, Watermark};
 
 /// A record as a task sees it.
@@ -184,6 +185,15 @@ impl Task {
         })
     }
 
+    /// A task in the place of this one that has restored nothing yet.
+    pub(crate) fn begin_anew(&self, near: &Surroundings) -> Result<Self, TaskError> {
+        let mut task = Self::new(Arc::clone(&self.plan), self.partition, near)?;
+        for (input, before) in task.inputs.iter_mut().zip(&self.inputs) {
+            input.base = before.base;
+        }
+        Ok(task)
+    }
+
     /// The number of the sub-topology.
     pub(crate) fn sub_topology(&self) -> usize {
         self.plan.id
@@ -197,6 +207,21 @@ impl Task {
     /// The changelogs of the steps that keep state.
     pub(crate) fn stores(&self) -> impl Iterator<Item = (StepId, &Arc<str>)> {
         self.plan.stores()
+    }
+
+    /// Gives `step` the local store of its changelog.
+    pub(crate) fn attach(&mut self, step: StepId, store: &LocalStore) {
+        self.operators[step.0].attach(store);
+    }
+
+    /// Whether `step` wants more states of its checkpoint in memory.
+    pub(crate) fn takes_more(&mut self, step: StepId) -> bool {
+        self.operators[step.0].takes_more()
+    }
+
+    /// Whether the epoch should end, because a step has no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.operators.iter().any(|operator| operator.is_full())
     }
 
     /// Takes a record of the changelog of `step`.

@@ -23,6 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     bootstrap: String,
     prefix: String,
+    state: TempDir,
     /// The broker in this process, unless the cluster is an outer one.
     _broker: Option<(BrokerHandle, TempDir)>,
 }
@@ -57,6 +58,7 @@ impl Cluster {
         Self {
             bootstrap,
             prefix: format!("{test}-{}-{number}", std::process::id()),
+            state: tempfile::tempdir().unwrap(),
             _broker: broker,
         }
     }
@@ -67,7 +69,7 @@ impl Cluster {
     }
 
     pub fn config(&self) -> StreamsConfig {
-        StreamsConfig::new(&self.bootstrap)
+        StreamsConfig::new(&self.bootstrap).state_dir(self.state.path())
     }
 
     fn client(&self) -> ClientConfig {
@@ -194,6 +196,12 @@ impl Cluster {
                 None => {}
             }
         }
+    }
+
+    /// The latest committed value of every key of the topic `name`, as the job wrote it.
+    pub fn latest(&self, name: &str) -> BTreeMap<String, String> {
+        let records = self.records(name).into_iter();
+        records.map(|(key, value)| (key, value.to_string())).collect()
     }
 
     /// The first offset of a partition of the topic `name`.

@@ -4,6 +4,7 @@
 //! instead, e.g. an Apache Kafka.
 #![allow(clippy::unwrap_used)]
 mod at_most_once;
+mod checkpoints;
 mod client;
 mod errors;
 mod exactly_once;
