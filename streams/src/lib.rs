@@ -28,7 +28,7 @@
 //! `.on_error(skip())`, or `.on_error(dead_letter("topic"))` behind it ([`ErrorPolicy`]).
 //!
 //! # Closures and functions of one's own
-//! [`Stream::typed`] gives rows to closures as serde structs, [`fold`] makes an aggregate of closures, and [`udf`] is the way to DataFusion's
+//! [`Stream::typed`] gives rows to closures as serde structs, [`TypedStream::process`] to operators with state and timers, [`fold`] makes an aggregate of closures, and [`udf`] is the way to DataFusion's
 //! user-defined functions.
 //!
 //! # Layout
@@ -98,7 +98,7 @@ pub mod prelude {
     pub use crate::format::{json, json_schema, raw, text};
     pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
     pub use crate::time::{WatermarkStrategy, bounded, record_time};
-    pub use crate::typed::schema_of;
+    pub use crate::typed::{ProcessContext, Processor, schema_of};
     pub use crate::window::{
         Emit::{self, OnUpdate, OnWindowClose},
         Windows, hopping, tumbling,
@@ -127,5 +127,5 @@ pub use store::{LocalStoreError, default_state_dir, delete_local_state, local_st
 pub use task::TaskError;
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
-pub use typed::{ClosureError, Row, schema_of};
+pub use typed::{ClosureError, ProcessContext, Processor, Row, schema_of};
 pub use window::{Emit, Windows, hopping, tumbling};

@@ -4,9 +4,11 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use datafusion::logical_expr::Expr;
+
 use super::Stream;
 use crate::plan::{ErrorPolicy, Node};
-use crate::typed::{Row, Stage, TypedStage, guard, guard_fallible};
+use crate::typed::{Processor, Row, Stage, TypedStage, any_processor, guard, guard_fallible};
 
 /// A stream whose rows closures see as structs of the type `T`. Made by [`Stream::typed`].
 ///
@@ -212,6 +214,102 @@ impl<T: Row> TypedStream<T> {
             let items: Vec<U> = guard(|| map(row).into_iter().collect())?;
             items.into_iter().for_each(pass);
             Ok(())
+        }))
+    }
+
+    /// An operator of one's own, with state and timers of each key. Rows go through a repartition topic to the task of their key, where
+    /// they come in the order of their partitions; `make` makes the processor of each task.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one. State and timers have a changelog, as those of
+    /// an aggregate: they are where the task comes to run, and an epoch that is not committed leaves nothing of them. They are kept in
+    /// memory, by key; a processor should delete what it no longer needs.
+    ///
+    /// # Time
+    /// A timer fires once, when the task's watermark has reached it: behind all rows of earlier times but late ones, and before
+    /// whatever comes behind that watermark. Timers fire in the order of time. Rows come in the order of the log, not of time: behind a
+    /// row of a time there may be one of an earlier time, until the watermark has passed it. Nothing is late here; a processor to which
+    /// this matters compares [`time`](crate::ProcessContext::time) and [`watermark`](crate::ProcessContext::watermark).
+    ///
+    /// What is emitted for a row has its time, and is late for a window below if the row would be. What a timer emits has the timer's time,
+    /// and is in time, unless it was scheduled when the watermark had passed it already.
+    ///
+    /// # Errors
+    /// A row or timer on which the processor fails or panics follows the step's policy ([`on_error`](Self::on_error)) and changes
+    /// nothing. A state that cannot be kept, or an emitted row that has no columns, fails the job.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Order { order: i64, paid: bool }
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Unpaid { order: i64 }
+    ///
+    /// /// Orders that are not paid within a minute. The state is the order with its deadline.
+    /// struct Reminders;
+    ///
+    /// impl Processor for Reminders {
+    ///     type In = Order;
+    ///     type Out = Unpaid;
+    ///     type State = (i64, i64);
+    ///     type Error = Infallible;
+    ///
+    ///     fn process(&mut self, row: Order, context: &mut ProcessContext<'_, (i64, i64), Unpaid>) -> Result<(), Infallible> {
+    ///         let time = context.time().unwrap_or(0);
+    ///         match (row.paid, context.get().copied()) {
+    ///             (false, _) => {
+    ///                 context.set((row.order, time + 60_000));
+    ///                 context.schedule(time + 60_000);
+    ///             }
+    ///             // What is paid too late may come before the timer that says so.
+    ///             (true, Some((_, deadline))) if time < deadline => {
+    ///                 context.delete();
+    ///                 context.cancel(deadline);
+    ///             }
+    ///             _ => {}
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, _: i64, context: &mut ProcessContext<'_, (i64, i64), Unpaid>) -> Result<(), Infallible> {
+    ///         if let Some(&(order, _)) = context.get() {
+    ///             context.emit(Unpaid { order });
+    ///         }
+    ///         context.delete();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = Streams::new("shop");
+    /// app.stream("orders", json_schema(schema_of::<Order>()?))
+    ///     .typed::<Order>()
+    ///     .process("reminders", [col("order")], || Reminders)
+    ///     .to("unpaid", json());
+    ///
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for (at, order, paid) in [(0, 1, false), (10_000, 2, false), (20_000, 1, true), (70_500, 2, true)] {
+    ///     let row = format!(r#"{{"order":{order},"paid":{paid}}}"#);
+    ///     driver.pipe("orders", TestRecord::new(row).at(at))?;
+    /// }
+    /// driver.commit()?;
+    /// let unpaid = driver.read("unpaid");
+    /// assert_eq!((unpaid.len(), unpaid[0].as_text().1), (1, r#"{"order":2}"#));
+    /// assert_eq!(unpaid[0].timestamp, Some(70_000));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn process<P: Processor<In = T>>(
+        &self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = Expr>,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> TypedStream<P::Out> {
+        TypedStream::new(self.stream.then(Node::Process {
+            input: self.stream.node(),
+            name: name.into(),
+            keys: keys.into_iter().collect(),
+            processor: any_processor(make),
         }))
     }
 

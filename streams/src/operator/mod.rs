@@ -12,6 +12,9 @@ mod final_aggregate;
 mod flat_map;
 mod partial_aggregate;
 mod peek;
+mod process;
+#[cfg(test)]
+mod process_tests;
 mod project;
 mod repartition;
 mod shipper;
@@ -26,6 +29,8 @@ mod watermark;
 mod window_final;
 mod window_judge;
 mod window_partial;
+
+pub(crate) use process::Process;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -360,6 +365,7 @@ pub(crate) fn new_operator(
             near.limits.clone(),
         )),
         StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition)?),
+        StepKind::Process(plan) => plan.processor.operator(plan, partition)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,

@@ -173,6 +173,7 @@ impl Node {
             | Self::WithColumn { input, .. }
             | Self::Peek { input, .. }
             | Self::Typed { input, .. }
+            | Self::Process { input, .. }
             | Self::Aggregate { input, .. }
             | Self::Repartition { input, .. }
             | Self::ToTable { input, .. }
@@ -204,6 +205,12 @@ impl Builder {
             } => self.aggregate(*input, name, keys, aggregates),
             Node::Peek { input, see } => Ok(self.peek(*input, see)),
             Node::Typed { input, stage } => self.typed(number, *input, stage),
+            Node::Process {
+                input,
+                name,
+                keys,
+                processor,
+            } => self.process(*input, name, keys, processor),
             Node::Repartition { input, name, keys } => self.repartition(*input, name, keys),
             Node::ToTable {
                 input,

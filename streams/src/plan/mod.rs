@@ -13,6 +13,7 @@ mod error;
 mod name;
 mod node;
 mod policy;
+mod process;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Input, InputTime, Part, Repartition, RepartitionTopic, Shuffle, Step,
-    StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures, WatermarkStep,
-    WindowFinal, WindowPartial, WindowedSpec,
+    Announces, ChangelogTopic, Decode, Input, InputTime, Part, ProcessPlan, Repartition, RepartitionTopic,
+    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
+    WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

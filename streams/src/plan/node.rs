@@ -11,7 +11,7 @@ use crate::time::WatermarkStrategy;
 use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
-use crate::typed::{BatchClosure, Stage};
+use crate::typed::{AnyProcessor, BatchClosure, Stage};
 
 /// The position of a node in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,13 @@ pub(crate) enum Node {
     Peek { input: NodeId, see: BatchClosure },
     /// Rows shown to a closure as structs.
     Typed { input: NodeId, stage: Arc<dyn Stage> },
+    /// Rows by key, shown to an operator of the user's.
+    Process {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        processor: Arc<dyn AnyProcessor>,
+    },
     /// One row for each key: a table.
     Aggregate {
         input: NodeId,

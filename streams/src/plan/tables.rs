@@ -36,7 +36,7 @@ impl Builder {
     }
 
     /// The rows of `above` behind a repartition topic.
-    fn moved(
+    pub(super) fn moved(
         &mut self,
         above: &Output,
         step: &str,
@@ -262,7 +262,11 @@ fn names_of(schema: &Schema, count: usize) -> impl Iterator<Item = &str> {
 }
 
 /// Keys that rows can be placed by.
-fn compiled_keys(step: &str, keys: &[Expr], schema: &Schema) -> Result<Vec<CompiledExpr>, PlanError> {
+pub(super) fn compiled_keys(
+    step: &str,
+    keys: &[Expr],
+    schema: &Schema,
+) -> Result<Vec<CompiledExpr>, PlanError> {
     if keys.is_empty() {
         let (step, what) = (step.to_owned(), "key columns");
         return Err(PlanError::Nothing { step, what });

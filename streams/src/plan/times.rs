@@ -1,7 +1,7 @@
 //! Which inputs have a part in event time, once the topology is whole.
 //!
 //! Watermarks cost a record an epoch and partition of a repartition topic, so only those sub-topologies have them on
-//! which a window depends, directly or through other sub-topologies.
+//! which a window or the timers of a processor depend, directly or through other sub-topologies.
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -73,7 +73,10 @@ fn waits_for_time(steps: &[Step]) -> bool {
     let waits = |step: &Step| {
         matches!(
             step.kind,
-            StepKind::WindowPartial(_) | StepKind::WindowJudge(_) | StepKind::WindowFinal(_)
+            StepKind::WindowPartial(_)
+                | StepKind::WindowJudge(_)
+                | StepKind::WindowFinal(_)
+                | StepKind::Process(_)
         )
     };
     steps.iter().any(waits)

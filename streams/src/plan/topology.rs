@@ -13,7 +13,7 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
-use crate::typed::{BatchClosure, RowFunction};
+use crate::typed::{AnyProcessor, BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,6 +146,8 @@ pub(crate) enum StepKind {
         outputs: usize,
         parts: Vec<Part>,
     },
+    /// An operator of the user's.
+    Process(ProcessPlan),
     /// Rows to the partitions of their keys.
     Repartition(Repartition),
     /// The last row of each key.
@@ -183,6 +185,18 @@ impl fmt::Debug for TypedClosures {
 pub(crate) struct Part {
     pub(crate) label: String,
     pub(crate) on_error: Option<ErrorPolicy>,
+}
+
+/// What [`StepKind::Process`] needs.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessPlan {
+    pub(crate) processor: Arc<dyn AnyProcessor>,
+    pub(crate) keys: Vec<CompiledExpr>,
+    /// The columns that it reads; all, if that is not known.
+    pub(crate) columns: Option<Vec<usize>>,
+    pub(crate) output: SchemaRef,
+    pub(crate) changelog: Arc<str>,
+    pub(crate) meaning: String,
 }
 
 /// What [`StepKind::Repartition`] needs.
@@ -387,6 +401,7 @@ impl StepKind {
         match self {
             Self::FinalAggregate { changelog, .. } => Some(changelog),
             Self::WindowFinal(window) => Some(&window.changelog),
+            Self::Process(process) => Some(&process.changelog),
             Self::ToTable(table) => Some(&table.changelog),
             Self::TableFinal(table) => Some(&table.changelog),
             _ => None,

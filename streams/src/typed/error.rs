@@ -37,6 +37,24 @@ pub enum ClosureError {
         /// Why not.
         cause: String,
     },
+    /// The state of a processor has no JSON, or none that is the state again.
+    #[error("the state {state_type} cannot be kept as JSON: {cause}")]
+    StateUnwritable {
+        /// The state's type.
+        state_type: String,
+        /// Why not.
+        cause: String,
+    },
+    /// A timer that scheduled one that would fire at once, and so for ever.
+    #[error(
+        "the timer at {at_ms} scheduled one at {scheduled_ms}, which is not later, so that they would never end; schedule a later one"
+    )]
+    EndlessTimer {
+        /// The time of the timer that fired.
+        at_ms: i64,
+        /// The time that it asked for.
+        scheduled_ms: i64,
+    },
     /// A closure that chooses between branches named one that there is not.
     #[error("the closure chose branch number {chosen} of {branches}; they count from 0")]
     NoSuchBranch {

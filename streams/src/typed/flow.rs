@@ -182,8 +182,7 @@ fn write<T: Row>(
     items: &[(usize, usize, T)],
 ) -> Result<Rows, OperatorError> {
     let structs: Vec<&T> = items.iter().map(|(_, _, item)| item).collect();
-    let batch = to_batch(schema.fields(), &structs)?;
-    let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())?;
+    let batch = to_batch(schema, &structs)?;
     let sources: Vec<u32> = items
         .iter()
         .map(|(_, row, _)| u32::try_from(*row).expect("a batch has fewer than 2^32 rows"))
@@ -191,7 +190,16 @@ fn write<T: Row>(
     Ok(rows.derived(batch, &sources)?)
 }
 
-fn to_batch<T: Row>(fields: &[FieldRef], structs: &Vec<&T>) -> Result<RecordBatch, ClosureError> {
+/// The structs as columns of `schema`.
+pub(crate) fn to_batch<T: Row>(schema: &SchemaRef, structs: &Vec<&T>) -> Result<RecordBatch, OperatorError> {
+    let batch = columns_of(schema.fields(), structs)?;
+    Ok(RecordBatch::try_new(
+        Arc::clone(schema),
+        batch.columns().to_vec(),
+    )?)
+}
+
+fn columns_of<T: Row>(fields: &[FieldRef], structs: &Vec<&T>) -> Result<RecordBatch, ClosureError> {
     // A `Serialize` is code of the user's as well.
     let written = guard(|| serde_arrow::to_record_batch(fields, structs))?;
     written.map_err(|error| ClosureError::Unwritable {
@@ -203,7 +211,7 @@ fn to_batch<T: Row>(fields: &[FieldRef], structs: &Vec<&T>) -> Result<RecordBatc
 /// The structs that cannot be written.
 fn unwritable<T: Row>(schema: &SchemaRef, items: &[(usize, usize, T)], part: usize) -> Vec<Failure> {
     let failed = |(_, row, item): &(usize, usize, T)| {
-        let cause = to_batch(schema.fields(), &vec![item]).err()?;
+        let cause = columns_of(schema.fields(), &vec![item]).err()?;
         Some(Failure {
             row: *row,
             part,

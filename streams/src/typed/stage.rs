@@ -153,7 +153,7 @@ impl<T: Row, U: Row> Stage for TypedStage<T, U> {
 }
 
 /// Checks that rows of `input` can be `T`s, as far as that can be known; gives the columns that are read, if that can be.
-fn check_columns<T: Row>(step: &str, input: &Schema) -> Result<Option<Vec<usize>>, PlanError> {
+pub(super) fn check_columns<T: Row>(step: &str, input: &Schema) -> Result<Option<Vec<usize>>, PlanError> {
     // A type that says nothing of its fields may still be read: what does not fit shows row by row.
     let Ok(schema) = schema_of::<T>() else {
         return Ok(None);
