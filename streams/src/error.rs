@@ -9,6 +9,7 @@ use crate::operator::OperatorError;
 use crate::plan::PlanError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::store::LocalStoreError;
 use crate::task::TaskError;
 
 /// Why a job cannot be built, started, drained or stopped.
@@ -67,6 +68,14 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
+    /// The address at which metrics should be served cannot be taken.
+    #[error("metrics.listener={address}: {cause}; name a free address like 127.0.0.1:9404")]
+    MetricsListener {
+        /// The address.
+        address: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// More upstream tasks than watermarks can be kept for.
     #[error(
         "{tasks} tasks write the repartition topic {topic}, and watermarks are kept of at most {tasks_max}; \
@@ -121,6 +130,9 @@ pub enum StreamsError {
     /// Writing failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Local state cannot be kept.
+    #[error(transparent)]
+    LocalStore(#[from] LocalStoreError),
     /// A worker thread panicked, which is a bug in this library or an extension of it.
     #[error("a worker thread panicked: {message}")]
     Panicked {
@@ -201,10 +213,15 @@ impl StreamsError {
             | Self::MissingTopics { .. }
             | Self::MissingOutputTopics { .. }
             | Self::TooManyTasks { .. }
+            | Self::MetricsListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
+            Self::LocalStore(LocalStoreError::Read { .. } | LocalStoreError::Write { .. }) => {
+                ErrorKind::Retry
+            }
+            Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,
             Self::Panicked { .. } => ErrorKind::Bug,

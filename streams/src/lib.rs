@@ -47,6 +47,7 @@
 //! | `time` | watermarks: of partitions, of tasks, and through repartition topics |
 //! | `window` | windows of event time, and which of them a row belongs to |
 //! | `state` | resident columnar state, merged once per key and epoch, and its changelog |
+//! | `store` | local stores: checkpoints of changelogs on disk |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
 //! | `runtime` | threads, rebalances, commits, draining, metrics |
@@ -56,7 +57,9 @@
 //! An epoch's outputs, the changes of state (on changelog topics) and the input's offsets belong together. With
 //! [`Guarantee::ExactlyOnce`] they are one Kafka transaction: a crash leaves all of them or none. With
 //! [`Guarantee::AtLeastOnce`] offsets are committed after everything else is acknowledged: rows of the epoch that a crash cut
-//! short are counted again. With [`Guarantee::AtMostOnce`] they are committed before: rows of that epoch are lost. A task rebuilds its state from the changelog wherever it comes to run.
+//! short are counted again. With [`Guarantee::AtMostOnce`] they are committed before: rows of that epoch are lost. A task rebuilds its
+//! state from the changelog wherever it comes to run; where it ran before, from its local copy (`state.dir`, see [`StreamsConfig`]) and
+//! the rest of the changelog.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -74,6 +77,7 @@ mod runtime;
 mod sink;
 mod source;
 mod state;
+mod store;
 mod suggest;
 mod task;
 mod testing;
@@ -119,7 +123,8 @@ pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;
-pub use task::TaskError;
+pub use store::{LocalStoreError, default_state_dir, delete_local_state, local_state};
+pub use task::{InputMetrics, StepMetrics, StoreMetrics, TaskError, TaskMetrics};
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
 pub use typed::{ClosureError, Row, schema_of};

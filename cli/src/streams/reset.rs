@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use millstream_streams::{default_state_dir, delete_local_state, local_state};
 
 use crate::admin::offsets::{EARLIEST, LATEST};
 use crate::admin::{Admin, Partition, error_name, now_ms};
@@ -18,7 +20,8 @@ const INTERNAL: [&str; 2] = ["-repartition", "-changelog"];
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("target").args(["to_earliest", "to_latest", "to_offset", "to_datetime", "by_duration"])),
-    after_help = "All instances of the job must have ended. The output topics are left as they are. Times without a zone are in UTC.\n\n\
+    after_help = "All instances of the job must have ended. The output topics are left as they are, and so is \
+    local state on other machines, which is not used any more. Times without a zone are in UTC.\n\n\
     Examples:\n  \
     millstream streams reset --application-id word-count --dry-run\n  \
     millstream streams reset --application-id word-count --input-topics lines --to-latest"
@@ -48,6 +51,9 @@ pub struct ResetArgs {
     /// Begin with the first record of the last span of time, e.g. P7D or PT1H30M
     #[arg(long, value_name = "DURATION")]
     by_duration: Option<String>,
+    /// Where the job keeps local state on this machine, which is deleted; "" leaves it [default: as for jobs without state.dir]
+    #[arg(long, value_name = "DIRECTORY")]
+    state_dir: Option<PathBuf>,
     /// Only print what would be done
     #[arg(long)]
     dry_run: bool,
@@ -59,6 +65,8 @@ pub struct ResetArgs {
 struct Plan {
     offsets: BTreeMap<Partition, i64>,
     internal: Vec<String>,
+    /// Folders with the job's local state on this machine.
+    local: Vec<PathBuf>,
     /// Positions in internal topics: one with the name of a deleted topic must not begin in the middle.
     forgotten: Vec<Partition>,
 }
@@ -77,7 +85,7 @@ pub fn run(args: &ResetArgs) -> Result<(), CliError> {
         )));
     }
     let plan = plan(args, &mut admin)?;
-    if plan.offsets.is_empty() && plan.internal.is_empty() {
+    if plan.offsets.is_empty() && plan.internal.is_empty() && plan.local.is_empty() {
         return Err(CliError::new(format!(
             "there is nothing of a job {id} on this cluster: neither offsets nor internal topics; check --application-id"
         )));
@@ -85,6 +93,10 @@ pub fn run(args: &ResetArgs) -> Result<(), CliError> {
     print(args, &plan)?;
     if args.dry_run {
         return Ok(());
+    }
+    // First: it is worth nothing without the changelogs, but would be taken for theirs if they were deleted and the rest failed.
+    if let Some(directory) = state_dir(args) {
+        delete_local_state(&directory, id).map_err(|error| CliError::new(error.to_string()))?;
     }
     admin.commit_offsets(id, &plan.offsets)?;
     if !plan.forgotten.is_empty() {
@@ -102,6 +114,12 @@ pub fn run(args: &ResetArgs) -> Result<(), CliError> {
         admin.delete_topic(topic)?;
     }
     say("Done.")
+}
+
+/// Where the job may have local state.
+fn state_dir(args: &ResetArgs) -> Option<PathBuf> {
+    let directory = args.state_dir.clone().or_else(default_state_dir);
+    directory.filter(|directory| !directory.as_os_str().is_empty())
 }
 
 fn plan(args: &ResetArgs, admin: &mut Admin) -> Result<Plan, CliError> {
@@ -138,7 +156,14 @@ fn plan(args: &ResetArgs, admin: &mut Admin) -> Result<Plan, CliError> {
         let partitions = admin.partitions(topic)?;
         inputs.extend(partitions.into_iter().map(|partition| (topic.clone(), partition)));
     }
+    let local = match state_dir(args) {
+        Some(directory) => {
+            local_state(&directory, &args.application_id).map_err(|error| CliError::new(error.to_string()))?
+        }
+        None => Vec::new(),
+    };
     Ok(Plan {
+        local,
         offsets: beginnings(args, admin, &inputs)?,
         forgotten: committed
             .into_keys()
@@ -217,7 +242,11 @@ fn print(args: &ResetArgs, plan: &Plan) -> Result<(), CliError> {
     say(&format!(
         "Deleting internal topics [{}]",
         plan.internal.join(", ")
-    ))
+    ))?;
+    for folder in &plan.local {
+        say(&format!("Deleting local state in {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn say(line: &str) -> Result<(), CliError> {

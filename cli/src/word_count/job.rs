@@ -40,6 +40,8 @@ impl Job {
             .to(&names.counts, json());
         let mut config = StreamsConfig::new(bootstrap)
             .threads(usize::from(args.threads))
+            // Nothing of the job is left when it ends.
+            .state_dir("")
             .connect_timeout(args.connect.timeout());
         for (key, value) in args.connect.properties()? {
             config = config

@@ -1,7 +1,9 @@
 //! The configuration of a job at run time, in Kafka's keys.
 mod clients;
+mod state;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -12,19 +14,23 @@ use thiserror::Error;
 use crate::plan::name_fault;
 use crate::suggest::did_you_mean;
 use clients::split_prefix;
+use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 10] = [
+const OWN_KEYS: [&str; 13] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
     "commit.interval.ms",
     "connect.timeout.ms",
     "errors.dead.letter.queue.topic.name",
+    "metrics.listener",
     "num.stream.threads",
     "processing.guarantee",
     "repartition.purge.interval.ms",
     "replication.factor",
+    "state.dir",
+    "statestore.cache.max.bytes",
 ];
 
 /// Keys that the guarantee depends on; the library sets them itself.
@@ -122,10 +128,13 @@ pub enum ConfigError {
 /// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
 /// | `errors.dead.letter.queue.topic.name` | — | where records and rows go that a step without a policy cannot work on, upon which the job goes on: see [`dead_letter`](crate::dead_letter); also taken as `errors.deadletterqueue.topic.name`, Kafka Connect's name |
+/// | `metrics.listener` | — | `host:port` where `GET /metrics` gives the job's counters to Prometheus |
 /// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
+/// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
+/// | `statestore.cache.max.bytes` | -1 | memory for states, shared by all; what is not in use is read from `state.dir` again. -1: all of them stay in memory |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```
@@ -144,7 +153,10 @@ pub struct StreamsConfig {
     replication_factor: i32,
     client_id: Option<String>,
     application_id: Option<String>,
+    state_dir: StateDir,
+    cache_bytes_max: Option<usize>,
     dead_letter_topic: Option<String>,
+    metrics_listener: Option<String>,
     client: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
@@ -166,7 +178,10 @@ impl StreamsConfig {
             replication_factor: -1,
             client_id: None,
             application_id: None,
+            state_dir: StateDir::default(),
+            cache_bytes_max: None,
             dead_letter_topic: None,
+            metrics_listener: None,
             client: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -209,6 +224,13 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "metrics.listener" => {
+                let port = value.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+                if !matches!(port, Some(Ok(_))) {
+                    return Err(invalid(key, value, "host:port, like 127.0.0.1:9404".to_owned()));
+                }
+                self.metrics_listener = Some(value.to_owned());
+            }
             "repartition.purge.interval.ms" => self.purge_interval = millis(key, value)?,
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
@@ -221,6 +243,11 @@ impl StreamsConfig {
             }
             "client.id" => self.client_id = Some(value.to_owned()),
             "application.id" => self.application_id = Some(value.to_owned()),
+            "state.dir" => self.state_dir = Path::new(value).into(),
+            "statestore.cache.max.bytes" if value == "-1" => self.cache_bytes_max = None,
+            "statestore.cache.max.bytes" => {
+                self.cache_bytes_max = Some(number(key, value, 0, usize::MAX)?);
+            }
             "processing.guarantee" => {
                 self.guarantee = Some(match value {
                     "at_least_once" => Guarantee::AtLeastOnce,
@@ -291,6 +318,7 @@ impl StreamsConfig {
                 remedy,
             });
         }
+        self.check_state()?;
         match &self.application_id {
             Some(other) if other != application_id => Err(invalid(
                 "application.id",
@@ -315,6 +343,11 @@ impl StreamsConfig {
 
     pub(crate) fn purge_interval(&self) -> Duration {
         self.purge_interval
+    }
+
+    /// Where the counters are served, if they are.
+    pub(crate) fn metrics_listener(&self) -> Option<&str> {
+        self.metrics_listener.as_deref()
     }
 
     /// Where dead letters go unless a step says it.

@@ -41,7 +41,8 @@ use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::{StateError, WindowError};
+use crate::state::{StateError, StateMemory, WindowError};
+use crate::store::LocalStore;
 use crate::time::{TaskClock, Watermark};
 use crate::typed::ClosureError;
 
@@ -64,6 +65,19 @@ pub(crate) trait Operator: Send {
     /// The changelog ends.
     fn end_restore(&mut self) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// The local store of the step's changelog. What an epoch published is there once it is committed, before the next one begins.
+    fn attach(&mut self, _store: &LocalStore) {}
+
+    /// Whether states of a checkpoint are still wanted in memory; if not, the step looks up in its store what it needs.
+    fn takes_more(&mut self) -> bool {
+        true
+    }
+
+    /// Whether the epoch has touched as many keys as memory has room for, so that it should end.
+    fn is_full(&self) -> bool {
+        false
     }
 
     /// Keys and bytes of state that outlives the epoch.
@@ -192,6 +206,8 @@ pub(crate) struct Surroundings {
     pub(crate) limits: Limits,
     /// Partition counts of the repartition topics.
     pub(crate) partitions: HashMap<Arc<str>, usize>,
+    /// The memory for states.
+    pub(crate) memory: Arc<StateMemory>,
     /// How many tasks each sub-topology has, by its number.
     pub(crate) tasks: HashMap<usize, usize>,
     /// What becomes of errors where the job does not say it.
@@ -318,10 +334,16 @@ pub(crate) fn new_operator(
             near.partitions.get(topic).copied().unwrap_or(1),
             near.limits.clone(),
         )?),
-        StepKind::FinalAggregate { spec, changelog, .. } => Box::new(final_aggregate::FinalAggregate::new(
+        StepKind::FinalAggregate {
+            spec,
+            changelog,
+            changes_used,
+        } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
             partition,
+            &near.memory,
+            *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
         StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),

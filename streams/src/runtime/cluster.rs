@@ -66,6 +66,12 @@ impl Cluster {
         })
     }
 
+    /// The cluster's id, or nothing if it has none.
+    pub(super) fn id(&self) -> String {
+        let id = self.observer.client().fetch_cluster_id(REQUEST_TIMEOUT);
+        id.unwrap_or_default()
+    }
+
     /// Partition counts of all topics.
     fn topics(&self, timeout: Duration) -> Result<HashMap<String, usize>, KafkaError> {
         let metadata = self.observer.fetch_metadata(None, timeout)?;
@@ -96,7 +102,12 @@ impl Cluster {
         for changelog in &topology.changelogs {
             let inputs = &topology.sub_topologies[changelog.sub].inputs;
             let expected = most_partitions(inputs, &topics);
-            let settings = [("cleanup.policy", "compact")];
+            // A local store may miss a deletion that the log has forgotten.
+            let deletions = crate::store::TOMBSTONES_KEPT_MS.to_string();
+            let settings = [
+                ("cleanup.policy", "compact"),
+                ("delete.retention.ms", &*deletions),
+            ];
             topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
         let subs = topology.sub_topologies.iter();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::worker::TaskId;
+use crate::task::TaskMetrics;
 
 use crate::operator::ErrorCounters;
 
@@ -35,11 +36,16 @@ pub struct MetricsSnapshot {
     pub rows_dead_lettered: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// States loaded from local checkpoints.
+    pub states_loaded: u64,
+    /// Records of changelogs read to rebuild state.
+    pub records_restored: u64,
+    /// Offsets of changelogs that are still to be read before all tasks work.
+    pub restore_left: u64,
     /// Each sub-topology, by number.
     pub sub_topologies: Vec<SubTopologyMetrics>,
-    /// The watermark of each task that this process holds and that has one, in milliseconds since 1970, as of the last epoch; by
-    /// sub-topology and partition.
-    pub watermarks: BTreeMap<(usize, i32), i64>,
+    /// The tasks that this process works on, by sub-topology and partition, up to half a second old.
+    pub tasks: BTreeMap<(usize, i32), TaskMetrics>,
 }
 
 /// One sub-topology of a job.
@@ -68,9 +74,12 @@ pub(super) struct Metrics {
     changes: AtomicU64,
     bytes_changed: AtomicU64,
     epochs: AtomicU64,
+    states_loaded: AtomicU64,
+    records_restored: AtomicU64,
+    restore_left: AtomicU64,
     errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
-    watermarks: Mutex<BTreeMap<TaskId, i64>>,
+    tasks: Mutex<BTreeMap<TaskId, TaskMetrics>>,
 }
 
 #[derive(Default)]
@@ -94,6 +103,9 @@ impl Metrics {
             changes: AtomicU64::new(0),
             bytes_changed: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
+            states_loaded: AtomicU64::new(0),
+            records_restored: AtomicU64::new(0),
+            restore_left: AtomicU64::new(0),
             errors,
             subs: sub_topologies
                 .into_iter()
@@ -102,7 +114,7 @@ impl Metrics {
                     ..SubCounters::default()
                 })
                 .collect(),
-            watermarks: Mutex::default(),
+            tasks: Mutex::default(),
         }
     }
 
@@ -137,15 +149,28 @@ impl Metrics {
             .fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// A worker's tasks are at `now`; those in `before` were reported by it last.
-    pub(super) fn watermarks(&self, before: &BTreeSet<TaskId>, now: &BTreeMap<TaskId, i64>) {
-        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
-        watermarks.retain(|task, _| !before.contains(task));
-        watermarks.extend(now);
+    /// A worker's tasks stand so; those in `before` were reported by it last.
+    pub(super) fn tasks(&self, before: &BTreeSet<TaskId>, now: BTreeMap<TaskId, TaskMetrics>) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task, _| !before.contains(task));
+        tasks.extend(now);
     }
 
     pub(super) fn committed(&self) {
         self.epochs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// More states were loaded, and more records read, to rebuild state.
+    pub(super) fn restored(&self, states: u64, records: u64) {
+        self.states_loaded.fetch_add(states, Ordering::Relaxed);
+        self.records_restored.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// What one restore still has to read went from `before` to `after`.
+    pub(super) fn restoring(&self, before: u64, after: u64) {
+        // Modulo 2^64, as below.
+        self.restore_left
+            .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
     /// The state of a sub-topology's tasks in one worker went from `before` to `after` keys and bytes.
@@ -181,12 +206,11 @@ impl Metrics {
             rows_skipped: get(&self.errors.skipped),
             rows_dead_lettered: get(&self.errors.dead_lettered),
             epochs: get(&self.epochs),
+            states_loaded: get(&self.states_loaded),
+            records_restored: get(&self.records_restored),
+            restore_left: get(&self.restore_left),
             sub_topologies,
-            watermarks: self
-                .watermarks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), one OS thread a worker (`worker`: one
+//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
+//! `checkpoints`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
 //!
@@ -22,13 +23,18 @@
 //! are acknowledged, or with them, or, at most once, before any of them is sent; a task reads its inputs only when its state is whole; a failing worker stops the whole job, and
 //! `drain`, `stop` and `wait` say why.
 mod block_on;
+mod checkpoints;
 mod clocks;
 mod cluster;
 mod deadline;
 mod drain;
+mod early;
+mod endpoint;
 mod handle;
 mod idle;
+mod local;
 mod metrics;
+mod prometheus;
 mod purge;
 mod restoring;
 mod shared;
@@ -37,7 +43,6 @@ mod stalls;
 mod tests;
 mod worker;
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -57,13 +62,17 @@ use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::{HeldSink, KafkaSink};
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
+use crate::state::StateMemory;
 use crate::typed::panic_message;
 use cluster::Cluster;
 use idle::{ClusterProbe, Prober};
+use local::Local;
 use purge::Purge;
 use shared::Shared;
 use worker::{Clients, Worker};
 
+/// The smallest pieces that states are shipped in, however little memory there is.
+const SHUFFLE_RECORD_BYTES_MIN: usize = 16 << 10;
 /// How long the workers may take to stop if the job cannot start after all.
 const PURGE_STOP: Duration = Duration::from_secs(5);
 
@@ -76,6 +85,13 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let mut surroundings = cluster.prepare(&topology)?;
     surroundings.limits.record_bytes_max = config.record_bytes_max();
+    if let Some(bytes) = config.cache_bytes_max() {
+        // An epoch is at least one such record, and comes on top of what memory may hold.
+        let piece = (bytes / 64).max(SHUFFLE_RECORD_BYTES_MIN);
+        let limits = &mut surroundings.limits;
+        limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
+    }
+    surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
     surroundings.on_error = dead_letters;
     let prober = Prober::start(Arc::clone(&cluster))?;
@@ -87,7 +103,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         })
     });
     let repartitions = repartitions.collect();
-    let identity = identity();
+    let local = Local::open(&topology, &config, guarantee, &cluster)?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
     let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
@@ -105,7 +121,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         shared: &shared,
         surroundings,
         guarantee,
-        identity: &identity,
+        local: &local,
     };
     for number in 1..=config.thread_count() {
         match start_worker(number, &job, prober.probe()) {
@@ -117,7 +133,10 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
             }
         }
     }
-    if let Err(error) = purge.start() {
+    if let Err(error) = purge
+        .start()
+        .and_then(|()| handle.serve_metrics(config.metrics_listener()))
+    {
         handle.stop(PURGE_STOP)?;
         return Err(error);
     }
@@ -145,7 +164,7 @@ struct Job<'a> {
     shared: &'a Arc<Shared>,
     surroundings: Surroundings,
     guarantee: Guarantee,
-    identity: &'a str,
+    local: &'a Local,
 }
 
 fn start_worker(
@@ -158,7 +177,7 @@ fn start_worker(
         config,
         shared,
         guarantee,
-        identity,
+        local,
         ..
     } = job;
     let failed = |client| {
@@ -175,22 +194,31 @@ fn start_worker(
         .flat_map(|sub| &sub.inputs)
         .map(|input| Arc::clone(&input.topic));
     let interval = config.commit_interval(topology.commit_interval);
-    let producer = config.producer_client(id, &name, guarantee, identity, interval);
+    let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
     let sink = HeldSink::new(sink, guarantee == Guarantee::AtMostOnce);
-    let source = KafkaSource::new(
-        &config.consumer_client(id, &name, guarantee, identity),
+    let consumer = config.consumer_client(id, &name, guarantee, &local.identity);
+    let is_own = consumer
+        .get("group.instance.id")
+        .is_some_and(|instance| instance.starts_with(&local.identity));
+    let mut source = KafkaSource::new(
+        &consumer,
         topics.collect(),
         Arc::clone(&lag),
         shared.abandon_flag(),
     )
     .map_err(failed("consumer"))?;
+    if is_own {
+        source = source.renewable();
+    }
     let clients = Clients {
         source,
         sink,
         restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+        stores: local.stores.clone(),
         probe: Box::new(probe),
     };
+    let slot = local.slot.clone();
     let mut worker = Worker::new(
         Arc::clone(topology),
         job.surroundings.clone(),
@@ -209,6 +237,7 @@ fn start_worker(
         });
         // The group hears of the leaving member before the job counts as stopped.
         drop(worker);
+        drop(slot);
         shared.worker_ended(&worker_name, outcome);
     };
     let thread = std::thread::Builder::new().name(name.clone()).spawn(run);
@@ -216,10 +245,4 @@ fn start_worker(
         thread.map_err(|cause| StreamsError::Thread { thread: name, cause })?,
         lag,
     ))
-}
-
-/// A name that no other process of the job has, now or before.
-fn identity() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("{:x}-{random:016x}", std::process::id())
 }

@@ -24,15 +24,47 @@ impl MetricsSnapshot {
     fn job(&self, page: &mut Page) {
         let counters = [
             ("records_read", "Records read from source topics", self.records_in),
-            ("bytes_read", "Bytes of the values of records read from source topics", self.bytes_in),
-            ("records_written", "Records written to output topics", self.records_out),
-            ("bytes_written", "Bytes of keys and values written to output topics", self.bytes_out),
-            ("repartition_records", "Records written to repartition topics", self.batches_shuffled),
-            ("repartition_bytes", "Bytes written to repartition topics", self.bytes_shuffled),
+            (
+                "bytes_read",
+                "Bytes of the values of records read from source topics",
+                self.bytes_in,
+            ),
+            (
+                "records_written",
+                "Records written to output topics",
+                self.records_out,
+            ),
+            (
+                "bytes_written",
+                "Bytes of keys and values written to output topics",
+                self.bytes_out,
+            ),
+            (
+                "repartition_records",
+                "Records written to repartition topics",
+                self.batches_shuffled,
+            ),
+            (
+                "repartition_bytes",
+                "Bytes written to repartition topics",
+                self.bytes_shuffled,
+            ),
             ("changelog_records", "Records written to changelogs", self.changes),
-            ("changelog_bytes", "Bytes written to changelogs", self.bytes_changed),
-            ("dropped_rows", "Rows and records skipped because of an error", self.rows_skipped),
-            ("dead_letters", "Rows and records written to dead letter topics", self.rows_dead_lettered),
+            (
+                "changelog_bytes",
+                "Bytes written to changelogs",
+                self.bytes_changed,
+            ),
+            (
+                "dropped_rows",
+                "Rows and records skipped because of an error",
+                self.rows_skipped,
+            ),
+            (
+                "dead_letters",
+                "Rows and records written to dead letter topics",
+                self.rows_dead_lettered,
+            ),
             ("epochs", "Epochs committed", self.epochs),
         ];
         for (name, help, value) in counters {
@@ -43,7 +75,11 @@ impl MetricsSnapshot {
     }
 
     fn sub_topologies(&self, page: &mut Page) {
-        page.head("late_rows_total", "Rows that came too late for their windows", "counter");
+        page.head(
+            "late_rows_total",
+            "Rows that came too late for their windows",
+            "counter",
+        );
         for (number, sub) in self.sub_topologies.iter().enumerate() {
             let number = number.to_string();
             page.line("late_rows_total", &[("sub_topology", &number)], sub.late_rows);
@@ -51,8 +87,16 @@ impl MetricsSnapshot {
     }
 
     fn tasks(&self, page: &mut Page) {
-        let ids = || self.tasks.iter().map(|((sub, partition), task)| (sub.to_string(), partition.to_string(), task));
-        page.head("watermark_milliseconds", "How far the task is in event time, since 1970", "gauge");
+        let ids = || {
+            self.tasks
+                .iter()
+                .map(|((sub, partition), task)| (sub.to_string(), partition.to_string(), task))
+        };
+        page.head(
+            "watermark_milliseconds",
+            "How far the task is in event time, since 1970",
+            "gauge",
+        );
         for (sub, partition, task) in ids() {
             if let Some(watermark) = task.watermark {
                 let labels = [("sub_topology", sub.as_str()), ("partition", &partition)];
@@ -62,25 +106,40 @@ impl MetricsSnapshot {
         page.head("lag_records", "Records behind the end of a partition", "gauge");
         for (_, partition, task) in ids() {
             for input in &task.inputs {
-                page.line("lag_records", &[("topic", &input.topic), ("partition", &partition)], input.lag);
+                page.line(
+                    "lag_records",
+                    &[("topic", &input.topic), ("partition", &partition)],
+                    input.lag,
+                );
             }
         }
         page.head("store_keys", "Keys of a store in memory", "gauge");
         for (_, partition, task) in ids() {
             for store in &task.stores {
-                page.line("store_keys", &[("store", &store.changelog), ("partition", &partition)], store.keys);
+                page.line(
+                    "store_keys",
+                    &[("store", &store.changelog), ("partition", &partition)],
+                    store.keys,
+                );
             }
         }
         page.head("store_bytes", "Memory of a store", "gauge");
         for (_, partition, task) in ids() {
             for store in &task.stores {
-                page.line("store_bytes", &[("store", &store.changelog), ("partition", &partition)], store.bytes);
+                page.line(
+                    "store_bytes",
+                    &[("store", &store.changelog), ("partition", &partition)],
+                    store.bytes,
+                );
             }
         }
         for (name, help) in [
             ("step_rows_in_total", "Rows that a step took"),
             ("step_rows_out_total", "Rows that a step gave to the steps below"),
-            ("step_busy_seconds_total", "Time that a step took, without the steps below"),
+            (
+                "step_busy_seconds_total",
+                "Time that a step took, without the steps below",
+            ),
         ] {
             page.head(name, help, "counter");
             for (sub, partition, task) in ids() {
@@ -132,7 +191,9 @@ impl Page {
 
 /// A label's value.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -145,8 +206,10 @@ mod tests {
 
     #[test]
     fn every_task_step_and_store_has_its_lines() {
-        let mut task = TaskMetrics::default();
-        task.watermark = Some(1_700_000_000_000);
+        let mut task = TaskMetrics {
+            watermark: Some(1_700_000_000_000),
+            ..TaskMetrics::default()
+        };
         task.steps.push(StepMetrics {
             name: "filter \"a\" > 1".to_owned(),
             rows_in: 10,
@@ -163,9 +226,11 @@ mod tests {
             position: Some(7),
             lag: 2,
         });
-        let mut snapshot = MetricsSnapshot::default();
+        let mut snapshot = MetricsSnapshot {
+            epochs: 9,
+            ..MetricsSnapshot::default()
+        };
         snapshot.tasks.insert((1, 5), task);
-        snapshot.epochs = 9;
         let page = snapshot.prometheus("app");
         for line in [
             "millstream_streams_epochs_total{application_id=\"app\"} 9",

@@ -1,4 +1,4 @@
-//! How a worker comes to its tasks: those from before, new ones, and those that read their changelogs first.
+//! How a worker comes to its tasks: those from before, new ones, and those that read their checkpoints and changelogs first.
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,21 +9,61 @@ use crate::error::StreamsError;
 use crate::plan::{StepId, SubTopology};
 use crate::sink::Sink;
 use crate::source::{Restore, Restored, Source, StartAt, TopicPartition};
+use crate::store::{LocalStore, LocalStoreError, Stored};
 use crate::task::{Position, Task};
 
 /// The wait for records of a changelog.
 const RESTORE_WAIT: Duration = Duration::from_millis(10);
 /// How long a task that is ready may wait for others to begin to read with them.
 const UNREAD_MAX: Duration = Duration::from_secs(1);
+/// States of a checkpoint that are loaded before it is asked again whether more are wanted.
+const LOAD_STATES: usize = 1024;
+/// How often a restore says how far it is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 
 /// A task that reads its changelogs.
 pub(super) struct Waiting {
     pub(super) id: TaskId,
     task: Task,
     stores: VecDeque<(StepId, Arc<str>)>,
-    /// Reading the first of them has begun.
-    begun: Option<Instant>,
+    /// The first of them, once reading it has begun.
+    reading: Option<Reading>,
+}
+
+/// A changelog that is being read.
+struct Reading {
+    at: TopicPartition,
+    local: Option<LocalStore>,
+    /// The states of the checkpoint that are still to be loaded.
+    stored: Option<Stored>,
+    /// Where the log ended when it began.
+    end: i64,
+    begun: Instant,
+    told: Instant,
+    progress: Progress,
+}
+
+/// How far a restore is.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// States loaded from the checkpoint.
+    loaded: u64,
+    /// Records read of the log.
     records: u64,
+    /// Offsets of the log that are still to be read.
+    left: u64,
+}
+
+impl Waiting {
+    fn new(id: TaskId, task: Task) -> Self {
+        let stores = task.stores().map(|(step, topic)| (step, Arc::clone(topic)));
+        Self {
+            id,
+            stores: stores.collect(),
+            task,
+            reading: None,
+        }
+    }
 }
 
 impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
@@ -44,25 +84,19 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             return Ok(());
         }
         if let Some(task) = self.suspended.remove(&id) {
-            self.tasks.tasks.insert(id, task);
-            return Ok(());
+            let changelogs = task.stores().map(|(_, topic)| changelog(topic, id));
+            if self.checkpoints.go_on(changelogs) {
+                self.tasks.tasks.insert(id, task);
+                return Ok(());
+            }
         }
         let mut task = Task::new(Arc::clone(sub), id.1, &self.surroundings)?;
         task.stand_at(input, committed);
-        let stores: VecDeque<_> = task
-            .stores()
-            .map(|(step, topic)| (step, Arc::clone(topic)))
-            .collect();
-        if stores.is_empty() {
-            self.tasks.tasks.insert(id, task);
+        let waiting = Waiting::new(id, task);
+        if waiting.stores.is_empty() {
+            self.tasks.tasks.insert(id, waiting.task);
         } else {
-            self.waiting.push_back(Waiting {
-                id,
-                task,
-                stores,
-                begun: None,
-                records: 0,
-            });
+            self.waiting.push_back(waiting);
         }
         Ok(())
     }
@@ -79,55 +113,94 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(self.source.assign(&starts.collect::<Vec<_>>())?)
     }
 
-    /// Reads a piece of the changelog of the task that is next.
+    /// Reads a piece of the checkpoint or the changelog of the task that is next.
     pub(super) fn restore_some(&mut self) -> Result<(), StreamsError> {
-        let Some(waiting) = self.waiting.front_mut() else {
+        let Some(mut waiting) = self.waiting.pop_front() else {
             return Ok(());
         };
-        let Some((step, topic)) = waiting.stores.front() else {
-            return self.restored();
+        let goes_on = self.restore_piece(&mut waiting);
+        let restored = goes_on.is_ok() && waiting.stores.is_empty();
+        self.waiting.push_front(waiting);
+        goes_on?;
+        if restored { self.restored() } else { Ok(()) }
+    }
+
+    fn restore_piece(&mut self, waiting: &mut Waiting) -> Result<(), StreamsError> {
+        let Some((step, topic)) = waiting.stores.front().cloned() else {
+            return Ok(());
         };
-        let at = TopicPartition {
-            topic: Arc::clone(topic),
-            partition: waiting.id.1,
-        };
-        if waiting.begun.is_none() {
-            self.restore.begin(&at)?;
-            waiting.begun = Some(Instant::now());
-        }
-        let (task, step, mut failure) = (&mut waiting.task, *step, None);
-        let records = &mut waiting.records;
-        let progress = self
-            .restore
-            .poll(RESTORE_WAIT, POLL_RECORDS_MAX, &mut |(key, value)| {
-                *records += 1;
-                match task.restore(step, key, value) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failure = Some(error);
-                        ControlFlow::Break(())
-                    }
+        let mut reading = match waiting.reading.take() {
+            Some(reading) => reading,
+            None => {
+                let reading = self.begin(changelog(&topic, waiting.id))?;
+                if let Some(local) = &reading.local {
+                    waiting.task.attach(step, local);
                 }
-            })?;
-        if let Some(failure) = failure {
-            return Err(failure.into());
-        }
-        if progress == Restored::Done {
-            task.end_restore(step)?;
-            let begun = waiting.begun.take().unwrap_or_else(Instant::now);
-            let (partition, records) = (at.partition, waiting.records);
-            tracing::info!(topic = &*at.topic, partition, records, elapsed = ?begun.elapsed(), "state restored");
-            waiting.stores.pop_front();
-            waiting.records = 0;
-            if waiting.stores.is_empty() {
-                return self.restored();
+                reading
             }
+        };
+        let (task, before) = (&mut waiting.task, reading.progress);
+        let done = match &mut reading.stored {
+            Some(_) => match reading.load(task, step)? {
+                Ok(()) => false,
+                Err(error) => return self.begin_anew(waiting, &reading, &error),
+            },
+            None => reading.read(&mut self.restore, task, step)?,
+        };
+        self.report(before, reading.progress);
+        if !done {
+            if reading.told.elapsed() > PROGRESS_PAUSE {
+                reading.told = Instant::now();
+                reading.tell("state is being restored");
+            }
+            waiting.reading = Some(reading);
+            return Ok(());
         }
+        task.end_restore(step)?;
+        if let Some(local) = &reading.local {
+            local.restored();
+        }
+        reading.tell("state restored");
+        waiting.stores.pop_front();
+        Ok(())
+    }
+
+    /// Begins to read a changelog.
+    fn begin(&mut self, at: TopicPartition) -> Result<Reading, StreamsError> {
+        let local = self.checkpoints.claim(&at)?;
+        let checkpoint = local.as_ref().and_then(LocalStore::resume);
+        self.restore.begin(&at, checkpoint)?;
+        let now = Instant::now();
+        Ok(Reading {
+            at,
+            local,
+            stored: None,
+            end: 0,
+            begun: now,
+            told: now,
+            progress: Progress::default(),
+        })
+    }
+
+    /// A checkpoint turned out to be unreadable: the task begins again, without it.
+    fn begin_anew(
+        &mut self,
+        waiting: &mut Waiting,
+        reading: &Reading,
+        error: &LocalStoreError,
+    ) -> Result<(), StreamsError> {
+        tracing::warn!(%error, "a checkpoint is given up");
+        if let Some(local) = &reading.local {
+            local.begin_anew()?;
+        }
+        self.report(reading.progress, Progress::default());
+        let task = waiting.task.begin_anew(&self.surroundings)?;
+        *waiting = Waiting::new(waiting.id, task);
         Ok(())
     }
 
     /// The state of the first task that waits is whole.
-    pub(super) fn restored(&mut self) -> Result<(), StreamsError> {
+    fn restored(&mut self) -> Result<(), StreamsError> {
         if let Some(Waiting { id, task, .. }) = self.waiting.pop_front() {
             self.tasks.tasks.insert(id, task);
             self.report_state();
@@ -138,5 +211,111 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             self.read()?;
         }
         Ok(())
+    }
+
+    /// Forgets the tasks whose state is not whole.
+    pub(super) fn forget_waiting(&mut self) {
+        for reading in self.waiting.drain(..).filter_map(|waiting| waiting.reading) {
+            self.shared.metrics.restoring(reading.progress.left, 0);
+        }
+    }
+
+    fn report(&self, before: Progress, after: Progress) {
+        let metrics = &self.shared.metrics;
+        metrics.restoring(before.left, after.left);
+        metrics.restored(
+            after.loaded.saturating_sub(before.loaded),
+            after.records.saturating_sub(before.records),
+        );
+    }
+}
+
+impl Reading {
+    /// Loads a piece of the checkpoint. The inner error is that of a checkpoint that cannot be read.
+    fn load(&mut self, task: &mut Task, step: StepId) -> Result<Result<(), LocalStoreError>, StreamsError> {
+        let Some(stored) = &mut self.stored else {
+            return Ok(Ok(()));
+        };
+        let (mut failure, loaded) = (None, &mut self.progress.loaded);
+        let more = stored.read(LOAD_STATES, &mut |key, value| {
+            *loaded += 1;
+            match task.restore(step, Some(key), Some(value)) {
+                Ok(()) => true,
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            }
+        });
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        match more {
+            Ok(true) if task.takes_more(step) => {}
+            Ok(_) => self.stored = None,
+            Err(error) => return Ok(Err(error)),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads a piece of the log; says whether its end is reached.
+    fn read(&mut self, log: &mut impl Restore, task: &mut Task, step: StepId) -> Result<bool, StreamsError> {
+        let mut failure = None;
+        let (progress, local, end) = (&mut self.progress, &self.local, self.end);
+        let restored = log.poll(RESTORE_WAIT, POLL_RECORDS_MAX, &mut |change| {
+            progress.records += 1;
+            progress.left = u64::try_from(end - change.at.offset - 1).unwrap_or(0);
+            let kept = match (local, change.key) {
+                (Some(local), Some(key)) => local.restore(change.at, key, change.value),
+                _ => Ok(()),
+            };
+            let taken = kept
+                .map_err(StreamsError::from)
+                .and_then(|()| Ok(task.restore(step, change.key, change.value)?));
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        match restored {
+            Restored::Goes => return Ok(false),
+            Restored::Done => {}
+            Restored::Begins { resumed, begin, end } => {
+                match &self.local {
+                    Some(local) if resumed => self.stored = Some(local.stored()),
+                    Some(local) => local.begin_anew()?,
+                    None => {}
+                }
+                self.end = end;
+                self.progress.left = u64::try_from(end - begin).unwrap_or(0);
+                return Ok(false);
+            }
+        }
+        self.progress.left = 0;
+        Ok(true)
+    }
+
+    fn tell(&self, what: &'static str) {
+        let Progress {
+            loaded,
+            records,
+            left,
+        } = self.progress;
+        let (topic, partition) = (&*self.at.topic, self.at.partition);
+        let (total, elapsed) = (records + left, self.begun.elapsed());
+        tracing::info!(topic, partition, loaded, records, total, ?elapsed, "{what}");
+    }
+}
+
+fn changelog(topic: &Arc<str>, (_, partition): TaskId) -> TopicPartition {
+    TopicPartition {
+        topic: Arc::clone(topic),
+        partition,
     }
 }

@@ -1,5 +1,6 @@
 //! Workers on a source and a sink made of memory.
 mod at_most_once;
+mod checkpoints;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,8 @@ use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::{Destination, HeldSink, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
+use crate::state::StateMemory;
+use crate::store::{FirstRecord, LocalStores, Position as Checkpoint};
 use crate::task::{HeaderLookup, InputRecord, Position};
 use crate::{Guarantee, JobState, Streams, StreamsError, col, count_all, json, lower, split_words, text};
 
@@ -264,16 +267,47 @@ struct MemoryRestore {
     broker: Shelf,
     topic: String,
     next: usize,
+    begins: Option<Restored>,
+}
+
+impl MemoryRestore {
+    fn place(offset: usize) -> FirstRecord {
+        let offset = offset as i64;
+        FirstRecord {
+            offset,
+            timestamp: 1000 + offset,
+        }
+    }
 }
 
 impl Restore for MemoryRestore {
-    fn begin(&mut self, at: &TopicPartition) -> Result<(), SourceError> {
-        (self.topic, self.next) = (at.topic.to_string(), 0);
+    fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Checkpoint>) -> Result<(), SourceError> {
+        let end = self.end(at).unwrap();
+        let first = self.first(at);
+        let fits = |checkpoint: &Checkpoint| checkpoint.offset <= end && first == Some(checkpoint.first);
+        let checkpoint = checkpoint.filter(fits);
+        let begin = checkpoint.map_or(0, |checkpoint| checkpoint.offset);
+        (self.topic, self.next) = (at.topic.to_string(), begin as usize);
+        let resumed = checkpoint.is_some();
+        self.begins = Some(Restored::Begins { resumed, begin, end });
+        let behind = match checkpoint {
+            Some(checkpoint) => format!(" behind {}", checkpoint.offset),
+            None => String::new(),
+        };
         self.broker
             .borrow_mut()
             .events
-            .push(format!("restore {}", at.topic));
+            .push(format!("restore {}{behind}", at.topic));
         Ok(())
+    }
+
+    fn end(&mut self, at: &TopicPartition) -> Option<i64> {
+        let broker = self.broker.borrow();
+        Some(broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64)
+    }
+
+    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord> {
+        (self.end(at) > Some(0)).then(|| Self::place(0))
     }
 
     fn poll(
@@ -282,13 +316,21 @@ impl Restore for MemoryRestore {
         _: usize,
         each: &mut dyn FnMut(Change<'_>) -> ControlFlow<()>,
     ) -> Result<Restored, SourceError> {
+        if let Some(begins) = self.begins.take() {
+            return Ok(begins);
+        }
         let broker = self.broker.borrow();
         let log = broker.logs.get(&self.topic).map_or(&[][..], Vec::as_slice);
         let Some(stored) = log.get(self.next) else {
             return Ok(Restored::Done);
         };
         self.next += 1;
-        assert!(each((stored.key.as_deref(), stored.value.as_deref())).is_continue());
+        let change = Change {
+            at: Self::place(self.next - 1),
+            key: stored.key.as_deref(),
+            value: stored.value.as_deref(),
+        };
+        assert!(each(change).is_continue());
         Ok(Restored::Goes)
     }
 }
@@ -301,6 +343,7 @@ struct Bench {
     topology: Arc<Topology>,
     worker: Worker<MemorySource, HeldSink<MemorySink>, MemoryRestore>,
     shared: Arc<Shared>,
+    state_bytes_max: Option<usize>,
 }
 
 impl Bench {
@@ -322,14 +365,27 @@ impl Bench {
     }
 
     fn on(broker: Shelf) -> Self {
+        Self::stored(broker, None, None)
+    }
+
+    fn with(broker: Shelf, guarantee: Guarantee) -> Self {
+        Self::of_all(broker, guarantee, None, None)
+    }
+
+    fn stored(broker: Shelf, stores: Option<LocalStores>, state_bytes_max: Option<usize>) -> Self {
         let guarantee = match &broker.borrow().staged {
             Some(_) => Guarantee::ExactlyOnce,
             None => Guarantee::AtLeastOnce,
         };
-        Self::with(broker, guarantee)
+        Self::of_all(broker, guarantee, stores, state_bytes_max)
     }
 
-    fn with(broker: Shelf, guarantee: Guarantee) -> Self {
+    fn of_all(
+        broker: Shelf,
+        guarantee: Guarantee,
+        stores: Option<LocalStores>,
+        state_bytes_max: Option<usize>,
+    ) -> Self {
         let app = Streams::new("wc");
         app.stream(LINES, text("line"))
             .flat_map(split_words(col("line")).alias("word"))
@@ -341,7 +397,10 @@ impl Bench {
         let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
         let worker = Worker::new(
             Arc::clone(&topology),
-            Surroundings::default(),
+            Surroundings {
+                memory: Arc::new(StateMemory::new(state_bytes_max)),
+                ..Surroundings::default()
+            },
             // Every step that ends with something read ends its epoch.
             Duration::ZERO,
             guarantee,
@@ -352,7 +411,9 @@ impl Bench {
                     broker: Rc::clone(&broker),
                     topic: String::new(),
                     next: 0,
+                    begins: None,
                 },
+                stores,
                 probe: Box::new(NoProbe),
             },
             Arc::clone(&shared),
@@ -362,6 +423,7 @@ impl Bench {
             topology,
             worker,
             shared,
+            state_bytes_max,
         }
     }
 
@@ -436,7 +498,7 @@ fn an_epoch_flushes_then_commits_every_position() {
     let mut bench = Bench::new();
     assert_eq!(bench.shared.state(), JobState::Starting);
     bench.change(Polled::Assigned(Bench::all_partitions()));
-    bench.steps(2);
+    bench.steps(3);
     assert_eq!(bench.shared.state(), JobState::Running);
     assert_eq!(bench.events(), BEGINS);
     bench.line("a b a");

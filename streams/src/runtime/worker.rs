@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::checkpoints::{Checkpoints, Why};
 use super::idle::Probe;
 use super::restoring::Waiting;
 use super::shared::Shared;
@@ -13,6 +14,7 @@ use crate::operator::Surroundings;
 use crate::plan::{Decode, Topology};
 use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
+use crate::store::LocalStores;
 use crate::task::{InputRecord, Position, Task, TaskError};
 
 /// The longest wait for input; bounds how late a stop is noticed.
@@ -37,6 +39,8 @@ pub(super) struct Clients<S, K, R> {
     pub(super) source: S,
     pub(super) sink: K,
     pub(super) restore: R,
+    /// None without a state directory.
+    pub(super) stores: Option<LocalStores>,
     pub(super) probe: Box<dyn Probe>,
 }
 
@@ -49,6 +53,7 @@ pub(super) struct Worker<S, K, R> {
     pub(super) source: S,
     sink: K,
     pub(super) restore: R,
+    pub(super) checkpoints: Checkpoints,
     pub(super) probe: Box<dyn Probe>,
     /// When to look at the clocks of the tasks again.
     pub(super) look_at: Instant,
@@ -64,13 +69,16 @@ pub(super) struct Worker<S, K, R> {
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
     committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
-    epoch_end: Option<Instant>,
+    pub(super) epoch_end: Option<Instant>,
     /// Transactions aborted in a row.
     aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
-    /// The tasks whose watermarks were reported.
-    pub(super) reported_watermarks: BTreeSet<TaskId>,
+    /// The tasks that were reported.
+    pub(super) reported_tasks: BTreeSet<TaskId>,
+    pub(super) report_at: Instant,
+    /// When records of repartition topics were read that are not committed: the first, and the last.
+    pub(super) shuffled: Option<(Instant, Instant)>,
 }
 
 /// Running tasks, and which of them reads what.
@@ -97,6 +105,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             source: clients.source,
             sink: clients.sink,
             restore: clients.restore,
+            checkpoints: Checkpoints::new(clients.stores),
             probe: clients.probe,
             look_at: Instant::now(),
             shared,
@@ -109,7 +118,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             epoch_end: None,
             aborted: 0,
             reported: BTreeMap::new(),
-            reported_watermarks: BTreeSet::new(),
+            reported_tasks: BTreeSet::new(),
+            report_at: Instant::now(),
+            shuffled: None,
         }
     }
 
@@ -128,15 +139,28 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 tracing::warn!(%error, "the last epoch does not count, its records will be read again");
                 Ok(self.sink.recover()?)
             }
-            ended => ended,
+            ended => {
+                ended?;
+                Ok(self.checkpoints.write(Why::Ends, &mut self.restore)?)
+            }
         }
     }
 
     /// Polls once, and does what follows from it.
     pub(super) fn step(&mut self) -> Result<(), StreamsError> {
         let stepped = self.restore_some().and_then(|()| self.poll());
-        match stepped {
+        let stepped = match stepped {
             Err(error) if error.is_aborted() => self.recover(&error),
+            stepped => stepped,
+        };
+        match stepped {
+            // The source has lost its partitions, and joins anew.
+            Err(StreamsError::Source(SourceError::Fenced { cause })) => {
+                tracing::warn!(cause, "the epoch is dropped and will be read again");
+                self.sink.recover()?;
+                self.drop_tasks();
+                Ok(())
+            }
             stepped => stepped,
         }
     }
@@ -149,55 +173,68 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let draining = self.shared.is_draining();
         let wait = left.min(match (pending, draining) {
             _ if !self.waiting.is_empty() => Duration::ZERO,
+            _ if self.shuffled.is_some() => PENDING_WAIT,
             (true, _) => PENDING_WAIT,
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
         });
-        let mut failure = None;
+        let (mut failure, mut full) = (None, false);
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
             tasks,
             sink,
+            checkpoints: &mut self.checkpoints,
             shared,
             route: None,
             records: 0,
             bytes: 0,
+            shuffled: false,
         };
         let polled = self
             .source
             .poll(wait, POLL_RECORDS_MAX, &mut |record| match feed.accept(record) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(true) => ControlFlow::Continue(()),
+                Ok(false) => {
+                    full = true;
+                    ControlFlow::Break(())
+                }
                 Err(error) => {
                     failure = Some(error);
                     ControlFlow::Break(())
                 }
             });
         feed.count();
+        let shuffled = feed.shuffled;
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        match polled? {
+        let polled = polled?;
+        let caught_up = !matches!(polled, Polled::Records(records) if records >= POLL_RECORDS_MAX);
+        match polled {
             Polled::Records(_) => self.begin_epoch(Instant::now()),
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
+            Polled::Idle if self.epoch_end.is_none() => {
+                self.checkpoints.write(Why::Due, &mut self.restore)?;
+            }
             Polled::Idle => {}
             Polled::Assigned(partitions) => self.assign(&partitions)?,
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         self.look_at_clocks();
-        let full = self.sink.held_bytes() > HELD_BYTES_MAX;
+        let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
-            self.end_epoch()?;
+            return self.end_epoch();
         }
-        Ok(())
+        self.end_shuffled_early(shuffled, caught_up)
     }
 
     /// The input pauses: what waits to become a batch goes through.
     fn flush_rows(&mut self) -> Result<(), StreamsError> {
-        let (sink, shared) = (&mut self.sink, &self.shared);
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut() {
-            task.flush(&mut |records| publish(sink, shared, records))?;
+            task.flush(&mut |records| publish(sink, checkpoints, shared, records))?;
         }
         Ok(())
     }
@@ -212,22 +249,31 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
-        let (sink, shared) = (&mut self.sink, &self.shared);
-        for task in self.tasks.tasks.values_mut() {
-            task.end_epoch(&mut |records| publish(sink, shared, records))?;
+        self.shuffled = None;
+        self.end_epoch_of(|_| true)
+    }
+
+    /// Ends the epoch of the tasks for which `of` holds. What others have not written yet is not touched.
+    pub(super) fn end_epoch_of(&mut self, of: impl Fn(&Task) -> bool) -> Result<(), StreamsError> {
+        let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
+        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
+            task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
+            task.forget_written();
         }
         self.report_state();
         self.report_time();
-        let offsets = self.uncommitted();
+        let offsets = self.uncommitted(of);
         match self.guarantee {
-            Guarantee::AtLeastOnce => self.commit(offsets),
-            Guarantee::AtMostOnce => self.commit_first(offsets),
+            Guarantee::AtLeastOnce => self.commit(offsets)?,
+            Guarantee::AtMostOnce => self.commit_first(offsets)?,
             Guarantee::ExactlyOnce => {
                 self.sink.commit(&offsets, self.source.member().as_ref())?;
                 self.committed(offsets);
-                Ok(())
             }
         }
+        // An epoch that was given up has left nothing to apply.
+        self.checkpoints.apply()?;
+        Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
     fn committed(&mut self, offsets: Vec<(TopicPartition, Position)>) {
@@ -309,9 +355,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Positions that are not what is committed, and those of tasks that announced something: without an offset, what a task writes
     /// that lost its partitions would count.
-    fn uncommitted(&mut self) -> Vec<(TopicPartition, Position)> {
+    fn uncommitted(&mut self, of: impl Fn(&Task) -> bool) -> Vec<(TopicPartition, Position)> {
         let mut positions = Vec::new();
-        for task in self.tasks.tasks.values_mut() {
+        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             let (announced, partition) = (task.take_announced(), task.partition());
             for (topic, position) in task.positions() {
                 let at = TopicPartition {
@@ -368,6 +414,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             }
         }
         self.suspended.clear();
+        self.checkpoints.forget_suspended();
         self.report_state();
         tracing::info!(
             partitions = partitions.len(),
@@ -388,6 +435,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         };
         match ended {
             Ok(true) => {
+                self.checkpoints.write(Why::Left, &mut self.restore)?;
+                self.checkpoints.suspend();
                 self.suspended.append(&mut self.tasks.tasks);
                 self.forget_assignment();
             }
@@ -410,8 +459,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn drop_tasks(&mut self) {
         self.tasks.tasks.clear();
         self.suspended.clear();
+        self.checkpoints.forget();
         self.forget_assignment();
         self.epoch_end = None;
+        self.shuffled = None;
         self.report_state();
         self.report_time();
     }
@@ -420,7 +471,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     fn forget_assignment(&mut self) {
         self.tasks.routes.clear();
         self.starts.clear();
-        self.waiting.clear();
+        self.forget_waiting();
         self.unread_since = None;
     }
 
@@ -443,15 +494,19 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 struct Feed<'a, K> {
     tasks: &'a mut Tasks,
     sink: &'a mut K,
+    checkpoints: &'a mut Checkpoints,
     shared: &'a Shared,
     /// The partition of the last record and its reader: records come in runs.
     route: Option<(TopicPartition, TaskId, usize)>,
     records: u64,
     bytes: u64,
+    /// Records of repartition topics were among them.
+    shuffled: bool,
 }
 
 impl<K: Sink> Feed<'_, K> {
-    fn accept(&mut self, record: &InputRecord<'_>) -> Result<(), TaskError> {
+    /// Says whether there is room for more in the epoch.
+    fn accept(&mut self, record: &InputRecord<'_>) -> Result<bool, TaskError> {
         let same = self
             .route
             .as_ref()
@@ -465,7 +520,7 @@ impl<K: Sink> Feed<'_, K> {
             self.route = self.tasks.routes.get(&at).map(|&(task, input)| (at, task, input));
         }
         let Some((_, id, input)) = &self.route else {
-            return Ok(());
+            return Ok(true);
         };
         self.records += 1;
         self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
@@ -474,8 +529,12 @@ impl<K: Sink> Feed<'_, K> {
             .tasks
             .get_mut(id)
             .expect("a route leads to a running task");
-        let (sink, shared) = (&mut *self.sink, self.shared);
-        task.accept(*input, record, &mut |records| publish(sink, shared, records))
+        self.shuffled |= task.is_behind_shuffle();
+        let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
+        task.accept(*input, record, &mut |records| {
+            publish(sink, checkpoints, shared, records)
+        })?;
+        Ok(!task.is_full())
     }
 
     /// Adds what was read from the current partition to the counters.
@@ -487,7 +546,13 @@ impl<K: Sink> Feed<'_, K> {
     }
 }
 
-fn publish(sink: &mut impl Sink, shared: &Shared, records: &RecordBuffer) -> Result<(), SinkError> {
+fn publish(
+    sink: &mut impl Sink,
+    checkpoints: &mut Checkpoints,
+    shared: &Shared,
+    records: &RecordBuffer,
+) -> Result<(), SinkError> {
+    checkpoints.stage(records);
     let (count, bytes) = (records.len() as u64, records.bytes() as u64);
     match records.destination() {
         Destination::ByKey(_) => shared.metrics.wrote(count, bytes),

@@ -37,28 +37,37 @@ const DOUBT_MAX: Duration = Duration::from_secs(30);
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a member that leaves waits for its partitions to be taken back.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How often a member is made anew within a span before two processes of one name are the likelier cause.
+const RENEWALS_MAX: usize = 8;
+const RENEWALS_SPAN: Duration = Duration::from_secs(120);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the partitions of each topic are behind, as librdkafka's statistics last said.
 #[derive(Debug, Default)]
-pub(crate) struct LagBoard(Mutex<HashMap<String, i64>>);
+pub(crate) struct LagBoard(Mutex<HashMap<String, HashMap<i32, i64>>>);
 
 impl LagBoard {
     /// Records not yet read from `topic`'s partitions held here.
     pub(crate) fn of(&self, topic: &str) -> i64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(topic)
-            .copied()
-            .unwrap_or(0)
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.get(topic).map_or(0, |partitions| partitions.values().sum())
+    }
+
+    /// Records not yet read from a partition.
+    pub(crate) fn of_partition(&self, topic: &str, partition: i32) -> i64 {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lag = board.get(topic).and_then(|partitions| partitions.get(&partition));
+        lag.copied().unwrap_or(0)
     }
 }
 
 /// One group member.
 pub(crate) struct KafkaSource {
     consumer: BaseConsumer<Notes>,
+    config: ClientConfig,
+    /// None if the member's name is the user's, who may have given it to another as well.
+    renewals: Option<Renewals>,
     /// Topic names as the rest of the job shares them.
     topics: Vec<Arc<str>>,
     /// Topics of which this member was ever given a partition.
@@ -69,6 +78,15 @@ pub(crate) struct KafkaSource {
     abandon: Arc<AtomicBool>,
     /// The assignment was seen to be lost; the client will say so as well.
     lost: bool,
+}
+
+/// How often a member was made anew that the group took for another of the same name.
+///
+/// Its name is that of a place that no other process has, so no other is meant: a broker that dies while the group changes hands
+/// forgets who came last, and remembers the one before.
+#[derive(Default)]
+struct Renewals {
+    recent: VecDeque<Instant>,
 }
 
 /// A topic that may be missing.
@@ -86,23 +104,51 @@ impl KafkaSource {
         lag: Arc<LagBoard>,
         abandon: Arc<AtomicBool>,
     ) -> KafkaResult<Self> {
-        let notes = Notes {
-            changes: Mutex::default(),
-            changed: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            lag,
-        };
-        let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
-        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-        consumer.subscribe(&names)?;
         Ok(Self {
-            consumer,
+            consumer: new_consumer(config, &topics, lag)?,
+            config: config.clone(),
+            renewals: None,
             topics,
             assigned: HashSet::new(),
             doubt: None,
             abandon,
             lost: false,
         })
+    }
+
+    /// The member's name is its own: it is made anew if the group takes it for another of that name.
+    pub(crate) fn renewable(mut self) -> Self {
+        self.renewals = Some(Renewals::default());
+        self
+    }
+
+    /// Makes the member anew if it is fenced; says whether. It has lost its partitions, as the next poll says.
+    fn renew_if_fenced(&mut self) -> Result<bool, SourceError> {
+        let Some((RDKafkaErrorCode::FencedInstanceId, cause)) = self.consumer.client().fatal_error() else {
+            return Ok(false);
+        };
+        let Some(renewals) = &mut self.renewals else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        renewals
+            .recent
+            .retain(|before| now.duration_since(*before) < RENEWALS_SPAN);
+        if renewals.recent.len() >= RENEWALS_MAX {
+            return Ok(false);
+        }
+        renewals.recent.push_back(now);
+        tracing::warn!(
+            cause,
+            "the group took this member for another of its name; it joins anew"
+        );
+        let lag = Arc::clone(&self.consumer.context().lag);
+        let consumer = new_consumer(&self.config, &self.topics, lag).map_err(|error| read_error(&error))?;
+        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer = consumer;
+        (self.doubt, self.lost) = (None, false);
+        self.consumer.context().note(Change::Revoked { lost: true });
+        Ok(true)
     }
 
     /// A change of the assignment that waits for the worker.
@@ -194,7 +240,8 @@ impl KafkaSource {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let hopeless = ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
+            let fatal = self.consumer.client().fatal_error().is_some();
+            let hopeless = fatal || ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
             if hopeless || self.abandon.load(Ordering::Relaxed) {
                 return Err(read_error(&error));
             }
@@ -203,50 +250,8 @@ impl KafkaSource {
             pause = (pause * 2).min(REQUEST_PAUSE_MAX);
         }
     }
-}
 
-impl Source for KafkaSource {
-    fn poll(
-        &mut self,
-        timeout: Duration,
-        max: usize,
-        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
-    ) -> Result<Polled, SourceError> {
-        self.look_for_topics()?;
-        let mut records = 0;
-        while records < max {
-            if let Some(change) = self.change() {
-                return Ok(change);
-            }
-            let wait = if records == 0 { timeout } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    records += 1;
-                    if each(&input_record(&message)).is_break() {
-                        break;
-                    }
-                }
-                Some(Err(error)) if is_unknown_topic(&error) => {
-                    tracing::warn!(%error, "consumer");
-                    let now = Instant::now();
-                    let doubt = Doubt {
-                        since: now,
-                        look_at: now,
-                    };
-                    self.doubt.get_or_insert(doubt);
-                }
-                Some(Err(error)) => match poll_error(&error) {
-                    Some(error) => return Err(error),
-                    None => tracing::warn!(%error, "consumer"),
-                },
-                None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
-                None => break,
-            }
-        }
-        Ok(Polled::Records(records))
-    }
-
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
+    fn ask_committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
         let mut list = TopicPartitionList::new();
         for at in partitions {
             list.add_partition(&at.topic, at.partition);
@@ -289,6 +294,58 @@ impl Source for KafkaSource {
         }
         Ok(positions)
     }
+}
+
+impl Source for KafkaSource {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max: usize,
+        each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Polled, SourceError> {
+        self.look_for_topics()?;
+        let mut records = 0;
+        while records < max {
+            if let Some(change) = self.change() {
+                return Ok(change);
+            }
+            let wait = if records == 0 { timeout } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    records += 1;
+                    if each(&input_record(&message)).is_break() {
+                        break;
+                    }
+                }
+                Some(Err(error)) if is_unknown_topic(&error) => {
+                    tracing::warn!(%error, "consumer");
+                    let now = Instant::now();
+                    let doubt = Doubt {
+                        since: now,
+                        look_at: now,
+                    };
+                    self.doubt.get_or_insert(doubt);
+                }
+                Some(Err(error)) => match poll_error(&error) {
+                    Some(_) if self.renew_if_fenced()? => {}
+                    Some(error) => return Err(error),
+                    None => tracing::warn!(%error, "consumer"),
+                },
+                None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
+                None => break,
+            }
+        }
+        Ok(Polled::Records(records))
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError> {
+        match self.ask_committed(partitions) {
+            Err(error) if self.renew_if_fenced()? => Err(SourceError::Fenced {
+                cause: error.to_string(),
+            }),
+            answer => answer,
+        }
+    }
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
@@ -308,7 +365,15 @@ impl Source for KafkaSource {
             self.lost = true;
             return Ok(());
         }
-        self.consumer.assign(&list).map_err(|error| read_error(&error))
+        match self.consumer.assign(&list) {
+            Err(_) if self.renew_if_fenced()? => Ok(()),
+            assigned => assigned.map_err(|error| read_error(&error)),
+        }
+    }
+
+    fn lag(&self, topic: &str, partition: i32) -> u64 {
+        let lag = self.consumer.context().lag.of_partition(topic, partition);
+        u64::try_from(lag).unwrap_or(0)
     }
 
     fn member(&self) -> Option<ConsumerGroupMetadata> {
@@ -316,7 +381,10 @@ impl Source for KafkaSource {
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
-        self.consumer.unassign().map_err(|error| read_error(&error))
+        match self.consumer.unassign() {
+            Err(_) if self.renew_if_fenced()? => Ok(()),
+            unassigned => unassigned.map_err(|error| read_error(&error)),
+        }
     }
 
     fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
@@ -335,6 +403,23 @@ impl Source for KafkaSource {
             std::thread::sleep(COMMIT_BACKOFF);
         }
     }
+}
+
+fn new_consumer(
+    config: &ClientConfig,
+    topics: &[Arc<str>],
+    lag: Arc<LagBoard>,
+) -> KafkaResult<BaseConsumer<Notes>> {
+    let notes = Notes {
+        changes: Mutex::default(),
+        changed: AtomicBool::new(false),
+        closing: AtomicBool::new(false),
+        lag,
+    };
+    let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
+    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+    consumer.subscribe(&names)?;
+    Ok(consumer)
 }
 
 impl Drop for KafkaSource {
@@ -398,11 +483,10 @@ struct Notes {
 impl ClientContext for Notes {
     fn stats(&self, statistics: Statistics) {
         let lag = statistics.topics.into_iter().map(|(topic, state)| {
-            let partitions = state
-                .partitions
-                .values()
-                .map(|partition| partition.consumer_lag.max(0));
-            (topic, partitions.sum())
+            let partitions = state.partitions.into_iter();
+            let held = partitions.filter(|(_, partition)| partition.consumer_lag >= 0);
+            let lag = held.map(|(number, partition)| (number, partition.consumer_lag));
+            (topic, lag.collect())
         });
         self.lag
             .0
@@ -441,6 +525,12 @@ impl ConsumerContext for Notes {
                 lost: consumer.assignment_lost(),
             }
         };
+        self.note(change);
+    }
+}
+
+impl Notes {
+    fn note(&self, change: Change) {
         self.changes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

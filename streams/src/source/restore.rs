@@ -3,15 +3,22 @@
 //! A partition is read to the end that it had when reading began, whatever the state of its transactions. A commit is
 //! acknowledged before its markers are written, so with exactly-once the reader waits until every transaction before that end
 //! is decided; only then is the end of what committed readers see behind it.
+//!
+//! Behind a checkpoint, reading begins at its offset, if the log is the one it was taken of: the offset lies within the log,
+//! and the log's first record is the same. A log that was deleted and made anew begins with another one; one whose first record
+//! was compacted away is taken for another, and read from its beginning.
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{SourceError, TopicPartition};
+use crate::rows::NO_TIME;
+use crate::store::{FirstRecord, Position};
 
 /// How long one request for an end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,23 +26,33 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DECIDED_PAUSE: Duration = Duration::from_millis(20);
 /// The pause after a request that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long a look at the log may take whose outcome is of use, but not needed.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far a restore has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restored {
     /// There is more to read.
     Goes,
+    /// The records come next, from `begin` to the log's `end`: those behind the checkpoint, if it was `resumed`, else all.
+    Begins { resumed: bool, begin: i64, end: i64 },
     /// The end is reached.
     Done,
 }
 
-/// A record of a changelog: key and value.
-pub(crate) type Change<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+/// A record of a changelog.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change<'a> {
+    /// Where and when it was written.
+    pub(crate) at: FirstRecord,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
 
 /// Reads one changelog partition after another.
 pub(crate) trait Restore {
-    /// Begins to read `at` from its first record; what was read before is given up.
-    fn begin(&mut self, at: &TopicPartition) -> Result<(), SourceError>;
+    /// Begins to read `at`, from behind a checkpoint if there is one that fits; what was read before is given up.
+    fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Position>) -> Result<(), SourceError>;
 
     /// Hands at most `max` records to `each`, until it says to stop; waits up to `timeout` for the first.
     fn poll(
@@ -44,6 +61,12 @@ pub(crate) trait Restore {
         max: usize,
         each: &mut dyn FnMut(Change<'_>) -> ControlFlow<()>,
     ) -> Result<Restored, SourceError>;
+
+    /// Where the log of `at` ends now, decided or not; none if the cluster does not say.
+    fn end(&mut self, at: &TopicPartition) -> Option<i64>;
+
+    /// The first record of `at`; none if there is none, or the reader has other things to do.
+    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord>;
 }
 
 /// Changelogs on a Kafka cluster.
@@ -64,16 +87,43 @@ enum Stage {
     Idle,
     /// Where is the end?
     Sought {
-        at: TopicPartition,
+        goal: Goal,
         retry_at: Instant,
     },
     /// Are all transactions before the end decided?
     Undecided {
-        at: TopicPartition,
-        end: i64,
+        goal: Goal,
         look_at: Instant,
     },
-    Reading(TopicPartition),
+    /// Is the first record that of the checkpoint's log?
+    Compared {
+        goal: Goal,
+        first: FirstRecord,
+    },
+    /// The records come next.
+    Begun {
+        goal: Goal,
+    },
+    Reading,
+}
+
+/// What is to be read.
+struct Goal {
+    at: TopicPartition,
+    checkpoint: Option<Position>,
+    /// The log's bounds, once known.
+    start: i64,
+    end: i64,
+}
+
+impl Goal {
+    fn begins(self) -> Restored {
+        Restored::Begins {
+            resumed: self.checkpoint.is_some(),
+            begin: self.checkpoint.map_or(self.start, |checkpoint| checkpoint.offset),
+            end: self.end,
+        }
+    }
 }
 
 impl KafkaRestore {
@@ -102,64 +152,129 @@ impl KafkaRestore {
     fn advance(&mut self, timeout: Duration) -> Result<Option<Restored>, SourceError> {
         let now = Instant::now();
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Idle => Ok(Some(Restored::Done)),
-            Stage::Sought { at, retry_at } => {
-                if now < retry_at {
-                    std::thread::sleep(timeout.min(retry_at - now));
-                    self.stage = Stage::Sought { at, retry_at };
-                    return Ok(Some(Restored::Goes));
-                }
-                match self.clients()?.bounds(&at) {
-                    // All of it was deleted, or nothing was ever written.
-                    Ok((start, end)) if start >= end => return Ok(Some(Restored::Done)),
-                    Ok((_, end)) => {
-                        self.stage = Stage::Undecided {
-                            at,
-                            end,
-                            look_at: now,
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog");
-                        let retry_at = now + RETRY_PAUSE;
-                        self.stage = Stage::Sought { at, retry_at };
-                    }
-                }
-                Ok(Some(Restored::Goes))
+            Stage::Idle => return Ok(Some(Restored::Done)),
+            Stage::Sought { goal, retry_at } if now < retry_at => {
+                std::thread::sleep(timeout.min(retry_at - now));
+                self.stage = Stage::Sought { goal, retry_at };
             }
-            Stage::Undecided { at, end, look_at } => {
-                if now < look_at {
-                    std::thread::sleep(timeout.min(look_at - now));
-                    self.stage = Stage::Undecided { at, end, look_at };
-                    return Ok(Some(Restored::Goes));
-                }
-                match self.clients()?.decided_to(&at) {
-                    Ok(decided) if decided >= end => {
-                        self.clients()?.assign(&at).map_err(|error| read_error(&error))?;
-                        self.stage = Stage::Reading(at);
-                    }
-                    undecided => {
-                        if let Err(error) = undecided {
-                            tracing::warn!(%error, topic = &*at.topic, "looking for open transactions");
-                        }
-                        let look_at = now + DECIDED_PAUSE;
-                        self.stage = Stage::Undecided { at, end, look_at };
-                    }
-                }
-                Ok(Some(Restored::Goes))
+            Stage::Sought { goal, .. } => return self.seek(goal).map(Some),
+            Stage::Undecided { goal, look_at } if now < look_at => {
+                std::thread::sleep(timeout.min(look_at - now));
+                self.stage = Stage::Undecided { goal, look_at };
             }
-            Stage::Reading(at) => {
-                self.stage = Stage::Reading(at);
-                Ok(None)
+            Stage::Undecided { goal, .. } => self.look_for_decisions(goal)?,
+            Stage::Compared { goal, first } => self.compare(goal, first, timeout)?,
+            Stage::Begun { goal } => {
+                self.stage = Stage::Reading;
+                return Ok(Some(goal.begins()));
+            }
+            Stage::Reading => {
+                self.stage = Stage::Reading;
+                return Ok(None);
             }
         }
+        Ok(Some(Restored::Goes))
+    }
+
+    /// Looks for the end of the log.
+    fn seek(&mut self, mut goal: Goal) -> Result<Restored, SourceError> {
+        let now = Instant::now();
+        let (topic, partition) = (Arc::clone(&goal.at.topic), goal.at.partition);
+        match self.clients()?.bounds(&goal.at, REQUEST_TIMEOUT) {
+            Ok((start, end)) => {
+                (goal.start, goal.end) = (start, end);
+                if let Some(Position { offset, .. }) = goal.checkpoint
+                    && !(start..=end).contains(&offset)
+                {
+                    tracing::warn!(
+                        topic = &*topic,
+                        partition,
+                        offset,
+                        start,
+                        end,
+                        "a checkpoint lies outside of its changelog"
+                    );
+                    goal.checkpoint = None;
+                }
+                if start >= end {
+                    // All of it was deleted, or nothing was ever written.
+                    goal.checkpoint = None;
+                    return Ok(goal.begins());
+                }
+                self.stage = Stage::Undecided { goal, look_at: now };
+            }
+            Err(error) => {
+                tracing::warn!(%error, topic = &*topic, "looking for the end of a changelog");
+                let retry_at = now + RETRY_PAUSE;
+                self.stage = Stage::Sought { goal, retry_at };
+            }
+        }
+        Ok(Restored::Goes)
+    }
+
+    /// Looks whether all transactions before the end are decided.
+    fn look_for_decisions(&mut self, goal: Goal) -> Result<(), SourceError> {
+        match self.clients()?.decided_to(&goal.at) {
+            Ok(decided) if decided >= goal.end => {
+                self.read_from(&goal.at, Offset::Beginning)?;
+                self.stage = match goal.checkpoint.map(|checkpoint| checkpoint.first) {
+                    Some(first) => Stage::Compared { goal, first },
+                    None => Stage::Begun { goal },
+                };
+            }
+            undecided => {
+                if let Err(error) = undecided {
+                    tracing::warn!(%error, topic = &*goal.at.topic, "looking for open transactions");
+                }
+                let look_at = Instant::now() + DECIDED_PAUSE;
+                self.stage = Stage::Undecided { goal, look_at };
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the first record of the log, which is being read from its beginning, with that of the checkpoint's log.
+    fn compare(
+        &mut self,
+        mut goal: Goal,
+        expected: FirstRecord,
+        timeout: Duration,
+    ) -> Result<(), SourceError> {
+        let first = self
+            .clients()?
+            .first(timeout)
+            .map_err(|error| read_error(&error))?;
+        let Some(first) = first else {
+            let first = expected;
+            self.stage = Stage::Compared { goal, first };
+            return Ok(());
+        };
+        if first != Some(expected) {
+            let (topic, partition) = (&*goal.at.topic, goal.at.partition);
+            tracing::warn!(
+                topic,
+                partition,
+                "a checkpoint is not that of the changelog as it is now"
+            );
+            goal.checkpoint = None;
+        }
+        let begin = goal
+            .checkpoint
+            .map_or(Offset::Beginning, |checkpoint| Offset::Offset(checkpoint.offset));
+        self.read_from(&goal.at, begin)?;
+        self.stage = Stage::Begun { goal };
+        Ok(())
+    }
+
+    fn read_from(&mut self, at: &TopicPartition, begin: Offset) -> Result<(), SourceError> {
+        let assigned = self.clients()?.assign(at, begin);
+        assigned.map_err(|error| read_error(&error))
     }
 }
 
 impl Clients {
-    fn bounds(&self, at: &TopicPartition) -> KafkaResult<(i64, i64)> {
-        self.observer
-            .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
+    fn bounds(&self, at: &TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.observer.fetch_watermarks(&at.topic, at.partition, timeout)
     }
 
     /// What the reader takes for the end: with `read_committed`, where the first open transaction begins.
@@ -170,22 +285,51 @@ impl Clients {
         Ok(bounds.1)
     }
 
-    fn assign(&self, at: &TopicPartition) -> KafkaResult<()> {
+    fn assign(&self, at: &TopicPartition, begin: Offset) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&at.topic, at.partition, Offset::Beginning)?;
+        list.add_partition_offset(&at.topic, at.partition, begin)?;
         self.reader.assign(&list)
+    }
+
+    /// The record that is read first: none as long as nothing comes, `Some(None)` if the log has none.
+    fn first(&self, timeout: Duration) -> KafkaResult<Option<Option<FirstRecord>>> {
+        match self.reader.poll(timeout) {
+            Some(Ok(message)) => Ok(Some(Some(place_of(&message)))),
+            Some(Err(KafkaError::PartitionEOF(_))) => Ok(Some(None)),
+            Some(Err(error)) if super::kafka::ends_reading(&error) => Err(error),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "reading a changelog");
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn place_of(message: &BorrowedMessage<'_>) -> FirstRecord {
+    FirstRecord {
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or(NO_TIME),
     }
 }
 
 impl Restore for KafkaRestore {
-    fn begin(&mut self, at: &TopicPartition) -> Result<(), SourceError> {
-        if matches!(self.stage, Stage::Reading(_))
-            && let Some(clients) = &self.clients
+    fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Position>) -> Result<(), SourceError> {
+        if matches!(
+            self.stage,
+            Stage::Reading | Stage::Begun { .. } | Stage::Compared { .. }
+        ) && let Some(clients) = &self.clients
         {
             clients.reader.unassign().map_err(|error| read_error(&error))?;
         }
-        self.stage = Stage::Sought {
+        let goal = Goal {
             at: at.clone(),
+            checkpoint,
+            start: 0,
+            end: 0,
+        };
+        self.stage = Stage::Sought {
+            goal,
             retry_at: Instant::now(),
         };
         Ok(())
@@ -205,7 +349,9 @@ impl Restore for KafkaRestore {
             let wait = if count == 0 { timeout } else { Duration::ZERO };
             match reader.poll(wait) {
                 Some(Ok(message)) => {
-                    if each((message.key(), message.payload())).is_break() {
+                    let (key, value) = (message.key(), message.payload());
+                    let at = place_of(&message);
+                    if each(Change { at, key, value }).is_break() {
                         break;
                     }
                 }
@@ -220,6 +366,33 @@ impl Restore for KafkaRestore {
             }
         }
         Ok(Restored::Goes)
+    }
+
+    fn end(&mut self, at: &TopicPartition) -> Option<i64> {
+        let bounds = self.clients().map(|clients| clients.bounds(at, LOOK_TIMEOUT));
+        match bounds {
+            Ok(Ok((_, end))) => return Some(end),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog")
+            }
+            Err(error) => tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog"),
+        }
+        None
+    }
+
+    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord> {
+        if !matches!(self.stage, Stage::Idle) {
+            return None;
+        }
+        let clients = self.clients().ok()?;
+        clients.assign(at, Offset::Beginning).ok()?;
+        let until = Instant::now() + LOOK_TIMEOUT;
+        let mut first = None;
+        while first.is_none() && Instant::now() < until {
+            first = clients.first(DECIDED_PAUSE).ok()?;
+        }
+        clients.reader.unassign().ok()?;
+        first.flatten()
     }
 }
 

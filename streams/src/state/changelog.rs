@@ -4,18 +4,20 @@
 //! row has, says what the states mean; it is written with the first change, and a store that finds another one is refused.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use thiserror::Error;
 
+use super::resident::Before;
 use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader};
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
+use crate::store::{LocalStore, LocalStoreError};
 
 /// The key of the record that says what the states mean. A row's key begins with 0 or 1, a window's with 2.
 pub(super) const MEANING_KEY: &[u8] = b"\xffstore";
 /// Rows gathered before they are loaded.
-const LOAD_ROWS: usize = 8 * 1024;
+const LOAD_ROWS: usize = 1024;
 
 /// State that cannot be used.
 #[derive(Debug, Error)]
@@ -44,6 +46,9 @@ pub enum StateError {
         /// What is wrong with it.
         cause: FormatError,
     },
+    /// A local store that cannot be read.
+    #[error(transparent)]
+    LocalStore(#[from] LocalStoreError),
 }
 
 /// One partition of a store's changelog.
@@ -103,6 +108,11 @@ impl Changelog {
         live: &[bool],
     ) -> Result<RecordBuffer, FormatError> {
         self.encode_rows(rows, Some(live))
+    }
+
+    /// How many of the first columns are the key.
+    pub(crate) fn key_count(&self) -> usize {
+        self.key_count
     }
 
     /// The columns: keys, then states.
@@ -205,15 +215,7 @@ impl Changelog {
         let key = key.ok_or_else(|| damaged(missing("key")))?;
         let value = value.ok_or_else(|| damaged(missing("value")))?;
         if key == MEANING_KEY {
-            let stored = String::from_utf8_lossy(value);
-            if stored != self.meaning {
-                return Err(StateError::Incompatible {
-                    topic: self.topic.to_string(),
-                    stored: stored.into_owned(),
-                    expected: self.meaning.clone(),
-                });
-            }
-            self.announced = true;
+            self.take_meaning(value)?;
             return Ok(None);
         }
         restoring.keys.push(key).map_err(damaged)?;
@@ -222,6 +224,66 @@ impl Changelog {
             return Ok(None);
         }
         self.finish(restoring)
+    }
+
+    /// Checks what the states of a checkpoint mean that was not loaded as a whole.
+    pub(crate) fn check_meaning(&mut self, store: &LocalStore) -> Result<(), StateError> {
+        let mut stored = None;
+        store.get_sorted([(0, MEANING_KEY)].into_iter(), &mut |_, value| {
+            stored = Some(value.to_vec())
+        })?;
+        match stored {
+            Some(stored) => self.take_meaning(&stored),
+            None => Ok(()),
+        }
+    }
+
+    fn take_meaning(&mut self, stored: &[u8]) -> Result<(), StateError> {
+        let stored = String::from_utf8_lossy(stored);
+        if stored != self.meaning {
+            return Err(StateError::Incompatible {
+                topic: self.topic.to_string(),
+                stored: stored.into_owned(),
+                expected: self.meaning.clone(),
+            });
+        }
+        self.announced = true;
+        Ok(())
+    }
+
+    /// The states of those of `rows` that `store` has, looked up in one pass in the order of their keys; `keys` are the columns of all
+    /// rows.
+    pub(crate) fn look_up(
+        &self,
+        store: &LocalStore,
+        keys: &[ArrayRef],
+        rows: &[usize],
+    ) -> Result<Before, StateError> {
+        let damaged = |cause| StateError::Damaged {
+            topic: self.topic.to_string(),
+            cause,
+        };
+        let writer = self.keys.writer(keys).map_err(damaged)?;
+        let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for &row in rows {
+            let start = bytes.len();
+            writer.write(row, &mut bytes).map_err(damaged)?;
+            places.push((row, start..bytes.len()));
+        }
+        places.sort_unstable_by(|left, right| bytes[left.1.clone()].cmp(&bytes[right.1.clone()]));
+        let (mut reader, mut found, mut failure) = (self.states.reader(), Vec::new(), Ok(()));
+        let sorted = places.iter().map(|(row, place)| (*row, &bytes[place.clone()]));
+        store.get_sorted(sorted, &mut |row, value| {
+            if failure.is_ok() {
+                failure = reader.push(value);
+                found.push(row);
+            }
+        })?;
+        failure.map_err(damaged)?;
+        Ok(Before {
+            rows: found,
+            states: reader.finish().map_err(damaged)?,
+        })
     }
 
     /// The states collected and not yet given.

@@ -1,4 +1,8 @@
 //! The resident table of a keyed step.
+//!
+//! Without a limit it holds all keys. With one, it keeps two generations: keys that are touched come into the young one, and when
+//! that has its share, the old one is dropped and the young one becomes old. What was dropped is in the local store: only
+//! epochs that are committed are ever dropped, because room is made before an epoch's first key comes in.
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
@@ -6,15 +10,27 @@ use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
-use super::column::{StateColumn, new_column};
-use crate::aggregate::{AggregateSpec, EmitTo, GroupValues};
+use super::generation::Generation;
+use super::memory::Share;
+use crate::aggregate::{AggregateSpec, EmitTo};
 use crate::rows::{EventTime, Rows};
 
-/// All keys of one task with their partial states, in memory.
+/// The young generation is full at this part of a table's share: the old one is as large, and takes the keys that are
+/// asked for in it besides.
+const YOUNG_PART: usize = 3;
+/// What an epoch may take whatever the share: shorter ones cost more than they save.
+const EPOCH_BYTES_MIN: usize = 64 << 10;
+
+/// The keys of one task with their partial states, in memory.
 pub(crate) struct ResidentTable {
     spec: Arc<AggregateSpec>,
-    keys: Box<dyn GroupValues>,
-    columns: Vec<Box<dyn StateColumn>>,
+    young: Generation,
+    /// Keys of which the young generation may have newer states.
+    old: Option<Generation>,
+    /// Keys were dropped, or never loaded.
+    partial: bool,
+    share: Share,
+    /// The number of each key of the epoch in the young generation.
     groups: Vec<usize>,
 }
 
@@ -26,78 +42,152 @@ pub(crate) struct Applied {
     pub(crate) results: Rows,
 }
 
+/// States of some rows of a delta as they were before it.
+pub(crate) struct Before {
+    /// The rows.
+    pub(crate) rows: Vec<usize>,
+    /// Their states.
+    pub(crate) states: Vec<ArrayRef>,
+}
+
+/// What memory knows of the keys of a delta.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) before: Vec<Before>,
+    /// Rows whose keys are not in memory and may be elsewhere.
+    pub(crate) missing: Vec<usize>,
+}
+
 impl ResidentTable {
-    pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Self> {
-        let schema = spec.state_schema();
-        let states = schema.fields().iter().skip(spec.key_count());
-        let columns = states.map(|field| new_column(field.data_type())).collect();
+    pub(crate) fn new(spec: Arc<AggregateSpec>, share: Share) -> Result<Self> {
         Ok(Self {
-            keys: spec.new_keys()?,
-            columns,
+            young: Generation::new(&spec)?,
+            old: None,
+            partial: false,
+            share,
             groups: Vec::new(),
             spec,
         })
     }
 
-    /// How many keys there are.
+    /// A table that keeps all of its keys.
+    pub(crate) fn unbounded(spec: Arc<AggregateSpec>) -> Result<Self> {
+        Self::new(spec, Share::of(&Arc::default()))
+    }
+
+    /// How many keys there are in memory; one may be there twice.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.young.len() + self.old.as_ref().map_or(0, Generation::len)
     }
 
     /// Roughly the memory in use.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.keys.size()
-            + self
-                .columns
-                .iter()
-                .map(|column| column.size_bytes())
-                .sum::<usize>()
+        self.young.size_bytes() + self.old.as_ref().map_or(0, Generation::size_bytes)
     }
 
-    /// Sets the states of keys, as the changelog has them: the last of each key counts.
-    pub(crate) fn load(&mut self, states: &RecordBatch) -> Result<()> {
-        let (keys, states) = states.columns().split_at(self.spec.key_count());
-        self.keys.intern(keys, &mut self.groups)?;
-        for (column, state) in self.columns.iter_mut().zip(states) {
-            column.scatter(&self.groups, state)?;
+    /// Whether one more key would be too many for the young generation.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = |bytes| self.young.size_bytes() > bytes / YOUNG_PART;
+        self.share.bytes().is_some_and(full)
+    }
+
+    /// Whether an epoch that takes `bytes` is as much as may come into the young generation at once.
+    pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
+        let full = |share| bytes > EPOCH_BYTES_MIN.max(share / YOUNG_PART);
+        self.share.bytes().is_some_and(full)
+    }
+
+    /// Not all keys were loaded.
+    pub(crate) fn is_partial(&mut self) {
+        self.partial = true;
+    }
+
+    /// Makes room if there is a limit. All that is in memory must be committed, and elsewhere as well.
+    pub(crate) fn make_room(&mut self) -> Result<()> {
+        if self.is_full() {
+            let young = std::mem::replace(&mut self.young, Generation::new(&self.spec)?);
+            let dropped = self.old.replace(young);
+            self.partial |= dropped.is_some_and(|dropped| dropped.len() > 0);
         }
         Ok(())
     }
 
-    /// Merges the delta of an epoch (each key once); gives the new state and the new result of every key in it.
-    pub(crate) fn apply(&mut self, delta: &RecordBatch) -> Result<Applied> {
-        let states = self.merge(delta)?;
+    /// Takes states as they are, each key once.
+    pub(crate) fn load(&mut self, states: &RecordBatch) -> Result<()> {
+        let (keys, states) = states.columns().split_at(self.spec.key_count());
+        self.young.find(keys, &mut self.groups)?;
+        self.young.set(&self.groups, states)
+    }
+
+    /// Looks for the keys of an epoch's delta, each there once. [`apply`](Self::apply) must follow.
+    pub(crate) fn find(&mut self, delta: &RecordBatch) -> Result<Found> {
+        let keys = &delta.columns()[..self.spec.key_count()];
+        let known = self.young.len();
+        self.young.find(keys, &mut self.groups)?;
+        let rows = self.groups.iter().enumerate();
+        let (young, others): (Vec<_>, Vec<_>) = rows.partition(|(_, group)| **group < known);
+        let mut found = Found::default();
+        if !young.is_empty() {
+            let (rows, groups): (Vec<usize>, Vec<usize>) = young.into_iter().unzip();
+            let states = self.young.gather(&groups)?;
+            found.before.push(Before { rows, states });
+        }
+        let mut missing: Vec<usize> = others.into_iter().map(|(row, _)| row).collect();
+        if let Some(old) = &mut self.old
+            && !missing.is_empty()
+        {
+            let places: UInt64Array = missing.iter().map(|row| *row as u64).collect();
+            let keys = keys.iter().map(|key| Ok(take(key, &places, None)?));
+            let (known, mut groups) = (old.len(), Vec::new());
+            old.find(&keys.collect::<Result<Vec<_>>>()?, &mut groups)?;
+            let asked = missing.into_iter().zip(groups);
+            let (older, others): (Vec<_>, Vec<_>) = asked.partition(|(_, group)| *group < known);
+            missing = others.into_iter().map(|(row, _)| row).collect();
+            if !older.is_empty() {
+                let (rows, groups): (Vec<usize>, Vec<usize>) = older.into_iter().unzip();
+                let states = old.gather(&groups)?;
+                found.before.push(Before { rows, states });
+            }
+        }
+        if self.partial {
+            found.missing = missing;
+        }
+        Ok(found)
+    }
+
+    /// Merges the delta of an epoch, whose keys were just looked for, into what was `before` it; gives the new state and the new
+    /// result of every key in it.
+    pub(crate) fn apply(&mut self, delta: &RecordBatch, before: &[Before]) -> Result<Applied> {
+        let states = self.merge(delta, before)?;
         Ok(Applied {
             results: self.results(&states)?,
             states,
         })
     }
 
-    /// Merges the delta of an epoch (each key once).
-    pub(crate) fn add(&mut self, delta: &RecordBatch) -> Result<()> {
-        self.merge(delta).map(drop)
+    /// As [`apply`](Self::apply), for tables that keep all of their keys.
+    pub(crate) fn update(&mut self, delta: &RecordBatch) -> Result<Applied> {
+        let before = self.find(delta)?.before;
+        self.apply(delta, &before)
     }
 
-    /// All keys with their states; the table is empty afterwards.
+    /// Merges the delta of an epoch (each key once), for tables that keep all of their keys.
+    pub(crate) fn add(&mut self, delta: &RecordBatch) -> Result<()> {
+        let before = self.find(delta)?.before;
+        self.merge(delta, &before).map(drop)
+    }
+
+    /// All keys with their states; the table is empty afterwards. For tables that keep all of their keys.
     pub(crate) fn take(&mut self) -> Result<Option<RecordBatch>> {
-        let rows = self.keys.len();
-        if rows == 0 {
+        if self.young.len() == 0 {
             return Ok(None);
         }
-        // Fresh ones: see `Delta::take`.
-        let mut keys = std::mem::replace(&mut self.keys, self.spec.new_keys()?);
-        let every_row: Vec<usize> = (0..rows).collect();
-        let mut columns = keys.emit(EmitTo::All)?;
-        let schema = self.spec.state_schema();
-        for (column, field) in self
-            .columns
-            .iter_mut()
-            .zip(&schema.fields()[self.spec.key_count()..])
-        {
-            columns.push(column.gather(&every_row)?);
-            *column = new_column(field.data_type());
-        }
-        Ok(Some(RecordBatch::try_new(schema, columns)?))
+        // A fresh one: see `Delta::take`.
+        let young = std::mem::replace(&mut self.young, Generation::new(&self.spec)?);
+        Ok(Some(RecordBatch::try_new(
+            self.spec.state_schema(),
+            young.into_columns()?,
+        )?))
     }
 
     /// The results of `states`, in which each key is once.
@@ -119,49 +209,34 @@ impl ResidentTable {
     }
 
     /// Merges `delta`; gives the new state of every key in it.
-    fn merge(&mut self, delta: &RecordBatch) -> Result<RecordBatch> {
+    fn merge(&mut self, delta: &RecordBatch, before: &[Before]) -> Result<RecordBatch> {
         let rows = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.spec.key_count());
-        let known = self.keys.len();
-        self.keys.intern(keys, &mut self.groups)?;
         let every_row: Vec<usize> = (0..rows).collect();
 
         // Stored first, then delta.
         let mut merged = self.spec.new_accumulators()?;
         let mut times = latest_times(states).to_vec();
-        let (mut stored_rows, mut stored_groups) = (Vec::new(), Vec::new());
-        for (row, &group) in self
-            .groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| **group < known)
-        {
-            stored_rows.push(row);
-            stored_groups.push(group);
-        }
         // Until an accumulator meets a null, it takes every group below the total for one with a value. So what is stored gets the
         // first numbers: a new key with nothing but nulls must not come out as a sum of 0.
-        let mut numbers = every_row.clone();
-        let new_rows = every_row.iter().filter(|row| self.groups[**row] >= known);
-        for (number, row) in stored_rows.iter().chain(new_rows).enumerate() {
-            numbers[*row] = number;
-        }
-        if !stored_rows.is_empty() {
-            let stored = self
-                .columns
-                .iter()
-                .map(|column| column.gather(&stored_groups))
-                .collect::<Result<Vec<_>>>()?;
-            let count = stored_rows.len();
+        let mut numbers: Vec<Option<usize>> = vec![None; rows];
+        let mut count = 0;
+        for Before { rows: stored, states } in before {
+            let first = count;
+            count += stored.len();
             self.spec
-                .merge(&mut merged, &stored, &every_row[..count], count)?;
-            for (row, stored) in stored_rows.iter().zip(latest_times(&stored)) {
+                .merge(&mut merged, states, &every_row[first..count], count)?;
+            for (place, (row, stored)) in stored.iter().zip(latest_times(states)).enumerate() {
                 times[*row] = times[*row].max(*stored);
+                numbers[*row] = Some(first + place);
             }
         }
+        let others = numbers.iter_mut().filter(|number| number.is_none());
+        others.zip(count..).for_each(|(number, new)| *number = Some(new));
+        let numbers: Vec<usize> = numbers.into_iter().flatten().collect();
         self.spec.merge(&mut merged, states, &numbers, rows)?;
 
-        let mut states: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        let mut states: Vec<ArrayRef> = Vec::with_capacity(delta.num_columns());
         for accumulator in &mut merged {
             states.extend(accumulator.state(EmitTo::All)?);
         }
@@ -171,11 +246,8 @@ impl ResidentTable {
                 *state = take(state, &numbers, None)?;
             }
         }
-        let times: ArrayRef = Arc::new(Int64Array::from(times));
-        states.push(times);
-        for (column, state) in self.columns.iter_mut().zip(&states) {
-            column.scatter(&self.groups, state)?;
-        }
+        states.push(Arc::new(Int64Array::from(times)));
+        self.young.set(&self.groups, &states)?;
 
         // `state` consumed the accumulators: results come from a second set.
         RecordBatch::try_new(self.spec.state_schema(), [keys, &states].concat()).map_err(Into::into)

@@ -77,7 +77,7 @@ impl WindowStore {
 
     /// Adds the delta of an epoch (each key once) to a window; gives the new results of the keys in it.
     pub(crate) fn update(&mut self, start: EventTime, delta: &RecordBatch) -> Result<Rows, WindowError> {
-        let results = self.window(start)?.table.apply(delta)?.results;
+        let results = self.window(start)?.table.update(delta)?.results;
         self.note(start, delta)?;
         Ok(results)
     }
@@ -120,7 +120,7 @@ impl WindowStore {
         Ok(match self.windows.entry(start) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(new) => new.insert(OpenWindow {
-                table: ResidentTable::new(Arc::clone(&self.spec))?,
+                table: ResidentTable::unbounded(Arc::clone(&self.spec))?,
                 pieces: Vec::new(),
                 next: 0,
                 logged: 0,

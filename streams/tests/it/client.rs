@@ -23,6 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     bootstrap: String,
     prefix: String,
+    state: TempDir,
     /// The broker in this process, unless the cluster is an outer one.
     _broker: Option<(BrokerHandle, TempDir)>,
 }
@@ -57,6 +58,7 @@ impl Cluster {
         Self {
             bootstrap,
             prefix: format!("{test}-{}-{number}", std::process::id()),
+            state: tempfile::tempdir().unwrap(),
             _broker: broker,
         }
     }
@@ -67,7 +69,7 @@ impl Cluster {
     }
 
     pub fn config(&self) -> StreamsConfig {
-        StreamsConfig::new(&self.bootstrap)
+        StreamsConfig::new(&self.bootstrap).state_dir(self.state.path())
     }
 
     fn client(&self) -> ClientConfig {
@@ -97,9 +99,18 @@ impl Cluster {
 
     /// Writes lines to the topic `name`, one after another over its partitions.
     pub fn write<'a>(&self, name: &str, partitions: i32, lines: impl IntoIterator<Item = &'a str>) {
+        self.send(name, lines.into_iter().zip((0..partitions).cycle()));
+    }
+
+    /// Writes lines to one partition of the topic `name`.
+    pub fn write_to(&self, name: &str, partition: i32, lines: &[String]) {
+        self.send(name, lines.iter().map(|line| (line.as_str(), partition)));
+    }
+
+    fn send<'a>(&self, name: &str, lines: impl Iterator<Item = (&'a str, i32)>) {
         let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
         let topic = self.name(name);
-        for (line, partition) in lines.into_iter().zip((0..partitions).cycle()) {
+        for (line, partition) in lines {
             let mut record = BaseRecord::<(), str>::to(&topic)
                 .payload(line)
                 .partition(partition);
@@ -194,6 +205,12 @@ impl Cluster {
                 None => {}
             }
         }
+    }
+
+    /// The latest committed value of every key of the topic `name`, as the job wrote it.
+    pub fn latest(&self, name: &str) -> BTreeMap<String, String> {
+        let records = self.records(name).into_iter();
+        records.map(|(key, value)| (key, value.to_string())).collect()
     }
 
     /// The first offset of a partition of the topic `name`.

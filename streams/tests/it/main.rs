@@ -4,9 +4,11 @@
 //! instead, e.g. an Apache Kafka.
 #![allow(clippy::unwrap_used)]
 mod at_most_once;
+mod checkpoints;
 mod client;
 mod errors;
 mod exactly_once;
 mod failures;
 mod rebalance;
+mod windows;
 mod word_count;

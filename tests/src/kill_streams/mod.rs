@@ -135,7 +135,8 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let feeder = feed(plan.job, &address, Random::new(plan.seed ^ 1), &stop);
-    let start = || Instance::start(plan.job, &address);
+    let state = tempfile::tempdir().expect("a directory for local state");
+    let start = || Instance::start(plan.job, &address, state.path());
     let mut instances: Vec<Instance> = std::iter::repeat_with(start).take(INSTANCES).collect();
     let mut report = Report::default();
     let deadline = Instant::now() + Duration::from_secs(plan.seconds);
@@ -147,7 +148,7 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
                 let killed = instances.remove(place);
                 instances.insert(
                     place,
-                    killed.kill_and_start_another(plan.job, &address, &mut random),
+                    killed.kill_and_start_another(plan.job, &address, state.path(), &mut random),
                 );
                 report.killed += 1;
             }
@@ -185,9 +186,11 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(job: Job, address: &str) -> Self {
+    fn start(job: Job, address: &str, state: &Path) -> Self {
         let child = Command::new(program::example(job.program()))
             .arg(format!("bootstrap.servers={address}"))
+            // Shared, so that whoever comes next takes the place of one that was killed.
+            .arg(format!("state.dir={}", state.display()))
             .args([
                 "session.timeout.ms=6000",
                 "heartbeat.interval.ms=1000",
@@ -207,13 +210,13 @@ impl Instance {
         let _ = kill_process(pid.expect("a process has an id"), signal);
     }
 
-    fn kill_and_start_another(mut self, job: Job, address: &str, random: &mut Random) -> Self {
+    fn kill_and_start_another(mut self, job: Job, address: &str, state: &Path, random: &mut Random) -> Self {
         self.child.kill().expect("cannot kill an instance");
         self.child.wait().expect("cannot wait for an instance");
         if random.below(3) == 0 {
             std::thread::sleep(Duration::from_millis(random.below(3_000)));
         }
-        Self::start(job, address)
+        Self::start(job, address, state)
     }
 
     /// An instance must live through whatever happens to the others and the broker.

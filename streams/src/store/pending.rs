@@ -1,0 +1,213 @@
+//! Committed changes on their way to the disk: the latest value of each key, in one allocation.
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Garbage that is not worth a copy of the rest.
+const GARBAGE_MIN: usize = 1 << 20;
+/// The length that stands for a deletion.
+const DELETED: u32 = u32::MAX;
+
+/// The latest value of each key that was put; a key that was deleted is remembered as such.
+#[derive(Default)]
+pub(super) struct Pending {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// Bytes that no entry refers to any more.
+    garbage: usize,
+    /// How many changes were put, those of one key counted each.
+    changes: usize,
+}
+
+/// Where a key and its value lie, one behind the other.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    start: usize,
+    key: u32,
+    /// [`DELETED`] if the key is.
+    value: u32,
+    /// What the value may grow to in its place.
+    room: u32,
+}
+
+impl Pending {
+    /// The key that is put and looked up, and its value; none if it is deleted.
+    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.changes += 1;
+        let length = value.map_or(DELETED, |value| value.len() as u32);
+        let bytes = value.unwrap_or_default();
+        let hash = self.hasher.hash_one(key);
+        if let Some(&place) = self.find(hash, key) {
+            let entry = &mut self.entries[place as usize];
+            if bytes.len() <= entry.room as usize {
+                let start = entry.start + entry.key as usize;
+                entry.value = length;
+                self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
+                return;
+            }
+            self.garbage += entry.key as usize + entry.room as usize;
+            let entry = self.append(key, bytes, length);
+            self.entries[place as usize] = entry;
+            self.collect();
+            return;
+        }
+        let place = self.entries.len() as u32;
+        let entry = self.append(key, bytes, length);
+        self.entries.push(entry);
+        let (entries, bytes, hasher) = (&self.entries, &self.bytes, &self.hasher);
+        self.index.insert_unique(hash, place, |place| {
+            hasher.hash_one(key_of(bytes, &entries[*place as usize]))
+        });
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<&u32> {
+        self.index.find(hash, |place| {
+            key_of(&self.bytes, &self.entries[*place as usize]) == key
+        })
+    }
+
+    fn append(&mut self, key: &[u8], value: &[u8], length: u32) -> Entry {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        Entry {
+            start,
+            key: key.len() as u32,
+            value: length,
+            room: value.len() as u32,
+        }
+    }
+
+    /// Drops the garbage once it is most of what there is.
+    fn collect(&mut self) {
+        if self.garbage < GARBAGE_MIN || self.garbage < self.bytes.len() / 2 {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.garbage);
+        for entry in &mut self.entries {
+            let start = bytes.len();
+            let length = entry.key as usize + entry.room as usize;
+            bytes.extend_from_slice(&self.bytes[entry.start..entry.start + length]);
+            entry.start = start;
+        }
+        self.bytes = bytes;
+        self.garbage = 0;
+    }
+
+    /// None if the key was not put, `Some(None)` if it was deleted.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let place = self.find(self.hasher.hash_one(key), key)?;
+        Some(value_of(&self.bytes, &self.entries[*place as usize]))
+    }
+
+    /// Hands out every key with its value in the order of the keys.
+    pub(super) fn sorted(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut places: Vec<(u64, u32)> = (0..self.entries.len() as u32)
+            .map(|place| (head(key_of(&self.bytes, &self.entries[place as usize])), place))
+            .collect();
+        places.sort_unstable_by(|left, right| match left.0.cmp(&right.0) {
+            Ordering::Equal => {
+                let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
+                key(left.1).cmp(key(right.1))
+            }
+            unequal => unequal,
+        });
+        places.into_iter().map(|(_, place)| {
+            let entry = &self.entries[place as usize];
+            (key_of(&self.bytes, entry), value_of(&self.bytes, entry))
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many changes were put.
+    pub(super) fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// The memory in use.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.entries.len() * (size_of::<Entry>() + 2 * size_of::<u32>())
+    }
+}
+
+fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
+    &bytes[entry.start..entry.start + entry.key as usize]
+}
+
+fn value_of<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
+    let start = entry.start + entry.key as usize;
+    (entry.value != DELETED).then(|| &bytes[start..start + entry.value as usize])
+}
+
+/// The first eight bytes behind the prefix that all keys share, in an order that most comparisons end with.
+fn head(key: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let from = key.get(1..).unwrap_or_default();
+    let length = from.len().min(8);
+    head[..length].copy_from_slice(&from[..length]);
+    u64::from_be_bytes(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_latest_value_counts_and_a_deletion_is_remembered() {
+        let mut pending = Pending::default();
+        for (key, value) in [
+            ("1b", Some("one")),
+            ("1a", Some("x")),
+            ("1b", None),
+            ("1a", Some("longer")),
+        ] {
+            pending.put(key.as_bytes(), value.map(str::as_bytes));
+        }
+        assert_eq!(pending.get(b"1a"), Some(Some(&b"longer"[..])));
+        assert_eq!(pending.get(b"1b"), Some(None));
+        assert_eq!(pending.get(b"1c"), None);
+        let sorted: Vec<_> = pending.sorted().collect();
+        assert_eq!(sorted, [(&b"1a"[..], Some(&b"longer"[..])), (&b"1b"[..], None)]);
+        assert_eq!(pending.changes(), 4);
+    }
+
+    #[test]
+    fn garbage_is_collected() {
+        let mut pending = Pending::default();
+        for length in 1..4000_usize {
+            pending.put(b"1grows", Some(&vec![7; length]));
+            pending.put(format!("1{}", length % 10).as_bytes(), Some(b"kept"));
+        }
+        assert!(pending.size_bytes() < 4 * GARBAGE_MIN, "{}", pending.size_bytes());
+        assert_eq!(pending.get(b"1grows"), Some(Some(&[7; 3999][..])));
+        assert!((0..10).all(|n| pending.get(format!("1{n}").as_bytes()) == Some(Some(b"kept"))));
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_map(changes in prop::collection::vec(("1[ab]{0,10}", prop::option::of(".{0,12}")), 0..200)) {
+            let (mut pending, mut map) = (Pending::default(), BTreeMap::new());
+            for (key, value) in &changes {
+                pending.put(key.as_bytes(), value.as_deref().map(str::as_bytes));
+                map.insert(key.as_bytes(), value.as_deref().map(str::as_bytes));
+            }
+            prop_assert!(pending.sorted().eq(map.iter().map(|(key, value)| (*key, *value))));
+            for (key, value) in &map {
+                prop_assert_eq!(pending.get(key), Some(*value));
+            }
+        }
+    }
+}
