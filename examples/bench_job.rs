@@ -1,6 +1,6 @@
 //! The jobs that `tests/benches/streams.py` measures beside the same ones in Java, `tests/benches/streams/Job.java`.
 //!
-//! `bench_job words INPUT OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`, where the pairs are keys of
+//! `bench_job words|windows INPUT OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`, where the pairs are keys of
 //! `StreamsConfig`. It prints "started" when its threads have their partitions, and ends when its standard input does.
 use std::error::Error;
 use std::io::{Read, stdin};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millstream_streams::{JobState, StreamsConfig, prelude::*};
 
-const USAGE: &str = "usage: bench_job words INPUT OUTPUT KEY=VALUE…";
+const USAGE: &str = "usage: bench_job words|windows INPUT OUTPUT KEY=VALUE…";
 /// Short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let app = Streams::new(id.map_or("bench", |(_, id)| id));
     match job.as_str() {
         "words" => words(&app, input, output),
+        "windows" => windows(&app, input, output),
         _ => return Err(USAGE.into()),
     }
     let mut job = app.start(StreamsConfig::from_properties(pairs)?)?;
@@ -49,4 +50,23 @@ fn words(app: &Streams, input: &str, output: &str) {
         .group_by([col("word")])
         .aggregate("counts", [count_all().alias("count")])
         .to(output, json());
+}
+
+/// How often each key occurred in each ten seconds; five seconds later it is too late. Every change is published.
+fn windows(app: &Streams, input: &str, output: &str) {
+    let events = json_schema(Schema::new(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("at", DataType::Int64, true),
+    ]));
+    let start = cast(cast(col("window_start"), DataType::Int64), DataType::Utf8);
+    let id = concat(vec![col("key"), lit("@"), start]).alias("id");
+    app.stream(input, events)
+        .watermark(bounded(col("at"), Duration::ZERO))
+        .group_by([col("key")])
+        .window(tumbling(Duration::from_secs(10)).grace(Duration::from_secs(5)))
+        .emit(OnUpdate)
+        .aggregate("per-key", [count_all().alias("n")])
+        .results()
+        .select([id, col("n")])
+        .to(output, json().with_key("id"));
 }

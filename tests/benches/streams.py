@@ -9,18 +9,21 @@ broker is Apache Kafka, or Millstream's with --broker (its flush.mode).
 
 words    counts words of licence texts and of a generated text with many distinct words, in one partition and in four
 restore  state of many keys, written by the job itself, is read back by a process that has nothing on its disk
+state    keys and counts alone are four times statestore.cache.max.bytes: what memory does that take?
+latency  windows of events at a fixed rate: from an event to the reader of a committed result that includes it
 scaling  cost of a record by number of records and of keys; --save writes a CSV file and a diagram
 
 `wall` and `CPU` begin with the start of the process, JVM and all (`start` says how long until it has its partitions), and end
 with the commit of the last result; `CPU` is the job's, user's and kernel's; `broker` is what the broker spent and had written to the
 disk meanwhile. A run counts only if what readers of committed records find is right. Words are compared with coreutils'.
 Prints the median of each figure, its range, and ours as a multiple of Java's. Build first:
-    cargo build --locked --release -p millstream -p millstream-examples
+    cargo build --locked --release -p millstream -p millstream-examples -p millstream-tests
 """
 
 import argparse
 import csv
 import itertools
+import json
 import os
 import random
 import shutil
@@ -49,10 +52,15 @@ UNITS = {
     "memory": "MB",
     "broker CPU": "s",
     "broker writes": "MB",
+    "load": "%",
+    "p50": "ms",
+    "p99": "ms",
+    "p99.9": "ms",
 }
 LOOK_EVERY = 0.05  # seconds
 SETTLE = 2.0  # seconds without a commit: the job has nothing left to do
 STUCK = 120.0
+STATE_KEY_BYTES = 200
 SAMPLE = 200  # keys that a restored state is asked for
 
 
@@ -148,7 +156,7 @@ class Bench:
 class Job:
     """A process of a job, and what it and the broker use while it runs."""
 
-    def __init__(self, bench, system, application, source, output, threads):
+    def __init__(self, bench, system, application, source, output, threads, kind="words", config=()):
         arguments = bench.arguments
         self.bench, self.system, self.application = bench, system, application
         self.state = bench.folder / "state" / application
@@ -159,13 +167,13 @@ class Job:
             "processing.guarantee": arguments.guarantee,
             "commit.interval.ms": arguments.commit_interval_ms,
             "state.dir": self.state,
-        }
+        } | dict(config)
         config |= dict(pair.split("=", 1) for pair in (arguments.java if system == "java" else arguments.ours))
         pairs = [f"{key}={value}" for key, value in config.items()]
         self.log = open(bench.folder / f"{system}.log", "ab")
         self.broker_before = bench.broker.cpu(), bench.broker.written()
         self.begun = time.perf_counter()
-        self.process = subprocess.Popen([*self.program(), "words", source, output, *pairs], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*self.program(), kind, source, output, *pairs], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True)
         self.started, self.said = None, []
         threading.Thread(target=self.listen, daemon=True).start()
@@ -232,13 +240,10 @@ class Job:
             self.process.wait()
             self.log.close()
 
-    def internal_topics(self):
-        return [f"{self.application}-counts-repartition", f"{self.application}-counts-changelog"]
-
-    def forget(self, *topics):
+    def forget(self, *topics, step="counts"):
         """Removes all that the job has made."""
         shutil.rmtree(self.state, ignore_errors=True)
-        self.bench.delete(*self.internal_topics(), *topics)
+        self.bench.delete(f"{self.application}-{step}-repartition", f"{self.application}-{step}-changelog", *topics)
 
 
 def rates(figures, records, words=None):
@@ -252,25 +257,24 @@ def rates(figures, records, words=None):
 def generated(path, size, distinct):
     """A text of about `size` bytes with `distinct` words: each once, the others the rarer the higher their number (Zipf)."""
     source, vocabulary = random.Random(1), [f"{number:x}" for number in range(distinct)]
-    weights, total = [], 0.0
-    for rank in range(distinct):
-        total += 1 / (rank + 10)
-        weights.append(total)
-    words = source.choices(vocabulary, cum_weights=weights, k=max(size // 5 - distinct, 0)) + vocabulary
+    rarity = [1 / (rank + 10) for rank in range(distinct)]
+    length = 1 + sum(len(word) * weight for word, weight in zip(vocabulary, rarity)) / sum(rarity)
+    once = sum(map(len, vocabulary)) + distinct
+    words = source.choices(vocabulary, weights=rarity, k=max(int((size - once) / length), 0)) + vocabulary
     source.shuffle(words)
     with open(path, "w") as out:
         for first in range(0, len(words), 10):
             out.write(" ".join(words[first:first + 10]) + "\n")
 
 
-def numbered(path, records, keys):
-    """A word a line, of `keys` words in turn, neighbours far apart."""
+def numbered(path, records, keys, width=0):
+    """A word a line, of `keys` words in turn, neighbours far apart; with at least `width` digits."""
     step = int(keys * 0.618) | 1
     while keys % step == 0 and step > 1 or any(keys % prime == 0 == step % prime for prime in (2, 3, 5, 7, 11, 13)):
         step += 2
     with open(path, "w") as out:
         for first in range(0, records, 100_000):
-            out.writelines(f"k{number * step % keys}\n" for number in range(first, min(first + 100_000, records)))
+            out.writelines(f"k{number * step % keys:0{width}}\n" for number in range(first, min(first + 100_000, records)))
 
 
 def check_numbered(counts, records, keys):
@@ -278,13 +282,13 @@ def check_numbered(counts, records, keys):
     assert max(counts.values()) - min(counts.values()) <= 1, "keys that came equally often have different counts"
 
 
-def measured(bench, system, source, ends, threads, check):
+def measured(bench, system, source, ends, threads, check, config=()):
     """One job from its start to its last commit, on a topic that is there."""
     application, partitions = bench.application(system), len(ends)
     output = f"{application}-counts"
     bench.create(output, partitions)
     os.sync()
-    with Job(bench, system, application, source, output, threads) as job:
+    with Job(bench, system, application, source, output, threads, config=config) as job:
         figures = job.work_off(source, ends)
     check(bench.counts(output))
     job.forget(output)
@@ -357,6 +361,55 @@ def restore(bench):
         assert len(counts) == keys and sum(counts.values()) == keys + arguments.runs * len(asked), "counts are wrong"
 
 
+def state(bench):
+    arguments = bench.arguments
+    limit = int(arguments.state_megabytes * 1e6)
+    keys = 4 * limit // (STATE_KEY_BYTES + 8)
+    text, records = bench.folder / "state-keys", 2 * keys
+    numbered(text, records, keys, STATE_KEY_BYTES - 1)
+    bench.load("state-keys", 1, text)
+    ends = bench.ends("state-keys", 1)
+    for run in range(arguments.runs):
+        for system in bench.in_turn(run):
+            figures = measured(bench, system, "state-keys", ends, 1, lambda counts: check_numbered(counts, records, keys),
+                               {"statestore.cache.max.bytes": limit})
+            bench.add(f"{4 * arguments.state_megabytes:g} MB of state, limit {arguments.state_megabytes:g} MB", system, rates(figures, records))
+        note(f"state: run {run + 1} of {arguments.runs}")
+    bench.delete("state-keys")
+
+
+def latency(bench):
+    arguments = bench.arguments
+    for run in range(arguments.runs):
+        for system in bench.in_turn(run):
+            application = bench.application(system)
+            events, output = f"{application}-events", f"{application}-windows"
+            for topic in (events, output):
+                bench.create(topic, arguments.latency_partitions)
+            with Job(bench, system, application, events, output, 1, "windows") as job:
+                while job.started is None:
+                    job.figures()
+                    time.sleep(LOOK_EVERY)
+                time.sleep(SETTLE)
+                begin = int(time.time() // 10 * 10_000)
+                before, began = job.figures(), time.perf_counter()
+                probe = subprocess.run([arguments.binaries / "stream-latency", bench.broker.address, events, output,
+                                        *map(str, (begin, arguments.latency_rate, arguments.latency_keys, arguments.latency_warmup,
+                                                   arguments.latency_seconds))], capture_output=True, text=True)
+                took, after = time.perf_counter() - began, job.figures()
+            assert probe.returncode == 0, probe.stderr
+            found = json.loads(probe.stdout)
+            note(f"latency: {system}: {probe.stdout.strip()}")
+            job.forget(events, output, step="per-key")
+            if found["missing"]:
+                note(f"latency: {system} did not keep up: a minute after the last event, {found['missing']} were in no result")
+                continue
+            bench.add(f"windows, {arguments.latency_rate} events/s, {arguments.latency_keys} keys", system,
+                      {figure: found[figure] for figure in ("p50", "p99", "p99.9")}
+                      | {"load": (after["CPU"] - before["CPU"]) / took * 100, "memory": after["memory"]})
+        note(f"latency: run {run + 1} of {arguments.runs}")
+
+
 def scaling(bench):
     arguments, rows = bench.arguments, []
     sizes = [(records, arguments.scaling_keys_fixed) for records in arguments.scaling_records]
@@ -403,7 +456,7 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-SCENARIOS = {"words": words, "restore": restore, "scaling": scaling}
+SCENARIOS = {"words": words, "restore": restore, "state": state, "latency": latency, "scaling": scaling}
 
 
 def main():
@@ -425,6 +478,12 @@ def main():
     parser.add_argument("--partitions", type=listed(int), default=[1, 4])
     parser.add_argument("--threads", type=listed(int), default=[1, 2])
     parser.add_argument("--restore-keys", type=int, default=10_000_000)
+    parser.add_argument("--state-megabytes", type=float, default=64, help="the limit; the state is four times as large")
+    parser.add_argument("--latency-rate", type=int, default=100_000, help="events a second")
+    parser.add_argument("--latency-keys", type=int, default=1_000)
+    parser.add_argument("--latency-partitions", type=int, default=1)
+    parser.add_argument("--latency-warmup", type=int, default=20, help="seconds that are not timed")
+    parser.add_argument("--latency-seconds", type=int, default=30)
     parser.add_argument("--scaling-records", type=listed(int), default=[10**6, 10**7, 10**8])
     parser.add_argument("--scaling-keys", type=listed(int), default=[10**4, 10**5, 10**6, 10**7])
     parser.add_argument("--scaling-keys-fixed", type=int, default=10**5, help="while the records vary")
@@ -449,4 +508,5 @@ def main():
             bench.show()
 
 
-main()
+if __name__ == "__main__":
+    main()

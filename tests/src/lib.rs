@@ -17,3 +17,4 @@ pub mod kill_rounds;
 pub mod kill_streams;
 pub mod program;
 pub mod random;
+pub mod stream_latency;

@@ -291,6 +291,51 @@ fn a_row_that_a_fold_cannot_take_follows_the_policy_and_a_panic_fails_the_job() 
     );
 }
 
+/// A policy is for rows. What fails when rows are already in the state would count twice if they were tried again.
+#[test]
+fn a_state_that_cannot_be_written_or_merged_fails_the_job_whatever_the_policy() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Unwritable {
+        #[serde(serialize_with = "refuse")]
+        count: i64,
+    }
+    fn refuse<S: serde::Serializer>(_: &i64, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("not to be written"))
+    }
+    let unwritable = fold(
+        "unwritable",
+        Unwritable::default,
+        |all: &mut Unwritable, _: &Row| all.count += 1,
+        |all, later| all.count += later.count,
+    );
+    let unmergeable = fold(
+        "unmergeable",
+        || 0,
+        |all: &mut i64, _: &Row| *all += 1,
+        |_, _| panic!("never"),
+    );
+    for (aggregate, expected) in [
+        (unwritable, "not to be written"),
+        (unmergeable, "the closure panicked: never"),
+    ] {
+        let app = Streams::new("app");
+        rows(&app)
+            .group_by([col("key")])
+            .aggregate("step", [aggregate.alias("x"), count_all().alias("n")])
+            .on_error(skip())
+            .to("out", as_json());
+        let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+        // States of one key from two partitions come together within an epoch.
+        for partition in 0..2 {
+            let record = TestRecord::new(r#"{"key":"k","at":1,"number":1}"#);
+            driver.pipe("rows", record.partition(partition)).unwrap();
+        }
+        let error = driver.commit().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(driver.rows_dropped(), (0, 0));
+    }
+}
+
 #[test]
 fn aggregates_that_a_stream_cannot_serve_are_refused() {
     let error = |aggregate: Expr| {

@@ -22,7 +22,7 @@ impl Operator for Branch {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let mut left = BooleanArray::from(vec![true; rows.len()]);
         for (port, predicate) in self.predicates.iter().enumerate() {
-            let holds = predicate.evaluate(&rows.batch)?;
+            let holds = predicate.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
             let holds = as_boolean_array(&holds)?;
             // Null is not true.
             let holds = match holds.null_count() {

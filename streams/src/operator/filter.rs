@@ -18,7 +18,10 @@ impl Filter {
 
 impl Operator for Filter {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let keep = self.predicate.evaluate(&rows.batch)?;
+        let keep = self
+            .predicate
+            .evaluate(&rows.batch)
+            .map_err(OperatorError::of_rows)?;
         out.push(rows.filter(as_boolean_array(&keep)?)?);
         Ok(())
     }

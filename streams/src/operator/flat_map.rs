@@ -21,7 +21,7 @@ impl FlatMap {
 
 impl Operator for FlatMap {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let lists = self.expr.evaluate(&rows.batch)?;
+        let lists = self.expr.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
         let elements = elements(&lists)?;
         if !elements.is_empty() {
             let batch = RecordBatch::try_new(self.schema.clone(), vec![elements])?;

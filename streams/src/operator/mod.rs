@@ -226,7 +226,7 @@ pub(crate) struct ErrorCounters {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OperatorError {
-    /// An expression or aggregate failed.
+    /// An expression failed on rows.
     #[error("{}", .0.strip_backtrace())]
     Expression(#[source] Box<DataFusionError>),
     /// Rows that do not fit a record, or a record that is not a batch of this job.
@@ -282,6 +282,11 @@ impl From<WindowError> for OperatorError {
 }
 
 impl OperatorError {
+    /// An expression that failed before the step did anything with its rows.
+    pub(crate) fn of_rows(cause: DataFusionError) -> Self {
+        Self::Expression(Box::new(cause))
+    }
+
     /// Whether single rows are to blame, so that the others can go on.
     pub(crate) fn is_of_rows(&self) -> bool {
         matches!(self, Self::Expression(_) | Self::RecordTooLarge { .. })
@@ -301,15 +306,16 @@ impl OperatorError {
 impl From<UpdateError> for OperatorError {
     fn from(error: UpdateError) -> Self {
         match error {
-            UpdateError::Rows(cause) => Self::Expression(Box::new(cause)),
-            UpdateError::State(cause) => Self::Aggregate(Box::new(cause)),
+            UpdateError::Rows(cause) => Self::of_rows(cause),
+            UpdateError::State(cause) => cause.into(),
         }
     }
 }
 
 impl From<DataFusionError> for OperatorError {
+    /// For an error that is not known to leave the step as it was: rows that are tried again might count twice.
     fn from(cause: DataFusionError) -> Self {
-        Self::Expression(Box::new(cause))
+        Self::Aggregate(Box::new(cause))
     }
 }
 

@@ -23,7 +23,7 @@ impl Operator for Project {
         let columns = self
             .exprs
             .iter()
-            .map(|expr| expr.evaluate(&rows.batch))
+            .map(|expr| expr.evaluate(&rows.batch).map_err(OperatorError::of_rows))
             .collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         out.push(rows.with_batch(batch));

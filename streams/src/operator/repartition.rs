@@ -94,7 +94,7 @@ impl Operator for Repartition {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let keys = self.plan.keys.iter();
         let keys: Vec<ArrayRef> = keys
-            .map(|key| key.evaluate(&rows.batch))
+            .map(|key| key.evaluate(&rows.batch).map_err(OperatorError::of_rows))
             .collect::<Result<_, _>>()?;
         let keys = keys
             .into_iter()

@@ -22,7 +22,7 @@ impl Operator for Watermark {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let times = match &self.0.time {
             None => Arc::clone(rows.time_columns().0),
-            Some(time) => millis(&time.evaluate(&rows.batch)?)?,
+            Some(time) => millis(&time.evaluate(&rows.batch).map_err(OperatorError::of_rows)?)?,
         };
         let watermarks = self.0.tracks.and_then(|(input, strategy)| {
             out.observe(input, strategy, times.as_primitive::<Int64Type>().values())

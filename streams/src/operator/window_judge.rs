@@ -30,13 +30,14 @@ impl Operator for WindowJudge {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let windows = &self.windowed.windows;
         let assigned = windows.assign(&rows, out.watermark(), &self.windowed.assigned)?;
+        // What fails because of a row fails before anything is counted.
+        if assigned.rows.len() > 0 {
+            self.delta.update(&assigned.rows)?;
+        }
         if let Some(flags) = &assigned.late {
             let late = rows.filter(flags)?;
             out.count_late(late.len());
             out.push_to(LATE, late);
-        }
-        if assigned.rows.len() > 0 {
-            self.delta.update(&assigned.rows)?;
         }
         if let Some(states) = self.delta.take()? {
             // Partial states carry their times themselves.

@@ -81,7 +81,10 @@ impl WindowPartial {
 
 /// The keys of rows without a window.
 fn keys_of(windowed: &WindowedSpec, rows: &RecordBatch) -> Result<RecordBatch, OperatorError> {
-    let keys = windowed.spec.evaluate_keys_but_last(rows)?;
+    let keys = windowed
+        .spec
+        .evaluate_keys_but_last(rows)
+        .map_err(OperatorError::of_rows)?;
     let fields = keys.iter().enumerate();
     let fields: Vec<Field> = fields
         .map(|(number, key)| Field::new(format!("k{number}"), key.data_type().clone(), true))

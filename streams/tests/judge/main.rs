@@ -139,6 +139,11 @@ fn aggregates_of_two_topics() {
 }
 
 #[test]
+fn first_and_last() {
+    compare("reduced");
+}
+
+#[test]
 fn tumbling_windows() {
     compare("tumbling");
 }

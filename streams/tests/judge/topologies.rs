@@ -50,6 +50,13 @@ pub(super) const CASES: &[Case] = &[
         partitioned: true,
     },
     Case {
+        name: "reduced",
+        outputs: &[Output::Table("first"), Output::Table("last")],
+        generate: generate::rows,
+        build: reduced,
+        partitioned: false,
+    },
+    Case {
         name: "tumbling",
         outputs: &[Output::Table("out")],
         generate: generate::events,
@@ -178,6 +185,15 @@ fn merged(app: &Streams) {
         .group_by([col("k")])
         .aggregate("all", all_aggregates())
         .to("out", json());
+}
+
+fn reduced(app: &Streams) {
+    let rows = app.stream("in", row());
+    for (name, aggregate) in [("first", first(col("s"))), ("last", last(col("s")))] {
+        rows.group_by([col("k")])
+            .aggregate(name, [aggregate.alias("s")])
+            .to(name, json());
+    }
 }
 
 /// Aggregates by key and window; a result's key is KEY@START.

@@ -119,6 +119,12 @@ public final class Judge {
                     .to("out");
                 return List.of("out");
             }
+            case "reduced" -> {
+                KGroupedStream<String, ObjectNode> byKey = rows(builder, "in").groupBy((key, row) -> key(row.get("k")), grouped());
+                reduced(byKey.reduce((before, row) -> before), "first");
+                reduced(byKey.reduce((before, row) -> row), "last");
+                return List.of("first", "last");
+            }
             case "tumbling" -> {
                 windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)), EmitStrategy.onWindowUpdate());
                 return List.of("out");
@@ -134,6 +140,10 @@ public final class Judge {
             }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
+    }
+
+    private static void reduced(KTable<String, ObjectNode> rows, String output) {
+        rows.toStream().mapValues(row -> object().<ObjectNode>set("s", row.get("s")).toString()).to(output);
     }
 
     /** Aggregates by key and window; a result's key is KEY@START. */

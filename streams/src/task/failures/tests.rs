@@ -164,6 +164,25 @@ fn every_step_with_an_expression_lets_only_the_bad_rows_go() {
 }
 
 #[test]
+fn a_repartition_lets_rows_go_whose_key_fails() {
+    let app = Streams::new("app");
+    app.stream("in", amounts())
+        .repartition("by-number", [number()])
+        .on_error(dead_letter("dead"))
+        .to("out", json());
+    let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+    pipe(
+        &mut driver,
+        &[r#"{"amount":"1"}"#, r#"{"amount":"x"}"#, r#"{"amount":"2"}"#],
+    );
+    driver.commit().unwrap();
+    let mut out = driver.read("out");
+    out.sort_by(|one, other| one.value.cmp(&other.value));
+    assert_eq!(values(&out), [r#"{"amount":"1"}"#, r#"{"amount":"2"}"#]);
+    assert_eq!(values(&driver.read("dead")), [r#"{"amount":"x"}"#]);
+}
+
+#[test]
 fn what_is_too_large_is_cut_and_says_so() {
     let app = Streams::new("app");
     let lines = app.stream("in", text("line"));
