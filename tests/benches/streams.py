@@ -400,11 +400,13 @@ def latency(bench):
             assert probe.returncode == 0, probe.stderr
             found = json.loads(probe.stdout)
             note(f"latency: {system}: {probe.stdout.strip()}")
-            assert found["missing"] == 0, "events are in no result"
+            job.forget(events, output, step="per-key")
+            if found["missing"]:
+                note(f"latency: {system} did not keep up: a minute after the last event, {found['missing']} were in no result")
+                continue
             bench.add(f"windows, {arguments.latency_rate} events/s, {arguments.latency_keys} keys", system,
                       {figure: found[figure] for figure in ("p50", "p99", "p99.9")}
                       | {"load": (after["CPU"] - before["CPU"]) / took * 100, "memory": after["memory"]})
-            job.forget(events, output, step="per-key")
         note(f"latency: run {run + 1} of {arguments.runs}")
 
 
