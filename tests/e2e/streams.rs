@@ -87,7 +87,8 @@ fn a_job_goes_on_where_it_was_and_begins_anew_after_a_reset() {
     await_count(&cluster, 3);
     service.stop();
 
-    let planned = cluster.line(&format!("{reset} --application-id word-count --dry-run"));
+    let reset_lines = format!("{reset} --application-id word-count --input-topics lines --to-earliest");
+    let planned = cluster.line(&format!("{reset_lines} --dry-run"));
     let expected = format!(
         "Reset-offsets for input topics [lines]\n\
                     Following input topics offsets will be reset to (for consumer group word-count)\n\
@@ -98,9 +99,7 @@ fn a_job_goes_on_where_it_was_and_begins_anew_after_a_reset() {
     );
     assert!(planned.starts_with("----Dry run"), "{planned}");
     assert!(planned.ends_with(&expected), "{planned}");
-    let done = cluster.line(&format!(
-        "{reset} --application-id word-count --input-topics lines --to-earliest"
-    ));
+    let done = cluster.line(&reset_lines);
     assert_eq!(done, format!("{expected}Done.\n"));
     assert_eq!(
         cluster.line("topics --list --exclude-internal"),
@@ -133,7 +132,7 @@ fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
     cluster.line("topics --create --topic lines --partitions 2");
     cluster.line("topics --create --topic word-counts");
     // Far longer than the test: nobody waits for the session to end, or for the transaction that was open (10 s).
-    let start = || Service::with_session(&cluster, state.path(), 600_000);
+    let start = || Service::with_session(&cluster, state.path(), 200_000);
     let mut service = start();
     cluster.run(&["produce", "--topic", "lines"], "to be or\nnot to be\n");
     await_count(&cluster, 2);
