@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .group_by([col("word")])
         .aggregate("counts", [count_all().alias("count")])
         .to("word-counts", json());
-    let job = app.start(StreamsConfig::new(&servers))?;
+    // Topics that end with the program need no copy of their state on the disk.
+    let job = app.start(StreamsConfig::new(&servers).state_dir(""))?;
     job.drain(Duration::from_secs(60))?;
     job.stop(Duration::from_secs(10))?;
     let reader: BaseConsumer = client.create()?;

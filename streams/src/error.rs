@@ -68,6 +68,14 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
+    /// The address at which metrics should be served cannot be taken.
+    #[error("metrics.listener={address}: {cause}; name a free address like 127.0.0.1:9404")]
+    MetricsListener {
+        /// The address.
+        address: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// More upstream tasks than watermarks can be kept for.
     #[error(
         "{tasks} tasks write the repartition topic {topic}, and watermarks are kept of at most {tasks_max}; \
@@ -205,6 +213,7 @@ impl StreamsError {
             | Self::MissingTopics { .. }
             | Self::MissingOutputTopics { .. }
             | Self::TooManyTasks { .. }
+            | Self::MetricsListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,

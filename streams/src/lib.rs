@@ -124,7 +124,7 @@ pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;
 pub use store::{LocalStoreError, default_state_dir, delete_local_state, local_state};
-pub use task::TaskError;
+pub use task::{InputMetrics, StepMetrics, StoreMetrics, TaskError, TaskMetrics};
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
 pub use typed::{ClosureError, ProcessContext, Processor, Row, schema_of};

@@ -105,4 +105,10 @@ fn the_stream_job_of_the_readme_is_the_example() {
         "README and examples/word_count.rs differ"
     );
     assert!(example.lines().count() < 50);
+
+    let example = std::fs::read_to_string(repository().join("examples/page_views.rs")).unwrap();
+    assert!(
+        squeeze(&example).contains(&squeeze(&job[1])),
+        "README and examples/page_views.rs differ"
+    );
 }

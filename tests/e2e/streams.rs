@@ -1,5 +1,6 @@
 //! Stream jobs as services, and looking after them.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -86,7 +87,8 @@ fn a_job_goes_on_where_it_was_and_begins_anew_after_a_reset() {
     await_count(&cluster, 3);
     service.stop();
 
-    let planned = cluster.line(&format!("{reset} --application-id word-count --dry-run"));
+    let reset_lines = format!("{reset} --application-id word-count --input-topics lines --to-earliest");
+    let planned = cluster.line(&format!("{reset_lines} --dry-run"));
     let expected = format!(
         "Reset-offsets for input topics [lines]\n\
                     Following input topics offsets will be reset to (for consumer group word-count)\n\
@@ -97,9 +99,7 @@ fn a_job_goes_on_where_it_was_and_begins_anew_after_a_reset() {
     );
     assert!(planned.starts_with("----Dry run"), "{planned}");
     assert!(planned.ends_with(&expected), "{planned}");
-    let done = cluster.line(&format!(
-        "{reset} --application-id word-count --input-topics lines --to-earliest"
-    ));
+    let done = cluster.line(&reset_lines);
     assert_eq!(done, format!("{expected}Done.\n"));
     assert_eq!(
         cluster.line("topics --list --exclude-internal"),
@@ -132,7 +132,7 @@ fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
     cluster.line("topics --create --topic lines --partitions 2");
     cluster.line("topics --create --topic word-counts");
     // Far longer than the test: nobody waits for the session to end, or for the transaction that was open (10 s).
-    let start = || Service::with_session(&cluster, state.path(), 600_000);
+    let start = || Service::with_session(&cluster, state.path(), 200_000);
     let mut service = start();
     cluster.run(&["produce", "--topic", "lines"], "to be or\nnot to be\n");
     await_count(&cluster, 2);
@@ -147,4 +147,55 @@ fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
         assert!(gap < Duration::from_secs(9), "the next went on after {gap:?}");
     }
     service.stop();
+}
+
+/// The views that the example makes, each judged by what came before it.
+#[test]
+fn the_page_views_example_finds_its_windows_and_what_came_too_late() {
+    const PAGES: [&str; 4] = ["home", "search", "product", "basket"];
+    let (mut windows, mut late, mut latest) =
+        (BTreeMap::<(String, u64), BTreeMap<u64, u64>>::new(), 0, 0_i64);
+    for view in 0..3_000_u64 {
+        let delay = view * 7_919 % 4_000 + if view % 100 == 99 { 30_000 } else { 0 };
+        let (page, user, at) = (
+            PAGES[(view * view % 7 % 4) as usize],
+            view * 31 % 50,
+            60_000 + view * 100 - delay,
+        );
+        let end = at / 10_000 * 10_000 + 10_000;
+        match (end + 3_000) as i64 <= latest - 2_000 {
+            true => late += 1,
+            false => {
+                *windows
+                    .entry((page.to_owned(), end))
+                    .or_default()
+                    .entry(user)
+                    .or_default() += 1
+            }
+        }
+        latest = latest.max(at as i64);
+    }
+    windows.retain(|(_, end), _| (end + 3_000) as i64 <= latest - 2_000);
+    let mut expected: Vec<String> = windows
+        .iter()
+        .map(|((page, end), users)| {
+            let time = |ms: u64| format!("1970-01-01T00:{:02}:{:02}Z", ms / 60_000, ms / 1_000 % 60);
+            let (views, users) = (users.values().sum::<u64>(), users.len());
+            let key = format!("[\"{page}\",\"{}\",\"{}\"]", time(end - 10_000), time(*end));
+            format!("{key}\t{{\"views\":{views},\"users\":{users}}}")
+        })
+        .collect();
+    expected.sort();
+    let run = Command::new(program::example("page_views")).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let shown = String::from_utf8(run.stdout).unwrap();
+    let mut lines: Vec<&str> = shown.lines().collect();
+    let summary = lines.pop().unwrap();
+    lines.sort_unstable();
+    assert_eq!(lines, expected);
+    assert_eq!(
+        summary,
+        format!("{} windows, {late} views too late", windows.len())
+    );
+    assert!(late > 0);
 }

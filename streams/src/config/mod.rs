@@ -17,13 +17,14 @@ use clients::split_prefix;
 use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 12] = [
+const OWN_KEYS: [&str; 13] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
     "commit.interval.ms",
     "connect.timeout.ms",
     "errors.dead.letter.queue.topic.name",
+    "metrics.listener",
     "num.stream.threads",
     "processing.guarantee",
     "repartition.purge.interval.ms",
@@ -127,6 +128,7 @@ pub enum ConfigError {
 /// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
 /// | `errors.dead.letter.queue.topic.name` | — | where records and rows go that a step without a policy cannot work on, upon which the job goes on: see [`dead_letter`](crate::dead_letter); also taken as `errors.deadletterqueue.topic.name`, Kafka Connect's name |
+/// | `metrics.listener` | — | `host:port` where `GET /metrics` gives the job's counters to Prometheus |
 /// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
@@ -154,6 +156,7 @@ pub struct StreamsConfig {
     state_dir: StateDir,
     cache_bytes_max: Option<usize>,
     dead_letter_topic: Option<String>,
+    metrics_listener: Option<String>,
     client: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
@@ -178,6 +181,7 @@ impl StreamsConfig {
             state_dir: StateDir::default(),
             cache_bytes_max: None,
             dead_letter_topic: None,
+            metrics_listener: None,
             client: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -220,6 +224,13 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "metrics.listener" => {
+                let port = value.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+                if !matches!(port, Some(Ok(_))) {
+                    return Err(invalid(key, value, "host:port, like 127.0.0.1:9404".to_owned()));
+                }
+                self.metrics_listener = Some(value.to_owned());
+            }
             "repartition.purge.interval.ms" => self.purge_interval = millis(key, value)?,
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
@@ -332,6 +343,11 @@ impl StreamsConfig {
 
     pub(crate) fn purge_interval(&self) -> Duration {
         self.purge_interval
+    }
+
+    /// Where the counters are served, if they are.
+    pub(crate) fn metrics_listener(&self) -> Option<&str> {
+        self.metrics_listener.as_deref()
     }
 
     /// Where dead letters go unless a step says it.

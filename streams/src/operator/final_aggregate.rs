@@ -1,12 +1,14 @@
 //! The aggregate after the shuffle: merges partial states, keeps the table, emits each touched key once an epoch.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array};
+use arrow::compute::{concat, take};
 
+use super::changes::Change;
 use super::{Operator, OperatorError, Output};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
-use crate::state::{Changelog, Found, ResidentTable, Restoring, Share, StateMemory};
+use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share, StateMemory};
 use crate::store::LocalStore;
 
 /// A table and the delta of the running epoch.
@@ -17,6 +19,8 @@ pub(super) struct FinalAggregate {
     restoring: Option<Restoring>,
     /// Where states are that memory has no room for.
     store: Option<LocalStore>,
+    /// Somebody takes back what a row contributed.
+    changes_used: bool,
 }
 
 impl FinalAggregate {
@@ -25,6 +29,7 @@ impl FinalAggregate {
         changelog: Arc<str>,
         partition: i32,
         memory: &Arc<StateMemory>,
+        changes_used: bool,
     ) -> Result<Self, OperatorError> {
         Ok(Self {
             delta: Delta::new(Arc::clone(&spec))?,
@@ -38,7 +43,46 @@ impl FinalAggregate {
             table: ResidentTable::new(spec, Share::of(memory))?,
             restoring: None,
             store: None,
+            changes_used,
         })
+    }
+
+    /// What the rows of `delta` were: whether each was there, and its results, null where it was not.
+    fn results_before(
+        &self,
+        delta: &RecordBatch,
+        before: &[Before],
+    ) -> Result<(Vec<bool>, Vec<ArrayRef>), OperatorError> {
+        let key_count = self.changelog.key_count();
+        let keys = &delta.columns()[..key_count];
+        let rows: Vec<u64> = before
+            .iter()
+            .flat_map(|before| before.rows.iter().map(|row| *row as u64))
+            .collect();
+        let mut places: Vec<Option<u64>> = vec![None; delta.num_rows()];
+        (0..)
+            .zip(&rows)
+            .for_each(|(place, row)| places[*row as usize] = Some(place));
+        let had = places.iter().map(Option::is_some).collect();
+        let rows = UInt64Array::from(rows);
+        let mut columns: Vec<ArrayRef> = keys
+            .iter()
+            .map(|key| take(key, &rows, None))
+            .collect::<Result<_, _>>()?;
+        for (number, own) in delta.columns()[key_count..].iter().enumerate() {
+            let parts: Vec<&dyn Array> = before.iter().map(|before| &*before.states[number]).collect();
+            columns.push(match parts.is_empty() {
+                true => new_empty_array(own.data_type()),
+                false => concat(&parts)?,
+            });
+        }
+        let states = RecordBatch::try_new(delta.schema(), columns)?;
+        let results = self.table.results(&states)?.batch;
+        let places = UInt64Array::from(places);
+        let aligned = results.columns()[key_count..]
+            .iter()
+            .map(|column| take(column, &places, None));
+        Ok((had, aligned.collect::<Result<_, _>>()?))
     }
 
     /// Loads states that are committed, and in the local store if there is one.
@@ -67,9 +111,24 @@ impl Operator for FinalAggregate {
             {
                 before.push(self.changelog.look_up(store, delta.columns(), &missing)?);
             }
+            let results_before = match self.changes_used {
+                true => Some(self.results_before(&delta, &before)?),
+                false => None,
+            };
             let applied = self.table.apply(&delta, &before)?;
             (out.publish)(&self.changelog.encode(&applied.states)?)?;
-            out.push(applied.results);
+            let Some((had, before)) = results_before else {
+                out.push(applied.results);
+                return Ok(());
+            };
+            let change = Change {
+                live: vec![true; had.len()],
+                rows: applied.results,
+                had,
+                keys: self.changelog.key_count(),
+                before: Some(before),
+            };
+            change.emit(out)?;
         }
         Ok(())
     }

@@ -345,11 +345,16 @@ pub(crate) fn new_operator(
             near.partitions.get(topic).copied().unwrap_or(1),
             near.limits.clone(),
         )?),
-        StepKind::FinalAggregate { spec, changelog, .. } => Box::new(final_aggregate::FinalAggregate::new(
+        StepKind::FinalAggregate {
+            spec,
+            changelog,
+            changes_used,
+        } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
             partition,
             &near.memory,
+            *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
         StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),

@@ -242,3 +242,43 @@ fn rows_say_themselves_what_they_delete_and_keep_their_time_through_a_repartitio
         ]
     );
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// A table of counts, counted: what a word was is taken back when its count grows.
+    #[test]
+    fn counts_of_counts(steps in proptest::collection::vec((0..10_u8, "[a-e]", 0..6_usize, 0..5_usize), 1..100)) {
+        let app = Streams::new("c");
+        app.stream("words", crate::text("word"))
+            .group_by([col("word")])
+            .aggregate("counts", [count_all().alias("n")])
+            .group_by([col("n")])
+            .aggregate("counts-of-counts", [count_all().alias("words")])
+            .to("now", json_out());
+        let mut driver = TestDriver::with_partitions(&app, PARTITIONS).unwrap();
+        let tasks = driver.task_ids();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (what, word, task, records) in steps {
+            let task = tasks[task % tasks.len()];
+            match what {
+                0 => driver.restart().unwrap(),
+                1 => driver.aborted_epoch(task, records).unwrap(),
+                2..5 => driver.epoch(task, records).unwrap(),
+                _ => {
+                    driver.pipe("words", TestRecord::new(word.clone())).unwrap();
+                    *counts.entry(word).or_default() += 1;
+                }
+            }
+        }
+        driver.commit().unwrap();
+        let mut now = BTreeMap::new();
+        read(&mut driver, "now", &mut now);
+        let mut expected: BTreeMap<String, Value> = BTreeMap::new();
+        for n in counts.values() {
+            let words = counts.values().filter(|other| *other == n).count();
+            expected.insert(format!("[{n}]"), json!({"words": words}));
+        }
+        prop_assert_eq!(now, expected);
+    }
+}

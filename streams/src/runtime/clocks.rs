@@ -8,6 +8,8 @@ use crate::source::{Restore, Source, TopicPartition};
 
 /// The pause between two looks at the clocks of the tasks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two reports.
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
 
 impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Finds out which inputs are idle, and has an epoch end if that, or what was restored, is news for somebody.
@@ -17,6 +19,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             return;
         }
         self.look_at = now + LOOK_PAUSE;
+        self.report_tasks(now);
         for exhausted in self.probe.answers() {
             let route = self.tasks.routes.get(&exhausted.at);
             let task = route.and_then(|(id, input)| Some((self.tasks.tasks.get_mut(id)?, *input)));
@@ -46,15 +49,25 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
     }
 
-    /// Counts the rows that came too late, and notes how far the tasks are.
+    /// Counts the rows that came too late.
     pub(super) fn report_time(&mut self) {
-        let metrics = &self.shared.metrics;
-        let mut watermarks = BTreeMap::new();
-        for (id, task) in &mut self.tasks.tasks {
-            metrics.late(task.sub_topology(), task.take_late_rows());
-            watermarks.extend(task.watermark().map(|watermark| (*id, watermark)));
+        for task in self.tasks.tasks.values_mut() {
+            let late = task.take_late_rows();
+            self.shared.metrics.late(task.sub_topology(), late);
         }
-        metrics.watermarks(&self.reported_watermarks, &watermarks);
-        self.reported_watermarks = watermarks.into_keys().collect();
+    }
+
+    /// Says what the tasks have done, every now and then.
+    pub(super) fn report_tasks(&mut self, now: Instant) {
+        if now < self.report_at {
+            return;
+        }
+        self.report_at = now + REPORT_PAUSE;
+        let lag = |topic: &str, partition| self.source.lag(topic, partition);
+        let tasks = self.tasks.tasks.iter();
+        let reports: BTreeMap<_, _> = tasks.map(|(id, task)| (*id, task.metrics(&lag))).collect();
+        let reported = reports.keys().copied().collect();
+        self.shared.metrics.tasks(&self.reported_tasks, reports);
+        self.reported_tasks = reported;
     }
 }

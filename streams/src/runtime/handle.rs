@@ -1,10 +1,12 @@
 //! The user's hold on a running job.
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::cluster::Cluster;
+use super::endpoint;
 use super::metrics::MetricsSnapshot;
 use super::shared::{JobState, Shared};
 use super::stalls::Stalls;
@@ -41,6 +43,7 @@ pub struct StreamsHandle {
     pub(super) stalls: Mutex<Stalls>,
     threads: Vec<JoinHandle<()>>,
     lag: Vec<Arc<LagBoard>>,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl StreamsHandle {
@@ -58,6 +61,7 @@ impl StreamsHandle {
             stalls: Mutex::default(),
             threads: Vec::new(),
             lag: Vec::new(),
+            metrics_address: None,
         }
     }
 
@@ -86,13 +90,28 @@ impl StreamsHandle {
 
     /// The counters of this process, now.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.shared.metrics.snapshot(|sub| {
-            let inputs = &self.topology.sub_topologies[sub].inputs;
-            let boards = inputs
-                .iter()
-                .flat_map(|input| self.lag.iter().map(|board| board.of(&input.topic)));
-            boards.map(|lag| u64::try_from(lag).unwrap_or(0)).sum()
-        })
+        snapshot(&self.shared, &self.topology, &self.lag)
+    }
+
+    /// Serves the counters for Prometheus at `address`, if there is one.
+    pub(super) fn serve_metrics(&mut self, address: Option<&str>) -> Result<(), StreamsError> {
+        let Some(address) = address else {
+            return Ok(());
+        };
+        let (shared, topology, lag) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.topology),
+            self.lag.clone(),
+        );
+        let id = self.shared.application_id().to_owned();
+        let page = move || snapshot(&shared, &topology, &lag).prometheus(&id);
+        self.metrics_address = Some(endpoint::serve(address, Arc::clone(&self.shared), page)?);
+        Ok(())
+    }
+
+    /// Where the counters are served over HTTP, if they are: `metrics.listener` in the configuration.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Stops the job cleanly: ends the epoch, commits, leaves the group.
@@ -145,6 +164,16 @@ impl StreamsHandle {
             }
         }
     }
+}
+
+fn snapshot(shared: &Shared, topology: &Topology, lag: &[Arc<LagBoard>]) -> MetricsSnapshot {
+    shared.metrics.snapshot(|sub| {
+        let inputs = &topology.sub_topologies[sub].inputs;
+        let boards = inputs
+            .iter()
+            .flat_map(|input| lag.iter().map(|board| board.of(&input.topic)));
+        boards.map(|lag| u64::try_from(lag).unwrap_or(0)).sum()
+    })
 }
 
 impl Drop for StreamsHandle {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::worker::TaskId;
+use crate::task::TaskMetrics;
 
 use crate::operator::ErrorCounters;
 
@@ -43,9 +44,8 @@ pub struct MetricsSnapshot {
     pub restore_left: u64,
     /// Each sub-topology, by number.
     pub sub_topologies: Vec<SubTopologyMetrics>,
-    /// The watermark of each task that this process holds and that has one, in milliseconds since 1970, as of the last epoch; by
-    /// sub-topology and partition.
-    pub watermarks: BTreeMap<(usize, i32), i64>,
+    /// The tasks that this process works on, by sub-topology and partition, up to half a second old.
+    pub tasks: BTreeMap<(usize, i32), TaskMetrics>,
 }
 
 /// One sub-topology of a job.
@@ -79,7 +79,7 @@ pub(super) struct Metrics {
     restore_left: AtomicU64,
     errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
-    watermarks: Mutex<BTreeMap<TaskId, i64>>,
+    tasks: Mutex<BTreeMap<TaskId, TaskMetrics>>,
 }
 
 #[derive(Default)]
@@ -114,7 +114,7 @@ impl Metrics {
                     ..SubCounters::default()
                 })
                 .collect(),
-            watermarks: Mutex::default(),
+            tasks: Mutex::default(),
         }
     }
 
@@ -149,11 +149,11 @@ impl Metrics {
             .fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// A worker's tasks are at `now`; those in `before` were reported by it last.
-    pub(super) fn watermarks(&self, before: &BTreeSet<TaskId>, now: &BTreeMap<TaskId, i64>) {
-        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
-        watermarks.retain(|task, _| !before.contains(task));
-        watermarks.extend(now);
+    /// A worker's tasks stand so; those in `before` were reported by it last.
+    pub(super) fn tasks(&self, before: &BTreeSet<TaskId>, now: BTreeMap<TaskId, TaskMetrics>) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task, _| !before.contains(task));
+        tasks.extend(now);
     }
 
     pub(super) fn committed(&self) {
@@ -210,11 +210,7 @@ impl Metrics {
             records_restored: get(&self.records_restored),
             restore_left: get(&self.restore_left),
             sub_topologies,
-            watermarks: self
-                .watermarks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

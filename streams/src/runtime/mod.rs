@@ -28,10 +28,13 @@ mod clocks;
 mod cluster;
 mod deadline;
 mod drain;
+mod early;
+mod endpoint;
 mod handle;
 mod idle;
 mod local;
 mod metrics;
+mod prometheus;
 mod purge;
 mod restoring;
 mod shared;
@@ -130,7 +133,10 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
             }
         }
     }
-    if let Err(error) = purge.start() {
+    if let Err(error) = purge
+        .start()
+        .and_then(|()| handle.serve_metrics(config.metrics_listener()))
+    {
         handle.stop(PURGE_STOP)?;
         return Err(error);
     }

@@ -121,6 +121,11 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// All workers have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.progress().live == 0
+    }
+
     /// Asks the workers not to wait for brokers any more.
     pub(super) fn abandon(&self) {
         self.abandon.store(true, Ordering::Release);

@@ -69,13 +69,16 @@ pub(super) struct Worker<S, K, R> {
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
     committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
-    epoch_end: Option<Instant>,
+    pub(super) epoch_end: Option<Instant>,
     /// Transactions aborted in a row.
     aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
-    /// The tasks whose watermarks were reported.
-    pub(super) reported_watermarks: BTreeSet<TaskId>,
+    /// The tasks that were reported.
+    pub(super) reported_tasks: BTreeSet<TaskId>,
+    pub(super) report_at: Instant,
+    /// When records of repartition topics were read that are not committed: the first, and the last.
+    pub(super) shuffled: Option<(Instant, Instant)>,
 }
 
 /// Running tasks, and which of them reads what.
@@ -115,7 +118,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             epoch_end: None,
             aborted: 0,
             reported: BTreeMap::new(),
-            reported_watermarks: BTreeSet::new(),
+            reported_tasks: BTreeSet::new(),
+            report_at: Instant::now(),
+            shuffled: None,
         }
     }
 
@@ -168,6 +173,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let draining = self.shared.is_draining();
         let wait = left.min(match (pending, draining) {
             _ if !self.waiting.is_empty() => Duration::ZERO,
+            _ if self.shuffled.is_some() => PENDING_WAIT,
             (true, _) => PENDING_WAIT,
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
@@ -182,6 +188,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             route: None,
             records: 0,
             bytes: 0,
+            shuffled: false,
         };
         let polled = self
             .source
@@ -197,10 +204,13 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 }
             });
         feed.count();
+        let shuffled = feed.shuffled;
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        match polled? {
+        let polled = polled?;
+        let caught_up = !matches!(polled, Polled::Records(records) if records >= POLL_RECORDS_MAX);
+        match polled {
             Polled::Records(_) => self.begin_epoch(Instant::now()),
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
@@ -215,9 +225,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.look_at_clocks();
         let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
-            self.end_epoch()?;
+            return self.end_epoch();
         }
-        Ok(())
+        self.end_shuffled_early(shuffled, caught_up)
     }
 
     /// The input pauses: what waits to become a batch goes through.
@@ -239,13 +249,20 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
+        self.shuffled = None;
+        self.end_epoch_of(|_| true)
+    }
+
+    /// Ends the epoch of the tasks for which `of` holds. What others have not written yet is not touched.
+    pub(super) fn end_epoch_of(&mut self, of: impl Fn(&Task) -> bool) -> Result<(), StreamsError> {
         let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
-        for task in self.tasks.tasks.values_mut() {
+        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
+            task.forget_written();
         }
         self.report_state();
         self.report_time();
-        let offsets = self.uncommitted();
+        let offsets = self.uncommitted(of);
         match self.guarantee {
             Guarantee::AtLeastOnce => self.commit(offsets)?,
             Guarantee::AtMostOnce => self.commit_first(offsets)?,
@@ -338,9 +355,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Positions that are not what is committed, and those of tasks that announced something: without an offset, what a task writes
     /// that lost its partitions would count.
-    fn uncommitted(&mut self) -> Vec<(TopicPartition, Position)> {
+    fn uncommitted(&mut self, of: impl Fn(&Task) -> bool) -> Vec<(TopicPartition, Position)> {
         let mut positions = Vec::new();
-        for task in self.tasks.tasks.values_mut() {
+        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             let (announced, partition) = (task.take_announced(), task.partition());
             for (topic, position) in task.positions() {
                 let at = TopicPartition {
@@ -445,6 +462,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.checkpoints.forget();
         self.forget_assignment();
         self.epoch_end = None;
+        self.shuffled = None;
         self.report_state();
         self.report_time();
     }
@@ -482,6 +500,8 @@ struct Feed<'a, K> {
     route: Option<(TopicPartition, TaskId, usize)>,
     records: u64,
     bytes: u64,
+    /// Records of repartition topics were among them.
+    shuffled: bool,
 }
 
 impl<K: Sink> Feed<'_, K> {
@@ -509,6 +529,7 @@ impl<K: Sink> Feed<'_, K> {
             .tasks
             .get_mut(id)
             .expect("a route leads to a running task");
+        self.shuffled |= task.is_behind_shuffle();
         let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
         task.accept(*input, record, &mut |records| {
             publish(sink, checkpoints, shared, records)

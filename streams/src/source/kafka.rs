@@ -45,17 +45,20 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the partitions of each topic are behind, as librdkafka's statistics last said.
 #[derive(Debug, Default)]
-pub(crate) struct LagBoard(Mutex<HashMap<String, i64>>);
+pub(crate) struct LagBoard(Mutex<HashMap<String, HashMap<i32, i64>>>);
 
 impl LagBoard {
     /// Records not yet read from `topic`'s partitions held here.
     pub(crate) fn of(&self, topic: &str) -> i64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(topic)
-            .copied()
-            .unwrap_or(0)
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.get(topic).map_or(0, |partitions| partitions.values().sum())
+    }
+
+    /// Records not yet read from a partition.
+    pub(crate) fn of_partition(&self, topic: &str, partition: i32) -> i64 {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lag = board.get(topic).and_then(|partitions| partitions.get(&partition));
+        lag.copied().unwrap_or(0)
     }
 }
 
@@ -368,6 +371,11 @@ impl Source for KafkaSource {
         }
     }
 
+    fn lag(&self, topic: &str, partition: i32) -> u64 {
+        let lag = self.consumer.context().lag.of_partition(topic, partition);
+        u64::try_from(lag).unwrap_or(0)
+    }
+
     fn member(&self) -> Option<ConsumerGroupMetadata> {
         self.consumer.group_metadata()
     }
@@ -475,11 +483,10 @@ struct Notes {
 impl ClientContext for Notes {
     fn stats(&self, statistics: Statistics) {
         let lag = statistics.topics.into_iter().map(|(topic, state)| {
-            let partitions = state
-                .partitions
-                .values()
-                .map(|partition| partition.consumer_lag.max(0));
-            (topic, partitions.sum())
+            let partitions = state.partitions.into_iter();
+            let held = partitions.filter(|(_, partition)| partition.consumer_lag >= 0);
+            let lag = held.map(|(number, partition)| (number, partition.consumer_lag));
+            (topic, lag.collect())
         });
         self.lag
             .0

@@ -88,6 +88,11 @@ pub(crate) trait Source {
     /// Confirms a revocation.
     fn unassign(&mut self) -> Result<(), SourceError>;
 
+    /// Records behind the end of a partition, as far as it is known.
+    fn lag(&self, _topic: &str, _partition: i32) -> u64 {
+        0
+    }
+
     /// What the member is to its group now, for offsets that go into a transaction.
     fn member(&self) -> Option<ConsumerGroupMetadata>;
 

@@ -110,6 +110,11 @@ impl Changelog {
         self.encode_rows(rows, Some(live))
     }
 
+    /// How many of the first columns are the key.
+    pub(crate) fn key_count(&self) -> usize {
+        self.key_count
+    }
+
     /// The columns: keys, then states.
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)

@@ -20,7 +20,7 @@ pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
-pub(crate) use resident::{Found, ResidentTable};
+pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_table::RowTable;
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

@@ -15,6 +15,7 @@
 //! inputs. What it emits for its changelogs in an epoch is all that a later owner needs to know of that epoch.
 mod error;
 mod failures;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +24,9 @@ use std::sync::Arc;
 pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
+pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::format::{
     BATCH_HEADER, FormatError, ROWS_VERSION, RowDecoder, ShuffleCodec, ShuffledRows, Undecodable,
@@ -71,9 +73,20 @@ pub(crate) struct Task {
     /// Something was announced since the last commit, so that an offset has to go with it.
     announced: bool,
     late_rows: u64,
+    counts: Vec<StepCounts>,
+    /// The steps wrote something since the last commit.
+    wrote: bool,
     failures: Failures,
     batch_rows_max: usize,
     batch_bytes_max: usize,
+}
+
+/// What a step has done.
+#[derive(Debug, Clone, Default)]
+struct StepCounts {
+    rows_in: u64,
+    rows_out: u64,
+    busy: Duration,
 }
 
 /// What is committed for an input.
@@ -179,6 +192,8 @@ impl Task {
             announced_partitions: plan.announces.iter().map(|to| count(&to.topic)).collect(),
             announced: false,
             late_rows: 0,
+            counts: vec![StepCounts::default(); plan.steps.len()],
+            wrote: false,
             batch_rows_max: near.limits.batch_rows_max,
             batch_bytes_max: near.limits.batch_bytes_max,
             plan,
@@ -326,6 +341,7 @@ impl Task {
     fn push(&mut self, to: &[StepId], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         for &step in to {
             let rows = rows.clone();
+            self.counts[step.0].rows_in += rows.len() as u64;
             let fails = *self.failures.policy(self.plan.steps[step.0].on_error.as_ref()) == ErrorPolicy::Fail;
             self.run(step, publish, |operator, out| {
                 failures::process(operator, rows, out, fails)
@@ -341,9 +357,13 @@ impl Task {
         publish: &mut Publish<'_>,
         call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), TaskError> {
+        let (began, wrote) = (Instant::now(), &mut self.wrote);
         let mut out = Output {
             rows: Vec::new(),
-            publish: &mut |records| publish(records),
+            publish: &mut |records| {
+                *wrote = true;
+                publish(records)
+            },
             clock: &mut self.clock,
             hold_ms: self.plan.steps[step.0].hold_ms,
             late_rows: 0,
@@ -353,6 +373,9 @@ impl Task {
             .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
         self.late_rows += out.late_rows;
         let (emitted, failed) = (out.rows, out.failed);
+        let counts = &mut self.counts[step.0];
+        counts.busy += began.elapsed();
+        counts.rows_out += emitted.iter().map(|(_, rows)| rows.len() as u64).sum::<u64>();
         if !failed.is_empty() {
             self.failures.rows(step, failed, publish)?;
         }
@@ -466,6 +489,54 @@ impl Task {
             let offset = state.next.or(base)?;
             Some((&input.topic, Position { offset, metadata }))
         })
+    }
+
+    /// Whether all of its inputs are repartition topics.
+    pub(crate) fn is_behind_shuffle(&self) -> bool {
+        !self.plan.reads_sources()
+    }
+
+    /// Whether its steps wrote something since the last commit.
+    pub(crate) fn has_written(&self) -> bool {
+        self.wrote
+    }
+
+    /// What the steps wrote is committed, or on its way.
+    pub(crate) fn forget_written(&mut self) {
+        self.wrote = false;
+    }
+
+    /// What its steps have done, and where it stands; `lag` says how far the partition of a topic is behind.
+    pub(crate) fn metrics(&self, lag: &dyn Fn(&str, i32) -> u64) -> TaskMetrics {
+        let steps = self.plan.steps.iter().zip(&self.counts);
+        let stores = self.plan.stores().map(|(step, changelog)| {
+            let (keys, bytes) = self.operators[step.0].state_size();
+            StoreMetrics {
+                changelog: changelog.to_string(),
+                keys: keys as u64,
+                bytes: bytes as u64,
+            }
+        });
+        let inputs = self.plan.inputs.iter().zip(&self.inputs);
+        TaskMetrics {
+            watermark: self.watermark(),
+            steps: steps
+                .map(|(step, counts)| StepMetrics {
+                    name: step.label.clone(),
+                    rows_in: counts.rows_in,
+                    rows_out: counts.rows_out,
+                    busy: counts.busy,
+                })
+                .collect(),
+            stores: stores.collect(),
+            inputs: inputs
+                .map(|(input, state)| InputMetrics {
+                    topic: input.topic.to_string(),
+                    position: state.next.or(state.base),
+                    lag: lag(&input.topic, self.partition),
+                })
+                .collect(),
+        }
     }
 
     /// Whether positions have to be committed even if they are what was committed before, because something was announced.

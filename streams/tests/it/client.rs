@@ -99,9 +99,18 @@ impl Cluster {
 
     /// Writes lines to the topic `name`, one after another over its partitions.
     pub fn write<'a>(&self, name: &str, partitions: i32, lines: impl IntoIterator<Item = &'a str>) {
+        self.send(name, lines.into_iter().zip((0..partitions).cycle()));
+    }
+
+    /// Writes lines to one partition of the topic `name`.
+    pub fn write_to(&self, name: &str, partition: i32, lines: &[String]) {
+        self.send(name, lines.iter().map(|line| (line.as_str(), partition)));
+    }
+
+    fn send<'a>(&self, name: &str, lines: impl Iterator<Item = (&'a str, i32)>) {
         let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
         let topic = self.name(name);
-        for (line, partition) in lines.into_iter().zip((0..partitions).cycle()) {
+        for (line, partition) in lines {
             let mut record = BaseRecord::<(), str>::to(&topic)
                 .payload(line)
                 .partition(partition);

@@ -10,4 +10,5 @@ mod errors;
 mod exactly_once;
 mod failures;
 mod rebalance;
+mod windows;
 mod word_count;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         }
     };
     let plan = Plan {
+        blow: None,
         job: job.unwrap_or(Job::Words),
         seconds,
         seed,

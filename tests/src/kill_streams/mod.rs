@@ -70,9 +70,26 @@ impl Job {
     }
 }
 
+/// What happens to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// An instance is killed.
+    Kill,
+    /// All instances are killed at once, when a commit was just acknowledged: what they keep beside it is older.
+    AfterCommit,
+    /// Another instance comes, and while the partitions are given out again it, or one that has some, is killed.
+    InRebalance,
+    /// An instance is stopped for longer than its session, and wakes up when others have its partitions.
+    Zombie,
+    /// The broker is killed: now and then between the answer to a commit and the markers of its transaction.
+    Broker,
+}
+
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Only this happens, or else all of it at random.
+    pub blow: Option<Blow>,
     /// Which job.
     pub job: Job,
     /// How long.
@@ -143,29 +160,48 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
     while Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(500 + random.below(2_500)));
         let place = random.below(INSTANCES as u64) as usize;
-        match random.below(10) {
-            0..=5 => {
+        let another = |killed: Instance, random: &mut Random| {
+            killed.kill_and_start_another(plan.job, &address, state.path(), random)
+        };
+        match plan.blow.unwrap_or_else(|| Blow::any(&mut random)) {
+            Blow::Kill => {
                 let killed = instances.remove(place);
-                instances.insert(
-                    place,
-                    killed.kill_and_start_another(plan.job, &address, state.path(), &mut random),
-                );
+                instances.insert(place, another(killed, &mut random));
                 report.killed += 1;
             }
-            6..=7 => {
-                // Longer than its session: the others take over what it has, and then it wakes up.
+            Blow::AfterCommit => {
+                await_commit(&address, plan.job);
+                instances
+                    .iter()
+                    .for_each(|instance| instance.signal(Signal::KILL));
+                instances = instances
+                    .into_iter()
+                    .map(|killed| another(killed, &mut random))
+                    .collect();
+                report.killed += INSTANCES as u64;
+            }
+            Blow::InRebalance => {
+                instances.push(start());
+                // It joins within its first second, and then the others give up what they have.
+                std::thread::sleep(Duration::from_millis(random.below(1_500)));
+                let last = instances.len() - 1;
+                let gone = if random.below(2) == 0 { last } else { place };
+                instances.remove(gone).kill();
+                report.killed += 1;
+            }
+            Blow::Zombie => {
                 instances[place].signal(Signal::STOP);
                 std::thread::sleep(Duration::from_millis(7_000 + random.below(6_000)));
                 instances[place].signal(Signal::CONT);
                 report.zombies += 1;
             }
-            _ if own => {
+            Blow::Broker if own => {
                 broker.take().expect("there is a broker of this run").kill();
                 std::thread::sleep(Duration::from_millis(random.below(1_000)));
                 broker = Some(start_broker());
                 report.brokers += 1;
             }
-            _ => {}
+            Blow::Broker => {}
         }
         for instance in &mut instances {
             instance.must_run(plan.seed);
@@ -178,6 +214,44 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
     }
     instances.into_iter().for_each(Instance::stop);
     report
+}
+
+impl Blow {
+    fn any(random: &mut Random) -> Self {
+        match random.below(20) {
+            0..=9 => Self::Kill,
+            10 => Self::AfterCommit,
+            11..=12 => Self::InRebalance,
+            13..=15 => Self::Zombie,
+            _ => Self::Broker,
+        }
+    }
+}
+
+/// Waits until the job commits, or long enough.
+fn await_commit(address: &str, job: Job) {
+    let group = match job {
+        Job::Words => "word-count",
+        Job::Views => "page-views",
+    };
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", address).set("group.id", group);
+    let watcher: BaseConsumer = client.create().expect("a consumer");
+    let committed = || {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(job.topics().0, 0, PARTITIONS - 1);
+        let committed = watcher.committed_offsets(list, Duration::from_secs(5)).ok()?;
+        Some(
+            committed
+                .elements()
+                .iter()
+                .map(|element| element.offset())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let before = committed();
+    while committed() == before && Instant::now() < deadline {}
 }
 
 /// One process of the job.
@@ -208,6 +282,11 @@ impl Instance {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         // It may have ended.
         let _ = kill_process(pid.expect("a process has an id"), signal);
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("cannot kill an instance");
+        self.child.wait().expect("cannot wait for an instance");
     }
 
     fn kill_and_start_another(mut self, job: Job, address: &str, state: &Path, random: &mut Random) -> Self {
