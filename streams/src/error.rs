@@ -68,6 +68,21 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
+    /// Merged topics of different partition counts.
+    #[error(
+        "{first} has {first_partitions} partitions and {second} has {second_partitions}: streams that are merged before windows or \
+         state need as many; use repartition(…) on both before merge(…), or give the topics the same count"
+    )]
+    UnequalPartitions {
+        /// A topic.
+        first: String,
+        /// Its partitions.
+        first_partitions: usize,
+        /// Another one.
+        second: String,
+        /// Its partitions.
+        second_partitions: usize,
+    },
     /// The address at which metrics should be served cannot be taken.
     #[error("metrics.listener={address}: {cause}; name a free address like 127.0.0.1:9404")]
     MetricsListener {
@@ -213,6 +228,7 @@ impl StreamsError {
             | Self::MissingTopics { .. }
             | Self::MissingOutputTopics { .. }
             | Self::TooManyTasks { .. }
+            | Self::UnequalPartitions { .. }
             | Self::MetricsListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,

@@ -347,10 +347,12 @@ impl TestDriver {
             }
         }
         let topics = &mut self.topics;
-        task.end_epoch(&mut |records| {
+        let mut publish = |records: &RecordBuffer| {
             topics.append_all(records);
             Ok(())
-        })?;
+        };
+        task.end_epoch(&mut publish)?;
+        task.announce(&mut publish)?;
         for (topic, position) in task.positions() {
             let inputs = &self.topology.sub_topologies[sub].inputs;
             if let Some(input) = inputs.iter().position(|input| input.topic == *topic) {

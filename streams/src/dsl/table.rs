@@ -17,6 +17,9 @@ impl GroupedTable {
     /// A table with one row a key: the key columns, then the aggregates of the rows that the table has now. A row that changes or goes
     /// takes back what it contributed; a group without rows is deleted. Rows count in the order in which they came or last changed.
     ///
+    /// Taking back is certain with [`ExactlyOnce`](crate::Guarantee::ExactlyOnce) alone: otherwise a process that dies while a row goes from one group to
+    /// another may leave it in both.
+    ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one.
     ///
     /// ```

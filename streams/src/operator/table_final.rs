@@ -143,7 +143,7 @@ impl TableFinal {
             .flatten()
             .fold(self.next, |next, number| next.max(number + 1));
         self.set(keys, values, &live)?;
-        Ok(())
+        self.compact()
     }
 
     /// Forgets deleted members, and groups without members.

@@ -282,3 +282,31 @@ proptest! {
         prop_assert_eq!(now, expected);
     }
 }
+
+#[test]
+fn rows_with_columns_that_are_never_null_can_be_deleted() {
+    let app = Streams::new("n");
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Utf8, true),
+        Field::new("gone", DataType::Boolean, true),
+    ]);
+    app.stream("changes", json_schema(schema))
+        .with_column("one", lit(1_i64))
+        .to_table_deleting("rows", [col("id")], col("gone"))
+        .group_by([col("one")])
+        .aggregate("ones", [count_all().alias("n")])
+        .to("ones-now", json_out());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for (id, gone) in [("a", false), ("b", false), ("a", true)] {
+        driver
+            .pipe(
+                "changes",
+                TestRecord::new(format!(r#"{{"id":"{id}","gone":{gone}}}"#)),
+            )
+            .unwrap();
+        driver.commit().unwrap();
+        driver.restart().unwrap();
+    }
+    let now = driver.read("ones-now");
+    assert_eq!(now.last().unwrap().as_text(), ("[1]", r#"{"n":1}"#));
+}

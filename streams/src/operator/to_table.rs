@@ -28,7 +28,11 @@ pub(super) struct ToTable {
 impl ToTable {
     pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
         let (keys, values) = plan.schema.fields().split_at(plan.keys);
-        let mut values = values.to_vec();
+        // A deleted row has nulls in their place.
+        let nullable = values
+            .iter()
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+        let mut values: Vec<_> = nullable.collect();
         values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
         let stored = Arc::new(Schema::new([keys, &values].concat()));
         Ok(Self {
@@ -80,6 +84,7 @@ impl ToTable {
         let (keys, values) = rows.columns().split_at(self.plan.keys);
         let places = self.table.places(keys)?;
         self.table.set(&places, values, &live)?;
+        self.table.compact()?;
         Ok(())
     }
 }

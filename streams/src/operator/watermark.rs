@@ -21,7 +21,7 @@ impl Watermark {
 impl Operator for Watermark {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let times = match &self.0.time {
-            None => Arc::clone(rows.time_columns().0),
+            None => millis(rows.time_columns().0)?,
             Some(time) => millis(&time.evaluate(&rows.batch).map_err(OperatorError::of_rows)?)?,
         };
         let watermarks = self.0.tracks.and_then(|(input, strategy)| {
@@ -32,7 +32,11 @@ impl Operator for Watermark {
     }
 }
 
-/// Milliseconds since 1970; no time for null and for times before 1970, which Kafka's records cannot have.
+/// The latest event time, some 100 million years from now: what is beyond stands for something else than a time, and would
+/// make all that follows late.
+const LATEST: i64 = i64::MAX / 4;
+
+/// Milliseconds since 1970; no time for null, for times before 1970, which Kafka's records cannot have, and beyond [`LATEST`].
 fn millis(times: &ArrayRef) -> Result<ArrayRef, OperatorError> {
     let millis = match times.data_type() {
         DataType::Timestamp(_, zone) => {
@@ -42,9 +46,17 @@ fn millis(times: &ArrayRef) -> Result<ArrayRef, OperatorError> {
         _ => cast(times, &DataType::Int64)?,
     };
     let values = millis.as_primitive::<Int64Type>();
-    if millis.null_count() == 0 && values.values().iter().all(|time| *time >= NO_TIME) {
+    if millis.null_count() == 0
+        && values
+            .values()
+            .iter()
+            .all(|time| (NO_TIME..=LATEST).contains(time))
+    {
         return Ok(millis);
     }
-    let checked = values.iter().map(|time| time.unwrap_or(NO_TIME).max(NO_TIME));
+    let checked = values.iter().map(|time| match time {
+        Some(time) if (0..=LATEST).contains(&time) => time,
+        _ => NO_TIME,
+    });
     Ok(Arc::new(Int64Array::from_iter_values(checked)))
 }

@@ -234,4 +234,13 @@ pub enum PlanError {
         /// Its type.
         actual: DataType,
     },
+    /// A stream that is merged with what comes of it.
+    #[error(
+        "rows go round through the topic {topic}: a stream is merged with one that was made of it behind a keyed step, so that both \
+         would be one sub-topology; let the other one take the same step before it is merged"
+    )]
+    Cycle {
+        /// A repartition topic on the way.
+        topic: String,
+    },
 }

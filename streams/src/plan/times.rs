@@ -17,6 +17,7 @@ impl Builder {
     pub(super) fn settle_time(&mut self) -> Result<Vec<Vec<Announces>>, PlanError> {
         let timed = self.timed();
         let reader = self.readers();
+        self.check_cycles(&reader)?;
         let mut announces = vec![Vec::new(); self.subs.len()];
         for repartition in &self.repartitions {
             if timed[reader[&repartition.topic]] {
@@ -49,6 +50,26 @@ impl Builder {
             readers.extend(inputs.iter().map(|input| (input.topic.clone(), number)));
         }
         readers
+    }
+
+    /// No sub-topology feeds itself: its tasks would wait for each other's watermarks, and nothing would ever be drained.
+    fn check_cycles(&self, readers: &HashMap<std::sync::Arc<str>, usize>) -> Result<(), PlanError> {
+        for start in 0..self.subs.len() {
+            let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
+            while let Some(sub) = next.pop() {
+                for repartition in self.repartitions.iter().filter(|topic| topic.upstream == sub) {
+                    let reader = readers[&repartition.topic];
+                    if reader == start {
+                        let topic = repartition.topic.to_string();
+                        return Err(PlanError::Cycle { topic });
+                    }
+                    if reached.insert(reader) {
+                        next.push(reader);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a window depends on the time of each sub-topology.

@@ -357,6 +357,12 @@ impl Topology {
         repartitions.chain(changelogs).collect()
     }
 
+    /// Whether rows of a table are aggregated, which are taken back when they change.
+    pub(crate) fn aggregates_tables(&self) -> bool {
+        let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);
+        steps.any(|step| matches!(step.kind, StepKind::TableFinal(_)))
+    }
+
     /// The sub-topology and the number of its input that read `topic`.
     pub(crate) fn reader_of(&self, topic: &str) -> Option<(&Arc<SubTopology>, usize)> {
         self.sub_topologies.iter().find_map(|sub| {

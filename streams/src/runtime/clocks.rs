@@ -8,6 +8,8 @@ use crate::source::{Restore, Source, TopicPartition};
 
 /// The pause between two looks at the clocks of the tasks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// How old the answer may be that nothing is left to read.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
 /// The pause between two reports.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -23,7 +25,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         for exhausted in self.probe.answers() {
             let route = self.tasks.routes.get(&exhausted.at);
             let task = route.and_then(|(id, input)| Some((self.tasks.tasks.get_mut(id)?, *input)));
-            if let Some((task, input)) = task {
+            // Who was kept from reading for long may have missed what came since.
+            let fresh = now.saturating_duration_since(exhausted.seen) < ANSWER_AGE_MAX;
+            if let Some((task, input)) = task
+                && fresh
+            {
                 tracing::debug!(
                     topic = &*exhausted.at.topic,
                     partition = exhausted.at.partition,

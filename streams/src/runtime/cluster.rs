@@ -15,7 +15,7 @@ use super::deadline::Deadline;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::{ErrorPolicy, Input, Topology};
+use crate::plan::{ErrorPolicy, Input, InputTime, SubTopology, Topology};
 use crate::source::TopicPartition;
 use crate::time::UPSTREAM_TASKS_MAX;
 
@@ -110,6 +110,10 @@ impl Cluster {
             ];
             topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
+        topology
+            .sub_topologies
+            .iter()
+            .try_for_each(|sub| same_counts(sub, &topics))?;
         let subs = topology.sub_topologies.iter();
         let tasks = subs.map(|sub| (sub.id, most_partitions(&sub.inputs, &topics)));
         let tasks: HashMap<usize, usize> = tasks.collect();
@@ -383,6 +387,30 @@ impl Cluster {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is merged before event time or state comes into it has to have the same partitions: a task reads one of each, and the group
+/// gives those of one number to one member only if the counts are equal.
+fn same_counts(sub: &SubTopology, topics: &HashMap<String, usize>) -> Result<(), StreamsError> {
+    let timed = sub.inputs.iter().any(|input| input.time != InputTime::Untimed);
+    let mut counts = sub
+        .inputs
+        .iter()
+        .filter_map(|input| Some((&input.topic, *topics.get(&*input.topic)?)));
+    let Some((first, count)) = counts.next() else {
+        return Ok(());
+    };
+    match counts.find(|(_, other)| *other != count) {
+        Some((topic, other)) if timed || sub.stores().next().is_some() => {
+            Err(StreamsError::UnequalPartitions {
+                first: first.to_string(),
+                first_partitions: count,
+                second: topic.to_string(),
+                second_partitions: other,
+            })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Exhausted {
     /// None: nothing was ever read.
     pub(super) position: Option<i64>,
     pub(super) end: i64,
+    /// When it was found out.
+    pub(super) seen: Instant,
 }
 
 /// Looks into partitions from which nothing comes.
@@ -60,7 +62,15 @@ impl Prober {
             for (at, position, answer) in questions {
                 match exhausted(&cluster, &at, position) {
                     // Nobody waits for it any more: the worker has ended.
-                    Ok(Some(end)) => drop(answer.send(Exhausted { at, position, end })),
+                    Ok(Some(end)) => {
+                        let seen = Instant::now();
+                        drop(answer.send(Exhausted {
+                            at,
+                            position,
+                            end,
+                            seen,
+                        }));
+                    }
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "looking whether a partition is idle"),
                 }
@@ -92,7 +102,7 @@ fn exhausted(
     let bounds = cluster.partition_bounds(at)?;
     let start = position.unwrap_or(0).max(bounds.start);
     if start >= bounds.end {
-        return Ok(Some(bounds.end));
+        return Ok(Some(start));
     }
     let left = LogBounds { start, ..bounds };
     let empty = cluster.is_empty(at, left, Deadline::after(LOOK_TIMEOUT))?;

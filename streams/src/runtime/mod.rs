@@ -81,6 +81,13 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     config.check(&topology.application_id)?;
     let guarantee = config.guarantee(topology.guarantee);
     config.check_epoch(guarantee, config.commit_interval(topology.commit_interval))?;
+    if guarantee != Guarantee::ExactlyOnce && topology.aggregates_tables() {
+        tracing::warn!(
+            ?guarantee,
+            "an aggregate over a table may count a row in two groups if a process dies while the row goes from one to the other; \
+             use processing.guarantee=exactly_once_v2"
+        );
+    }
     let dead_letters = default_dead_letters(&topology, &config)?;
     let cluster = Arc::new(Cluster::connect(&config, &topology.application_id)?);
     let mut surroundings = cluster.prepare(&topology)?;

@@ -104,6 +104,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Reads the inputs of the tasks that are ready.
     pub(super) fn read(&mut self) -> Result<(), StreamsError> {
         self.unread_since = None;
+        if self.tasks.tasks.values().any(Task::has_awoken) {
+            self.begin_epoch(Instant::now());
+            self.end_epoch()?;
+        }
         let (tasks, routes) = (&self.tasks.tasks, &self.tasks.routes);
         let starts = self.starts.iter().filter_map(|(at, start)| {
             let (id, input) = routes.get(at)?;

@@ -245,7 +245,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     /// Ends the epoch of every task: merge, emit, commit.
-    fn end_epoch(&mut self) -> Result<(), StreamsError> {
+    pub(super) fn end_epoch(&mut self) -> Result<(), StreamsError> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
@@ -258,6 +258,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
+        }
+        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
+            task.announce(&mut |records| publish(sink, checkpoints, shared, records))?;
             task.forget_written();
         }
         self.report_state();
@@ -373,6 +376,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
+        // What was found out about an assignment before does not count for this one.
+        self.probe.answers();
         // First: with exactly-once the answer waits for a transaction of the last owner that is being ended, and what a task reads
         // of its changelog afterwards goes with these offsets.
         let committed = self.source.committed(partitions)?;
@@ -389,7 +394,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             if self
                 .suspended
                 .get(&id)
-                .is_some_and(|task| task.stands_at(input) != offset)
+                .is_some_and(|task| task.stands_for(input) != committed)
             {
                 // Another member has gone on since: its state counts.
                 self.suspended.remove(&id);

@@ -112,6 +112,8 @@ impl PartitionStore {
     fn seal(&mut self, position: Option<Position>) -> Result<(), LocalStoreError> {
         self.settle()?;
         if self.pending.is_empty() && position.is_none() {
+            // Tried, and not tried again at once: there is nothing in the log yet.
+            self.stamped = Instant::now();
             return Ok(());
         }
         let stamp = position.map(|position| Stamp {

@@ -206,6 +206,9 @@ impl Task {
         for (input, before) in task.inputs.iter_mut().zip(&self.inputs) {
             input.base = before.base;
         }
+        for input in 0..self.inputs.len() {
+            task.clock.resume(input, &self.clock.metadata(input));
+        }
         Ok(task)
     }
 
@@ -326,7 +329,11 @@ impl Task {
                 cause,
             });
         let mut decoded = taken?;
-        self.failures.undecodable(plan, &mut decoded, publish)?;
+        let wrote = &mut self.wrote;
+        self.failures.undecodable(plan, &mut decoded, &mut |records| {
+            *wrote = true;
+            publish(records)
+        })?;
         match decoded.rows {
             Some(rows) => self.push_input(input, rows, publish),
             None => Ok(()),
@@ -377,7 +384,11 @@ impl Task {
         counts.busy += began.elapsed();
         counts.rows_out += emitted.iter().map(|(_, rows)| rows.len() as u64).sum::<u64>();
         if !failed.is_empty() {
-            self.failures.rows(step, failed, publish)?;
+            let wrote = &mut self.wrote;
+            self.failures.rows(step, failed, &mut |records| {
+                *wrote = true;
+                publish(records)
+            })?;
         }
         let plan = Arc::clone(&self.plan);
         for (port, rows) in emitted {
@@ -386,18 +397,19 @@ impl Task {
         Ok(())
     }
 
-    /// Ends the epoch: everything taken is merged, and what follows from it is published.
+    /// Ends the epoch: everything taken is merged, and what follows from it is published. [`Task::announce`] comes next.
     pub(crate) fn end_epoch(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         self.flush(publish)?;
         // Steps are in topological order, so each hears of the end after its last input.
         for step in 0..self.operators.len() {
             self.run(StepId(step), publish, |operator, out| operator.end_epoch(out))?;
         }
-        self.announce(publish)
+        Ok(())
     }
 
-    /// Tells the tasks behind how far this one has come, behind the rows of the epoch.
-    fn announce(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+    /// Tells the tasks behind how far this one has come, behind the rows of the epoch: those of all tasks that end it together, so that
+    /// who was idle is not overtaken by the others.
+    pub(crate) fn announce(&mut self, publish: &mut Publish<'_>) -> Result<(), TaskError> {
         let Some((watermark, idle)) = self.clock.settle() else {
             return Ok(());
         };
@@ -462,6 +474,18 @@ impl Task {
     /// The topic of input number `input`.
     pub(crate) fn topic(&self, input: usize) -> Arc<str> {
         Arc::clone(&self.plan.inputs[input].topic)
+    }
+
+    /// Whether those behind have to hear of this task before it reads anything.
+    pub(crate) fn has_awoken(&self) -> bool {
+        self.clock.has_awoken()
+    }
+
+    /// What is to be committed for input number `input`, or what the state stands for.
+    pub(crate) fn stands_for(&self, input: usize) -> Option<Position> {
+        let offset = self.stands_at(input)?;
+        let metadata = self.clock.metadata(input);
+        Some(Position { offset, metadata })
     }
 
     /// Whether an epoch is needed although nothing came.

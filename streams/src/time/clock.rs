@@ -20,6 +20,8 @@ pub(crate) struct TaskClock {
     /// What the tasks behind were told last: the watermark, and whether this task is idle.
     announced: Option<(Watermark, bool)>,
     was_idle: bool,
+    /// An input was idle for the last owner, which those behind do not know to be over.
+    awoken: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl TaskClock {
             settled: Watermark::NONE,
             announced: None,
             was_idle: false,
+            awoken: false,
         }
     }
 
@@ -95,6 +98,8 @@ impl TaskClock {
     pub(crate) fn take(&mut self, input: usize, announcement: &Announcement) {
         if let Some(InputClock::Upstream(table)) = self.inputs.get_mut(input) {
             table.take(announcement);
+            // Its rows may come when windows have closed without them.
+            self.was_idle |= announcement.idle;
             self.advance();
         }
     }
@@ -153,6 +158,11 @@ impl TaskClock {
         }))
     }
 
+    /// Whether those behind have to hear of this task before it reads anything.
+    pub(crate) fn has_awoken(&self) -> bool {
+        self.awoken
+    }
+
     /// Whether there is something that the tasks behind, or the windows of this one, have not heard.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.watermark > self.settled || self.news().is_some()
@@ -168,6 +178,7 @@ impl TaskClock {
     /// The epoch ends; gives what the tasks behind have to hear: the watermark, and whether this task is idle.
     pub(crate) fn settle(&mut self) -> Option<(Watermark, bool)> {
         self.settled = self.watermark;
+        self.awoken = false;
         let news = self.news()?;
         self.announced = Some(news);
         self.was_idle |= news.1;
@@ -200,8 +211,9 @@ impl TaskClock {
         };
         match (&mut self.inputs[input], stored.input) {
             (InputClock::Source(source), StoredInput::Source { idle, watermarks }) => {
-                source.idle = idle;
-                source.fresh = false;
+                // Whether something came since nobody knows yet: it has to be found idle again, and the tasks behind hear of it
+                // before its first row.
+                self.awoken |= idle;
                 if watermarks.len() == source.trackers.len() {
                     let pairs = source.trackers.iter_mut().zip(watermarks);
                     pairs.for_each(|(tracker, watermark)| tracker.resume(watermark));

@@ -112,12 +112,10 @@ impl Windows {
         )
     }
 
-    /// What the stored states of windows mean; grace is no part of it.
+    /// What the stored states of windows mean. Grace is a part of it: with another one, windows that are open would be taken for closed,
+    /// or closed ones opened again.
     pub(crate) fn meaning(&self) -> String {
-        match self.size == self.advance {
-            true => format!("tumbling {:?}", self.size),
-            false => format!("hopping {:?} by {:?}", self.size, self.advance),
-        }
+        self.to_string()
     }
 }
 
@@ -132,7 +130,10 @@ impl fmt::Display for Emit {
 
 impl fmt::Display for Windows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.meaning())?;
+        match self.size == self.advance {
+            true => write!(f, "tumbling {:?}", self.size)?,
+            false => write!(f, "hopping {:?} by {:?}", self.size, self.advance)?,
+        }
         match self.grace.is_zero() {
             true => Ok(()),
             false => write!(f, " grace {:?}", self.grace),

@@ -1,6 +1,6 @@
 //! Restarts: what is on the disk is not read from the changelog again.
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_streams::{Guarantee, MetricsSnapshot, StreamsConfig, StreamsHandle};
 
@@ -75,8 +75,9 @@ fn a_process_that_is_gone_leaves_its_place_to_the_next_at_once() {
     assert_eq!(cluster.latest("counts"), counts(lines.iter().map(String::as_str)));
 }
 
-/// Runs the job over what is there; gives its last metrics and the most bytes of state that were seen in memory.
-fn watched(cluster: &Cluster, config: StreamsConfig) -> (MetricsSnapshot, u64) {
+/// Runs the job over what is there, until it has restored as many records at least; gives its last metrics and the most bytes of state
+/// that were seen in memory.
+fn watched(cluster: &Cluster, config: StreamsConfig, restored: u64) -> (MetricsSnapshot, u64) {
     let job = cluster.word_count().guarantee(Guarantee::ExactlyOnce);
     let job = job.start(config).unwrap();
     let drained = AtomicBool::new(false);
@@ -90,6 +91,11 @@ fn watched(cluster: &Cluster, config: StreamsConfig) -> (MetricsSnapshot, u64) {
             most
         });
         job.drain(PATIENCE).unwrap();
+        // A job with nothing to do is drained before its state is whole.
+        let deadline = Instant::now() + PATIENCE;
+        while job.metrics().records_restored < restored && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         drained.store(true, Ordering::Release);
         watch.join().unwrap()
     });
@@ -118,7 +124,7 @@ fn state_of_four_times_the_memory_is_counted_right() {
     };
     let config = |cluster: &Cluster| cluster.config().set("commit.interval.ms", "20").unwrap();
     let unbounded = new_cluster("unbounded");
-    let (_, all) = watched(&unbounded, config(&unbounded));
+    let (_, all) = watched(&unbounded, config(&unbounded), 0);
 
     let cluster = new_cluster("bounded");
     let limit = all / 4;
@@ -129,7 +135,7 @@ fn state_of_four_times_the_memory_is_counted_right() {
     };
     // What comes in one epoch is on top.
     let bound = limit + all / 4;
-    let (_, most) = watched(&cluster, config());
+    let (_, most) = watched(&cluster, config(), 0);
     assert!(
         most < bound,
         "{most} bytes in memory, with a limit of {limit} and {all} without"
@@ -138,7 +144,7 @@ fn state_of_four_times_the_memory_is_counted_right() {
 
     // A start does not load all of it either.
     cluster.write("lines", 2, lines(20_000..30_000));
-    let (metrics, most) = watched(&cluster, config());
+    let (metrics, most) = watched(&cluster, config(), 0);
     assert!(most < bound, "{most} bytes in memory after a start");
     assert!(metrics.states_loaded < 72_000, "{metrics:?}");
     assert_eq!(metrics.records_restored, 0);
@@ -146,7 +152,7 @@ fn state_of_four_times_the_memory_is_counted_right() {
 
     // Nor does it without a checkpoint.
     let emptied = tempfile::tempdir().unwrap();
-    let (metrics, most) = watched(&cluster, config().state_dir(emptied.path()));
+    let (metrics, most) = watched(&cluster, config().state_dir(emptied.path()), 144_000);
     assert!(most < bound, "{most} bytes in memory after a restore");
     assert!(metrics.records_restored >= 144_000, "{metrics:?}");
 }
