@@ -28,7 +28,11 @@ pub(super) struct ToTable {
 impl ToTable {
     pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
         let (keys, values) = plan.schema.fields().split_at(plan.keys);
-        let mut values = values.to_vec();
+        // A deleted row has null in every column, also in those that no row leaves empty.
+        let values = values.iter();
+        let mut values: Vec<Arc<Field>> = values
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
+            .collect();
         values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
         let stored = Arc::new(Schema::new([keys, &values].concat()));
         Ok(Self {
