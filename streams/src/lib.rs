@@ -72,6 +72,8 @@ mod expr;
 mod format;
 mod operator;
 mod plan;
+#[cfg(test)]
+mod random_topologies;
 mod rows;
 mod runtime;
 mod sink;

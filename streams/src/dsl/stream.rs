@@ -89,6 +89,9 @@ impl Stream {
 
     /// The rows of this stream and of another one of the same job with the same columns, in no order between the two.
     ///
+    /// Where windows or timers below wait for event time, a stream from before a repartition topic cannot be merged with one from behind
+    /// it ([`PlanError::CircularTime`](crate::PlanError::CircularTime)): give both a [`repartition`](Self::repartition).
+    ///
     /// ```
     /// use millstream_streams::{Streams, json, text};
     /// let app = Streams::new("both");

@@ -387,6 +387,32 @@ fn timers_fire_once_in_the_order_of_time_and_after_restarts() {
 }
 
 #[test]
+fn timers_fire_where_the_watermark_stands_in_the_log_whatever_the_epochs() {
+    for one_epoch in [true, false] {
+        let mut driver = TestDriver::new(&script(fail())).unwrap();
+        for (time, key, what, at) in [
+            (1, "a", "one", 30),
+            (40, "b", "other", 1_000),
+            (41, "a", "two", 1_000),
+        ] {
+            order(&mut driver, time, &format!("\"{key}\""), what, at);
+            driver.epoch((0, 0), usize::MAX).unwrap();
+            if !one_epoch {
+                driver.epoch((1, 0), usize::MAX).unwrap();
+            }
+        }
+        driver.epoch((1, 0), usize::MAX).unwrap();
+        let expected = owned([
+            ("one at Some(1)", 1),
+            ("other at Some(40)", 40),
+            ("timer 30: one", 30),
+            ("two at Some(41)", 41),
+        ]);
+        assert_eq!(words(&mut driver, "words"), expected);
+    }
+}
+
+#[test]
 fn a_call_that_fails_changes_nothing_and_follows_the_policy() {
     let mut driver = TestDriver::new(&script(dead_letter("dead"))).unwrap();
     order(&mut driver, 1, r#""a""#, "good", 10);

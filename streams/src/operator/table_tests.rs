@@ -310,3 +310,38 @@ fn rows_with_columns_that_are_never_null_can_be_deleted() {
     let now = driver.read("ones-now");
     assert_eq!(now.last().unwrap().as_text(), ("[1]", r#"{"n":1}"#));
 }
+
+/// The old results of a table of aggregates were computed for no group at all, which `first` has no answer to; and columns that are
+/// never null had no room for a deleted row.
+#[test]
+fn tables_of_first_values_and_of_columns_without_nulls_can_be_grouped_and_deleted() {
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("op", DataType::Utf8, false),
+    ]);
+    let app = Streams::new("f");
+    let changes = app.stream("changes", json_schema(schema));
+    let table = changes.to_table_deleting("rows", [col("id")], col("op").eq(lit("d")));
+    table.to("rows-now", json_out());
+    changes
+        .group_by([col("id")])
+        .aggregate("firsts", [crate::first(col("op")).alias("op")])
+        .group_by([col("op")])
+        .aggregate("ops", [count_all().alias("n")])
+        .to("ops-now", json_out());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for (id, op) in [(1, "c"), (2, "c"), (1, "d")] {
+        let change = format!(r#"{{"id":{id},"op":"{op}"}}"#);
+        driver.pipe("changes", TestRecord::new(change)).unwrap();
+        driver.commit().unwrap();
+        driver.restart().unwrap();
+    }
+    let rows = driver.read("rows-now");
+    let shown: Vec<_> = rows.iter().map(TestRecord::as_text).collect();
+    assert_eq!(
+        shown,
+        [("[1]", r#"{"op":"c"}"#), ("[2]", r#"{"op":"c"}"#), ("[1]", "?")]
+    );
+    let ops = driver.read("ops-now");
+    assert_eq!(ops.last().unwrap().as_text(), ("c", r#"{"n":2}"#));
+}

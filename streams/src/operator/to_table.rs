@@ -28,11 +28,11 @@ pub(super) struct ToTable {
 impl ToTable {
     pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
         let (keys, values) = plan.schema.fields().split_at(plan.keys);
-        // A deleted row has nulls in their place.
-        let nullable = values
-            .iter()
-            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
-        let mut values: Vec<_> = nullable.collect();
+        // A deleted row has null in every column, also in those that no row leaves empty.
+        let values = values.iter();
+        let mut values: Vec<Arc<Field>> = values
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
+            .collect();
         values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
         let stored = Arc::new(Schema::new([keys, &values].concat()));
         Ok(Self {

@@ -224,6 +224,15 @@ pub enum PlanError {
         /// The step.
         step: String,
     },
+    /// Streams from before and behind a repartition topic, merged above something that waits for event time.
+    #[error(
+        "event time would stand still: a stream from before the repartition topic {topic} is merged with one from behind it, so that each \
+         waits for the other; put .repartition(name, keys) behind the first as well, before the merge"
+    )]
+    CircularTime {
+        /// The repartition topic.
+        topic: String,
+    },
     /// Event time from a column that is no time.
     #[error("{step}: {column} is {actual}; event time is a timestamp or a 64-bit integer in milliseconds")]
     NotATime {
@@ -233,14 +242,5 @@ pub enum PlanError {
         column: String,
         /// Its type.
         actual: DataType,
-    },
-    /// A stream that is merged with what comes of it.
-    #[error(
-        "rows go round through the topic {topic}: a stream is merged with one that was made of it behind a keyed step, so that both \
-         would be one sub-topology; let the other one take the same step before it is merged"
-    )]
-    Cycle {
-        /// A repartition topic on the way.
-        topic: String,
     },
 }

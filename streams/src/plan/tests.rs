@@ -386,3 +386,35 @@ fn formats_are_checked_against_the_rows() {
         "{error}"
     );
 }
+
+/// Tasks that read what they write waited for their own watermark: windows behind such a merge never closed.
+#[test]
+fn time_does_not_go_in_circles() {
+    let job = |both: bool, windows: bool| {
+        let app = Streams::new("app");
+        let lines = app.stream("in", text("line"));
+        let moved = lines.repartition("moved", [col("line")]);
+        let other = match both {
+            true => lines.repartition("too", [col("line")]),
+            false => lines,
+        };
+        let merged = moved.merge(&other);
+        let counts = [count_all().alias("n")];
+        match windows {
+            true => {
+                let windows = crate::tumbling(std::time::Duration::from_secs(1));
+                let grouped = merged.group_by([col("line")]).window(windows);
+                grouped.aggregate("counts", counts).to("out", json());
+            }
+            false => drop(merged.to("out", json())),
+        }
+        app.build().map_err(|error| error.to_string())
+    };
+    let error = job(false, true).unwrap_err();
+    assert!(
+        error.contains("app-moved-repartition") && error.contains("put .repartition"),
+        "{error}"
+    );
+    assert!(job(true, true).is_ok());
+    assert!(job(false, false).is_ok(), "without windows nobody waits");
+}

@@ -17,7 +17,7 @@ impl Builder {
     pub(super) fn settle_time(&mut self) -> Result<Vec<Vec<Announces>>, PlanError> {
         let timed = self.timed();
         let reader = self.readers();
-        self.check_cycles(&reader)?;
+        self.check_circles(&timed, &reader)?;
         let mut announces = vec![Vec::new(); self.subs.len()];
         for repartition in &self.repartitions {
             if timed[reader[&repartition.topic]] {
@@ -43,6 +43,30 @@ impl Builder {
         Ok(announces)
     }
 
+    /// No watermark comes back to the sub-topology that announces it: its tasks would wait for their own word.
+    fn check_circles(
+        &self,
+        timed: &[bool],
+        readers: &HashMap<std::sync::Arc<str>, usize>,
+    ) -> Result<(), PlanError> {
+        for repartition in self.repartitions.iter().filter(|to| timed[readers[&to.topic]]) {
+            let mut behind = BTreeSet::new();
+            let mut next = vec![readers[&repartition.topic]];
+            while let Some(sub) = next.pop() {
+                if behind.insert(sub) {
+                    let further = self.repartitions.iter().filter(|to| to.upstream == sub);
+                    next.extend(further.map(|to| readers[&to.topic]));
+                }
+            }
+            if behind.contains(&repartition.upstream) {
+                return Err(PlanError::CircularTime {
+                    topic: repartition.topic.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The sub-topology that reads each repartition topic.
     fn readers(&self) -> HashMap<std::sync::Arc<str>, usize> {
         let mut readers = HashMap::new();
@@ -50,26 +74,6 @@ impl Builder {
             readers.extend(inputs.iter().map(|input| (input.topic.clone(), number)));
         }
         readers
-    }
-
-    /// No sub-topology feeds itself: its tasks would wait for each other's watermarks, and nothing would ever be drained.
-    fn check_cycles(&self, readers: &HashMap<std::sync::Arc<str>, usize>) -> Result<(), PlanError> {
-        for start in 0..self.subs.len() {
-            let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
-            while let Some(sub) = next.pop() {
-                for repartition in self.repartitions.iter().filter(|topic| topic.upstream == sub) {
-                    let reader = readers[&repartition.topic];
-                    if reader == start {
-                        let topic = repartition.topic.to_string();
-                        return Err(PlanError::Cycle { topic });
-                    }
-                    if reached.insert(reader) {
-                        next.push(reader);
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Whether a window depends on the time of each sub-topology.

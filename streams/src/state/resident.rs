@@ -193,6 +193,13 @@ impl ResidentTable {
     /// The results of `states`, in which each key is once.
     pub(crate) fn results(&self, states: &RecordBatch) -> Result<Rows> {
         let rows = states.num_rows();
+        if rows == 0 {
+            // Some accumulators have no type for the results of no groups.
+            return Ok(Rows::new(
+                RecordBatch::new_empty(self.spec.output_schema()),
+                Vec::new(),
+            ));
+        }
         let (keys, states) = states.columns().split_at(self.spec.key_count());
         let every_row: Vec<usize> = (0..rows).collect();
         let mut finished = self.spec.new_accumulators()?;

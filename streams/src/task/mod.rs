@@ -451,6 +451,7 @@ impl Task {
             tasks: u32::try_from(self.tasks).unwrap_or(u32::MAX),
             watermark,
             idle,
+            was_idle: self.clock.was_idle(),
         }
     }
 

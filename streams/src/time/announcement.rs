@@ -1,7 +1,7 @@
 //! The record that says how far a task has come.
 //!
 //! Its header `millstream-batch` holds the version 2 (1 byte) and the upstream plan (8 bytes, big-endian), its value the
-//! task's number (4 bytes), the number of tasks (4), 1 if it is idle (1), and the watermark in milliseconds (8), all big-endian.
+//! task's number (4 bytes), the number of tasks (4), 1 if it is idle plus 2 if it ever was (1), and the watermark in milliseconds (8), all big-endian.
 use super::Watermark;
 use crate::format::FormatError;
 
@@ -21,6 +21,8 @@ pub(crate) struct Announcement {
     pub(crate) tasks: u32,
     pub(crate) watermark: Watermark,
     pub(crate) idle: bool,
+    /// Windows may have closed without the task, so that who keeps them has to judge its rows.
+    pub(crate) was_idle: bool,
 }
 
 impl Announcement {
@@ -35,7 +37,7 @@ impl Announcement {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.task.to_be_bytes());
         out.extend(self.tasks.to_be_bytes());
-        out.push(u8::from(self.idle));
+        out.push(u8::from(self.idle) | u8::from(self.was_idle) << 1);
         out.extend(self.watermark.millis().to_be_bytes());
     }
 
@@ -55,7 +57,8 @@ impl Announcement {
             plan: u64::from_be_bytes(plan),
             task: word(0),
             tasks: word(4),
-            idle: value[8] == 1,
+            idle: value[8] & 1 != 0,
+            was_idle: value[8] & 2 != 0,
             watermark: Watermark::at(i64::from_be_bytes(*watermark)),
         };
         match announcement.task < announcement.tasks {
@@ -77,6 +80,7 @@ mod tests {
             tasks: 8,
             watermark: Watermark::at(0x1_0000),
             idle: true,
+            was_idle: false,
         };
         let mut value = Vec::new();
         announcement.encode(&mut value);

@@ -98,8 +98,8 @@ impl TaskClock {
     pub(crate) fn take(&mut self, input: usize, announcement: &Announcement) {
         if let Some(InputClock::Upstream(table)) = self.inputs.get_mut(input) {
             table.take(announcement);
-            // Its rows may come when windows have closed without them.
-            self.was_idle |= announcement.idle;
+            // What wakes up behind it may be late for windows that neither it nor this task has seen.
+            self.was_idle |= announcement.was_idle;
             self.advance();
         }
     }
@@ -268,6 +268,7 @@ mod tests {
             tasks: 2,
             watermark: Watermark::at(watermark),
             idle,
+            was_idle: false,
         }
     }
 

@@ -21,6 +21,32 @@ use crate::time::Watermark;
 ///
 /// Everything that has to outlive the process belongs in the state. Fields of the processor itself are those of one task, seen by all of
 /// its keys, and begin anew wherever the task comes to run; they are for caches and buffers.
+///
+/// ```
+/// use millstream_streams::prelude::*;
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Reading { sensor: String, celsius: String }
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Rise { sensor: String, by: i64 }
+///
+/// /// By how much each reading is above the one before.
+/// struct Rises;
+/// impl Processor for Rises {
+///     type In = Reading;
+///     type Out = Rise;
+///     type State = i64;
+///     type Error = std::num::ParseIntError;
+///
+///     fn process(&mut self, row: Reading, context: &mut ProcessContext<'_, i64, Rise>) -> Result<(), Self::Error> {
+///         let now = row.celsius.parse()?;
+///         if let Some(by) = context.get().map(|before| now - before).filter(|by| *by > 0) {
+///             context.emit(Rise { sensor: row.sensor, by });
+///         }
+///         context.set(now);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Processor: Send + 'static {
     /// The rows that come, with the columns that are read of them.
     type In: Row;

@@ -4,7 +4,7 @@
 //! they close (`time`, `operator`).
 mod assign;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::time::Duration;

@@ -115,7 +115,8 @@ fn parse(record: &TestRecord) -> (Value, Value) {
     )
 }
 
-fn millis(time: &Value) -> i64 {
+/// The milliseconds of a time of the first day.
+pub(crate) fn millis_of_day(time: &Value) -> i64 {
     let text = time.as_str().unwrap();
     // 1970-01-01T00:00:00.123Z, within the first day.
     let number =
@@ -132,8 +133,8 @@ fn results(driver: &mut TestDriver, size: i64) -> (BTreeMap<KeyWindow, Vec<Sums>
     let mut all: BTreeMap<KeyWindow, Vec<Sums>> = BTreeMap::new();
     for record in driver.read("results") {
         let (key, value) = parse(&record);
-        let start = millis(&key[1]);
-        assert_eq!(millis(&key[2]), start + size);
+        let start = millis_of_day(&key[1]);
+        assert_eq!(millis_of_day(&key[2]), start + size);
         let of = |name: &str| value[name].as_i64().unwrap();
         let sums = (of("n"), of("sum"), of("min"), of("max"));
         all.entry((key[0].as_str().unwrap().to_owned(), start))
