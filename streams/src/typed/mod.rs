@@ -1,6 +1,6 @@
 //! Closures over rows as serde structs.
 //!
-//! Owns: rows ↔ structs (through `serde_arrow`), the chain of closures that consecutive typed steps become ([`Flow`]), and what a
+//! Owns: rows ↔ structs (through `serde_arrow`), the chain of closures that consecutive typed steps become (`Flow`), and what a
 //! closure's error or panic is, and what an operator of the user's sees ([`Processor`]). Does not own: which steps are fused (`plan`), or what becomes of rows that fail (`task`).
 //!
 //! # Fusing

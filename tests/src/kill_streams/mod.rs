@@ -1,7 +1,7 @@
 //! Instances of one exactly-once job that are killed, stopped and woken up at random while records come in; so is the broker.
 //!
 //! What a reader of committed records finds in the end must be what an oracle says, which knows the records and nothing of the
-//! job: of words and their counts ([`words`]), or of windows and what came too late for them ([`views`]).
+//! job: of words and their counts (`words`), or of windows and what came too late for them (`views`).
 
 mod views;
 mod words;
