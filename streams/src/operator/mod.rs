@@ -46,7 +46,7 @@ use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::{StateError, StateMemory, WindowError};
+use crate::state::{RowStoreError, StateError, StateMemory, WindowError};
 use crate::store::LocalStore;
 use crate::time::{TaskClock, Watermark};
 use crate::typed::ClosureError;
@@ -277,6 +277,15 @@ pub enum OperatorError {
     Arrow(#[from] ArrowError),
 }
 
+impl From<RowStoreError> for OperatorError {
+    fn from(error: RowStoreError) -> Self {
+        match error {
+            RowStoreError::State(cause) => cause.into(),
+            RowStoreError::Table(cause) => cause.into(),
+        }
+    }
+}
+
 impl From<WindowError> for OperatorError {
     fn from(error: WindowError) -> Self {
         match error {
@@ -363,7 +372,7 @@ pub(crate) fn new_operator(
             near.partitions.get(&plan.topic).copied().unwrap_or(1),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             near.partitions.get(&plan.topic).copied().unwrap_or(1),

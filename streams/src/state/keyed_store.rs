@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::StateError;
-use super::changelog::MEANING_KEY;
+use super::meaning::MEANING_KEY;
 use crate::format::FormatError;
 use crate::rows::{EventTime, NO_TIME};
 use crate::sink::{Destination, RecordBuffer};

@@ -38,6 +38,11 @@ impl RowTable {
         Ok(table)
     }
 
+    /// An empty table with the same columns.
+    pub(super) fn anew(&self) -> Result<Self> {
+        Self::new(Arc::clone(&self.key_schema), Arc::clone(&self.value_schema))
+    }
+
     fn new_columns(&self) -> Vec<Box<dyn StateColumn>> {
         let fields = self.value_schema.fields().iter();
         fields.map(|field| new_column(field.data_type())).collect()

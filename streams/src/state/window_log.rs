@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::StateError;
-use super::changelog::MEANING_KEY;
+use super::meaning::{MEANING_KEY, Meaning};
 use crate::aggregate::AggregateSpec;
 use crate::format::{FormatError, ShuffleCodec};
 use crate::rows::{EventTime, NO_TIME};
@@ -27,10 +27,8 @@ pub(super) type Piece = u32;
 pub(crate) struct WindowLog {
     topic: Arc<str>,
     codec: ShuffleCodec,
-    meaning: String,
+    meaning: Meaning,
     record_bytes_max: usize,
-    /// The log says what the states mean.
-    announced: bool,
     records: RecordBuffer,
 }
 
@@ -68,9 +66,8 @@ impl WindowLog {
         Self {
             topic,
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
-            meaning: spec.text().to_owned(),
+            meaning: Meaning::new(spec.text().to_owned()),
             record_bytes_max,
-            announced: false,
             records: RecordBuffer::new(to),
         }
     }
@@ -91,7 +88,7 @@ impl WindowLog {
                 Ok(())
             })?;
         let count = Piece::try_from(pieces.len()).unwrap_or(Piece::MAX);
-        self.announce();
+        self.meaning.announce(&mut self.records);
         for (piece, value) in (first..).zip(&pieces) {
             self.records.push(
                 NO_TIME,
@@ -114,21 +111,6 @@ impl WindowLog {
             .push(NO_TIME, |out| write_key(start, piece, out), |_| false);
     }
 
-    fn announce(&mut self) {
-        if !std::mem::replace(&mut self.announced, true) {
-            let meaning = self.meaning.as_bytes();
-            let append = |out: &mut Vec<u8>, bytes: &[u8]| {
-                out.extend_from_slice(bytes);
-                true
-            };
-            self.records.push(
-                NO_TIME,
-                |out| append(out, MEANING_KEY),
-                |out| append(out, meaning),
-            );
-        }
-    }
-
     /// What was noted since the last call.
     pub(super) fn take(&mut self) -> Option<RecordBuffer> {
         if self.records.len() == 0 {
@@ -145,15 +127,7 @@ impl WindowLog {
         };
         let key = key.ok_or_else(|| self.damaged(damaged("it has no key")))?;
         if key == MEANING_KEY {
-            let stored = String::from_utf8_lossy(value.unwrap_or_default());
-            if stored != self.meaning {
-                return Err(StateError::Incompatible {
-                    topic: self.topic.to_string(),
-                    stored: stored.into_owned(),
-                    expected: self.meaning.clone(),
-                });
-            }
-            self.announced = true;
+            self.meaning.check(&self.topic, value.unwrap_or_default())?;
             return Ok(Entry::Meaning);
         }
         let (start, piece) =

@@ -90,7 +90,7 @@ fn at() -> TopicPartition {
 
 fn stores(directory: &Path) -> LocalStores {
     let slot = Arc::new(Slot::take(directory, "app").unwrap());
-    LocalStores::open(slot, "cluster".to_owned(), now_ms).unwrap()
+    LocalStores::open(slot, "cluster".to_owned(), now_ms, StoreMemory::default()).unwrap()
 }
 
 impl Process {
@@ -272,11 +272,12 @@ fn the_stores_of_another_cluster_or_form_and_old_ones_are_not_used() {
     let (directory, log, process) = begun();
     drop(process);
     let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
-    let other = LocalStores::open(slot, "other".to_owned(), now_ms).unwrap();
+    let other = LocalStores::open(slot, "other".to_owned(), now_ms, StoreMemory::default()).unwrap();
     assert_eq!(other.claim(&at()).unwrap().resume(), None);
     drop(other);
     let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
-    let later = LocalStores::open(slot, "cluster".to_owned(), || now_ms() + AGE_MAX_MS + 1).unwrap();
+    let much_later = || now_ms() + AGE_MAX_MS + 1;
+    let later = LocalStores::open(slot, "cluster".to_owned(), much_later, StoreMemory::default()).unwrap();
     assert_eq!(later.claim(&at()).unwrap().resume(), None);
     drop(later);
     assert_eq!(Process::start(stores(directory.path()), &log).loaded, 100);
