@@ -140,6 +140,9 @@ pub struct TestDriver {
     now: Instant,
     /// How much of an output was given to the test.
     given: HashMap<(String, i32), usize>,
+    /// Local stores, if memory for states has a limit.
+    #[cfg(test)]
+    local: Option<local::Local>,
 }
 
 /// Topics by name, each with its partitions.
@@ -252,6 +255,8 @@ impl TestDriver {
             committed: HashMap::new(),
             now: Instant::now(),
             given: HashMap::new(),
+            #[cfg(test)]
+            local: None,
         };
         driver.restart()?;
         Ok(driver)
@@ -347,8 +352,12 @@ impl TestDriver {
             }
         }
         let topics = &mut self.topics;
+        #[cfg(test)]
+        let local = &self.local;
         let mut publish = |records: &RecordBuffer| {
             topics.append_all(records);
+            #[cfg(test)]
+            local.iter().for_each(|local| local.apply(records));
             Ok(())
         };
         task.end_epoch(&mut publish)?;
@@ -372,6 +381,8 @@ impl TestDriver {
         );
         self.epoch(id, records_max)?;
         (self.topics, self.positions, self.committed) = before;
+        // What comes to the stores of a job only when it is committed is in those of the test already.
+        self.local.iter_mut().for_each(local::Local::begin_anew);
         self.restart()
     }
 
@@ -426,6 +437,10 @@ impl TestDriver {
     /// [`StreamsError::Task`] if a changelog does not fit its step.
     pub fn restart(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
+        #[cfg(test)]
+        self.local
+            .iter_mut()
+            .for_each(|local| local.checkpoint(&self.topics));
         for sub in &self.topology.sub_topologies {
             for partition in 0..self.partitions {
                 let mut task = Task::new(Arc::clone(sub), partition, &self.surroundings)?;
@@ -433,7 +448,13 @@ impl TestDriver {
                     task.stand_at(input, self.committed.get(&(sub.id, input, partition)));
                 }
                 for (step, topic) in sub.stores() {
-                    for record in self.topics.log(topic, partition) {
+                    let log = self.topics.log(topic, partition);
+                    #[cfg(test)]
+                    if let Some(local) = &mut self.local {
+                        local.restore(&mut task, step, topic, partition, log)?;
+                        continue;
+                    }
+                    for record in log {
                         task.restore(step, record.key.as_deref(), record.value.as_deref())?;
                     }
                     task.end_restore(step)?;
@@ -444,6 +465,12 @@ impl TestDriver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "testing_local.rs"]
+mod local;
+#[cfg(test)]
+pub(crate) use local::limit;
 
 #[cfg(test)]
 mod tests {
