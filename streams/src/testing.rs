@@ -324,6 +324,13 @@ impl TestDriver {
 
     /// An epoch of one task, with at most so many records of each of its inputs.
     pub(crate) fn epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
+        self.run_epoch(id, records_max)?;
+        #[cfg(test)]
+        self.local.iter_mut().for_each(local::Local::commit);
+        Ok(())
+    }
+
+    fn run_epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
         let (sub, partition) = id;
         let Some(task) = self.tasks.get_mut(&id) else {
             return Ok(());
@@ -353,11 +360,11 @@ impl TestDriver {
         }
         let topics = &mut self.topics;
         #[cfg(test)]
-        let local = &self.local;
+        let local = &mut self.local;
         let mut publish = |records: &RecordBuffer| {
             topics.append_all(records);
             #[cfg(test)]
-            local.iter().for_each(|local| local.apply(records));
+            local.iter_mut().for_each(|local| local.stage(records));
             Ok(())
         };
         task.end_epoch(&mut publish)?;
@@ -379,10 +386,9 @@ impl TestDriver {
             self.positions.clone(),
             self.committed.clone(),
         );
-        self.epoch(id, records_max)?;
+        self.run_epoch(id, records_max)?;
         (self.topics, self.positions, self.committed) = before;
-        // What comes to the stores of a job only when it is committed is in those of the test already.
-        self.local.iter_mut().for_each(local::Local::begin_anew);
+        self.local.iter_mut().for_each(local::Local::abort);
         self.restart()
     }
 

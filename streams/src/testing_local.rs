@@ -15,8 +15,8 @@ use crate::task::Task;
 pub(super) struct Local {
     held: HashMap<TopicPartition, LocalStore>,
     stores: LocalStores,
-    /// What the stores hold is not what the log says.
-    anew: bool,
+    /// What the running epoch wrote.
+    staged: Vec<(TopicPartition, RecordBuffer)>,
     _directory: tempfile::TempDir,
 }
 
@@ -42,7 +42,7 @@ impl TestDriver {
         self.local = Some(Local {
             held: HashMap::new(),
             stores,
-            anew: false,
+            staged: Vec::new(),
             _directory: directory,
         });
         self.surroundings.memory = Arc::new(StateMemory::new(Some(state_bytes_max)));
@@ -52,7 +52,7 @@ impl TestDriver {
 }
 
 impl Local {
-    pub(super) fn apply(&self, records: &RecordBuffer) {
+    pub(super) fn stage(&mut self, records: &RecordBuffer) {
         if let Destination::Partition {
             topic,
             partition,
@@ -60,24 +60,30 @@ impl Local {
         } = records.destination()
         {
             let (topic, partition) = (Arc::clone(topic), *partition);
-            let store = self.held.get(&TopicPartition { topic, partition });
-            store.into_iter().for_each(|store| store.apply(records).unwrap());
+            self.staged
+                .push((TopicPartition { topic, partition }, records.clone()));
         }
+    }
+
+    pub(super) fn commit(&mut self) {
+        for (at, records) in self.staged.drain(..) {
+            let store = self.held.get(&at);
+            store.into_iter().for_each(|store| store.apply(&records).unwrap());
+        }
+    }
+
+    pub(super) fn abort(&mut self) {
+        self.staged.clear();
     }
 
     /// Writes all of it to the disk, as at the end of a process.
     pub(super) fn checkpoint(&mut self, topics: &Topics) {
         for (at, store) in &self.held {
             let end = topics.log(&at.topic, at.partition).len();
-            if end > 0 && !self.anew {
+            if end > 0 && store.is_dirty(false) {
                 store.checkpoint(Some(place(end).offset), Some(place(0))).unwrap();
             }
         }
-    }
-
-    pub(super) fn begin_anew(&mut self) {
-        self.anew = true;
-        self.held.values().for_each(|store| store.begin_anew().unwrap());
     }
 
     /// Restores a step from its checkpoint and the rest of its log.
@@ -94,9 +100,7 @@ impl Local {
         let store = self.stores.claim(&at).unwrap();
         let from = store.resume().map_or(0, |position| position.offset);
         task.attach(step, &store);
-        if from == 0 {
-            store.begin_anew().unwrap();
-        } else {
+        if from > 0 {
             let mut stored = store.stored();
             let mut goes_on = true;
             while goes_on && task.takes_more(step) {
@@ -117,7 +121,6 @@ impl Local {
             task.restore(step, key, value)?;
         }
         store.restored();
-        self.anew = false;
         task.end_restore(step)?;
         self.held.insert(at, store);
         Ok(())

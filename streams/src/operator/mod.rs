@@ -378,7 +378,7 @@ pub(crate) fn new_operator(
             near.partitions.get(&plan.topic).copied().unwrap_or(1),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition)?),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
         StepKind::Process(plan) => plan.processor.operator(plan, partition, &near.memory)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(

@@ -242,6 +242,11 @@ proptest! {
     ) {
         run(&tree, &moves, bound, false, None);
     }
+}
+
+proptest! {
+    // Disks are slow.
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// The same where most of the state is on the disk.
     #[test]

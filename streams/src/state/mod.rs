@@ -9,6 +9,7 @@
 mod changelog;
 mod column;
 mod generation;
+mod group_store;
 mod keyed_store;
 mod meaning;
 mod memory;
@@ -21,6 +22,7 @@ mod window_store;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
+pub(crate) use group_store::GroupStore;
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use resident::{Before, Found, ResidentTable};
