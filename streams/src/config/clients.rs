@@ -159,6 +159,7 @@ impl StreamsConfig {
             // Java's default placement of keyed records.
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.kbytes", self.queue_kilobytes(64 << 10))
+            .set("queue.buffering.max.messages", self.queue_messages())
             .set("delivery.report.only.error", "true");
         if guarantee == Guarantee::ExactlyOnce {
             // As Kafka Streams: what a dead process left open holds up readers no longer than this.
@@ -185,7 +186,19 @@ impl StreamsConfig {
     /// What a client's queue may take, at most `most`: less where memory for states is short.
     fn queue_kilobytes(&self, most: usize) -> String {
         let part = |bytes: usize| (bytes / 4 / 1024).clamp(QUEUE_KILOBYTES_MIN, most);
-        self.cache_bytes_max.map_or(most, part).to_string()
+        let kilobytes = self.cache_bytes_max.map_or(most, part);
+        // The producer's queue has to take the largest record.
+        kilobytes.max(self.record_bytes_max() / 512).to_string()
+    }
+
+    /// How many records the producer may queue: fewer where memory is short, since each takes some hundred bytes besides its own.
+    fn queue_messages(&self) -> String {
+        let most = if self.cache_bytes_max.is_some() {
+            QUEUED_MESSAGES
+        } else {
+            100_000
+        };
+        most.to_string()
     }
 
     /// Bounds what a consumer's queue takes besides its bytes, where memory is short.
