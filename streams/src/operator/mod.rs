@@ -290,6 +290,7 @@ impl From<WindowError> for OperatorError {
     fn from(error: WindowError) -> Self {
         match error {
             WindowError::Format(cause) => cause.into(),
+            WindowError::State(cause) => cause.into(),
             WindowError::Merge(cause) => Self::Aggregate(Box::new(cause)),
         }
     }
@@ -391,6 +392,7 @@ pub(crate) fn new_operator(
             plan,
             partition,
             near.limits.shuffle_record_bytes_max,
+            &near.memory,
         )?),
         StepKind::Sink {
             topic,

@@ -9,7 +9,8 @@ use super::{Operator, OperatorError, Output};
 use crate::aggregate::Delta;
 use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{WindowLog, WindowStore};
+use crate::state::{Share, StateMemory, WindowLog, WindowStore};
+use crate::store::LocalStore;
 use crate::window::Emit;
 
 /// The open windows and the delta of the running epoch.
@@ -22,12 +23,17 @@ pub(super) struct WindowFinal {
 }
 
 impl WindowFinal {
-    pub(super) fn new(plan: &Plan, partition: i32, record_bytes_max: usize) -> Result<Self, OperatorError> {
+    pub(super) fn new(
+        plan: &Plan,
+        partition: i32,
+        record_bytes_max: usize,
+        memory: &Arc<StateMemory>,
+    ) -> Result<Self, OperatorError> {
         let spec = &plan.windowed.spec;
         let log = WindowLog::new(Arc::clone(&plan.changelog), partition, spec, record_bytes_max);
         Ok(Self {
             delta: Delta::new(Arc::clone(spec))?,
-            store: WindowStore::new(Arc::clone(spec), log),
+            store: WindowStore::new(Arc::clone(spec), log, Share::of(memory)),
             plan: plan.clone(),
             restored: false,
         })
@@ -79,8 +85,9 @@ impl WindowFinal {
             .starts()
             .take_while(|start| windows.is_closed(*start, watermark));
         for start in closed.collect::<Vec<_>>() {
-            let results = self.store.close(start)?;
-            if let (Emit::OnWindowClose, Some(results)) = (self.plan.emit, results) {
+            if self.plan.emit == Emit::OnUpdate {
+                self.store.discard(start);
+            } else if let Some(results) = self.store.close(start)? {
                 let last = start + self.plan.windowed.windows.size_ms() - 1;
                 let times: ArrayRef = Arc::new(Int64Array::from(vec![last; results.len()]));
                 out.push(self.with_end(&results, times)?);
@@ -146,6 +153,14 @@ impl Operator for WindowFinal {
     fn end_restore(&mut self) -> Result<(), OperatorError> {
         self.restored = true;
         Ok(self.store.end_restore()?)
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.store.attach(store);
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.is_full_with(self.delta.size_bytes())
     }
 
     fn state_size(&self) -> (usize, usize) {

@@ -14,6 +14,7 @@ use crate::aggregate::AggregateSpec;
 use crate::format::{FormatError, ShuffleCodec};
 use crate::rows::{EventTime, NO_TIME};
 use crate::sink::{Destination, RecordBuffer};
+use crate::store::LocalStore;
 
 const WINDOW_KEY: u8 = 2;
 const ADDED: u8 = 0;
@@ -120,6 +121,11 @@ impl WindowLog {
         Some(std::mem::replace(&mut self.records, empty))
     }
 
+    /// Checks what the states of a checkpoint mean.
+    pub(super) fn check_meaning(&mut self, store: &LocalStore) -> Result<(), StateError> {
+        self.meaning.check_stored(&self.topic, store)
+    }
+
     /// A record of the log.
     pub(super) fn decode(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Entry, StateError> {
         let damaged = |reason: &str| FormatError::Damaged {
@@ -168,9 +174,15 @@ impl WindowLog {
     }
 }
 
+/// What the keys of a window's records begin with.
+pub(super) fn window_prefix(start: EventTime) -> Vec<u8> {
+    let mut prefix = vec![WINDOW_KEY];
+    prefix.extend(start.to_be_bytes());
+    prefix
+}
+
 fn write_key(start: EventTime, piece: Piece, out: &mut Vec<u8>) -> bool {
-    out.push(WINDOW_KEY);
-    out.extend(start.to_be_bytes());
+    out.extend(window_prefix(start));
     out.extend(piece.to_be_bytes());
     true
 }
