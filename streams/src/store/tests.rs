@@ -11,6 +11,9 @@ use super::*;
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 
+/// In the order of their bytes, as a scan needs them.
+const PREFIXES: [&[u8]; 4] = [b"a", b"key1", b"key7", b"key8"];
+
 static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000_000);
 
 fn now_ms() -> u64 {
@@ -153,6 +156,17 @@ impl Process {
     fn checkpoint(&self, log: &Log) {
         let first = (!self.store.knows_first()).then(|| log.first()).flatten();
         self.store.checkpoint(Some(log.end()), first).unwrap();
+    }
+
+    /// What is found of the [`PREFIXES`].
+    fn ranges(&self) -> BTreeMap<Bytes, Bytes> {
+        let mut found = BTreeMap::new();
+        let read = self.store.scan(&PREFIXES, &mut |key, value| {
+            assert_eq!(found.insert(key.to_vec(), value.to_vec()), None);
+            true
+        });
+        assert_eq!(read.unwrap(), PREFIXES.len());
+        found
     }
 
     /// What lookups find of all keys of the log.
@@ -354,8 +368,31 @@ fn lookups_find_what_waits_and_what_is_on_the_disk() {
         true,
     );
     assert_eq!(process.looked_up(&log), log.table());
+    assert_eq!(process.ranges(), ranges_of(&log));
     process.checkpoint(&log);
     assert_eq!(process.looked_up(&log), log.table());
+    assert_eq!(process.ranges(), ranges_of(&log));
+}
+
+/// What begins with one of the [`PREFIXES`].
+fn ranges_of(log: &Log) -> BTreeMap<Bytes, Bytes> {
+    let mut table = log.table();
+    table.retain(|key, _| PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    table
+}
+
+#[test]
+fn a_range_is_read_to_its_end_before_it_is_told_to_stop() {
+    let (_directory, log, process) = begun();
+    let mut found = BTreeMap::new();
+    let read = process.store.scan(&PREFIXES, &mut |key, value| {
+        found.insert(key.to_vec(), value.to_vec());
+        !key.starts_with(PREFIXES[1])
+    });
+    assert_eq!(read.unwrap(), 2);
+    let mut expected = ranges_of(&log);
+    expected.retain(|key, _| !key.starts_with(PREFIXES[2]));
+    assert_eq!(found, expected);
 }
 
 #[test]
