@@ -56,7 +56,7 @@ impl Rows {
     /// Roughly what the columns take, without what other rows of the same buffers do.
     pub(crate) fn size_bytes(&self) -> usize {
         let columns = self.batch.columns().iter();
-        columns.map(|column| column_bytes(column)).sum()
+        columns.map(column_bytes).sum()
     }
 
     /// How many.

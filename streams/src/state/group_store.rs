@@ -110,8 +110,7 @@ impl Members {
         let is_wanted =
             |member: &usize| self.rows.is_live(*member) && wanted[self.group_of[*member]] != usize::MAX;
         let mut members: Vec<usize> = (0..self.rows.places_end()).filter(is_wanted).collect();
-        let numbers = self.rows.gather(&members)?;
-        let numbers = numbers.last().expect("rows end with the number");
+        let numbers = self.rows.gather_last(&members)?;
         let numbers = numbers.as_primitive::<Int64Type>();
         let mut order: Vec<usize> = (0..members.len()).collect();
         order.sort_unstable_by_key(|place| numbers.value(*place));

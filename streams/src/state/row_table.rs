@@ -84,6 +84,11 @@ impl RowTable {
             .collect()
     }
 
+    /// The values of the last column at `places`.
+    pub(super) fn gather_last(&self, places: &[usize]) -> Result<ArrayRef> {
+        self.gather_column(self.columns.len() - 1, places)
+    }
+
     /// The values of column number `column` at `places`.
     pub(crate) fn gather_column(&self, column: usize, places: &[usize]) -> Result<ArrayRef> {
         match places.is_empty() {

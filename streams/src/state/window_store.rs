@@ -170,7 +170,9 @@ impl WindowStore {
 
     /// Drops windows that the running epoch has not touched, as long as there are too many in memory.
     fn make_room(&mut self, wanted: EventTime) {
-        while self.store.is_some() && self.share.is_full(self.size().1 / 2) {
+        // Without a limit, not even the sizes of all windows are added up.
+        let limited = self.store.is_some() && self.share.bytes().is_some();
+        while limited && self.share.is_full(self.size().1 / 2) {
             let idle = self.windows.iter_mut().filter(|(start, window)| {
                 **start != wanted && window.table.is_some() && window.touched < self.epoch
             });
