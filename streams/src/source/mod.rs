@@ -8,6 +8,7 @@
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
 mod kafka;
+mod looks;
 mod restore;
 
 use std::ops::ControlFlow;
@@ -18,6 +19,9 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use kafka::{KafkaSource, LagBoard};
+#[cfg(test)]
+pub(crate) use looks::Look;
+pub(crate) use looks::Looker;
 #[cfg(test)]
 pub(crate) use restore::Change;
 pub(crate) use restore::{KafkaRestore, Restore, Restored};
