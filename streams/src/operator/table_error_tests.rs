@@ -4,6 +4,7 @@ use crate::{TestDriver, TestRecord};
 
 fn users() -> crate::Format {
     json_schema(Schema::new(vec![
+        Field::new("user", DataType::Utf8, true),
         Field::new("region", DataType::Utf8, true),
         Field::new("age", DataType::Utf8, true),
     ]))
@@ -11,8 +12,8 @@ fn users() -> crate::Format {
 
 fn pipe(driver: &mut TestDriver, rows: &[(&str, &str, &str)]) {
     for (user, region, age) in rows {
-        let value = format!(r#"{{"region":"{region}","age":"{age}"}}"#);
-        driver.pipe("users", TestRecord::new(value).key(*user)).unwrap();
+        let value = format!(r#"{{"user":"{user}","region":"{region}","age":"{age}"}}"#);
+        driver.pipe("users", TestRecord::new(value)).unwrap();
     }
     driver.commit().unwrap();
 }
@@ -39,7 +40,7 @@ fn texts(records: &[TestRecord]) -> Vec<&str> {
 #[test]
 fn a_row_without_a_group_leaves_the_one_it_was_in() {
     let app = Streams::new("t");
-    app.stream("users", users().with_key("user"))
+    app.stream("users", users())
         .to_table("users", [col("user")])
         .group_by([number("region").alias("region")])
         .aggregate(
@@ -83,7 +84,7 @@ fn a_row_without_a_group_leaves_the_one_it_was_in() {
 #[test]
 fn a_row_that_an_aggregate_cannot_read_is_no_member() {
     let app = Streams::new("t");
-    app.stream("users", users().with_key("user"))
+    app.stream("users", users())
         .to_table("users", [col("user")])
         .group_by([col("region")])
         .aggregate(
@@ -114,7 +115,7 @@ fn a_row_that_an_aggregate_cannot_read_is_no_member() {
 #[test]
 fn a_row_of_which_nobody_knows_whether_it_deletes_changes_nothing() {
     let app = Streams::new("t");
-    app.stream("users", users().with_key("user"))
+    app.stream("users", users())
         .to_table_deleting("users", [col("user")], number("age").lt(lit(0_i64)))
         .on_error(dead_letter("dead"))
         .to("users-now", json());
@@ -139,7 +140,7 @@ fn a_row_of_which_nobody_knows_whether_it_deletes_changes_nothing() {
 #[test]
 fn without_a_policy_the_job_fails() {
     let app = Streams::new("t");
-    app.stream("users", users().with_key("user"))
+    app.stream("users", users())
         .to_table("users", [col("user")])
         .group_by([col("region")])
         .aggregate("regions", [sum(number("age")).alias("age")])
