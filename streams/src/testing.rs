@@ -379,6 +379,13 @@ impl TestDriver {
         self.restart()
     }
 
+    /// Another version of the job goes on with the same topics.
+    #[cfg(test)]
+    pub(crate) fn replace(&mut self, app: &Streams) -> Result<(), StreamsError> {
+        self.topology = app.build()?;
+        self.restart()
+    }
+
     /// The tasks there are.
     #[cfg(test)]
     pub(crate) fn task_ids(&self) -> Vec<(usize, i32)> {
