@@ -9,7 +9,7 @@ use super::{Operator, OperatorError, Output};
 use crate::aggregate::Delta;
 use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{Share, StateMemory, WindowLog, WindowStore};
+use crate::state::{Owner, Share, StateMemory, WindowLog, WindowStore};
 use crate::store::LocalStore;
 use crate::window::Emit;
 
@@ -28,9 +28,11 @@ impl WindowFinal {
         partition: i32,
         record_bytes_max: usize,
         memory: &Arc<StateMemory>,
+        owner: Owner,
     ) -> Result<Self, OperatorError> {
         let spec = &plan.windowed.spec;
-        let log = WindowLog::new(Arc::clone(&plan.changelog), partition, spec, record_bytes_max);
+        let changelog = Arc::clone(&plan.changelog);
+        let log = WindowLog::new(changelog, partition, spec, record_bytes_max, owner);
         Ok(Self {
             delta: Delta::new(Arc::clone(spec))?,
             store: WindowStore::new(Arc::clone(spec), log, Share::of(memory)),
@@ -161,6 +163,10 @@ impl Operator for WindowFinal {
 
     fn is_full(&self) -> bool {
         self.store.is_full_with(self.delta.size_bytes())
+    }
+
+    fn belongs_to(&mut self, owner: Owner) {
+        self.store.belongs_to(owner);
     }
 
     fn state_size(&self) -> (usize, usize) {

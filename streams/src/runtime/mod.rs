@@ -62,7 +62,8 @@ use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::{HeldSink, KafkaSink};
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
-use crate::state::StateMemory;
+use crate::state::{OwnerNames, StateMemory};
+use crate::store::{process_salt, wall_clock_ms};
 use crate::typed::panic_message;
 use cluster::Cluster;
 use idle::{ClusterProbe, Prober};
@@ -102,6 +103,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         let partial = (bytes / 4).max(PARTIAL_BYTES_MIN);
         limits.partial_bytes_max = limits.partial_bytes_max.min(partial);
     }
+    surroundings.owners = Arc::new(OwnerNames::new(wall_clock_ms, process_salt()));
     surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
     surroundings.on_error = dead_letters;

@@ -86,6 +86,12 @@ pub(crate) trait Source {
     /// What is committed for each partition, in the order asked; none if there is nothing, or it is beyond the log's end.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError>;
 
+    /// Where reading begins in a partition without a committed offset, if that is the log's end as it is now: whoever asks can tell
+    /// whether anything came since.
+    fn begins_at_end(&mut self, _at: &TopicPartition) -> Result<Option<i64>, SourceError> {
+        Ok(None)
+    }
+
     /// Confirms an assignment and says where to begin.
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError>;
 

@@ -18,18 +18,22 @@ mod group_store;
 mod keyed_store;
 mod meaning;
 mod memory;
+mod owner;
 mod resident;
 mod row_log;
 mod row_store;
 mod row_table;
 mod window_log;
 mod window_store;
+#[cfg(test)]
+mod window_tests;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use group_store::GroupStore;
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
+pub(crate) use owner::{Owner, OwnerNames};
 pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_log::RowStoreError;
 pub(crate) use row_store::RowStore;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result as PlanResult};
 
-use super::window_log::{Content, Entry, Piece, window_prefix};
-use super::{ResidentTable, Share, StateError, WindowLog};
+use super::window_log::{Content, Entry, Number, Piece, window_prefix};
+use super::{Owner, ResidentTable, Share, StateError, WindowLog};
 use crate::aggregate::AggregateSpec;
 use crate::format::FormatError;
 use crate::rows::{EventTime, Rows};
@@ -44,7 +44,8 @@ struct OpenWindow {
     touched: u64,
     /// The records that together are its state.
     pieces: Vec<Piece>,
-    next: Piece,
+    /// The number of the next record that is written.
+    next: Number,
     /// Rows in these records.
     logged: usize,
 }
@@ -83,6 +84,11 @@ impl WindowStore {
     /// Whether an epoch that takes `bytes` should end.
     pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
         self.store.is_some() && self.share.is_full_with(bytes)
+    }
+
+    /// Somebody else may have held the state since it was last worked on.
+    pub(crate) fn belongs_to(&mut self, owner: Owner) {
+        self.log.belongs_to(owner);
     }
 
     /// The windows that are open, the earliest first.
@@ -190,7 +196,7 @@ impl WindowStore {
             let log = &mut self.log;
             let prefix = window_prefix(start);
             let scanned = store.scan(&[&prefix], &mut |key, value| {
-                match log.decode(Some(key), Some(value)) {
+                match log.decode_again(key, value) {
                     Ok(Entry::Piece { piece, content, .. }) => {
                         drop(content.map(|content| pieces.insert(piece, content)))
                     }
@@ -223,11 +229,11 @@ impl WindowStore {
                 self.log.delete(start, piece);
             }
             window.logged = states.num_rows();
-            window.took(count);
+            window.took(&self.log, count);
         } else {
             let count = self.log.write(start, window.next, delta, false)?;
             window.logged += delta.num_rows();
-            window.took(count);
+            window.took(&self.log, count);
         }
         Ok(())
     }
@@ -266,7 +272,6 @@ impl WindowStore {
             let mut window = OpenWindow {
                 // Those that do not count are made void with the others.
                 pieces: pieces.iter().map(|(piece, _)| *piece).collect(),
-                next: pieces.last().map_or(0, |(piece, _)| piece + 1),
                 ..OpenWindow::default()
             };
             let known = pieces.into_iter().map(|(piece, content)| Some((piece, content?)));
@@ -284,8 +289,9 @@ impl WindowStore {
 }
 
 impl OpenWindow {
-    fn took(&mut self, pieces: Piece) {
-        self.pieces.extend(self.next..self.next + pieces);
+    fn took(&mut self, log: &WindowLog, pieces: Number) {
+        let numbers = self.next..self.next + pieces;
+        self.pieces.extend(numbers.map(|number| log.own_piece(number)));
         self.next += pieces;
     }
 }
@@ -293,10 +299,9 @@ impl OpenWindow {
 /// What the pieces of a window, in order, are together, and how many rows are in those that count.
 fn table_of(spec: &Arc<AggregateSpec>, pieces: &[(Piece, Content)]) -> PlanResult<(ResidentTable, usize)> {
     let (mut table, mut logged) = (ResidentTable::unbounded(Arc::clone(spec))?, 0);
-    let from = first_that_counts(pieces);
+    let whole = last_whole(pieces);
     for (piece, content) in pieces {
-        let whole_is_cut = content.whole.is_some_and(|(first, _)| first > from);
-        if *piece >= from && !whole_is_cut {
+        if counts(*piece, content, whole) {
             logged += content.states.num_rows();
             table.add(&content.states)?;
         }
@@ -304,22 +309,33 @@ fn table_of(spec: &Arc<AggregateSpec>, pieces: &[(Piece, Content)]) -> PlanResul
     Ok((table, logged))
 }
 
-/// The first piece of the last whole state of which nothing is missing, or else the first of all. Pieces are in order.
-fn first_that_counts(pieces: &[(Piece, Content)]) -> Piece {
-    let mut first = 0;
-    for (piece, content) in pieces {
-        if let Some((begins, count)) = content.whole
-            && *piece == begins
-        {
-            let there = |number: Piece| {
-                pieces
-                    .binary_search_by_key(&(begins + number), |(piece, _)| *piece)
-                    .is_ok()
+/// The first piece of the last whole state of which nothing is missing. Pieces are in order.
+fn last_whole(pieces: &[(Piece, Content)]) -> Option<Piece> {
+    let is_complete = |(piece, content): &&(Piece, Content)| {
+        content.whole.is_some_and(|(first, count)| {
+            let there = |number: Number| {
+                let wanted = Piece { number, ..*piece };
+                pieces.binary_search_by_key(&wanted, |(piece, _)| *piece).is_ok()
             };
-            if (0..count).all(there) {
-                first = begins;
-            }
+            piece.number == first && (first..first + count).all(there)
+        })
+    };
+    pieces.iter().rfind(is_complete).map(|(piece, _)| *piece)
+}
+
+/// Whether a piece is part of its window's state, whose last whole state begins with `whole`.
+///
+/// An owner reads again whatever its predecessor had not committed, so that its whole state takes the place of all that its
+/// predecessors wrote, even of what came to the log behind it.
+fn counts(piece: Piece, content: &Content, whole: Option<Piece>) -> bool {
+    match content.whole {
+        Some((first, _)) => {
+            let begins = Piece {
+                number: first,
+                ..piece
+            };
+            whole == Some(begins)
         }
+        None => whole.is_none_or(|whole| piece > whole),
     }
-    first
 }
