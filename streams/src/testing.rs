@@ -284,9 +284,13 @@ impl TestDriver {
     /// # Errors
     /// [`StreamsError::Task`], as on a cluster.
     pub fn commit(&mut self) -> Result<(), StreamsError> {
-        // A sub-topology writes only to those behind it.
         let tasks: Vec<(usize, i32)> = self.tasks.keys().copied().collect();
-        tasks.into_iter().try_for_each(|id| self.epoch(id, usize::MAX))
+        for _ in 0..self.topology.passes() {
+            for id in &tasks {
+                self.epoch(*id, usize::MAX)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass outside: what is to happen after a silence happens at the next commit. Event time does not move by
@@ -372,6 +376,13 @@ impl TestDriver {
         );
         self.epoch(id, records_max)?;
         (self.topics, self.positions, self.committed) = before;
+        self.restart()
+    }
+
+    /// Another version of the job goes on with the same topics.
+    #[cfg(test)]
+    pub(crate) fn replace(&mut self, app: &Streams) -> Result<(), StreamsError> {
+        self.topology = app.build()?;
         self.restart()
     }
 
@@ -518,6 +529,39 @@ mod tests {
             ("a", r#"{"sum":3,"max":2}"#),
         ];
         assert_eq!(found, expected);
+    }
+
+    /// The sub-topology behind `late` was the same as that behind `early`, and came before the one that writes to it.
+    #[test]
+    fn merged_streams_come_all_the_way_whatever_was_written_down_first() {
+        let app = Streams::new("merged");
+        let moved = |topic: &str| app.stream(topic, text("line")).repartition(topic, [col("line")]);
+        let (early, late) = (moved("early"), moved("late"));
+        early.merge(&late).to("out", json());
+        let topology = app.build().unwrap();
+        for topic in &topology.repartitions {
+            assert!(topic.upstream < topology.reader_of(&topic.topic).unwrap().0.id);
+        }
+        assert_eq!(topology.passes(), 1);
+        let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+        driver.pipe("early", TestRecord::new("a")).unwrap();
+        driver.pipe("late", TestRecord::new("b")).unwrap();
+        driver.commit().unwrap();
+        assert_eq!(driver.read("out").len(), 2);
+    }
+
+    /// What a task writes to itself waited for the next commit.
+    #[test]
+    fn a_stream_merged_with_itself_from_behind_comes_all_the_way() {
+        let app = Streams::new("circle");
+        let lines = app.stream("lines", text("line"));
+        let once = lines.merge(&lines.repartition("once", [col("line")]));
+        once.merge(&once.repartition("twice", [col("line")]))
+            .to("out", json());
+        let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+        driver.pipe("lines", TestRecord::new("a")).unwrap();
+        driver.commit().unwrap();
+        assert_eq!(driver.read("out").len(), 4);
     }
 
     #[test]

@@ -299,6 +299,8 @@ def words(bench):
     arguments, size = bench.arguments, int(bench.arguments.megabytes * 1e6)
     texts = {"licences": lambda path: corpus(path, size), f"{arguments.distinct} distinct": lambda path: generated(path, size, arguments.distinct)}
     for number, (name, make) in enumerate(texts.items()):
+        if name.split()[-1] not in arguments.texts:
+            continue
         text = bench.folder / f"text-{number}"
         make(text)
         table = subprocess.run(["sh", "-c", COUNT, text], check=True, capture_output=True, text=True).stdout
@@ -474,6 +476,7 @@ def main():
     parser.add_argument("--java", action="append", default=[], metavar="KEY=VALUE", help="configuration of Kafka Streams")
     parser.add_argument("--ours", action="append", default=[], metavar="KEY=VALUE", help="configuration of ours")
     parser.add_argument("--megabytes", type=float, default=100, help="of each text")
+    parser.add_argument("--texts", type=listed(str), default=["licences", "distinct"])
     parser.add_argument("--distinct", type=int, default=1_000_000, help="words of the generated text")
     parser.add_argument("--partitions", type=listed(int), default=[1, 4])
     parser.add_argument("--threads", type=listed(int), default=[1, 2])

@@ -7,6 +7,7 @@
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
 mod changes;
+mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
@@ -19,6 +20,8 @@ mod project;
 mod repartition;
 mod shipper;
 mod sink;
+#[cfg(test)]
+mod table_error_tests;
 mod table_final;
 mod table_partial;
 #[cfg(test)]
@@ -46,7 +49,7 @@ use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::{StateError, StateMemory, WindowError};
+use crate::state::{Owner, OwnerNames, StateError, StateMemory, WindowError};
 use crate::store::LocalStore;
 use crate::time::{TaskClock, Watermark};
 use crate::typed::ClosureError;
@@ -74,6 +77,9 @@ pub(crate) trait Operator: Send {
 
     /// The local store of the step's changelog. What an epoch published is there once it is committed, before the next one begins.
     fn attach(&mut self, _store: &LocalStore) {}
+
+    /// The step goes on with its state after others may have held it.
+    fn belongs_to(&mut self, _owner: Owner) {}
 
     /// Whether states of a checkpoint are still wanted in memory; if not, the step looks up in its store what it needs.
     fn takes_more(&mut self) -> bool {
@@ -218,6 +224,7 @@ pub(crate) struct Surroundings {
     /// What becomes of errors where the job does not say it.
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
+    pub(crate) owners: Arc<OwnerNames>,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.
@@ -225,6 +232,8 @@ pub(crate) struct Surroundings {
 pub(crate) struct ErrorCounters {
     pub(crate) skipped: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
+    /// Those of the dead letters that were too large as they were.
+    pub(crate) truncated: AtomicU64,
 }
 
 /// A step that failed on a batch.
@@ -382,6 +391,7 @@ pub(crate) fn new_operator(
             plan,
             partition,
             near.limits.shuffle_record_bytes_max,
+            near.owners.next(),
         )?),
         StepKind::Sink {
             topic,

@@ -9,8 +9,9 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::changes::Change;
+use super::failing::{failing, without};
 use super::to_table::{HELD_ROWS_MAX, last_of_each, latest, nulled};
-use super::{Operator, OperatorError, Output};
+use super::{FailedContent, FailedRow, Operator, OperatorError, Output};
 use crate::aggregate::EmitTo;
 use crate::plan::TableFinal as Plan;
 use crate::rows::Rows;
@@ -94,6 +95,35 @@ impl TableFinal {
             self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
         }
         Ok(groups)
+    }
+
+    /// The rows, where those on which an argument of the aggregates fails are no members from now on.
+    fn without_failing(&self, rows: Rows, out: &mut Output<'_>) -> Result<Rows, OperatorError> {
+        let arguments = self.plan.arguments.fields().len();
+        let columns = rows.batch.columns();
+        let (live, read) = (
+            columns[arguments + self.plan.groups].as_boolean(),
+            RecordBatch::try_new(Arc::clone(&self.plan.arguments), columns[..arguments].to_vec())?,
+        );
+        let evaluate = |rows: &RecordBatch| {
+            let evaluated = self.plan.spec.evaluate_arguments(rows);
+            evaluated.map(drop).map_err(OperatorError::of_rows)
+        };
+        let failed = failing(&read, live, &evaluate)?;
+        if failed.is_empty() {
+            return Ok(rows);
+        }
+        let mut columns = columns.to_vec();
+        columns[arguments + self.plan.groups] = Arc::new(without(live, failed.iter().map(|(row, _)| *row)));
+        let left = rows.with_batch(RecordBatch::try_new(rows.batch.schema(), columns)?);
+        let read = rows.with_batch(read);
+        out.failed
+            .extend(failed.into_iter().map(|(row, cause)| FailedRow {
+                part: 0,
+                row: FailedContent::Row(read.slice(row, 1)),
+                cause,
+            }));
+        Ok(left)
     }
 
     /// The results of `touched` groups, in their order: the columns behind the group.
@@ -182,7 +212,8 @@ fn stored_schema(plan: &Plan) -> SchemaRef {
 }
 
 impl Operator for TableFinal {
-    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let rows = self.without_failing(rows, out)?;
         self.held_rows += rows.len();
         self.held.push(self.plan.keyed(&rows, &self.stored)?);
         if self.held_rows > HELD_ROWS_MAX

@@ -7,8 +7,9 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, and_not};
 
 use super::changes::side;
+use super::failing::{failing, without};
 use super::repartition::HeldRows;
-use super::{Limits, Operator, OperatorError, Output};
+use super::{FailedContent, FailedRow, Limits, Operator, OperatorError, Output};
 use crate::format::Placement;
 use crate::plan::TablePartial as Plan;
 use crate::rows::Rows;
@@ -31,15 +32,20 @@ impl TablePartial {
 
     fn groups(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>, OperatorError> {
         let groups = self.plan.groups.iter();
-        let groups = groups.map(|group| Ok(Placement::key_column(group.evaluate(rows)?)?));
+        let groups = groups.map(|group| {
+            let group = group.evaluate(rows).map_err(OperatorError::of_rows)?;
+            Ok(Placement::key_column(group)?)
+        });
         groups.collect()
     }
 
-    /// Holds rows of the table as members of their groups, or as members that are gone.
-    fn hold(&mut self, table: &RecordBatch, rows: &Rows, live: bool) -> Result<(), OperatorError> {
-        if table.num_rows() == 0 {
-            return Ok(());
-        }
+    /// Rows of the table as members of their groups, or as members that are gone; and their groups.
+    fn members(
+        &self,
+        table: &RecordBatch,
+        rows: &Rows,
+        live: bool,
+    ) -> Result<(Vec<ArrayRef>, Rows), OperatorError> {
         let groups = self.groups(table)?;
         let mut columns: Vec<ArrayRef> = self
             .plan
@@ -49,29 +55,72 @@ impl TablePartial {
             .collect();
         columns.extend(groups.iter().cloned());
         columns.push(Arc::new(BooleanArray::from(vec![live; table.num_rows()])));
-        let member = rows.with_batch(RecordBatch::try_new(self.plan.rows.schema(), columns)?);
-        self.held.hold(groups, &member)
+        let members = rows.with_batch(RecordBatch::try_new(self.plan.rows.schema(), columns)?);
+        Ok((groups, members))
     }
-}
 
-impl Operator for TablePartial {
-    fn process(&mut self, pairs: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+    /// Holds what the pairs change: those that `had` a row, and those that have one now.
+    fn hold(&mut self, pairs: &Rows, had: &BooleanArray, has: &BooleanArray) -> Result<(), OperatorError> {
         let schema = &Arc::clone(&self.plan.table);
         let width = schema.fields().len();
-        let had = pairs.batch.column(2 * width).as_boolean().clone();
-        let has = pairs.batch.column(2 * width + 1).as_boolean().clone();
         // Who stays in its group is replaced there; only who leaves is taken back.
-        let both = and(&had, &has)?;
+        let both = and(had, has)?;
         let (new, old) = (
             side(&pairs.batch, 0, schema, &both)?,
             side(&pairs.batch, width, schema, &both)?,
         );
         let stays = self.stays(&new, &old)?;
-        let leaves = and_not(&had, &spread(&both, &stays))?;
+        let leaves = and_not(had, &spread(&both, &stays))?;
         let gone = side(&pairs.batch, width, schema, &leaves)?;
-        self.hold(&gone, &pairs.filter(&leaves)?, false)?;
-        let there = side(&pairs.batch, 0, schema, &has)?;
-        self.hold(&there, &pairs.filter(&has)?, true)?;
+        let there = side(&pairs.batch, 0, schema, has)?;
+        // Before anything is held, so that an error leaves the step as it was.
+        let gone = self.members(&gone, &pairs.filter(&leaves)?, false)?;
+        let there = self.members(&there, &pairs.filter(has)?, true)?;
+        for (groups, members) in [gone, there] {
+            if members.len() > 0 {
+                self.held.hold(groups, &members)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what the pairs change, where some rows have no group: these are in none from now on, or never were.
+    fn hold_without_failing(
+        &mut self,
+        pairs: &Rows,
+        had: &BooleanArray,
+        has: &BooleanArray,
+        out: &mut Output<'_>,
+    ) -> Result<(), OperatorError> {
+        let width = self.plan.table.fields().len();
+        let all = BooleanArray::from(vec![true; pairs.len()]);
+        let new = side(&pairs.batch, 0, &self.plan.table, &all)?;
+        let old = side(&pairs.batch, width, &self.plan.table, &all)?;
+        let evaluate = |rows: &RecordBatch| self.groups(rows).map(drop);
+        let is_gone = failing(&old, had, &evaluate)?.into_iter().map(|(row, _)| row);
+        let had = without(had, is_gone);
+        let failed = failing(&new, has, &evaluate)?;
+        let has = without(has, failed.iter().map(|(row, _)| *row));
+        self.hold(pairs, &had, &has)?;
+        out.failed
+            .extend(failed.into_iter().map(|(row, cause)| FailedRow {
+                part: 0,
+                row: FailedContent::Row(pairs.with_batch(new.clone()).slice(row, 1)),
+                cause,
+            }));
+        Ok(())
+    }
+}
+
+impl Operator for TablePartial {
+    fn process(&mut self, pairs: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let width = self.plan.table.fields().len();
+        let had = pairs.batch.column(2 * width).as_boolean().clone();
+        let has = pairs.batch.column(2 * width + 1).as_boolean().clone();
+        match self.hold(&pairs, &had, &has) {
+            Err(error) if error.is_of_rows() => self.hold_without_failing(&pairs, &had, &has, out)?,
+            held => held?,
+        }
         match self.held.is_full(&self.limits) {
             true => self.held.ship(out),
             false => Ok(()),

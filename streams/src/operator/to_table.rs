@@ -119,6 +119,10 @@ pub(super) fn last_of_each(
 
 impl Operator for ToTable {
     fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        // A row for which it fails is no row of the table, and must not hide the one before it.
+        if let Some(deleted) = &self.plan.deleted {
+            deleted.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
+        }
         self.held_rows += rows.len();
         self.held.push(rows);
         if self.held_rows > HELD_ROWS_MAX

@@ -9,7 +9,7 @@ use super::{Operator, OperatorError, Output};
 use crate::aggregate::Delta;
 use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{WindowLog, WindowStore};
+use crate::state::{Owner, WindowLog, WindowStore};
 use crate::window::Emit;
 
 /// The open windows and the delta of the running epoch.
@@ -22,9 +22,15 @@ pub(super) struct WindowFinal {
 }
 
 impl WindowFinal {
-    pub(super) fn new(plan: &Plan, partition: i32, record_bytes_max: usize) -> Result<Self, OperatorError> {
+    pub(super) fn new(
+        plan: &Plan,
+        partition: i32,
+        record_bytes_max: usize,
+        owner: Owner,
+    ) -> Result<Self, OperatorError> {
         let spec = &plan.windowed.spec;
-        let log = WindowLog::new(Arc::clone(&plan.changelog), partition, spec, record_bytes_max);
+        let changelog = Arc::clone(&plan.changelog);
+        let log = WindowLog::new(changelog, partition, spec, record_bytes_max, owner);
         Ok(Self {
             delta: Delta::new(Arc::clone(spec))?,
             store: WindowStore::new(Arc::clone(spec), log),
@@ -146,6 +152,10 @@ impl Operator for WindowFinal {
     fn end_restore(&mut self) -> Result<(), OperatorError> {
         self.restored = true;
         Ok(self.store.end_restore()?)
+    }
+
+    fn belongs_to(&mut self, owner: Owner) {
+        self.store.belongs_to(owner);
     }
 
     fn state_size(&self) -> (usize, usize) {

@@ -5,16 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use datafusion::logical_expr::Expr;
+use arrow::datatypes::SchemaRef;
 
-use super::checks::{check_columns, columns, compile, distinct, legal, same_columns, wrong_type};
+use super::checks::{distinct, legal};
 use super::{
     ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
-    Shuffle, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
-use crate::aggregate::AggregateSpec;
-use crate::expr::CompiledExpr;
 use crate::format::{Format, InputFormat, OutputFormat};
 
 /// Where a node's output comes from, and what it looks like.
@@ -288,168 +285,6 @@ impl Builder {
         })
     }
 
-    fn branch(&mut self, input: NodeId, predicates: &[Expr]) -> Result<Output, PlanError> {
-        let above = self.outputs[input.0].clone();
-        let compiled = predicates.iter().map(|predicate| {
-            let compiled = compile("branch", predicate, &above.schema)?;
-            match compiled.field().data_type() {
-                DataType::Boolean => Ok(compiled),
-                other => Err(wrong_type("branch", &compiled, other, "a truth value")),
-            }
-        });
-        let predicates: Vec<CompiledExpr> = compiled.collect::<Result<_, _>>()?;
-        let schema = Arc::clone(&above.schema);
-        Ok(self.step(
-            &above,
-            StepKind::Branch { predicates },
-            "branch".to_owned(),
-            schema,
-            0,
-        ))
-    }
-
-    fn way(&self, branch: NodeId, port: usize) -> Output {
-        let mut output = self.outputs[branch.0].clone();
-        for from in &mut output.from {
-            if let From::Step(step, _) = *from {
-                *from = From::Step(step, port);
-            }
-        }
-        output
-    }
-
-    fn merge(&mut self, inputs: &[NodeId]) -> Result<Output, PlanError> {
-        let (first, others) = inputs.split_first().ok_or_else(|| PlanError::Nothing {
-            step: "merge".to_owned(),
-            what: "streams",
-        })?;
-        let schema = Arc::clone(&self.outputs[first.0].schema);
-        for other in others {
-            let other = &self.outputs[other.0];
-            if !same_columns(&schema, &other.schema) {
-                return Err(PlanError::Merge {
-                    first: columns(&schema),
-                    label: other.label.clone(),
-                    second: columns(&other.schema),
-                });
-            }
-            self.unite(self.outputs[first.0].sub, other.sub);
-        }
-        let (mut from, mut hold_ms): (Vec<From>, _) = (Vec::new(), 0);
-        for input in inputs {
-            // A stream merged with itself gives its rows twice.
-            from.extend(&self.outputs[input.0].from);
-            hold_ms = self.outputs[input.0].hold_ms.max(hold_ms);
-        }
-        Ok(Output {
-            from,
-            hold_ms,
-            label: "merge".to_owned(),
-            ..self.outputs[first.0].clone()
-        })
-    }
-
-    fn flat_map(&mut self, input: NodeId, expr: &Expr) -> Result<Output, PlanError> {
-        let above = self.outputs[input.0].clone();
-        let compiled = compile("flat_map", expr, &above.schema)?;
-        let item = match compiled.field().data_type() {
-            DataType::List(item) | DataType::LargeList(item) => Arc::clone(item),
-            other => return Err(wrong_type("flat_map", &compiled, other, "a list")),
-        };
-        let column: FieldRef = Arc::new(item.as_ref().clone().with_name(compiled.field().name()));
-        let schema = Arc::new(Schema::new(vec![column]));
-        let label = format!("flat_map {}", compiled.text());
-        let kind = StepKind::FlatMap {
-            expr: compiled,
-            schema: Arc::clone(&schema),
-        };
-        Ok(self.step(&above, kind, label, schema, 0))
-    }
-
-    fn filter(&mut self, input: NodeId, predicate: &Expr) -> Result<Output, PlanError> {
-        let above = self.outputs[input.0].clone();
-        let predicate = compile("filter", predicate, &above.schema)?;
-        if predicate.field().data_type() != &DataType::Boolean {
-            return Err(wrong_type(
-                "filter",
-                &predicate,
-                predicate.field().data_type(),
-                "a Boolean",
-            ));
-        }
-        let label = format!("filter {}", predicate.text());
-        Ok(self.step(
-            &above,
-            StepKind::Filter { predicate },
-            label,
-            Arc::clone(&above.schema),
-            above.keys,
-        ))
-    }
-
-    fn select(&mut self, input: NodeId, exprs: &[Expr]) -> Result<Output, PlanError> {
-        if exprs.is_empty() {
-            return Err(PlanError::Nothing {
-                step: "select".to_owned(),
-                what: "columns",
-            });
-        }
-        let texts: Vec<String> = exprs.iter().map(ToString::to_string).collect();
-        self.project("select", input, exprs, format!("select {}", texts.join(", ")))
-    }
-
-    fn with_column(&mut self, input: NodeId, name: &str, expr: &Expr) -> Result<Output, PlanError> {
-        let schema = Arc::clone(&self.outputs[input.0].schema);
-        let column = expr.clone().alias(name);
-        let label = format!("with_column {column}");
-        let keep = |field: &FieldRef| match field.name() == name {
-            true => column.clone(),
-            false => crate::expr::prelude::col(field.name()),
-        };
-        let mut exprs: Vec<Expr> = schema.fields().iter().map(keep).collect();
-        if schema.field_with_name(name).is_err() {
-            exprs.push(column);
-        }
-        self.project("with_column", input, &exprs, label)
-    }
-
-    pub(super) fn project(
-        &mut self,
-        step: &str,
-        input: NodeId,
-        exprs: &[Expr],
-        label: String,
-    ) -> Result<Output, PlanError> {
-        let above = self.outputs[input.0].clone();
-        let exprs = exprs
-            .iter()
-            .map(|expr| compile(step, expr, &above.schema))
-            .collect::<Result<Vec<_>, _>>()?;
-        let fields: Vec<FieldRef> = exprs.iter().map(|expr| Arc::clone(expr.field())).collect();
-        distinct(step, fields.iter().map(|field| field.name()))?;
-        let schema = Arc::new(Schema::new(fields));
-        let kind = StepKind::Project {
-            exprs,
-            schema: Arc::clone(&schema),
-        };
-        Ok(self.step(&above, kind, label, schema, 0))
-    }
-
-    fn aggregate(
-        &mut self,
-        input: NodeId,
-        name: &str,
-        keys: &[Expr],
-        aggregates: &[Expr],
-    ) -> Result<Output, PlanError> {
-        let (topic, changelog) = self.keyed_step(name)?;
-        let step = format!("aggregate {name}");
-        let above = self.outputs[input.0].clone();
-        let spec = Arc::new(aggregate_spec(name, &step, keys, aggregates, &above.schema)?);
-        Ok(self.shuffled(&above, spec, step, topic, changelog))
-    }
-
-    /// Takes the name of a keyed step; gives its repartition topic and its changelog.
     pub(super) fn keyed_step(&mut self, name: &str) -> Result<(Arc<str>, Arc<str>), PlanError> {
         legal("step name", name)?;
         let topic = name::repartition_topic(&self.application_id, name);
@@ -462,67 +297,6 @@ impl Builder {
             });
         }
         Ok((topic.into(), changelog.into()))
-    }
-
-    /// The halves of an aggregate before and behind its repartition topic.
-    fn shuffled(
-        &mut self,
-        above: &Output,
-        spec: Arc<AggregateSpec>,
-        step: String,
-        topic: Arc<str>,
-        changelog: Arc<str>,
-    ) -> Output {
-        let partial = StepKind::PartialAggregate {
-            spec: Arc::clone(&spec),
-            topic: Arc::clone(&topic),
-        };
-        self.step(
-            above,
-            partial,
-            format!("partial {}", spec.text()),
-            spec.state_schema(),
-            0,
-        );
-        self.repartitions.push(RepartitionTopic {
-            topic: Arc::clone(&topic),
-            upstream: above.sub,
-            hold_ms: above.hold_ms,
-        });
-
-        let shuffle = Shuffle {
-            states: Some(Arc::clone(&spec)),
-            rows: None,
-        };
-        let sub = self.open(topic, Decode::Shuffle(shuffle));
-        let (schema, keys) = (spec.output_schema(), spec.key_count());
-        let shuffled = Output {
-            sub,
-            from: vec![From::Input(0)],
-            schema: spec.state_schema(),
-            keys: 0,
-            label: step,
-            hold_ms: 0,
-            table: None,
-        };
-        let label = format!("{} (table)", spec.text());
-        self.changelogs.push(ChangelogTopic {
-            topic: Arc::clone(&changelog),
-            sub,
-        });
-        let kind = StepKind::FinalAggregate {
-            spec,
-            changelog,
-            changes_used: false,
-        };
-        let mut table = self.step(&shuffled, kind, label, schema, keys);
-        if let [From::Step(step, _)] = table.from[..] {
-            table.table = Some(TableOutputs {
-                changes: From::Step(step, 1),
-                deletions: None,
-            });
-        }
-        table
     }
 
     fn sink(&mut self, input: NodeId, topic: &str, format: &Format) -> Result<Output, PlanError> {
@@ -613,31 +387,4 @@ impl Builder {
             table: None,
         }
     }
-}
-
-/// Compiles keys and aggregates over rows of `schema`.
-pub(super) fn aggregate_spec(
-    name: &str,
-    step: &str,
-    keys: &[Expr],
-    aggregates: &[Expr],
-    schema: &Schema,
-) -> Result<AggregateSpec, PlanError> {
-    for (exprs, what) in [(keys, "key columns"), (aggregates, "aggregates")] {
-        if exprs.is_empty() {
-            let step = step.to_owned();
-            return Err(PlanError::Nothing { step, what });
-        }
-    }
-    for expr in aggregates {
-        check_columns(step, expr, schema)?;
-    }
-    let compiled_keys = keys
-        .iter()
-        .map(|key| compile(step, key, schema))
-        .collect::<Result<_, _>>()?;
-    let spec = AggregateSpec::new(name, compiled_keys, aggregates, schema)?;
-    let output = spec.output_schema();
-    distinct(step, output.fields().iter().map(|field| field.name()))?;
-    Ok(spec)
 }

@@ -6,6 +6,7 @@
 //! Invariants: a node's input has a smaller number than the node, so numbers are a topological order; every
 //! path ends in a sink; step names are unique, because they become store and topic names; a sub-topology
 //! is connected to another only through a topic.
+mod aggregates;
 mod build;
 mod checks;
 mod describe;
@@ -14,6 +15,7 @@ mod name;
 mod node;
 mod policy;
 mod process;
+mod stateless;
 mod tables;
 #[cfg(test)]
 mod tests;

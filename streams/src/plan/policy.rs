@@ -60,8 +60,7 @@ pub fn skip() -> ErrorPolicy {
 /// `rows_dead_lettered` in the metrics.
 ///
 /// A record that cannot be read is written as it was: key, value, headers and timestamp. A row is written as a JSON object without a
-/// key, at its event time. A record that is too large to be written is cut, and the header
-/// `__streams.errors.truncated` holds the size that its value had. The headers are those of KIP-1034, as text:
+/// key, at its event time. The headers are those of KIP-1034, as text:
 ///
 /// | header | value |
 /// |---|---|
@@ -70,6 +69,16 @@ pub fn skip() -> ErrorPolicy {
 /// | `__streams.errors.topic` | the topic (or topics) that the task reads |
 /// | `__streams.errors.partition` | the partition of it |
 /// | `__streams.errors.offset` | the record's offset; not for rows, which no longer know theirs |
+///
+/// What is too large for a record (the producer's `message.max.bytes`) is cut until it fits, so that no letter fails for its size: first
+/// its value; a key that has no room at all is left out, then headers that have none. Headers say so, and `dead_letters_truncated` in
+/// the metrics counts it. A dead letter topic should take records as large as the producer sends (its `max.message.bytes`).
+///
+/// | header | value |
+/// |---|---|
+/// | `__streams.errors.truncated` | the bytes that the value had |
+/// | `__streams.errors.truncated.key` | the bytes of the key that was left out |
+/// | `__streams.errors.truncated.headers` | how many headers were left out |
 ///
 /// ```
 /// use millstream_streams::{Streams, dead_letter, text};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::logical_expr::Expr;
 
-use super::build::{Builder, From, Output, TableOutputs, aggregate_spec};
+use super::aggregates::aggregate_spec;
+use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct, wrong_type};
 use super::{
     ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,

@@ -6,10 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::build::Builder;
+use super::name::fingerprint;
 use super::{
     Announces, Decode, Input, InputTime, PlanError, Repartition, RepartitionTopic, Step, StepId, StepKind,
     TablePartial, WatermarkStep,
 };
+use crate::expr::CompiledExpr;
+use crate::time::Bound;
 
 impl Builder {
     /// Gives inputs their part in event time, and sources without a strategy the default one where a window depends on
@@ -167,7 +170,7 @@ fn number_strategies(inputs: &mut [Input], steps: &mut [Step]) {
         for step in reached(input, steps, |_| true) {
             if let StepKind::Watermark(watermark) = &mut steps[step.0].kind {
                 watermark.tracks = Some((number, bounds.len()));
-                bounds.push(watermark.out_of_orderness_ms);
+                bounds.push(watermark.bound());
                 // Who never wants to be idle, prevails.
                 silence = silence
                     .zip(watermark.idle_after)
@@ -176,9 +179,20 @@ fn number_strategies(inputs: &mut [Input], steps: &mut [Step]) {
         }
         if !bounds.is_empty() {
             input.time = InputTime::Source {
-                out_of_orderness_ms: bounds,
+                bounds,
                 idle_after: silence,
             };
+        }
+    }
+}
+
+impl WatermarkStep {
+    fn bound(&self) -> Bound {
+        // As many bits as tell a job's few expressions apart; an offset's metadata has little room.
+        let name = |time: &CompiledExpr| fingerprint(std::iter::once(time.text())) as u32;
+        Bound {
+            time: self.time.as_ref().map_or(0, name),
+            out_of_orderness_ms: self.out_of_orderness_ms,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::aggregate::AggregateSpec;
 use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
 use crate::format::{InputFormat, OutputFormat, ShuffledRows};
+use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
 use super::ErrorPolicy;
@@ -71,7 +72,7 @@ pub(crate) enum InputTime {
     /// Its rows have event times.
     Source {
         /// Of each strategy, in the order of their numbers.
-        out_of_orderness_ms: Vec<i64>,
+        bounds: Vec<Bound>,
         idle_after: Option<Duration>,
     },
     /// Its records bring announcements of watermarks.
@@ -361,6 +362,16 @@ impl Topology {
     pub(crate) fn aggregates_tables(&self) -> bool {
         let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);
         steps.any(|step| matches!(step.kind, StepKind::TableFinal(_)))
+    }
+
+    /// How often the sub-topologies have to be gone through, in their order, until what a source had has come all the way: once more for
+    /// each repartition topic whose reader is not behind its writer, as where a stream is merged with itself from behind one.
+    pub(crate) fn passes(&self) -> usize {
+        let back = |to: &&RepartitionTopic| {
+            let reader = self.reader_of(&to.topic);
+            reader.is_some_and(|(reader, _)| reader.id <= to.upstream)
+        };
+        1 + self.repartitions.iter().filter(back).count()
     }
 
     /// The sub-topology and the number of its input that read `topic`.

@@ -48,23 +48,40 @@ impl Builder {
         }
     }
 
-    /// Numbers the sub-topologies that are left without gaps.
+    /// Numbers the sub-topologies that are left without gaps, each behind those that write to it. Where two write to each other, the
+    /// order in which they were written down decides.
     pub(super) fn renumber(&mut self) {
-        let mut number = 0;
-        let numbers: Vec<usize> = self
-            .subs
+        let order = self.order();
+        let mut numbers = vec![0; self.subs.len()];
+        order
             .iter()
-            .map(|(inputs, _)| {
-                let own = number;
-                number += usize::from(!inputs.is_empty());
-                own
-            })
-            .collect();
-        self.subs.retain(|(inputs, _)| !inputs.is_empty());
+            .enumerate()
+            .for_each(|(number, sub)| numbers[*sub] = number);
+        let mut subs = std::mem::take(&mut self.subs);
+        self.subs = order.iter().map(|sub| std::mem::take(&mut subs[*sub])).collect();
         let repartitions = self.repartitions.iter_mut().map(|topic| &mut topic.upstream);
         let changelogs = self.changelogs.iter_mut().map(|topic| &mut topic.sub);
         for sub in repartitions.chain(changelogs) {
             *sub = numbers[*sub];
         }
+    }
+
+    /// The sub-topologies with inputs, writers before readers as far as possible.
+    fn order(&self) -> Vec<usize> {
+        let reads = |sub: usize, topic: &str| self.subs[sub].0.iter().any(|input| &*input.topic == topic);
+        let mut left: Vec<usize> = (0..self.subs.len())
+            .filter(|sub| !self.subs[*sub].0.is_empty())
+            .collect();
+        let mut order = Vec::with_capacity(left.len());
+        while !left.is_empty() {
+            let waits = |sub: usize| {
+                self.repartitions
+                    .iter()
+                    .any(|to| to.upstream != sub && left.contains(&to.upstream) && reads(sub, &to.topic))
+            };
+            let next = left.iter().position(|sub| !waits(*sub)).unwrap_or(0);
+            order.push(left.remove(next));
+        }
+        order
     }
 }

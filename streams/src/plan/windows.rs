@@ -4,7 +4,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::logical_expr::Expr;
 
-use super::build::{Builder, From, Output, aggregate_spec};
+use super::aggregates::aggregate_spec;
+use super::build::{Builder, From, Output};
 use super::checks::{compile, distinct};
 use super::{
     ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, StepKind, WatermarkStep,

@@ -1,9 +1,13 @@
 //! The local stores of a worker's tasks: what an epoch wrote to changelogs goes there once it is committed.
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::sink::{Destination, RecordBuffer};
 use crate::source::{Restore, TopicPartition};
 use crate::store::{LocalStore, LocalStoreError, LocalStores};
+
+/// How long a checkpoint waits to be told where its log ends.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why checkpoints are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(super) struct Checkpoints {
     suspended: HashMap<TopicPartition, LocalStore>,
     /// What the running epoch wrote for stores that are held.
     staged: Vec<(TopicPartition, RecordBuffer)>,
+    /// Logs that somebody looks at, and since when the store waits for it.
+    asked: HashMap<TopicPartition, Instant>,
 }
 
 impl Checkpoints {
@@ -35,6 +41,7 @@ impl Checkpoints {
             held: HashMap::new(),
             suspended: HashMap::new(),
             staged: Vec::new(),
+            asked: HashMap::new(),
         }
     }
 
@@ -78,25 +85,50 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Has checkpoints written. Nothing may have been published since the last commit.
+    /// Has checkpoints written. Nothing may have been published since the last commit: all that a log held at a look before
+    /// that is decided now, and applied, but for what nobody will ever commit.
     pub(super) fn write(&mut self, why: Why, log: &mut impl Restore) -> Result<(), LocalStoreError> {
-        let mut answers = true;
+        self.ask(why, log);
+        let leaves = why != Why::Due;
+        self.take_answers(if leaves { LOOK_TIMEOUT } else { Duration::ZERO }, log)?;
+        // A cluster that does not answer: what waits is written, lest it become too much, and the checkpoints' offsets stay.
+        for (at, asked) in &mut self.asked {
+            if (leaves || asked.elapsed() > LOOK_TIMEOUT)
+                && let Some(store) = self.held.get(at)
+            {
+                store.checkpoint(None, None)?;
+                *asked = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks how far the logs go of which checkpoints are wanted.
+    pub(super) fn ask(&mut self, why: Why, log: &mut impl Restore) {
         for (at, store) in &self.held {
             let wanted = match why {
                 Why::Due => store.is_due(),
                 Why::Left => store.is_dirty(false),
                 Why::Ends => store.is_dirty(true),
             };
-            if wanted {
-                // All that the log holds is decided, and applied, but for what nobody will ever commit.
-                // A cluster that does not answer is asked once: the states are written, and their offset stays what it was.
-                let end = if answers { log.end(at) } else { None };
-                answers = end.is_some();
-                let first = match store.knows_first() || !answers {
-                    true => None,
-                    false => log.first(at),
-                };
-                store.checkpoint(end, first)?;
+            if wanted && !self.asked.contains_key(at) {
+                log.ask(at, !store.knows_first());
+                self.asked.insert(at.clone(), Instant::now());
+            }
+        }
+    }
+
+    /// Has the checkpoints written of which is known how far the logs went; waits for what was asked.
+    fn take_answers(&mut self, timeout: Duration, log: &mut impl Restore) -> Result<(), LocalStoreError> {
+        let until = Instant::now() + timeout;
+        while !self.asked.is_empty() {
+            let Some((at, look)) = log.answer(until.saturating_duration_since(Instant::now())) else {
+                break;
+            };
+            if self.asked.remove(&at).is_some()
+                && let Some(store) = self.held.get(&at)
+            {
+                store.checkpoint(look.end, look.first)?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Waiting until what is in the source topics now has gone all the way.
 //!
-//! Sub-topology by sub-topology, in order: take the ends of its topics once everything above is committed, then wait until
+//! Sub-topology by sub-topology, writers before readers: take the ends of its topics once everything above is committed, then wait until
 //! the group's committed offsets are there. Offsets are committed only after the outputs are acknowledged, so a committed
 //! sub-topology has written all it had to say; with at-most-once it writes right afterwards, which is waited for in this process. The group's offsets count, not this process's, because other
 //! processes may hold partitions.
@@ -64,8 +64,10 @@ impl StreamsHandle {
         let deadline = Deadline::after(timeout);
         // Epochs end early while somebody waits for them.
         let _draining = self.shared.draining();
-        // Repartition topics are read by later sub-topologies than write them: taking ends in order suffices.
-        for sub in &self.topology.sub_topologies {
+        // Repartition topics are read by later sub-topologies than write them, but for those that `passes` counts: taking ends in order
+        // suffices.
+        let subs = &self.topology.sub_topologies;
+        for sub in std::iter::repeat_n(subs, self.topology.passes()).flatten() {
             let mut goals = Vec::new();
             for input in &sub.inputs {
                 goals.extend(self.cluster.bounds(&input.topic)?);

@@ -34,6 +34,8 @@ pub struct MetricsSnapshot {
     pub rows_skipped: u64,
     /// The same, written to a dead letter topic ([`dead_letter`](crate::dead_letter)).
     pub rows_dead_lettered: u64,
+    /// Those of them of which something was left out, because a record takes no more.
+    pub dead_letters_truncated: u64,
     /// Epochs committed.
     pub epochs: u64,
     /// States loaded from local checkpoints.
@@ -205,6 +207,7 @@ impl Metrics {
             bytes_changed: get(&self.bytes_changed),
             rows_skipped: get(&self.errors.skipped),
             rows_dead_lettered: get(&self.errors.dead_lettered),
+            dead_letters_truncated: get(&self.errors.truncated),
             epochs: get(&self.epochs),
             states_loaded: get(&self.states_loaded),
             records_restored: get(&self.records_restored),

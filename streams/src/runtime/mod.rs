@@ -61,8 +61,9 @@ use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::{HeldSink, KafkaSink};
-use crate::source::{KafkaRestore, KafkaSource, LagBoard, TopicPartition};
-use crate::state::StateMemory;
+use crate::source::{KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
+use crate::state::{OwnerNames, StateMemory};
+use crate::store::{process_salt, wall_clock_ms};
 use crate::typed::panic_message;
 use cluster::Cluster;
 use idle::{ClusterProbe, Prober};
@@ -98,6 +99,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         let limits = &mut surroundings.limits;
         limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
     }
+    surroundings.owners = Arc::new(OwnerNames::new(wall_clock_ms, process_salt()));
     surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
     surroundings.on_error = dead_letters;
@@ -111,6 +113,11 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     });
     let repartitions = repartitions.collect();
     let local = Local::open(&topology, &config, guarantee, &cluster)?;
+    let looker = Looker::start(config.restore_client(&topology.application_id, "looks", guarantee));
+    let looker = looker.map_err(|cause| {
+        let thread = Looker::THREAD.to_owned();
+        StreamsError::Thread { thread, cause }
+    })?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
     let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
@@ -129,6 +136,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         surroundings,
         guarantee,
         local: &local,
+        looker: &looker,
     };
     for number in 1..=config.thread_count() {
         match start_worker(number, &job, prober.probe()) {
@@ -172,6 +180,7 @@ struct Job<'a> {
     surroundings: Surroundings,
     guarantee: Guarantee,
     local: &'a Local,
+    looker: &'a Looker,
 }
 
 fn start_worker(
@@ -185,6 +194,7 @@ fn start_worker(
         shared,
         guarantee,
         local,
+        looker,
         ..
     } = job;
     let failed = |client| {
@@ -221,7 +231,7 @@ fn start_worker(
     let clients = Clients {
         source,
         sink,
-        restore: KafkaRestore::new(config.restore_client(id, &name, guarantee)),
+        restore: KafkaRestore::new(config.restore_client(id, &name, guarantee), looker),
         stores: local.stores.clone(),
         probe: Box::new(probe),
     };

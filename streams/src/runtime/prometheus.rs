@@ -65,6 +65,11 @@ impl MetricsSnapshot {
                 "Rows and records written to dead letter topics",
                 self.rows_dead_lettered,
             ),
+            (
+                "truncated_dead_letters",
+                "Dead letters of which something was left out, because a record takes no more",
+                self.dead_letters_truncated,
+            ),
             ("epochs", "Epochs committed", self.epochs),
         ];
         for (name, help, value) in counters {

@@ -83,9 +83,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             waiting.task.stand_at(input, committed);
             return Ok(());
         }
-        if let Some(task) = self.suspended.remove(&id) {
+        if let Some(mut task) = self.suspended.remove(&id) {
             let changelogs = task.stores().map(|(_, topic)| changelog(topic, id));
             if self.checkpoints.go_on(changelogs) {
+                task.belongs_to(self.surroundings.owners.next());
                 self.tasks.tasks.insert(id, task);
                 return Ok(());
             }

@@ -17,7 +17,7 @@ use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
 use crate::sink::{Destination, HeldSink, OutputRecord, RecordBuffer, Sink, SinkError};
-use crate::source::{Change, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
+use crate::source::{Change, Look, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::state::StateMemory;
 use crate::store::{FirstRecord, LocalStores, Position as Checkpoint};
 use crate::task::{HeaderLookup, InputRecord, Position};
@@ -268,9 +268,18 @@ struct MemoryRestore {
     topic: String,
     next: usize,
     begins: Option<Restored>,
+    /// What somebody saw who was asked to look.
+    looks: VecDeque<(TopicPartition, Look)>,
+    /// The next answer is there without waiting.
+    answers: bool,
 }
 
 impl MemoryRestore {
+    fn end(&self, at: &TopicPartition) -> i64 {
+        let broker = self.broker.borrow();
+        broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64
+    }
+
     fn place(offset: usize) -> FirstRecord {
         let offset = offset as i64;
         FirstRecord {
@@ -282,8 +291,8 @@ impl MemoryRestore {
 
 impl Restore for MemoryRestore {
     fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Checkpoint>) -> Result<(), SourceError> {
-        let end = self.end(at).unwrap();
-        let first = self.first(at);
+        let end = self.end(at);
+        let first = (end > 0).then(|| Self::place(0));
         let fits = |checkpoint: &Checkpoint| checkpoint.offset <= end && first == Some(checkpoint.first);
         let checkpoint = checkpoint.filter(fits);
         let begin = checkpoint.map_or(0, |checkpoint| checkpoint.offset);
@@ -301,13 +310,19 @@ impl Restore for MemoryRestore {
         Ok(())
     }
 
-    fn end(&mut self, at: &TopicPartition) -> Option<i64> {
-        let broker = self.broker.borrow();
-        Some(broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64)
+    fn ask(&mut self, at: &TopicPartition, first: bool) {
+        let end = self.end(at);
+        let first = (first && end > 0).then(|| Self::place(0));
+        let end = Some(end);
+        self.looks.push_back((at.clone(), Look { end, first }));
     }
 
-    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord> {
-        (self.end(at) > Some(0)).then(|| Self::place(0))
+    fn answer(&mut self, timeout: Duration) -> Option<(TopicPartition, Look)> {
+        // Nobody has answered yet if nobody waits.
+        match timeout.is_zero() && !std::mem::take(&mut self.answers) {
+            true => None,
+            false => self.looks.pop_front(),
+        }
     }
 
     fn poll(
@@ -412,6 +427,8 @@ impl Bench {
                     topic: String::new(),
                     next: 0,
                     begins: None,
+                    looks: VecDeque::new(),
+                    answers: false,
                 },
                 stores,
                 probe: Box::new(NoProbe),

@@ -348,11 +348,14 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         std::thread::sleep(ABORTED_PAUSE * self.aborted.min(ABORTED_PAUSES_MAX));
         self.aborted = self.aborted.saturating_add(1);
         self.sink.recover()?;
-        let held: Vec<TopicPartition> = self.starts.keys().cloned().collect();
+        let starts = self.starts.clone();
+        let held: Vec<TopicPartition> = starts.keys().cloned().collect();
         self.drop_tasks();
         if held.is_empty() {
             return Ok(());
         }
+        // Where nothing is committed, reading begins where it began, and not at another end of the log.
+        self.starts = starts;
         self.assign(&held)
     }
 
@@ -407,14 +410,27 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 (Some(offset), _) => StartAt::Offset(offset),
                 // All of it is news, whatever is to be done with topics that others write.
                 (None, Decode::Shuffle(_)) => StartAt::Beginning,
-                (None, Decode::Rows(_)) => StartAt::Committed,
+                // Only who knows where it began can find the partition idle.
+                (None, Decode::Rows(_)) => match (self.starts.get(at), self.source.begins_at_end(at)?) {
+                    (Some(known), Some(_)) => *known,
+                    (_, Some(end)) => StartAt::Offset(end),
+                    (_, None) => StartAt::Committed,
+                },
             };
             self.starts.insert(at.clone(), start);
         }
         for at in partitions {
             if let Some((sub, input)) = self.topology.reader_of(&at.topic) {
                 let (sub, id) = (Arc::clone(sub), (sub.id, at.partition));
-                self.own(&sub, id, input, self.committed.get(at).cloned().as_ref())?;
+                let stands_at = self.committed.get(at).cloned();
+                let stands_at = stands_at.or_else(|| match self.starts.get(at) {
+                    Some(StartAt::Offset(offset)) => Some(Position {
+                        offset: *offset,
+                        metadata: String::new(),
+                    }),
+                    _ => None,
+                });
+                self.own(&sub, id, input, stands_at.as_ref())?;
                 self.tasks.routes.insert(at.clone(), (id, input));
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::rows::EventTime;
 
 /// Bytes that a record takes beside its key, value and headers: an upper bound of the record format, version 2.
-const RECORD_OVERHEAD: usize = 48;
+pub(crate) const RECORD_OVERHEAD: usize = 48;
 /// Bytes that a header takes beside its name and value: two lengths of at most five bytes.
 const HEADER_OVERHEAD: usize = 10;
 
@@ -170,12 +170,17 @@ impl RecordBuffer {
     }
 }
 
+/// What a header takes on its way, at most.
+pub(crate) fn header_size(name: &str, value: Option<&[u8]>) -> usize {
+    HEADER_OVERHEAD + name.len() + value.map_or(0, <[u8]>::len)
+}
+
 impl OutputRecord<'_> {
     /// What the record takes on its way, at most: the client compares it with `message.max.bytes`.
     pub(crate) fn size(&self) -> usize {
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         let headers = self.headers.iter();
-        let headers = headers.map(|(name, value)| HEADER_OVERHEAD + name.len() + length(value));
+        let headers = headers.map(|(name, value)| header_size(name, value));
         RECORD_OVERHEAD + length(self.key) + length(self.value) + headers.sum::<usize>()
     }
 }

@@ -14,7 +14,7 @@ mod kafka;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
-pub(crate) use buffer::{Destination, OutputRecord, RecordBuffer};
+pub(crate) use buffer::{Destination, OutputRecord, RECORD_OVERHEAD, RecordBuffer, header_size};
 pub(crate) use held::HeldSink;
 pub(crate) use kafka::KafkaSink;
 

@@ -347,6 +347,26 @@ impl Source for KafkaSource {
         }
     }
 
+    fn begins_at_end(&mut self, at: &TopicPartition) -> Result<Option<i64>, SourceError> {
+        if !matches!(
+            self.config.get("auto.offset.reset"),
+            Some("latest" | "largest" | "end")
+        ) {
+            return Ok(None);
+        }
+        let bounds = self.request(|| {
+            self.consumer
+                .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
+        });
+        match bounds {
+            Ok((_, end)) => Ok(Some(end)),
+            Err(error) if self.renew_if_fenced()? => Err(SourceError::Fenced {
+                cause: error.to_string(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
         for (at, start) in starts {

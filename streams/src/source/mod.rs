@@ -8,6 +8,7 @@
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
 mod kafka;
+mod looks;
 mod restore;
 
 use std::ops::ControlFlow;
@@ -18,6 +19,9 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use kafka::{KafkaSource, LagBoard};
+#[cfg(test)]
+pub(crate) use looks::Look;
+pub(crate) use looks::Looker;
 #[cfg(test)]
 pub(crate) use restore::Change;
 pub(crate) use restore::{KafkaRestore, Restore, Restored};
@@ -81,6 +85,12 @@ pub(crate) trait Source {
 
     /// What is committed for each partition, in the order asked; none if there is nothing, or it is beyond the log's end.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError>;
+
+    /// Where reading begins in a partition without a committed offset, if that is the log's end as it is now: whoever asks can tell
+    /// whether anything came since.
+    fn begins_at_end(&mut self, _at: &TopicPartition) -> Result<Option<i64>, SourceError> {
+        Ok(None)
+    }
 
     /// Confirms an assignment and says where to begin.
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError>;

@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::looks::{Look, Looker, Looks};
 use super::{SourceError, TopicPartition};
 use crate::rows::NO_TIME;
 use crate::store::{FirstRecord, Position};
@@ -26,8 +27,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DECIDED_PAUSE: Duration = Duration::from_millis(20);
 /// The pause after a request that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// How long a look at the log may take whose outcome is of use, but not needed.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far a restore has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +61,11 @@ pub(crate) trait Restore {
         each: &mut dyn FnMut(Change<'_>) -> ControlFlow<()>,
     ) -> Result<Restored, SourceError>;
 
-    /// Where the log of `at` ends now, decided or not; none if the cluster does not say.
-    fn end(&mut self, at: &TopicPartition) -> Option<i64>;
+    /// Has somebody look at the log of `at`; `first`: at its first record too. There is one answer to each question.
+    fn ask(&mut self, at: &TopicPartition, first: bool);
 
-    /// The first record of `at`; none if there is none, or the reader has other things to do.
-    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord>;
+    /// The next answer, waiting for it up to `timeout`.
+    fn answer(&mut self, timeout: Duration) -> Option<(TopicPartition, Look)>;
 }
 
 /// Changelogs on a Kafka cluster.
@@ -75,6 +74,7 @@ pub(crate) struct KafkaRestore {
     /// Both are made when first used: most workers have no state to rebuild.
     clients: Option<Clients>,
     stage: Stage,
+    looks: Looks,
 }
 
 struct Clients {
@@ -127,8 +127,9 @@ impl Goal {
 }
 
 impl KafkaRestore {
-    pub(crate) fn new(config: ClientConfig) -> Self {
+    pub(crate) fn new(config: ClientConfig, looker: &Looker) -> Self {
         Self {
+            looks: looker.looks(),
             config,
             clients: None,
             stage: Stage::Idle,
@@ -180,7 +181,7 @@ impl KafkaRestore {
     fn seek(&mut self, mut goal: Goal) -> Result<Restored, SourceError> {
         let now = Instant::now();
         let (topic, partition) = (Arc::clone(&goal.at.topic), goal.at.partition);
-        match self.clients()?.bounds(&goal.at, REQUEST_TIMEOUT) {
+        match self.clients()?.bounds(&goal.at) {
             Ok((start, end)) => {
                 (goal.start, goal.end) = (start, end);
                 if let Some(Position { offset, .. }) = goal.checkpoint
@@ -240,10 +241,7 @@ impl KafkaRestore {
         expected: FirstRecord,
         timeout: Duration,
     ) -> Result<(), SourceError> {
-        let first = self
-            .clients()?
-            .first(timeout)
-            .map_err(|error| read_error(&error))?;
+        let first = first_record(&self.clients()?.reader, timeout).map_err(|error| read_error(&error))?;
         let Some(first) = first else {
             let first = expected;
             self.stage = Stage::Compared { goal, first };
@@ -273,8 +271,9 @@ impl KafkaRestore {
 }
 
 impl Clients {
-    fn bounds(&self, at: &TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
-        self.observer.fetch_watermarks(&at.topic, at.partition, timeout)
+    fn bounds(&self, at: &TopicPartition) -> KafkaResult<(i64, i64)> {
+        self.observer
+            .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
     }
 
     /// What the reader takes for the end: with `read_committed`, where the first open transaction begins.
@@ -290,19 +289,22 @@ impl Clients {
         list.add_partition_offset(&at.topic, at.partition, begin)?;
         self.reader.assign(&list)
     }
+}
 
-    /// The record that is read first: none as long as nothing comes, `Some(None)` if the log has none.
-    fn first(&self, timeout: Duration) -> KafkaResult<Option<Option<FirstRecord>>> {
-        match self.reader.poll(timeout) {
-            Some(Ok(message)) => Ok(Some(Some(place_of(&message)))),
-            Some(Err(KafkaError::PartitionEOF(_))) => Ok(Some(None)),
-            Some(Err(error)) if super::kafka::ends_reading(&error) => Err(error),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "reading a changelog");
-                Ok(None)
-            }
-            None => Ok(None),
+/// The record that `reader` reads first: none as long as nothing comes, `Some(None)` if the log has none.
+pub(crate) fn first_record(
+    reader: &BaseConsumer,
+    timeout: Duration,
+) -> KafkaResult<Option<Option<FirstRecord>>> {
+    match reader.poll(timeout) {
+        Some(Ok(message)) => Ok(Some(Some(place_of(&message)))),
+        Some(Err(KafkaError::PartitionEOF(_))) => Ok(Some(None)),
+        Some(Err(error)) if super::kafka::ends_reading(&error) => Err(error),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "reading a changelog");
+            Ok(None)
         }
+        None => Ok(None),
     }
 }
 
@@ -368,31 +370,12 @@ impl Restore for KafkaRestore {
         Ok(Restored::Goes)
     }
 
-    fn end(&mut self, at: &TopicPartition) -> Option<i64> {
-        let bounds = self.clients().map(|clients| clients.bounds(at, LOOK_TIMEOUT));
-        match bounds {
-            Ok(Ok((_, end))) => return Some(end),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog")
-            }
-            Err(error) => tracing::warn!(%error, topic = &*at.topic, "looking for the end of a changelog"),
-        }
-        None
+    fn ask(&mut self, at: &TopicPartition, first: bool) {
+        self.looks.ask(at, first);
     }
 
-    fn first(&mut self, at: &TopicPartition) -> Option<FirstRecord> {
-        if !matches!(self.stage, Stage::Idle) {
-            return None;
-        }
-        let clients = self.clients().ok()?;
-        clients.assign(at, Offset::Beginning).ok()?;
-        let until = Instant::now() + LOOK_TIMEOUT;
-        let mut first = None;
-        while first.is_none() && Instant::now() < until {
-            first = clients.first(DECIDED_PAUSE).ok()?;
-        }
-        clients.reader.unassign().ok()?;
-        first.flatten()
+    fn answer(&mut self, timeout: Duration) -> Option<(TopicPartition, Look)> {
+        self.looks.answer(timeout)
     }
 }
 

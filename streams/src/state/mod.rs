@@ -11,15 +11,19 @@ mod column;
 mod generation;
 mod keyed_store;
 mod memory;
+mod owner;
 mod resident;
 mod row_table;
 mod window_log;
 mod window_store;
+#[cfg(test)]
+mod window_tests;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
+pub(crate) use owner::{Owner, OwnerNames};
 pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_table::RowTable;
 pub(crate) use window_log::WindowLog;

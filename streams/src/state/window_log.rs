@@ -1,15 +1,17 @@
 //! The changelog of windows: what an epoch added to a window is one record, not one a key.
 //!
-//! A record's key is the byte 2, the window's start (8 bytes, big-endian, milliseconds) and a number (4 bytes, big-endian) that counts up
-//! in the window. Its value is a byte, two numbers of 4 bytes, and a batch of states in the form of
+//! A record's key is the byte 2, the window's start (8 bytes, big-endian, milliseconds), a number (4 bytes, big-endian) that counts up
+//! in the window, and its owner (8 bytes, big-endian): whoever is cut off and does not know it never overwrites what its successor writes.
+//! Keys from before owners had names end without one. Records are ordered by owner, then by number.
+//! A record's value is a byte, two numbers of 4 bytes, and a batch of states in the form of
 //! [`ShuffleCodec`]: byte 0, what is added; or byte 1, a piece of all that the window holds, with the number of the first piece and
-//! how many there are, which together replace every record with a smaller number. No value: the record is void.
+//! how many there are, which together replace every record before them. No value: the record is void.
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::StateError;
 use super::changelog::MEANING_KEY;
+use super::{Owner, StateError};
 use crate::aggregate::AggregateSpec;
 use crate::format::{FormatError, ShuffleCodec};
 use crate::rows::{EventTime, NO_TIME};
@@ -19,8 +21,15 @@ const WINDOW_KEY: u8 = 2;
 const ADDED: u8 = 0;
 const WHOLE: u8 = 1;
 
-/// The number of a record in its window.
-pub(super) type Piece = u32;
+/// The number of a record among those of its owner in its window.
+pub(super) type Number = u32;
+
+/// A record in its window. What comes from a later owner is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Piece {
+    pub(super) owner: Owner,
+    pub(super) number: Number,
+}
 
 /// One partition of the changelog.
 #[derive(Debug)]
@@ -29,6 +38,7 @@ pub(crate) struct WindowLog {
     codec: ShuffleCodec,
     meaning: String,
     record_bytes_max: usize,
+    owner: Owner,
     /// The log says what the states mean.
     announced: bool,
     records: RecordBuffer,
@@ -48,8 +58,8 @@ pub(super) enum Entry {
 
 /// What a record says.
 pub(super) struct Content {
-    /// The first piece, and how many there are, of all that the window held.
-    pub(super) whole: Option<(Piece, Piece)>,
+    /// The number of the first piece, and how many there are, of all that the window held.
+    pub(super) whole: Option<(Number, Number)>,
     pub(super) states: RecordBatch,
 }
 
@@ -59,6 +69,7 @@ impl WindowLog {
         partition: i32,
         spec: &AggregateSpec,
         record_bytes_max: usize,
+        owner: Owner,
     ) -> Self {
         let to = Destination::Partition {
             topic: Arc::clone(&topic),
@@ -70,19 +81,31 @@ impl WindowLog {
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
             meaning: spec.text().to_owned(),
             record_bytes_max,
+            owner,
             announced: false,
             records: RecordBuffer::new(to),
         }
     }
 
-    /// Notes what is added to a window, or with `whole` all that it holds, as pieces from `first` on; gives how many there are.
+    /// Who writes from now on: `owner`, or one beyond all that the log has.
+    pub(super) fn belongs_to(&mut self, owner: Owner) {
+        self.owner = owner.behind(self.owner);
+    }
+
+    /// The piece that is written under `number`.
+    pub(super) fn own_piece(&self, number: Number) -> Piece {
+        let owner = self.owner;
+        Piece { owner, number }
+    }
+
+    /// Notes what is added to a window, or with `whole` all that it holds, as pieces from number `first` on; gives how many there are.
     pub(super) fn write(
         &mut self,
         start: EventTime,
-        first: Piece,
+        first: Number,
         states: &RecordBatch,
         whole: bool,
-    ) -> Result<Piece, FormatError> {
+    ) -> Result<Number, FormatError> {
         let mut pieces: Vec<Vec<u8>> = Vec::new();
         let rows: Vec<u32> = (0..).take(states.num_rows()).collect();
         self.codec
@@ -90,9 +113,10 @@ impl WindowLog {
                 pieces.push(value.to_vec());
                 Ok(())
             })?;
-        let count = Piece::try_from(pieces.len()).unwrap_or(Piece::MAX);
+        let count = Number::try_from(pieces.len()).unwrap_or(Number::MAX);
         self.announce();
-        for (piece, value) in (first..).zip(&pieces) {
+        for (number, value) in (first..).zip(&pieces) {
+            let piece = self.own_piece(number);
             self.records.push(
                 NO_TIME,
                 |out| write_key(start, piece, out),
@@ -158,6 +182,7 @@ impl WindowLog {
         }
         let (start, piece) =
             read_key(key).ok_or_else(|| self.damaged(damaged("its key is not that of a window")))?;
+        self.owner = self.owner.behind(piece.owner);
         let content = value
             .map(|value| self.content(value))
             .transpose()
@@ -176,7 +201,7 @@ impl WindowLog {
         let (head, batch) = value
             .split_first_chunk::<9>()
             .ok_or_else(|| damaged("it is cut short"))?;
-        let number = |at: usize| Piece::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let number = |at: usize| Number::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let whole = match head[0] {
             ADDED => None,
             WHOLE => Some((number(1), number(5))),
@@ -197,7 +222,10 @@ impl WindowLog {
 fn write_key(start: EventTime, piece: Piece, out: &mut Vec<u8>) -> bool {
     out.push(WINDOW_KEY);
     out.extend(start.to_be_bytes());
-    out.extend(piece.to_be_bytes());
+    out.extend(piece.number.to_be_bytes());
+    if piece.owner != Owner::UNNAMED {
+        out.extend(piece.owner.0.to_be_bytes());
+    }
     true
 }
 
@@ -206,8 +234,11 @@ fn read_key(key: &[u8]) -> Option<(EventTime, Piece)> {
         return None;
     };
     let (start, piece) = rest.split_first_chunk::<8>()?;
-    Some((
-        EventTime::from_be_bytes(*start),
-        Piece::from_be_bytes(piece.try_into().ok()?),
-    ))
+    let (number, owner) = piece.split_first_chunk::<4>()?;
+    let owner = match owner {
+        [] => Owner::UNNAMED,
+        name => Owner(u64::from_be_bytes(name.try_into().ok()?)),
+    };
+    let number = Number::from_be_bytes(*number);
+    Some((EventTime::from_be_bytes(*start), Piece { owner, number }))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result as PlanResult};
 
-use super::window_log::{Content, Entry, Piece};
-use super::{ResidentTable, StateError, WindowLog};
+use super::window_log::{Content, Entry, Number, Piece};
+use super::{Owner, ResidentTable, StateError, WindowLog};
 use crate::aggregate::AggregateSpec;
 use crate::format::FormatError;
 use crate::rows::{EventTime, Rows};
@@ -30,7 +30,8 @@ struct OpenWindow {
     table: ResidentTable,
     /// The records that together are its state.
     pieces: Vec<Piece>,
-    next: Piece,
+    /// The number of the next record that is written.
+    next: Number,
     /// Rows in these records.
     logged: usize,
 }
@@ -53,6 +54,11 @@ impl WindowStore {
             closed: Vec::new(),
             restoring: BTreeMap::new(),
         }
+    }
+
+    /// Somebody else may have held the state since it was last worked on.
+    pub(crate) fn belongs_to(&mut self, owner: Owner) {
+        self.log.belongs_to(owner);
     }
 
     /// The windows that are open, the earliest first.
@@ -143,11 +149,11 @@ impl WindowStore {
                 self.log.delete(start, piece);
             }
             window.logged = states.num_rows();
-            window.took(count);
+            window.took(&self.log, count);
         } else {
             let count = self.log.write(start, window.next, delta, false)?;
             window.logged += delta.num_rows();
-            window.took(count);
+            window.took(&self.log, count);
         }
         Ok(())
     }
@@ -175,17 +181,15 @@ impl WindowStore {
             windows.entry(start).or_default().push((piece, content));
         }
         for (start, pieces) in windows {
-            let from = first_that_counts(&pieces);
+            let whole = last_whole(&pieces);
             for (piece, content) in pieces {
-                let whole_is_cut = content.whole.is_some_and(|(first, _)| first > from);
                 let window = self.window(start)?;
-                if piece >= from && !whole_is_cut {
+                if counts(piece, &content, whole) {
                     window.logged += content.states.num_rows();
                     window.table.add(&content.states)?;
                 }
                 // Those that do not count are made void with the others.
                 window.pieces.push(piece);
-                window.next = piece + 1;
             }
         }
         Ok(())
@@ -193,28 +197,40 @@ impl WindowStore {
 }
 
 impl OpenWindow {
-    fn took(&mut self, pieces: Piece) {
-        self.pieces.extend(self.next..self.next + pieces);
+    fn took(&mut self, log: &WindowLog, pieces: Number) {
+        let numbers = self.next..self.next + pieces;
+        self.pieces.extend(numbers.map(|number| log.own_piece(number)));
         self.next += pieces;
     }
 }
 
-/// The first piece of the last whole state of which nothing is missing, or else the first of all. Pieces are in order.
-fn first_that_counts(pieces: &[(Piece, Content)]) -> Piece {
-    let mut first = 0;
-    for (piece, content) in pieces {
-        if let Some((begins, count)) = content.whole
-            && *piece == begins
-        {
-            let there = |number: Piece| {
-                pieces
-                    .binary_search_by_key(&(begins + number), |(piece, _)| *piece)
-                    .is_ok()
+/// The first piece of the last whole state of which nothing is missing. Pieces are in order.
+fn last_whole(pieces: &[(Piece, Content)]) -> Option<Piece> {
+    let is_complete = |(piece, content): &&(Piece, Content)| {
+        content.whole.is_some_and(|(first, count)| {
+            let there = |number: Number| {
+                let wanted = Piece { number, ..*piece };
+                pieces.binary_search_by_key(&wanted, |(piece, _)| *piece).is_ok()
             };
-            if (0..count).all(there) {
-                first = begins;
-            }
+            piece.number == first && (first..first + count).all(there)
+        })
+    };
+    pieces.iter().rfind(is_complete).map(|(piece, _)| *piece)
+}
+
+/// Whether a piece is part of its window's state, whose last whole state begins with `whole`.
+///
+/// An owner reads again whatever its predecessor had not committed, so that its whole state takes the place of all that its
+/// predecessors wrote, even of what came to the log behind it.
+fn counts(piece: Piece, content: &Content, whole: Option<Piece>) -> bool {
+    match content.whole {
+        Some((first, _)) => {
+            let begins = Piece {
+                number: first,
+                ..piece
+            };
+            whole == Some(begins)
         }
+        None => whole.is_none_or(|whole| piece > whole),
     }
-    first
 }

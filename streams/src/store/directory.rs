@@ -176,11 +176,18 @@ fn process_id(path: &Path) -> io::Result<String> {
 
 /// A name that no other process has, now or before.
 pub(crate) fn random_id() -> String {
+    format!("{:016x}", random_number())
+}
+
+/// A number that few other processes have.
+pub(crate) fn process_salt() -> u16 {
+    let [high, low, ..] = random_number().to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+fn random_number() -> u64 {
     let random = RandomState::new();
-    format!(
-        "{:016x}",
-        random.build_hasher().finish() ^ random.hash_one(std::process::id())
-    )
+    random.build_hasher().finish() ^ random.hash_one(std::process::id())
 }
 
 /// Whether there was something to remove.

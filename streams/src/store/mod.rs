@@ -34,7 +34,7 @@ use directory::{DATABASE, directory_error};
 use partition::PartitionStore;
 use writer::Writer;
 
-pub(crate) use directory::{Slot, random_id};
+pub(crate) use directory::{Slot, process_salt, random_id};
 pub use directory::{default_state_dir, delete_local_state, local_state};
 pub use error::LocalStoreError;
 pub(crate) use partition::{LocalStore, Stored};

@@ -1,4 +1,5 @@
 //! What becomes of records that cannot be read, and of rows that a step cannot work on.
+mod letter;
 #[cfg(test)]
 mod tests;
 
@@ -14,18 +15,7 @@ use crate::operator::{
 use crate::plan::{ErrorPolicy, Input, StepId, SubTopology};
 use crate::rows::Rows;
 use crate::sink::{Destination, OutputRecord, RecordBuffer, SinkError};
-
-// The names of KIP-1034.
-const EXCEPTION: &str = "__streams.errors.exception";
-const MESSAGE: &str = "__streams.errors.message";
-const TOPIC: &str = "__streams.errors.topic";
-const PARTITION: &str = "__streams.errors.partition";
-const OFFSET: &str = "__streams.errors.offset";
-/// Ours: the bytes that the value had before it was cut.
-const TRUNCATED: &str = "__streams.errors.truncated";
-
-/// The longest message in a header.
-const MESSAGE_BYTES_MAX: usize = 4096;
+use letter::Cause;
 
 /// The policies of a task at work.
 pub(super) struct Failures {
@@ -36,14 +26,6 @@ pub(super) struct Failures {
     counters: Arc<ErrorCounters>,
     buffer_bytes_max: usize,
     record_bytes_max: usize,
-}
-
-/// Why a record or row is dead.
-struct Cause<'a> {
-    name: &'static str,
-    message: String,
-    topic: &'a str,
-    offset: Option<i64>,
 }
 
 impl Failures {
@@ -102,6 +84,7 @@ impl Failures {
                 name: "DeserializationError",
                 message: unfit.cause.to_string(),
                 topic,
+                partition: self.partition,
                 offset: Some(unfit.offset),
             };
             if let Some(originals) = &decoded.originals {
@@ -148,6 +131,7 @@ impl Failures {
                 name: cause.name(),
                 message: format!("{label}: {cause}"),
                 topic: &topics,
+                partition: self.partition,
                 offset: None,
             };
             let record = match row {
@@ -170,7 +154,7 @@ impl Failures {
         self.counters.skipped.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Appends the dead letter of `record`, with its own headers and those that say why.
+    /// Appends the dead letter of `record`.
     fn write(
         &self,
         letters: &mut RecordBuffer,
@@ -178,35 +162,8 @@ impl Failures {
         cause: &Cause<'_>,
         publish: &mut Publish<'_>,
     ) -> Result<(), SinkError> {
-        let partition = self.partition.to_string();
-        let offset = cause.offset.map(|offset| offset.to_string());
-        let message = shortened(&cause.message);
-        let headers = |letters: &mut RecordBuffer| {
-            let own = record.headers.iter();
-            own.for_each(|(name, value)| letters.push_header(name, value));
-            letters.push_header(EXCEPTION, Some(cause.name.as_bytes()));
-            letters.push_header(MESSAGE, Some(message.as_bytes()));
-            letters.push_header(TOPIC, Some(cause.topic.as_bytes()));
-            letters.push_header(PARTITION, Some(partition.as_bytes()));
-            if let Some(offset) = &offset {
-                letters.push_header(OFFSET, Some(offset.as_bytes()));
-            }
-        };
-        letters.push_bytes(record.time, record.key, record.value);
-        headers(letters);
-        let excess = letters
-            .get(letters.len() - 1)
-            .size()
-            .saturating_sub(self.record_bytes_max);
-        if excess > 0 {
-            letters.pop();
-            let value = record.value.unwrap_or_default();
-            let truncated = value.len().to_string();
-            // Room for one header more.
-            let kept = value.len().saturating_sub(excess + 2 * TRUNCATED.len());
-            letters.push_bytes(record.time, record.key, Some(&value[..kept]));
-            headers(letters);
-            letters.push_header(TRUNCATED, Some(truncated.as_bytes()));
+        if letter::write(letters, record, cause, self.record_bytes_max) {
+            self.counters.truncated.fetch_add(1, Ordering::Relaxed);
         }
         if letters.bytes() >= self.buffer_bytes_max {
             self.finish(letters, publish)?;
@@ -285,13 +242,4 @@ fn as_json(rows: &Rows) -> RecordBuffer {
         }
     }
     record
-}
-
-/// The first bytes of a message that may be as long as the record it complains about.
-fn shortened(message: &str) -> &str {
-    let mut end = message.len().min(MESSAGE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
 }

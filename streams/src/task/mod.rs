@@ -35,6 +35,7 @@ use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, ne
 use crate::plan::{Decode, ErrorPolicy, Shuffle, StepId, SubTopology};
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::sink::{Destination, RecordBuffer};
+use crate::state::Owner;
 use crate::store::LocalStore;
 use crate::time::{Announcement, CONTROL_VERSION, TaskClock, Watermark};
 
@@ -230,6 +231,13 @@ impl Task {
     /// Gives `step` the local store of its changelog.
     pub(crate) fn attach(&mut self, step: StepId, store: &LocalStore) {
         self.operators[step.0].attach(store);
+    }
+
+    /// The task goes on after others may have held its partition.
+    pub(crate) fn belongs_to(&mut self, owner: Owner) {
+        for operator in &mut self.operators {
+            operator.belongs_to(owner);
+        }
     }
 
     /// Whether `step` wants more states of its checkpoint in memory.

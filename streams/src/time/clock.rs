@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array};
 
-use super::metadata::{Stored, StoredInput, watermarks};
+use super::metadata::{Stored, StoredInput, StoredMark, marks};
 use super::upstream::UpstreamTable;
 use super::{Announcement, Tracker, Watermark};
 use crate::plan::InputTime;
@@ -47,11 +47,8 @@ impl TaskClock {
         let input = |time: &InputTime| match time {
             InputTime::Untimed => InputClock::Untimed,
             InputTime::Upstream => InputClock::Upstream(UpstreamTable::default()),
-            InputTime::Source {
-                out_of_orderness_ms,
-                idle_after,
-            } => InputClock::Source(SourceClock {
-                trackers: out_of_orderness_ms.iter().copied().map(Tracker::new).collect(),
+            InputTime::Source { bounds, idle_after } => InputClock::Source(SourceClock {
+                trackers: bounds.iter().copied().map(Tracker::new).collect(),
                 idle_after: *idle_after,
                 idle: false,
                 fresh: true,
@@ -191,7 +188,7 @@ impl TaskClock {
             InputClock::Untimed => return String::new(),
             InputClock::Source(source) => StoredInput::Source {
                 idle: source.idle,
-                watermarks: watermarks(&source.trackers),
+                marks: marks(&source.trackers),
             },
             InputClock::Upstream(table) => StoredInput::Upstream(table.clone()),
         };
@@ -210,20 +207,13 @@ impl TaskClock {
             return;
         };
         match (&mut self.inputs[input], stored.input) {
-            (InputClock::Source(source), StoredInput::Source { idle, watermarks }) => {
+            (InputClock::Source(source), StoredInput::Source { idle, marks }) => {
+                let falls_behind = source.resume(&marks);
+                // Rows that are not late by the new strategy may belong to windows that the old one closed: those behind judge.
+                self.was_idle |= falls_behind;
                 // Whether something came since nobody knows yet: it has to be found idle again, and the tasks behind hear of it
                 // before its first row.
-                self.awoken |= idle;
-                if watermarks.len() == source.trackers.len() {
-                    let pairs = source.trackers.iter_mut().zip(watermarks);
-                    pairs.for_each(|(tracker, watermark)| tracker.resume(watermark));
-                } else if let Some(least) = watermarks.into_iter().min() {
-                    // The topology has changed: the least of them holds for all.
-                    source
-                        .trackers
-                        .iter_mut()
-                        .for_each(|tracker| tracker.resume(least));
-                }
+                self.awoken |= idle | falls_behind;
             }
             (InputClock::Upstream(table), StoredInput::Upstream(stored)) => *table = stored,
             _ => return,
@@ -231,6 +221,41 @@ impl TaskClock {
         self.was_idle |= stored.was_idle;
         self.watermark = self.watermark.max(stored.watermark);
         self.settled = self.settled.max(stored.watermark);
+    }
+}
+
+impl SourceClock {
+    /// Goes on from what was stored; says whether a strategy is behind what the task has announced by another one.
+    ///
+    /// A strategy with the same event time and another bound goes on from the largest time seen; one with another event time knows nothing
+    /// of what was read.
+    fn resume(&mut self, marks: &[StoredMark]) -> bool {
+        let Some(promised) = marks.iter().map(|mark| mark.watermark).min() else {
+            return false;
+        };
+        if marks.iter().any(|mark| mark.bound.is_none()) {
+            // From before strategies were noted. If there are as many, they are taken for the same, else the least holds for all.
+            let same = marks.len() == self.trackers.len();
+            let known = marks
+                .iter()
+                .map(|mark| if same { mark.watermark } else { promised });
+            let known = known.chain(std::iter::repeat(promised));
+            let pairs = self.trackers.iter_mut().zip(known);
+            pairs.for_each(|(tracker, watermark)| tracker.resume(watermark));
+            return false;
+        }
+        for tracker in &mut self.trackers {
+            let bound = tracker.bound();
+            let by_now = marks.iter().filter_map(|mark| {
+                let old = mark.bound.filter(|old| old.time == bound.time)?;
+                Some(
+                    mark.watermark
+                        .minus(bound.out_of_orderness_ms.saturating_sub(old.out_of_orderness_ms)),
+                )
+            });
+            tracker.resume(by_now.max().unwrap_or(Watermark::NONE));
+        }
+        self.trackers.iter().any(|tracker| tracker.watermark() < promised)
     }
 }
 
@@ -253,10 +278,18 @@ pub(super) fn combined(marks: impl Iterator<Item = (Watermark, bool)>) -> (Water
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Bound;
+
+    fn bound(time: u32, out_of_orderness_ms: i64) -> Bound {
+        Bound {
+            time,
+            out_of_orderness_ms,
+        }
+    }
 
     fn source(out_of_orderness_ms: &[i64]) -> InputTime {
         InputTime::Source {
-            out_of_orderness_ms: out_of_orderness_ms.to_vec(),
+            bounds: out_of_orderness_ms.iter().map(|ms| bound(7, *ms)).collect(),
             idle_after: Some(Duration::from_secs(10)),
         }
     }
@@ -369,13 +402,59 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_who_is_never_idle_or_unread() {
         let never = InputTime::Source {
-            out_of_orderness_ms: vec![0],
+            bounds: vec![bound(0, 0)],
             idle_after: None,
         };
         let mut clock = TaskClock::new(&[never]);
         let start = Instant::now();
         assert!(clock.silent(start).is_empty());
         assert!(clock.silent(start + Duration::from_secs(1_000_000)).is_empty());
-        assert_eq!(clock.metadata(0), "ms1 - 0 s 0 -");
+        assert_eq!(clock.metadata(0), "ms1 - 0 s 0 -:0:0");
+    }
+
+    /// What a clock with these bounds makes of the metadata of another: the watermark of its tracker, whether windows may have closed
+    /// without its rows, and whether those behind have to hear of it first.
+    fn resumed(metadata: &str, bounds: &[Bound]) -> (Vec<Watermark>, bool, bool) {
+        let mut clock = TaskClock::new(&[InputTime::Source {
+            bounds: bounds.to_vec(),
+            idle_after: None,
+        }]);
+        clock.resume(0, metadata);
+        let InputClock::Source(source) = &clock.inputs[0] else {
+            unreachable!("it is a source");
+        };
+        assert_eq!(clock.watermark(), Watermark::at(90), "it never goes back");
+        let marks = source.trackers.iter().map(Tracker::watermark).collect();
+        (marks, clock.was_idle(), clock.has_awoken())
+    }
+
+    #[test]
+    fn another_strategy_goes_on_from_what_was_seen() {
+        let mut clock = TaskClock::new(&[source(&[10])]);
+        clock.observe(0, 0, &[100]);
+        clock.settle();
+        let metadata = clock.metadata(0);
+        assert_eq!(metadata, "ms1 90 0 s 0 90:10:7");
+        let at = |times: &[i64]| times.iter().copied().map(Watermark::at).collect::<Vec<_>>();
+        assert_eq!(resumed(&metadata, &[bound(7, 10)]), (at(&[90]), false, false));
+        // A smaller bound is ahead; a larger one allows rows for windows that are closed.
+        assert_eq!(resumed(&metadata, &[bound(7, 3)]), (at(&[97]), false, false));
+        assert_eq!(resumed(&metadata, &[bound(7, 25)]), (at(&[75]), true, true));
+        let both = [bound(7, 10), bound(7, 11)];
+        assert_eq!(resumed(&metadata, &both), (at(&[90, 89]), true, true));
+        // Another event time says nothing of what was read.
+        assert_eq!(
+            resumed(&metadata, &[bound(8, 10)]),
+            (vec![Watermark::NONE], true, true)
+        );
+        // As it was written at first.
+        assert_eq!(
+            resumed("ms1 90 0 s 0 90", &[bound(8, 3)]),
+            (at(&[90]), false, false)
+        );
+        assert_eq!(
+            resumed("ms1 90 0 s 0 90 95", &[bound(8, 3)]),
+            (at(&[90]), false, false)
+        );
     }
 }

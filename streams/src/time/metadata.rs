@@ -1,11 +1,12 @@
 //! Event time as the metadata of a committed offset.
 //!
 //! Version 1, words parted by spaces: `ms1`, the task's watermark, `1` if it was ever idle or else `0`; then for a source `s`, `1` if it is
-//! idle or else `0`, and the watermark of each of its strategies; for a repartition topic `r`, the plan (hexadecimal) and for
+//! idle or else `0`, and of each of its strategies the watermark, the allowed out-of-orderness and the name of its event time (hexadecimal),
+//! parted by `:`, or the watermark alone, as it was written at first; for a repartition topic `r`, the plan (hexadecimal) and for
 //! each upstream task its watermark as the distance from the task's first word that is greatest, in base 36, with `~` behind it
 //! if it is idle. No watermark is `-`.
 use super::upstream::{UPSTREAM_TASKS_MAX, UpstreamTable, UpstreamTask};
-use super::{Tracker, Watermark};
+use super::{Bound, Tracker, Watermark};
 
 const VERSION: &str = "ms1";
 const NONE: &str = "-";
@@ -20,19 +21,30 @@ pub(super) struct Stored {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StoredInput {
-    Source { idle: bool, watermarks: Vec<Watermark> },
+    Source { idle: bool, marks: Vec<StoredMark> },
     Upstream(UpstreamTable),
+}
+
+/// How far a strategy was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredMark {
+    pub(super) watermark: Watermark,
+    /// Which strategy it was, if that was noted.
+    pub(super) bound: Option<Bound>,
 }
 
 impl Stored {
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{VERSION} {} {}", word(self.watermark), u8::from(self.was_idle));
         match &self.input {
-            StoredInput::Source { idle, watermarks } => {
+            StoredInput::Source { idle, marks } => {
                 text.push_str(&format!(" s {}", u8::from(*idle)));
-                for watermark in watermarks {
+                for mark in marks {
                     text.push(' ');
-                    text.push_str(&word(*watermark));
+                    text.push_str(&word(mark.watermark));
+                    if let Some(bound) = mark.bound {
+                        text.push_str(&format!(":{}:{:x}", bound.out_of_orderness_ms, bound.time));
+                    }
                 }
             }
             StoredInput::Upstream(table) => {
@@ -65,7 +77,7 @@ impl Stored {
         let input = match words.next()? {
             "s" => StoredInput::Source {
                 idle: truth(words.next()?)?,
-                watermarks: words.map(self::watermark).collect::<Option<_>>()?,
+                marks: words.map(mark).collect::<Option<_>>()?,
             },
             "r" => {
                 let plan = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -100,8 +112,31 @@ impl Stored {
     }
 }
 
-pub(super) fn watermarks(trackers: &[Tracker]) -> Vec<Watermark> {
-    trackers.iter().map(Tracker::watermark).collect()
+pub(super) fn marks(trackers: &[Tracker]) -> Vec<StoredMark> {
+    let mark = |tracker: &Tracker| StoredMark {
+        watermark: tracker.watermark(),
+        bound: Some(tracker.bound()),
+    };
+    trackers.iter().map(mark).collect()
+}
+
+fn mark(word: &str) -> Option<StoredMark> {
+    let Some((watermark, bound)) = word.split_once(':') else {
+        let watermark = self::watermark(word)?;
+        return Some(StoredMark {
+            watermark,
+            bound: None,
+        });
+    };
+    let (out_of_orderness_ms, time) = bound.split_once(':')?;
+    let bound = Bound {
+        time: u32::from_str_radix(time, 16).ok()?,
+        out_of_orderness_ms: out_of_orderness_ms.parse().ok()?,
+    };
+    Some(StoredMark {
+        watermark: self::watermark(watermark)?,
+        bound: Some(bound),
+    })
 }
 
 fn word(watermark: Watermark) -> String {
@@ -154,11 +189,20 @@ mod tests {
             };
             stored.encode()
         };
+        let mark = |watermark, bound| StoredMark { watermark, bound };
+        let bound = Bound {
+            time: 0xabc,
+            out_of_orderness_ms: 4000,
+        };
         let source = StoredInput::Source {
             idle: false,
-            watermarks: vec![Watermark::at(17), Watermark::NONE],
+            marks: vec![
+                mark(Watermark::at(17), Some(bound)),
+                mark(Watermark::NONE, Some(bound)),
+                mark(Watermark::at(18), None),
+            ],
         };
-        assert_eq!(of(source), "ms1 1700000000000 1 s 0 17 -");
+        assert_eq!(of(source), "ms1 1700000000000 1 s 0 17:4000:abc -:4000:abc 18");
         let task = |watermark, idle| UpstreamTask { watermark, idle };
         let table = UpstreamTable {
             plan: 255,
@@ -180,6 +224,9 @@ mod tests {
             "ms1 1 0 q",
             "ms1 1 0 r zz 1 1",
             "ms1 1 0 s 0 y",
+            "ms1 1 0 s 0 1:2",
+            "ms1 1 0 s 0 1:2:x",
+            "ms1 1 0 s 0 1:2:3:4",
         ] {
             assert_eq!(Stored::decode(bad), None, "{bad:?}");
         }
@@ -212,7 +259,10 @@ mod tests {
         ) {
             let mark = |time: Option<i64>| time.map_or(Watermark::NONE, Watermark::at);
             let input = match source {
-                true => StoredInput::Source { idle, watermarks: tasks.iter().map(|(time, _)| mark(*time)).collect() },
+                true => StoredInput::Source { idle, marks: tasks.iter().map(|(time, named)| StoredMark {
+                    watermark: mark(*time),
+                    bound: named.then_some(Bound { time: plan as u32, out_of_orderness_ms: 5 }),
+                }).collect() },
                 false => StoredInput::Upstream(UpstreamTable {
                     plan,
                     tasks: tasks.iter().map(|(time, idle)| UpstreamTask { watermark: mark(*time), idle: *idle }).collect(),
@@ -223,7 +273,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken_without_panic(text in "ms1 [-0-9a-z~]{0,20}( [srx0-9a-z~-]{0,16}){0,6}") {
+        fn any_text_is_taken_without_panic(text in "ms1 [-0-9a-z~]{0,20}( [srx0-9a-z~:-]{0,16}){0,6}") {
             Stored::decode(&text);
         }
     }

@@ -22,7 +22,7 @@ pub use strategy::{WatermarkStrategy, bounded, record_time};
 
 pub(crate) use announcement::{Announcement, CONTROL_VERSION};
 pub(crate) use clock::TaskClock;
-pub(crate) use tracker::Tracker;
+pub(crate) use tracker::{Bound, Tracker};
 pub(crate) use upstream::UPSTREAM_TASKS_MAX;
 
 use crate::rows::EventTime;

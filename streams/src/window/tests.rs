@@ -332,6 +332,42 @@ fn a_silent_partition_no_longer_holds_up_the_others_and_wakes_up_late() {
     assert!(late.is_empty());
 }
 
+/// Rows that the new bound allows and the old one had closed windows for were counted as late, and lost.
+#[test]
+fn another_bound_loses_no_row_and_opens_no_window_again() {
+    let event = |at, value| Event {
+        partition: 0,
+        key: 1,
+        at: Some(at),
+        value,
+    };
+    let of = |bound| job(&tumbling(ms(10)), Emit::OnWindowClose, bound);
+    let mut driver = TestDriver::new(&of(0)).unwrap();
+    for (at, value) in [(5, 1), (25, 2)] {
+        driver.pipe("events", event(at, value).record()).unwrap();
+    }
+    driver.commit().unwrap();
+    let first = ("k1".to_owned(), 0);
+    assert_eq!(results(&mut driver, 10).0[&first], [(1, 1, 1, 1)]);
+
+    driver.replace(&of(100)).unwrap();
+    for (at, value) in [(7, 4), (22, 8), (60, 16)] {
+        driver.pipe("events", event(at, value).record()).unwrap();
+    }
+    driver.commit().unwrap();
+    let (emitted, late) = results(&mut driver, 10);
+    assert!(emitted.is_empty(), "{emitted:?}");
+    assert_eq!(late, [4], "its window is closed, and that of 22 is not");
+
+    // A smaller one again: what was seen counts.
+    driver.replace(&of(20)).unwrap();
+    driver.pipe("events", event(28, 32).record()).unwrap();
+    driver.commit().unwrap();
+    let (emitted, late) = results(&mut driver, 10);
+    assert_eq!(emitted[&("k1".to_owned(), 20)], [(2, 10, 2, 8)]);
+    assert_eq!(late, [32]);
+}
+
 #[test]
 fn results_have_the_time_of_their_window_and_can_be_windowed_again() {
     let app = Streams::new("twice");

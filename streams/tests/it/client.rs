@@ -122,6 +122,31 @@ impl Cluster {
         producer.flush(PATIENCE).unwrap();
     }
 
+    /// Opens a transaction that writes the first record of the first partition of the topic `name` once more.
+    pub fn begin_transaction(&self, name: &str) -> Transaction {
+        let (topic, mut first) = (self.name(name), TopicPartitionList::new());
+        first.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+        let mut client = self.client();
+        client.set("group.id", self.name("reader"));
+        let reader: BaseConsumer = client.create().unwrap();
+        reader.assign(&first).unwrap();
+        let record = reader.poll(PATIENCE).unwrap().unwrap();
+        let producer: BaseProducer = self
+            .client()
+            .set("transactional.id", self.name("transaction"))
+            .create()
+            .unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        let again = BaseRecord::to(&topic)
+            .key(record.key().unwrap())
+            .payload(record.payload().unwrap())
+            .partition(0);
+        producer.send(again).map_err(|(error, _)| error).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        Transaction(producer)
+    }
+
     /// The latest value of every key of the topic `name`, and how many records it holds.
     pub fn table(&self, name: &str) -> (BTreeMap<String, String>, usize) {
         let mut client = self.client();
@@ -232,6 +257,18 @@ impl Cluster {
             .aggregate("counts", [count_all().alias("n")])
             .to(self.name("counts"), json());
         app
+    }
+}
+
+/// A transaction that has written something.
+pub struct Transaction(BaseProducer);
+
+impl Transaction {
+    pub fn end(self, commits: bool) {
+        match commits {
+            true => self.0.commit_transaction(PATIENCE).unwrap(),
+            false => self.0.abort_transaction(PATIENCE).unwrap(),
+        }
     }
 }
 

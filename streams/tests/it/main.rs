@@ -10,5 +10,6 @@ mod errors;
 mod exactly_once;
 mod failures;
 mod rebalance;
+mod restore;
 mod windows;
 mod word_count;

@@ -7,7 +7,7 @@ use millstream_streams::{Guarantee, Streams, StreamsHandle, prelude::*};
 
 use crate::client::{Cluster, PATIENCE};
 
-fn job(cluster: &Cluster, guarantee: Guarantee) -> StreamsHandle {
+fn app(cluster: &Cluster, guarantee: Guarantee) -> Streams {
     let schema = Schema::new(vec![
         Field::new("page", DataType::Utf8, true),
         Field::new("at", DataType::Int64, true),
@@ -23,9 +23,13 @@ fn job(cluster: &Cluster, guarantee: Guarantee) -> StreamsHandle {
         .aggregate("per-page", [count_all().alias("views")]);
     per_page.to(cluster.name("results"), json());
     per_page.late().to(cluster.name("late"), json());
+    app
+}
+
+fn job(cluster: &Cluster, guarantee: Guarantee) -> StreamsHandle {
     let config = cluster.config().set("commit.interval.ms", "50").unwrap();
     let config = config.set("metrics.listener", "127.0.0.1:0").unwrap();
-    app.start(config).unwrap()
+    app(cluster, guarantee).start(config).unwrap()
 }
 
 fn view(page: &str, at: i64) -> String {
@@ -106,4 +110,35 @@ fn windows_close_and_lateness_survives_exactly_once() {
 #[test]
 fn windows_close_and_lateness_survives_at_least_once() {
     windows_close_and_lateness_survives(Guarantee::AtLeastOnce, "windows-alo");
+}
+
+/// Nobody knew where reading had begun, so that nobody could say that nothing had come since, and windows of the other partition
+/// never closed.
+#[test]
+fn partitions_read_from_their_end_become_idle() {
+    let cluster = Cluster::new("windows-latest");
+    cluster.create_topic("views", 2);
+    cluster.create_topic("results", 1);
+    cluster.create_topic("late", 1);
+    for partition in 0..2 {
+        cluster.write_to("views", partition, &[view("before", 5000)]);
+    }
+    let config = cluster.config().set("commit.interval.ms", "50").unwrap();
+    let config = config.set("auto.offset.reset", "latest").unwrap();
+    let job = app(&cluster, Guarantee::AtLeastOnce).start(config).unwrap();
+    await_reading(&job);
+    cluster.write_to("views", 0, &[view("a", 1010), view("a", 1500)]);
+    assert_eq!(await_records(&cluster, "results", 1), [r#"{"views":1}"#]);
+    job.stop(PATIENCE).unwrap();
+}
+
+/// Waits until the job has its partitions.
+fn await_reading(job: &StreamsHandle) {
+    let deadline = Instant::now() + PATIENCE;
+    while job.metrics().tasks.is_empty() {
+        assert!(Instant::now() < deadline, "the job gets no partitions");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What is reported is up to half a second old, and so is what is assigned.
+    std::thread::sleep(Duration::from_secs(1));
 }

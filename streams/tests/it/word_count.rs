@@ -1,7 +1,7 @@
 //! The word count, from the first record to the table.
 use std::time::Duration;
 
-use millstream_streams::JobState;
+use millstream_streams::{JobState, Streams, col, json, text};
 
 use crate::client::{Cluster, PATIENCE, counts};
 
@@ -72,4 +72,29 @@ fn threads_share_the_partitions() {
     });
     job.wait().unwrap();
     assert_eq!(job.state(), JobState::Stopped);
+}
+
+/// The sub-topology of both repartition topics was looked at before the one that writes to the second.
+#[test]
+fn a_drain_goes_all_the_way_through_merged_streams() {
+    let cluster = Cluster::new("merged");
+    for topic in ["early", "late", "out"] {
+        cluster.create_topic(topic, 2);
+    }
+    let app = Streams::new(cluster.name("app"));
+    let moved = |topic: &str| {
+        let lines = app.stream(cluster.name(topic), text("line"));
+        lines.repartition(topic, [col("line")])
+    };
+    let (early, late) = (moved("early"), moved("late"));
+    early.merge(&late).to(cluster.name("out"), json());
+    let config = cluster.config().set("commit.interval.ms", "300").unwrap();
+    let job = app.start(config).unwrap();
+    for round in 1..=3 {
+        cluster.write("late", 2, ["a", "b"]);
+        cluster.write("early", 2, ["c"]);
+        job.drain(PATIENCE).unwrap();
+        assert_eq!(cluster.texts("out").len(), 3 * round);
+    }
+    job.stop(PATIENCE).unwrap();
 }

@@ -80,6 +80,40 @@ fn a_restart_reads_only_what_came_after_the_checkpoint() {
 }
 
 #[test]
+fn an_answer_that_comes_late_is_a_checkpoint_of_the_log_as_it_was() {
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let (directory, mut bench) = begun(guarantee);
+        bench.worker.checkpoints.ask(Why::Left, &mut bench.worker.restore);
+        bench.line("b c");
+        bench.steps(3);
+        assert_eq!(bench.table(), counts(&[("a", 2), ("b", 2), ("c", 1)]));
+        bench.worker.restore.answers = true;
+        bench.line("c");
+        bench.steps(3);
+        let mut bench = bench.restarted(directory.path());
+        bench.line("a c");
+        bench.steps(12);
+        // All that was committed when the answer came is in the checkpoint, and what came after the look is read again.
+        assert_eq!(bench.restored(), (4, 3), "{guarantee:?}");
+        assert_eq!(bench.table(), counts(&[("a", 3), ("b", 2), ("c", 3)]));
+    }
+}
+
+#[test]
+fn who_leaves_waits_for_the_answer() {
+    let (directory, mut bench) = begun(Guarantee::ExactlyOnce);
+    bench.worker.checkpoints.ask(Why::Left, &mut bench.worker.restore);
+    bench.line("c");
+    bench.steps(3);
+    bench.change(Polled::Revoked { lost: false });
+    bench.steps(1);
+    let mut bench = bench.restarted(directory.path());
+    bench.steps(8);
+    assert_eq!(bench.restored(), (4, 1));
+    assert_eq!(bench.table(), counts(&[("a", 2), ("b", 1), ("c", 1)]));
+}
+
+#[test]
 fn what_an_aborted_epoch_wrote_is_not_in_the_checkpoint() {
     let (directory, mut bench) = begun(Guarantee::ExactlyOnce);
     bench.line("a");

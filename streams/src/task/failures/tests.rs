@@ -255,3 +255,69 @@ fn policies_are_checked_and_described() {
         .to("out", json());
     assert!(fails(&app).contains("dead letter topic \"a b\" is not a legal name"));
 }
+
+/// A record whose key or headers took all the room failed the job, and with it everything behind it.
+#[test]
+fn no_dead_letter_is_too_large_whatever_came() {
+    let app = Streams::new("app");
+    app.stream("in", amounts())
+        .on_error(dead_letter("dead"))
+        .to("out", json());
+    let long = || vec![b'x'; 1_000_000];
+    let records = [
+        TestRecord::new("a").key(long()),
+        TestRecord::new("b")
+            .key("k")
+            .header("small", "1")
+            .header("large", long())
+            .header("also small", "2"),
+        TestRecord::new(long()).key(long()).header("large", long()),
+        TestRecord::new(long())
+            .key(vec![b'k'; 600_000])
+            .header("half", vec![b'h'; 300_000]),
+    ];
+    let mut driver = TestDriver::new(&app).unwrap();
+    for record in records {
+        driver.pipe("in", record).unwrap();
+    }
+    driver.commit().unwrap();
+    let dead = driver.read("dead");
+    let sizes = |record: &TestRecord| {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(Vec::len);
+        (length(&record.key), length(&record.value))
+    };
+    let says = |record: &TestRecord| {
+        let names = ["truncated", "truncated.key", "truncated.headers"];
+        let own = |name: &str| header(record, &format!("__streams.errors.{name}")).map(str::to_owned);
+        names.map(own)
+    };
+    let said = |texts: [&str; 3]| texts.map(|text| (!text.is_empty()).then(|| text.to_owned()));
+    assert_eq!(sizes(&dead[0]), (None, Some(1)));
+    assert_eq!(says(&dead[0]), said(["", "1000000", ""]));
+    assert_eq!(sizes(&dead[1]), (Some(1), Some(1)));
+    assert_eq!(says(&dead[1]), said(["", "", "1"]));
+    assert_eq!(
+        (header(&dead[1], "small"), header(&dead[1], "also small")),
+        (Some("1"), Some("2"))
+    );
+    assert!(sizes(&dead[2]).0.is_none() && sizes(&dead[2]).1 > Some(990_000));
+    assert_eq!(says(&dead[2]), said(["1000000", "1000000", "1"]));
+    assert_eq!(sizes(&dead[3]).0, Some(600_000));
+    assert!(sizes(&dead[3]).1 > Some(90_000));
+    assert_eq!(says(&dead[3]), said(["1000000", "", ""]));
+    for record in &dead {
+        let headers: usize = record
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len))
+            .sum();
+        let (key, value) = sizes(record);
+        let size = key.unwrap_or(0) + value.unwrap_or(0) + headers;
+        assert!(size < 1_000_000, "{size}");
+        assert_eq!(
+            header(record, "__streams.errors.exception"),
+            Some("DeserializationError")
+        );
+    }
+    assert_eq!(driver.rows_dropped(), (0, 4));
+}
