@@ -32,6 +32,7 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// compaction, and what is looked up each time it is needed.
 const DYNAMIC: &[&str] = &[
     "compression.gzip.level",
+    "compression.lz4.level",
     "compression.type",
     "compression.zstd.level",
     "flush.mode",
@@ -50,6 +51,7 @@ const DYNAMIC: &[&str] = &[
     "log.message.timestamp.after.max.ms",
     "log.message.timestamp.before.max.ms",
     "log.message.timestamp.type",
+    "log.preallocate",
     "log.retention.bytes",
     "log.retention.ms",
     "log.roll.jitter.ms",

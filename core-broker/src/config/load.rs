@@ -59,7 +59,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "log.message.format.",
     "log.message.timestamp.difference.",
     "log.message.downconversion.",
-    "log.preallocate",
     "max.connection.creation.",
     "max.connections.per.",
     "metadata.",

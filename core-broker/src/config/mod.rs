@@ -147,10 +147,14 @@ broker_config! {
     "log.cleaner.min.compaction.lag.ms" log_cleaner_min_compaction_lag_ms: i64 = 0, 0..=i64::MAX;
     /// Milliseconds after which a record is compacted whatever the ratio. Default 9223372036854775807, no bound.
     "log.cleaner.max.compaction.lag.ms" log_cleaner_max_compaction_lag_ms: i64 = i64::MAX, 1..=i64::MAX;
+    /// Whether a segment takes all its room of the disk at its first record. Default false; true keeps files in one piece.
+    "log.preallocate" log_preallocate: bool = false;
     /// Codec that batches are stored in: `producer` (default) keeps theirs, others are recompressed on the broker.
     "compression.type" compression_type: CompressionType = CompressionType::default();
     /// Level of gzip where the broker compresses, 1 to 9. Default −1, gzip's own.
     "compression.gzip.level" compression_gzip_level: i32 = -1, -1..=9;
+    /// Level of lz4 where the broker compresses, 1 to 17. Default 9, which is fast; all others search longer.
+    "compression.lz4.level" compression_lz4_level: i32 = 9, 1..=17;
     /// Level of zstd where the broker compresses. Default 3.
     "compression.zstd.level" compression_zstd_level: i32 = 3, -131_072..=22;
     /// Milliseconds that a record's time may be behind the broker's clock. Default 9223372036854775807, no bound.
@@ -290,6 +294,7 @@ impl BrokerConfig {
         LogConfig {
             segment_bytes: self.log_segment_bytes,
             segment_ms: self.effective_roll_ms(),
+            preallocate: self.log_preallocate,
             index_interval_bytes: self.log_index_interval_bytes,
             max_message_bytes: self.message_max_bytes,
             timestamp_type: self.log_message_timestamp_type,
@@ -307,6 +312,7 @@ impl BrokerConfig {
             min_cleanable_ratio_ppm: self.log_cleaner_min_cleanable_ratio.ppm,
             compression: self.compression_type.0,
             gzip_level: self.compression_gzip_level,
+            lz4_level: self.compression_lz4_level,
             zstd_level: self.compression_zstd_level,
             timestamp_before_max_ms: self.log_message_timestamp_before_max_ms,
             timestamp_after_max_ms: self.log_message_timestamp_after_max_ms,

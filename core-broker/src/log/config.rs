@@ -28,6 +28,9 @@ pub struct LogConfig {
     pub segment_bytes: u32,
     /// `segment.ms`: age in milliseconds at which a new segment is begun. Default 7 days.
     pub segment_ms: i64,
+    /// `preallocate`: takes `segment.bytes` of the disk when a segment gets its first batch, and gives back what is left
+    /// when it is closed. Default no.
+    pub preallocate: bool,
     /// `index.interval.bytes`: log bytes between two index entries. Default 4096; fewer find faster, cost memory.
     pub index_interval_bytes: u32,
     /// `max.message.bytes`: size limit of one batch. Default 1,048,588.
@@ -62,6 +65,8 @@ pub struct LogConfig {
     pub compression: Option<Compression>,
     /// `compression.gzip.level`: 1 to 9, or −1 (default) for gzip's own default.
     pub gzip_level: i32,
+    /// `compression.lz4.level`: 1 to 17. Default 9, the fast compressor; all others search longer, the longer the higher.
+    pub lz4_level: i32,
     /// `compression.zstd.level`. Default 3.
     pub zstd_level: i32,
     /// `message.timestamp.before.max.ms`: how much older than the broker's clock a record may be. Default: no bound.
@@ -78,6 +83,7 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 60 * 60 * 1000,
+            preallocate: false,
             index_interval_bytes: 4096,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
@@ -94,6 +100,7 @@ impl Default for LogConfig {
             min_cleanable_ratio_ppm: 500_000,
             compression: None,
             gzip_level: -1,
+            lz4_level: 9,
             zstd_level: 3,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
@@ -165,6 +172,19 @@ pub trait Disk: Send + Sync + Debug {
             left -= part as u64;
         }
         file.sync_data()
+    }
+
+    /// Takes room of the volume for `bytes` in all of `file`, whose length stays.
+    ///
+    /// # Errors
+    /// The operating system's; the file may have part of it then.
+    fn preallocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(
+            file,
+            rustix::fs::FallocateFlags::KEEP_SIZE,
+            0,
+            bytes,
+        )?)
     }
 
     /// Gives the file `from` the name `to`, in place of what has it.

@@ -348,6 +348,7 @@ impl Recovery {
         File::open(&path)
             .and_then(|file| file.sync_data())
             .map_err(OpenError::io(&path))?;
+        segment.give_back_room();
         if indexed {
             segment.release_index();
         }

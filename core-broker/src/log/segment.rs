@@ -10,7 +10,7 @@ mod verify;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -26,6 +26,11 @@ pub(crate) const EXTENSIONS: [&str; 4] = ["log", "index", "timeindex", "txnindex
 const SCAN_WINDOW_BYTES: usize = 8 << 10;
 /// Behind a batch of this size only the next header is read: a window would hold nothing but records.
 const LARGE_BATCH_BYTES: usize = 2 << 10;
+
+/// Less room than this beyond the end of a file is not worth a system call.
+const SLACK_BYTES: u64 = 64 << 10;
+/// What the system counts a file's room in, whatever the file system's blocks are.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// The name of a segment's file: base offset in 20 digits, then `extension`.
 pub(crate) fn file_name(base_offset: i64, extension: &str) -> String {
@@ -219,6 +224,22 @@ impl Segment {
     /// Asked after the files were read: they may have been those of another segment.
     pub(crate) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::SeqCst)
+    }
+
+    /// Gives back room that was preallocated for batches that did not come; of a closed segment, whose file is as long
+    /// as it will ever be.
+    pub(crate) fn give_back_room(&self) {
+        let path = self.path("log");
+        let done = std::fs::metadata(&path).and_then(|meta| {
+            if meta.blocks() * STAT_BLOCK_BYTES < meta.len() + SLACK_BYTES {
+                return Ok(());
+            }
+            OpenOptions::new().write(true).open(&path)?.set_len(meta.len())
+        });
+        if let Err(error) = done {
+            // It goes with the segment at the latest.
+            tracing::warn!(file = %path.display(), %error, "cannot give back preallocated room");
+        }
     }
 
     /// Takes note that nothing more will be appended.

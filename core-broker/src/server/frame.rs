@@ -4,7 +4,8 @@
 //! Owns: the read buffer. Does not own: what a frame means (`server::header`, `api`).
 //!
 //! Invariants: a length outside 0..=`socket.request.max.bytes` is an error before anything is allocated; room
-//! grows only as bytes really arrive; reading can be cancelled at any await without losing bytes.
+//! grows only as bytes really arrive, up to a bound at once for a peer that has sent as much before; reading can be
+//! cancelled at any await without losing bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use super::budget::{Budget, Reservation};
 const ROOM_BYTES_MIN: usize = 8 * 1024;
 /// A buffer above this is given up between two requests.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// Room made at once for a frame as large as one that the peer has sent: what producers send by default.
+const SHOWN_BYTES_MAX: usize = 1 << 20;
 /// How long a half-sent frame may make no progress.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -67,6 +70,8 @@ pub(crate) struct FrameReader<R> {
     reservation: Reservation,
     reserved: usize,
     length_max: i32,
+    /// Length of the frame before, up to [`SHOWN_BYTES_MAX`].
+    shown: usize,
     /// When the last bytes came.
     progress: Instant,
 }
@@ -81,6 +86,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             reservation: Reservation::new(budget),
             reserved: 0,
             length_max,
+            shown: 0,
             progress: Instant::now(),
         }
     }
@@ -95,8 +101,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     return Ok(self.take(length));
                 }
                 Some(length) => {
-                    // Four times what is there: a large frame takes few copies, a large claim takes no memory.
-                    let room = (4 + length - have).min(ROOM_BYTES_MIN.max(have * 3));
+                    // Four times what is there: a large frame takes few copies, a large claim takes no memory. As much as
+                    // came the last time takes one copy.
+                    let room = (4 + length - have).min(ROOM_BYTES_MIN.max(have * 3).max(self.shown));
                     self.reserve_budget(have + room).await;
                     room
                 }
@@ -165,6 +172,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.buffer = BytesMut::new();
         }
         self.reserved = 0;
+        self.shown = length.min(SHOWN_BYTES_MAX);
         Frame {
             bytes,
             reservation: std::mem::replace(&mut self.reservation, Reservation::new(&self.budget)),
@@ -217,6 +225,34 @@ mod tests {
         assert!(waiting.is_err());
         assert!(reader.buffer.capacity() < 64 * 1024);
         assert!(budget.used() < 64 * 1024);
+    }
+
+    #[tokio::test]
+    async fn a_peer_gets_room_for_what_it_has_sent_before() {
+        let (mut peer, mine) = tokio::io::duplex(1 << 16);
+        let mut reader = FrameReader::new(mine, i32::MAX, &Budget::new(1 << 30));
+        let sent = tokio::spawn(async move {
+            for length in [300_000, 3 << 20, 1 << 29] {
+                peer.write_all(&i32::to_be_bytes(length)).await.unwrap();
+                peer.write_all(&vec![0; length.min(4 << 20) as usize / 8])
+                    .await
+                    .unwrap();
+                tokio::task::yield_now().await;
+                if length < 1 << 29 {
+                    peer.write_all(&vec![0; (length - length / 8) as usize])
+                        .await
+                        .unwrap();
+                }
+            }
+            peer
+        });
+        let frames = [reader.next().await.unwrap(), reader.next().await.unwrap()];
+        assert_eq!(frames.each_ref().map(|f| f.bytes.len()), [300_000, 3 << 20]);
+        let waiting = tokio::time::timeout(Duration::from_millis(100), reader.next()).await;
+        assert!(waiting.is_err());
+        let capacity = reader.buffer.capacity();
+        assert!((SHOWN_BYTES_MAX..4 << 20).contains(&capacity), "{capacity}");
+        drop(sent.await.unwrap());
     }
 
     #[tokio::test]

@@ -107,7 +107,7 @@ topic_keys! {
     "cleanup.policy" List Now from "log.cleanup.policy" = |b| text(&b.log_cleanup_policy),
         |t| CleanupPolicy::read(t).map(drop), "What happens to old records: delete, compact or both.";
     "compression.gzip.level" Int Now from "compression.gzip.level" = |b| text(&b.compression_gzip_level), whole::<-1, 9>, "Level of gzip where the broker compresses.";
-    "compression.lz4.level" Int Kept = |_| "9".into(), whole::<1, 17>, "Level of lz4 where the broker compresses.";
+    "compression.lz4.level" Int Now from "compression.lz4.level" = |b| text(&b.compression_lz4_level), whole::<1, 17>, "Level of lz4 where the broker compresses.";
     "compression.type" String Now from "compression.type" = |b| text(&b.compression_type), |t| CompressionType::read(t).map(drop), "Codec that batches are stored in; producer keeps theirs.";
     "compression.zstd.level" Int Now from "compression.zstd.level" = |b| text(&b.compression_zstd_level), whole::<-131072, 22>, "Level of zstd where the broker compresses.";
     "delete.retention.ms" Long Now from "log.cleaner.delete.retention.ms" = |b| text(&b.log_cleaner_delete_retention_ms), whole::<0, I64>, "How long tombstones stay in a compacted topic.";
@@ -132,7 +132,7 @@ topic_keys! {
     "min.cleanable.dirty.ratio" Double Now from "log.cleaner.min.cleanable.ratio" = |b| text(&b.log_cleaner_min_cleanable_ratio), |t| Ratio::read(t).map(drop), "Share of uncompacted bytes at which compaction starts.";
     "min.compaction.lag.ms" Long Now from "log.cleaner.min.compaction.lag.ms" = |b| text(&b.log_cleaner_min_compaction_lag_ms), whole::<0, I64>, "Shortest time a record stays uncompacted.";
     "min.insync.replicas" Int Kept = |_| "1".into(), whole::<1, I32>, "Without meaning on a single node.";
-    "preallocate" Boolean Kept = |_| "false".into(), flag, "Whether segment files are allocated in full at once.";
+    "preallocate" Boolean Now from "log.preallocate" = |b| text(&b.log_preallocate), flag, "Whether segment files are allocated in full at once.";
     "remote.log.copy.disable" Boolean Kept = |_| "false".into(), flag, "Without meaning: there is no remote storage.";
     "remote.log.delete.on.disable" Boolean Kept = |_| "false".into(), flag, "Without meaning: there is no remote storage.";
     "remote.storage.enable" Boolean Kept = |_| "false".into(),
@@ -216,6 +216,7 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
                 }
             }
             "compression.gzip.level" => set(&mut config.gzip_level, i32::read(value)),
+            "compression.lz4.level" => set(&mut config.lz4_level, i32::read(value)),
             "compression.type" => set(&mut config.compression, CompressionType::read(value).map(|t| t.0)),
             "compression.zstd.level" => set(&mut config.zstd_level, i32::read(value)),
             "delete.retention.ms" => set(&mut config.delete_retention_ms, i64::read(value)),
@@ -233,6 +234,7 @@ pub(crate) fn log_config(broker: &BrokerConfig, overrides: &Overrides) -> LogCon
             "file.delete.delay.ms" => set(&mut config.file_delete_delay_ms, i64::read(value)),
             "retention.bytes" => set(&mut config.retention_bytes, i64::read(value)),
             "retention.ms" => set(&mut config.retention_ms, i64::read(value)),
+            "preallocate" => set(&mut config.preallocate, bool::read(value)),
             "segment.index.bytes" => set(&mut config.segment_index_bytes, u32::read(value)),
             "segment.jitter.ms" => set(&mut config.segment_jitter_ms, i64::read(value)),
             "segment.bytes" => set(&mut config.segment_bytes, u32::read(value)),

@@ -22,6 +22,8 @@ use crate::configs::{BROKER, TOPIC, alter, value};
 const RECORDS: i64 = 48;
 /// The plain topic's records before it are deleted.
 const DELETED_TO: i64 = 9;
+/// What recovery begins at; without it every log is checked in full.
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const TOPICS: [&str; 2] = ["compacted", "plain"];
 /// Cases a file and kind of damage, at most.
 const CASES_MAX: usize = 16;
@@ -138,8 +140,24 @@ fn see(broker: &BrokerHandle) -> Seen {
     seen
 }
 
-/// A directory with files of every kind, closed cleanly.
-fn fill(dir: &Path) -> (Seen, i64) {
+/// Base offsets of a partition's segments.
+fn segments(folder: &Path) -> BTreeSet<i64> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
+        .collect()
+}
+
+/// Whether all but the segment being written was compacted.
+fn is_compacted(dir: &Path) -> bool {
+    let text = std::fs::read_to_string(dir.join("cleaner-offset-checkpoint")).unwrap_or_default();
+    let cleaned_to = text.lines().find_map(|line| line.strip_prefix("compacted 0 "));
+    cleaned_to.is_some_and(|to| Some(&to.parse().unwrap()) == segments(&dir.join("compacted-0")).last())
+}
+
+/// A directory with files of every kind, closed cleanly; records with the same key are compacted.
+fn fill(dir: &Path, key: fn(i64) -> String) -> (Seen, i64) {
     let broker = begin(dir).unwrap();
     let mut client = Client::connect(broker.address());
     for topic in TOPICS {
@@ -160,7 +178,7 @@ fn fill(dir: &Path) -> (Seen, i64) {
     for topic in TOPICS {
         for n in 0..RECORDS {
             let mut builder = BatchBuilder::new().producer(producer, 0, n as i32);
-            let key = format!("k{}", n % 20);
+            let key = key(n);
             let value = format!("{n:040}");
             builder.push((n + 1) * 1_000, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
             let records = Some(builder.build().unwrap());
@@ -179,11 +197,7 @@ fn fill(dir: &Path) -> (Seen, i64) {
         .with_timeout_ms(5_000);
     assert_eq!(client.call(2, &request).topics[0].partitions[0].error_code, 0);
     let deadline = Instant::now() + Duration::from_secs(30);
-    let cleaned = || {
-        let text = std::fs::read_to_string(dir.join("cleaner-offset-checkpoint"));
-        text.is_ok_and(|text| text.contains("compacted"))
-    };
-    while !cleaned() {
+    while !is_compacted(dir) {
         assert!(Instant::now() < deadline, "nothing was compacted");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -283,14 +297,24 @@ fn check(dir: &Path, file: &Path, how: &str, expected: &Seen, last_producer: i64
     }
 }
 
+fn twenty_keys(n: i64) -> String {
+    format!("k{}", n % 20)
+}
+
+/// All files but the lock, in order.
+fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    files(dir, Path::new(""), &mut all);
+    all.retain(|file| file.file_name().is_some_and(|name| name != ".lock"));
+    all.sort();
+    all
+}
+
 /// Damages each file whose name `wanted` takes; gives how often the broker started and how often it refused.
 fn damage_each(wanted: impl Fn(&Path) -> bool, kinds: &[&str]) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
-    let (expected, last_producer) = fill(dir.path());
-    let mut all = Vec::new();
-    files(dir.path(), Path::new(""), &mut all);
-    all.retain(|file| file.file_name().is_some_and(|name| name != ".lock"));
-    all.sort();
+    let (expected, last_producer) = fill(dir.path(), twenty_keys);
+    let all = all_files(dir.path());
     let mut alike: BTreeMap<_, usize> = BTreeMap::new();
     let mut chosen: Vec<&PathBuf> = all.iter().filter(|file| wanted(file)).collect();
     chosen.retain(|file| {
@@ -340,7 +364,7 @@ fn of_the_directory() {
             "broker-configs",
             "producer-ids",
             "meta.properties",
-            "recovery-point-offset-checkpoint",
+            RECOVERY_POINTS,
             "log-start-offset-checkpoint",
             "cleaner-offset-checkpoint",
             ".kafka_cleanshutdown",
@@ -369,10 +393,45 @@ fn of_indexes() {
     assert_eq!(refused, 0);
 }
 
+/// Without it, the segments behind a gap would be taken for what is left after a loss, and be removed.
+#[test]
+fn of_the_gaps_that_compaction_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    // Each segment loses a third of its records, and some their last ones; what stays is too much to become one.
+    let (expected, last_producer) = fill(dir.path(), |n| match n % 3 {
+        2 => "often".to_owned(),
+        _ => format!("once {n}"),
+    });
+    let file = Path::new("compacted-0/compaction-gaps");
+    let all = all_files(dir.path());
+    let content = std::fs::read(dir.path().join(file)).unwrap();
+    let with = |content: &[u8], is_full_check: bool| {
+        let victim = tempfile::tempdir().unwrap();
+        copy(dir.path(), &all, victim.path());
+        std::fs::write(victim.path().join(file), content).unwrap();
+        if is_full_check {
+            std::fs::remove_file(victim.path().join(RECOVERY_POINTS)).unwrap();
+        }
+        victim
+    };
+    // The file is needed: were it to say that there are no gaps, records would be gone.
+    let there = segments(&dir.path().join("compacted-0"));
+    let misled = with(b"0\n0\n", true);
+    begin(misled.path()).unwrap().shutdown_blocking().unwrap();
+    assert!(segments(&misled.path().join("compacted-0")).len() < there.len());
+    for is_full_check in [false, true] {
+        for (how, damaged) in damages(&content) {
+            let victim = with(&damaged, is_full_check);
+            let started = check(victim.path(), file, &how, &expected, last_producer);
+            assert!(started, "{how}");
+        }
+    }
+}
+
 #[test]
 fn of_an_interrupted_compaction() {
     let dir = tempfile::tempdir().unwrap();
-    let (expected, last_producer) = fill(dir.path());
+    let (expected, last_producer) = fill(dir.path(), twenty_keys);
     let file = Path::new("plain-0/00000000000000000000.swap");
     for (how, content) in [
         ("empty", &b""[..]),

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufReader, Cursor, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
 use super::error::BatchError;
+use super::lz4_high;
 
 /// Default limit for the decompressed records of one batch: a full batch of the default
 /// `max.message.bytes` at a ratio of 128.
@@ -19,6 +20,8 @@ const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 /// A snappy element of 3 bytes yields at most 64; with room for rounding.
 const SNAPPY_RATIO_MAX: usize = 32;
+/// The default, which is the fast compressor in Kafka, too; all other levels search longer.
+const LZ4_LEVEL: i32 = 9;
 /// zstd's own default limit for streams: 128 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
@@ -76,25 +79,32 @@ impl fmt::Display for LimitReached {
 impl std::error::Error for LimitReached {}
 
 /// Passes on at most `left` bytes; one more is an error.
-struct Limited<R> {
+pub(crate) struct Limited<R> {
     inner: R,
     left: usize,
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: BufRead> BufRead for Limited<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let buffer = self.inner.fill_buf()?;
+        if self.left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(LimitReached));
+        }
+        Ok(&buffer[..buffer.len().min(self.left)])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.left -= bytes;
+        self.inner.consume(bytes);
+    }
+}
+
+impl<R: BufRead> Read for Limited<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if out.is_empty() {
-            return Ok(0);
-        }
-        if self.left == 0 {
-            return match self.inner.read(&mut [0])? {
-                0 => Ok(0),
-                _ => Err(io::Error::other(LimitReached)),
-            };
-        }
-        let take = out.len().min(self.left);
-        let read = self.inner.read(&mut out[..take])?;
-        self.left -= read;
+        let buffer = self.fill_buf()?;
+        let read = out.len().min(buffer.len());
+        out[..read].copy_from_slice(&buffer[..read]);
+        self.consume(read);
         Ok(read)
     }
 }
@@ -137,16 +147,20 @@ fn unsnap(raw: &[u8], limit: usize) -> io::Result<Vec<u8>> {
         .map_err(|e| invalid(e.to_string()))
 }
 
-/// A buffered reader over the decompressed payload, in bounded memory. Its errors go through [`failed`].
+/// A buffered reader over the decompressed payload, in bounded memory. Its errors go through [`failed`]. Codecs whose
+/// decoders have a buffer are read from that, without a copy.
 pub(crate) fn reader<'a>(
     codec: Compression,
     payload: &'a [u8],
     limit: usize,
-) -> io::Result<BufReader<Box<dyn Read + 'a>>> {
-    let inner: Box<dyn Read + 'a> = match codec {
+) -> io::Result<Limited<Box<dyn BufRead + 'a>>> {
+    fn buffered<'a>(decoder: impl Read + 'a) -> Box<dyn BufRead + 'a> {
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+    }
+    let inner: Box<dyn BufRead + 'a> = match codec {
         Compression::None => Box::new(payload),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(payload)),
-        Compression::Snappy if payload.starts_with(XERIAL_MAGIC) => Box::new(Xerial {
+        Compression::Gzip => buffered(flate2::bufread::MultiGzDecoder::new(payload)),
+        Compression::Snappy if payload.starts_with(XERIAL_MAGIC) => buffered(Xerial {
             rest: payload.get(XERIAL_HEADER_BYTES..).unwrap_or_default(),
             block: Cursor::default(),
             limit,
@@ -156,11 +170,10 @@ pub(crate) fn reader<'a>(
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
+            buffered(decoder)
         }
     };
-    let limited: Box<dyn Read + 'a> = Box::new(Limited { inner, left: limit });
-    Ok(BufReader::with_capacity(BUFFER_BYTES, limited))
+    Ok(Limited { inner, left: limit })
 }
 
 /// Names what went wrong in a [`reader`].
@@ -190,7 +203,7 @@ pub(crate) fn decompress(
     Ok(Cow::Owned(out))
 }
 
-/// Compresses a payload. Without a level the codec's default is taken; snappy and lz4 have none to choose.
+/// Compresses a payload. Without a level the codec's default is taken; snappy has none to choose.
 pub(crate) fn compress(
     codec: Compression,
     level: Option<i32>,
@@ -200,7 +213,10 @@ pub(crate) fn compress(
         Compression::None => Ok(payload.to_vec()),
         Compression::Gzip => gzip(level, payload),
         Compression::Snappy => xerial(payload),
-        Compression::Lz4 => lz4(payload),
+        Compression::Lz4 => match level {
+            None | Some(LZ4_LEVEL) => lz4(payload),
+            Some(level) => Ok(lz4_high::frame(level, payload)),
+        },
         Compression::Zstd => {
             zstd::stream::encode_all(payload, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
         }

@@ -17,6 +17,7 @@ mod compression;
 mod end_marker;
 mod error;
 mod header;
+mod lz4_high;
 mod record;
 mod rewrite;
 mod validate;

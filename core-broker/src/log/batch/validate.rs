@@ -1,7 +1,8 @@
 //! Checks of a batch that a producer sent, before it may enter a log.
 //!
 //! The walk over the records streams through the decompressor and skips keys and values, so that its
-//! memory does not depend on what the batch claims.
+//! memory does not depend on what the batch claims. A record that lies whole in the decompressor's buffer is looked at
+//! there; one that does not, and one that is malformed, is taken field by field.
 
 use std::io::{self, BufRead};
 
@@ -122,7 +123,7 @@ fn walk<R: BufRead>(reader: R, header: &BatchHeader, keys_required: bool) -> Res
     let mut max_timestamp = i64::MIN;
     let mut min_timestamp = i64::MAX;
     for index in 0..header.record_count {
-        let facts = input.record().map_err(|stop| match stop {
+        let facts = input.next().map_err(|stop| match stop {
             Bad::Io(error) => Stop::Io(error),
             Bad::Malformed(reason) => Stop::Record { index, reason },
         })?;
@@ -169,6 +170,47 @@ impl From<io::Error> for Bad {
     }
 }
 
+/// The record at the front of `buffer` and its size, if it is all there and well-formed.
+#[inline]
+fn whole_record(buffer: &[u8]) -> Option<(RecordFacts, usize)> {
+    let mut rest = buffer;
+    let length = usize::try_from(take_i32(&mut rest)?).ok()?;
+    let (mut body, after) = rest.split_at_checked(length)?;
+    let body = &mut body;
+    pass(body, 1)?;
+    let timestamp_delta = take_i64(body)?;
+    let offset_delta = take_i32(body)?;
+    let has_key = pass_field(body)?;
+    pass_field(body)?;
+    let headers = take_i32(body)?;
+    if headers < 0 {
+        return None;
+    }
+    for _ in 0..headers {
+        pass_field(body)?.then_some(())?;
+        pass_field(body)?;
+    }
+    let facts = RecordFacts {
+        timestamp_delta,
+        offset_delta,
+        has_key,
+    };
+    body.is_empty().then(|| (facts, buffer.len() - after.len()))
+}
+
+fn pass(input: &mut &[u8], bytes: usize) -> Option<()> {
+    *input = input.get(bytes..)?;
+    Some(())
+}
+
+/// Passes over a length and as many bytes; whether the field is there (−1 says that it is not).
+fn pass_field(input: &mut &[u8]) -> Option<bool> {
+    match take_i32(input)? {
+        -1 => Some(false),
+        length => pass(input, usize::try_from(length).ok()?).map(|()| true),
+    }
+}
+
 /// A reader that knows how far it has come.
 struct Counted<R> {
     reader: R,
@@ -176,6 +218,15 @@ struct Counted<R> {
 }
 
 impl<R: BufRead> Counted<R> {
+    fn next(&mut self) -> Result<RecordFacts, Bad> {
+        let Some((facts, size)) = whole_record(self.reader.fill_buf()?) else {
+            return self.record();
+        };
+        self.reader.consume(size);
+        self.consumed += size as u64;
+        Ok(facts)
+    }
+
     fn record(&mut self) -> Result<RecordFacts, Bad> {
         let length = self.length("its length is not a number")?;
         let end = self.consumed + length.ok_or(Bad::Malformed("its length is negative"))?;

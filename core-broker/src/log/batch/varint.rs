@@ -1,7 +1,13 @@
 //! Zigzag variable-length integers, as in Protocol Buffers.
 
 /// Takes a 64-bit varint off the front of `input`.
+#[inline]
 pub(crate) fn take_i64(input: &mut &[u8]) -> Option<i64> {
+    // One byte is what most deltas take.
+    if let [byte @ 0..0x80, rest @ ..] = *input {
+        *input = rest;
+        return Some(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+    }
     let mut raw = 0_u64;
     for (index, &byte) in input.iter().take(10).enumerate() {
         // The tenth byte has room for the last bit only.
@@ -18,7 +24,12 @@ pub(crate) fn take_i64(input: &mut &[u8]) -> Option<i64> {
 }
 
 /// Takes a 32-bit varint off the front of `input`.
+#[inline]
 pub(crate) fn take_i32(input: &mut &[u8]) -> Option<i32> {
+    if let [byte @ 0..0x80, rest @ ..] = *input {
+        *input = rest;
+        return Some(i32::from(byte >> 1) ^ -i32::from(byte & 1));
+    }
     let mut raw = 0_u32;
     for (index, &byte) in input.iter().take(5).enumerate() {
         if index == 4 && byte > 0x0f {

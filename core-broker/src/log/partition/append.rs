@@ -1,5 +1,6 @@
 //! Appending: check, number, write.
 
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
@@ -341,6 +342,9 @@ impl Partition {
                 writer.file.insert(file).clone()
             }
         };
+        if writer.end.position == 0 {
+            self.preallocate(&file);
+        }
         let mut slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
         let mut rest = &mut slices[..];
         let mut result = Ok(());
@@ -366,6 +370,24 @@ impl Partition {
             ));
         }
         Err(self.write_error(error))
+    }
+
+    /// Takes the room of a whole segment, if the topic's settings say so and the disk has it to spare. The file's length
+    /// stays: it is where the batches end.
+    fn preallocate(&self, file: &File) {
+        let config = self.config();
+        let (disk, space) = (&*self.shared.options.disk, &self.shared.space);
+        let bytes = u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX);
+        if !config.preallocate || !space.has_room(&self.shared.root, disk, bytes) {
+            return;
+        }
+        if let Err(error) = disk.preallocate(file, bytes) {
+            tracing::warn!(partition = %self.topic_partition, %error, "cannot preallocate a segment; it grows as it is written");
+            // Part of it would be of no use; a failure leaves no more than room that nobody has.
+            let _ = disk.truncate(file, 0);
+        }
+        // Less is free than was measured.
+        space.distrust();
     }
 
     /// Makes the written batch part of the log.

@@ -128,6 +128,7 @@ impl Partition {
     }
 
     fn write_closed(&self, closed: &Rolled, work: &mut SyncWork, snapshots: &mut Vec<i64>) -> io::Result<()> {
+        closed.segment.give_back_room();
         if let Some(index) = closed.segment.write_index(closed.index_written)? {
             work.order.files.extend(index.files);
         }

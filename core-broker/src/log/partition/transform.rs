@@ -67,7 +67,8 @@ impl Partition {
         let level = match codec {
             Compression::Gzip => Some(config.gzip_level),
             Compression::Zstd => Some(config.zstd_level),
-            Compression::None | Compression::Snappy | Compression::Lz4 => None,
+            Compression::Lz4 => Some(config.lz4_level),
+            Compression::None | Compression::Snappy => None,
         };
         let limit = self.shared.options.decompressed_bytes_max;
         let stored = RecordBatch::parse(&batch).and_then(|batch| recompressed(&batch, codec, level, limit));

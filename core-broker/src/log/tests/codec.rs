@@ -118,3 +118,30 @@ fn times_outside_the_bounds_are_refused_by_record() {
     });
     put(&partition, batch(&[5]));
 }
+
+#[test]
+fn levels_of_lz4_make_batches_smaller() {
+    let value: Vec<u8> = (0..3000_u32)
+        .flat_map(|n| format!("{},", n * n % 977).into_bytes())
+        .collect();
+    let mut builder = BatchBuilder::new();
+    builder.push(1, Some(b"key"), Some(&value), &[]);
+    let batch = builder.build().unwrap();
+    let sizes = [9, 3, 12].map(|lz4_level| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = LogConfig {
+            compression: Some(Compression::Lz4),
+            lz4_level,
+            ..LogConfig::default()
+        };
+        let log = open(dir.path(), &config);
+        let partition = log.create_partition(&tp(), config).unwrap();
+        put(&partition, batch.clone());
+        let stored = read_all(&partition, 0);
+        let stored = RecordBatch::parse(&stored[0]).unwrap();
+        let records = stored.records(1 << 20).unwrap();
+        assert_eq!(records.iter().next().unwrap().unwrap().value, Some(&value[..]));
+        stored.size()
+    });
+    assert!(sizes[0] > sizes[1] && sizes[1] >= sizes[2], "{sizes:?}");
+}

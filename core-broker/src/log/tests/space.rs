@@ -122,3 +122,62 @@ fn the_reserve_is_used_and_filled_again() {
     let (_, log) = on_scale(dir.path());
     assert!(log.write_meta_file(".reserve", b"").is_err());
 }
+
+/// Bytes of the disk that a segment's file has, and its length.
+fn room(dir: &Path, base: i64) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let file = dir.join(format!("orders-0/{base:020}.log")).metadata().unwrap();
+    (file.blocks() * 512, file.len())
+}
+
+#[test]
+fn a_segments_room_is_taken_at_once_and_given_back() {
+    const SEGMENT: u64 = 4 << 20;
+    let config = LogConfig {
+        preallocate: true,
+        segment_bytes: SEGMENT as u32,
+        ..LogConfig::default()
+    };
+    let big = |n: i64| {
+        let mut builder = BatchBuilder::new();
+        builder.push(n, Some(b"key"), Some(&[7; 900_000]), &[]);
+        builder.build().unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, log) = on_scale(dir.path());
+    let partition = log.create_partition(&tp(), config.clone()).unwrap();
+    assert_eq!(room(dir.path(), 0), (0, 0));
+    put(&partition, big(0));
+    let (taken, length) = room(dir.path(), 0);
+    assert!(taken >= SEGMENT && length < SEGMENT / 4, "{taken} {length}");
+    for n in 1..4 {
+        put(&partition, big(n));
+    }
+    // The next segment gets none: too little would be left for others.
+    disk.0.store(RESERVE + SEGMENT - 1, Ordering::SeqCst);
+    put(&partition, big(4));
+    let (kept, length) = room(dir.path(), 0);
+    assert!(
+        kept < length + (64 << 10) && length > SEGMENT / 2,
+        "{kept} {length}"
+    );
+    let (taken, length) = room(dir.path(), 4);
+    assert!(taken < SEGMENT && length < SEGMENT / 4, "{taken} {length}");
+    let before = read_all(&partition, 0);
+    log.close().unwrap();
+    // A crash before the room was given back, and every segment is checked again.
+    std::fs::remove_file(dir.path().join("recovery-point-offset-checkpoint")).unwrap();
+    for base in [0, 4] {
+        let file = dir.path().join(format!("orders-0/{base:020}.log"));
+        let file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
+        SystemDisk.preallocate(&file, SEGMENT).unwrap();
+    }
+    let log = open(dir.path(), &config);
+    let partition = log.partition(&tp()).unwrap();
+    assert_eq!(read_all(&partition, 0), before);
+    let (kept, length) = room(dir.path(), 0);
+    assert!(kept < length + (64 << 10), "{kept} {length}");
+    assert!(room(dir.path(), 4).0 >= SEGMENT);
+    put(&partition, big(5));
+    assert_eq!(bases(&read_all(&partition, 0)), [0, 1, 2, 3, 4, 5]);
+}
