@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter, filter_record_batch, take};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::error::ArrowError;
 
 /// Milliseconds since 1970, or [`NO_TIME`].
@@ -51,6 +51,12 @@ impl Rows {
             times,
             watermarks,
         }
+    }
+
+    /// Roughly what the columns take, without what other rows of the same buffers do.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let columns = self.batch.columns().iter();
+        columns.map(column_bytes).sum()
     }
 
     /// How many.
@@ -124,4 +130,15 @@ impl Rows {
                 .transpose()?,
         })
     }
+}
+
+fn column_bytes(column: &ArrayRef) -> usize {
+    let own = column.to_data().get_slice_memory_size().unwrap_or(0);
+    // Of views only those themselves are counted.
+    let behind = match column.data_type() {
+        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used(),
+        _ => 0,
+    };
+    own + behind
 }

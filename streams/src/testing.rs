@@ -140,6 +140,9 @@ pub struct TestDriver {
     now: Instant,
     /// How much of an output was given to the test.
     given: HashMap<(String, i32), usize>,
+    /// Local stores, if memory for states has a limit.
+    #[cfg(test)]
+    local: Option<local::Local>,
 }
 
 /// Topics by name, each with its partitions.
@@ -252,6 +255,8 @@ impl TestDriver {
             committed: HashMap::new(),
             now: Instant::now(),
             given: HashMap::new(),
+            #[cfg(test)]
+            local: None,
         };
         driver.restart()?;
         Ok(driver)
@@ -323,6 +328,13 @@ impl TestDriver {
 
     /// An epoch of one task, with at most so many records of each of its inputs.
     pub(crate) fn epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
+        self.run_epoch(id, records_max)?;
+        #[cfg(test)]
+        self.local.iter_mut().for_each(local::Local::commit);
+        Ok(())
+    }
+
+    fn run_epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
         let (sub, partition) = id;
         let Some(task) = self.tasks.get_mut(&id) else {
             return Ok(());
@@ -351,8 +363,12 @@ impl TestDriver {
             }
         }
         let topics = &mut self.topics;
+        #[cfg(test)]
+        let local = &mut self.local;
         let mut publish = |records: &RecordBuffer| {
             topics.append_all(records);
+            #[cfg(test)]
+            local.iter_mut().for_each(|local| local.stage(records));
             Ok(())
         };
         task.end_epoch(&mut publish)?;
@@ -374,8 +390,9 @@ impl TestDriver {
             self.positions.clone(),
             self.committed.clone(),
         );
-        self.epoch(id, records_max)?;
+        self.run_epoch(id, records_max)?;
         (self.topics, self.positions, self.committed) = before;
+        self.local.iter_mut().for_each(local::Local::abort);
         self.restart()
     }
 
@@ -437,6 +454,10 @@ impl TestDriver {
     /// [`StreamsError::Task`] if a changelog does not fit its step.
     pub fn restart(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
+        #[cfg(test)]
+        self.local
+            .iter_mut()
+            .for_each(|local| local.checkpoint(&self.topics));
         for sub in &self.topology.sub_topologies {
             for partition in 0..self.partitions {
                 let mut task = Task::new(Arc::clone(sub), partition, &self.surroundings)?;
@@ -444,7 +465,13 @@ impl TestDriver {
                     task.stand_at(input, self.committed.get(&(sub.id, input, partition)));
                 }
                 for (step, topic) in sub.stores() {
-                    for record in self.topics.log(topic, partition) {
+                    let log = self.topics.log(topic, partition);
+                    #[cfg(test)]
+                    if let Some(local) = &mut self.local {
+                        local.restore(&mut task, step, topic, partition, log)?;
+                        continue;
+                    }
+                    for record in log {
                         task.restore(step, record.key.as_deref(), record.value.as_deref())?;
                     }
                     task.end_restore(step)?;
@@ -455,6 +482,12 @@ impl TestDriver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "testing_local.rs"]
+mod local;
+#[cfg(test)]
+pub(crate) use local::limit;
 
 #[cfg(test)]
 mod tests {

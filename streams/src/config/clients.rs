@@ -14,6 +14,11 @@ const TRANSACTION_TIMEOUT_MAX_MS: u128 = 900_000;
 /// librdkafka's default of `message.max.bytes`.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
 
+/// The least that a client may queue: a few of the largest fetches.
+const QUEUE_KILOBYTES_MIN: usize = 2 << 10;
+/// Records that a consumer queues where memory is short: librdkafka's default of 100,000 takes 40 MB besides their bytes.
+const QUEUED_MESSAGES: usize = 20_000;
+
 impl StreamsConfig {
     /// A client that reads changelogs, and finds their ends.
     pub(crate) fn restore_client(
@@ -26,7 +31,8 @@ impl StreamsConfig {
         client
             .set("fetch.wait.max.ms", "50")
             .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "32768");
+            .set("queued.max.messages.kbytes", self.queue_kilobytes(32 << 10));
+        self.bound_queue(&mut client);
         self.extend(&mut client, Role::Consumer);
         client
             .set("group.id", application_id)
@@ -109,8 +115,9 @@ impl StreamsConfig {
             // Looking up where a partition begins waits behind the long poll of another one on the same connection.
             .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "32768")
+            .set("queued.max.messages.kbytes", self.queue_kilobytes(32 << 10))
             .set("statistics.interval.ms", "1000");
+        self.bound_queue(&mut client);
         self.extend(&mut client, Role::Consumer);
         client
             .set("group.id", application_id)
@@ -151,7 +158,8 @@ impl StreamsConfig {
             .set("delivery.timeout.ms", "120000")
             // Java's default placement of keyed records.
             .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.kbytes", "65536")
+            .set("queue.buffering.max.kbytes", self.queue_kilobytes(64 << 10))
+            .set("queue.buffering.max.messages", self.queue_messages())
             .set("delivery.report.only.error", "true");
         if guarantee == Guarantee::ExactlyOnce {
             // As Kafka Streams: what a dead process left open holds up readers no longer than this.
@@ -173,6 +181,31 @@ impl StreamsConfig {
             );
         }
         client
+    }
+
+    /// What a client's queue may take, at most `most`: less where memory for states is short.
+    fn queue_kilobytes(&self, most: usize) -> String {
+        let part = |bytes: usize| (bytes / 4 / 1024).clamp(QUEUE_KILOBYTES_MIN, most);
+        let kilobytes = self.cache_bytes_max.map_or(most, part);
+        // The producer's queue has to take the largest record.
+        kilobytes.max(self.record_bytes_max() / 512).to_string()
+    }
+
+    /// How many records the producer may queue: fewer where memory is short, since each takes some hundred bytes besides its own.
+    fn queue_messages(&self) -> String {
+        let most = if self.cache_bytes_max.is_some() {
+            QUEUED_MESSAGES
+        } else {
+            100_000
+        };
+        most.to_string()
+    }
+
+    /// Bounds what a consumer's queue takes besides its bytes, where memory is short.
+    fn bound_queue(&self, client: &mut ClientConfig) {
+        if self.cache_bytes_max.is_some() {
+            client.set("queued.min.messages", QUEUED_MESSAGES.to_string());
+        }
     }
 
     fn base(&self, application_id: &str, part: &str) -> ClientConfig {

@@ -134,7 +134,7 @@ pub enum ConfigError {
 /// | `client.id` | application id | name in the brokers' logs and quotas |
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
 /// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
-/// | `statestore.cache.max.bytes` | -1 | memory for the states of keyed aggregates over streams, shared by all; what is not in use is read from `state.dir` again. Windows, tables and `process` keep theirs in memory whatever it says. -1: all states stay in memory |
+/// | `statestore.cache.max.bytes` | -1 | memory for the states of all steps, which share it; what is not in use is read from `state.dir` again. Worked on as a whole, and therefore in memory while it is: a group of an aggregate over a table, and a window that rows come for. Timers of `process` stay in memory, a time and the key each. Besides, each thread and the checkpoints take up to a quarter of it for what is on its way, and 4 MiB at least. -1: all states stay in memory |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```

@@ -49,7 +49,7 @@ use crate::format::FormatError;
 use crate::plan::{ErrorPolicy, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
-use crate::state::{Owner, OwnerNames, StateError, StateMemory, WindowError};
+use crate::state::{Owner, OwnerNames, RowStoreError, StateError, StateMemory, WindowError};
 use crate::store::LocalStore;
 use crate::time::{TaskClock, Watermark};
 use crate::typed::ClosureError;
@@ -286,10 +286,20 @@ pub enum OperatorError {
     Arrow(#[from] ArrowError),
 }
 
+impl From<RowStoreError> for OperatorError {
+    fn from(error: RowStoreError) -> Self {
+        match error {
+            RowStoreError::State(cause) => cause.into(),
+            RowStoreError::Table(cause) => cause.into(),
+        }
+    }
+}
+
 impl From<WindowError> for OperatorError {
     fn from(error: WindowError) -> Self {
         match error {
             WindowError::Format(cause) => cause.into(),
+            WindowError::State(cause) => cause.into(),
             WindowError::Merge(cause) => Self::Aggregate(Box::new(cause)),
         }
     }
@@ -372,14 +382,14 @@ pub(crate) fn new_operator(
             near.partitions.get(&plan.topic).copied().unwrap_or(1),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             near.partitions.get(&plan.topic).copied().unwrap_or(1),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition)?),
-        StepKind::Process(plan) => plan.processor.operator(plan, partition)?,
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
+        StepKind::Process(plan) => plan.processor.operator(plan, partition, &near.memory)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,
@@ -391,6 +401,7 @@ pub(crate) fn new_operator(
             plan,
             partition,
             near.limits.shuffle_record_bytes_max,
+            &near.memory,
             near.owners.next(),
         )?),
         StepKind::Sink {

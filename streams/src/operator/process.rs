@@ -14,7 +14,8 @@ use crate::format::{Placement, RowCodec};
 use crate::plan::ProcessPlan;
 use crate::rows::{EventTime, Rows};
 use crate::sink::{Destination, RecordBuffer};
-use crate::state::{KeyBytes, KeyedStore};
+use crate::state::{KeyBytes, KeyedStore, Share, StateMemory};
+use crate::store::LocalStore;
 use crate::time::Watermark;
 use crate::typed::{
     ClosureError, Moment, ProcessContext, Processor, guard, guard_fallible, name_of, to_batch,
@@ -46,9 +47,10 @@ struct FailedTimer<'a, S> {
 }
 
 impl<P: Processor> Process<P> {
-    pub(crate) fn new(plan: ProcessPlan, processor: P, partition: i32) -> Self {
+    pub(crate) fn new(plan: ProcessPlan, processor: P, partition: i32, memory: &Arc<StateMemory>) -> Self {
+        let (changelog, share) = (Arc::clone(&plan.changelog), Share::of(memory));
         Self {
-            store: KeyedStore::new(Arc::clone(&plan.changelog), partition, &plan.meaning),
+            store: KeyedStore::new(changelog, partition, &plan.meaning, share),
             emitted: Emitted {
                 items: Vec::new(),
                 times: Vec::new(),
@@ -104,7 +106,7 @@ impl<P: Processor> Process<P> {
     /// Fires the timers that `watermark` has passed.
     fn fire(&mut self, watermark: Watermark, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let settled = out.settled().millis();
-        while let Some((at, key)) = self.store.take_due(watermark) {
+        while let Some((at, key)) = self.store.take_due(watermark)? {
             let moment = Moment {
                 time: at,
                 watermark,
@@ -160,6 +162,7 @@ impl<P: Processor> Operator for Process<P> {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let (watermark, settled) = (out.watermark(), out.settled().millis());
         let keys = self.keys(&rows)?;
+        self.store.load(&keys)?;
         let columns = self.plan.columns.as_deref();
         let read = columns.map(|columns| rows.batch.project(columns)).transpose()?;
         let unfit = |cause: serde_arrow::Error| ClosureError::Unfit {
@@ -210,8 +213,15 @@ impl<P: Processor> Operator for Process<P> {
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        self.store.end_restore();
-        Ok(())
+        Ok(self.store.end_restore()?)
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.store.attach(store);
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.is_full()
     }
 
     fn state_size(&self) -> (usize, usize) {

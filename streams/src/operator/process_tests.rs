@@ -196,28 +196,38 @@ fn found(driver: &mut TestDriver) -> Vec<(Session, i64)> {
     records.iter().map(session).collect()
 }
 
+/// Plays the moves; the sessions that come out are those of the oracle.
+fn check(mut driver: TestDriver, moves: &[Move], out_of_orderness: i64) -> Result<(), TestCaseError> {
+    let clicks = play(&mut driver, moves, Some(out_of_orderness));
+    let mut expected: Vec<Session> = clicks
+        .iter()
+        .flat_map(|(user, clicks)| sessions(user, clicks))
+        .collect();
+    expected.sort();
+    let emitted = found(&mut driver);
+    for (session, time) in &emitted {
+        prop_assert_eq!(session.last + GAP, *time);
+    }
+    let mut emitted: Vec<Session> = emitted.into_iter().map(|(session, _)| session).collect();
+    emitted.sort();
+    let total: i64 = expected.iter().map(|session| session.sum).sum();
+    prop_assert_eq!(emitted, expected);
+    prop_assert!(driver.read("late").is_empty());
+    let windows = driver.read("windows");
+    let sums = windows
+        .iter()
+        .map(|record| serde_json::from_str::<Value>(record.as_text().1).unwrap());
+    prop_assert_eq!(sums.map(|row| row["sum"].as_i64().unwrap()).sum::<i64>(), total);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Whatever the epochs, aborts and restarts: each session is emitted once, at its end, and is late for nothing.
     #[test]
     fn sessions_are_those_of_the_oracle(moves in moves(0), out_of_orderness in 0..60_i64) {
-        let mut driver = TestDriver::with_partitions(&job(out_of_orderness), PARTITIONS).unwrap();
-        let clicks = play(&mut driver, &moves, Some(out_of_orderness));
-        let mut expected: Vec<Session> = clicks.iter().flat_map(|(user, clicks)| sessions(user, clicks)).collect();
-        expected.sort();
-        let emitted = found(&mut driver);
-        for (session, time) in &emitted {
-            prop_assert_eq!(session.last + GAP, *time);
-        }
-        let mut emitted: Vec<Session> = emitted.into_iter().map(|(session, _)| session).collect();
-        emitted.sort();
-        let total: i64 = expected.iter().map(|session| session.sum).sum();
-        prop_assert_eq!(emitted, expected);
-        prop_assert!(driver.read("late").is_empty());
-        let windows = driver.read("windows");
-        let sums = windows.iter().map(|record| serde_json::from_str::<Value>(record.as_text().1).unwrap());
-        prop_assert_eq!(sums.map(|row| row["sum"].as_i64().unwrap()).sum::<i64>(), total);
+        check(TestDriver::with_partitions(&job(out_of_orderness), PARTITIONS).unwrap(), &moves, out_of_orderness)?;
     }
 
     /// Late rows and partitions that fall silent may cut sessions, but no row is lost or counted twice.
@@ -239,6 +249,20 @@ proptest! {
             left.insert(record.key.unwrap(), record.value.is_some());
         }
         prop_assert!(left.values().filter(|there| **there).count() <= 1 + PARTITIONS as usize);
+    }
+}
+
+proptest! {
+    // Disks are slow.
+    #![proptest_config(ProptestConfig::with_cases(25))]
+
+    /// Timers fire for keys that memory has no room for.
+    #[test]
+    fn sessions_need_not_fit_in_memory(
+        moves in moves(0), out_of_orderness in 0..60_i64, limit in prop_oneof![Just(0), 1..3_000_usize],
+    ) {
+        let driver = TestDriver::with_partitions(&job(out_of_orderness), PARTITIONS).unwrap();
+        check(driver.limited(limit).unwrap(), &moves, out_of_orderness)?;
     }
 }
 

@@ -4,9 +4,9 @@
 //! members are taken in the order in which they came, or changed last.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::{take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::changes::Change;
 use super::failing::{failing, without};
@@ -14,53 +14,49 @@ use super::to_table::{HELD_ROWS_MAX, last_of_each, latest, nulled};
 use super::{FailedContent, FailedRow, Operator, OperatorError, Output};
 use crate::aggregate::EmitTo;
 use crate::plan::TableFinal as Plan;
-use crate::rows::Rows;
-use crate::state::{Changelog, Restoring, RowTable};
+use crate::rows::{EventTime, Rows};
+use crate::state::{Changelog, GroupStore, RowTable, Share, StateMemory};
+use crate::store::LocalStore;
 
 /// Groups and their members.
 pub(super) struct TableFinal {
     plan: Plan,
     held: Vec<Rows>,
     held_rows: usize,
-    /// The columns of members, and of the changelog.
+    held_bytes: usize,
+    /// The columns of members, and of the changelog: groups and the table's key; what the aggregates read, and a number that grows with
+    /// each change.
     stored: SchemaRef,
-    /// Members by group and the table's key. Values are what the aggregates read, and a number that grows with each change.
-    members: RowTable,
-    /// Groups, without values.
-    groups: RowTable,
-    /// The group of each member, by places.
+    groups: GroupStore,
+}
+
+/// The rows of an epoch, each member once.
+struct Delta {
+    /// The columns of the store.
+    rows: RecordBatch,
+    live: Vec<bool>,
+    times: Vec<EventTime>,
+    /// The group of each row, as a row of `groups`.
     group_of: Vec<usize>,
-    /// How many members each group has.
-    sizes: Vec<usize>,
-    next: i64,
-    changelog: Changelog,
-    restoring: Option<Restoring>,
+    /// Each group once.
+    groups: Vec<ArrayRef>,
 }
 
 impl TableFinal {
-    pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
+    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
         let stored = stored_schema(plan);
-        let (keys, values) = stored.fields().split_at(plan.member_keys());
-        let group_schema = Arc::new(Schema::new(keys[..plan.groups].to_vec()));
+        let changelog = Changelog::new(
+            Arc::clone(&plan.changelog),
+            partition,
+            Arc::clone(&stored),
+            plan.member_keys(),
+            plan.spec.text(),
+        );
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
-            members: RowTable::new(
-                Arc::new(Schema::new(keys.to_vec())),
-                Arc::new(Schema::new(values.to_vec())),
-            )?,
-            groups: RowTable::new(group_schema, Arc::new(Schema::empty()))?,
-            group_of: Vec::new(),
-            sizes: Vec::new(),
-            next: 0,
-            changelog: Changelog::new(
-                Arc::clone(&plan.changelog),
-                partition,
-                Arc::clone(&stored),
-                plan.member_keys(),
-                plan.spec.text(),
-            ),
-            restoring: None,
+            held_bytes: 0,
+            groups: GroupStore::new(changelog, plan.groups, Share::of(memory))?,
             stored,
             plan: plan.clone(),
         })
@@ -69,7 +65,7 @@ impl TableFinal {
     /// Reduces what is held to the last row of each member.
     fn reduce(&mut self) -> Result<Option<Rows>, OperatorError> {
         let held = std::mem::take(&mut self.held);
-        self.held_rows = 0;
+        (self.held_rows, self.held_bytes) = (0, 0);
         last_of_each(
             &self.plan.keyed_schema(&self.stored),
             self.plan.member_keys(),
@@ -77,24 +73,76 @@ impl TableFinal {
         )
     }
 
-    /// Sets or deletes members; gives their groups.
-    fn set(
-        &mut self,
-        keys: &[ArrayRef],
-        values: &[ArrayRef],
-        live: &[bool],
-    ) -> Result<Vec<usize>, OperatorError> {
-        let groups = self.groups.places(&keys[..self.plan.groups])?;
-        self.sizes.resize(self.groups.places_end(), 0);
-        let places = self.members.places(keys)?;
-        self.group_of.resize(self.members.places_end(), 0);
-        // A changelog may have a member several times.
-        let had = self.members.set(&places, values, live)?;
-        for ((&place, &group), (&live, had)) in places.iter().zip(&groups).zip(live.iter().zip(had)) {
-            self.group_of[place] = group;
-            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
+    /// The rows of the epoch with the groups that they touch, in the order of their first row. They have no numbers yet.
+    fn delta(&self, rows: &Rows) -> Result<Delta, OperatorError> {
+        let (live, columns) = rows
+            .batch
+            .columns()
+            .split_last()
+            .expect("rows end with whether they are live");
+        let live: Vec<bool> = live.as_boolean().values().iter().collect();
+        let (keys, values) = columns.split_at(self.plan.member_keys());
+        let mut columns = keys.to_vec();
+        columns.extend(nulled(values, &live)?);
+        columns.push(Arc::new(Int64Array::from(vec![0; live.len()])));
+        let group_schema = Arc::new(Schema::new(self.stored.fields()[..self.plan.groups].to_vec()));
+        let mut known = RowTable::new(group_schema, Arc::new(Schema::empty()))?;
+        let places = known.places(&keys[..self.plan.groups])?;
+        let (mut group_of, mut first_rows) = (Vec::with_capacity(places.len()), Vec::new());
+        let mut seen = vec![usize::MAX; known.places_end()];
+        for (row, place) in (0_u32..).zip(places) {
+            if seen[place] == usize::MAX {
+                seen[place] = first_rows.len();
+                first_rows.push(row);
+            }
+            group_of.push(seen[place]);
         }
-        Ok(groups)
+        let first_rows = UInt32Array::from(first_rows);
+        let groups = keys[..self.plan.groups].iter();
+        let groups = groups.map(|key| take(key, &first_rows, None));
+        Ok(Delta {
+            groups: groups.collect::<Result<_, _>>()?,
+            rows: RecordBatch::try_new(Arc::clone(&self.stored), columns)?,
+            times: rows.times().to_vec(),
+            live,
+            group_of,
+        })
+    }
+
+    /// Changes groups that are in memory, and emits what follows from it.
+    fn change(&mut self, delta: &Delta, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let (keys, values) = delta.rows.columns().split_at(self.plan.member_keys());
+        let mut values = values.to_vec();
+        values.pop();
+        let numbers = Int64Array::from_iter_values(self.groups.numbers(delta.live.len()));
+        values.extend(nulled(&[Arc::new(numbers)], &delta.live)?);
+        let touched = self.groups.members().groups(&delta.groups)?;
+        let had = self.have_members(&touched);
+        let before = match self.plan.changes_used {
+            true => Some(nulled(&self.results(&touched)?, &had)?),
+            false => None,
+        };
+        self.groups.members().set(keys, &values, &delta.live)?;
+        let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, &values].concat())?;
+        (out.publish)(&self.groups.encode(&logged, &delta.live)?)?;
+
+        let mut columns = delta.groups.clone();
+        columns.extend(self.results(&touched)?);
+        let times: ArrayRef = Arc::new(latest(&delta.times, &delta.group_of, touched.len()));
+        let batch = RecordBatch::try_new(self.plan.spec.output_schema(), columns)?;
+        let change = Change {
+            rows: Rows::with_array(batch, times),
+            had,
+            live: self.have_members(&touched),
+            keys: self.plan.groups,
+            before,
+        };
+        change.emit(out)
+    }
+
+    fn have_members(&mut self, groups: &[usize]) -> Vec<bool> {
+        let members = self.groups.members();
+        groups.iter().map(|group| members.has_members(*group)).collect()
     }
 
     /// The rows, where those on which an argument of the aggregates fails are no members from now on.
@@ -127,30 +175,10 @@ impl TableFinal {
     }
 
     /// The results of `touched` groups, in their order: the columns behind the group.
-    fn results(&self, touched: &[usize]) -> Result<Vec<ArrayRef>, OperatorError> {
-        let mut dense = vec![usize::MAX; self.groups.places_end()];
-        touched
-            .iter()
-            .enumerate()
-            .for_each(|(place, group)| dense[*group] = place);
-        let of_touched =
-            |member: &usize| self.members.is_live(*member) && dense[self.group_of[*member]] != usize::MAX;
-        let mut members: Vec<usize> = (0..self.members.places_end()).filter(of_touched).collect();
-        let numbers = self
-            .members
-            .gather_column(self.plan.arguments.fields().len(), &members)?;
-        let numbers = numbers.as_primitive::<Int64Type>();
-        let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_unstable_by_key(|place| numbers.value(*place));
-        members = order.into_iter().map(|place| members[place]).collect();
-
-        let mut columns = self.members.gather(&members)?;
+    fn results(&mut self, touched: &[usize]) -> Result<Vec<ArrayRef>, OperatorError> {
+        let (groups, mut columns) = self.groups.members().of(touched)?;
         columns.pop();
         let rows = RecordBatch::try_new(Arc::clone(&self.plan.arguments), columns)?;
-        let groups: Vec<usize> = members
-            .iter()
-            .map(|member| dense[self.group_of[*member]])
-            .collect();
         let mut accumulators = self.plan.spec.new_accumulators()?;
         let arguments = self.plan.spec.evaluate_arguments(&rows)?;
         self.plan
@@ -161,37 +189,28 @@ impl TableFinal {
             .map(|accumulator| accumulator.evaluate(EmitTo::All));
         Ok(results.collect::<Result<_, _>>()?)
     }
+}
 
-    fn load(&mut self, (rows, live): (RecordBatch, Vec<bool>)) -> Result<(), OperatorError> {
-        let (keys, values) = rows.columns().split_at(self.plan.member_keys());
-        let numbers = values
-            .last()
-            .expect("values end with the number")
-            .as_primitive::<Int64Type>();
-        self.next = numbers
-            .iter()
-            .flatten()
-            .fold(self.next, |next, number| next.max(number + 1));
-        self.set(keys, values, &live)?;
-        self.compact()
-    }
-
-    /// Forgets deleted members, and groups without members.
-    fn compact(&mut self) -> Result<(), OperatorError> {
-        let Some(keys) = self.members.compact()? else {
-            return Ok(());
-        };
-        let group_schema = Arc::new(Schema::new(self.stored.fields()[..self.plan.groups].to_vec()));
-        self.groups = RowTable::new(group_schema, Arc::new(Schema::empty()))?;
-        self.group_of = match self.members.len() {
-            0 => Vec::new(),
-            _ => self.groups.places(&keys[..self.plan.groups])?,
-        };
-        self.sizes = vec![0; self.groups.places_end()];
-        for group in &self.group_of {
-            self.sizes[*group] += 1;
+impl Delta {
+    /// The part with these of the groups, which are in ascending order.
+    fn part(&self, wanted: &[usize]) -> Result<Self, OperatorError> {
+        let mut places = vec![usize::MAX; self.groups.first().map_or(0, |group| group.len())];
+        for (place, group) in wanted.iter().enumerate() {
+            places[*group] = place;
         }
-        Ok(())
+        let rows: Vec<usize> = (0..self.live.len())
+            .filter(|row| places[self.group_of[*row]] != usize::MAX)
+            .collect();
+        let taken = UInt64Array::from_iter_values(rows.iter().map(|row| *row as u64));
+        let wanted = UInt64Array::from_iter_values(wanted.iter().map(|group| *group as u64));
+        let groups = self.groups.iter().map(|group| take(group, &wanted, None));
+        Ok(Self {
+            groups: groups.collect::<Result<_, _>>()?,
+            rows: take_record_batch(&self.rows, &taken)?,
+            live: rows.iter().map(|row| self.live[*row]).collect(),
+            times: rows.iter().map(|row| self.times[*row]).collect(),
+            group_of: rows.iter().map(|row| places[self.group_of[*row]]).collect(),
+        })
     }
 }
 
@@ -215,10 +234,12 @@ impl Operator for TableFinal {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let rows = self.without_failing(rows, out)?;
         self.held_rows += rows.len();
+        self.held_bytes += rows.size_bytes();
         self.held.push(self.plan.keyed(&rows, &self.stored)?);
         if self.held_rows > HELD_ROWS_MAX
             && let Some(rows) = self.reduce()?
         {
+            self.held_bytes = rows.size_bytes();
             self.held.push(rows);
         }
         Ok(())
@@ -228,79 +249,44 @@ impl Operator for TableFinal {
         let Some(rows) = self.reduce()? else {
             return Ok(());
         };
-        let stored = Arc::clone(&self.stored);
-        let columns = rows.batch.columns();
-        let (live, columns) = columns.split_last().expect("rows end with whether they are live");
-        let live: Vec<bool> = live.as_boolean().values().iter().collect();
-        let (keys, values) = columns.split_at(self.plan.member_keys());
-        let mut values = values.to_vec();
-        let first = self.next;
-        self.next += rows.len() as i64;
-        values.push(Arc::new(Int64Array::from_iter_values(first..self.next)));
-        let values = nulled(&values, &live)?;
-
-        // Touched groups in the order of their first row, and what they were.
-        let group_places = self.groups.places(&keys[..self.plan.groups])?;
-        self.sizes.resize(self.groups.places_end(), 0);
-        let (mut touched, mut first_rows, mut dense) = (Vec::new(), Vec::new(), Vec::new());
-        let mut seen = vec![usize::MAX; self.groups.places_end()];
-        for (row, &group) in (0_u32..).zip(&group_places) {
-            if seen[group] == usize::MAX {
-                seen[group] = touched.len();
-                touched.push(group);
-                first_rows.push(row);
+        let delta = self.delta(&rows)?;
+        let mut wanted: Vec<usize> = (0..delta.groups.first().map_or(0, |group| group.len())).collect();
+        // All at once, unless memory has no room for the members of all.
+        while !wanted.is_empty() {
+            self.groups.make_room()?;
+            let ready = self.groups.touch(&delta.groups, &wanted)?;
+            if ready.len() == delta.groups[0].len() {
+                self.change(&delta, out)?;
+                break;
             }
-            dense.push(seen[group]);
+            self.change(&delta.part(&ready)?, out)?;
+            wanted.retain(|group| ready.binary_search(group).is_err());
         }
-        let had: Vec<bool> = touched.iter().map(|group| self.sizes[*group] > 0).collect();
-        let before = match self.plan.changes_used {
-            true => Some(nulled(&self.results(&touched)?, &had)?),
-            false => None,
-        };
-        self.set(keys, &values, &live)?;
-        let logged = RecordBatch::try_new(stored, [keys, &values].concat())?;
-        (out.publish)(&self.changelog.encode_with_deletions(&logged, &live)?)?;
-
-        let has: Vec<bool> = touched.iter().map(|group| self.sizes[*group] > 0).collect();
-        let first_rows = arrow::array::UInt32Array::from(first_rows);
-        let mut columns: Vec<ArrayRef> = keys[..self.plan.groups]
-            .iter()
-            .map(|key| take(key, &first_rows, None))
-            .collect::<Result<_, _>>()?;
-        columns.extend(self.results(&touched)?);
-        let times: ArrayRef = Arc::new(latest(rows.times(), &dense, touched.len()));
-        let batch = RecordBatch::try_new(self.plan.spec.output_schema(), columns)?;
-        let change = Change {
-            rows: Rows::with_array(batch, times),
-            had,
-            live: has,
-            keys: self.plan.groups,
-            before,
-        };
-        change.emit(out)?;
-        self.compact()
+        Ok(self.groups.compact()?)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
-        let restoring = self.restoring.get_or_insert_with(|| self.changelog.restoring());
-        match self.changelog.decode_with_deletions(restoring, key, value)? {
-            Some(rows) => self.load(rows),
-            None => Ok(()),
-        }
+        Ok(self.groups.restore(key, value)?)
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        let Some(mut restoring) = self.restoring.take() else {
-            return Ok(());
-        };
-        match self.changelog.finish_with_deletions(&mut restoring)? {
-            Some(rows) => self.load(rows),
-            None => Ok(()),
-        }
+        Ok(self.groups.end_restore()?)
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.groups.attach(store);
+    }
+
+    fn takes_more(&mut self) -> bool {
+        self.groups.takes_more()
+    }
+
+    fn is_full(&self) -> bool {
+        self.groups.is_full_with(self.held_bytes)
     }
 
     fn state_size(&self) -> (usize, usize) {
-        (self.members.len(), self.members.size_bytes())
+        self.groups.size()
     }
 }
 

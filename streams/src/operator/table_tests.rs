@@ -129,55 +129,80 @@ fn oracle(users: &BTreeMap<u8, User>) -> (BTreeMap<String, Value>, BTreeMap<Stri
     (regions, sizes.collect())
 }
 
+/// Plays the moves; what comes out is what the oracle says.
+fn check(mut driver: TestDriver, moves: Vec<Move>) -> Result<(), TestCaseError> {
+    let tasks = driver.task_ids();
+    let mut users: BTreeMap<u8, User> = BTreeMap::new();
+    for next in moves {
+        match next {
+            Move::Set(key, user) => {
+                let region = user
+                    .region
+                    .map_or("null".to_owned(), |region| format!("\"r{region}\""));
+                let text = format!(
+                    r#"{{"region":{region},"age":{},"weight":{}}}"#,
+                    user.age.map_or("null".to_owned(), |age| age.to_string()),
+                    user.weight
+                );
+                driver
+                    .pipe("users", TestRecord::new(text).key(format!("u{key}")))
+                    .unwrap();
+                users.insert(key, user);
+            }
+            Move::Delete(key) => {
+                driver
+                    .pipe("users", TestRecord::null().key(format!("u{key}")))
+                    .unwrap();
+                users.remove(&key);
+            }
+            Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
+            Move::Aborted(task, records) => driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap(),
+            Move::Restart => driver.restart().unwrap(),
+        }
+    }
+    driver.commit().unwrap();
+    let (mut now, mut regions, mut sizes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    read(&mut driver, "users-now", &mut now);
+    prop_assert_eq!(now.len(), users.len());
+    read(&mut driver, "regions-now", &mut regions);
+    read(&mut driver, "sizes-now", &mut sizes);
+    let (expected, expected_sizes) = oracle(&users);
+    let keys = |map: &BTreeMap<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+    prop_assert_eq!(keys(&regions), keys(&expected));
+    for (region, row) in &expected {
+        let mut found = regions[region].clone();
+        // A sum of floats depends on the order; that of whole members is as good as one can have.
+        let (weight, found_weight) = (row["weight"].as_f64().unwrap(), found["weight"].as_f64().unwrap());
+        prop_assert!((weight - found_weight).abs() <= 64.0, "{weight} {found_weight}");
+        found["weight"] = row["weight"].clone();
+        // The last digit is the JSON parser's.
+        let avg = |row: &Value| row["avg"].as_f64().unwrap_or(-1.0);
+        prop_assert!((avg(&found) - avg(row)).abs() < 1e-9);
+        found["avg"] = row["avg"].clone();
+        prop_assert_eq!(&found, row);
+    }
+    prop_assert_eq!(sizes, expected_sizes);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// Whatever the epochs, aborts and restarts: what a row contributed is taken back when it changes or goes.
     #[test]
     fn aggregates_over_tables_are_those_of_the_rows_that_are_there(moves in moves()) {
-        let mut driver = TestDriver::with_partitions(&job(), PARTITIONS).unwrap();
-        let tasks = driver.task_ids();
-        let mut users: BTreeMap<u8, User> = BTreeMap::new();
-        for next in moves {
-            match next {
-                Move::Set(key, user) => {
-                    let region = user.region.map_or("null".to_owned(), |region| format!("\"r{region}\""));
-                    let text = format!(r#"{{"region":{region},"age":{},"weight":{}}}"#,
-                        user.age.map_or("null".to_owned(), |age| age.to_string()), user.weight);
-                    driver.pipe("users", TestRecord::new(text).key(format!("u{key}"))).unwrap();
-                    users.insert(key, user);
-                }
-                Move::Delete(key) => {
-                    driver.pipe("users", TestRecord::null().key(format!("u{key}"))).unwrap();
-                    users.remove(&key);
-                }
-                Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
-                Move::Aborted(task, records) => driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap(),
-                Move::Restart => driver.restart().unwrap(),
-            }
-        }
-        driver.commit().unwrap();
-        let (mut now, mut regions, mut sizes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        read(&mut driver, "users-now", &mut now);
-        prop_assert_eq!(now.len(), users.len());
-        read(&mut driver, "regions-now", &mut regions);
-        read(&mut driver, "sizes-now", &mut sizes);
-        let (expected, expected_sizes) = oracle(&users);
-        let keys = |map: &BTreeMap<String, Value>| map.keys().cloned().collect::<Vec<_>>();
-        prop_assert_eq!(keys(&regions), keys(&expected));
-        for (region, row) in &expected {
-            let mut found = regions[region].clone();
-            // A sum of floats depends on the order; that of whole members is as good as one can have.
-            let (weight, found_weight) = (row["weight"].as_f64().unwrap(), found["weight"].as_f64().unwrap());
-            prop_assert!((weight - found_weight).abs() <= 64.0, "{weight} {found_weight}");
-            found["weight"] = row["weight"].clone();
-            // The last digit is the JSON parser's.
-            let avg = |row: &Value| row["avg"].as_f64().unwrap_or(-1.0);
-            prop_assert!((avg(&found) - avg(row)).abs() < 1e-9);
-            found["avg"] = row["avg"].clone();
-            prop_assert_eq!(&found, row);
-        }
-        prop_assert_eq!(sizes, expected_sizes);
+        check(TestDriver::with_partitions(&job(), PARTITIONS).unwrap(), moves)?;
+    }
+}
+
+proptest! {
+    // Disks are slow.
+    #![proptest_config(ProptestConfig::with_cases(25))]
+
+    /// The same where most of the rows are on the disk.
+    #[test]
+    fn tables_need_not_fit_in_memory(moves in moves(), limit in crate::testing::limit()) {
+        check(TestDriver::with_partitions(&job(), PARTITIONS).unwrap().limited(limit).unwrap(), moves)?;
     }
 }
 

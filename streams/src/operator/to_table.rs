@@ -10,7 +10,8 @@ use super::changes::{self, Change};
 use super::{Operator, OperatorError, Output};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
-use crate::state::{Changelog, Restoring, RowTable};
+use crate::state::{Changelog, RowStore, RowTable, Share, StateMemory};
+use crate::store::LocalStore;
 
 /// Rows of an epoch that are held before they are reduced to the last of each key.
 pub(super) const HELD_ROWS_MAX: usize = 64 * 1024;
@@ -20,13 +21,14 @@ pub(super) struct ToTable {
     plan: Plan,
     held: Vec<Rows>,
     held_rows: usize,
-    table: RowTable,
-    changelog: Changelog,
-    restoring: Option<Restoring>,
+    held_bytes: usize,
+    /// The columns of the changelog.
+    stored: SchemaRef,
+    rows: RowStore,
 }
 
 impl ToTable {
-    pub(super) fn new(plan: &Plan, partition: i32) -> Result<Self, OperatorError> {
+    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
         let (keys, values) = plan.schema.fields().split_at(plan.keys);
         // A deleted row has null in every column, also in those that no row leaves empty.
         let values = values.iter();
@@ -35,21 +37,19 @@ impl ToTable {
             .collect();
         values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
         let stored = Arc::new(Schema::new([keys, &values].concat()));
+        let changelog = Changelog::new(
+            Arc::clone(&plan.changelog),
+            partition,
+            Arc::clone(&stored),
+            plan.keys,
+            &plan.meaning,
+        );
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
-            table: RowTable::new(
-                Arc::new(Schema::new(keys.to_vec())),
-                Arc::new(Schema::new(values)),
-            )?,
-            changelog: Changelog::new(
-                Arc::clone(&plan.changelog),
-                partition,
-                stored,
-                plan.keys,
-                &plan.meaning,
-            ),
-            restoring: None,
+            held_bytes: 0,
+            rows: RowStore::new(changelog, Share::of(memory))?,
+            stored,
             plan: plan.clone(),
         })
     }
@@ -57,7 +57,7 @@ impl ToTable {
     /// Reduces what is held to the last row of each key.
     fn reduce(&mut self) -> Result<Option<Rows>, OperatorError> {
         let held = std::mem::take(&mut self.held);
-        self.held_rows = 0;
+        (self.held_rows, self.held_bytes) = (0, 0);
         let reduced = last_of_each(&self.plan.schema, self.plan.keys, &held)?;
         Ok(reduced)
     }
@@ -78,14 +78,6 @@ impl ToTable {
                 .for_each(|(all, null)| *all &= null);
         }
         Ok(all)
-    }
-
-    fn load(&mut self, (rows, live): (RecordBatch, Vec<bool>)) -> Result<(), OperatorError> {
-        let (keys, values) = rows.columns().split_at(self.plan.keys);
-        let places = self.table.places(keys)?;
-        self.table.set(&places, values, &live)?;
-        self.table.compact()?;
-        Ok(())
     }
 }
 
@@ -124,10 +116,12 @@ impl Operator for ToTable {
             deleted.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
         }
         self.held_rows += rows.len();
+        self.held_bytes += rows.size_bytes();
         self.held.push(rows);
         if self.held_rows > HELD_ROWS_MAX
             && let Some(rows) = self.reduce()?
         {
+            self.held_bytes = rows.size_bytes();
             self.held.push(rows);
         }
         Ok(())
@@ -139,8 +133,10 @@ impl Operator for ToTable {
         };
         let deleted = self.deleted(&rows.batch)?;
         let (keys, values) = rows.batch.columns().split_at(self.plan.keys);
-        let places = self.table.places(keys)?;
-        let had: Vec<bool> = places.iter().map(|place| self.table.is_live(*place)).collect();
+        self.rows.make_room()?;
+        let places = self.rows.touch(keys)?;
+        let table = self.rows.table();
+        let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
         // What deletes a key that is not there is no change.
         let news: BooleanArray = had
             .iter()
@@ -149,15 +145,15 @@ impl Operator for ToTable {
             .collect();
         let live: Vec<bool> = deleted.iter().map(|deleted| !deleted).collect();
         let before = match self.plan.changes_used {
-            true => Some(changes::gathered(&self.table, &places, &had, values.len())?),
+            true => Some(changes::gathered(table, &places, &had, values.len())?),
             false => None,
         };
         let mut stored = values.to_vec();
         stored.push(Arc::clone(rows.time_columns().0));
         let stored = nulled(&stored, &live)?;
-        self.table.set(&places, &stored, &live)?;
+        table.set(&places, &stored, &live)?;
 
-        let logged = RecordBatch::try_new(self.changelog.schema(), [keys, &stored].concat())?;
+        let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, &stored].concat())?;
         let logged = arrow::compute::filter_record_batch(&logged, &news)?;
         let logged_live: Vec<bool> = live
             .iter()
@@ -165,7 +161,7 @@ impl Operator for ToTable {
             .filter_map(|(live, news)| (news == Some(true)).then_some(*live))
             .collect();
         if logged.num_rows() > 0 {
-            (out.publish)(&self.changelog.encode_with_deletions(&logged, &logged_live)?)?;
+            (out.publish)(&self.rows.encode(&logged, &logged_live)?)?;
         }
         let change = Change {
             rows,
@@ -175,30 +171,31 @@ impl Operator for ToTable {
             before,
         };
         change.emit(out)?;
-        self.table.compact()?;
-        Ok(())
+        Ok(self.rows.compact()?)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
-        let restoring = self.restoring.get_or_insert_with(|| self.changelog.restoring());
-        match self.changelog.decode_with_deletions(restoring, key, value)? {
-            Some(rows) => self.load(rows),
-            None => Ok(()),
-        }
+        Ok(self.rows.restore(key, value)?)
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        let Some(mut restoring) = self.restoring.take() else {
-            return Ok(());
-        };
-        match self.changelog.finish_with_deletions(&mut restoring)? {
-            Some(rows) => self.load(rows),
-            None => Ok(()),
-        }
+        Ok(self.rows.end_restore()?)
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.rows.attach(store);
+    }
+
+    fn takes_more(&mut self) -> bool {
+        self.rows.takes_more()
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.is_full_with(self.held_bytes)
     }
 
     fn state_size(&self) -> (usize, usize) {
-        (self.table.len(), self.table.size_bytes())
+        self.rows.size()
     }
 }
 

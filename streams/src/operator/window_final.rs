@@ -9,7 +9,8 @@ use super::{Operator, OperatorError, Output};
 use crate::aggregate::Delta;
 use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{Owner, WindowLog, WindowStore};
+use crate::state::{Owner, Share, StateMemory, WindowLog, WindowStore};
+use crate::store::LocalStore;
 use crate::window::Emit;
 
 /// The open windows and the delta of the running epoch.
@@ -26,6 +27,7 @@ impl WindowFinal {
         plan: &Plan,
         partition: i32,
         record_bytes_max: usize,
+        memory: &Arc<StateMemory>,
         owner: Owner,
     ) -> Result<Self, OperatorError> {
         let spec = &plan.windowed.spec;
@@ -33,7 +35,7 @@ impl WindowFinal {
         let log = WindowLog::new(changelog, partition, spec, record_bytes_max, owner);
         Ok(Self {
             delta: Delta::new(Arc::clone(spec))?,
-            store: WindowStore::new(Arc::clone(spec), log),
+            store: WindowStore::new(Arc::clone(spec), log, Share::of(memory)),
             plan: plan.clone(),
             restored: false,
         })
@@ -85,8 +87,9 @@ impl WindowFinal {
             .starts()
             .take_while(|start| windows.is_closed(*start, watermark));
         for start in closed.collect::<Vec<_>>() {
-            let results = self.store.close(start)?;
-            if let (Emit::OnWindowClose, Some(results)) = (self.plan.emit, results) {
+            if self.plan.emit == Emit::OnUpdate {
+                self.store.discard(start);
+            } else if let Some(results) = self.store.close(start)? {
                 let last = start + self.plan.windowed.windows.size_ms() - 1;
                 let times: ArrayRef = Arc::new(Int64Array::from(vec![last; results.len()]));
                 out.push(self.with_end(&results, times)?);
@@ -152,6 +155,14 @@ impl Operator for WindowFinal {
     fn end_restore(&mut self) -> Result<(), OperatorError> {
         self.restored = true;
         Ok(self.store.end_restore()?)
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.store.attach(store);
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.is_full_with(self.delta.size_bytes())
     }
 
     fn belongs_to(&mut self, owner: Owner) {

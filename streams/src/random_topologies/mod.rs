@@ -214,9 +214,12 @@ fn check(driver: &mut TestDriver, topic: &str, expected: &Expected, exact: bool)
     }
 }
 
-fn run(tree: &Tree, moves: &[Move], bound: i64, exact: bool) {
+fn run(tree: &Tree, moves: &[Move], bound: i64, exact: bool, limit: Option<usize>) {
     let app = job::job(tree, bound);
     let mut driver = TestDriver::with_partitions(&app, PARTITIONS).unwrap();
+    if let Some(limit) = limit {
+        driver = driver.limited(limit).unwrap();
+    }
     let facts = play(&mut driver, moves, bound);
     for (topic, expected) in oracle::expected(tree, &facts) {
         check(&mut driver, &topic, &expected, exact);
@@ -229,7 +232,7 @@ proptest! {
     /// Whatever the topology, the epochs, aborts and restarts: every output is the oracle's.
     #[test]
     fn outputs_are_those_of_the_oracle(tree in description(), moves in moves(0), bound in 0..60_i64) {
-        run(&tree, &moves, bound, true);
+        run(&tree, &moves, bound, true, None);
     }
 
     /// The same where partitions fall silent, as far as windows have an answer then.
@@ -237,6 +240,19 @@ proptest! {
     fn outputs_are_those_of_the_oracle_with_idle_partitions(
         tree in description(), moves in moves(6), bound in 0..60_i64,
     ) {
-        run(&tree, &moves, bound, false);
+        run(&tree, &moves, bound, false, None);
+    }
+}
+
+proptest! {
+    // Disks are slow.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// The same where most of the state is on the disk.
+    #[test]
+    fn outputs_are_those_of_the_oracle_with_little_memory(
+        tree in description(), moves in moves(0), bound in 0..60_i64, limit in crate::testing::limit(),
+    ) {
+        run(&tree, &moves, bound, true, Some(limit));
     }
 }

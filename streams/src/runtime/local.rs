@@ -5,7 +5,7 @@ use super::cluster::Cluster;
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::plan::Topology;
-use crate::store::{LocalStores, Slot, random_id, wall_clock_ms};
+use crate::store::{LocalStores, Slot, StoreMemory, random_id, wall_clock_ms};
 
 /// The process's place in the state directory, as far as the job needs one.
 pub(super) struct Local {
@@ -39,7 +39,11 @@ impl Local {
         let slot = Arc::new(Slot::take(&state_dir, &topology.application_id)?);
         tracing::info!(path = %slot.path().display(), process = slot.process_id(), "local state");
         let stores = match has_state {
-            true => Some(LocalStores::open(Arc::clone(&slot), cluster.id(), wall_clock_ms)?),
+            true => {
+                let memory = StoreMemory::within(config.cache_bytes_max());
+                let slot = Arc::clone(&slot);
+                Some(LocalStores::open(slot, cluster.id(), wall_clock_ms, memory)?)
+            }
             false => None,
         };
         Ok(Self {

@@ -74,6 +74,8 @@ use worker::{Clients, Worker};
 
 /// The smallest pieces that states are shipped in, however little memory there is.
 const SHUFFLE_RECORD_BYTES_MIN: usize = 16 << 10;
+/// What partial aggregates may take, however little memory there is.
+const PARTIAL_BYTES_MIN: usize = 4 << 20;
 /// How long the workers may take to stop if the job cannot start after all.
 const PURGE_STOP: Duration = Duration::from_secs(5);
 
@@ -98,6 +100,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         let piece = (bytes / 64).max(SHUFFLE_RECORD_BYTES_MIN);
         let limits = &mut surroundings.limits;
         limits.shuffle_record_bytes_max = limits.shuffle_record_bytes_max.min(piece);
+        let partial = (bytes / 4).max(PARTIAL_BYTES_MIN);
+        limits.partial_bytes_max = limits.partial_bytes_max.min(partial);
     }
     surroundings.owners = Arc::new(OwnerNames::new(wall_clock_ms, process_salt()));
     surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));

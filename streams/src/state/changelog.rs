@@ -8,14 +8,13 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use thiserror::Error;
 
+use super::meaning::{MEANING_KEY, Meaning};
 use super::resident::Before;
 use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader};
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 use crate::store::{LocalStore, LocalStoreError};
 
-/// The key of the record that says what the states mean. A row's key begins with 0 or 1, a window's with 2.
-pub(super) const MEANING_KEY: &[u8] = b"\xffstore";
 /// Rows gathered before they are loaded.
 const LOAD_ROWS: usize = 1024;
 
@@ -60,9 +59,7 @@ pub(crate) struct Changelog {
     key_count: usize,
     keys: RowCodec,
     states: RowCodec,
-    meaning: String,
-    /// The log says what the states mean.
-    announced: bool,
+    meaning: Meaning,
 }
 
 /// Rows on their way from the changelog into the store.
@@ -89,8 +86,7 @@ impl Changelog {
             partition,
             keys: RowCodec::new(keys.iter().cloned()),
             states: RowCodec::new(states.iter().cloned()),
-            meaning: format!("v{ROW_ENCODING_VERSION} {meaning}"),
-            announced: false,
+            meaning: Meaning::new(format!("v{ROW_ENCODING_VERSION} {meaning}")),
             schema,
             key_count,
         }
@@ -130,15 +126,7 @@ impl Changelog {
             partition: self.partition,
             batch_header: None,
         });
-        if !self.announced {
-            let meaning = self.meaning.as_bytes();
-            records.push(
-                NO_TIME,
-                |out| append(out, MEANING_KEY),
-                |out| append(out, meaning),
-            );
-            self.announced = true;
-        }
+        self.meaning.announce(&mut records);
         let (keys, values) = states.columns().split_at(self.key_count);
         let (keys, values) = (self.keys.writer(keys)?, self.states.writer(values)?);
         let mut failure = Ok(());
@@ -215,7 +203,7 @@ impl Changelog {
         let key = key.ok_or_else(|| damaged(missing("key")))?;
         let value = value.ok_or_else(|| damaged(missing("value")))?;
         if key == MEANING_KEY {
-            self.take_meaning(value)?;
+            self.meaning.check(&self.topic, value)?;
             return Ok(None);
         }
         restoring.keys.push(key).map_err(damaged)?;
@@ -228,27 +216,46 @@ impl Changelog {
 
     /// Checks what the states of a checkpoint mean that was not loaded as a whole.
     pub(crate) fn check_meaning(&mut self, store: &LocalStore) -> Result<(), StateError> {
-        let mut stored = None;
-        store.get_sorted([(0, MEANING_KEY)].into_iter(), &mut |_, value| {
-            stored = Some(value.to_vec())
-        })?;
-        match stored {
-            Some(stored) => self.take_meaning(&stored),
-            None => Ok(()),
-        }
+        self.meaning.check_stored(&self.topic, store)
     }
 
-    fn take_meaning(&mut self, stored: &[u8]) -> Result<(), StateError> {
-        let stored = String::from_utf8_lossy(stored);
-        if stored != self.meaning {
-            return Err(StateError::Incompatible {
-                topic: self.topic.to_string(),
-                stored: stored.into_owned(),
-                expected: self.meaning.clone(),
-            });
+    /// All rows that `store` has of groups, which are the first columns of keys. `rows` are those of `groups` that are asked for; gives
+    /// those of which all was read: in the order of their keys, at least one, and more as long as they take less than `bytes_max`.
+    pub(crate) fn scan(
+        &self,
+        store: &LocalStore,
+        groups: &[ArrayRef],
+        rows: &[usize],
+        bytes_max: usize,
+    ) -> Result<(Vec<usize>, Option<RecordBatch>), StateError> {
+        let damaged = |cause| StateError::Damaged {
+            topic: self.topic.to_string(),
+            cause,
+        };
+        // A column says itself where it ends, so that no group's bytes are the beginning of another's.
+        let writer = self.keys.writer(groups).map_err(damaged)?;
+        let mut prefixes: Vec<(Vec<u8>, usize)> = Vec::with_capacity(rows.len());
+        for &row in rows {
+            let mut prefix = Vec::new();
+            writer.write(row, &mut prefix).map_err(damaged)?;
+            prefixes.push((prefix, row));
         }
-        self.announced = true;
-        Ok(())
+        prefixes.sort_unstable();
+        let sorted: Vec<&[u8]> = prefixes.iter().map(|(prefix, _)| &**prefix).collect();
+        let (mut restoring, mut failure, mut bytes) = (self.restoring(), Ok(()), 0);
+        let read = store.scan(&sorted, &mut |key, value| {
+            bytes += key.len() + value.len();
+            if failure.is_ok() {
+                failure = restoring
+                    .keys
+                    .push(key)
+                    .and_then(|()| restoring.states.push(value));
+            }
+            bytes < bytes_max
+        })?;
+        failure.map_err(damaged)?;
+        let read = prefixes[..read].iter().map(|(_, row)| *row).collect();
+        Ok((read, self.finish(&mut restoring)?))
     }
 
     /// The states of those of `rows` that `store` has, looked up in one pass in the order of their keys; `keys` are the columns of all
@@ -302,9 +309,4 @@ impl Changelog {
             cause,
         })
     }
-}
-
-fn append(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-    out.extend_from_slice(bytes);
-    true
 }

@@ -2,6 +2,9 @@
 //!
 //! A record is a key and what it has, as JSON: `{"state":…,"timers":[…]}`; a key that has neither is deleted. One record, with a key that no
 //! row has, says what the states mean.
+//!
+//! As elsewhere there are two generations: a key comes into the young one before it is worked on ([`KeyedStore::load`]) and is dropped with
+//! the old one. Its timers stay in memory, because nothing else would wake it up.
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -9,12 +12,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::StateError;
-use super::changelog::MEANING_KEY;
+use super::meaning::{MEANING_KEY, Meaning};
+use super::memory::Share;
 use crate::format::FormatError;
 use crate::rows::{EventTime, NO_TIME};
 use crate::sink::{Destination, RecordBuffer};
+use crate::store::LocalStore;
 use crate::time::Watermark;
 use crate::typed::{ClosureError, guard};
+
+/// Keys whose timers are due that are looked up together.
+const DUE_MAX: usize = 256;
 
 /// A key in the encoding of rows.
 pub(crate) type KeyBytes = Arc<[u8]>;
@@ -32,13 +40,30 @@ pub(crate) struct KeyChange<S> {
 pub(crate) struct KeyedStore<S> {
     topic: Arc<str>,
     partition: i32,
-    meaning: String,
-    /// The log says what the states mean.
-    announced: bool,
-    entries: HashMap<KeyBytes, Entry<S>>,
-    /// All timers, in the order in which they fire.
+    meaning: Meaning,
+    young: Keys<S>,
+    /// Keys that are not in the young generation and were, or came to be, before it.
+    old: Keys<S>,
+    /// Keys were dropped, or never loaded.
+    partial: bool,
+    share: Share,
+    /// Where keys are that memory has no room for.
+    store: Option<LocalStore>,
+    /// The timers of all keys, those that memory has no room for as well, in the order in which they fire.
     timers: BTreeSet<(EventTime, KeyBytes)>,
+    /// While the changelog is read: the timers of each key.
+    restoring: HashMap<KeyBytes, BTreeSet<EventTime>>,
     touched: Vec<KeyBytes>,
+    /// What came into the young generation in the running epoch.
+    epoch_bytes: usize,
+    /// An epoch has ended, and the next one has asked for no key yet.
+    between_epochs: bool,
+}
+
+/// A generation: keys that came into memory at about the same time.
+struct Keys<S> {
+    entries: HashMap<KeyBytes, Entry<S>>,
+    /// The bytes of their records.
     bytes: usize,
 }
 
@@ -48,6 +73,47 @@ struct Entry<S> {
     /// The bytes of its record, if the log has one.
     logged: Option<usize>,
     touched: bool,
+}
+
+impl<S> Default for Keys<S> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<S> Default for Entry<S> {
+    fn default() -> Self {
+        Self {
+            state: None,
+            timers: BTreeSet::new(),
+            logged: None,
+            touched: false,
+        }
+    }
+}
+
+impl<S> Keys<S> {
+    /// What an entry takes beside the bytes of its record.
+    const ENTRY_BYTES: usize = size_of::<(KeyBytes, Entry<S>)>() + 32;
+
+    fn insert(&mut self, key: KeyBytes, entry: Entry<S>) {
+        self.bytes += entry.logged.map_or(0, |bytes| bytes + key.len());
+        self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<(KeyBytes, Entry<S>)> {
+        let (key, entry) = self.entries.remove_entry(key)?;
+        self.bytes -= entry.logged.map_or(0, |bytes| bytes + key.len());
+        Some((key, entry))
+    }
+
+    /// Roughly the memory in use. A state takes about what its text does.
+    fn size_bytes(&self) -> usize {
+        self.bytes + self.entries.len() * Self::ENTRY_BYTES
+    }
 }
 
 #[derive(Serialize)]
@@ -65,6 +131,12 @@ struct Read<S> {
     timers: BTreeSet<EventTime>,
 }
 
+/// The same without the state, which is not even made.
+#[derive(Deserialize)]
+struct ReadTimers {
+    timers: BTreeSet<EventTime>,
+}
+
 /// A state that is written as null is one nevertheless.
 fn present<'de, S: Deserialize<'de>, D: Deserializer<'de>>(stored: D) -> Result<Option<S>, D::Error> {
     S::deserialize(stored).map(Some)
@@ -72,34 +144,106 @@ fn present<'de, S: Deserialize<'de>, D: Deserializer<'de>>(stored: D) -> Result<
 
 impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
     /// The store whose changelog is `topic`-`partition`; `meaning` changes whenever stored states can no longer be used.
-    pub(crate) fn new(topic: Arc<str>, partition: i32, meaning: &str) -> Self {
+    pub(crate) fn new(topic: Arc<str>, partition: i32, meaning: &str, share: Share) -> Self {
         Self {
             topic,
             partition,
-            meaning: format!("v1 {meaning}"),
-            announced: false,
-            entries: HashMap::new(),
+            meaning: Meaning::new(format!("v1 {meaning}")),
+            young: Keys::default(),
+            old: Keys::default(),
+            partial: false,
+            share,
+            store: None,
             timers: BTreeSet::new(),
+            restoring: HashMap::new(),
             touched: Vec::new(),
-            bytes: 0,
+            epoch_bytes: 0,
+            between_epochs: true,
         }
     }
 
-    /// The state and the timers of `key`.
+    /// The local store of the changelog.
+    pub(crate) fn attach(&mut self, store: &LocalStore) {
+        self.store = Some(store.clone());
+    }
+
+    /// Brings `keys` into memory, where they stay until the epoch ends.
+    pub(crate) fn load(&mut self, keys: &[KeyBytes]) -> Result<(), StateError> {
+        self.begin_epoch();
+        let mut missing: Vec<&KeyBytes> = Vec::new();
+        for key in keys {
+            if (self.old.entries.is_empty() && !self.partial) || self.young.entries.contains_key(key) {
+                continue;
+            }
+            match self.old.remove(key) {
+                Some((key, entry)) => self.bring(key, entry),
+                None if self.partial => missing.push(key),
+                None => {}
+            }
+        }
+        let Some(store) = self.store.clone().filter(|_| !missing.is_empty()) else {
+            return Ok(());
+        };
+        missing.sort_unstable();
+        missing.dedup();
+        let mut found: Vec<Option<Vec<u8>>> = vec![None; missing.len()];
+        let sorted = missing.iter().map(|key| &***key).enumerate();
+        store.get_sorted(sorted, &mut |number, value| found[number] = Some(value.to_vec()))?;
+        for (key, value) in missing.into_iter().zip(found) {
+            // Who is not there is remembered as such, lest it be looked for again.
+            let entry = value.map_or(Ok(Entry::default()), |value| self.read(&value))?;
+            self.bring(Arc::clone(key), entry);
+        }
+        Ok(())
+    }
+
+    fn bring(&mut self, key: KeyBytes, entry: Entry<S>) {
+        self.epoch_bytes += key.len() + entry.logged.unwrap_or(0) + Keys::<S>::ENTRY_BYTES;
+        self.young.insert(key, entry);
+    }
+
+    /// Drops the old generation if the young one is full: now all that is in memory is committed, and nothing is changed yet.
+    fn begin_epoch(&mut self) {
+        let begins = std::mem::take(&mut self.between_epochs);
+        if begins && self.store.is_some() && self.share.is_full(self.young.size_bytes()) {
+            self.old = std::mem::take(&mut self.young);
+            self.partial = true;
+        }
+    }
+
+    /// Whether the epoch has brought as much into memory as there is room for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.store.is_some() && self.share.is_full_with(self.epoch_bytes)
+    }
+
+    /// The state and the timers of `key`, which is [loaded](Self::load).
     pub(crate) fn get(&self, key: &[u8]) -> (Option<&S>, Option<&BTreeSet<EventTime>>) {
-        let entry = self.entries.get(key);
+        let entry = self.young.entries.get(key);
         (
             entry.and_then(|entry| entry.state.as_ref()),
             entry.map(|entry| &entry.timers),
         )
     }
 
-    /// Takes the earliest timer that `watermark` has passed, so that it fires once.
-    pub(crate) fn take_due(&mut self, watermark: Watermark) -> Option<(EventTime, KeyBytes)> {
-        let due = watermark != Watermark::NONE && watermark.passed(self.timers.first()?.0);
-        let (at, key) = due.then(|| self.timers.pop_first()).flatten()?;
+    /// Takes the earliest timer that `watermark` has passed, so that it fires once; its key is loaded.
+    pub(crate) fn take_due(
+        &mut self,
+        watermark: Watermark,
+    ) -> Result<Option<(EventTime, KeyBytes)>, StateError> {
+        self.begin_epoch();
+        let is_due = |at: EventTime| watermark != Watermark::NONE && watermark.passed(at);
+        let Some((at, key)) = self.timers.first().filter(|(at, _)| is_due(*at)).cloned() else {
+            return Ok(None);
+        };
+        if !self.young.entries.contains_key(&key) {
+            // With those that come next, so that they are looked up in the order of their keys.
+            let due = self.timers.iter().take_while(|(at, _)| is_due(*at));
+            let keys: Vec<KeyBytes> = due.take(DUE_MAX).map(|(_, key)| Arc::clone(key)).collect();
+            self.load(&keys)?;
+        }
+        self.timers.pop_first();
         self.touch(&key).timers.remove(&at);
-        Some((at, key))
+        Ok(Some((at, key)))
     }
 
     /// Applies what a call has changed.
@@ -122,11 +266,10 @@ impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
     }
 
     fn touch(&mut self, key: &KeyBytes) -> &mut Entry<S> {
-        let entry = self.entries.entry(Arc::clone(key)).or_insert_with(|| Entry {
-            state: None,
-            timers: BTreeSet::new(),
-            logged: None,
-            touched: false,
+        let (known, epoch_bytes) = (&mut self.young.entries, &mut self.epoch_bytes);
+        let entry = known.entry(Arc::clone(key)).or_insert_with(|| {
+            *epoch_bytes += key.len() + Keys::<S>::ENTRY_BYTES;
+            Entry::default()
         });
         if !std::mem::replace(&mut entry.touched, true) {
             self.touched.push(Arc::clone(key));
@@ -134,7 +277,7 @@ impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
         entry
     }
 
-    /// The records of the keys that were touched since the last call.
+    /// The records of the keys that were touched since the last call: the epoch ends.
     pub(crate) fn changes(&mut self) -> Result<Option<RecordBuffer>, ClosureError> {
         let mut records = RecordBuffer::new(Destination::Partition {
             topic: Arc::clone(&self.topic),
@@ -142,27 +285,24 @@ impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
             batch_header: None,
         });
         for key in std::mem::take(&mut self.touched) {
-            let Some(entry) = self.entries.get_mut(&key) else {
+            let Some((key, mut entry)) = self.young.remove(&key) else {
                 continue;
             };
             entry.touched = false;
             let before = entry.logged.take();
-            self.bytes -= before.map_or(0, |bytes| bytes + key.len());
             if entry.state.is_none() && entry.timers.is_empty() {
-                self.entries.remove(&key);
                 if before.is_some() {
                     records.push_bytes(NO_TIME, Some(&key), None);
                 }
                 continue;
             }
-            let value = encode(entry)?;
+            let value = encode(&entry)?;
             entry.logged = Some(value.len());
-            self.bytes += value.len() + key.len();
-            if !std::mem::replace(&mut self.announced, true) {
-                records.push_bytes(NO_TIME, Some(MEANING_KEY), Some(self.meaning.as_bytes()));
-            }
+            self.meaning.announce(&mut records);
             records.push_bytes(NO_TIME, Some(&key), Some(&value));
+            self.young.insert(key, entry);
         }
+        (self.epoch_bytes, self.between_epochs) = (0, true);
         Ok((records.len() > 0).then_some(records))
     }
 
@@ -170,14 +310,33 @@ impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
     pub(crate) fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), StateError> {
         let key = key.ok_or_else(|| self.damaged("it has no key".to_owned()))?;
         if key == MEANING_KEY {
-            return self.take_meaning(value.unwrap_or_default());
+            return self.meaning.check(&self.topic, value.unwrap_or_default());
         }
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes -= entry.logged.unwrap_or(0) + key.len();
-        }
+        self.young.remove(key);
+        self.restoring.remove(key);
         let Some(value) = value else {
             return Ok(());
         };
+        let key = KeyBytes::from(key);
+        let timers = if self.store.is_some() && self.share.is_full(self.young.size_bytes()) {
+            // The state can be looked up, but nobody else says when the key wants to be woken up.
+            self.partial = true;
+            let read = serde_json::from_slice::<ReadTimers>(value);
+            read.map_err(|cause| self.damaged(cause.to_string()))?.timers
+        } else {
+            let entry = self.read(value)?;
+            let timers = entry.timers.clone();
+            self.young.insert(Arc::clone(&key), entry);
+            timers
+        };
+        if !timers.is_empty() {
+            self.restoring.insert(key, timers);
+        }
+        Ok(())
+    }
+
+    /// The entry whose record is `value`.
+    fn read(&self, value: &[u8]) -> Result<Entry<S>, StateError> {
         // A `Deserialize` is code of the user's as well.
         let read = guard(|| serde_json::from_slice::<Read<S>>(value));
         let read = read.map_err(|panic| self.damaged(panic.to_string()))?;
@@ -187,40 +346,29 @@ impl<S: Serialize + DeserializeOwned> KeyedStore<S> {
                 "it is no {name}: {cause}; new fields need #[serde(default)]"
             ))
         })?;
-        self.bytes += value.len() + key.len();
-        let entry = Entry {
+        Ok(Entry {
             state,
             timers,
             logged: Some(value.len()),
             touched: false,
-        };
-        self.entries.insert(key.into(), entry);
-        Ok(())
+        })
     }
 
     /// The changelog ends.
-    pub(crate) fn end_restore(&mut self) {
-        let entries = self.entries.iter();
-        let timers = entries.flat_map(|(key, entry)| entry.timers.iter().map(|at| (*at, Arc::clone(key))));
+    pub(crate) fn end_restore(&mut self) -> Result<(), StateError> {
+        let keys = std::mem::take(&mut self.restoring).into_iter();
+        let timers = keys.flat_map(|(key, timers)| timers.into_iter().map(move |at| (at, Arc::clone(&key))));
         self.timers = timers.collect();
-    }
-
-    /// Keys, and bytes of their records.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.entries.len(), self.bytes)
-    }
-
-    fn take_meaning(&mut self, stored: &[u8]) -> Result<(), StateError> {
-        let stored = String::from_utf8_lossy(stored);
-        if stored != self.meaning {
-            return Err(StateError::Incompatible {
-                topic: self.topic.to_string(),
-                stored: stored.into_owned(),
-                expected: self.meaning.clone(),
-            });
+        match &self.store {
+            Some(store) => self.meaning.check_stored(&self.topic, store),
+            None => Ok(()),
         }
-        self.announced = true;
-        Ok(())
+    }
+
+    /// Keys in memory, and bytes of their records.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let keys = self.young.entries.len() + self.old.entries.len();
+        (keys, self.young.bytes + self.old.bytes)
     }
 
     fn damaged(&self, reason: String) -> StateError {
@@ -251,82 +399,5 @@ fn encode<S: Serialize + DeserializeOwned>(entry: &Entry<S>) -> Result<Vec<u8>, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(state: Option<f64>, timers: &[i64]) -> KeyChange<f64> {
-        KeyChange {
-            state: Some(state),
-            timers: Some(timers.iter().copied().collect()),
-        }
-    }
-
-    fn values(records: &RecordBuffer) -> Vec<Option<String>> {
-        let values = records.records().map(|record| record.value);
-        values
-            .map(|value| value.map(|value| String::from_utf8(value.to_vec()).unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn keys_are_written_once_an_epoch_and_deleted_when_empty() {
-        let mut store = KeyedStore::<f64>::new("log".into(), 0, "of a test");
-        let (a, b): (KeyBytes, KeyBytes) = ([1, 1].into(), [1, 2].into());
-        store.apply(&a, change(Some(0.5), &[7, 3]));
-        store.apply(&a, change(Some(1.5), &[3, 9]));
-        store.apply(&b, change(Some(2.0), &[]));
-        store.apply(&b, change(None, &[]));
-        let records = store.changes().unwrap().unwrap();
-        let first = r#"{"state":1.5,"timers":[3,9]}"#.to_owned();
-        assert_eq!(values(&records), [Some("v1 of a test".to_owned()), Some(first)]);
-        assert_eq!(store.size(), (1, 30));
-        assert!(store.changes().unwrap().is_none());
-
-        let mut next = KeyedStore::<f64>::new("log".into(), 0, "of a test");
-        for record in records.records() {
-            next.restore(record.key, record.value).unwrap();
-        }
-        next.end_restore();
-        assert_eq!(next.size(), (1, 30));
-        assert!(next.take_due(Watermark::NONE).is_none());
-        assert!(next.take_due(Watermark::at(2)).is_none());
-        assert_eq!(next.take_due(Watermark::at(8)), Some((3, Arc::clone(&a))));
-        assert_eq!(next.take_due(Watermark::at(8)), None);
-        next.apply(&a, change(None, &[]));
-        assert_eq!(values(&next.changes().unwrap().unwrap()), [None]);
-        assert_eq!(next.size(), (0, 0));
-        assert!(next.take_due(Watermark::at(100)).is_none());
-    }
-
-    #[test]
-    fn what_cannot_be_read_again_is_not_written() {
-        let mut store = KeyedStore::<f64>::new("log".into(), 0, "of a test");
-        store.apply(&[1].into(), change(Some(f64::INFINITY), &[]));
-        let error = store.changes().unwrap_err().to_string();
-        assert!(
-            error.contains("f64") && error.contains("cannot be read"),
-            "{error}"
-        );
-
-        let mut store = KeyedStore::<f64>::new("log".into(), 0, "of a test");
-        let error = store
-            .restore(Some(&[1]), Some(br#"{"state":"x","timers":[]}"#))
-            .unwrap_err();
-        assert!(error.to_string().contains("it is no f64"), "{error}");
-        let error = store.restore(Some(MEANING_KEY), Some(b"v1 other")).unwrap_err();
-        assert!(error.to_string().contains("v1 other"), "{error}");
-
-        let mut units = KeyedStore::<()>::new("log".into(), 0, "of units");
-        units
-            .restore(Some(&[1]), Some(br#"{"state":null,"timers":[]}"#))
-            .unwrap();
-        assert_eq!(units.get(&[1]).0, Some(&()));
-        assert!(
-            units
-                .restore(None, None)
-                .unwrap_err()
-                .to_string()
-                .contains("no key")
-        );
-    }
-}
+#[path = "keyed_store_tests.rs"]
+mod tests;

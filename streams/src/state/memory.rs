@@ -2,6 +2,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The young generation is full at this part of a table's share: the old one is as large, and takes the keys that are
+/// asked for in it besides.
+const YOUNG_PART: usize = 3;
+/// What an epoch may take whatever the share: shorter ones cost more than they save.
+const EPOCH_BYTES_MIN: usize = 64 << 10;
+
 /// The memory for all tables of a process, in equal shares.
 #[derive(Debug, Default)]
 pub(crate) struct StateMemory {
@@ -34,6 +40,21 @@ impl Share {
     pub(crate) fn bytes(&self) -> Option<usize> {
         let tables = self.0.tables.load(Ordering::Relaxed).max(1);
         self.0.bytes_max.map(|bytes| bytes / tables)
+    }
+
+    /// Whether a young generation of so many bytes has all that it may take.
+    pub(crate) fn is_full(&self, young: usize) -> bool {
+        self.bytes().is_some_and(|share| young > share / YOUNG_PART)
+    }
+
+    /// What may come into the young generation at once, if there is a limit.
+    pub(crate) fn epoch_bytes(&self) -> Option<usize> {
+        self.bytes().map(|share| EPOCH_BYTES_MIN.max(share / YOUNG_PART))
+    }
+
+    /// Whether an epoch that takes `bytes` is as much as may come into the young generation at once.
+    pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
+        self.epoch_bytes().is_some_and(|most| bytes > most)
     }
 }
 

@@ -1,18 +1,27 @@
 //! State that outlives an epoch.
 //!
-//! Owns: the resident table of a keyed step ([`ResidentTable`]): keys interned once, one growing vector a state
-//! column, within its share of the memory ([`StateMemory`]); and the form of its changelog ([`Changelog`]), which is the durable truth. Does not own: reading and writing that
-//! topic (`runtime`, `sink`). Windows have a table each ([`WindowStore`]) and a changelog of their own form ([`WindowLog`]); so have the states of custom operators ([`KeyedStore`]).
+//! Owns: what steps keep in memory, within their share of it ([`StateMemory`]), and the form of its changelog, which is the durable truth.
+//! Does not own: reading and writing that topic (`runtime`, `sink`), and the local stores that have what memory has not (`store`).
 //!
-//! Invariant: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
-//! delta, so that aggregates that depend on order see the order of the log.
+//! * Keyed aggregates: [`ResidentTable`], keys interned once, one growing vector a state column; [`Changelog`].
+//! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
+//! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
+//! * Custom operators: [`KeyedStore`], a struct a key.
+//!
+//! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
+//! delta, so that aggregates that depend on order see the order of the log. Memory forgets what is committed, or what the running epoch
+//! does not ask for again; the next epoch finds it in the local store.
 mod changelog;
 mod column;
 mod generation;
+mod group_store;
 mod keyed_store;
+mod meaning;
 mod memory;
 mod owner;
 mod resident;
+mod row_log;
+mod row_store;
 mod row_table;
 mod window_log;
 mod window_store;
@@ -21,10 +30,13 @@ mod window_tests;
 
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
+pub(crate) use group_store::GroupStore;
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use owner::{Owner, OwnerNames};
 pub(crate) use resident::{Before, Found, ResidentTable};
+pub(crate) use row_log::RowStoreError;
+pub(crate) use row_store::RowStore;
 pub(crate) use row_table::RowTable;
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

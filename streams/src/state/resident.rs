@@ -15,12 +15,6 @@ use super::memory::Share;
 use crate::aggregate::{AggregateSpec, EmitTo};
 use crate::rows::{EventTime, Rows};
 
-/// The young generation is full at this part of a table's share: the old one is as large, and takes the keys that are
-/// asked for in it besides.
-const YOUNG_PART: usize = 3;
-/// What an epoch may take whatever the share: shorter ones cost more than they save.
-const EPOCH_BYTES_MIN: usize = 64 << 10;
-
 /// The keys of one task with their partial states, in memory.
 pub(crate) struct ResidentTable {
     spec: Arc<AggregateSpec>,
@@ -87,14 +81,12 @@ impl ResidentTable {
 
     /// Whether one more key would be too many for the young generation.
     pub(crate) fn is_full(&self) -> bool {
-        let full = |bytes| self.young.size_bytes() > bytes / YOUNG_PART;
-        self.share.bytes().is_some_and(full)
+        self.share.is_full(self.young.size_bytes())
     }
 
     /// Whether an epoch that takes `bytes` is as much as may come into the young generation at once.
     pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
-        let full = |share| bytes > EPOCH_BYTES_MIN.max(share / YOUNG_PART);
-        self.share.bytes().is_some_and(full)
+        self.share.is_full_with(bytes)
     }
 
     /// Not all keys were loaded.

@@ -38,6 +38,11 @@ impl RowTable {
         Ok(table)
     }
 
+    /// An empty table with the same columns.
+    pub(super) fn anew(&self) -> Result<Self> {
+        Self::new(Arc::clone(&self.key_schema), Arc::clone(&self.value_schema))
+    }
+
     fn new_columns(&self) -> Vec<Box<dyn StateColumn>> {
         let fields = self.value_schema.fields().iter();
         fields.map(|field| new_column(field.data_type())).collect()
@@ -77,6 +82,11 @@ impl RowTable {
         (0..self.columns.len())
             .map(|column| self.gather_column(column, places))
             .collect()
+    }
+
+    /// The values of the last column at `places`.
+    pub(super) fn gather_last(&self, places: &[usize]) -> Result<ArrayRef> {
+        self.gather_column(self.columns.len() - 1, places)
     }
 
     /// The values of column number `column` at `places`.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::changelog::MEANING_KEY;
+use super::meaning::{MEANING_KEY, Meaning};
 use super::{Owner, StateError};
 use crate::aggregate::AggregateSpec;
 use crate::format::{FormatError, ShuffleCodec};
 use crate::rows::{EventTime, NO_TIME};
 use crate::sink::{Destination, RecordBuffer};
+use crate::store::LocalStore;
 
 const WINDOW_KEY: u8 = 2;
 const ADDED: u8 = 0;
@@ -36,11 +37,9 @@ pub(super) struct Piece {
 pub(crate) struct WindowLog {
     topic: Arc<str>,
     codec: ShuffleCodec,
-    meaning: String,
+    meaning: Meaning,
     record_bytes_max: usize,
     owner: Owner,
-    /// The log says what the states mean.
-    announced: bool,
     records: RecordBuffer,
 }
 
@@ -79,10 +78,9 @@ impl WindowLog {
         Self {
             topic,
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
-            meaning: spec.text().to_owned(),
+            meaning: Meaning::new(spec.text().to_owned()),
             record_bytes_max,
             owner,
-            announced: false,
             records: RecordBuffer::new(to),
         }
     }
@@ -114,7 +112,7 @@ impl WindowLog {
                 Ok(())
             })?;
         let count = Number::try_from(pieces.len()).unwrap_or(Number::MAX);
-        self.announce();
+        self.meaning.announce(&mut self.records);
         for (number, value) in (first..).zip(&pieces) {
             let piece = self.own_piece(number);
             self.records.push(
@@ -138,21 +136,6 @@ impl WindowLog {
             .push(NO_TIME, |out| write_key(start, piece, out), |_| false);
     }
 
-    fn announce(&mut self) {
-        if !std::mem::replace(&mut self.announced, true) {
-            let meaning = self.meaning.as_bytes();
-            let append = |out: &mut Vec<u8>, bytes: &[u8]| {
-                out.extend_from_slice(bytes);
-                true
-            };
-            self.records.push(
-                NO_TIME,
-                |out| append(out, MEANING_KEY),
-                |out| append(out, meaning),
-            );
-        }
-    }
-
     /// What was noted since the last call.
     pub(super) fn take(&mut self) -> Option<RecordBuffer> {
         if self.records.len() == 0 {
@@ -162,6 +145,11 @@ impl WindowLog {
         Some(std::mem::replace(&mut self.records, empty))
     }
 
+    /// Checks what the states of a checkpoint mean.
+    pub(super) fn check_meaning(&mut self, store: &LocalStore) -> Result<(), StateError> {
+        self.meaning.check_stored(&self.topic, store)
+    }
+
     /// A record of the log.
     pub(super) fn decode(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Entry, StateError> {
         let damaged = |reason: &str| FormatError::Damaged {
@@ -169,15 +157,7 @@ impl WindowLog {
         };
         let key = key.ok_or_else(|| self.damaged(damaged("it has no key")))?;
         if key == MEANING_KEY {
-            let stored = String::from_utf8_lossy(value.unwrap_or_default());
-            if stored != self.meaning {
-                return Err(StateError::Incompatible {
-                    topic: self.topic.to_string(),
-                    stored: stored.into_owned(),
-                    expected: self.meaning.clone(),
-                });
-            }
-            self.announced = true;
+            self.meaning.check(&self.topic, value.unwrap_or_default())?;
             return Ok(Entry::Meaning);
         }
         let (start, piece) =
@@ -192,6 +172,14 @@ impl WindowLog {
             piece,
             content,
         })
+    }
+
+    /// As [`decode`](Self::decode), for a record of this owner or one that it took before: nobody else has written meanwhile.
+    pub(super) fn decode_again(&mut self, key: &[u8], value: &[u8]) -> Result<Entry, StateError> {
+        let owner = self.owner;
+        let entry = self.decode(Some(key), Some(value));
+        self.owner = owner;
+        entry
     }
 
     fn content(&self, value: &[u8]) -> Result<Content, FormatError> {
@@ -219,9 +207,15 @@ impl WindowLog {
     }
 }
 
+/// What the keys of a window's records begin with.
+pub(super) fn window_prefix(start: EventTime) -> Vec<u8> {
+    let mut prefix = vec![WINDOW_KEY];
+    prefix.extend(start.to_be_bytes());
+    prefix
+}
+
 fn write_key(start: EventTime, piece: Piece, out: &mut Vec<u8>) -> bool {
-    out.push(WINDOW_KEY);
-    out.extend(start.to_be_bytes());
+    out.extend(window_prefix(start));
     out.extend(piece.number.to_be_bytes());
     if piece.owner != Owner::UNNAMED {
         out.extend(piece.owner.0.to_be_bytes());

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
-use super::{Owner, OwnerNames, WindowLog, WindowStore};
+use super::{Owner, OwnerNames, Share, WindowLog, WindowStore};
 use crate::aggregate::AggregateSpec;
 use crate::plan::StepKind;
 use crate::prelude::OnWindowClose;
@@ -57,7 +57,7 @@ fn delta(spec: &AggregateSpec, keys: i64, number: i64) -> RecordBatch {
 
 fn store(spec: &Arc<AggregateSpec>, log: &[Record], owner: Owner) -> WindowStore {
     let to = WindowLog::new("changelog".into(), 0, spec, RECORD_BYTES_MAX, owner);
-    let mut store = WindowStore::new(Arc::clone(spec), to);
+    let mut store = WindowStore::new(Arc::clone(spec), to, Share::of(&Arc::default()));
     for (key, value) in log {
         store.restore(Some(key), value.as_deref()).unwrap();
     }

@@ -44,12 +44,43 @@ pub(crate) use position::{FirstRecord, Position};
 pub(crate) const TOMBSTONES_KEPT_MS: u64 = 24 * 3_600_000;
 /// How old a checkpoint may be: behind an older one, tombstones may be missing. The rest is for clocks that differ.
 const AGE_MAX_MS: u64 = TOMBSTONES_KEPT_MS - 4 * 3_600_000;
-/// Memory for blocks read from the disk.
-const CACHE_BYTES: u64 = 32 << 20;
-/// Changes of all stores together that wait for the disk, before they are written.
-const PENDING_BYTES: usize = 64 << 20;
+/// What cache and pending changes may take each, however little there is: with less, most of the time would go into merging files.
+const STORE_BYTES_MIN: usize = 4 << 20;
 /// What each store may have in any case.
 const PENDING_BYTES_MIN: usize = 256 << 10;
+
+/// What stores may take of the memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreMemory {
+    /// For blocks read from the disk.
+    cache_bytes: usize,
+    /// For changes of all stores together that wait for the disk, before they are written. While they are, as many more may come.
+    pending_bytes: usize,
+}
+
+impl Default for StoreMemory {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            pending_bytes: 64 << 20,
+        }
+    }
+}
+
+impl StoreMemory {
+    /// Parts of what states may take, if there is a limit: with small ones, checkpoints are written more often.
+    pub(crate) fn within(state_bytes_max: Option<usize>) -> Self {
+        let whole = Self::default();
+        let part = |most: usize| {
+            let bytes = state_bytes_max.map_or(most, |bytes| bytes / 4);
+            bytes.clamp(STORE_BYTES_MIN, most)
+        };
+        Self {
+            cache_bytes: part(whole.cache_bytes),
+            pending_bytes: part(whole.pending_bytes),
+        }
+    }
+}
 
 /// The stores of this process. Clones are the same stores.
 #[derive(Clone)]
@@ -64,6 +95,7 @@ struct Inner {
     /// The cluster's id, as far as it has one.
     cluster: String,
     now_ms: fn() -> u64,
+    pending_bytes: usize,
     slot: Arc<Slot>,
 }
 
@@ -73,14 +105,15 @@ impl LocalStores {
         slot: Arc<Slot>,
         cluster: String,
         now_ms: fn() -> u64,
+        memory: StoreMemory,
     ) -> Result<Self, LocalStoreError> {
         let path = slot.path().join(DATABASE);
-        let database = open_database(&path).or_else(|cause| {
+        let database = open_database(&path, memory).or_else(|cause| {
             tracing::warn!(path = %path.display(), %cause, "local stores cannot be read and are restored from the changelogs");
             if path.exists() {
                 std::fs::remove_dir_all(&path).map_err(|error| directory_error(&path, &error))?;
             }
-            open_database(&path).map_err(|cause| directory_error(&path, &cause))
+            open_database(&path, memory).map_err(|cause| directory_error(&path, &cause))
         })?;
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(&path)?,
@@ -89,6 +122,7 @@ impl LocalStores {
             database,
             cluster,
             now_ms,
+            pending_bytes: memory.pending_bytes,
             slot,
         })))
     }
@@ -111,10 +145,10 @@ impl LocalStores {
 }
 
 /// Opens or makes a database. The store's code may panic on files that a disk has damaged.
-fn open_database(path: &Path) -> Result<Database, String> {
+fn open_database(path: &Path, memory: StoreMemory) -> Result<Database, String> {
     let open = || {
         Database::builder(path)
-            .cache_size(CACHE_BYTES)
+            .cache_size(memory.cache_bytes as u64)
             .worker_threads(1)
             .open()
     };

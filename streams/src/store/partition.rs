@@ -1,5 +1,7 @@
 //! The local store of one changelog partition.
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use fjall::{Keyspace, KeyspaceCreateOptions};
 use super::pending::Pending;
 use super::position::{FirstRecord, Position, Stamp};
 use super::writer::{Job, STAMP_KEY, Sealed};
-use super::{AGE_MAX_MS, Inner, LocalStoreError, PENDING_BYTES, PENDING_BYTES_MIN};
+use super::{AGE_MAX_MS, Inner, LocalStoreError, PENDING_BYTES_MIN};
 use crate::sink::RecordBuffer;
 use crate::source::TopicPartition;
 
@@ -104,7 +106,7 @@ impl PartitionStore {
 
     /// Whether many changes wait.
     fn is_large(&self) -> bool {
-        let share = PENDING_BYTES / self.inner.open.load(Ordering::Relaxed).max(1);
+        let share = self.inner.pending_bytes / self.inner.open.load(Ordering::Relaxed).max(1);
         self.pending.size_bytes() > share.max(PENDING_BYTES_MIN)
     }
 
@@ -191,6 +193,42 @@ impl PartitionStore {
             .map_err(|error| self.read_error(&error))?;
         stored.iter().for_each(|value| found(value));
         Ok(())
+    }
+
+    fn scan(
+        &self,
+        prefixes: &[&[u8]],
+        found: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<usize, LocalStoreError> {
+        // What waits for the disk is not in the order of keys, but bounded: one walk finds all that hides what the disk has.
+        let mut newer = BTreeMap::new();
+        let waiting = self.sealed.iter().map(|sealed| &sealed.pending);
+        for (key, value) in waiting.chain([&self.pending]).flat_map(Pending::iter) {
+            let behind = prefixes.partition_point(|prefix| *prefix <= &key[1..]);
+            if behind > 0 && key[1..].starts_with(prefixes[behind - 1]) {
+                newer.insert(key, value);
+            }
+        }
+        for (number, prefix) in prefixes.iter().enumerate() {
+            let prefix = [&[STATE], *prefix].concat();
+            let mut more = true;
+            for pair in self.keyspace.prefix(&prefix) {
+                let (key, value) = pair.into_inner().map_err(|error| self.read_error(&error))?;
+                if !newer.contains_key(&*key) {
+                    more = found(&key[1..], &value);
+                }
+            }
+            let from = newer.range::<[u8], _>((Bound::Included(&*prefix), Bound::Unbounded));
+            for (key, value) in from.take_while(|(key, _)| key.starts_with(&prefix)) {
+                if let Some(value) = value {
+                    more = found(&key[1..], value);
+                }
+            }
+            if !more {
+                return Ok(number + 1);
+            }
+        }
+        Ok(prefixes.len())
     }
 
     fn write_error(&self, cause: &dyn Display) -> LocalStoreError {
@@ -386,15 +424,34 @@ impl LocalStore {
         store.look_at_sealed()?;
         for (number, key) in keys {
             if let Err(error) = store.get(key, &mut |value| found(number, value)) {
-                if store.owner == self.owner
-                    && let Err(error) = store.begin_anew()
-                {
-                    tracing::warn!(%error, "a local store that cannot be read cannot be given up");
-                }
-                return Err(error);
+                return Err(self.give_up(&mut store, error));
             }
         }
         Ok(())
+    }
+
+    /// Hands out all keys that begin with one of `prefixes`, each with its value, until it is told to stop behind a prefix; gives the
+    /// number of prefixes before. They are in the order of their bytes, and none begins with another.
+    pub(crate) fn scan(
+        &self,
+        prefixes: &[&[u8]],
+        found: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<usize, LocalStoreError> {
+        let mut store = self.lock();
+        store.look_at_sealed()?;
+        store
+            .scan(prefixes, found)
+            .map_err(|error| self.give_up(&mut store, error))
+    }
+
+    /// Empties a store that cannot be read, so that a restart does without it.
+    fn give_up(&self, store: &mut PartitionStore, error: LocalStoreError) -> LocalStoreError {
+        if store.owner == self.owner
+            && let Err(error) = store.begin_anew()
+        {
+            tracing::warn!(%error, "a local store that cannot be read cannot be given up");
+        }
+        error
     }
 }
 

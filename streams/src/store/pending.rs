@@ -124,6 +124,12 @@ impl Pending {
         })
     }
 
+    /// Every key with its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let entries = self.entries.iter();
+        entries.map(|entry| (key_of(&self.bytes, entry), value_of(&self.bytes, entry)))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

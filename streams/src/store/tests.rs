@@ -11,6 +11,9 @@ use super::*;
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 
+/// In the order of their bytes, as a scan needs them.
+const PREFIXES: [&[u8]; 4] = [b"a", b"key1", b"key7", b"key8"];
+
 static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000_000);
 
 fn now_ms() -> u64 {
@@ -90,7 +93,7 @@ fn at() -> TopicPartition {
 
 fn stores(directory: &Path) -> LocalStores {
     let slot = Arc::new(Slot::take(directory, "app").unwrap());
-    LocalStores::open(slot, "cluster".to_owned(), now_ms).unwrap()
+    LocalStores::open(slot, "cluster".to_owned(), now_ms, StoreMemory::default()).unwrap()
 }
 
 impl Process {
@@ -153,6 +156,17 @@ impl Process {
     fn checkpoint(&self, log: &Log) {
         let first = (!self.store.knows_first()).then(|| log.first()).flatten();
         self.store.checkpoint(Some(log.end()), first).unwrap();
+    }
+
+    /// What is found of the [`PREFIXES`].
+    fn ranges(&self) -> BTreeMap<Bytes, Bytes> {
+        let mut found = BTreeMap::new();
+        let read = self.store.scan(&PREFIXES, &mut |key, value| {
+            assert_eq!(found.insert(key.to_vec(), value.to_vec()), None);
+            true
+        });
+        assert_eq!(read.unwrap(), PREFIXES.len());
+        found
     }
 
     /// What lookups find of all keys of the log.
@@ -272,11 +286,12 @@ fn the_stores_of_another_cluster_or_form_and_old_ones_are_not_used() {
     let (directory, log, process) = begun();
     drop(process);
     let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
-    let other = LocalStores::open(slot, "other".to_owned(), now_ms).unwrap();
+    let other = LocalStores::open(slot, "other".to_owned(), now_ms, StoreMemory::default()).unwrap();
     assert_eq!(other.claim(&at()).unwrap().resume(), None);
     drop(other);
     let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
-    let later = LocalStores::open(slot, "cluster".to_owned(), || now_ms() + AGE_MAX_MS + 1).unwrap();
+    let much_later = || now_ms() + AGE_MAX_MS + 1;
+    let later = LocalStores::open(slot, "cluster".to_owned(), much_later, StoreMemory::default()).unwrap();
     assert_eq!(later.claim(&at()).unwrap().resume(), None);
     drop(later);
     assert_eq!(Process::start(stores(directory.path()), &log).loaded, 100);
@@ -353,8 +368,31 @@ fn lookups_find_what_waits_and_what_is_on_the_disk() {
         true,
     );
     assert_eq!(process.looked_up(&log), log.table());
+    assert_eq!(process.ranges(), ranges_of(&log));
     process.checkpoint(&log);
     assert_eq!(process.looked_up(&log), log.table());
+    assert_eq!(process.ranges(), ranges_of(&log));
+}
+
+/// What begins with one of the [`PREFIXES`].
+fn ranges_of(log: &Log) -> BTreeMap<Bytes, Bytes> {
+    let mut table = log.table();
+    table.retain(|key, _| PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    table
+}
+
+#[test]
+fn a_range_is_read_to_its_end_before_it_is_told_to_stop() {
+    let (_directory, log, process) = begun();
+    let mut found = BTreeMap::new();
+    let read = process.store.scan(&PREFIXES, &mut |key, value| {
+        found.insert(key.to_vec(), value.to_vec());
+        !key.starts_with(PREFIXES[1])
+    });
+    assert_eq!(read.unwrap(), 2);
+    let mut expected = ranges_of(&log);
+    expected.retain(|key, _| key.starts_with(PREFIXES[1]));
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{Row, name_of, schema_of};
 use crate::operator::{Operator, OperatorError, Process};
 use crate::plan::{PlanError, ProcessPlan};
 use crate::rows::{EventTime, NO_TIME};
-use crate::state::KeyChange;
+use crate::state::{KeyChange, StateMemory};
 use crate::time::Watermark;
 
 /// An operator of one's own, with state and timers of each key: Kafka Streams' `Processor`, Flink's `KeyedProcessFunction`. Used with
@@ -256,7 +256,12 @@ pub(crate) trait AnyProcessor: Send + Sync {
     fn output(&self) -> Result<SchemaRef, PlanError>;
 
     /// Its running form.
-    fn operator(&self, plan: &ProcessPlan, partition: i32) -> Result<Box<dyn Operator>, OperatorError>;
+    fn operator(
+        &self,
+        plan: &ProcessPlan,
+        partition: i32,
+        memory: &Arc<StateMemory>,
+    ) -> Result<Box<dyn Operator>, OperatorError>;
 }
 
 /// Makes the processor of each task.
@@ -283,9 +288,14 @@ impl<P: Processor, F: Fn() -> P + Send + Sync> AnyProcessor for Maker<F> {
         Ok(Arc::new(schema_of::<P::Out>()?))
     }
 
-    fn operator(&self, plan: &ProcessPlan, partition: i32) -> Result<Box<dyn Operator>, OperatorError> {
+    fn operator(
+        &self,
+        plan: &ProcessPlan,
+        partition: i32,
+        memory: &Arc<StateMemory>,
+    ) -> Result<Box<dyn Operator>, OperatorError> {
         let processor = super::guard(|| (self.0)())?;
-        Ok(Box::new(Process::new(plan.clone(), processor, partition)))
+        Ok(Box::new(Process::new(plan.clone(), processor, partition, memory)))
     }
 }
 

@@ -6,11 +6,11 @@ use tempfile::TempDir;
 
 use super::super::checkpoints::Why;
 use super::*;
-use crate::store::Slot;
+use crate::store::{Slot, StoreMemory};
 
 fn stores(directory: &Path) -> LocalStores {
     let slot = Arc::new(Slot::take(directory, "wc").unwrap());
-    LocalStores::open(slot, String::new(), || 0).unwrap()
+    LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap()
 }
 
 impl Bench {

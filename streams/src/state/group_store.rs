@@ -1,0 +1,304 @@
+//! Rows by group within their share of the memory, and their changelog.
+//!
+//! A group is in memory as a whole or not at all, because it is worked on as a whole: [`touch`](GroupStore::touch) reads groups that are not from
+//! the local store, where the rows of a group lie together. When memory is full it is emptied, the groups of the running epoch included: each
+//! is worked on once an epoch, and in the store when the next begins.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+
+use super::memory::Share;
+use super::row_log::{LoggedRows, RowLog, RowStoreError};
+use super::{Changelog, RowTable};
+use crate::format::FormatError;
+use crate::sink::RecordBuffer;
+use crate::store::LocalStore;
+
+/// The groups of one task. The last column of their rows is a number that grows with each change.
+pub(crate) struct GroupStore {
+    members: Members,
+    /// Groups were dropped, or never loaded.
+    partial: bool,
+    share: Share,
+    log: RowLog,
+    next: i64,
+}
+
+/// Rows and the groups that they are members of.
+pub(crate) struct Members {
+    /// By group and a key of their own.
+    rows: RowTable,
+    /// Groups, without values.
+    groups: RowTable,
+    /// The first columns of keys.
+    group_columns: usize,
+    /// The group of each member, by places.
+    group_of: Vec<usize>,
+    /// How many members each group has.
+    sizes: Vec<usize>,
+    /// Whether all members of each group are here.
+    whole: Vec<bool>,
+}
+
+impl Members {
+    fn new(schema: &SchemaRef, key_columns: usize, group_columns: usize) -> Result<Self, DataFusionError> {
+        let (keys, values) = schema.fields().split_at(key_columns);
+        let schema_of = |fields: &[_]| -> SchemaRef { Arc::new(Schema::new(fields.to_vec())) };
+        Ok(Self {
+            rows: RowTable::new(schema_of(keys), schema_of(values))?,
+            groups: RowTable::new(schema_of(&keys[..group_columns]), Arc::new(Schema::empty()))?,
+            group_columns,
+            group_of: Vec::new(),
+            sizes: Vec::new(),
+            whole: Vec::new(),
+        })
+    }
+
+    fn anew(&self) -> Result<Self, DataFusionError> {
+        Ok(Self {
+            rows: self.rows.anew()?,
+            groups: self.groups.anew()?,
+            group_columns: self.group_columns,
+            group_of: Vec::new(),
+            sizes: Vec::new(),
+            whole: Vec::new(),
+        })
+    }
+
+    /// The places of groups.
+    pub(crate) fn groups(&mut self, groups: &[ArrayRef]) -> Result<Vec<usize>, DataFusionError> {
+        let places = self.groups.places(groups)?;
+        self.sizes.resize(self.groups.places_end(), 0);
+        self.whole.resize(self.groups.places_end(), false);
+        Ok(places)
+    }
+
+    /// Whether a group has members.
+    pub(crate) fn has_members(&self, group: usize) -> bool {
+        self.sizes[group] > 0
+    }
+
+    /// Sets or deletes members.
+    pub(crate) fn set(
+        &mut self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        live: &[bool],
+    ) -> Result<(), DataFusionError> {
+        let groups = self.groups(&keys[..self.group_columns])?;
+        let places = self.rows.places(keys)?;
+        self.group_of.resize(self.rows.places_end(), 0);
+        // A changelog may have a member several times.
+        let had = self.rows.set(&places, values, live)?;
+        for ((&place, &group), (&live, had)) in places.iter().zip(&groups).zip(live.iter().zip(had)) {
+            self.group_of[place] = group;
+            self.whole[group] = true;
+            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
+        }
+        Ok(())
+    }
+
+    /// The members of `groups` in the order of their numbers: for each the place of its group in `groups`, and their columns.
+    pub(crate) fn of(&self, groups: &[usize]) -> Result<(Vec<usize>, Vec<ArrayRef>), DataFusionError> {
+        let mut wanted = vec![usize::MAX; self.groups.places_end()];
+        for (place, group) in groups.iter().enumerate() {
+            wanted[*group] = place;
+        }
+        let is_wanted =
+            |member: &usize| self.rows.is_live(*member) && wanted[self.group_of[*member]] != usize::MAX;
+        let mut members: Vec<usize> = (0..self.rows.places_end()).filter(is_wanted).collect();
+        let numbers = self.rows.gather_last(&members)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let mut order: Vec<usize> = (0..members.len()).collect();
+        order.sort_unstable_by_key(|place| numbers.value(*place));
+        members = order.into_iter().map(|place| members[place]).collect();
+        let groups = members.iter().map(|member| wanted[self.group_of[*member]]);
+        Ok((groups.collect(), self.rows.gather(&members)?))
+    }
+
+    /// Forgets deleted members, and groups without members.
+    fn compact(&mut self) -> Result<(), DataFusionError> {
+        let Some(keys) = self.rows.compact()? else {
+            return Ok(());
+        };
+        self.groups = self.groups.anew()?;
+        self.group_of = match self.rows.len() {
+            0 => Vec::new(),
+            _ => self.groups.places(&keys[..self.group_columns])?,
+        };
+        self.sizes = vec![0; self.groups.places_end()];
+        // Groups of which not all is here have no members here.
+        self.whole = vec![true; self.groups.places_end()];
+        for group in &self.group_of {
+            self.sizes[*group] += 1;
+        }
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        let numbers = self.group_of.capacity() + self.sizes.capacity();
+        let groups = self.groups.size_bytes() + self.whole.capacity();
+        self.rows.size_bytes() + groups + numbers * size_of::<usize>()
+    }
+}
+
+impl GroupStore {
+    /// A store with the columns of the changelog, whose first `group_columns` are the group.
+    pub(crate) fn new(
+        changelog: Changelog,
+        group_columns: usize,
+        share: Share,
+    ) -> Result<Self, DataFusionError> {
+        Ok(Self {
+            members: Members::new(&changelog.schema(), changelog.key_count(), group_columns)?,
+            partial: false,
+            share,
+            log: RowLog::new(changelog),
+            next: 0,
+        })
+    }
+
+    /// The groups that were [touched](Self::touch), and others.
+    pub(crate) fn members(&mut self) -> &mut Members {
+        &mut self.members
+    }
+
+    /// The numbers of so many changes.
+    pub(crate) fn numbers(&mut self, changes: usize) -> std::ops::Range<i64> {
+        let first = self.next;
+        self.next += changes as i64;
+        first..self.next
+    }
+
+    /// Whether memory has all that it may.
+    fn is_full(&self) -> bool {
+        // There is no second generation beside this one.
+        self.log.is_attached() && self.share.is_full(self.members.size_bytes() / 2)
+    }
+
+    /// Empties the memory if it is full. Of the running epoch, no group may be asked for that was before.
+    pub(crate) fn make_room(&mut self) -> Result<(), DataFusionError> {
+        if self.is_full() {
+            self.forget()?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<(), DataFusionError> {
+        self.members = self.members.anew()?;
+        self.partial = true;
+        Ok(())
+    }
+
+    /// Brings `wanted` groups into memory, rows of `groups`, each there once. Gives those that are; the others come after room was made.
+    pub(crate) fn touch(
+        &mut self,
+        groups: &[ArrayRef],
+        wanted: &[usize],
+    ) -> Result<Vec<usize>, RowStoreError> {
+        let rows: UInt64Array = wanted.iter().map(|row| *row as u64).collect();
+        let keys = groups.iter().map(|group| take(group, &rows, None));
+        let keys = keys
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(DataFusionError::from)?;
+        let places = self.members.groups(&keys)?;
+        let there: Vec<bool> = places.iter().map(|place| self.members.whole[*place]).collect();
+        let missing = wanted.iter().zip(&there);
+        let missing: Vec<usize> = missing
+            .filter(|(_, there)| !**there)
+            .map(|(row, _)| *row)
+            .collect();
+        let mut read = missing.clone();
+        if self.partial && !missing.is_empty() {
+            let bytes_max = self.share.epoch_bytes().unwrap_or(usize::MAX);
+            let found;
+            (read, found) = self.log.scan(groups, &missing, bytes_max)?;
+            if let Some(rows) = found {
+                let live = vec![true; rows.num_rows()];
+                self.take(&rows, &live)?;
+            }
+            read.sort_unstable();
+        }
+        let mut ready = Vec::with_capacity(wanted.len());
+        for ((row, place), there) in wanted.iter().zip(places).zip(there) {
+            if there || read.binary_search(row).is_ok() {
+                self.members.whole[place] = true;
+                ready.push(*row);
+            }
+        }
+        Ok(ready)
+    }
+
+    fn take(&mut self, rows: &RecordBatch, live: &[bool]) -> Result<(), DataFusionError> {
+        let (keys, values) = rows.columns().split_at(self.log.key_count());
+        let numbers = values.last().expect("values end with the number");
+        let numbers = numbers.as_primitive::<Int64Type>().iter().flatten();
+        // Numbers are compared within a group only, so that it does not matter what groups have that are not here.
+        self.next = numbers.fold(self.next, |next, number| next.max(number + 1));
+        self.members.set(keys, values, live)
+    }
+
+    /// The epoch has changed what it has to.
+    pub(crate) fn compact(&mut self) -> Result<(), DataFusionError> {
+        self.members.compact()
+    }
+
+    /// The records of changed members.
+    pub(crate) fn encode(&mut self, rows: &RecordBatch, live: &[bool]) -> Result<RecordBuffer, FormatError> {
+        self.log.encode(rows, live)
+    }
+
+    /// Takes a record of the changelog.
+    pub(crate) fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), RowStoreError> {
+        let rows = self.log.restore(key, value)?;
+        rows.map_or(Ok(()), |rows| self.load(&rows))
+    }
+
+    /// The changelog ends.
+    pub(crate) fn end_restore(&mut self) -> Result<(), RowStoreError> {
+        if let Some(rows) = self.log.end_restore()? {
+            self.load(&rows)?;
+        }
+        match self.partial {
+            // Of the groups that were loaded before memory was full, newer rows may have been left out.
+            true => Ok(self.forget()?),
+            false => Ok(()),
+        }
+    }
+
+    fn load(&mut self, (rows, live): &LoggedRows) -> Result<(), RowStoreError> {
+        self.make_room()?;
+        // Nobody can tell any more which groups would be whole.
+        if !self.partial {
+            self.take(rows, live)?;
+            self.members.compact()?;
+        }
+        Ok(())
+    }
+
+    /// The local store of the changelog.
+    pub(crate) fn attach(&mut self, store: &LocalStore) {
+        self.log.attach(store);
+    }
+
+    /// Whether more rows of a checkpoint are wanted. If not, all are looked up.
+    pub(crate) fn takes_more(&mut self) -> bool {
+        if self.is_full() {
+            self.partial = true;
+        }
+        !self.partial
+    }
+
+    /// Whether an epoch that takes `bytes` should end.
+    pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
+        self.log.is_attached() && self.share.is_full_with(bytes)
+    }
+
+    /// Members in memory, and bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.members.rows.len(), self.members.size_bytes())
+    }
+}

@@ -1,0 +1,155 @@
+//! Rows by key within their share of the memory, and their changelog.
+//!
+//! As in a [`ResidentTable`](super::ResidentTable) there are two generations: [`touch`](RowStore::touch) brings the rows of an epoch's keys
+//! into the young one, from the old one or from the local store, so that the young one alone says what they are. It remembers as
+//! well which keys have no row: deleted ones are there still in what is older.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+
+use super::memory::Share;
+use super::resident::Before;
+use super::row_log::{LoggedRows, RowLog, RowStoreError};
+use super::{Changelog, RowTable};
+use crate::format::FormatError;
+use crate::sink::RecordBuffer;
+use crate::store::LocalStore;
+
+/// The rows of one task.
+pub(crate) struct RowStore {
+    young: RowTable,
+    /// Rows of which the young generation may have newer ones.
+    old: Option<RowTable>,
+    /// Rows were dropped, or never loaded.
+    partial: bool,
+    share: Share,
+    log: RowLog,
+}
+
+impl RowStore {
+    /// A store with the columns of the changelog.
+    pub(crate) fn new(changelog: Changelog, share: Share) -> Result<Self, DataFusionError> {
+        let (schema, keys) = (changelog.schema(), changelog.key_count());
+        let (keys, values) = schema.fields().split_at(keys);
+        let schema_of = |fields: &[_]| -> SchemaRef { Arc::new(Schema::new(fields.to_vec())) };
+        Ok(Self {
+            young: RowTable::new(schema_of(keys), schema_of(values))?,
+            old: None,
+            partial: false,
+            share,
+            log: RowLog::new(changelog),
+        })
+    }
+
+    /// The rows of all keys that were touched in the running epoch, by their places.
+    pub(crate) fn table(&mut self) -> &mut RowTable {
+        &mut self.young
+    }
+
+    /// An epoch ends: all that is in memory is committed, and elsewhere as well, so that there is room to be made.
+    pub(crate) fn make_room(&mut self) -> Result<(), DataFusionError> {
+        if self.log.is_attached() && self.share.is_full(self.young.size_bytes()) {
+            let empty = self.young.anew()?;
+            let young = std::mem::replace(&mut self.young, empty);
+            let dropped = self.old.replace(young);
+            self.partial |= dropped.is_some_and(|dropped| dropped.places_end() > 0);
+        }
+        Ok(())
+    }
+
+    /// Brings the rows of `keys`, each there once, into the [table](Self::table); gives their places.
+    pub(crate) fn touch(&mut self, keys: &[ArrayRef]) -> Result<Vec<usize>, RowStoreError> {
+        let known = self.young.places_end();
+        let places = self.young.places(keys)?;
+        let mut missing: Vec<usize> = (0..places.len()).filter(|row| places[*row] >= known).collect();
+        if let Some(old) = &mut self.old
+            && !missing.is_empty()
+        {
+            let asked: UInt64Array = missing.iter().map(|row| *row as u64).collect();
+            let asked = keys
+                .iter()
+                .map(|key| take(key, &asked, None))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(DataFusionError::from)?;
+            let known = old.places_end();
+            let older = missing.iter().copied().zip(old.places(&asked)?);
+            let (older, others): (Vec<_>, Vec<_>) = older.partition(|(_, place)| *place < known);
+            // Those that were deleted need not be looked for.
+            let (to, from): (Vec<usize>, Vec<usize>) = older
+                .into_iter()
+                .filter(|(_, place)| old.is_live(*place))
+                .map(|(row, place)| (places[row], place))
+                .unzip();
+            self.young.set(&to, &old.gather(&from)?, &vec![true; to.len()])?;
+            missing = others.into_iter().map(|(row, _)| row).collect();
+        }
+        if self.partial
+            && let Some(Before { rows, states }) = self.log.look_up(keys, &missing)?
+        {
+            let to: Vec<usize> = rows.iter().map(|row| places[*row]).collect();
+            self.young.set(&to, &states, &vec![true; to.len()])?;
+        }
+        Ok(places)
+    }
+
+    /// The epoch has changed what it has to.
+    pub(crate) fn compact(&mut self) -> Result<(), DataFusionError> {
+        // A deleted row that is forgotten must not come back out of the old generation, which is soon dropped anyway.
+        if self.old.is_none() {
+            self.young.compact()?;
+        }
+        Ok(())
+    }
+
+    /// The records of changed rows.
+    pub(crate) fn encode(&mut self, rows: &RecordBatch, live: &[bool]) -> Result<RecordBuffer, FormatError> {
+        self.log.encode(rows, live)
+    }
+
+    /// Takes a record of the changelog.
+    pub(crate) fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), RowStoreError> {
+        let rows = self.log.restore(key, value)?;
+        rows.map_or(Ok(()), |rows| self.load(&rows))
+    }
+
+    /// The changelog ends.
+    pub(crate) fn end_restore(&mut self) -> Result<(), RowStoreError> {
+        let rows = self.log.end_restore()?;
+        rows.map_or(Ok(()), |rows| self.load(&rows))
+    }
+
+    fn load(&mut self, (rows, live): &LoggedRows) -> Result<(), RowStoreError> {
+        self.make_room()?;
+        let (keys, values) = rows.columns().split_at(self.log.key_count());
+        let places = self.young.places(keys)?;
+        self.young.set(&places, values, live)?;
+        Ok(self.compact()?)
+    }
+
+    /// The local store of the changelog.
+    pub(crate) fn attach(&mut self, store: &LocalStore) {
+        self.log.attach(store);
+    }
+
+    /// Whether more rows of a checkpoint are wanted; the others are looked up.
+    pub(crate) fn takes_more(&mut self) -> bool {
+        let full = self.share.is_full(self.young.size_bytes());
+        self.partial |= full;
+        !full
+    }
+
+    /// Whether an epoch that takes `bytes` should end.
+    pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
+        self.log.is_attached() && self.share.is_full_with(bytes)
+    }
+
+    /// Rows in memory, where one may be twice, and bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let old = self.old.as_ref();
+        let old = old.map_or((0, 0), |old| (old.len(), old.size_bytes()));
+        (self.young.len() + old.0, self.young.size_bytes() + old.1)
+    }
+}
