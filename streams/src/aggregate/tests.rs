@@ -291,6 +291,52 @@ fn a_row_that_a_fold_cannot_take_follows_the_policy_and_a_panic_fails_the_job() 
     );
 }
 
+#[test]
+fn floats_come_back_from_states_as_they_were() {
+    #[derive(Serialize, Deserialize)]
+    struct Price {
+        price: f64,
+    }
+    let prices = fold(
+        "prices",
+        Vec::new,
+        |prices: &mut Vec<u64>, row: &Price| prices.push(row.price.to_bits()),
+        |prices, later| prices.extend(later),
+    );
+    let floats = fold(
+        "floats",
+        Vec::new,
+        |floats: &mut Vec<f64>, row: &Price| floats.push(row.price),
+        |floats, later| floats.extend(later),
+    );
+    let app = Streams::new("app");
+    app.stream("rows", json_schema(schema_of::<Price>().unwrap()))
+        .group_by([lit("all").alias("key")])
+        .aggregate("both", [prices.alias("bits"), floats.alias("floats")])
+        .to("out", as_json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    let mut last = 0;
+    for number in 0..300_u64 {
+        // Digits all over, and exponents near and far.
+        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(1 << 62);
+        let price = f64::from_bits(bits);
+        pipe(&mut driver, &format!("{{\"price\":{price:?}}}"));
+        driver.commit().unwrap();
+        last = bits;
+    }
+    let out = driver.read("out");
+    let value: serde_json::Value =
+        serde_json::from_slice(out.last().unwrap().value.as_deref().unwrap()).unwrap();
+    let list = |name: &str| value[name].as_array().unwrap().clone();
+    let floats: Vec<u64> = list("floats")
+        .iter()
+        .map(|float| float.as_f64().unwrap().to_bits())
+        .collect();
+    let bits: Vec<u64> = list("bits").iter().map(|bits| bits.as_u64().unwrap()).collect();
+    assert_eq!(floats, bits);
+    assert_eq!(bits.last(), Some(&last), "JSON is read exactly");
+}
+
 /// A policy is for rows. What fails when rows are already in the state would count twice if they were tried again.
 #[test]
 fn a_state_that_cannot_be_written_or_merged_fails_the_job_whatever_the_policy() {
