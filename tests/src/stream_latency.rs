@@ -49,6 +49,8 @@ pub struct Plan {
 pub struct Report {
     /// Sorted.
     pub latencies_us: Vec<u32>,
+    /// The slowest event of each timed second, in milliseconds.
+    pub slowest_ms: Vec<u32>,
     /// Events without a result.
     pub missing: usize,
     /// How far the producer fell behind the rate.
@@ -132,7 +134,14 @@ fn consume(plan: &Plan, pending: &Pending, start: Instant, events: u64) -> Repor
     }
     consumer.assign(&from).unwrap();
     let deadline = start + Duration::from_secs(plan.warmup_secs + plan.secs) + PATIENCE;
-    let (mut report, mut resolved) = (Report::default(), 0);
+    let slowest_ms = vec![0; usize::try_from(plan.secs).unwrap()];
+    let (mut report, mut resolved) = (
+        Report {
+            slowest_ms,
+            ..Report::default()
+        },
+        0,
+    );
     while resolved < events && Instant::now() < deadline {
         let Some(record) = consumer.poll(Duration::from_millis(100)) else {
             continue;
@@ -146,9 +155,12 @@ fn consume(plan: &Plan, pending: &Pending, start: Instant, events: u64) -> Repor
             resolved += 1;
             if *at_us >= plan.warmup_secs * 1_000_000 {
                 let latency = now_us.saturating_sub(*at_us);
-                report
-                    .latencies_us
-                    .push(u32::try_from(latency).unwrap_or(u32::MAX));
+                let latency = u32::try_from(latency).unwrap_or(u32::MAX);
+                report.latencies_us.push(latency);
+                let second = usize::try_from(*at_us / 1_000_000 - plan.warmup_secs).unwrap();
+                if let Some(slowest) = report.slowest_ms.get_mut(second) {
+                    *slowest = (*slowest).max(latency / 1_000);
+                }
             }
         }
         assert!(

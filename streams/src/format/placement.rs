@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 
-use super::widened::Widened;
+use super::widened::{Widened, equal_float};
 
 /// The key encoding's version; part of every shuffled batch's fingerprint.
 pub(super) const KEY_ENCODING_VERSION: u8 = 1;
@@ -120,14 +120,7 @@ impl KeyColumn {
             Widened::Boolean(array) => out.push(u8::from(array.as_boolean().value(row))),
             Widened::Float(array) => {
                 let value = array.as_primitive::<Float64Type>().value(row);
-                let one = if value == 0.0 {
-                    0.0
-                } else if value.is_nan() {
-                    f64::NAN
-                } else {
-                    value
-                };
-                out.extend(one.to_bits().to_be_bytes());
+                out.extend(equal_float(value).to_bits().to_be_bytes());
             }
             Widened::Bytes(array) => {
                 let bytes = array.as_binary_view().value(row);

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Float64Type, Int64Typ
 
 use super::FormatError;
 use super::shuffle::ShuffleCodec;
-use super::widened::Widened;
+use super::widened::{Widened, equal_float};
 
 /// The encoding's version; part of every store's fingerprint.
 pub(crate) const ROW_ENCODING_VERSION: u8 = 1;
@@ -41,6 +41,20 @@ impl RowCodec {
                 .map(|(field, column)| WriteColumn::new(field, column))
                 .collect::<Result<_, _>>()?,
         ))
+    }
+
+    /// As [`writer`](Self::writer), for columns that are keys: equal ones have equal bytes, so there is one zero and one NaN.
+    pub(crate) fn key_writer(&self, columns: &[ArrayRef]) -> Result<RowWriter, FormatError> {
+        let mut writer = self.writer(columns)?;
+        for column in &mut writer.0 {
+            if let WriteColumn::Plain(Widened::Float(array)) = column {
+                let one = array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(equal_float);
+                *array = Arc::new(one);
+            }
+        }
+        Ok(writer)
     }
 
     /// A reader without rows.
@@ -327,8 +341,8 @@ fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], FormatError> {
 mod tests {
     use super::*;
     use arrow::array::{
-        BooleanArray, Date32Array, Decimal128Array, Float32Array, Int32Array, ListArray, StringViewArray,
-        Time32SecondArray, TimestampMicrosecondArray, UInt8Array,
+        BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, ListArray,
+        StringViewArray, Time32SecondArray, TimestampMicrosecondArray, UInt8Array,
     };
     use arrow::datatypes::{Field, Int64Type};
     use proptest::prelude::*;
@@ -410,6 +424,23 @@ mod tests {
             &[0],
         ];
         assert_eq!(rows[1], second.concat());
+    }
+
+    #[test]
+    fn equal_keys_have_equal_bytes() {
+        let other_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 7);
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, other_nan, 1.5]));
+        let columns = [floats];
+        let writer = codec(&columns).key_writer(&columns).unwrap();
+        let rows = (0..5).map(|row| {
+            let mut out = Vec::new();
+            writer.write(row, &mut out).unwrap();
+            out
+        });
+        let rows: Vec<Vec<u8>> = rows.collect();
+        assert_eq!((&rows[0], &rows[2]), (&rows[1], &rows[3]));
+        assert_eq!(rows[4], encoded(&columns)[4]);
+        assert_ne!(rows[0], rows[2]);
     }
 
     proptest! {

@@ -60,3 +60,14 @@ impl Widened {
         }
     }
 }
+
+/// The float that stands for all that are equal to it as keys: one zero, one NaN. Grouping knows one zero as well.
+pub(super) fn equal_float(value: f64) -> f64 {
+    if value == 0.0 {
+        0.0
+    } else if value.is_nan() {
+        f64::NAN
+    } else {
+        value
+    }
+}

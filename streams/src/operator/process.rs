@@ -71,7 +71,7 @@ impl<P: Processor> Process<P> {
         let fields = columns.iter();
         let fields = fields.map(|key| FieldRef::new(Field::new("", key.data_type().clone(), true)));
         let codec = RowCodec::new(fields);
-        let (writer, mut bytes) = (codec.writer(&columns)?, Vec::new());
+        let (writer, mut bytes) = (codec.key_writer(&columns)?, Vec::new());
         let key = |row| {
             bytes.clear();
             writer.write(row, &mut bytes)?;

@@ -30,7 +30,8 @@ pub(super) struct Checkpoints {
     suspended: HashMap<TopicPartition, LocalStore>,
     /// What the running epoch wrote for stores that are held.
     staged: Vec<(TopicPartition, RecordBuffer)>,
-    /// Logs that somebody looks at, and since when the store waits for it.
+    /// Logs that somebody looks at, and since when the store waits for it. The answer serves whoever holds the store when it comes: a
+    /// store that is whole then has all that lay before the end.
     asked: HashMap<TopicPartition, Instant>,
 }
 
@@ -118,11 +119,13 @@ impl Checkpoints {
         }
     }
 
-    /// Has the checkpoints written of which is known how far the logs went; waits for what was asked.
+    /// Has the checkpoints written of which is known how far the logs went; waits for those of stores that are held.
     fn take_answers(&mut self, timeout: Duration, log: &mut impl Restore) -> Result<(), LocalStoreError> {
         let until = Instant::now() + timeout;
         while !self.asked.is_empty() {
-            let Some((at, look)) = log.answer(until.saturating_duration_since(Instant::now())) else {
+            let waits = self.asked.keys().any(|at| self.held.contains_key(at));
+            let left = until.saturating_duration_since(Instant::now());
+            let Some((at, look)) = log.answer(if waits { left } else { Duration::ZERO }) else {
                 break;
             };
             if self.asked.remove(&at).is_some()

@@ -269,7 +269,9 @@ struct MemoryRestore {
     next: usize,
     begins: Option<Restored>,
     /// What somebody saw who was asked to look.
-    looks: VecDeque<(TopicPartition, Look)>,
+    looks: VecDeque<(TopicPartition, bool, Option<Look>)>,
+    /// They look when the answer is wanted, not when they are asked.
+    looks_late: bool,
     /// The next answer is there without waiting.
     answers: bool,
 }
@@ -278,6 +280,15 @@ impl MemoryRestore {
     fn end(&self, at: &TopicPartition) -> i64 {
         let broker = self.broker.borrow();
         broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64
+    }
+
+    fn look(&self, at: &TopicPartition, first: bool) -> Look {
+        let end = self.end(at);
+        let first = (first && end > 0).then(|| Self::place(0));
+        Look {
+            end: Some(end),
+            first,
+        }
     }
 
     fn place(offset: usize) -> FirstRecord {
@@ -311,17 +322,19 @@ impl Restore for MemoryRestore {
     }
 
     fn ask(&mut self, at: &TopicPartition, first: bool) {
-        let end = self.end(at);
-        let first = (first && end > 0).then(|| Self::place(0));
-        let end = Some(end);
-        self.looks.push_back((at.clone(), Look { end, first }));
+        let seen = (!self.looks_late).then(|| self.look(at, first));
+        self.looks.push_back((at.clone(), first, seen));
     }
 
     fn answer(&mut self, timeout: Duration) -> Option<(TopicPartition, Look)> {
         // Nobody has answered yet if nobody waits.
         match timeout.is_zero() && !std::mem::take(&mut self.answers) {
             true => None,
-            false => self.looks.pop_front(),
+            false => {
+                let (at, first, seen) = self.looks.pop_front()?;
+                let seen = seen.unwrap_or_else(|| self.look(&at, first));
+                Some((at, seen))
+            }
         }
     }
 
@@ -428,6 +441,7 @@ impl Bench {
                     next: 0,
                     begins: None,
                     looks: VecDeque::new(),
+                    looks_late: false,
                     answers: false,
                 },
                 stores,

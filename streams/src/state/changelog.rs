@@ -128,7 +128,7 @@ impl Changelog {
         });
         self.meaning.announce(&mut records);
         let (keys, values) = states.columns().split_at(self.key_count);
-        let (keys, values) = (self.keys.writer(keys)?, self.states.writer(values)?);
+        let (keys, values) = (self.keys.key_writer(keys)?, self.states.writer(values)?);
         let mut failure = Ok(());
         for row in 0..states.num_rows() {
             let mut write = |written: Result<(), FormatError>| {
@@ -233,7 +233,7 @@ impl Changelog {
             cause,
         };
         // A column says itself where it ends, so that no group's bytes are the beginning of another's.
-        let writer = self.keys.writer(groups).map_err(damaged)?;
+        let writer = self.keys.key_writer(groups).map_err(damaged)?;
         let mut prefixes: Vec<(Vec<u8>, usize)> = Vec::with_capacity(rows.len());
         for &row in rows {
             let mut prefix = Vec::new();
@@ -270,7 +270,7 @@ impl Changelog {
             topic: self.topic.to_string(),
             cause,
         };
-        let writer = self.keys.writer(keys).map_err(damaged)?;
+        let writer = self.keys.key_writer(keys).map_err(damaged)?;
         let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(rows.len()));
         for &row in rows {
             let start = bytes.len();

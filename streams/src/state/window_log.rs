@@ -192,7 +192,13 @@ impl WindowLog {
         let number = |at: usize| Number::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let whole = match head[0] {
             ADDED => None,
-            WHOLE => Some((number(1), number(5))),
+            WHOLE => {
+                let (first, count) = (number(1), number(5));
+                if count == 0 || first.checked_add(count).is_none() {
+                    return Err(damaged("it is one of an impossible number"));
+                }
+                Some((first, count))
+            }
             _ => return Err(damaged("it is of no known kind")),
         };
         let states = self.codec.decode(Some(&self.codec.header()), Some(batch))?;

@@ -405,7 +405,9 @@ impl LocalStore {
             return Ok(());
         };
         store.first = store.first.or(first);
+        // Before the log was read, the store does not hold what lies before the end.
         let position = end
+            .filter(|_| store.whole)
             .zip(store.first)
             .map(|(offset, first)| Position { offset, first });
         if position.is_some() {

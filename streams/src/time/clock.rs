@@ -227,8 +227,9 @@ impl TaskClock {
 impl SourceClock {
     /// Goes on from what was stored; says whether a strategy is behind what the task has announced by another one.
     ///
-    /// A strategy with the same event time and another bound goes on from the largest time seen; one with another event time knows nothing
-    /// of what was read.
+    /// The same strategies go on where they were, one by one: two that look alike may have seen different rows. Where they changed, one
+    /// with the same event time and another bound goes on from the largest time seen, the least if several had that event time;
+    /// one with another event time knows nothing of what was read.
     fn resume(&mut self, marks: &[StoredMark]) -> bool {
         let Some(promised) = marks.iter().map(|mark| mark.watermark).min() else {
             return false;
@@ -244,6 +245,12 @@ impl SourceClock {
             pairs.for_each(|(tracker, watermark)| tracker.resume(watermark));
             return false;
         }
+        let bounds = self.trackers.iter().map(|tracker| Some(tracker.bound()));
+        if bounds.eq(marks.iter().map(|mark| mark.bound)) {
+            let pairs = self.trackers.iter_mut().zip(marks);
+            pairs.for_each(|(tracker, mark)| tracker.resume(mark.watermark));
+            return false;
+        }
         for tracker in &mut self.trackers {
             let bound = tracker.bound();
             let by_now = marks.iter().filter_map(|mark| {
@@ -253,7 +260,7 @@ impl SourceClock {
                         .minus(bound.out_of_orderness_ms.saturating_sub(old.out_of_orderness_ms)),
                 )
             });
-            tracker.resume(by_now.max().unwrap_or(Watermark::NONE));
+            tracker.resume(by_now.min().unwrap_or(Watermark::NONE));
         }
         self.trackers.iter().any(|tracker| tracker.watermark() < promised)
     }
@@ -397,6 +404,23 @@ mod tests {
             clock.take(1, &says(0, 99, false));
             assert_eq!(next.metadata(input), clock.metadata(input));
         }
+    }
+
+    #[test]
+    fn strategies_that_look_alike_go_on_each_for_itself() {
+        let inputs = [source(&[5, 5])];
+        let mut clock = TaskClock::new(&inputs);
+        clock.observe(0, 0, &[10]);
+        clock.observe(0, 1, &[1000]);
+        let mut next = TaskClock::new(&inputs);
+        next.resume(0, &clock.metadata(0));
+        assert_eq!(next.metadata(0), clock.metadata(0));
+        assert_eq!(next.watermark(), Watermark::at(5));
+        // One more: the slowest of those it may be holds.
+        let mut more = TaskClock::new(&[source(&[5, 5, 5])]);
+        more.resume(0, &clock.metadata(0));
+        more.observe(0, 0, &[20]);
+        assert_eq!(more.watermark(), Watermark::at(5));
     }
 
     #[test]

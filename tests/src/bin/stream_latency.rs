@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     println!(
         "{}",
         json!({"timed": latencies.len(), "missing": report.missing, "behind_ms": report.behind_ms, "p50": of_1000(500),
-            "p99": of_1000(990), "p99.9": of_1000(999), "max": of_1000(1_000)})
+            "p99": of_1000(990), "p99.9": of_1000(999), "max": of_1000(1_000), "slowest_ms": report.slowest_ms})
     );
     ExitCode::SUCCESS
 }

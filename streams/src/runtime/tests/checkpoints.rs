@@ -100,6 +100,29 @@ fn an_answer_that_comes_late_is_a_checkpoint_of_the_log_as_it_was() {
 }
 
 #[test]
+fn an_answer_that_finds_a_store_half_read_does_not_count() {
+    for looks_late in [false, true] {
+        let (directory, mut bench) = begun(Guarantee::ExactlyOnce);
+        bench.worker.restore.looks_late = looks_late;
+        bench.worker.checkpoints.ask(Why::Left, &mut bench.worker.restore);
+        bench.change(Polled::Revoked { lost: true });
+        bench.change(Polled::Assigned(Bench::all_partitions()));
+        // The store is claimed anew, and some of the log is read.
+        bench.steps(4);
+        let waiting = !bench.worker.waiting.is_empty();
+        assert!(waiting, "it still reads");
+        let worker = &mut bench.worker;
+        worker.restore.answers = true;
+        worker.checkpoints.write(Why::Ends, &mut worker.restore).unwrap();
+        assert!(worker.restore.looks.is_empty(), "the answer came");
+        let mut bench = bench.restarted(directory.path());
+        bench.line("a");
+        bench.steps(12);
+        assert_eq!(bench.table(), counts(&[("a", 3), ("b", 1)]));
+    }
+}
+
+#[test]
 fn who_leaves_waits_for_the_answer() {
     let (directory, mut bench) = begun(Guarantee::ExactlyOnce);
     bench.worker.checkpoints.ask(Why::Left, &mut bench.worker.restore);
