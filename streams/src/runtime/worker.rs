@@ -70,6 +70,8 @@ pub(super) struct Worker<S, K, R> {
     committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
     pub(super) epoch_end: Option<Instant>,
+    /// When the last epoch's end began.
+    ended: Option<Instant>,
     /// Transactions aborted in a row.
     aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
@@ -116,6 +118,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             starts: BTreeMap::new(),
             committed: HashMap::new(),
             epoch_end: None,
+            ended: None,
             aborted: 0,
             reported: BTreeMap::new(),
             reported_tasks: BTreeSet::new(),
@@ -241,7 +244,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// An epoch begins, if none has.
     pub(super) fn begin_epoch(&mut self, now: Instant) {
-        self.epoch_end.get_or_insert(now + self.interval);
+        // Epochs follow each other at the interval, whatever a commit takes, but for one that takes most of it.
+        let (soonest, latest) = (now + self.interval / 2, now + self.interval);
+        let next = self.ended.map_or(latest, |ended| ended + self.interval);
+        self.epoch_end.get_or_insert(next.clamp(soonest, latest));
     }
 
     /// Ends the epoch of every task: merge, emit, commit.
@@ -249,6 +255,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         if self.epoch_end.take().is_none() {
             return Ok(());
         }
+        self.ended = Some(Instant::now());
         self.shuffled = None;
         self.end_epoch_of(|_| true)
     }
