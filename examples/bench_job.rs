@@ -8,10 +8,6 @@ use std::time::Duration;
 
 use millstream_streams::{JobState, StreamsConfig, prelude::*};
 
-/// As in Millstream's own binary. The system's allocator keeps what threads have freed for themselves: a hundred megabytes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const USAGE: &str = "usage: bench_job words|windows INPUT OUTPUT KEY=VALUE…";
 /// Short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
