@@ -125,7 +125,7 @@ pub enum ConfigError {
 /// |---|---|---|
 /// | `bootstrap.servers` | — | `host:port`, comma-separated: where to find the cluster |
 /// | `num.stream.threads` | 1 | worker threads; more than there are partitions idle |
-/// | `commit.interval.ms` | 200 | length of an epoch: shorter shows results sooner, longer merges more |
+/// | `commit.interval.ms` | 200 | from the end of an epoch to that of the next: shorter shows results sooner, longer merges more |
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
 /// | `errors.dead.letter.queue.topic.name` | — | where records and rows go that a step without a policy cannot work on, upon which the job goes on: see [`dead_letter`](crate::dead_letter); also taken as `errors.deadletterqueue.topic.name`, Kafka Connect's name |
 /// | `metrics.listener` | — | `host:port` where `GET /metrics` gives the job's counters to Prometheus |

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checkpoints::{Checkpoints, Why};
+use super::feed::{Feed, publish};
 use super::idle::Probe;
 use super::restoring::Waiting;
 use super::shared::Shared;
@@ -12,10 +13,10 @@ use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{Decode, Topology};
-use crate::sink::{Destination, RecordBuffer, Sink, SinkError};
+use crate::sink::Sink;
 use crate::source::{Polled, Restore, Source, SourceError, StartAt, TopicPartition};
 use crate::store::LocalStores;
-use crate::task::{InputRecord, Position, Task, TaskError};
+use crate::task::{Position, Task};
 
 /// The longest wait for input; bounds how late a stop is noticed.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
@@ -51,7 +52,7 @@ pub(super) struct Worker<S, K, R> {
     interval: Duration,
     guarantee: Guarantee,
     pub(super) source: S,
-    sink: K,
+    pub(super) sink: K,
     pub(super) restore: R,
     pub(super) checkpoints: Checkpoints,
     pub(super) probe: Box<dyn Probe>,
@@ -67,13 +68,13 @@ pub(super) struct Worker<S, K, R> {
     pub(super) suspended: BTreeMap<TaskId, Task>,
     /// Where to begin in each partition that is held, as long as nothing of it was read.
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
-    committed: HashMap<TopicPartition, Position>,
+    pub(super) committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
     pub(super) epoch_end: Option<Instant>,
     /// When the last epoch's end began.
     ended: Option<Instant>,
     /// Transactions aborted in a row.
-    aborted: u32,
+    pub(super) aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
     reported: BTreeMap<usize, (usize, usize)>,
     /// The tasks that were reported.
@@ -286,68 +287,6 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
-    fn committed(&mut self, offsets: Vec<(TopicPartition, Position)>) {
-        self.aborted = 0;
-        if !offsets.is_empty() {
-            self.committed.extend(offsets);
-            self.shared.metrics.committed();
-        }
-    }
-
-    /// Commits the offsets, then delivers what was held back.
-    fn commit_first(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), StreamsError> {
-        let shared = Arc::clone(&self.shared);
-        let _delivering = shared.delivering();
-        let outcome = match offsets.is_empty() {
-            true => Ok(()),
-            false => self.source.commit(&offsets),
-        };
-        match outcome {
-            Ok(()) => {
-                self.sink.deliver()?;
-                self.committed(offsets);
-                Ok(())
-            }
-            Err(SourceError::Fenced { cause }) => {
-                tracing::warn!(
-                    cause,
-                    "the commit came too late; the partitions' next owner works on the epoch"
-                );
-                self.sink.forget();
-                self.drop_tasks();
-                Ok(())
-            }
-            // Whether the offsets count is not known, so that nothing may come of their rows.
-            Err(error) => {
-                self.sink.forget();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Awaits delivery, then commits the offsets.
-    fn commit(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), StreamsError> {
-        self.sink.flush()?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        match self.source.commit(&offsets) {
-            Ok(()) => {
-                self.committed(offsets);
-                Ok(())
-            }
-            Err(SourceError::Fenced { cause }) => {
-                tracing::warn!(
-                    cause,
-                    "the commit came too late; the partitions' next owner reads the epoch again"
-                );
-                self.drop_tasks();
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// A transaction was aborted: what the tasks know may go beyond what counts, so they begin again.
     fn recover(&mut self, error: &StreamsError) -> Result<(), StreamsError> {
         tracing::warn!(%error, "the epoch does not count, its records are read again");
@@ -364,25 +303,6 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         // Where nothing is committed, reading begins where it began, and not at another end of the log.
         self.starts = starts;
         self.assign(&held)
-    }
-
-    /// Positions that are not what is committed, and those of tasks that announced something: without an offset, what a task writes
-    /// that lost its partitions would count.
-    fn uncommitted(&mut self, of: impl Fn(&Task) -> bool) -> Vec<(TopicPartition, Position)> {
-        let mut positions = Vec::new();
-        for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
-            let (announced, partition) = (task.take_announced(), task.partition());
-            for (topic, position) in task.positions() {
-                let at = TopicPartition {
-                    topic: Arc::clone(topic),
-                    partition,
-                };
-                if announced || self.committed.get(&at) != Some(&position) {
-                    positions.push((at, position));
-                }
-            }
-        }
-        positions
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
@@ -484,7 +404,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     /// Forgets the tasks and their running epoch. Records of their partitions are ignored until the next assignment.
-    fn drop_tasks(&mut self) {
+    pub(super) fn drop_tasks(&mut self) {
         self.tasks.tasks.clear();
         self.suspended.clear();
         self.checkpoints.forget();
@@ -516,79 +436,4 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             self.shared.metrics.state(sub, before, size);
         }
     }
-}
-
-/// Feeds the records of one poll to the tasks.
-struct Feed<'a, K> {
-    tasks: &'a mut Tasks,
-    sink: &'a mut K,
-    checkpoints: &'a mut Checkpoints,
-    shared: &'a Shared,
-    /// The partition of the last record and its reader: records come in runs.
-    route: Option<(TopicPartition, TaskId, usize)>,
-    records: u64,
-    bytes: u64,
-    /// Records of repartition topics were among them.
-    shuffled: bool,
-}
-
-impl<K: Sink> Feed<'_, K> {
-    /// Says whether there is room for more in the epoch.
-    fn accept(&mut self, record: &InputRecord<'_>) -> Result<bool, TaskError> {
-        let same = self
-            .route
-            .as_ref()
-            .is_some_and(|(at, ..)| at.partition == record.partition && *at.topic == *record.topic);
-        if !same {
-            self.count();
-            let at = TopicPartition {
-                topic: record.topic.into(),
-                partition: record.partition,
-            };
-            self.route = self.tasks.routes.get(&at).map(|&(task, input)| (at, task, input));
-        }
-        let Some((_, id, input)) = &self.route else {
-            return Ok(true);
-        };
-        self.records += 1;
-        self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
-        let task = self
-            .tasks
-            .tasks
-            .get_mut(id)
-            .expect("a route leads to a running task");
-        self.shuffled |= task.is_behind_shuffle();
-        let (sink, checkpoints, shared) = (&mut *self.sink, &mut *self.checkpoints, self.shared);
-        task.accept(*input, record, &mut |records| {
-            publish(sink, checkpoints, shared, records)
-        })?;
-        Ok(!task.is_full())
-    }
-
-    /// Adds what was read from the current partition to the counters.
-    fn count(&mut self) {
-        if let Some((_, (sub, _), _)) = &self.route {
-            self.shared.metrics.read(*sub, self.records, self.bytes);
-        }
-        (self.records, self.bytes) = (0, 0);
-    }
-}
-
-fn publish(
-    sink: &mut impl Sink,
-    checkpoints: &mut Checkpoints,
-    shared: &Shared,
-    records: &RecordBuffer,
-) -> Result<(), SinkError> {
-    checkpoints.stage(records);
-    let (count, bytes) = (records.len() as u64, records.bytes() as u64);
-    match records.destination() {
-        Destination::ByKey(_) => shared.metrics.wrote(count, bytes),
-        Destination::Partition {
-            batch_header: Some(_),
-            ..
-        } => shared.metrics.shuffled(count, bytes),
-        Destination::Partition { .. } => shared.metrics.changed(count, bytes),
-    }
-    sink.send(records)
 }

@@ -3,21 +3,27 @@
 //! The rebalance callback only notes the change and returns; librdkafka waits for `assign` or `unassign`, which the
 //! worker calls when its epoch is done. That is equivalent to working inside the callback, without the worker's state
 //! behind a lock.
+mod errors;
+mod notes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use errors::{commit_error, is_unknown_topic, poll_error, remedy};
+use notes::{Change, Notes};
+
+pub(super) use errors::{ends_reading, read_error};
+pub(crate) use notes::LagBoard;
 
 use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
 use crate::rows::NO_TIME;
@@ -42,25 +48,6 @@ const RENEWALS_MAX: usize = 8;
 const RENEWALS_SPAN: Duration = Duration::from_secs(120);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How far the partitions of each topic are behind, as librdkafka's statistics last said.
-#[derive(Debug, Default)]
-pub(crate) struct LagBoard(Mutex<HashMap<String, HashMap<i32, i64>>>);
-
-impl LagBoard {
-    /// Records not yet read from `topic`'s partitions held here.
-    pub(crate) fn of(&self, topic: &str) -> i64 {
-        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        board.get(topic).map_or(0, |partitions| partitions.values().sum())
-    }
-
-    /// Records not yet read from a partition.
-    pub(crate) fn of_partition(&self, topic: &str, partition: i32) -> i64 {
-        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lag = board.get(topic).and_then(|partitions| partitions.get(&partition));
-        lag.copied().unwrap_or(0)
-    }
-}
 
 /// One group member.
 pub(crate) struct KafkaSource {
@@ -484,168 +471,5 @@ impl HeaderLookup for BorrowedMessage<'_> {
         for header in self.headers().iter().flat_map(|headers| headers.iter()) {
             each(header.key, header.value);
         }
-    }
-}
-
-enum Change {
-    Assigned(Vec<(String, i32)>),
-    Revoked { lost: bool },
-}
-
-/// What librdkafka's callbacks leave for the worker.
-struct Notes {
-    changes: Mutex<VecDeque<Change>>,
-    changed: AtomicBool,
-    closing: AtomicBool,
-    lag: Arc<LagBoard>,
-}
-
-impl ClientContext for Notes {
-    fn stats(&self, statistics: Statistics) {
-        let lag = statistics.topics.into_iter().map(|(topic, state)| {
-            let partitions = state.partitions.into_iter();
-            let held = partitions.filter(|(_, partition)| partition.consumer_lag >= 0);
-            let lag = held.map(|(number, partition)| (number, partition.consumer_lag));
-            (topic, lag.collect())
-        });
-        self.lag
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(lag);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "consumer");
-    }
-}
-
-impl ConsumerContext for Notes {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        error: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            if let Err(error) = consumer.unassign() {
-                tracing::warn!(%error, "the consumer did not give its partitions back");
-            }
-            return;
-        }
-        let elements = partitions.elements();
-        let named = elements
-            .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()));
-        let change = if assigned {
-            Change::Assigned(named.collect())
-        } else {
-            Change::Revoked {
-                lost: consumer.assignment_lost(),
-            }
-        };
-        self.note(change);
-    }
-}
-
-impl Notes {
-    fn note(&self, change: Change) {
-        self.changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(change);
-        self.changed.store(true, Ordering::Release);
-    }
-}
-
-/// Whether a broker denies a topic. librdkafka reports it once, and does not say which.
-fn is_unknown_topic(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
-    )
-}
-
-/// The failure that ends the worker, or none if librdkafka goes on by itself.
-fn poll_error(error: &KafkaError) -> Option<SourceError> {
-    ends_reading(error).then(|| read_error(error))
-}
-
-/// Whether no later poll would do better.
-pub(super) fn ends_reading(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::*;
-    matches!(error, KafkaError::MessageConsumptionFatal(_))
-        || matches!(
-            error.rdkafka_error_code(),
-            Some(
-                Authentication
-                    | SaslAuthenticationFailed
-                    | TopicAuthorizationFailed
-                    | GroupAuthorizationFailed
-                    | InvalidTopic
-                    | UnsupportedSASLMechanism
-                    | InconsistentGroupProtocol
-            )
-        )
-}
-
-pub(super) fn read_error(error: &KafkaError) -> SourceError {
-    SourceError::Read {
-        cause: error.to_string(),
-        remedy: remedy(error.rdkafka_error_code()),
-    }
-}
-
-/// The definite outcome of a failed commit, or none if it has to be tried again. `fatal` says why a client can no longer be
-/// used.
-fn commit_error(
-    error: &KafkaError,
-    fatal: impl FnOnce() -> Option<(RDKafkaErrorCode, String)>,
-) -> Option<SourceError> {
-    use RDKafkaErrorCode::*;
-    let cause = error.to_string();
-    match error.rdkafka_error_code()? {
-        IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId | AssignmentLost
-        | StaleMemberEpoch => Some(SourceError::Fenced { cause }),
-        NoOffset => None,
-        Fatal => {
-            let (code, cause) = fatal().unwrap_or((Fatal, cause));
-            Some(SourceError::Commit {
-                cause,
-                remedy: remedy(Some(code)),
-            })
-        }
-        GroupAuthorizationFailed
-        | TopicAuthorizationFailed
-        | OffsetMetadataTooLarge
-        | InvalidCommitOffsetSize
-        | InvalidGroupId
-        | UnknownTopicOrPartition => Some(SourceError::Commit {
-            cause,
-            remedy: remedy(error.rdkafka_error_code()),
-        }),
-        _ => None,
-    }
-}
-
-fn remedy(code: Option<RDKafkaErrorCode>) -> &'static str {
-    use RDKafkaErrorCode::*;
-    match code {
-        Some(TopicAuthorizationFailed) => "; grant this client Read on the topic",
-        Some(GroupAuthorizationFailed) => {
-            "; grant this client Read on the group, which is the application id"
-        }
-        Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
-        Some(UnknownTopic | UnknownTopicOrPartition) => {
-            "; a topic of the job is missing or was deleted: create it and restart"
-        }
-        Some(FencedInstanceId) => {
-            "; another program uses the same group.instance.id: give each process its own"
-        }
-        Some(InconsistentGroupProtocol) => {
-            "; other programs use the application id as their group: choose another"
-        }
-        _ => "",
     }
 }

@@ -3,6 +3,7 @@ use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
 use tempfile::TempDir;
 
 use super::*;
