@@ -144,6 +144,9 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
                 topic,
                 "--partitions",
                 &partitions,
+                // Records have the times of their events, which are in 1970: the broker would delete them after a while.
+                "--config",
+                "retention.ms=-1",
                 "--bootstrap-server",
                 &address,
             ],
