@@ -44,7 +44,7 @@ pub(crate) struct InputRecord<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    /// When it was made, or [`NO_TIME`].
+    /// When it was made, or [`NO_TIME`](crate::rows::NO_TIME).
     pub(crate) timestamp: EventTime,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
