@@ -7,8 +7,8 @@
 //! handle. Does not own: what a record means (`task`).
 //!
 //! # An epoch in a worker
-//! Poll and feed tasks until `commit.interval.ms` has passed since the first record; end the epoch of every task, in
-//! the order of sub-topologies; make outputs, changelogs and positions definite, and do not go on before
+//! Poll and feed tasks (`feed`) until `commit.interval.ms` has passed since the last epoch's end began, and at least half of it since the
+//! first record; end the epoch of every task, in the order of sub-topologies; then (`commit`) make outputs, changelogs and positions definite, and do not go on before
 //! the outcome is known. At least once: wait until all output is acknowledged, then commit the positions. Exactly once: one
 //! transaction. At most once: commit the positions, then send what was held back until then. If a transaction is aborted, the tasks are dropped, rebuilt from their changelogs, and read the epoch again. A record that
 //! cannot be delivered, or a commit that is refused, fails the job with its cause.
