@@ -61,7 +61,7 @@
 //! state from the changelog wherever it comes to run; where it ran before, from its local copy (`state.dir`, see [`StreamsConfig`]) and
 //! the rest of the changelog.
 #![warn(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod aggregate;
@@ -70,6 +70,7 @@ mod dsl;
 mod error;
 mod expr;
 mod format;
+mod native;
 mod operator;
 mod plan;
 #[cfg(test)]

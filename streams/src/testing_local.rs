@@ -120,7 +120,7 @@ impl Local {
                 .unwrap();
             task.restore(step, key, value)?;
         }
-        store.restored();
+        store.restored().unwrap();
         task.end_restore(step)?;
         self.held.insert(at, store);
         Ok(())

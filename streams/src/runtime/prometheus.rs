@@ -71,12 +71,28 @@ impl MetricsSnapshot {
                 self.dead_letters_truncated,
             ),
             ("epochs", "Epochs committed", self.epochs),
+            (
+                "restored_states",
+                "States loaded from local checkpoints",
+                self.states_loaded,
+            ),
+            (
+                "restored_records",
+                "Records of changelogs read to rebuild state",
+                self.records_restored,
+            ),
         ];
         for (name, help, value) in counters {
             let name = format!("{name}_total");
             page.head(&name, help, "counter");
             page.line(&name, &[], value);
         }
+        page.head(
+            "restore_lag_records",
+            "Records of changelogs that are still to be read before all tasks work",
+            "gauge",
+        );
+        page.line("restore_lag_records", &[], self.restore_left);
     }
 
     fn sub_topologies(&self, page: &mut Page) {

@@ -163,7 +163,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
         task.end_restore(step)?;
         if let Some(local) = &reading.local {
-            local.restored();
+            local.restored()?;
         }
         reading.tell("state restored");
         waiting.stores.pop_front();

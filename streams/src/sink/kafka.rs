@@ -12,12 +12,13 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
+use crate::native::{Bell, Queue};
 use crate::rows::NO_TIME;
 use crate::source::{TopicPartition, offset_list};
 use crate::task::Position;
 
-/// How long to serve the producer's events at a time while waiting for it.
-const WAIT: Duration = Duration::from_millis(1);
+/// How long to wait for an event of the producer at a time.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// How long one request of a transaction may take before it is tried again.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ const BACKOFF: Duration = Duration::from_millis(20);
 /// Sends records and waits for their delivery.
 pub(crate) struct KafkaSink {
     config: ClientConfig,
+    /// Delivery reports and errors; dropped before the producer.
+    events: Queue,
+    bell: Arc<Bell>,
     producer: BaseProducer<Reports>,
     /// Whether records go into transactions.
     transactional: bool,
@@ -44,8 +48,11 @@ impl KafkaSink {
         abandon: Arc<AtomicBool>,
         patience: Duration,
     ) -> Result<Self, SinkError> {
+        let (producer, events, bell) = new_producer(config)?;
         let sink = Self {
-            producer: new_producer(config)?,
+            events,
+            bell,
+            producer,
             transactional: config.get("transactional.id").is_some(),
             config: config.clone(),
             open: false,
@@ -105,8 +112,23 @@ impl KafkaSink {
         SinkError::Abandoned { records }
     }
 
+    /// Serves the producer's events, if there are none those that come within a short time.
+    fn serve(&self) {
+        self.bell.silence();
+        if self.events.length() == 0 {
+            self.bell.wait(WAIT);
+        }
+        // A poll with time to spare would use all of it, and serves one event otherwise.
+        loop {
+            self.producer.poll(Duration::ZERO);
+            if self.events.length() == 0 {
+                return;
+            }
+        }
+    }
+
     fn wait(&self) -> Result<(), SinkError> {
-        self.producer.poll(WAIT);
+        self.serve();
         self.check()?;
         if self.abandon.load(Ordering::Relaxed) {
             return Err(self.abandoned());
@@ -165,15 +187,21 @@ enum Outcome {
     Abandoned,
 }
 
-fn new_producer(config: &ClientConfig) -> Result<BaseProducer<Reports>, SinkError> {
-    config
-        .create_with_context(Reports {
+/// A producer, its events, and what rings when there are some.
+fn new_producer(config: &ClientConfig) -> Result<(BaseProducer<Reports>, Queue, Arc<Bell>), SinkError> {
+    let new = || {
+        let producer: BaseProducer<Reports> = config.create_with_context(Reports {
             transactional: config.get("transactional.id").is_some(),
             ..Reports::default()
-        })
-        .map_err(|error: KafkaError| SinkError::Fatal {
-            cause: error.to_string(),
-        })
+        })?;
+        let (mut events, bell) = (Queue::events(producer.client())?, Arc::<Bell>::default());
+        events.ring(&bell);
+        Ok((producer, events, bell))
+    };
+    let new: KafkaResult<_> = new();
+    new.map_err(|error| SinkError::Fatal {
+        cause: error.to_string(),
+    })
 }
 
 impl Sink for KafkaSink {
@@ -270,7 +298,7 @@ impl Sink for KafkaSink {
             self.producer.purge(PurgeConfig::default().queue().inflight());
             let purged = Instant::now();
             while self.producer.in_flight_count() > 0 && purged.elapsed() < TRANSACTION_WAIT {
-                self.producer.poll(WAIT);
+                self.serve();
             }
             let aborted = self.definite(None, || self.producer.abort_transaction(TRANSACTION_WAIT));
             self.producer.context().reset();
@@ -285,7 +313,10 @@ impl Sink for KafkaSink {
                 }
             }
         }
-        self.producer = new_producer(&self.config)?;
+        let (producer, events, bell) = new_producer(&self.config)?;
+        // The old queue goes before its producer.
+        (self.events, self.bell) = (events, bell);
+        self.producer = producer;
         self.open = false;
         self.begin_transactions(None)
     }

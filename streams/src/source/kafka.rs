@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use errors::{commit_error, is_unknown_topic, poll_error, remedy};
@@ -25,9 +24,10 @@ use notes::{Change, Notes};
 pub(super) use errors::{ends_reading, read_error};
 pub(crate) use notes::LagBoard;
 
+use super::batches::BatchConsumer;
 use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
-use crate::rows::NO_TIME;
-use crate::task::{HeaderLookup, InputRecord, Position};
+use crate::native::Record;
+use crate::task::{InputRecord, Position};
 
 /// How long one request for committed offsets or a log's end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One group member.
 pub(crate) struct KafkaSource {
-    consumer: BaseConsumer<Notes>,
+    consumer: BatchConsumer<Notes>,
     config: ClientConfig,
     /// None if the member's name is the user's, who may have given it to another as well.
     renewals: Option<Renewals>,
@@ -111,7 +111,8 @@ impl KafkaSource {
 
     /// Makes the member anew if it is fenced; says whether. It has lost its partitions, as the next poll says.
     fn renew_if_fenced(&mut self) -> Result<bool, SourceError> {
-        let Some((RDKafkaErrorCode::FencedInstanceId, cause)) = self.consumer.client().fatal_error() else {
+        let Some((RDKafkaErrorCode::FencedInstanceId, cause)) = self.consumer.client().client().fatal_error()
+        else {
             return Ok(false);
         };
         let Some(renewals) = &mut self.renewals else {
@@ -129,18 +130,25 @@ impl KafkaSource {
             cause,
             "the group took this member for another of its name; it joins anew"
         );
-        let lag = Arc::clone(&self.consumer.context().lag);
+        let lag = Arc::clone(&self.consumer.client().context().lag);
         let consumer = new_consumer(&self.config, &self.topics, lag).map_err(|error| read_error(&error))?;
-        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer
+            .client()
+            .context()
+            .closing
+            .store(true, Ordering::Release);
         self.consumer = consumer;
         (self.doubt, self.lost) = (None, false);
-        self.consumer.context().note(Change::Revoked { lost: true });
+        self.consumer
+            .client()
+            .context()
+            .note(Change::Revoked { lost: true });
         Ok(true)
     }
 
     /// A change of the assignment that waits for the worker.
     fn change(&mut self) -> Option<Polled> {
-        let notes = self.consumer.context();
+        let notes = self.consumer.client().context();
         if !notes.changed.load(Ordering::Acquire) {
             return None;
         }
@@ -185,7 +193,7 @@ impl KafkaSource {
         doubt.look_at = now + LOOK_PAUSE;
         let persists = now.duration_since(doubt.since) >= DOUBT_MAX;
         // Asking for all topics also renews what the member knows of those it subscribed to.
-        let metadata = match self.consumer.fetch_metadata(None, LOOK_TIMEOUT) {
+        let metadata = match self.consumer.client().fetch_metadata(None, LOOK_TIMEOUT) {
             Ok(metadata) => metadata,
             Err(error) => {
                 tracing::warn!(%error, "looking for the job's topics");
@@ -227,7 +235,7 @@ impl KafkaSource {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let fatal = self.consumer.client().fatal_error().is_some();
+            let fatal = self.consumer.client().client().fatal_error().is_some();
             let hopeless = fatal || ends_reading(&error) || started.elapsed() > REQUEST_PATIENCE;
             if hopeless || self.abandon.load(Ordering::Relaxed) {
                 return Err(read_error(&error));
@@ -244,7 +252,10 @@ impl KafkaSource {
             list.add_partition(&at.topic, at.partition);
         }
         let committed = self.request(|| {
-            let committed = self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
+            let committed = self
+                .consumer
+                .client()
+                .committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
             // An error of one partition does not fail the call.
             for element in committed.elements() {
                 element.error()?;
@@ -266,6 +277,7 @@ impl KafkaSource {
             };
             let (_, end) = self.request(|| {
                 self.consumer
+                    .client()
                     .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
             })?;
             if offset > end {
@@ -297,10 +309,10 @@ impl Source for KafkaSource {
                 return Ok(change);
             }
             let wait = if records == 0 { timeout } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
+            match self.consumer.next(wait) {
+                Some(Ok(record)) => {
                     records += 1;
-                    if each(&input_record(&message)).is_break() {
+                    if each(&input_record(&record)).is_break() {
                         break;
                     }
                 }
@@ -343,6 +355,7 @@ impl Source for KafkaSource {
         }
         let bounds = self.request(|| {
             self.consumer
+                .client()
                 .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
         });
         match bounds {
@@ -367,7 +380,7 @@ impl Source for KafkaSource {
         }
         self.assigned
             .extend(starts.iter().map(|(at, _)| Arc::clone(&at.topic)));
-        if self.consumer.assignment_lost() {
+        if self.consumer.client().assignment_lost() {
             // Assigning would make the client forget that it is lost. It will be revoked at one of the next polls.
             self.lost = true;
             return Ok(());
@@ -379,12 +392,17 @@ impl Source for KafkaSource {
     }
 
     fn lag(&self, topic: &str, partition: i32) -> u64 {
-        let lag = self.consumer.context().lag.of_partition(topic, partition);
+        let lag = self
+            .consumer
+            .client()
+            .context()
+            .lag
+            .of_partition(topic, partition);
         u64::try_from(lag).unwrap_or(0)
     }
 
     fn member(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
+        self.consumer.client().group_metadata()
     }
 
     fn unassign(&mut self) -> Result<(), SourceError> {
@@ -397,10 +415,10 @@ impl Source for KafkaSource {
     fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<(), SourceError> {
         let list = offset_list(positions).map_err(|error| read_error(&error))?;
         loop {
-            let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
+            let Err(error) = self.consumer.client().commit(&list, CommitMode::Sync) else {
                 return Ok(());
             };
-            if let Some(definite) = commit_error(&error, || self.consumer.client().fatal_error()) {
+            if let Some(definite) = commit_error(&error, || self.consumer.client().client().fatal_error()) {
                 return Err(definite);
             }
             if self.abandon.load(Ordering::Relaxed) {
@@ -416,7 +434,7 @@ fn new_consumer(
     config: &ClientConfig,
     topics: &[Arc<str>],
     lag: Arc<LagBoard>,
-) -> KafkaResult<BaseConsumer<Notes>> {
+) -> KafkaResult<BatchConsumer<Notes>> {
     let notes = Notes {
         changes: Mutex::default(),
         changed: AtomicBool::new(false),
@@ -426,18 +444,28 @@ fn new_consumer(
     let consumer: BaseConsumer<Notes> = config.create_with_context(notes)?;
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
     consumer.subscribe(&names)?;
-    Ok(consumer)
+    BatchConsumer::new(consumer)
 }
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         // Leaving the group revokes once more, when nobody polls for the change.
-        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer
+            .client()
+            .context()
+            .closing
+            .store(true, Ordering::Release);
         // A static member leaves only when it unsubscribes, and the others would wait for its session to end.
-        self.consumer.unsubscribe();
+        self.consumer.client().unsubscribe();
         let deadline = Instant::now() + LEAVE_WAIT;
-        while self.consumer.assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < deadline {
-            self.consumer.poll(Duration::from_millis(5));
+        while self
+            .consumer
+            .client()
+            .assignment()
+            .is_ok_and(|held| held.count() > 0)
+            && Instant::now() < deadline
+        {
+            self.consumer.client().poll(Duration::from_millis(5));
         }
         if let Err(error) = self.consumer.unassign() {
             tracing::warn!(%error, "the consumer did not give its partitions back");
@@ -445,31 +473,14 @@ impl Drop for KafkaSource {
     }
 }
 
-fn input_record<'a>(message: &'a BorrowedMessage<'_>) -> InputRecord<'a> {
+fn input_record<'a>(record: &'a Record<'_>) -> InputRecord<'a> {
     InputRecord {
-        topic: message.topic(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().unwrap_or(NO_TIME),
-        key: message.key(),
-        value: message.payload(),
-        headers: message,
-    }
-}
-
-impl HeaderLookup for BorrowedMessage<'_> {
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        let headers = self.headers()?;
-        (0..headers.count())
-            .rev()
-            .map(|place| headers.get(place))
-            .find(|header| header.key == name)?
-            .value
-    }
-
-    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
-        for header in self.headers().iter().flat_map(|headers| headers.iter()) {
-            each(header.key, header.value);
-        }
+        topic: record.topic(),
+        partition: record.partition(),
+        offset: record.offset(),
+        timestamp: record.timestamp(),
+        key: record.key(),
+        value: record.value(),
+        headers: record,
     }
 }

@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::TopicPartition;
+use super::batches::BatchConsumer;
 use super::restore::first_record;
 use crate::store::FirstRecord;
 
@@ -104,15 +105,17 @@ impl Looks {
 
 fn look(
     config: &ClientConfig,
-    client: &mut Option<BaseConsumer>,
+    client: &mut Option<BatchConsumer<DefaultConsumerContext>>,
     at: &TopicPartition,
     first: bool,
 ) -> KafkaResult<Look> {
     let client = match client {
         Some(client) => client,
-        None => client.insert(config.create()?),
+        None => client.insert(BatchConsumer::new(config.create()?)?),
     };
-    let (_, end) = client.fetch_watermarks(&at.topic, at.partition, LOOK_TIMEOUT)?;
+    let (_, end) = client
+        .client()
+        .fetch_watermarks(&at.topic, at.partition, LOOK_TIMEOUT)?;
     let first = match first && end > 0 {
         true => look_for_first(client, at)?,
         false => None,
@@ -123,7 +126,10 @@ fn look(
     })
 }
 
-fn look_for_first(client: &BaseConsumer, at: &TopicPartition) -> KafkaResult<Option<FirstRecord>> {
+fn look_for_first(
+    client: &mut BatchConsumer<DefaultConsumerContext>,
+    at: &TopicPartition,
+) -> KafkaResult<Option<FirstRecord>> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&at.topic, at.partition, Offset::Beginning)?;
     client.assign(&list)?;

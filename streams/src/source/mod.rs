@@ -7,8 +7,10 @@
 //!
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
+mod batches;
 mod kafka;
 mod looks;
+mod reader;
 mod restore;
 
 use std::ops::ControlFlow;

@@ -11,14 +11,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::batches::BatchConsumer;
 use super::looks::{Look, Looker, Looks};
+use super::reader::{Consumer, End, Reader};
 use super::{SourceError, TopicPartition};
-use crate::rows::NO_TIME;
+use crate::native::Record;
 use crate::store::{FirstRecord, Position};
 
 /// How long one request for an end may take.
@@ -71,16 +72,12 @@ pub(crate) trait Restore {
 /// Changelogs on a Kafka cluster.
 pub(crate) struct KafkaRestore {
     config: ClientConfig,
-    /// Both are made when first used: most workers have no state to rebuild.
-    clients: Option<Clients>,
+    /// Both are made when first used: most workers have no state to rebuild. The reader is lent out while a log is read.
+    reader: Option<Consumer>,
+    /// Finds the end, decided or not.
+    observer: Option<BaseConsumer>,
     stage: Stage,
     looks: Looks,
-}
-
-struct Clients {
-    reader: BaseConsumer,
-    /// Finds the end, decided or not.
-    observer: BaseConsumer,
 }
 
 enum Stage {
@@ -104,7 +101,7 @@ enum Stage {
     Begun {
         goal: Goal,
     },
-    Reading,
+    Reading(Reader),
 }
 
 /// What is to be read.
@@ -131,22 +128,51 @@ impl KafkaRestore {
         Self {
             looks: looker.looks(),
             config,
-            clients: None,
+            reader: None,
+            observer: None,
             stage: Stage::Idle,
         }
     }
 
-    fn clients(&mut self) -> Result<&Clients, SourceError> {
-        if self.clients.is_none() {
-            let failed = |error: KafkaError| read_error(&error);
+    fn reader(&mut self) -> Result<&mut Consumer, SourceError> {
+        if self.reader.is_none() {
+            let reader = self.config.create().and_then(BatchConsumer::new);
+            self.reader = Some(reader.map_err(|error| read_error(&error))?);
+        }
+        Ok(self.reader.as_mut().expect("made above"))
+    }
+
+    fn observer(&mut self) -> Result<&BaseConsumer, SourceError> {
+        if self.observer.is_none() {
             let mut observing = self.config.clone();
             observing.set("isolation.level", "read_uncommitted");
-            self.clients = Some(Clients {
-                reader: self.config.create().map_err(failed)?,
-                observer: observing.create().map_err(failed)?,
-            });
+            self.observer = Some(observing.create().map_err(|error| read_error(&error))?);
         }
-        Ok(self.clients.as_ref().expect("made above"))
+        Ok(self.observer.as_ref().expect("made above"))
+    }
+
+    fn start_reading(&mut self) -> Result<(), SourceError> {
+        self.reader()?;
+        if let Some(reader) = self.reader.take() {
+            let reading = Reader::start(reader).map_err(|error| SourceError::Read {
+                cause: error.to_string(),
+                remedy: "",
+            })?;
+            self.stage = Stage::Reading(reading);
+        }
+        Ok(())
+    }
+
+    /// Reads no more.
+    fn stop_reading(&mut self) -> Result<(), SourceError> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
+        if let Stage::Reading(reading) = stage {
+            self.reader = reading.stop();
+        } else if !matches!(stage, Stage::Begun { .. } | Stage::Compared { .. }) {
+            return Ok(());
+        }
+        let unassigned = self.reader.as_mut().map_or(Ok(()), BatchConsumer::unassign);
+        unassigned.map_err(|error| read_error(&error))
     }
 
     /// Takes the next step before reading, if one is due.
@@ -166,11 +192,11 @@ impl KafkaRestore {
             Stage::Undecided { goal, .. } => self.look_for_decisions(goal)?,
             Stage::Compared { goal, first } => self.compare(goal, first, timeout)?,
             Stage::Begun { goal } => {
-                self.stage = Stage::Reading;
+                self.start_reading()?;
                 return Ok(Some(goal.begins()));
             }
-            Stage::Reading => {
-                self.stage = Stage::Reading;
+            reading @ Stage::Reading(_) => {
+                self.stage = reading;
                 return Ok(None);
             }
         }
@@ -181,7 +207,7 @@ impl KafkaRestore {
     fn seek(&mut self, mut goal: Goal) -> Result<Restored, SourceError> {
         let now = Instant::now();
         let (topic, partition) = (Arc::clone(&goal.at.topic), goal.at.partition);
-        match self.clients()?.bounds(&goal.at) {
+        match bounds(self.observer()?, &goal.at) {
             Ok((start, end)) => {
                 (goal.start, goal.end) = (start, end);
                 if let Some(Position { offset, .. }) = goal.checkpoint
@@ -215,7 +241,7 @@ impl KafkaRestore {
 
     /// Looks whether all transactions before the end are decided.
     fn look_for_decisions(&mut self, goal: Goal) -> Result<(), SourceError> {
-        match self.clients()?.decided_to(&goal.at) {
+        match decided_to(self.reader()?, &goal.at) {
             Ok(decided) if decided >= goal.end => {
                 self.read_from(&goal.at, Offset::Beginning)?;
                 self.stage = match goal.checkpoint.map(|checkpoint| checkpoint.first) {
@@ -241,7 +267,7 @@ impl KafkaRestore {
         expected: FirstRecord,
         timeout: Duration,
     ) -> Result<(), SourceError> {
-        let first = first_record(&self.clients()?.reader, timeout).map_err(|error| read_error(&error))?;
+        let first = first_record(self.reader()?, timeout).map_err(|error| read_error(&error))?;
         let Some(first) = first else {
             let first = expected;
             self.stage = Stage::Compared { goal, first };
@@ -265,39 +291,30 @@ impl KafkaRestore {
     }
 
     fn read_from(&mut self, at: &TopicPartition, begin: Offset) -> Result<(), SourceError> {
-        let assigned = self.clients()?.assign(at, begin);
+        let mut list = TopicPartitionList::new();
+        let listed = list.add_partition_offset(&at.topic, at.partition, begin);
+        let reader = self.reader()?;
+        let assigned = listed.and_then(|()| reader.assign(&list));
         assigned.map_err(|error| read_error(&error))
     }
 }
 
-impl Clients {
-    fn bounds(&self, at: &TopicPartition) -> KafkaResult<(i64, i64)> {
-        self.observer
-            .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
-    }
+fn bounds(observer: &BaseConsumer, at: &TopicPartition) -> KafkaResult<(i64, i64)> {
+    observer.fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
+}
 
-    /// What the reader takes for the end: with `read_committed`, where the first open transaction begins.
-    fn decided_to(&self, at: &TopicPartition) -> KafkaResult<i64> {
-        let bounds = self
-            .reader
-            .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)?;
-        Ok(bounds.1)
-    }
-
-    fn assign(&self, at: &TopicPartition, begin: Offset) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&at.topic, at.partition, begin)?;
-        self.reader.assign(&list)
-    }
+/// What the reader takes for the end: with `read_committed`, where the first open transaction begins.
+fn decided_to(reader: &Consumer, at: &TopicPartition) -> KafkaResult<i64> {
+    Ok(bounds(reader.client(), at)?.1)
 }
 
 /// The record that `reader` reads first: none as long as nothing comes, `Some(None)` if the log has none.
 pub(crate) fn first_record(
-    reader: &BaseConsumer,
+    reader: &mut Consumer,
     timeout: Duration,
 ) -> KafkaResult<Option<Option<FirstRecord>>> {
-    match reader.poll(timeout) {
-        Some(Ok(message)) => Ok(Some(Some(place_of(&message)))),
+    match reader.next(timeout) {
+        Some(Ok(record)) => Ok(Some(Some(place_of(&record)))),
         Some(Err(KafkaError::PartitionEOF(_))) => Ok(Some(None)),
         Some(Err(error)) if super::kafka::ends_reading(&error) => Err(error),
         Some(Err(error)) => {
@@ -308,22 +325,25 @@ pub(crate) fn first_record(
     }
 }
 
-fn place_of(message: &BorrowedMessage<'_>) -> FirstRecord {
+pub(super) fn place_of(record: &Record<'_>) -> FirstRecord {
     FirstRecord {
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().unwrap_or(NO_TIME),
+        offset: record.offset(),
+        timestamp: record.timestamp(),
+    }
+}
+
+impl Drop for KafkaRestore {
+    fn drop(&mut self) {
+        // Its thread ends before the worker's.
+        if let Err(error) = self.stop_reading() {
+            tracing::warn!(%error, "reading a changelog was not ended well");
+        }
     }
 }
 
 impl Restore for KafkaRestore {
     fn begin(&mut self, at: &TopicPartition, checkpoint: Option<Position>) -> Result<(), SourceError> {
-        if matches!(
-            self.stage,
-            Stage::Reading | Stage::Begun { .. } | Stage::Compared { .. }
-        ) && let Some(clients) = &self.clients
-        {
-            clients.reader.unassign().map_err(|error| read_error(&error))?;
-        }
+        self.stop_reading()?;
         let goal = Goal {
             at: at.clone(),
             checkpoint,
@@ -346,28 +366,17 @@ impl Restore for KafkaRestore {
         if let Some(progress) = self.advance(timeout)? {
             return Ok(progress);
         }
-        let reader = &self.clients()?.reader;
-        for count in 0..max {
-            let wait = if count == 0 { timeout } else { Duration::ZERO };
-            match reader.poll(wait) {
-                Some(Ok(message)) => {
-                    let (key, value) = (message.key(), message.payload());
-                    let at = place_of(&message);
-                    if each(Change { at, key, value }).is_break() {
-                        break;
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    reader.unassign().map_err(|error| read_error(&error))?;
-                    self.stage = Stage::Idle;
-                    return Ok(Restored::Done);
-                }
-                Some(Err(error)) if super::kafka::ends_reading(&error) => return Err(read_error(&error)),
-                Some(Err(error)) => tracing::warn!(%error, "reading a changelog"),
-                None => break,
+        let Stage::Reading(reading) = &mut self.stage else {
+            return Ok(Restored::Goes);
+        };
+        match reading.poll(timeout, max, each) {
+            Ok(()) => Ok(Restored::Goes),
+            Err(End::Reached) => {
+                self.stop_reading()?;
+                Ok(Restored::Done)
             }
+            Err(End::Failed(error)) => Err(read_error(&error)),
         }
-        Ok(Restored::Goes)
     }
 
     fn ask(&mut self, at: &TopicPartition, first: bool) {

@@ -18,6 +18,7 @@ mod error;
 mod partition;
 mod pending;
 mod position;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -56,6 +57,10 @@ pub(crate) struct StoreMemory {
     cache_bytes: usize,
     /// For changes of all stores together that wait for the disk, before they are written. While they are, as many more may come.
     pending_bytes: usize,
+    /// States are looked up, because memory may not have them.
+    lookups: bool,
+    /// Changes of a log that is being read, from which on they go into a file if nobody looks them up.
+    spooled_from: usize,
 }
 
 impl Default for StoreMemory {
@@ -63,6 +68,8 @@ impl Default for StoreMemory {
         Self {
             cache_bytes: 32 << 20,
             pending_bytes: 64 << 20,
+            lookups: false,
+            spooled_from: 100_000,
         }
     }
 }
@@ -78,6 +85,8 @@ impl StoreMemory {
         Self {
             cache_bytes: part(whole.cache_bytes),
             pending_bytes: part(whole.pending_bytes),
+            lookups: state_bytes_max.is_some(),
+            ..whole
         }
     }
 }
@@ -95,7 +104,7 @@ struct Inner {
     /// The cluster's id, as far as it has one.
     cluster: String,
     now_ms: fn() -> u64,
-    pending_bytes: usize,
+    memory: StoreMemory,
     slot: Arc<Slot>,
 }
 
@@ -116,13 +125,13 @@ impl LocalStores {
             open_database(&path, memory).map_err(|cause| directory_error(&path, &cause))
         })?;
         Ok(Self(Arc::new(Inner {
-            writer: Writer::start(&path)?,
+            writer: Writer::start(&path, memory.lookups)?,
             stores: Mutex::default(),
             open: AtomicUsize::new(0),
             database,
             cluster,
             now_ms,
-            pending_bytes: memory.pending_bytes,
+            memory,
             slot,
         })))
     }

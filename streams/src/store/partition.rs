@@ -10,6 +10,7 @@ use fjall::{Keyspace, KeyspaceCreateOptions};
 
 use super::pending::Pending;
 use super::position::{FirstRecord, Position, Stamp};
+use super::spool::Spool;
 use super::writer::{Job, STAMP_KEY, Sealed};
 use super::{AGE_MAX_MS, Inner, LocalStoreError, PENDING_BYTES_MIN};
 use crate::sink::RecordBuffer;
@@ -37,6 +38,10 @@ pub(super) struct PartitionStore {
     /// When no deletion behind the last offset could have left the log yet.
     seen_ms: u64,
     pending: Pending,
+    /// The log that is being read, once it is long.
+    spool: Option<Spool>,
+    /// Behind the last record that was read of it.
+    restored_to: Option<i64>,
     /// All of the log was applied: before that, nobody can say how far the store goes but the one who reads the log.
     whole: bool,
     /// Something was applied that no stamp covers.
@@ -77,6 +82,8 @@ impl PartitionStore {
             first: None,
             seen_ms: 0,
             pending: Pending::default(),
+            spool: None,
+            restored_to: None,
             whole: false,
             dirty: false,
             waiting_since: None,
@@ -88,6 +95,14 @@ impl PartitionStore {
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
+        self.set_key(key)?;
+        self.pending.put(&self.key, value);
+        self.dirty = true;
+        self.waiting_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn set_key(&mut self, key: &[u8]) -> Result<(), LocalStoreError> {
         if key.len() > KEY_MAX {
             let cause = format!(
                 "a key of {} bytes is longer than {KEY_MAX}; leave state.dir empty",
@@ -98,15 +113,48 @@ impl PartitionStore {
         self.key.clear();
         self.key.push(STATE);
         self.key.extend_from_slice(key);
-        self.pending.put(&self.key, value);
-        self.dirty = true;
-        self.waiting_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Takes a change of the log that is being read, into the file if there are many.
+    fn put_restored(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
+        if self.spool.is_none() {
+            if self.inner.memory.lookups || self.pending.changes() < self.inner.memory.spooled_from {
+                return self.put(key, value);
+            }
+            let create = || {
+                let mut spool = Spool::create(self.inner.slot.path(), &self.name)?;
+                for (key, value) in self.pending.iter() {
+                    spool.put(key, value)?;
+                }
+                Ok(spool)
+            };
+            let created: std::io::Result<Spool> = create();
+            self.spool = Some(created.map_err(|error| self.write_error(&error))?);
+            (self.pending, self.waiting_since) = (Pending::default(), None);
+        }
+        self.set_key(key)?;
+        let spooled = self
+            .spool
+            .as_mut()
+            .map_or(Ok(()), |spool| spool.put(&self.key, value));
+        spooled.map_err(|error| self.write_error(&error))
+    }
+
+    /// The log was read up to `end`: what the file has is written, while the store goes on.
+    fn end_spool(&mut self) -> Result<(), LocalStoreError> {
+        let (Some(spool), Some((offset, first))) = (self.spool.take(), self.restored_to.zip(self.first))
+        else {
+            return Ok(());
+        };
+        self.settle()?;
+        self.hand_over(Some(spool), Some(Position { offset, first }));
         Ok(())
     }
 
     /// Whether many changes wait.
     fn is_large(&self) -> bool {
-        let share = self.inner.pending_bytes / self.inner.open.load(Ordering::Relaxed).max(1);
+        let share = self.inner.memory.pending_bytes / self.inner.open.load(Ordering::Relaxed).max(1);
         self.pending.size_bytes() > share.max(PENDING_BYTES_MIN)
     }
 
@@ -118,6 +166,12 @@ impl PartitionStore {
             self.stamped = Instant::now();
             return Ok(());
         }
+        self.hand_over(None, position);
+        Ok(())
+    }
+
+    /// Has what was read and what is pending written, in this order.
+    fn hand_over(&mut self, spool: Option<Spool>, position: Option<Position>) {
         let stamp = position.map(|position| Stamp {
             position,
             seen_ms: self.seen_ms,
@@ -127,11 +181,20 @@ impl PartitionStore {
             (self.stamped, self.dirty) = (Instant::now(), false);
         }
         self.waiting_since = None;
-        let sealed = Arc::new(Sealed::new(std::mem::take(&mut self.pending), stamp));
+        let pending = std::mem::take(&mut self.pending);
+        let sealed = Arc::new(Sealed::new(pending, spool.is_some(), stamp));
         self.sealed = Some(Arc::clone(&sealed));
-        let keyspace = self.keyspace.clone();
-        self.inner.writer.write(Job { keyspace, sealed });
-        Ok(())
+        self.inner.writer.write(Job {
+            keyspace: self.keyspace.clone(),
+            spool: spool.map(|spool| (spool, self.inner.memory.pending_bytes)),
+            sealed,
+        });
+    }
+
+    /// Whether a long log is being written, for which it is better not to wait.
+    fn is_behind(&self) -> bool {
+        let sealed = self.sealed.as_ref();
+        sealed.is_some_and(|sealed| sealed.is_long && sealed.outcome().is_none())
     }
 
     /// Waits until what was sealed is on the disk.
@@ -163,7 +226,8 @@ impl PartitionStore {
         if let Some(sealed) = self.sealed.take() {
             let _ = sealed.wait();
         }
-        (self.pending, self.waiting_since) = (Pending::default(), None);
+        (self.pending, self.waiting_since, self.spool) = (Pending::default(), None, None);
+        self.restored_to = None;
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
         (self.whole, self.dirty) = (false, true);
         let database = &self.inner.database;
@@ -264,6 +328,8 @@ impl LocalStore {
         guard.owner += 1;
         // What the last owner has not written yet is committed; how far it goes in the log is not known.
         (guard.first, guard.whole) = (None, false);
+        // What it was reading is in the log.
+        (guard.spool, guard.restored_to) = (None, None);
         guard.seal(None)?;
         guard.settle()?;
         let owner = guard.owner;
@@ -339,20 +405,22 @@ impl LocalStore {
         let Some(mut store) = self.own() else {
             return Ok(());
         };
-        store.put(key, value)?;
-        let first = *store.first.get_or_insert(record);
+        store.put_restored(key, value)?;
+        let (offset, first) = (record.offset + 1, *store.first.get_or_insert(record));
+        store.restored_to = Some(offset);
         if store.is_large() {
-            let offset = record.offset + 1;
             store.seal(Some(Position { offset, first }))?;
         }
         Ok(())
     }
 
     /// The log was read to its end.
-    pub(crate) fn restored(&self) {
-        if let Some(mut store) = self.own() {
-            store.whole = true;
-        }
+    pub(crate) fn restored(&self) -> Result<(), LocalStoreError> {
+        let Some(mut store) = self.own() else {
+            return Ok(());
+        };
+        store.whole = true;
+        store.end_spool()
     }
 
     /// Takes what an epoch wrote to the log, once that is committed.
@@ -373,6 +441,9 @@ impl LocalStore {
         self.own().is_some_and(|store| {
             if !store.whole {
                 return false;
+            }
+            if store.is_behind() {
+                return store.is_large();
             }
             let old = |since: Instant| since.elapsed() > CHANGES_AGE_MAX;
             store.pending.changes() > CHANGES_MAX

@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// Garbage that is not worth a copy of the rest.
 const GARBAGE_MIN: usize = 1 << 20;
 /// The length that stands for a deletion.
-const DELETED: u32 = u32::MAX;
+pub(super) const DELETED: u32 = u32::MAX;
 
 /// The latest value of each key that was put; a key that was deleted is remembered as such.
 #[derive(Default)]
@@ -24,13 +24,13 @@ pub(super) struct Pending {
 
 /// Where a key and its value lie, one behind the other.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
-    start: usize,
-    key: u32,
+pub(super) struct Entry {
+    pub(super) start: usize,
+    pub(super) key: u32,
     /// [`DELETED`] if the key is.
-    value: u32,
+    pub(super) value: u32,
     /// What the value may grow to in its place.
-    room: u32,
+    pub(super) room: u32,
 }
 
 impl Pending {
@@ -108,17 +108,7 @@ impl Pending {
 
     /// Hands out every key with its value in the order of the keys.
     pub(super) fn sorted(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let mut places: Vec<(u64, u32)> = (0..self.entries.len() as u32)
-            .map(|place| (head(key_of(&self.bytes, &self.entries[place as usize])), place))
-            .collect();
-        places.sort_unstable_by(|left, right| match left.0.cmp(&right.0) {
-            Ordering::Equal => {
-                let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
-                key(left.1).cmp(key(right.1))
-            }
-            unequal => unequal,
-        });
-        places.into_iter().map(|(_, place)| {
+        in_order(&self.bytes, &self.entries).map(|place| {
             let entry = &self.entries[place as usize];
             (key_of(&self.bytes, entry), value_of(&self.bytes, entry))
         })
@@ -145,11 +135,26 @@ impl Pending {
     }
 }
 
-fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
+/// The numbers of `entries` in the order of their keys; of equal keys the earlier entry comes first.
+pub(super) fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = u32> + use<> {
+    let mut places: Vec<(u64, u32)> = (0..entries.len() as u32)
+        .map(|place| (head(key_of(bytes, &entries[place as usize])), place))
+        .collect();
+    places.sort_unstable_by(|left, right| match left.0.cmp(&right.0) {
+        Ordering::Equal => {
+            let key = |place: u32| key_of(bytes, &entries[place as usize]);
+            key(left.1).cmp(key(right.1)).then(left.1.cmp(&right.1))
+        }
+        unequal => unequal,
+    });
+    places.into_iter().map(|(_, place)| place)
+}
+
+pub(super) fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
     &bytes[entry.start..entry.start + entry.key as usize]
 }
 
-fn value_of<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
+pub(super) fn value_of<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
     let start = entry.start + entry.key as usize;
     (entry.value != DELETED).then(|| &bytes[start..start + entry.value as usize])
 }

@@ -1,6 +1,6 @@
 //! The thread that writes checkpoints, so that no stream thread waits for the disk.
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use super::LocalStoreError;
 use super::directory::directory_error;
 use super::pending::Pending;
 use super::position::Stamp;
+use super::spool::Spool;
+use crate::native::give_back_freed;
 
 /// Checkpoints that wait to be written, besides the one that each store waits for.
 const QUEUE: usize = 16;
@@ -19,21 +21,26 @@ const UNMERGED_MAX: usize = 24;
 /// How long it is held back at most.
 const MERGE_WAIT: Duration = Duration::from_secs(30);
 const MERGE_PAUSE: Duration = Duration::from_millis(10);
+/// How often freed memory is given back where it is short.
+const GIVE_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// The key of the stamp; those of states begin with 1.
 pub(super) const STAMP_KEY: [u8; 1] = [0];
 
 /// Changes that change no more, until they are on the disk.
 pub(super) struct Sealed {
     pub(super) pending: Pending,
+    /// What comes before that is a long log, which takes its time.
+    pub(super) is_long: bool,
     pub(super) stamp: Option<Stamp>,
     outcome: Mutex<Option<Result<(), String>>>,
     ended: Condvar,
 }
 
 impl Sealed {
-    pub(super) fn new(pending: Pending, stamp: Option<Stamp>) -> Self {
+    pub(super) fn new(pending: Pending, is_long: bool, stamp: Option<Stamp>) -> Self {
         Self {
             pending,
+            is_long,
             stamp,
             outcome: Mutex::default(),
             ended: Condvar::new(),
@@ -66,6 +73,8 @@ impl Sealed {
 /// One checkpoint to write.
 pub(super) struct Job {
     pub(super) keyspace: Keyspace,
+    /// What comes before the sealed changes, and how much of it is sorted at once.
+    pub(super) spool: Option<(Spool, usize)>,
     pub(super) sealed: Arc<Sealed>,
 }
 
@@ -76,11 +85,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(path: &std::path::Path) -> Result<Self, LocalStoreError> {
+    /// Starts it; where memory is `short` it also gives back what the process has freed.
+    pub(super) fn start(path: &std::path::Path, short: bool) -> Result<Self, LocalStoreError> {
         let (jobs, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("checkpoints".to_owned())
-            .spawn(move || work(&queue))
+            .spawn(move || work(&queue, short))
             .map_err(|error| directory_error(path, &error))?;
         Ok(Self {
             jobs: Some(jobs),
@@ -109,10 +119,34 @@ impl Drop for Writer {
     }
 }
 
-fn work(queue: &Receiver<Job>) {
-    for Job { keyspace, sealed } in queue {
+fn work(queue: &Receiver<Job>, short: bool) {
+    let mut given_back = Instant::now();
+    loop {
+        if short && given_back.elapsed() >= GIVE_BACK_PAUSE {
+            give_back_freed();
+            given_back = Instant::now();
+        }
+        let next = match short {
+            true => queue.recv_timeout(GIVE_BACK_PAUSE),
+            false => queue.recv().map_err(RecvTimeoutError::from),
+        };
+        let Job {
+            keyspace,
+            spool,
+            sealed,
+        } = match next {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         // The stream threads wait for the outcome, whatever it is.
-        let written = std::panic::catch_unwind(AssertUnwindSafe(|| write(&keyspace, &sealed)));
+        let written = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            if let Some((spool, bytes_max)) = spool {
+                spool.runs(bytes_max, |run| write(&keyspace, None, run))?;
+            }
+            // The stamp at last: a crash before leaves changes that are in the log as well.
+            write(&keyspace, sealed.stamp.as_ref(), &mut sealed.pending.sorted())
+        }));
         sealed.end(match written {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the store panicked".to_owned()),
@@ -120,17 +154,21 @@ fn work(queue: &Receiver<Job>) {
     }
 }
 
-/// Writes all of it at once: a crash leaves everything or nothing, the stamp included.
-fn write(keyspace: &Keyspace, sealed: &Sealed) -> fjall::Result<()> {
+/// Writes sorted changes all at once: a crash leaves everything or nothing, the stamp included.
+fn write(
+    keyspace: &Keyspace,
+    stamp: Option<&Stamp>,
+    changes: &mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>,
+) -> fjall::Result<()> {
     let held_back = Instant::now();
     while keyspace.l0_table_count() > UNMERGED_MAX && held_back.elapsed() < MERGE_WAIT {
         std::thread::sleep(MERGE_PAUSE);
     }
     let mut ingestion = keyspace.start_ingestion()?;
-    if let Some(stamp) = &sealed.stamp {
+    if let Some(stamp) = stamp {
         ingestion.write(STAMP_KEY, stamp.encode())?;
     }
-    for (key, value) in sealed.pending.sorted() {
+    for (key, value) in changes {
         match value {
             Some(value) => ingestion.write(key, value)?,
             None => ingestion.write_tombstone(key)?,

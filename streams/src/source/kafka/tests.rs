@@ -129,3 +129,108 @@ fn a_commit_by_a_client_that_failed_is_not_tried_again() {
     let passing = KafkaError::ConsumerCommit(RDKafkaErrorCode::RequestTimedOut);
     assert!(commit_error(&passing, || None).is_none());
 }
+
+/// Produces records with the values `begin`…`end` to partition 0, each with its number as a header, twice.
+fn produce(client: &ClientConfig, topic: &str, numbers: std::ops::Range<i64>) {
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let producer: BaseProducer = client.create().unwrap();
+    for number in numbers {
+        let (value, old) = (number.to_string(), format!("old {number}"));
+        let header = |value| Header {
+            key: "number",
+            value: Some(value),
+        };
+        let headers = OwnedHeaders::new().insert(header(&old)).insert(header(&value));
+        let record = BaseRecord::<str, str>::to(topic)
+            .partition(0)
+            .payload(&value)
+            .timestamp(1000 + number)
+            .headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// Reads the numbers up to the one before `end`, in portions of at most `portion` records.
+fn read_up_to(source: &mut KafkaSource, end: i64, portion: usize) -> Vec<i64> {
+    let (mut read, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    while read.last() != Some(&(end - 1)) {
+        assert!(Instant::now() < deadline, "{:?} is the last", read.last());
+        let mut left = portion;
+        let polled = source.poll(Duration::from_millis(50), usize::MAX, &mut |record| {
+            let number: i64 = str::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
+            assert_eq!((record.topic, record.partition, record.key), ("numbers", 0, None));
+            assert_eq!((record.offset, record.timestamp), (number, 1000 + number));
+            let text = number.to_string();
+            assert_eq!(
+                record.headers.header("number"),
+                Some(text.as_bytes()),
+                "the last one counts"
+            );
+            assert_eq!(record.headers.header("none"), None);
+            let mut headers = 0;
+            record
+                .headers
+                .each(&mut |name, _| headers += usize::from(name == "number"));
+            assert_eq!(headers, 2);
+            read.push(number);
+            left -= 1;
+            if left == 0 || number + 1 == end {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert!(matches!(polled.unwrap(), Polled::Records(_) | Polled::Idle));
+    }
+    read
+}
+
+#[test]
+fn records_come_in_order_whatever_portions_are_asked_for_and_again_after_an_assignment() {
+    let (_broker, _directory, client) = broker();
+    create_topic(&client, "numbers");
+    produce(&client, "numbers", 0..3_000);
+    let mut source = source(client.clone().set("auto.offset.reset", "earliest"), &["numbers"]);
+    await_assigned(&mut source, &["numbers"]);
+    assert_eq!(read_up_to(&mut source, 1_000, 7), (0..1_000).collect::<Vec<_>>());
+    // The rest of the batch is there, and must not come again.
+    let at = TopicPartition {
+        topic: "numbers".into(),
+        partition: 0,
+    };
+    source.assign(&[(at.clone(), StartAt::Offset(500))]).unwrap();
+    assert_eq!(
+        read_up_to(&mut source, 2_000, 500),
+        (500..2_000).collect::<Vec<_>>()
+    );
+    source.unassign().unwrap();
+    let polled = source.poll(Duration::from_millis(100), 10, &mut |record| {
+        panic!("{}", record.offset)
+    });
+    assert_eq!(polled.unwrap(), Polled::Idle);
+    source.assign(&[(at, StartAt::Offset(2_990))]).unwrap();
+    assert_eq!(
+        read_up_to(&mut source, 3_000, 3),
+        (2_990..3_000).collect::<Vec<_>>()
+    );
+    // Whoever waits is woken up.
+    let (waits, begun) = (Duration::from_secs(20), Instant::now());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            produce(&client, "numbers", 3_000..3_001);
+        });
+        let mut read = None;
+        while read.is_none() && begun.elapsed() < waits {
+            let polled = source.poll(waits, 10, &mut |record| {
+                read = Some(record.offset);
+                ControlFlow::Continue(())
+            });
+            polled.unwrap();
+        }
+        assert_eq!(read, Some(3_000));
+        assert!(begun.elapsed() < waits / 2, "{:?}", begun.elapsed());
+    });
+}
