@@ -9,6 +9,7 @@ use crate::operator::OperatorError;
 use crate::plan::PlanError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::state::StateError;
 use crate::store::LocalStoreError;
 use crate::task::TaskError;
 
@@ -215,6 +216,17 @@ impl StreamsError {
         matches!(sink, Some(SinkError::Aborted { .. }))
     }
 
+    /// Whether the partition was given to another thread of the process, of which this one is still to be told.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        let Self::Task(TaskError::Step { cause, .. }) = self else {
+            return false;
+        };
+        let OperatorError::State(StateError::LocalStore(cause)) = &**cause else {
+            return false;
+        };
+        matches!(cause, LocalStoreError::Taken { .. })
+    }
+
     /// What the caller can do.
     ///
     /// ```
@@ -234,9 +246,9 @@ impl StreamsError {
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
-            Self::LocalStore(LocalStoreError::Read { .. } | LocalStoreError::Write { .. }) => {
-                ErrorKind::Retry
-            }
+            Self::LocalStore(
+                LocalStoreError::Read { .. } | LocalStoreError::Write { .. } | LocalStoreError::Taken { .. },
+            ) => ErrorKind::Retry,
             Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::FixInput,

@@ -81,7 +81,9 @@ impl Local {
         for (at, store) in &self.held {
             let end = topics.log(&at.topic, at.partition).len();
             if end > 0 && store.is_dirty(false) {
-                store.checkpoint(Some(place(end).offset), Some(place(0))).unwrap();
+                store
+                    .checkpoint(Some(place(end).offset), Some(place(0)), true)
+                    .unwrap();
             }
         }
     }

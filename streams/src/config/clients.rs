@@ -22,6 +22,19 @@ const QUEUED_MESSAGES_SHORT: usize = 20_000;
 /// 35 MB, and these last for a tenth of a second of the fastest jobs. With 20,000, fetching pauses during commits, which shows in latencies.
 const QUEUED_MESSAGES: usize = 50_000;
 
+/// The least that a partition may queue of it, and of records: of a fetch, which is queued as a whole, enough is left while the next comes.
+const PARTITION_KILOBYTES_MIN: usize = 256;
+const PARTITION_MESSAGES_MIN: usize = 2_000;
+
+/// Among how many partitions a worker's consumer shares what it may queue: each has a queue of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct QueueShares {
+    /// Those of topics that others write, a record a row.
+    pub(crate) sources: usize,
+    /// All.
+    pub(crate) partitions: usize,
+}
+
 impl StreamsConfig {
     /// A client that reads changelogs, and finds their ends.
     pub(crate) fn restore_client(
@@ -109,8 +122,11 @@ impl StreamsConfig {
         worker: &str,
         guarantee: Guarantee,
         identity: &str,
+        shares: QueueShares,
     ) -> ClientConfig {
         let mut client = self.base(application_id, worker);
+        let kilobytes = self.kilobytes(32 << 10) / shares.partitions.max(1);
+        let messages = self.messages(QUEUED_MESSAGES) / shares.sources.max(1);
         client
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "false")
@@ -118,8 +134,14 @@ impl StreamsConfig {
             // Looking up where a partition begins waits behind the long poll of another one on the same connection.
             .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", self.queue_kilobytes(32 << 10))
-            .set("queued.min.messages", self.queue_messages(QUEUED_MESSAGES))
+            .set(
+                "queued.max.messages.kbytes",
+                kilobytes.max(PARTITION_KILOBYTES_MIN).to_string(),
+            )
+            .set(
+                "queued.min.messages",
+                messages.max(PARTITION_MESSAGES_MIN).to_string(),
+            )
             .set("statistics.interval.ms", "1000");
         self.extend(&mut client, Role::Consumer);
         client
@@ -188,16 +210,25 @@ impl StreamsConfig {
 
     /// What a client's queue may take, at most `most`: less where memory for states is short.
     fn queue_kilobytes(&self, most: usize) -> String {
-        let part = |bytes: usize| (bytes / 4 / 1024).clamp(QUEUE_KILOBYTES_MIN, most);
-        let kilobytes = self.cache_bytes_max.map_or(most, part);
         // The producer's queue has to take the largest record.
-        kilobytes.max(self.record_bytes_max() / 512).to_string()
+        self.kilobytes(most)
+            .max(self.record_bytes_max() / 512)
+            .to_string()
+    }
+
+    fn kilobytes(&self, most: usize) -> usize {
+        let part = |bytes: usize| (bytes / 4 / 1024).clamp(QUEUE_KILOBYTES_MIN, most);
+        self.cache_bytes_max.map_or(most, part)
     }
 
     /// How many records a client may queue, at most `most`: fewer where memory is short, since each takes some hundred bytes besides its own.
     fn queue_messages(&self, most: usize) -> String {
+        self.messages(most).to_string()
+    }
+
+    fn messages(&self, most: usize) -> usize {
         let short = |_| most.min(QUEUED_MESSAGES_SHORT);
-        self.cache_bytes_max.map_or(most, short).to_string()
+        self.cache_bytes_max.map_or(most, short)
     }
 
     fn base(&self, application_id: &str, part: &str) -> ClientConfig {

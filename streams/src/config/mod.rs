@@ -2,6 +2,8 @@
 mod clients;
 mod state;
 
+pub(crate) use clients::QueueShares;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -467,7 +469,7 @@ mod tests {
         assert_eq!(producer.get("transaction.timeout.ms"), Some("10000"));
         assert_eq!(producer.get("delivery.timeout.ms"), Some("10000"));
         assert!(producer.create_native_config().is_ok());
-        let consumer = config.consumer_client("job", "1", guarantee, "x");
+        let consumer = config.consumer_client("job", "1", guarantee, "x", QueueShares::default());
         assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
         assert_eq!(consumer.get("group.instance.id"), Some("x-1"));
         let restore = config.restore_client("job", "1", guarantee);
@@ -512,7 +514,8 @@ mod tests {
             "{:?}",
             config.warnings()
         );
-        let consumer = config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x");
+        let consumer =
+            config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", QueueShares::default());
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
     }
 
@@ -527,7 +530,7 @@ mod tests {
         .unwrap();
         assert!(config.warnings().is_empty(), "{:?}", config.warnings());
         let (consumer, producer) = (
-            config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x"),
+            config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", QueueShares::default()),
             config.producer_client("job", "1", Guarantee::AtLeastOnce, "x", Duration::from_secs(1)),
         );
         assert_eq!(
@@ -560,7 +563,8 @@ mod tests {
         let config = properties(&[("statistics.interval.ms", "500")]).unwrap();
         let interval = |client: ClientConfig| client.get("statistics.interval.ms").map(str::to_owned);
         assert_eq!(
-            interval(config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x")).as_deref(),
+            interval(config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", QueueShares::default()))
+                .as_deref(),
             Some("500")
         );
         assert_eq!(interval(config.observer_client("job")).as_deref(), Some("0"));
@@ -571,12 +575,29 @@ mod tests {
     fn several_workers_are_static_members_of_their_own() {
         let config = properties(&[("group.instance.id", "host")]).unwrap();
         let instance = |config: &StreamsConfig, worker| {
-            let client = config.consumer_client("job", worker, Guarantee::AtLeastOnce, "x");
+            let client =
+                config.consumer_client("job", worker, Guarantee::AtLeastOnce, "x", QueueShares::default());
             client.get("group.instance.id").map(str::to_owned)
         };
         assert_eq!(instance(&config, "stream-1").as_deref(), Some("host"));
         let config = config.threads(2);
         assert_eq!(instance(&config, "stream-1").as_deref(), Some("host-stream-1"));
         assert_eq!(instance(&config, "stream-2").as_deref(), Some("host-stream-2"));
+    }
+
+    #[test]
+    fn partitions_share_what_the_consumer_may_queue() {
+        let config = properties(&[("bootstrap.servers", "x:1")]).unwrap();
+        let queued = |config: &StreamsConfig, sources, partitions| {
+            let shares = QueueShares { sources, partitions };
+            let client = config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", shares);
+            let get = |key| client.get(key).unwrap().parse::<usize>().unwrap();
+            (get("queued.min.messages"), get("queued.max.messages.kbytes"))
+        };
+        assert_eq!(queued(&config, 1, 1), (50_000, 32 << 10));
+        assert_eq!(queued(&config, 10, 20), (5_000, (32 << 10) / 20));
+        assert_eq!(queued(&config, 1_000, 1_000), (2_000, 256));
+        let told = config.set("queued.min.messages", "123").unwrap();
+        assert_eq!(queued(&told, 10, 20).0, 123, "who says so gets it");
     }
 }

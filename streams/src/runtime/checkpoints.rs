@@ -91,13 +91,14 @@ impl Checkpoints {
     pub(super) fn write(&mut self, why: Why, log: &mut impl Restore) -> Result<(), LocalStoreError> {
         self.ask(why, log);
         let leaves = why != Why::Due;
-        self.take_answers(if leaves { LOOK_TIMEOUT } else { Duration::ZERO }, log)?;
+        let ends = why == Why::Ends;
+        self.take_answers(if leaves { LOOK_TIMEOUT } else { Duration::ZERO }, ends, log)?;
         // A cluster that does not answer: what waits is written, lest it become too much, and the checkpoints' offsets stay.
         for (at, asked) in &mut self.asked {
             if (leaves || asked.elapsed() > LOOK_TIMEOUT)
                 && let Some(store) = self.held.get(at)
             {
-                store.checkpoint(None, None)?;
+                store.checkpoint(None, None, ends)?;
                 *asked = Instant::now();
             }
         }
@@ -120,7 +121,12 @@ impl Checkpoints {
     }
 
     /// Has the checkpoints written of which is known how far the logs went; waits for those of stores that are held.
-    fn take_answers(&mut self, timeout: Duration, log: &mut impl Restore) -> Result<(), LocalStoreError> {
+    fn take_answers(
+        &mut self,
+        timeout: Duration,
+        ends: bool,
+        log: &mut impl Restore,
+    ) -> Result<(), LocalStoreError> {
         let until = Instant::now() + timeout;
         while !self.asked.is_empty() {
             let waits = self.asked.keys().any(|at| self.held.contains_key(at));
@@ -131,7 +137,7 @@ impl Checkpoints {
             if self.asked.remove(&at).is_some()
                 && let Some(store) = self.held.get(&at)
             {
-                store.checkpoint(look.end, look.first)?;
+                store.checkpoint(look.end, look.first, ends)?;
             }
         }
         Ok(())

@@ -58,10 +58,10 @@ pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
 pub use shared::JobState;
 
-use crate::config::{Guarantee, StreamsConfig};
+use crate::config::{Guarantee, QueueShares, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::{ErrorPolicy, PlanError, Topology, dead_letter};
+use crate::plan::{Decode, ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::{HeldSink, KafkaSink};
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
 use crate::state::{OwnerNames, StateMemory};
@@ -189,6 +189,25 @@ struct Job<'a> {
     looker: &'a Looker,
 }
 
+/// What each worker has to queue if this process is alone.
+fn queue_shares(job: &Job<'_>) -> QueueShares {
+    let mut shares = QueueShares::default();
+    for sub in &job.topology.sub_topologies {
+        let partitions = job.surroundings.tasks.get(&sub.id).copied().unwrap_or(0);
+        let rows = sub
+            .inputs
+            .iter()
+            .filter(|input| matches!(input.decode, Decode::Rows(_)));
+        shares.sources += partitions * rows.count();
+        shares.partitions += partitions * sub.inputs.len();
+    }
+    let threads = job.config.thread_count().max(1);
+    QueueShares {
+        sources: shares.sources.div_ceil(threads),
+        partitions: shares.partitions.div_ceil(threads),
+    }
+}
+
 fn start_worker(
     number: usize,
     job: &Job<'_>,
@@ -220,7 +239,7 @@ fn start_worker(
     let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
     let sink = HeldSink::new(sink, guarantee == Guarantee::AtMostOnce);
-    let consumer = config.consumer_client(id, &name, guarantee, &local.identity);
+    let consumer = config.consumer_client(id, &name, guarantee, &local.identity, queue_shares(job));
     let is_own = consumer
         .get("group.instance.id")
         .is_some_and(|instance| instance.starts_with(&local.identity));

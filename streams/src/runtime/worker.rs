@@ -139,7 +139,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             self.step()?;
         }
         match self.end_epoch() {
-            Err(error) if error.is_aborted() => {
+            Err(error) if error.is_aborted() || error.is_taken_over() => {
                 tracing::warn!(%error, "the last epoch does not count, its records will be read again");
                 Ok(self.sink.recover()?)
             }
@@ -161,12 +161,23 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             // The source has lost its partitions, and joins anew.
             Err(StreamsError::Source(SourceError::Fenced { cause })) => {
                 tracing::warn!(cause, "the epoch is dropped and will be read again");
-                self.sink.recover()?;
-                self.drop_tasks();
-                Ok(())
+                self.give_up()
+            }
+            // The group will say so at one of the next polls.
+            Err(error) if error.is_taken_over() => {
+                tracing::warn!(%error, "the epoch is dropped");
+                self.give_up()
             }
             stepped => stepped,
         }
+    }
+
+    /// Drops the running epoch and the tasks: the partitions are another's.
+    fn give_up(&mut self) -> Result<(), StreamsError> {
+        self.sink.recover()?;
+        self.drop_tasks();
+        // If it came in the middle of an assignment, the member would wait for it to be confirmed, and never join anew.
+        Ok(self.source.unassign()?)
     }
 
     fn poll(&mut self) -> Result<(), StreamsError> {
@@ -294,14 +305,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         std::thread::sleep(ABORTED_PAUSE * self.aborted.min(ABORTED_PAUSES_MAX));
         self.aborted = self.aborted.saturating_add(1);
         self.sink.recover()?;
-        let starts = self.starts.clone();
-        let held: Vec<TopicPartition> = starts.keys().cloned().collect();
+        let held: Vec<TopicPartition> = self.starts.keys().cloned().collect();
         self.drop_tasks();
         if held.is_empty() {
             return Ok(());
         }
-        // Where nothing is committed, reading begins where it began, and not at another end of the log.
-        self.starts = starts;
         self.assign(&held)
     }
 
@@ -311,6 +319,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         // First: with exactly-once the answer waits for a transaction of the last owner that is being ended, and what a task reads
         // of its changelog afterwards goes with these offsets.
         let committed = self.source.committed(partitions)?;
+        let mut begun = Vec::new();
         for (at, committed) in partitions.iter().zip(committed) {
             let Some((sub, input)) = self.topology.reader_of(&at.topic) else {
                 tracing::warn!(
@@ -338,25 +347,26 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 // All of it is news, whatever is to be done with topics that others write.
                 (None, Decode::Shuffle(_)) => StartAt::Beginning,
                 // Only who knows where it began can find the partition idle.
-                (None, Decode::Rows(_)) => match (self.starts.get(at), self.source.begins_at_end(at)?) {
-                    (Some(known), Some(_)) => *known,
-                    (_, Some(end)) => StartAt::Offset(end),
-                    (_, None) => StartAt::Committed,
+                (None, Decode::Rows(_)) => match self.source.begins_at_end(at)? {
+                    Some(offset) => {
+                        let metadata = String::new();
+                        begun.push((at.clone(), Position { offset, metadata }));
+                        StartAt::Offset(offset)
+                    }
+                    None => StartAt::Committed,
                 },
             };
             self.starts.insert(at.clone(), start);
+        }
+        if !begun.is_empty() {
+            // Whoever reads these partitions next must not begin at a later end, whatever becomes of the first epoch.
+            self.source.commit(&begun)?;
+            self.committed.extend(begun);
         }
         for at in partitions {
             if let Some((sub, input)) = self.topology.reader_of(&at.topic) {
                 let (sub, id) = (Arc::clone(sub), (sub.id, at.partition));
                 let stands_at = self.committed.get(at).cloned();
-                let stands_at = stands_at.or_else(|| match self.starts.get(at) {
-                    Some(StartAt::Offset(offset)) => Some(Position {
-                        offset: *offset,
-                        metadata: String::new(),
-                    }),
-                    _ => None,
-                });
                 self.own(&sub, id, input, stands_at.as_ref())?;
                 self.tasks.routes.insert(at.clone(), (id, input));
             }
@@ -392,7 +402,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 self.sink.recover()?;
                 self.drop_tasks();
             }
-            Err(error) if error.is_aborted() => {
+            Err(error) if error.is_aborted() || error.is_taken_over() => {
                 tracing::warn!(%error, "the epoch before the rebalance does not count");
                 self.sink.recover()?;
                 self.drop_tasks();

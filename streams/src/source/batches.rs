@@ -17,13 +17,10 @@ use crate::native::{Batch, Bell, Queue, Record};
 /// A consumer whose partitions are read in batches.
 pub(super) struct BatchConsumer<C: ConsumerContext> {
     batch: Batch,
-    /// The number of the queue that the batch is of.
-    of: usize,
-    /// One for each partition that was ever assigned.
+    /// One for each partition that is assigned. They are taken anew at each assignment: a client that has not seen a topic for a while
+    /// forgets its partitions, with their queues.
     queues: Vec<PartitionQueue>,
-    /// Those that are assigned now.
-    assigned: Vec<usize>,
-    /// Whose turn among them it is.
+    /// Whose turn among them it is: the batch is its.
     turn: usize,
     /// Rebalances, statistics, errors.
     events: Queue,
@@ -33,8 +30,7 @@ pub(super) struct BatchConsumer<C: ConsumerContext> {
 }
 
 struct PartitionQueue {
-    topic: Arc<str>,
-    partition: i32,
+    topic: String,
     queue: Queue,
 }
 
@@ -45,9 +41,7 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         events.ring(&bell);
         Ok(Self {
             batch: Batch::new(),
-            of: 0,
             queues: Vec::new(),
-            assigned: Vec::new(),
             turn: 0,
             events,
             bell,
@@ -62,36 +56,26 @@ impl<C: ConsumerContext> BatchConsumer<C> {
 
     /// Reads these partitions from now on. What was read and not handed out is forgotten.
     pub(super) fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
-        self.batch.clear();
-        self.assigned.clear();
+        self.forget();
         for element in list.elements() {
-            let queue = self.queue(element.topic(), element.partition())?;
-            self.assigned.push(queue);
+            let (topic, client) = (element.topic().to_owned(), self.consumer.client());
+            let mut queue = Queue::of_partition(client, &topic, element.partition())?;
+            queue.ring(&self.bell);
+            self.queues.push(PartitionQueue { topic, queue });
         }
         self.consumer.assign(list)
     }
 
     /// Reads nothing from now on.
     pub(super) fn unassign(&mut self) -> KafkaResult<()> {
-        self.batch.clear();
-        self.assigned.clear();
+        self.forget();
         self.consumer.unassign()
     }
 
-    /// The number of the partition's queue.
-    fn queue(&mut self, topic: &str, partition: i32) -> KafkaResult<usize> {
-        let known = |queue: &PartitionQueue| *queue.topic == *topic && queue.partition == partition;
-        if let Some(number) = self.queues.iter().position(known) {
-            return Ok(number);
-        }
-        let mut queue = Queue::of_partition(self.consumer.client(), topic, partition)?;
-        queue.ring(&self.bell);
-        self.queues.push(PartitionQueue {
-            topic: topic.into(),
-            partition,
-            queue,
-        });
-        Ok(self.queues.len() - 1)
+    /// Hands out nothing until the next assignment, but for events.
+    pub(super) fn forget(&mut self) {
+        self.batch.clear();
+        self.queues.clear();
     }
 
     /// The next record or error; none if there is none within `wait`, or an event came instead.
@@ -102,7 +86,7 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         {
             return Some(Err(error));
         }
-        let queue = self.queues.get(self.of)?;
+        let queue = self.queues.get(self.turn)?;
         self.batch.next(&queue.topic)
     }
 
@@ -117,10 +101,9 @@ impl<C: ConsumerContext> BatchConsumer<C> {
                 // All partitions have queues of their own.
                 Some(Ok(_)) => return Err(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::State)),
             }
-            for _ in 0..self.assigned.len() {
-                self.turn = (self.turn + 1) % self.assigned.len();
-                self.of = self.assigned[self.turn];
-                if self.batch.take(&self.queues[self.of].queue) {
+            for _ in 0..self.queues.len() {
+                self.turn = (self.turn + 1) % self.queues.len();
+                if self.batch.take(&self.queues[self.turn].queue) {
                     return Ok(());
                 }
             }

@@ -303,12 +303,15 @@ impl Source for KafkaSource {
         each: &mut dyn FnMut(&InputRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Polled, SourceError> {
         self.look_for_topics()?;
-        let mut records = 0;
+        let (mut records, until) = (0, Instant::now() + timeout);
         while records < max {
             if let Some(change) = self.change() {
                 return Ok(change);
             }
-            let wait = if records == 0 { timeout } else { Duration::ZERO };
+            let wait = match records {
+                0 if !timeout.is_zero() => until.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
             match self.consumer.next(wait) {
                 Some(Ok(record)) => {
                     records += 1;
@@ -330,6 +333,8 @@ impl Source for KafkaSource {
                     Some(error) => return Err(error),
                     None => tracing::warn!(%error, "consumer"),
                 },
+                // What came was no record, if the time is not over.
+                None if records == 0 && !wait.is_zero() => {}
                 None if records == 0 => return Ok(self.change().unwrap_or(Polled::Idle)),
                 None => break,
             }
@@ -383,6 +388,7 @@ impl Source for KafkaSource {
         if self.consumer.client().assignment_lost() {
             // Assigning would make the client forget that it is lost. It will be revoked at one of the next polls.
             self.lost = true;
+            self.consumer.forget();
             return Ok(());
         }
         match self.consumer.assign(&list) {

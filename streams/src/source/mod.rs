@@ -88,8 +88,7 @@ pub(crate) trait Source {
     /// What is committed for each partition, in the order asked; none if there is nothing, or it is beyond the log's end.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, SourceError>;
 
-    /// Where reading begins in a partition without a committed offset, if that is the log's end as it is now: whoever asks can tell
-    /// whether anything came since.
+    /// Where reading begins in a partition without a committed offset, if that is the log's end as it is now: whoever asks commits it.
     fn begins_at_end(&mut self, _at: &TopicPartition) -> Result<Option<i64>, SourceError> {
         Ok(None)
     }

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::consumer::DefaultConsumerContext;
+use rdkafka::consumer::{Consumer as _, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 
+use super::TopicPartition;
 use super::batches::BatchConsumer;
 use super::restore::{Change, place_of};
 use crate::native::Record;
@@ -20,6 +21,11 @@ const CHUNK_RECORDS: usize = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How long the thread waits for a record before it looks whether it is still wanted.
 const WAIT: Duration = Duration::from_millis(10);
+
+/// How long nothing may come before somebody asks the cluster why.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long that may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Consumer = BatchConsumer<DefaultConsumerContext>;
 
@@ -56,12 +62,12 @@ struct Place {
 }
 
 impl Reader {
-    /// Has `consumer`, which is assigned a partition, read it to its end on a thread of its own.
-    pub(super) fn start(consumer: Consumer) -> std::io::Result<Self> {
+    /// Has `consumer`, which is assigned the partition `at`, read it to its end on a thread of its own.
+    pub(super) fn start(consumer: Consumer, at: TopicPartition) -> std::io::Result<Self> {
         let (send, chunks) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("stream-restore".to_owned())
-            .spawn(move || read(consumer, &send))?;
+            .spawn(move || read(consumer, &at, &send))?;
         Ok(Self {
             chunks,
             thread,
@@ -137,7 +143,8 @@ impl Chunk {
 }
 
 /// Reads until the end, an error, or nobody wants more.
-fn read(mut consumer: Consumer, chunks: &SyncSender<Result<Chunk, End>>) -> Consumer {
+fn read(mut consumer: Consumer, at: &TopicPartition, chunks: &SyncSender<Result<Chunk, End>>) -> Consumer {
+    let mut heard = Instant::now();
     loop {
         let (mut chunk, mut end) = (Chunk::default(), None);
         let mut wait = WAIT;
@@ -145,11 +152,20 @@ fn read(mut consumer: Consumer, chunks: &SyncSender<Result<Chunk, End>>) -> Cons
             match consumer.next(wait) {
                 Some(Ok(record)) => chunk.push(&record),
                 Some(Err(KafkaError::PartitionEOF(_))) => end = Some(End::Reached),
-                Some(Err(error)) if super::kafka::ends_reading(&error) => end = Some(End::Failed(error)),
-                Some(Err(error)) => tracing::warn!(%error, "reading a changelog"),
+                Some(Err(error)) => end = failure(error),
                 None => break,
             }
             wait = Duration::ZERO;
+        }
+        if !chunk.records.is_empty() {
+            heard = Instant::now();
+        } else if end.is_none() && heard.elapsed() > SILENCE_MAX {
+            // What befalls a partition is logged by the client, and told nobody.
+            let bounds = consumer
+                .client()
+                .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
+            end = bounds.err().and_then(failure);
+            heard = Instant::now();
         }
         // An empty chunk asks whether anybody is there.
         let sent = chunks.send(Ok(chunk));
@@ -162,4 +178,13 @@ fn read(mut consumer: Consumer, chunks: &SyncSender<Result<Chunk, End>>) -> Cons
             return consumer;
         }
     }
+}
+
+/// The end that an error means, unless the client goes on by itself.
+fn failure(error: KafkaError) -> Option<End> {
+    if super::kafka::ends_reading(&error) {
+        return Some(End::Failed(error));
+    }
+    tracing::warn!(%error, "reading a changelog");
+    None
 }

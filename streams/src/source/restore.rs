@@ -151,10 +151,10 @@ impl KafkaRestore {
         Ok(self.observer.as_ref().expect("made above"))
     }
 
-    fn start_reading(&mut self) -> Result<(), SourceError> {
+    fn start_reading(&mut self, at: TopicPartition) -> Result<(), SourceError> {
         self.reader()?;
         if let Some(reader) = self.reader.take() {
-            let reading = Reader::start(reader).map_err(|error| SourceError::Read {
+            let reading = Reader::start(reader, at).map_err(|error| SourceError::Read {
                 cause: error.to_string(),
                 remedy: "",
             })?;
@@ -192,7 +192,7 @@ impl KafkaRestore {
             Stage::Undecided { goal, .. } => self.look_for_decisions(goal)?,
             Stage::Compared { goal, first } => self.compare(goal, first, timeout)?,
             Stage::Begun { goal } => {
-                self.start_reading()?;
+                self.start_reading(goal.at.clone())?;
                 return Ok(Some(goal.begins()));
             }
             reading @ Stage::Reading(_) => {

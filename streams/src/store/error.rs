@@ -59,4 +59,10 @@ pub enum LocalStoreError {
         /// What the store says.
         cause: String,
     },
+    /// Another thread of the process was given the partition meanwhile.
+    #[error("the local store of {changelog} was taken over by another thread, which was given the partition")]
+    Taken {
+        /// The changelog's partition.
+        changelog: String,
+    },
 }

@@ -13,6 +13,7 @@
 //! * A checkpoint is written at once with its offset, or not at all.
 //! * Two processes never have the same folder, and of two threads only the one that claimed a store last changes it.
 //! * Changes that wait for the disk are bounded: when they are many, they are written, and who brings more waits.
+mod claim;
 mod directory;
 mod error;
 mod partition;
@@ -35,10 +36,10 @@ use directory::{DATABASE, directory_error};
 use partition::PartitionStore;
 use writer::Writer;
 
+pub(crate) use claim::{LocalStore, Stored};
 pub(crate) use directory::{Slot, process_salt, random_id};
 pub use directory::{default_state_dir, delete_local_state, local_state};
 pub use error::LocalStoreError;
-pub(crate) use partition::{LocalStore, Stored};
 pub(crate) use position::{FirstRecord, Position};
 
 /// How long tombstones stay in changelogs (`delete.retention.ms`).
@@ -61,6 +62,8 @@ pub(crate) struct StoreMemory {
     lookups: bool,
     /// Changes of a log that is being read, from which on they go into a file if nobody looks them up.
     spooled_from: usize,
+    /// What the file holds before it is handed over, so that a restart need not read that again.
+    spool_bytes: u64,
 }
 
 impl Default for StoreMemory {
@@ -70,6 +73,7 @@ impl Default for StoreMemory {
             pending_bytes: 64 << 20,
             lookups: false,
             spooled_from: 100_000,
+            spool_bytes: 1 << 30,
         }
     }
 }

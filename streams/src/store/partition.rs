@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fjall::{Keyspace, KeyspaceCreateOptions};
 
@@ -12,61 +12,42 @@ use super::pending::Pending;
 use super::position::{FirstRecord, Position, Stamp};
 use super::spool::Spool;
 use super::writer::{Job, STAMP_KEY, Sealed};
-use super::{AGE_MAX_MS, Inner, LocalStoreError, PENDING_BYTES_MIN};
-use crate::sink::RecordBuffer;
+use super::{Inner, LocalStoreError, PENDING_BYTES_MIN};
 use crate::source::TopicPartition;
 
 /// What the keys of states begin with in the store.
-const STATE: u8 = 1;
+pub(super) const STATE: u8 = 1;
 /// The longest key that the store takes, behind that.
 const KEY_MAX: usize = 65_534;
-/// Changes that a restart may have to read again.
-const CHANGES_MAX: usize = 1_000_000;
-/// How long changes wait for the disk at most.
-const CHANGES_AGE_MAX: Duration = Duration::from_secs(30);
-/// When a stamp is renewed although nothing has changed, lest the checkpoint be too old after a stop.
-const STAMP_AGE_MAX: Duration = Duration::from_secs(3600);
+/// How many times the size at which a file is handed over it may have before somebody waits for the one before.
+const SPOOL_WAITS: u64 = 4;
 
 /// What is kept of a changelog partition, on the disk and on its way there.
 pub(super) struct PartitionStore {
-    name: String,
-    keyspace: Keyspace,
+    pub(super) name: String,
+    pub(super) keyspace: Keyspace,
     /// Who claimed it last.
-    owner: u64,
+    pub(super) owner: u64,
     /// The first record of the log, once known.
-    first: Option<FirstRecord>,
+    pub(super) first: Option<FirstRecord>,
     /// When no deletion behind the last offset could have left the log yet.
-    seen_ms: u64,
-    pending: Pending,
+    pub(super) seen_ms: u64,
+    pub(super) pending: Pending,
     /// The log that is being read, once it is long.
-    spool: Option<Spool>,
+    pub(super) spool: Option<Spool>,
     /// Behind the last record that was read of it.
-    restored_to: Option<i64>,
+    pub(super) restored_to: Option<i64>,
     /// All of the log was applied: before that, nobody can say how far the store goes but the one who reads the log.
-    whole: bool,
+    pub(super) whole: bool,
     /// Something was applied that no stamp covers.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// Since when changes wait.
-    waiting_since: Option<Instant>,
-    stamped: Instant,
-    sealed: Option<Arc<Sealed>>,
+    pub(super) waiting_since: Option<Instant>,
+    pub(super) stamped: Instant,
+    pub(super) sealed: Option<Arc<Sealed>>,
     /// Reused for the keys of lookups.
-    key: Vec<u8>,
-    inner: Arc<Inner>,
-}
-
-/// A claimed store. Clones are the same claim.
-#[derive(Clone)]
-pub(crate) struct LocalStore {
-    store: Arc<Mutex<PartitionStore>>,
-    owner: u64,
-}
-
-/// What is on the disk, in the order of the keys.
-pub(crate) struct Stored {
-    iter: fjall::Iter,
-    name: String,
-    store: LocalStore,
+    pub(super) key: Vec<u8>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl PartitionStore {
@@ -94,7 +75,7 @@ impl PartitionStore {
         })
     }
 
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
+    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
         self.set_key(key)?;
         self.pending.put(&self.key, value);
         self.dirty = true;
@@ -117,13 +98,13 @@ impl PartitionStore {
     }
 
     /// Takes a change of the log that is being read, into the file if there are many.
-    fn put_restored(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
+    pub(super) fn put_restored(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
         if self.spool.is_none() {
             if self.inner.memory.lookups || self.pending.changes() < self.inner.memory.spooled_from {
                 return self.put(key, value);
             }
             let create = || {
-                let mut spool = Spool::create(self.inner.slot.path(), &self.name)?;
+                let mut spool = Spool::create(self.inner.slot.path())?;
                 for (key, value) in self.pending.iter() {
                     spool.put(key, value)?;
                 }
@@ -141,8 +122,18 @@ impl PartitionStore {
         spooled.map_err(|error| self.write_error(&error))
     }
 
-    /// The log was read up to `end`: what the file has is written, while the store goes on.
-    fn end_spool(&mut self) -> Result<(), LocalStoreError> {
+    /// Has what the file has written if it is large. While an earlier part is being written, it may become larger still.
+    pub(super) fn limit_spool(&mut self) -> Result<(), LocalStoreError> {
+        let bytes = self.spool.as_ref().map_or(0, Spool::bytes);
+        let most = self.inner.memory.spool_bytes;
+        if bytes > most && (!self.is_being_written() || bytes / SPOOL_WAITS > most) {
+            self.end_spool()?;
+        }
+        Ok(())
+    }
+
+    /// What was read of the log up to now is written, while the store goes on.
+    pub(super) fn end_spool(&mut self) -> Result<(), LocalStoreError> {
         let (Some(spool), Some((offset, first))) = (self.spool.take(), self.restored_to.zip(self.first))
         else {
             return Ok(());
@@ -153,13 +144,13 @@ impl PartitionStore {
     }
 
     /// Whether many changes wait.
-    fn is_large(&self) -> bool {
+    pub(super) fn is_large(&self) -> bool {
         let share = self.inner.memory.pending_bytes / self.inner.open.load(Ordering::Relaxed).max(1);
         self.pending.size_bytes() > share.max(PENDING_BYTES_MIN)
     }
 
     /// Has what is pending written, after what was sealed before.
-    fn seal(&mut self, position: Option<Position>) -> Result<(), LocalStoreError> {
+    pub(super) fn seal(&mut self, position: Option<Position>) -> Result<(), LocalStoreError> {
         self.settle()?;
         if self.pending.is_empty() && position.is_none() {
             // Tried, and not tried again at once: there is nothing in the log yet.
@@ -182,7 +173,7 @@ impl PartitionStore {
         }
         self.waiting_since = None;
         let pending = std::mem::take(&mut self.pending);
-        let sealed = Arc::new(Sealed::new(pending, spool.is_some(), stamp));
+        let sealed = Arc::new(Sealed::new(pending, stamp));
         self.sealed = Some(Arc::clone(&sealed));
         self.inner.writer.write(Job {
             keyspace: self.keyspace.clone(),
@@ -191,14 +182,14 @@ impl PartitionStore {
         });
     }
 
-    /// Whether a long log is being written, for which it is better not to wait.
-    fn is_behind(&self) -> bool {
+    /// Whether the last checkpoint is not on the disk yet.
+    pub(super) fn is_being_written(&self) -> bool {
         let sealed = self.sealed.as_ref();
-        sealed.is_some_and(|sealed| sealed.is_long && sealed.outcome().is_none())
+        sealed.is_some_and(|sealed| sealed.outcome().is_none())
     }
 
     /// Waits until what was sealed is on the disk.
-    fn settle(&mut self) -> Result<(), LocalStoreError> {
+    pub(super) fn settle(&mut self) -> Result<(), LocalStoreError> {
         match self.sealed.take().map(|sealed| sealed.wait()) {
             Some(Err(cause)) => Err(self.write_error(&cause)),
             _ => Ok(()),
@@ -206,14 +197,14 @@ impl PartitionStore {
     }
 
     /// Forgets what was sealed once it is written.
-    fn look_at_sealed(&mut self) -> Result<(), LocalStoreError> {
+    pub(super) fn look_at_sealed(&mut self) -> Result<(), LocalStoreError> {
         match self.sealed.as_ref().and_then(|sealed| sealed.outcome()) {
             None => Ok(()),
             Some(_) => self.settle(),
         }
     }
 
-    fn stamp(&self) -> Result<Option<Stamp>, LocalStoreError> {
+    pub(super) fn stamp(&self) -> Result<Option<Stamp>, LocalStoreError> {
         let bytes = self
             .keyspace
             .get(STAMP_KEY)
@@ -221,7 +212,7 @@ impl PartitionStore {
         Ok(bytes.and_then(|bytes| Stamp::decode(&bytes)))
     }
 
-    fn begin_anew(&mut self) -> Result<(), LocalStoreError> {
+    pub(super) fn begin_anew(&mut self) -> Result<(), LocalStoreError> {
         // What is being written goes to the files that are deleted; how that ends is of no interest.
         if let Some(sealed) = self.sealed.take() {
             let _ = sealed.wait();
@@ -238,7 +229,7 @@ impl PartitionStore {
         Ok(())
     }
 
-    fn get(&mut self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
+    pub(super) fn get(&mut self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
         self.key.clear();
         self.key.push(STATE);
         self.key.extend_from_slice(key);
@@ -259,7 +250,7 @@ impl PartitionStore {
         Ok(())
     }
 
-    fn scan(
+    pub(super) fn scan(
         &self,
         prefixes: &[&[u8]],
         found: &mut dyn FnMut(&[u8], &[u8]) -> bool,
@@ -295,11 +286,11 @@ impl PartitionStore {
         Ok(prefixes.len())
     }
 
-    fn write_error(&self, cause: &dyn Display) -> LocalStoreError {
+    pub(super) fn write_error(&self, cause: &dyn Display) -> LocalStoreError {
         write_error(&self.inner, &self.name, cause)
     }
 
-    fn read_error(&self, cause: &dyn Display) -> LocalStoreError {
+    pub(super) fn read_error(&self, cause: &dyn Display) -> LocalStoreError {
         LocalStoreError::Read {
             changelog: self.name.clone(),
             path: self.inner.slot.path().to_owned(),
@@ -319,235 +310,5 @@ fn write_error(inner: &Inner, name: &str, cause: &dyn Display) -> LocalStoreErro
         changelog: name.to_owned(),
         path: inner.slot.path().to_owned(),
         cause: cause.to_string(),
-    }
-}
-
-impl LocalStore {
-    pub(super) fn claim(store: Arc<Mutex<PartitionStore>>) -> Result<Self, LocalStoreError> {
-        let mut guard = store.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.owner += 1;
-        // What the last owner has not written yet is committed; how far it goes in the log is not known.
-        (guard.first, guard.whole) = (None, false);
-        // What it was reading is in the log.
-        (guard.spool, guard.restored_to) = (None, None);
-        guard.seal(None)?;
-        guard.settle()?;
-        let owner = guard.owner;
-        drop(guard);
-        Ok(Self { store, owner })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PartitionStore> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The store, unless another has claimed it since.
-    fn own(&self) -> Option<MutexGuard<'_, PartitionStore>> {
-        let store = self.lock();
-        (store.owner == self.owner).then_some(store)
-    }
-
-    /// Whether nobody has claimed the store since.
-    pub(crate) fn is_current(&self) -> bool {
-        self.own().is_some()
-    }
-
-    /// Where to go on in the log, if what is on the disk may be used.
-    pub(crate) fn resume(&self) -> Option<Position> {
-        let mut store = self.own()?;
-        let stamp = match store.stamp() {
-            Ok(stamp) => stamp?,
-            Err(error) => {
-                tracing::warn!(%error, "a local store is restored from its changelog");
-                return None;
-            }
-        };
-        let age_ms = (store.inner.now_ms)().saturating_sub(stamp.seen_ms);
-        let (changelog, hours) = (&store.name, age_ms / 3_600_000);
-        if stamp.cluster != store.inner.cluster {
-            tracing::info!(changelog, "the local store is that of another cluster");
-            return None;
-        }
-        if age_ms > AGE_MAX_MS {
-            tracing::info!(
-                changelog,
-                hours,
-                "the local store is too old: deletions may be missing behind it"
-            );
-            return None;
-        }
-        (store.first, store.seen_ms) = (Some(stamp.position.first), stamp.seen_ms);
-        Some(stamp.position)
-    }
-
-    /// Empties the store: it is not that of the log, or cannot be read.
-    pub(crate) fn begin_anew(&self) -> Result<(), LocalStoreError> {
-        self.own().map_or(Ok(()), |mut store| store.begin_anew())
-    }
-
-    /// What is on the disk.
-    pub(crate) fn stored(&self) -> Stored {
-        let store = self.lock();
-        Stored {
-            iter: store.keyspace.prefix([STATE]),
-            name: store.name.clone(),
-            store: self.clone(),
-        }
-    }
-
-    /// Takes a record of the log that is being read.
-    pub(crate) fn restore(
-        &self,
-        record: FirstRecord,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
-            return Ok(());
-        };
-        store.put_restored(key, value)?;
-        let (offset, first) = (record.offset + 1, *store.first.get_or_insert(record));
-        store.restored_to = Some(offset);
-        if store.is_large() {
-            store.seal(Some(Position { offset, first }))?;
-        }
-        Ok(())
-    }
-
-    /// The log was read to its end.
-    pub(crate) fn restored(&self) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
-            return Ok(());
-        };
-        store.whole = true;
-        store.end_spool()
-    }
-
-    /// Takes what an epoch wrote to the log, once that is committed.
-    pub(crate) fn apply(&self, records: &RecordBuffer) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
-            return Ok(());
-        };
-        for record in records.records() {
-            if let Some(key) = record.key {
-                store.put(key, record.value)?;
-            }
-        }
-        store.look_at_sealed()
-    }
-
-    /// Whether it is time for a checkpoint.
-    pub(crate) fn is_due(&self) -> bool {
-        self.own().is_some_and(|store| {
-            if !store.whole {
-                return false;
-            }
-            if store.is_behind() {
-                return store.is_large();
-            }
-            let old = |since: Instant| since.elapsed() > CHANGES_AGE_MAX;
-            store.pending.changes() > CHANGES_MAX
-                || store.is_large()
-                || store.waiting_since.is_some_and(old)
-                || store.stamped.elapsed() > STAMP_AGE_MAX
-        })
-    }
-
-    /// Whether there is something that no checkpoint has; `ends`: whether the store is left, perhaps for long.
-    pub(crate) fn is_dirty(&self, ends: bool) -> bool {
-        let age_max = if ends { Duration::ZERO } else { STAMP_AGE_MAX };
-        self.own()
-            .is_some_and(|store| store.whole && (store.dirty || store.stamped.elapsed() > age_max))
-    }
-
-    /// Whether the first record of the log is known.
-    pub(crate) fn knows_first(&self) -> bool {
-        self.own().is_none_or(|store| store.first.is_some())
-    }
-
-    /// Has everything applied so far written, in the background. The log ended at `end` after the last change was
-    /// committed, and before the next was written. Without an end, or the log's first record, the checkpoint keeps its old offset.
-    pub(crate) fn checkpoint(
-        &self,
-        end: Option<i64>,
-        first: Option<FirstRecord>,
-    ) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
-            return Ok(());
-        };
-        store.first = store.first.or(first);
-        // Before the log was read, the store does not hold what lies before the end.
-        let position = end
-            .filter(|_| store.whole)
-            .zip(store.first)
-            .map(|(offset, first)| Position { offset, first });
-        if position.is_some() {
-            store.seen_ms = (store.inner.now_ms)();
-        }
-        store.seal(position)
-    }
-
-    /// Looks `keys` up, which are in the order of their bytes, each with a number of its own; hands out what is found.
-    pub(crate) fn get_sorted<'a>(
-        &self,
-        keys: impl Iterator<Item = (usize, &'a [u8])>,
-        found: &mut dyn FnMut(usize, &[u8]),
-    ) -> Result<(), LocalStoreError> {
-        let mut store = self.lock();
-        store.look_at_sealed()?;
-        for (number, key) in keys {
-            if let Err(error) = store.get(key, &mut |value| found(number, value)) {
-                return Err(self.give_up(&mut store, error));
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands out all keys that begin with one of `prefixes`, each with its value, until it is told to stop behind a prefix; gives the
-    /// number of prefixes before. They are in the order of their bytes, and none begins with another.
-    pub(crate) fn scan(
-        &self,
-        prefixes: &[&[u8]],
-        found: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<usize, LocalStoreError> {
-        let mut store = self.lock();
-        store.look_at_sealed()?;
-        store
-            .scan(prefixes, found)
-            .map_err(|error| self.give_up(&mut store, error))
-    }
-
-    /// Empties a store that cannot be read, so that a restart does without it.
-    fn give_up(&self, store: &mut PartitionStore, error: LocalStoreError) -> LocalStoreError {
-        if store.owner == self.owner
-            && let Err(error) = store.begin_anew()
-        {
-            tracing::warn!(%error, "a local store that cannot be read cannot be given up");
-        }
-        error
-    }
-}
-
-impl Stored {
-    /// Hands at most `max` states to `each`, until it says to stop; says whether there are more.
-    pub(crate) fn read(
-        &mut self,
-        max: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<bool, LocalStoreError> {
-        for _ in 0..max {
-            let Some(pair) = self.iter.next() else {
-                return Ok(false);
-            };
-            let (key, value) = pair.into_inner().map_err(|error| {
-                let store = self.store.lock();
-                debug_assert_eq!(store.name, self.name);
-                store.read_error(&error)
-            })?;
-            if !each(&key[1..], &value) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }

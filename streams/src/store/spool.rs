@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pending::{DELETED, Entry, in_order, key_of, value_of};
 
@@ -14,7 +15,11 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Spool {
     file: BufWriter<File>,
     changes: u64,
+    bytes: u64,
 }
+
+/// Numbers files while they have names.
+static FILES: AtomicU64 = AtomicU64::new(0);
 
 /// Changes read back, as many as fit into memory.
 #[derive(Default)]
@@ -24,9 +29,9 @@ struct Run {
 }
 
 impl Spool {
-    /// A new one in `directory`; `name` is only seen if the process dies within.
-    pub(super) fn create(directory: &Path, name: &str) -> io::Result<Self> {
-        let path = directory.join(format!("restore-{name}"));
+    /// A new one in `directory`.
+    pub(super) fn create(directory: &Path) -> io::Result<Self> {
+        let path = directory.join(format!("restore-{}", FILES.fetch_add(1, Ordering::Relaxed)));
         let mut options = File::options();
         let file = options
             .read(true)
@@ -38,7 +43,13 @@ impl Spool {
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER, file),
             changes: 0,
+            bytes: 0,
         })
+    }
+
+    /// What the file takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Takes a change; none is a deletion.
@@ -49,6 +60,8 @@ impl Spool {
         self.file.write_all(key)?;
         self.file.write_all(value.unwrap_or_default())?;
         self.changes += 1;
+        let bytes = 2 * size_of::<u32>() + key.len() + value.map_or(0, <[u8]>::len);
+        self.bytes += bytes as u64;
         Ok(())
     }
 
@@ -135,7 +148,7 @@ mod tests {
             bytes_max in 1_usize..4096,
         ) {
             let directory = tempfile::tempdir().unwrap();
-            let mut spool = Spool::create(directory.path(), "topic-0").unwrap();
+            let mut spool = Spool::create(directory.path()).unwrap();
             let mut expected = BTreeMap::new();
             for (key, value) in &changes {
                 spool.put(key.as_bytes(), value.as_deref().map(str::as_bytes)).unwrap();

@@ -97,8 +97,14 @@ fn stores(directory: &Path) -> LocalStores {
 
 /// Stores that put a log that is read into a file from so many changes on.
 fn spooling_stores(directory: &Path, spooled_from: usize) -> LocalStores {
+    spooling_parts(directory, spooled_from, u64::MAX / 8)
+}
+
+/// The same, in parts of so many bytes.
+fn spooling_parts(directory: &Path, spooled_from: usize, spool_bytes: u64) -> LocalStores {
     let memory = StoreMemory {
         spooled_from,
+        spool_bytes,
         ..StoreMemory::default()
     };
     stores_with(directory, memory)
@@ -168,7 +174,7 @@ impl Process {
 
     fn checkpoint(&self, log: &Log) {
         let first = (!self.store.knows_first()).then(|| log.first()).flatten();
-        self.store.checkpoint(Some(log.end()), first).unwrap();
+        self.store.checkpoint(Some(log.end()), first, true).unwrap();
     }
 
     /// What is found of the [`PREFIXES`].
@@ -354,6 +360,14 @@ fn a_claim_ends_the_one_before() {
         .apply(&buffer(&[change("key1", Some("late"))]))
         .unwrap();
     process.checkpoint(&log);
+    let found = process
+        .store
+        .get_sorted([(0, &b"key1"[..])].into_iter(), &mut |_, _| {});
+    assert!(
+        matches!(found, Err(LocalStoreError::Taken { .. })),
+        "it may be empty by now"
+    );
+    process.store = next.clone();
     assert_eq!(process.looked_up(&log), log.table());
     assert!(
         !next.is_due() && !next.is_dirty(true),
@@ -426,7 +440,7 @@ fn a_key_that_the_store_cannot_take_is_named() {
 fn without_the_logs_end_the_old_offset_stays_and_the_states_are_written() {
     let (directory, mut log, mut process) = begun();
     process.epoch(&mut log, &[change("key1", Some("new"))], true);
-    process.store.checkpoint(None, None).unwrap();
+    process.store.checkpoint(None, None, true).unwrap();
     drop(process);
     let process = Process::start(stores(directory.path()), &log);
     assert_eq!((process.loaded, process.read), (100, 1));
@@ -479,18 +493,36 @@ fn a_long_log_is_written_behind_its_restore() {
     assert_eq!(process.memory, log.table());
 }
 
-#[test]
-fn a_restore_that_another_takes_over_leaves_nothing_behind() {
-    let mut log = Log::default();
-    log.records.extend(changes(0..100).into_iter().map(Some));
-    let directory = tempfile::tempdir().unwrap();
-    let stores = spooling_stores(directory.path(), 10);
+/// Begins to restore, and stops after 50 records.
+fn restore_half(stores: &LocalStores, log: &Log) -> LocalStore {
     let store = stores.claim(&at()).unwrap();
     store.begin_anew().unwrap();
     for (offset, record) in log.records.iter().enumerate().take(50) {
         let (key, value) = record.as_ref().unwrap();
         store.restore(log.place(offset), key, value.as_deref()).unwrap();
     }
+    store
+}
+
+#[test]
+fn a_long_restore_goes_on_behind_the_part_that_is_written() {
+    let mut log = Log::default();
+    log.records.extend(changes(0..100).into_iter().map(Some));
+    let directory = tempfile::tempdir().unwrap();
+    drop(restore_half(&spooling_parts(directory.path(), 10, 40), &log));
+    let process = Process::start(spooling_stores(directory.path(), 10), &log);
+    assert!((10..=50).contains(&process.loaded), "{}", process.loaded);
+    assert_eq!(process.loaded + process.read, 100);
+    assert_eq!(process.memory, log.table());
+}
+
+#[test]
+fn a_restore_that_another_takes_over_leaves_nothing_behind() {
+    let mut log = Log::default();
+    log.records.extend(changes(0..100).into_iter().map(Some));
+    let directory = tempfile::tempdir().unwrap();
+    let stores = spooling_stores(directory.path(), 10);
+    let store = restore_half(&stores, &log);
     let process = Process::start(stores, &log);
     assert_eq!((process.loaded, process.read), (0, 100));
     drop((process, store));
@@ -540,8 +572,9 @@ proptest! {
     fn whatever_happens_a_start_finds_what_the_log_says(
         acts in prop::collection::vec(act(), 1..30),
         spooled_from in prop_oneof![Just(0_usize), Just(3), Just(usize::MAX)],
+        spool_bytes in prop_oneof![Just(0_u64), Just(100), Just(u64::MAX / 8)],
     ) {
-        let stores = |directory: &Path| spooling_stores(directory, spooled_from);
+        let stores = |directory: &Path| spooling_parts(directory, spooled_from, spool_bytes);
         let directory = tempfile::tempdir().unwrap();
         let mut log = Log::default();
         let mut process = Some(Process::start(stores(directory.path()), &log));
@@ -555,7 +588,7 @@ proptest! {
             match act {
                 Act::Epoch(changes, committed) => running.epoch(&mut log, &named(&changes), committed),
                 Act::Checkpoint => running.checkpoint(&log),
-                Act::Flush => running.store.checkpoint(None, None).unwrap(),
+                Act::Flush => running.store.checkpoint(None, None, true).unwrap(),
                 Act::Compact => log.compact(),
                 Act::Crash => restart(&mut process, &log),
                 Act::Claim => {

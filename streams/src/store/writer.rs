@@ -1,6 +1,6 @@
 //! The thread that writes checkpoints, so that no stream thread waits for the disk.
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,8 +14,6 @@ use super::position::Stamp;
 use super::spool::Spool;
 use crate::native::give_back_freed;
 
-/// Checkpoints that wait to be written, besides the one that each store waits for.
-const QUEUE: usize = 16;
 /// Checkpoints that may wait to be merged before the next one is held back.
 const UNMERGED_MAX: usize = 24;
 /// How long it is held back at most.
@@ -29,18 +27,15 @@ pub(super) const STAMP_KEY: [u8; 1] = [0];
 /// Changes that change no more, until they are on the disk.
 pub(super) struct Sealed {
     pub(super) pending: Pending,
-    /// What comes before that is a long log, which takes its time.
-    pub(super) is_long: bool,
     pub(super) stamp: Option<Stamp>,
     outcome: Mutex<Option<Result<(), String>>>,
     ended: Condvar,
 }
 
 impl Sealed {
-    pub(super) fn new(pending: Pending, is_long: bool, stamp: Option<Stamp>) -> Self {
+    pub(super) fn new(pending: Pending, stamp: Option<Stamp>) -> Self {
         Self {
             pending,
-            is_long,
             stamp,
             outcome: Mutex::default(),
             ended: Condvar::new(),
@@ -80,14 +75,14 @@ pub(super) struct Job {
 
 /// The thread. It ends when this is dropped, with what waits written.
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     /// Starts it; where memory is `short` it also gives back what the process has freed.
     pub(super) fn start(path: &std::path::Path, short: bool) -> Result<Self, LocalStoreError> {
-        let (jobs, queue) = sync_channel(QUEUE);
+        let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("checkpoints".to_owned())
             .spawn(move || work(&queue, short))
@@ -98,7 +93,7 @@ impl Writer {
         })
     }
 
-    /// Queues a checkpoint; waits while many are.
+    /// Queues a checkpoint. Each store has one at a time.
     pub(super) fn write(&self, job: Job) {
         if let Some(jobs) = &self.jobs
             && let Err(job) = jobs.send(job)

@@ -132,6 +132,31 @@ fn partitions_read_from_their_end_become_idle() {
     job.stop(PATIENCE).unwrap();
 }
 
+/// Nobody had committed where reading began, so that a drain waited for what was there before, and a member whose first epoch did not
+/// count began at a later end.
+#[test]
+fn where_reading_begins_at_the_end_is_committed_at_once() {
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let cluster = Cluster::new(&format!("begins-at-end-{guarantee:?}").to_lowercase());
+        cluster.create_topic("views", 1);
+        cluster.create_topic("results", 1);
+        cluster.create_topic("late", 1);
+        cluster.write_to("views", 0, &[view("before", 5000)]);
+        let config = cluster.config().set("commit.interval.ms", "50").unwrap();
+        let config = config.set("auto.offset.reset", "latest").unwrap();
+        let job = app(&cluster, guarantee).start(config.clone()).unwrap();
+        await_reading(&job);
+        job.drain(PATIENCE).unwrap();
+        job.stop(PATIENCE).unwrap();
+        // While nobody reads.
+        cluster.write_to("views", 0, &[view("a", 1010), view("a", 9000), view("a", 60_000)]);
+        let job = app(&cluster, guarantee).start(config).unwrap();
+        job.drain(PATIENCE).unwrap();
+        assert_eq!(await_records(&cluster, "results", 2), [r#"{"views":1}"#; 2]);
+        job.stop(PATIENCE).unwrap();
+    }
+}
+
 /// Waits until the job has its partitions.
 fn await_reading(job: &StreamsHandle) {
     let deadline = Instant::now() + PATIENCE;
