@@ -1,6 +1,7 @@
 //! Local stores for a test driver whose memory for states has a limit.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{TestDriver, TestRecord, Topics};
 use crate::error::StreamsError;
@@ -82,7 +83,7 @@ impl Local {
             let end = topics.log(&at.topic, at.partition).len();
             if end > 0 && store.is_dirty(false) {
                 store
-                    .checkpoint(Some(place(end).offset), Some(place(0)), true)
+                    .checkpoint(Some(place(end).offset), Some(place(0)), Duration::MAX)
                     .unwrap();
             }
         }

@@ -9,6 +9,9 @@ use crate::store::{LocalStore, LocalStoreError, LocalStores};
 /// How long a checkpoint waits to be told where its log ends.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long partitions that leave wait for each checkpoint that is being written.
+const LEAVE_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Why checkpoints are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -18,6 +21,17 @@ pub(super) enum Why {
     Left,
     /// The worker ends.
     Ends,
+}
+
+impl Why {
+    /// How long somebody waits for an earlier checkpoint: partitions that leave wait for a short one, but not for a long log.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Due => Duration::ZERO,
+            Self::Left => LEAVE_PATIENCE,
+            Self::Ends => Duration::MAX,
+        }
+    }
 }
 
 /// Stores by the changelog they are of.
@@ -91,14 +105,14 @@ impl Checkpoints {
     pub(super) fn write(&mut self, why: Why, log: &mut impl Restore) -> Result<(), LocalStoreError> {
         self.ask(why, log);
         let leaves = why != Why::Due;
-        let ends = why == Why::Ends;
-        self.take_answers(if leaves { LOOK_TIMEOUT } else { Duration::ZERO }, ends, log)?;
+        let patience = why.patience();
+        self.take_answers(if leaves { LOOK_TIMEOUT } else { Duration::ZERO }, patience, log)?;
         // A cluster that does not answer: what waits is written, lest it become too much, and the checkpoints' offsets stay.
         for (at, asked) in &mut self.asked {
             if (leaves || asked.elapsed() > LOOK_TIMEOUT)
                 && let Some(store) = self.held.get(at)
             {
-                store.checkpoint(None, None, ends)?;
+                store.checkpoint(None, None, patience)?;
                 *asked = Instant::now();
             }
         }
@@ -124,7 +138,7 @@ impl Checkpoints {
     fn take_answers(
         &mut self,
         timeout: Duration,
-        ends: bool,
+        patience: Duration,
         log: &mut impl Restore,
     ) -> Result<(), LocalStoreError> {
         let until = Instant::now() + timeout;
@@ -137,7 +151,7 @@ impl Checkpoints {
             if self.asked.remove(&at).is_some()
                 && let Some(store) = self.held.get(&at)
             {
-                store.checkpoint(look.end, look.first, ends)?;
+                store.checkpoint(look.end, look.first, patience)?;
             }
         }
         Ok(())

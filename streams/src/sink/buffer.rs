@@ -2,7 +2,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::rows::EventTime;
+use crate::rows::{EventTime, NO_TIME};
 
 /// Bytes that a record takes beside its key, value and headers: an upper bound of the record format, version 2.
 pub(crate) const RECORD_OVERHEAD: usize = 48;
@@ -111,6 +111,11 @@ impl RecordBuffer {
             name: start..middle,
             value: value.map(|_| middle..self.bytes.len()),
         });
+    }
+
+    /// Whether no record has a time or headers.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.headers.is_empty() && self.records.iter().all(|(time, ..)| *time == NO_TIME)
     }
 
     /// Every record.

@@ -1,18 +1,22 @@
 //! The sink on librdkafka's idempotent or transactional producer.
+mod reports;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::{ClientConfig, TopicPartitionList};
+
+use reports::{Reports, delivery_error, transaction_remedy};
 
 use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
-use crate::native::{Bell, Queue};
+use crate::native::{Bell, ProducerTopic, Queue};
 use crate::rows::NO_TIME;
 use crate::source::{TopicPartition, offset_list};
 use crate::task::Position;
@@ -31,6 +35,8 @@ pub(crate) struct KafkaSink {
     /// Delivery reports and errors; dropped before the producer.
     events: Queue,
     bell: Arc<Bell>,
+    /// Those that were written to; dropped before the producer.
+    topics: HashMap<Arc<str>, ProducerTopic>,
     producer: BaseProducer<Reports>,
     /// Whether records go into transactions.
     transactional: bool,
@@ -52,6 +58,7 @@ impl KafkaSink {
         let sink = Self {
             events,
             bell,
+            topics: HashMap::new(),
             producer,
             transactional: config.get("transactional.id").is_some(),
             config: config.clone(),
@@ -160,6 +167,81 @@ impl KafkaSink {
         Ok(())
     }
 
+    /// Sends records that have neither times nor headers.
+    fn send_plain(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &RecordBuffer,
+    ) -> Result<(), SinkError> {
+        let (mut sent, mut alone) = (0, false);
+        while sent < records.len() {
+            let rest = records.records().skip(sent);
+            let rest = rest.map(|record| (record.key, record.value));
+            let (more, refused) = self.topic(topic)?.send_all(partition, rest);
+            sent += more;
+            if let Err(code) = refused {
+                alone = self.make_room(topic, code, alone && more == 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(
+        &mut self,
+        topic: &Arc<str>,
+        partition: Option<i32>,
+        record: &OutputRecord<'_>,
+    ) -> Result<(), SinkError> {
+        let time = (record.time != NO_TIME).then_some(record.time);
+        let mut alone = false;
+        while let Err(code) = self.topic(topic)?.send(partition, time, record.key, record.value) {
+            alone = self.make_room(topic, code, alone)?;
+        }
+        Ok(())
+    }
+
+    fn send_with(
+        &mut self,
+        topic: &str,
+        partition: Option<i32>,
+        output: &OutputRecord<'_>,
+        headers: OwnedHeaders,
+    ) -> Result<(), SinkError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).headers(headers);
+        (record.key, record.payload, record.partition) = (output.key, output.value, partition);
+        record.timestamp = (output.time != NO_TIME).then_some(output.time);
+        let mut alone = false;
+        while let Err((error, back)) = self.producer.send(record) {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            alone = self.make_room(topic, code, alone)?;
+            record = back;
+        }
+        Ok(())
+    }
+
+    /// A record was refused: waits if that helps, and says whether the queue is empty then. `alone`: whether it was before.
+    fn make_room(&self, topic: &str, code: RDKafkaErrorCode, alone: bool) -> Result<bool, SinkError> {
+        if alone || code != RDKafkaErrorCode::QueueFull {
+            // The transaction may have failed because of a record, whose report says why.
+            self.producer.poll(Duration::ZERO);
+            self.check()?;
+            let error = KafkaError::MessageProduction(code);
+            return Err(delivery_error(topic, &error, self.transactional));
+        }
+        self.wait()?;
+        Ok(self.producer.in_flight_count() == 0)
+    }
+
+    fn topic(&mut self, topic: &Arc<str>) -> Result<&mut ProducerTopic, SinkError> {
+        if !self.topics.contains_key(topic) {
+            let new = ProducerTopic::new(self.producer.client(), topic);
+            let new = new.map_err(|error| delivery_error(topic, &error, self.transactional))?;
+            self.topics.insert(Arc::clone(topic), new);
+        }
+        Ok(self.topics.get_mut(topic).expect("it was made above"))
+    }
+
     fn end(
         &mut self,
         offsets: &TopicPartitionList,
@@ -215,24 +297,18 @@ impl Sink for KafkaSink {
                 batch_header,
             } => (topic, Some(*partition), batch_header.as_ref()),
         };
-        for output in records.records() {
-            let OutputRecord { time, key, value, .. } = output;
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
-            (record.key, record.payload, record.partition) = (key, value, partition);
-            record.timestamp = (time != NO_TIME).then_some(time);
-            record.headers = headers(&output, batch_header);
-            // Whether the queue was empty before the send: then waiting would not help.
-            let mut alone = false;
-            while let Err((error, back)) = self.producer.send(record) {
-                if alone || error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    // The transaction may have failed because of a record, whose report says why.
-                    self.producer.poll(Duration::ZERO);
-                    self.check()?;
-                    return Err(delivery_error(topic, &error, self.transactional));
+        match partition {
+            // Changelogs, most of all.
+            Some(partition) if batch_header.is_none() && records.is_plain() => {
+                self.send_plain(topic, partition, records)?;
+            }
+            _ => {
+                for output in records.records() {
+                    match headers(&output, batch_header) {
+                        None => self.send_one(topic, partition, &output)?,
+                        Some(headers) => self.send_with(topic, partition, &output, headers)?,
+                    }
                 }
-                record = back;
-                self.wait()?;
-                alone = self.producer.in_flight_count() == 0;
             }
         }
         self.producer.poll(Duration::ZERO);
@@ -314,8 +390,9 @@ impl Sink for KafkaSink {
             }
         }
         let (producer, events, bell) = new_producer(&self.config)?;
-        // The old queue goes before its producer.
+        // The old handles go before their producer.
         (self.events, self.bell) = (events, bell);
+        self.topics.clear();
         self.producer = producer;
         self.open = false;
         self.begin_transactions(None)
@@ -333,131 +410,6 @@ fn headers(record: &OutputRecord<'_>, batch_header: Option<&[u8; 9]>) -> Option<
     Some(all.fold(headers, |headers, (key, value)| {
         headers.insert(Header { key, value })
     }))
-}
-
-/// Remembers the first failure.
-#[derive(Default)]
-struct Reports {
-    /// Whether records go into transactions.
-    transactional: bool,
-    /// Failures are expected, and none is remembered.
-    muted: AtomicBool,
-    failed: AtomicBool,
-    failure: Mutex<Option<SinkError>>,
-}
-
-impl Reports {
-    /// Begins anew.
-    fn reset(&self) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.failed.store(false, Ordering::Release);
-        self.muted.store(false, Ordering::Release);
-    }
-
-    fn fail(&self, error: SinkError) {
-        if self.muted.load(Ordering::Acquire) {
-            return;
-        }
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        // An aborted transaction is often what follows from a record that was refused.
-        if matches!(&*failure, None | Some(SinkError::Aborted { .. })) {
-            *failure = Some(error);
-        }
-        drop(failure);
-        self.failed.store(true, Ordering::Release);
-    }
-}
-
-impl ClientContext for Reports {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            let cause = reason.to_owned();
-            self.fail(match self.transactional {
-                // Fenced: a new producer takes over.
-                true => SinkError::Aborted { cause },
-                false => SinkError::Fatal { cause },
-            });
-        } else {
-            tracing::warn!(%error, reason, "producer");
-        }
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            self.fail(delivery_error(message.topic(), error, self.transactional));
-        }
-    }
-}
-
-/// What to do about an error that no new transaction would mend; nothing for all others.
-fn transaction_remedy(error: &KafkaError) -> &'static str {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
-            "; grant this client Write on the transactional id, which begins with the application id"
-        }
-        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-            "; grant this client Read on the group, which is the application id"
-        }
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; grant this client Write on the topics",
-        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
-            "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms"
-        }
-        Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
-            "; the brokers know no transactions: use processing.guarantee=at_least_once"
-        }
-        _ => "",
-    }
-}
-
-fn delivery_error(topic: &str, error: &KafkaError, transactional: bool) -> SinkError {
-    if transactional && is_of_transaction(error) {
-        return SinkError::Aborted {
-            cause: error.to_string(),
-        };
-    }
-    let remedy = match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            "; create the topic"
-        }
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => "; raise message.max.bytes on the topic and producer",
-        Some(RDKafkaErrorCode::QueueFull) => {
-            "; the record is larger than the producer's queue: raise queue.buffering.max.kbytes"
-        }
-        Some(RDKafkaErrorCode::MessageTimedOut) => "; is the cluster reachable and the topic writable?",
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; grant this client Write on the topic",
-        _ => "",
-    };
-    SinkError::Delivery {
-        topic: topic.to_owned(),
-        cause: error.to_string(),
-        remedy,
-    }
-}
-
-/// Whether a record was lost because its transaction was, so that a new one may do better.
-fn is_of_transaction(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::*;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            PurgeQueue
-                | PurgeInflight
-                | Fenced
-                | ProducerFenced
-                | InvalidProducerEpoch
-                | InvalidProducerIdMapping
-                | InvalidTransactionalState
-                | OutOfOrderSequenceNumber
-                | UnknownProducerId
-                | Fatal
-                | State
-                | MessageTimedOut
-        )
-    )
 }
 
 #[cfg(test)]

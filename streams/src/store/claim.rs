@@ -181,18 +181,19 @@ impl LocalStore {
 
     /// Has everything applied so far written, in the background. The log ended at `end` after the last change was
     /// committed, and before the next was written. Without an end, or the log's first record, the checkpoint keeps its old offset.
-    /// While an earlier one is being written nothing is done, lest somebody wait for it, but that must be: when the job `ends`, or much waits.
+    /// While an earlier one is being written, for which nobody has the `patience` to wait, nothing is done, unless much waits.
     pub(crate) fn checkpoint(
         &self,
         end: Option<i64>,
         first: Option<FirstRecord>,
-        ends: bool,
+        patience: Duration,
     ) -> Result<(), LocalStoreError> {
         let Some(mut store) = self.own() else {
             return Ok(());
         };
         store.first = store.first.or(first);
-        if !ends && store.is_being_written() && !store.is_large() {
+        let sealed = store.sealed.clone();
+        if sealed.is_some_and(|sealed| !sealed.wait_for(patience)) && !store.is_large() {
             return Ok(());
         }
         // Before the log was read, the store does not hold what lies before the end.

@@ -34,6 +34,7 @@ use fjall::Database;
 use crate::source::TopicPartition;
 use directory::{DATABASE, directory_error};
 use partition::PartitionStore;
+use pending::Pending;
 use writer::Writer;
 
 pub(crate) use claim::{LocalStore, Stored};
@@ -50,6 +51,9 @@ const AGE_MAX_MS: u64 = TOMBSTONES_KEPT_MS - 4 * 3_600_000;
 const STORE_BYTES_MIN: usize = 4 << 20;
 /// What each store may have in any case.
 const PENDING_BYTES_MIN: usize = 256 << 10;
+
+/// Changes that are kept by key although nobody looks them up: of few keys only the last changes are to take memory.
+const INDEXED_MAX: usize = 50_000;
 
 /// What stores may take of the memory.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,11 @@ impl Default for StoreMemory {
 }
 
 impl StoreMemory {
+    /// Changes that are to wait for the disk.
+    fn pending(&self) -> Pending {
+        Pending::new(if self.lookups { usize::MAX } else { INDEXED_MAX })
+    }
+
     /// Parts of what states may take, if there is a limit: with small ones, checkpoints are written more often.
     pub(crate) fn within(state_bytes_max: Option<usize>) -> Self {
         let whole = Self::default();

@@ -62,7 +62,7 @@ impl PartitionStore {
             owner: 0,
             first: None,
             seen_ms: 0,
-            pending: Pending::default(),
+            pending: inner.memory.pending(),
             spool: None,
             restored_to: None,
             whole: false,
@@ -112,7 +112,7 @@ impl PartitionStore {
             };
             let created: std::io::Result<Spool> = create();
             self.spool = Some(created.map_err(|error| self.write_error(&error))?);
-            (self.pending, self.waiting_since) = (Pending::default(), None);
+            (self.pending, self.waiting_since) = (self.inner.memory.pending(), None);
         }
         self.set_key(key)?;
         let spooled = self
@@ -172,7 +172,7 @@ impl PartitionStore {
             (self.stamped, self.dirty) = (Instant::now(), false);
         }
         self.waiting_since = None;
-        let pending = std::mem::take(&mut self.pending);
+        let pending = std::mem::replace(&mut self.pending, self.inner.memory.pending());
         let sealed = Arc::new(Sealed::new(pending, stamp));
         self.sealed = Some(Arc::clone(&sealed));
         self.inner.writer.write(Job {
@@ -217,7 +217,7 @@ impl PartitionStore {
         if let Some(sealed) = self.sealed.take() {
             let _ = sealed.wait();
         }
-        (self.pending, self.waiting_since, self.spool) = (Pending::default(), None, None);
+        (self.pending, self.waiting_since, self.spool) = (self.inner.memory.pending(), None, None);
         self.restored_to = None;
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
         (self.whole, self.dirty) = (false, true);

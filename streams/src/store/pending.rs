@@ -1,4 +1,5 @@
-//! Committed changes on their way to the disk: the latest value of each key, in one allocation.
+//! Committed changes on their way to the disk, in one allocation: the latest value of each key while they are few or looked up, else all
+//! in their order.
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
@@ -9,11 +10,13 @@ const GARBAGE_MIN: usize = 1 << 20;
 /// The length that stands for a deletion.
 pub(super) const DELETED: u32 = u32::MAX;
 
-/// The latest value of each key that was put; a key that was deleted is remembered as such.
-#[derive(Default)]
+/// The changes that were put; of each key the last one counts, be it a deletion.
 pub(super) struct Pending {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// How many entries have a place in the index. Behind that, all changes are kept: finding a key among many costs more than sorting
+    /// them later, on another thread.
+    indexed_max: usize,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     /// Bytes that no entry refers to any more.
@@ -24,21 +27,40 @@ pub(super) struct Pending {
 
 /// Where a key and its value lie, one behind the other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) start: usize,
-    pub(super) key: u32,
+struct Entry {
+    start: usize,
+    key: u32,
     /// [`DELETED`] if the key is.
-    pub(super) value: u32,
+    value: u32,
     /// What the value may grow to in its place.
-    pub(super) room: u32,
+    room: u32,
 }
 
 impl Pending {
+    /// None, of which `indexed_max` keys will be kept with their last changes only.
+    pub(super) fn new(indexed_max: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            indexed_max,
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            garbage: 0,
+            changes: 0,
+        }
+    }
+
     /// The key that is put and looked up, and its value; none if it is deleted.
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.changes += 1;
         let length = value.map_or(DELETED, |value| value.len() as u32);
         let bytes = value.unwrap_or_default();
+        if self.entries.len() >= self.indexed_max {
+            // From now on the index says no longer which change is the last.
+            let entry = self.append(key, bytes, length);
+            self.entries.push(entry);
+            return;
+        }
         let hash = self.hasher.hash_one(key);
         if let Some(&place) = self.find(hash, key) {
             let entry = &mut self.entries[place as usize];
@@ -102,19 +124,30 @@ impl Pending {
         if self.entries.is_empty() {
             return None;
         }
-        let place = self.find(self.hasher.hash_one(key), key)?;
-        Some(value_of(&self.bytes, &self.entries[*place as usize]))
+        // Where states are looked up, all are indexed.
+        let behind = self.entries.iter().skip(self.indexed_max);
+        let last = behind.rev().find(|entry| key_of(&self.bytes, entry) == key);
+        let indexed = || {
+            self.find(self.hasher.hash_one(key), key)
+                .map(|place| &self.entries[*place as usize])
+        };
+        Some(value_of(&self.bytes, last.or_else(indexed)?))
     }
 
-    /// Hands out every key with its value in the order of the keys.
+    /// Hands out every key with its last value in the order of the keys.
     pub(super) fn sorted(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        in_order(&self.bytes, &self.entries).map(|place| {
-            let entry = &self.entries[place as usize];
-            (key_of(&self.bytes, entry), value_of(&self.bytes, entry))
+        let mut places = in_order(&self.bytes, &self.entries).peekable();
+        let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
+        std::iter::from_fn(move || {
+            let mut place = places.next()?;
+            while let Some(next) = places.next_if(|next| key(*next) == key(place)) {
+                place = next;
+            }
+            Some((key(place), value_of(&self.bytes, &self.entries[place as usize])))
         })
     }
 
-    /// Every key with its value.
+    /// Every change that is kept, in an order in which a key's last change comes last.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let entries = self.entries.iter();
         entries.map(|entry| (key_of(&self.bytes, entry), value_of(&self.bytes, entry)))
@@ -136,7 +169,7 @@ impl Pending {
 }
 
 /// The numbers of `entries` in the order of their keys; of equal keys the earlier entry comes first.
-pub(super) fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = u32> + use<> {
+fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = u32> + use<> {
     let mut places: Vec<(u64, u32)> = (0..entries.len() as u32)
         .map(|place| (head(key_of(bytes, &entries[place as usize])), place))
         .collect();
@@ -150,11 +183,11 @@ pub(super) fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = 
     places.into_iter().map(|(_, place)| place)
 }
 
-pub(super) fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
+fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
     &bytes[entry.start..entry.start + entry.key as usize]
 }
 
-pub(super) fn value_of<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
+fn value_of<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
     let start = entry.start + entry.key as usize;
     (entry.value != DELETED).then(|| &bytes[start..start + entry.value as usize])
 }
@@ -178,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_latest_value_counts_and_a_deletion_is_remembered() {
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(usize::MAX);
         for (key, value) in [
             ("1b", Some("one")),
             ("1a", Some("x")),
@@ -197,7 +230,7 @@ mod tests {
 
     #[test]
     fn garbage_is_collected() {
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(usize::MAX);
         for length in 1..4000_usize {
             pending.put(b"1grows", Some(&vec![7; length]));
             pending.put(format!("1{}", length % 10).as_bytes(), Some(b"kept"));
@@ -209,13 +242,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_map(changes in prop::collection::vec(("1[ab]{0,10}", prop::option::of(".{0,12}")), 0..200)) {
-            let (mut pending, mut map) = (Pending::default(), BTreeMap::new());
+        fn equals_a_map(
+            changes in prop::collection::vec(("1[ab]{0,10}", prop::option::of(".{0,12}")), 0..200),
+            indexed_max in prop_oneof![Just(0_usize), 0..20_usize, Just(usize::MAX)],
+        ) {
+            let (mut pending, mut map) = (Pending::new(indexed_max), BTreeMap::new());
             for (key, value) in &changes {
                 pending.put(key.as_bytes(), value.as_deref().map(str::as_bytes));
                 map.insert(key.as_bytes(), value.as_deref().map(str::as_bytes));
             }
             prop_assert!(pending.sorted().eq(map.iter().map(|(key, value)| (*key, *value))));
+            let mut replayed = BTreeMap::new();
+            replayed.extend(pending.iter());
+            prop_assert_eq!(&replayed, &map);
+            prop_assert_eq!(pending.get(b"1c"), None);
             for (key, value) in &map {
                 prop_assert_eq!(pending.get(key), Some(*value));
             }

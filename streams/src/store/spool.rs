@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pending::{DELETED, Entry, in_order, key_of, value_of};
+use super::pending::{DELETED, Pending};
 
 /// Bytes written and read at once.
 const BUFFER: usize = 256 << 10;
@@ -20,13 +20,6 @@ pub(super) struct Spool {
 
 /// Numbers files while they have names.
 static FILES: AtomicU64 = AtomicU64::new(0);
-
-/// Changes read back, as many as fit into memory.
-#[derive(Default)]
-struct Run {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
 
 impl Spool {
     /// A new one in `directory`.
@@ -65,72 +58,40 @@ impl Spool {
         Ok(())
     }
 
-    /// Hands out all changes in runs of about `bytes_max` bytes: each sorted by key, a key's last change only. What a later run
-    /// says of a key counts.
+    /// Hands out all changes in runs of about `bytes_max` bytes. What a later run says of a key counts.
     pub(super) fn runs<E: From<io::Error>>(
         self,
         bytes_max: usize,
-        mut each: impl FnMut(&mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>) -> Result<(), E>,
+        mut each: impl FnMut(&Pending) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
-        let (mut file, mut left, mut run) = (
-            BufReader::with_capacity(BUFFER, file),
-            self.changes,
-            Run::default(),
-        );
+        let (mut file, mut left, mut change) =
+            (BufReader::with_capacity(BUFFER, file), self.changes, Vec::new());
         while left > 0 {
-            run.clear();
+            let mut run = Pending::new(0);
             while left > 0 && run.size_bytes() < bytes_max {
-                run.read(&mut file)?;
+                let (key, value) = read(&mut file, &mut change)?;
+                run.put(key, value);
                 left -= 1;
             }
-            each(&mut run.last_changes())?;
+            each(&run)?;
         }
         Ok(())
     }
 }
 
-impl Run {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
-    }
-
-    fn size_bytes(&self) -> usize {
-        // The order is another number and a head for each.
-        self.bytes.len() + self.entries.len() * (size_of::<Entry>() + 2 * size_of::<u64>())
-    }
-
-    fn read(&mut self, file: &mut impl Read) -> io::Result<()> {
-        let (mut key, mut value) = ([0; 4], [0; 4]);
-        file.read_exact(&mut key)?;
-        file.read_exact(&mut value)?;
-        let (key, value) = (u32::from_le_bytes(key), u32::from_le_bytes(value));
-        let start = self.bytes.len();
-        let room = if value == DELETED { 0 } else { value };
-        self.bytes.resize(start + key as usize + room as usize, 0);
-        file.read_exact(&mut self.bytes[start..])?;
-        self.entries.push(Entry {
-            start,
-            key,
-            value,
-            room,
-        });
-        Ok(())
-    }
-
-    fn last_changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let mut places = in_order(&self.bytes, &self.entries).peekable();
-        let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
-        std::iter::from_fn(move || {
-            let mut place = places.next()?;
-            while let Some(next) = places.next_if(|next| key(*next) == key(place)) {
-                place = next;
-            }
-            Some((key(place), value_of(&self.bytes, &self.entries[place as usize])))
-        })
-    }
+/// Reads a change into `change`.
+fn read<'a>(file: &mut impl Read, change: &'a mut Vec<u8>) -> io::Result<(&'a [u8], Option<&'a [u8]>)> {
+    let (mut key, mut value) = ([0; 4], [0; 4]);
+    file.read_exact(&mut key)?;
+    file.read_exact(&mut value)?;
+    let (key, value) = (u32::from_le_bytes(key) as usize, u32::from_le_bytes(value));
+    let is_there = value != DELETED;
+    change.resize(key + if is_there { value as usize } else { 0 }, 0);
+    file.read_exact(change)?;
+    let (key, value) = change.split_at(key);
+    Ok((key, is_there.then_some(value)))
 }
 
 #[cfg(test)]
@@ -158,7 +119,7 @@ mod tests {
             let mut found = BTreeMap::new();
             spool.runs(bytes_max, |run| {
                 let mut before = None;
-                for (key, value) in run {
+                for (key, value) in run.sorted() {
                     assert!(before < Some(key.to_vec()), "keys come once, in their order");
                     before = Some(key.to_vec());
                     found.insert(key.to_vec(), value.map(<[u8]>::to_vec));

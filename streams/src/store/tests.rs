@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -174,7 +175,9 @@ impl Process {
 
     fn checkpoint(&self, log: &Log) {
         let first = (!self.store.knows_first()).then(|| log.first()).flatten();
-        self.store.checkpoint(Some(log.end()), first, true).unwrap();
+        self.store
+            .checkpoint(Some(log.end()), first, Duration::MAX)
+            .unwrap();
     }
 
     /// What is found of the [`PREFIXES`].
@@ -440,7 +443,7 @@ fn a_key_that_the_store_cannot_take_is_named() {
 fn without_the_logs_end_the_old_offset_stays_and_the_states_are_written() {
     let (directory, mut log, mut process) = begun();
     process.epoch(&mut log, &[change("key1", Some("new"))], true);
-    process.store.checkpoint(None, None, true).unwrap();
+    process.store.checkpoint(None, None, Duration::MAX).unwrap();
     drop(process);
     let process = Process::start(stores(directory.path()), &log);
     assert_eq!((process.loaded, process.read), (100, 1));
@@ -588,7 +591,7 @@ proptest! {
             match act {
                 Act::Epoch(changes, committed) => running.epoch(&mut log, &named(&changes), committed),
                 Act::Checkpoint => running.checkpoint(&log),
-                Act::Flush => running.store.checkpoint(None, None, true).unwrap(),
+                Act::Flush => running.store.checkpoint(None, None, Duration::MAX).unwrap(),
                 Act::Compact => log.compact(),
                 Act::Crash => restart(&mut process, &log),
                 Act::Claim => {

@@ -59,6 +59,15 @@ impl Sealed {
         }
     }
 
+    /// Waits until it is written, but no longer than `patience`; says whether it is.
+    pub(super) fn wait_for(&self, patience: Duration) -> bool {
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .ended
+            .wait_timeout_while(outcome, patience, |outcome| outcome.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
     fn end(&self, result: Result<(), String>) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.ended.notify_all();
@@ -140,7 +149,7 @@ fn work(queue: &Receiver<Job>, short: bool) {
                 spool.runs(bytes_max, |run| write(&keyspace, None, run))?;
             }
             // The stamp at last: a crash before leaves changes that are in the log as well.
-            write(&keyspace, sealed.stamp.as_ref(), &mut sealed.pending.sorted())
+            write(&keyspace, sealed.stamp.as_ref(), &sealed.pending)
         }));
         sealed.end(match written {
             Ok(written) => written.map_err(|error| error.to_string()),
@@ -149,12 +158,8 @@ fn work(queue: &Receiver<Job>, short: bool) {
     }
 }
 
-/// Writes sorted changes all at once: a crash leaves everything or nothing, the stamp included.
-fn write(
-    keyspace: &Keyspace,
-    stamp: Option<&Stamp>,
-    changes: &mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>,
-) -> fjall::Result<()> {
+/// Writes changes all at once: a crash leaves everything or nothing, the stamp included.
+fn write(keyspace: &Keyspace, stamp: Option<&Stamp>, changes: &Pending) -> fjall::Result<()> {
     let held_back = Instant::now();
     while keyspace.l0_table_count() > UNMERGED_MAX && held_back.elapsed() < MERGE_WAIT {
         std::thread::sleep(MERGE_PAUSE);
@@ -163,7 +168,7 @@ fn write(
     if let Some(stamp) = stamp {
         ingestion.write(STAMP_KEY, stamp.encode())?;
     }
-    for (key, value) in changes {
+    for (key, value) in changes.sorted() {
         match value {
             Some(value) => ingestion.write(key, value)?,
             None => ingestion.write_tombstone(key)?,

@@ -1,0 +1,135 @@
+//! Topics that a producer writes to.
+use std::ffi::{CString, c_void};
+use std::ptr::{NonNull, null_mut};
+
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{IsError, KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaErrorCode;
+
+/// librdkafka's `RD_KAFKA_PARTITION_UA`: the partitioner says which.
+const UNASSIGNED: i32 = -1;
+/// Records that are handed over at once.
+const BATCH: usize = 512;
+
+/// A handle of a topic, which spares looking it up by name for each record. It must be dropped before its client.
+pub(crate) struct ProducerTopic {
+    handle: NonNull<sys::rd_kafka_topic_t>,
+    client: *mut sys::rd_kafka_t,
+    batch: Vec<sys::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's topics may be used by any thread, and so may what is left of a batch, which nobody follows.
+unsafe impl Send for ProducerTopic {}
+
+impl ProducerTopic {
+    pub(crate) fn new<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<Self> {
+        let failed = |why: String| KafkaError::Subscription(format!("{topic}: {why}"));
+        let name = CString::new(topic).map_err(|error| failed(error.to_string()))?;
+        let client = client.native_ptr();
+        // SAFETY: the client lives, the name ends with a zero; without a configuration it takes the client's.
+        let handle = unsafe { sys::rd_kafka_topic_new(client, name.as_ptr(), null_mut()) };
+        let handle = NonNull::new(handle).ok_or_else(|| failed("the client does not take it".to_owned()))?;
+        Ok(Self {
+            handle,
+            client,
+            batch: Vec::with_capacity(BATCH),
+        })
+    }
+
+    /// Queues a copy of a record; without a partition by its key, without a time at the time of now (milliseconds since 1970).
+    pub(crate) fn send(
+        &self,
+        partition: Option<i32>,
+        time: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), RDKafkaErrorCode> {
+        use sys::rd_kafka_vtype_t::*;
+        let ((key, key_length), (value, value_length)) = (parts(key), parts(value));
+        // SAFETY: each tag is followed by what librdkafka documents for it; the bytes are copied before the call returns.
+        let error = unsafe {
+            sys::rd_kafka_producev(
+                self.client,
+                RD_KAFKA_VTYPE_RKT,
+                self.handle.as_ptr(),
+                RD_KAFKA_VTYPE_PARTITION,
+                partition.unwrap_or(UNASSIGNED),
+                RD_KAFKA_VTYPE_MSGFLAGS,
+                sys::RD_KAFKA_MSG_F_COPY,
+                RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_length,
+                RD_KAFKA_VTYPE_KEY,
+                key,
+                key_length,
+                RD_KAFKA_VTYPE_TIMESTAMP,
+                time.unwrap_or(0),
+                RD_KAFKA_VTYPE_END,
+            )
+        };
+        if error.is_error() {
+            Err(error.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Queues copies of records for one partition, at the time of now, until one is refused; gives their number, and the refusal.
+    pub(crate) fn send_all<'a>(
+        &mut self,
+        partition: i32,
+        records: impl Iterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
+    ) -> (usize, Result<(), RDKafkaErrorCode>) {
+        let (mut records, mut sent) = (records.peekable(), 0);
+        while records.peek().is_some() {
+            self.batch.clear();
+            self.batch
+                .extend(records.by_ref().take(BATCH).map(|(key, value)| {
+                    let ((key, key_len), (payload, len)) = (parts(key), parts(value));
+                    sys::rd_kafka_message_t {
+                        err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+                        rkt: null_mut(),
+                        partition,
+                        payload,
+                        len,
+                        key,
+                        key_len,
+                        offset: 0,
+                        _private: null_mut(),
+                    }
+                }));
+            // SAFETY: the bytes live as long as the records' borrow, and are copied before the call returns.
+            unsafe {
+                sys::rd_kafka_produce_batch(
+                    self.handle.as_ptr(),
+                    partition,
+                    sys::RD_KAFKA_MSG_F_COPY,
+                    self.batch.as_mut_ptr(),
+                    self.batch.len() as i32,
+                )
+            };
+            let refused = self.batch.iter().position(|message| message.err.is_error());
+            if let Some(place) = refused {
+                return (sent + place, Err(self.batch[place].err.into()));
+            }
+            sent += self.batch.len();
+        }
+        (sent, Ok(()))
+    }
+}
+
+impl Drop for ProducerTopic {
+    fn drop(&mut self) {
+        // SAFETY: the handle is good, and used no more.
+        unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
+    }
+}
+
+/// Bytes as C takes them: none is a null, and an empty slice is not.
+fn parts(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    match bytes {
+        None => (null_mut(), 0),
+        Some(bytes) => (bytes.as_ptr().cast_mut().cast(), bytes.len()),
+    }
+}
