@@ -139,8 +139,8 @@ impl Pending {
         let mut places = in_order(&self.bytes, &self.entries).peekable();
         let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
         std::iter::from_fn(move || {
-            let mut place = places.next()?;
-            while let Some(next) = places.next_if(|next| key(*next) == key(place)) {
+            let (head, mut place) = places.next()?;
+            while let Some((_, next)) = places.next_if(|next| next.0 == head && key(next.1) == key(place)) {
                 place = next;
             }
             Some((key(place), value_of(&self.bytes, &self.entries[place as usize])))
@@ -168,8 +168,8 @@ impl Pending {
     }
 }
 
-/// The numbers of `entries` in the order of their keys; of equal keys the earlier entry comes first.
-fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = u32> + use<> {
+/// The numbers of `entries`, each behind the [`head`] of its key, in the order of their keys; of equal keys the earlier entry comes first.
+fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = (u64, u32)> + use<> {
     let mut places: Vec<(u64, u32)> = (0..entries.len() as u32)
         .map(|place| (head(key_of(bytes, &entries[place as usize])), place))
         .collect();
@@ -180,7 +180,7 @@ fn in_order(bytes: &[u8], entries: &[Entry]) -> impl Iterator<Item = u32> + use<
         }
         unequal => unequal,
     });
-    places.into_iter().map(|(_, place)| place)
+    places.into_iter()
 }
 
 fn key_of<'a>(bytes: &'a [u8], entry: &Entry) -> &'a [u8] {
