@@ -149,6 +149,12 @@ impl StreamsConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("partition.assignment.strategy", "range");
+        if client.get("fetch.max.bytes").is_none() {
+            // A response holds records of all partitions; the client would take what one may queue for its limit.
+            let record = client.get("message.max.bytes").and_then(|text| text.parse().ok());
+            let bytes = (self.kilobytes(32 << 10) << 10).max(record.unwrap_or(MESSAGE_BYTES_MAX));
+            client.set("fetch.max.bytes", bytes.to_string());
+        }
         if guarantee == Guarantee::ExactlyOnce {
             client.set("isolation.level", "read_committed");
         }

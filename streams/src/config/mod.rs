@@ -597,7 +597,21 @@ mod tests {
         assert_eq!(queued(&config, 1, 1), (50_000, 32 << 10));
         assert_eq!(queued(&config, 10, 20), (5_000, (32 << 10) / 20));
         assert_eq!(queued(&config, 1_000, 1_000), (2_000, 256));
-        let told = config.set("queued.min.messages", "123").unwrap();
+        let shares = QueueShares {
+            sources: 100,
+            partitions: 100,
+        };
+        let client = config.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", shares);
+        assert_eq!(
+            client.get("fetch.max.bytes"),
+            Some("33554432"),
+            "a response is for all"
+        );
+        let told = config.clone().set("queued.min.messages", "123").unwrap();
         assert_eq!(queued(&told, 10, 20).0, 123, "who says so gets it");
+        let told = config.set("message.max.bytes", "40000000").unwrap();
+        let client = told.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", shares);
+        assert_eq!(client.get("fetch.max.bytes"), Some("40000000"));
+        assert!(client.create_native_config().is_ok());
     }
 }

@@ -90,16 +90,21 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         self.batch.next(&queue.topic)
     }
 
-    /// Takes records of the queue whose turn it is, if one has any.
+    /// Serves an event, if there is one; else takes records of the queue whose turn it is, if one has any.
     fn fill(&mut self, wait: Duration) -> KafkaResult<()> {
         let mut waited = wait.is_zero();
         loop {
             self.bell.silence();
+            let has_event = self.events.length() > 0;
             match self.consumer.poll(Duration::ZERO) {
                 None => {}
                 Some(Err(error)) => return Err(error),
                 // All partitions have queues of their own.
                 Some(Ok(_)) => return Err(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::State)),
+            }
+            if has_event {
+                // It may have been a rebalance, behind which nothing is to be handed out before it is confirmed.
+                return Ok(());
             }
             for _ in 0..self.queues.len() {
                 self.turn = (self.turn + 1) % self.queues.len();
@@ -107,8 +112,7 @@ impl<C: ConsumerContext> BatchConsumer<C> {
                     return Ok(());
                 }
             }
-            // A poll takes one event, and the bell rings for the first one only.
-            if std::mem::replace(&mut waited, true) || self.events.length() > 0 {
+            if std::mem::replace(&mut waited, true) {
                 return Ok(());
             }
             self.bell.wait(wait);

@@ -146,12 +146,17 @@ impl KafkaSource {
         Ok(true)
     }
 
+    /// Whether a change of the assignment waits for the worker.
+    fn has_changed(&self) -> bool {
+        self.consumer.client().context().changed.load(Ordering::Acquire)
+    }
+
     /// A change of the assignment that waits for the worker.
     fn change(&mut self) -> Option<Polled> {
-        let notes = self.consumer.client().context();
-        if !notes.changed.load(Ordering::Acquire) {
+        if !self.has_changed() {
             return None;
         }
+        let notes = self.consumer.client().context();
         let mut changes = notes.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let change = changes.pop_front();
         notes.changed.store(!changes.is_empty(), Ordering::Release);
@@ -305,6 +310,10 @@ impl Source for KafkaSource {
         self.look_for_topics()?;
         let (mut records, until) = (0, Instant::now() + timeout);
         while records < max {
+            // Records that were handed out are reported first: they begin an epoch, which the change may end.
+            if records > 0 && self.has_changed() {
+                break;
+            }
             if let Some(change) = self.change() {
                 return Ok(change);
             }

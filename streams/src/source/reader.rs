@@ -24,8 +24,8 @@ const WAIT: Duration = Duration::from_millis(10);
 
 /// How long nothing may come before somebody asks the cluster why.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// How long that may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long that may take: whoever stops the thread waits for it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) type Consumer = BatchConsumer<DefaultConsumerContext>;
 
@@ -159,18 +159,19 @@ fn read(mut consumer: Consumer, at: &TopicPartition, chunks: &SyncSender<Result<
         }
         if !chunk.records.is_empty() {
             heard = Instant::now();
-        } else if end.is_none() && heard.elapsed() > SILENCE_MAX {
+        }
+        // An empty chunk asks whether anybody is there.
+        let sent = chunks.send(Ok(chunk));
+        if sent.is_err() {
+            return consumer;
+        }
+        if end.is_none() && heard.elapsed() > SILENCE_MAX {
             // What befalls a partition is logged by the client, and told nobody.
             let bounds = consumer
                 .client()
                 .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
             end = bounds.err().and_then(failure);
             heard = Instant::now();
-        }
-        // An empty chunk asks whether anybody is there.
-        let sent = chunks.send(Ok(chunk));
-        if sent.is_err() {
-            return consumer;
         }
         if let Some(end) = end {
             // Nobody waits for it any more: the worker has ended.

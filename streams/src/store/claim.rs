@@ -122,7 +122,7 @@ impl LocalStore {
         store.put_restored(key, value)?;
         let (offset, first) = (record.offset + 1, *store.first.get_or_insert(record));
         store.restored_to = Some(offset);
-        if store.is_large() {
+        if store.inner.memory.lookups && store.is_large() {
             store.seal(Some(Position { offset, first }))?;
         }
         store.limit_spool()

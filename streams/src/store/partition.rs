@@ -100,7 +100,8 @@ impl PartitionStore {
     /// Takes a change of the log that is being read, into the file if there are many.
     pub(super) fn put_restored(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
         if self.spool.is_none() {
-            if self.inner.memory.lookups || self.pending.changes() < self.inner.memory.spooled_from {
+            let few = self.pending.changes() < self.inner.memory.spooled_from && !self.is_large();
+            if self.inner.memory.lookups || (few && !self.is_being_written()) {
                 return self.put(key, value);
             }
             let create = || {

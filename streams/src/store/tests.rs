@@ -453,15 +453,19 @@ fn without_the_logs_end_the_old_offset_stays_and_the_states_are_written() {
 #[test]
 fn many_changes_are_written_while_the_log_is_read() {
     let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory {
+        lookups: true,
+        ..StoreMemory::default()
+    };
     let long = "x".repeat(1 << 20);
     let mut log = Log::default();
     for n in 0..80 {
         log.records.push(Some(change(&format!("key{n}"), Some(&long))));
     }
-    let process = Process::start(stores(directory.path()), &log);
+    let process = Process::start(stores_with(directory.path(), memory), &log);
     // The crash comes before the first checkpoint.
     drop(process);
-    let process = Process::start(stores(directory.path()), &log);
+    let process = Process::start(stores_with(directory.path(), memory), &log);
     assert!(
         process.loaded >= 60 && process.read < 20,
         "{} + {}",

@@ -234,3 +234,31 @@ fn records_come_in_order_whatever_portions_are_asked_for_and_again_after_an_assi
         assert!(begun.elapsed() < waits / 2, "{:?}", begun.elapsed());
     });
 }
+
+/// Records of which nobody had heard came into no epoch, and what was made of them into the transaction of another.
+#[test]
+fn what_was_handed_out_is_reported_before_a_change_that_came_meanwhile() {
+    let (_broker, _directory, client) = broker();
+    create_topic(&client, "numbers");
+    produce(&client, "numbers", 0..10);
+    let mut source = source(client.clone().set("auto.offset.reset", "earliest"), &["numbers"]);
+    await_assigned(&mut source, &["numbers"]);
+    let notes = Arc::clone(source.consumer.client().context());
+    let deadline = Instant::now() + PATIENCE;
+    let polled = loop {
+        assert!(Instant::now() < deadline, "no records");
+        let polled = source.poll(Duration::from_millis(50), usize::MAX, &mut |_| {
+            notes.note(Change::Revoked { lost: false });
+            ControlFlow::Continue(())
+        });
+        match polled.unwrap() {
+            Polled::Idle => {}
+            other => break other,
+        }
+    };
+    assert_eq!(polled, Polled::Records(1));
+    let polled = source.poll(Duration::ZERO, usize::MAX, &mut |record| {
+        panic!("{}", record.offset)
+    });
+    assert_eq!(polled.unwrap(), Polled::Revoked { lost: false });
+}
