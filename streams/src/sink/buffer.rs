@@ -28,7 +28,7 @@ type Cell = Option<Range<usize>>;
 /// A record of a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OutputRecord<'a> {
-    /// When it was made, or [`NO_TIME`](crate::rows::NO_TIME): then the client says when it is sent.
+    /// When it was made, or [`NO_TIME`]: then the client says when it is sent.
     pub(crate) time: EventTime,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
