@@ -16,6 +16,7 @@ impl MetricsSnapshot {
             application_id: escaped(application_id),
         };
         self.job(&mut page);
+        self.restores(&mut page);
         self.sub_topologies(&mut page);
         self.tasks(&mut page);
         page.text
@@ -87,6 +88,9 @@ impl MetricsSnapshot {
             page.head(&name, help, "counter");
             page.line(&name, &[], value);
         }
+    }
+
+    fn restores(&self, page: &mut Page) {
         page.head(
             "restore_lag_records",
             "Records of changelogs that are still to be read before all tasks work",
