@@ -1,5 +1,15 @@
 //! The Connect runtime: the plugin API for sources and sinks, converters, transforms and the workers that run them.
 //!
-//! Nothing of it exists yet; the crate holds the place that `ARCHITECTURE.md` gives it. It will own the record model,
-//! the plugin traits and their registry, converters, transforms, the standalone and distributed workers and the REST
-//! API of Kafka Connect. It reaches a cluster only through the Kafka protocol and never into the broker's inside.
+//! * [`record`]: what is handed on; [`config`]: maps of texts and what their keys mean;
+//! * [`plugin`]: the traits of plugins and their registry; [`converter`], [`transform`], [`predicate`]: Kafka Connect's own;
+//! * [`worker`]: the threads that run tasks, offsets, errors.
+//!
+//! It reaches a cluster only through the Kafka protocol and never into the broker's inside.
+#![deny(unsafe_code)]
+pub mod config;
+pub mod converter;
+pub mod plugin;
+pub mod predicate;
+pub mod record;
+pub mod transform;
+pub mod worker;

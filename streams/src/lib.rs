@@ -70,7 +70,6 @@ mod dsl;
 mod error;
 mod expr;
 mod format;
-mod native;
 mod operator;
 mod plan;
 #[cfg(test)]

@@ -16,10 +16,10 @@ use reports::{Reports, delivery_error, transaction_remedy};
 
 use super::{Destination, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::format::BATCH_HEADER;
-use crate::native::{Bell, ProducerTopic, Queue};
 use crate::rows::NO_TIME;
 use crate::source::{TopicPartition, offset_list};
 use crate::task::Position;
+use millstream_client::{Bell, ProducerTopic, Queue};
 
 /// How long to wait for an event of the producer at a time.
 const WAIT: Duration = Duration::from_millis(10);

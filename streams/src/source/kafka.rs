@@ -24,10 +24,10 @@ use notes::{Change, Notes};
 pub(super) use errors::{ends_reading, read_error};
 pub(crate) use notes::LagBoard;
 
-use super::batches::BatchConsumer;
 use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
-use crate::native::Record;
+use crate::rows::NO_TIME;
 use crate::task::{InputRecord, Position};
+use millstream_client::{BatchConsumer, Record};
 
 /// How long one request for committed offsets or a log's end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -493,7 +493,7 @@ fn input_record<'a>(record: &'a Record<'_>) -> InputRecord<'a> {
         topic: record.topic(),
         partition: record.partition(),
         offset: record.offset(),
-        timestamp: record.timestamp(),
+        timestamp: record.timestamp().unwrap_or(NO_TIME),
         key: record.key(),
         value: record.value(),
         headers: record,

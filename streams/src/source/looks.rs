@@ -12,9 +12,9 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::TopicPartition;
-use super::batches::BatchConsumer;
 use super::restore::first_record;
 use crate::store::FirstRecord;
+use millstream_client::BatchConsumer;
 
 /// How long one request may take. What it finds is of use, but not needed.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -7,7 +7,6 @@
 //!
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
-mod batches;
 mod kafka;
 mod looks;
 mod reader;

@@ -9,10 +9,9 @@ use rdkafka::consumer::{Consumer as _, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 
 use super::TopicPartition;
-use super::batches::BatchConsumer;
 use super::restore::{Change, place_of};
-use crate::native::Record;
 use crate::store::FirstRecord;
+use millstream_client::{BatchConsumer, Record};
 
 /// Chunks on their way.
 const QUEUE: usize = 4;

@@ -15,12 +15,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::batches::BatchConsumer;
 use super::looks::{Look, Looker, Looks};
 use super::reader::{Consumer, End, Reader};
 use super::{SourceError, TopicPartition};
-use crate::native::Record;
+use crate::rows::NO_TIME;
 use crate::store::{FirstRecord, Position};
+use millstream_client::{BatchConsumer, Record};
 
 /// How long one request for an end may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -328,7 +328,7 @@ pub(crate) fn first_record(
 pub(super) fn place_of(record: &Record<'_>) -> FirstRecord {
     FirstRecord {
         offset: record.offset(),
-        timestamp: record.timestamp(),
+        timestamp: record.timestamp().unwrap_or(NO_TIME),
     }
 }
 

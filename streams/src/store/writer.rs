@@ -12,7 +12,7 @@ use super::directory::directory_error;
 use super::pending::Pending;
 use super::position::Stamp;
 use super::spool::Spool;
-use crate::native::give_back_freed;
+use millstream_client::give_back_freed;
 
 /// Checkpoints that may wait to be merged before the next one is held back.
 const UNMERGED_MAX: usize = 24;

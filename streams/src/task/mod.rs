@@ -32,6 +32,8 @@ pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 use std::time::{Duration, Instant};
 
 use crate::format::{RowDecoder, Undecodable};
+pub(crate) use millstream_client::HeaderLookup;
+
 use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
@@ -49,15 +51,6 @@ pub(crate) struct InputRecord<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: &'a dyn HeaderLookup,
-}
-
-/// The headers of a record, looked up only by those who need one.
-pub(crate) trait HeaderLookup {
-    /// The value of the last header named `name`.
-    fn header(&self, name: &str) -> Option<&[u8]>;
-
-    /// All headers, in their order.
-    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>));
 }
 
 /// A running task.

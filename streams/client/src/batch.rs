@@ -6,15 +6,22 @@ use rdkafka::bindings as sys;
 use rdkafka::error::{IsError, KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 
-use super::queue::Queue;
-use crate::rows::NO_TIME;
-use crate::task::HeaderLookup;
+use crate::queue::Queue;
 
 /// Records taken at once.
 const BATCH: usize = 512;
 
+/// The headers of a record, looked up only by those who need one.
+pub trait HeaderLookup {
+    /// The value of the last header named `name`.
+    fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// All headers, in their order.
+    fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>));
+}
+
 /// Records of one queue that were taken from it.
-pub(crate) struct Batch {
+pub struct Batch {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// Those before it are destroyed, or the last one of them is lent out.
     next: usize,
@@ -22,7 +29,7 @@ pub(crate) struct Batch {
 }
 
 /// A record, until the next one is asked for.
-pub(crate) struct Record<'a> {
+pub struct Record<'a> {
     message: &'a sys::rd_kafka_message_t,
     topic: &'a str,
 }
@@ -31,7 +38,9 @@ pub(crate) struct Record<'a> {
 unsafe impl Send for Batch {}
 
 impl Batch {
-    pub(crate) fn new() -> Self {
+    /// An empty one.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
         Self {
             messages: Vec::with_capacity(BATCH),
             next: 0,
@@ -39,14 +48,15 @@ impl Batch {
         }
     }
 
+    /// Whether [`next`](Self::next) gives anything before more is taken.
     #[inline]
-    pub(crate) fn has_more(&self) -> bool {
+    pub fn has_more(&self) -> bool {
         self.next < self.messages.len()
     }
 
     /// The next record or error, of a queue of `topic`.
     #[inline]
-    pub(crate) fn next<'a>(&'a mut self, topic: &'a str) -> Option<KafkaResult<Record<'a>>> {
+    pub fn next<'a>(&'a mut self, topic: &'a str) -> Option<KafkaResult<Record<'a>>> {
         self.take_back();
         let message = *self.messages.get(self.next)?;
         self.next += 1;
@@ -68,7 +78,7 @@ impl Batch {
     }
 
     /// Takes messages from a queue, if it has any; all that were here are used up.
-    pub(crate) fn take(&mut self, queue: &Queue) -> bool {
+    pub fn take(&mut self, queue: &Queue) -> bool {
         self.clear();
         // SAFETY: there is room for that many, and those that are given are messages that nobody else owns.
         let taken = unsafe {
@@ -81,7 +91,7 @@ impl Batch {
     }
 
     /// Forgets what was not lent yet.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.take_back();
         for message in self.messages.drain(..).skip(std::mem::take(&mut self.next)) {
             // SAFETY: it was never lent, and is destroyed once: the list is emptied.
@@ -97,42 +107,47 @@ impl Drop for Batch {
 }
 
 impl Record<'_> {
+    /// Of which topic it is.
     #[inline]
-    pub(crate) fn topic(&self) -> &str {
+    pub fn topic(&self) -> &str {
         self.topic
     }
 
+    /// Of which partition it is.
     #[inline]
-    pub(crate) fn partition(&self) -> i32 {
+    pub fn partition(&self) -> i32 {
         self.message.partition
     }
 
+    /// Its place in the partition.
     #[inline]
-    pub(crate) fn offset(&self) -> i64 {
+    pub fn offset(&self) -> i64 {
         self.message.offset
     }
 
-    /// Milliseconds since 1970, or [`NO_TIME`].
+    /// When it was made or appended, in milliseconds since 1970, if it says.
     #[inline]
-    pub(crate) fn timestamp(&self) -> i64 {
+    pub fn timestamp(&self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is good, and the kind is written.
         let time = unsafe { sys::rd_kafka_message_timestamp(self.message, &raw mut kind) };
         match kind {
-            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => NO_TIME,
-            _ if time == -1 => NO_TIME,
-            _ => time,
+            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => None,
+            _ if time == -1 => None,
+            _ => Some(time),
         }
     }
 
+    /// Its key, if it has one, even an empty one.
     #[inline]
-    pub(crate) fn key(&self) -> Option<&[u8]> {
+    pub fn key(&self) -> Option<&[u8]> {
         // SAFETY: these are the message's bytes.
         unsafe { bytes(self.message.key, self.message.key_len) }
     }
 
+    /// Its value, if it has one, even an empty one.
     #[inline]
-    pub(crate) fn value(&self) -> Option<&[u8]> {
+    pub fn value(&self) -> Option<&[u8]> {
         // SAFETY: these are the message's bytes.
         unsafe { bytes(self.message.payload, self.message.len) }
     }

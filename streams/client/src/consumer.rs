@@ -12,10 +12,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::native::{Batch, Bell, Queue, Record};
+use crate::{Batch, Bell, Queue, Record};
 
 /// A consumer whose partitions are read in batches.
-pub(super) struct BatchConsumer<C: ConsumerContext> {
+pub struct BatchConsumer<C: ConsumerContext> {
     batch: Batch,
     /// One for each partition that is assigned. They are taken anew at each assignment: a client that has not seen a topic for a while
     /// forgets its partitions, with their queues.
@@ -35,7 +35,8 @@ struct PartitionQueue {
 }
 
 impl<C: ConsumerContext> BatchConsumer<C> {
-    pub(super) fn new(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
+    /// Reads what `consumer` is assigned from now on.
+    pub fn new(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
         let bell = Arc::<Bell>::default();
         let mut events = Queue::events(consumer.client())?;
         events.ring(&bell);
@@ -50,12 +51,12 @@ impl<C: ConsumerContext> BatchConsumer<C> {
     }
 
     /// The client, for all but records and assignments.
-    pub(super) fn client(&self) -> &BaseConsumer<C> {
+    pub fn client(&self) -> &BaseConsumer<C> {
         &self.consumer
     }
 
     /// Reads these partitions from now on. What was read and not handed out is forgotten.
-    pub(super) fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
+    pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
         self.forget();
         for element in list.elements() {
             let (topic, client) = (element.topic().to_owned(), self.consumer.client());
@@ -67,20 +68,20 @@ impl<C: ConsumerContext> BatchConsumer<C> {
     }
 
     /// Reads nothing from now on.
-    pub(super) fn unassign(&mut self) -> KafkaResult<()> {
+    pub fn unassign(&mut self) -> KafkaResult<()> {
         self.forget();
         self.consumer.unassign()
     }
 
     /// Hands out nothing until the next assignment, but for events.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.batch.clear();
         self.queues.clear();
     }
 
     /// The next record or error; none if there is none within `wait`, or an event came instead.
     #[inline]
-    pub(super) fn next(&mut self, wait: Duration) -> Option<KafkaResult<Record<'_>>> {
+    pub fn next(&mut self, wait: Duration) -> Option<KafkaResult<Record<'_>>> {
         if !self.batch.has_more()
             && let Err(error) = self.fill(wait)
         {

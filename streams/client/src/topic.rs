@@ -13,7 +13,7 @@ const UNASSIGNED: i32 = -1;
 const BATCH: usize = 512;
 
 /// A handle of a topic, which spares looking it up by name for each record. It must be dropped before its client.
-pub(crate) struct ProducerTopic {
+pub struct ProducerTopic {
     handle: NonNull<sys::rd_kafka_topic_t>,
     client: *mut sys::rd_kafka_t,
     batch: Vec<sys::rd_kafka_message_t>,
@@ -23,7 +23,8 @@ pub(crate) struct ProducerTopic {
 unsafe impl Send for ProducerTopic {}
 
 impl ProducerTopic {
-    pub(crate) fn new<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<Self> {
+    /// A handle of `topic` with `client`, which need not exist yet.
+    pub fn new<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<Self> {
         let failed = |why: String| KafkaError::Subscription(format!("{topic}: {why}"));
         let name = CString::new(topic).map_err(|error| failed(error.to_string()))?;
         let client = client.native_ptr();
@@ -38,7 +39,7 @@ impl ProducerTopic {
     }
 
     /// Queues a copy of a record; without a partition by its key, without a time at the time of now (milliseconds since 1970).
-    pub(crate) fn send(
+    pub fn send(
         &self,
         partition: Option<i32>,
         time: Option<i64>,
@@ -76,7 +77,7 @@ impl ProducerTopic {
     }
 
     /// Queues copies of records for one partition, at the time of now, until one is refused; gives their number, and the refusal.
-    pub(crate) fn send_all<'a>(
+    pub fn send_all<'a>(
         &mut self,
         partition: i32,
         records: impl Iterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,

@@ -9,7 +9,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 
 /// A handle of a client's queue. It must be dropped before its client.
-pub(crate) struct Queue {
+pub struct Queue {
     handle: NonNull<sys::rd_kafka_queue_t>,
     /// What rings when something comes, if anything does.
     bell: Option<Arc<Bell>>,
@@ -17,7 +17,7 @@ pub(crate) struct Queue {
 
 /// Wakes up whoever waits for one of several queues.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub struct Bell {
     rung: Mutex<bool>,
     ringing: Condvar,
 }
@@ -27,7 +27,7 @@ unsafe impl Send for Queue {}
 
 impl Queue {
     /// The queue on which the client's events come: those of its group, if it is in one.
-    pub(crate) fn events<C: ClientContext>(client: &Client<C>) -> KafkaResult<Self> {
+    pub fn events<C: ClientContext>(client: &Client<C>) -> KafkaResult<Self> {
         let client = client.native_ptr();
         // SAFETY: the client lives; who is in no group has no queue of a member.
         let handle = unsafe {
@@ -40,7 +40,7 @@ impl Queue {
     }
 
     /// The queue of a partition, which is its own from now on: what is read no longer comes with the events.
-    pub(crate) fn of_partition<C: ClientContext>(
+    pub fn of_partition<C: ClientContext>(
         client: &Client<C>,
         topic: &str,
         partition: i32,
@@ -57,7 +57,7 @@ impl Queue {
     }
 
     /// Has `bell` ring when something comes into the empty queue.
-    pub(crate) fn ring(&mut self, bell: &Arc<Bell>) {
+    pub fn ring(&mut self, bell: &Arc<Bell>) {
         self.silence();
         let argument = Arc::as_ptr(bell).cast_mut().cast::<c_void>();
         self.bell = Some(Arc::clone(bell));
@@ -74,12 +74,12 @@ impl Queue {
     }
 
     /// How many events and records wait.
-    pub(crate) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         // SAFETY: the handle is good.
         unsafe { sys::rd_kafka_queue_length(self.handle()) }
     }
 
-    pub(super) fn handle(&self) -> *mut sys::rd_kafka_queue_t {
+    pub(crate) fn handle(&self) -> *mut sys::rd_kafka_queue_t {
         self.handle.as_ptr()
     }
 
@@ -110,12 +110,12 @@ impl Bell {
     }
 
     /// Forgets that it rang: what comes from now on is new.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
     /// Waits until it rings, if it has not since it was silenced, but no longer than `wait`.
-    pub(crate) fn wait(&self, wait: Duration) {
+    pub fn wait(&self, wait: Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.ringing.wait_timeout_while(rung, wait, |rung| !*rung);
         drop(waited.unwrap_or_else(PoisonError::into_inner));

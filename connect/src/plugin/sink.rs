@@ -1,0 +1,124 @@
+//! Sinks: from topics to a system.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Connector, ExactlyOnceSupport, Plugin, PluginError, TaskId, Validated};
+use crate::config::ConfigMap;
+use crate::record::Record;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+}
+
+/// A partition, and the offset of the first record that is not yet done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionOffset {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The next offset.
+    pub next: i64,
+}
+
+/// A kind of sink.
+pub trait SinkPlugin: Plugin {
+    /// Checks a configuration beyond what the declarations say; by default nothing more. It may take time, and runs where it blocks nobody.
+    fn validate(&self, config: &ConfigMap) -> Validated {
+        self.config_def().validate(config)
+    }
+
+    /// Whether it delivers exactly once with this configuration.
+    fn exactly_once(&self, _config: &ConfigMap) -> ExactlyOnceSupport {
+        ExactlyOnceSupport::Unsupported
+    }
+
+    /// Checks offsets that a user wants to set (none: to forget), and does what has to be done outside (a sink that owns its offsets
+    /// stores them); the runtime commits them then.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    fn alter_offsets(
+        &self,
+        _config: &ConfigMap,
+        _offsets: &[(TopicPartition, Option<i64>)],
+    ) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    /// A connector, not started.
+    fn new_connector(&self) -> Box<dyn Connector>;
+
+    /// A task, not started.
+    fn new_task(&self) -> Box<dyn SinkTask>;
+}
+
+/// What the runtime offers to a sink's task.
+#[derive(Debug, Clone)]
+pub struct SinkTaskContext {
+    /// Which task it is.
+    pub task: TaskId,
+}
+
+/// A record that a sink could not take.
+#[derive(Debug)]
+pub struct FailedRecord {
+    /// Its place in the batch.
+    pub index: usize,
+    /// Why.
+    pub error: PluginError,
+}
+
+/// A task of a sink.
+///
+/// Calls come one at a time: `start`, then for partitions that come and go `open`, any number of `put` and `flush`, `close`, then `stop`.
+#[async_trait]
+pub trait SinkTask: Send {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When it cannot; the kind says whether trying again may help.
+    async fn start(&mut self, config: &ConfigMap, context: SinkTaskContext) -> Result<(), PluginError>;
+
+    /// These partitions are this task's from now on. A sink that keeps offsets itself gives those it has, and records come from there;
+    /// others come from where the group committed. `epoch` grows with each owner of a partition: what an older one writes is to be refused.
+    ///
+    /// # Errors
+    /// When it cannot.
+    async fn open(
+        &mut self,
+        _partitions: &[TopicPartition],
+        _epoch: u64,
+    ) -> Result<Vec<PartitionOffset>, PluginError> {
+        Ok(Vec::new())
+    }
+
+    /// Takes records. Those that cannot be taken for what they are come back with their reasons (they go to the dead letters, or fail the
+    /// task); all others count as taken.
+    ///
+    /// # Errors
+    /// When the batch as a whole could not be taken. With [`ErrorKind::Retriable`](super::ErrorKind::Retriable) the same batch comes again.
+    async fn put(&mut self, records: Vec<Record>) -> Result<Vec<FailedRecord>, PluginError>;
+
+    /// Makes durable what was taken, and says how far: only that is committed. `taken` is how far records were put; giving it back
+    /// means that all of them are durable.
+    ///
+    /// # Errors
+    /// When nothing is known to be durable: nothing is committed.
+    async fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError>;
+
+    /// These partitions are this task's no more; if they are `lost`, another may already own them, and nothing more may be written for them.
+    ///
+    /// # Errors
+    /// When it cannot; it is logged.
+    async fn close(&mut self, _partitions: &[TopicPartition], _lost: bool) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    /// Ends. Also called when `start` failed.
+    async fn stop(&mut self) {}
+}

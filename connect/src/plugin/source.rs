@@ -1,0 +1,157 @@
+//! Sources: from a system to topics.
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::{Connector, Plugin, PluginError, TaskId, Validated};
+use crate::config::ConfigMap;
+use crate::record::Record;
+
+/// Which part of a source system: what offsets are stored by, such as `{"filename": "test.txt"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourcePartition(pub Map<String, Json>);
+
+/// How far a part of a source system was read, such as `{"position": 42}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceOffset(pub Map<String, Json>);
+
+/// Whether a source can deliver exactly once with a configuration (KIP-618).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExactlyOnceSupport {
+    /// Its offsets say exactly what was read, and reading from an offset gives the same records again.
+    Supported,
+    /// It cannot.
+    Unsupported,
+}
+
+/// A kind of source.
+pub trait SourcePlugin: Plugin {
+    /// Checks a configuration beyond what the declarations say; by default nothing more. It may take time, and runs where it blocks nobody.
+    fn validate(&self, config: &ConfigMap) -> Validated {
+        self.config_def().validate(config)
+    }
+
+    /// Whether it delivers exactly once with this configuration.
+    fn exactly_once(&self, _config: &ConfigMap) -> ExactlyOnceSupport {
+        ExactlyOnceSupport::Unsupported
+    }
+
+    /// Whether its batches say where transactions end (`transaction.boundary=connector`).
+    fn defines_transaction_boundaries(&self, _config: &ConfigMap) -> bool {
+        false
+    }
+
+    /// Checks offsets that a user wants to set (none: to forget), and does what has to be done outside; the runtime stores them then.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    fn alter_offsets(
+        &self,
+        _config: &ConfigMap,
+        _offsets: &[(SourcePartition, Option<SourceOffset>)],
+    ) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    /// A connector, not started.
+    fn new_connector(&self) -> Box<dyn Connector>;
+
+    /// A task, not started.
+    fn new_task(&self) -> Box<dyn SourceTask>;
+}
+
+/// Stored offsets, of the task's connector. With exactly-once they are read after older tasks were fenced.
+#[async_trait]
+pub trait OffsetReader: Send + Sync {
+    /// The stored offset of `partition`, if there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn offset(&self, partition: &SourcePartition) -> Result<Option<SourceOffset>, PluginError>;
+
+    /// All stored offsets of the connector.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn all(&self) -> Result<Vec<(SourcePartition, SourceOffset)>, PluginError>;
+}
+
+/// What the runtime offers to a source's task.
+#[derive(Clone)]
+pub struct SourceTaskContext {
+    /// Which task it is.
+    pub task: TaskId,
+    /// Where it stopped.
+    pub offsets: Arc<dyn OffsetReader>,
+}
+
+/// How much a task may hand over at once. It may pass them by its last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Records.
+    pub records: usize,
+    /// Bytes of their keys and values.
+    pub bytes: usize,
+    /// How long to wait for the first record.
+    pub wait: Duration,
+}
+
+/// Where transactions end, for a source that says so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boundary {
+    /// Not here.
+    #[default]
+    None,
+    /// Behind this batch.
+    Commit,
+    /// Here: what was handed over since the last boundary, this batch with it, is dropped; its offsets are kept.
+    Abort,
+}
+
+/// Records, and how far the source is read once they are delivered.
+#[derive(Debug, Clone, Default)]
+pub struct SourceBatch {
+    /// The records, in the order in which they are to be written.
+    pub records: Vec<Record>,
+    /// What is to be stored once all these records (and all before them) are delivered; may come without records.
+    pub offsets: Vec<(SourcePartition, SourceOffset)>,
+    /// Whether a transaction ends here.
+    pub boundary: Boundary,
+    /// There will be nothing more: a one-shot load is done. The task stays RUNNING, and is polled no more.
+    pub finished: bool,
+}
+
+/// A task of a source.
+///
+/// Calls come one at a time: `start`, any number of `poll` and `committed`, `stop`.
+#[async_trait]
+pub trait SourceTask: Send {
+    /// Begins behind the stored offsets.
+    ///
+    /// # Errors
+    /// When it cannot; the kind says whether trying again may help.
+    async fn start(&mut self, config: &ConfigMap, context: SourceTaskContext) -> Result<(), PluginError>;
+
+    /// The next records; an empty batch if there are none within [`Budget::wait`]. The future may be dropped at an await (the task is
+    /// stopping, or its offsets are due): what it has not handed over is handed over by the next call.
+    ///
+    /// # Errors
+    /// When the source cannot be read; the kind says whether trying again may help.
+    async fn poll(&mut self, budget: Budget) -> Result<SourceBatch, PluginError>;
+
+    /// These offsets are stored for good.
+    ///
+    /// # Errors
+    /// When what the source has to do then fails (deleting a file that is done, say): it is logged, and not repeated.
+    async fn committed(&mut self, _offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    /// Ends. Also called when `start` failed.
+    async fn stop(&mut self) {}
+}
