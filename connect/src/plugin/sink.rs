@@ -102,7 +102,7 @@ pub trait SinkTask: Send {
     ///
     /// # Errors
     /// When the batch as a whole could not be taken. With [`ErrorKind::Retriable`](super::ErrorKind::Retriable) the same batch comes again.
-    async fn put(&mut self, records: Vec<Record>) -> Result<Vec<FailedRecord>, PluginError>;
+    async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError>;
 
     /// Makes durable what was taken, and says how far: only that is committed. `taken` is how far records were put; giving it back
     /// means that all of them are durable.

@@ -1,15 +1,46 @@
 //! Running connectors and their tasks.
 //!
 //! The worker does what a herder says: it starts and stops connectors and tasks, each task on a thread of its own, and reports what
-//! becomes of them. It resolves references to secrets, and keeps source offsets.
+//! becomes of them. A record's way: [`source`] polls a plugin, has its records transformed and converted, and produces them; [`sink`]
+//! consumes, converts, transforms, and puts. What fails on the way is judged by [`errors`] and kept by [`dead_letters`].
+//!
+//! Owns: threads, clients, source offsets ([`offsets`]). Does not own: which connectors there are and what they should do, which is
+//! the herder's. Invariant: an offset is stored, or committed, only once everything before it is delivered, or durable in the sink.
 mod config;
+mod control;
+mod conversion;
+mod dead_letters;
+mod errors;
+mod group_offsets;
+mod metrics;
+mod offsets;
+mod report;
+mod setup;
+mod sink;
+mod source;
+mod tasks;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
-use crate::plugin::{PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition};
+use crate::config::providers::ConfigProviders;
+use crate::plugin::{
+    Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
+};
+use metrics::{TaskMetrics, now_ms};
+use offsets::{FileOffsets, OffsetStore, TopicOffsets};
+use report::Reporter;
+use setup::TaskSetup;
+use tasks::{TaskHandle, TaskPlugin};
 
-pub use config::WorkerConfig;
+pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
 
 /// What a connector or a task is doing, in the words of Kafka Connect's REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +51,7 @@ pub enum State {
     Running,
     /// It waits until it is resumed.
     Paused,
-    /// It ended with an error, and is not started again without a change.
+    /// It ended with an error.
     Failed,
     /// It is being started again.
     Restarting,
@@ -41,16 +72,16 @@ pub enum TargetState {
 
 /// Hears what becomes of connectors and tasks. Called from any thread; must not block.
 pub trait StatusListener: Send + Sync {
-    /// A connector's state changed; `trace` says why it failed.
-    fn on_connector(&self, name: &str, state: State, trace: Option<&str>);
+    /// A connector's state changed; with [`State::Failed`] comes why.
+    fn on_connector(&self, name: &str, state: State, error: Option<&PluginError>);
 
-    /// A task's state changed; `trace` says why it failed.
-    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>);
+    /// A task's state changed; with [`State::Failed`] comes why.
+    fn on_task(&self, id: &TaskId, state: State, error: Option<&PluginError>);
 
     /// A connector wants its work to be divided anew.
     fn on_reconfiguration_request(&self, name: &str);
 
-    /// A connector's task wrote to, or read from, a topic (KIP-558); said once a topic and task.
+    /// A connector's task writes to, or reads from, a topic (KIP-558); said once a topic and start of a task, or a little more often.
     fn on_topic(&self, id: &TaskId, topic: &str);
 }
 
@@ -64,30 +95,66 @@ pub enum ConnectorOffsets {
 }
 
 /// Runs connectors and tasks in this process.
-pub struct Worker {}
+pub struct Worker {
+    config: Arc<WorkerConfig>,
+    registry: Arc<Registry>,
+    listener: Arc<dyn StatusListener>,
+    providers: ConfigProviders,
+    runtime: Handle,
+    store: Arc<dyn OffsetStore>,
+    connectors: AsyncMutex<HashMap<String, Box<dyn Connector>>>,
+    tasks: Mutex<HashMap<TaskId, TaskHandle>>,
+}
 
 impl Worker {
-    /// A worker without connectors. It has to be called within a tokio runtime, on which plugins' futures run.
+    /// A worker without connectors. It has to be called within a tokio runtime, on which plugins' futures run. The topics it is to keep things
+    /// in are there.
     ///
     /// # Errors
     /// When the cluster's settings or the offset store's are wrong.
     pub fn new(
         config: Arc<WorkerConfig>,
         registry: Arc<Registry>,
+        providers: ConfigProviders,
         listener: Arc<dyn StatusListener>,
     ) -> Result<Self, PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
-        }
+        let of = |role: Role, name: &str| {
+            client(role, &config.bootstrap_servers, name, &config.given, &ConfigMap::new())
+        };
+        let store: Arc<dyn OffsetStore> = match &config.offset_storage {
+            OffsetStorage::File(path) => Arc::new(FileOffsets::open(path)?),
+            OffsetStorage::Topic(topic) => Arc::new(TopicOffsets::new(
+                topic,
+                &of(Role::Consumer, "connect-offsets-reader")?,
+                &of(Role::Producer, "connect-offsets-writer")?,
+                config.exactly_once_source,
+            )?),
+        };
+        // Wrong options of clients are named now, not when the first task starts.
+        of(Role::Admin, "connect-admin")?;
+        Ok(Self {
+            config,
+            registry,
+            listener,
+            providers,
+            runtime: Handle::current(),
+            store,
+            connectors: AsyncMutex::default(),
+            tasks: Mutex::default(),
+        })
     }
 
     /// The plugins.
     pub fn registry(&self) -> &Arc<Registry> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
-        }
+        &self.registry
+    }
+
+    fn resolve(&self, config: &ConfigMap) -> Result<ConfigMap, PluginError> {
+        self.providers.resolve(config).map_err(|error| PluginError::user_config(error.to_string()))
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a connector (not its tasks); one of that name must not run. Its state goes to the listener, too.
@@ -95,17 +162,59 @@ impl Worker {
     /// # Errors
     /// When its class is not known, its references to secrets cannot be resolved, or it says so itself.
     pub async fn start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        let started = self.try_start_connector(name, config).await;
+        match &started {
+            Ok(()) => self.listener.on_connector(name, State::Running, None),
+            Err(error) => {
+                tracing::error!(connector = name, "connector failed: {error}");
+                self.listener.on_connector(name, State::Failed, Some(error));
+            }
         }
+        started
+    }
+
+    async fn try_start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
+        let config = self.resolve(config)?;
+        let mut connector = match self.plugin(&config)? {
+            TaskPlugin::Source(plugin, _) => plugin.new_connector(),
+            TaskPlugin::Sink(plugin) => plugin.new_connector(),
+        };
+        let (listener, its) = (Arc::clone(&self.listener), name.to_owned());
+        let context = ConnectorContext {
+            name: name.to_owned(),
+            request_task_reconfiguration: Arc::new(move || listener.on_reconfiguration_request(&its)),
+        };
+        // A connector that panics, or that waits for ever, fails alone.
+        let starting = tokio::spawn(async move {
+            connector.start(&config, context).await.map(|()| connector)
+        });
+        let connector = starting
+            .await
+            .map_err(|error| PluginError::fatal(format!("the connector panicked when it was started: {error}")))??;
+        self.connectors.lock().await.insert(name.to_owned(), connector);
+        Ok(())
+    }
+
+    /// Which plugin a resolved configuration means.
+    fn plugin(&self, config: &ConfigMap) -> Result<TaskPlugin, PluginError> {
+        let class = config.get("connector.class").map(|class| class.trim());
+        let class = class.ok_or_else(|| PluginError::user_config("connector.class is missing"))?;
+        if let Ok(source) = self.registry.source(class) {
+            return Ok(TaskPlugin::Source(source, Arc::clone(&self.store)));
+        }
+        let sink = self.registry.sink(class);
+        let sink = sink.map_err(|error| PluginError::user_config(format!("connector.class: {error}")))?;
+        Ok(TaskPlugin::Sink(sink))
     }
 
     /// Stops a connector (not its tasks), if it runs.
     pub async fn stop_connector(&self, name: &str) {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        let stopped = self.connectors.lock().await.remove(name);
+        if let Some(mut connector) = stopped {
+            // One that panics or hangs when it is stopped is left to itself.
+            let stopping = tokio::spawn(async move { connector.stop().await });
+            let _ = tokio::time::timeout(self.config.task_shutdown_timeout, stopping).await;
+            self.listener.on_connector(name, State::Unassigned, None);
         }
     }
 
@@ -114,10 +223,10 @@ impl Worker {
     /// # Errors
     /// When it does not run, or says so itself.
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
-        }
+        let mut connectors = self.connectors.lock().await;
+        let connector = connectors.get_mut(name);
+        let connector = connector.ok_or_else(|| PluginError::fatal(format!("the connector {name} does not run")))?;
+        connector.task_configs(max)
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -128,26 +237,73 @@ impl Worker {
         task_config: &ConfigMap,
         target: TargetState,
     ) {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        let reporter = Reporter {
+            id: id.clone(),
+            listener: Arc::clone(&self.listener),
+            metrics: Arc::new(TaskMetrics::default()),
+        };
+        let started = self.try_start_task(id, connector_config, task_config, target, reporter);
+        if let Err(error) = started {
+            let reporter = Reporter {
+                id: id.clone(),
+                listener: Arc::clone(&self.listener),
+                metrics: Arc::default(),
+            };
+            reporter.failed(&error);
         }
     }
 
+    fn try_start_task(
+        &self,
+        id: &TaskId,
+        connector_config: &ConfigMap,
+        task_config: &ConfigMap,
+        target: TargetState,
+        reporter: Reporter,
+    ) -> Result<(), PluginError> {
+        let setup = TaskSetup {
+            id: id.clone(),
+            worker: Arc::clone(&self.config),
+            registry: Arc::clone(&self.registry),
+            connector_config: self.resolve(connector_config)?,
+            task_config: self.resolve(task_config)?,
+        };
+        let plugin = self.plugin(&setup.connector_config)?;
+        let mut tasks = self.tasks();
+        if tasks.get(id).is_some_and(|task| !task.has_ended()) {
+            return Err(PluginError::fatal(format!("the task {id} is running already")));
+        }
+        let task = TaskHandle::start(setup, plugin, target, reporter, &self.runtime);
+        let task = task.map_err(|error| PluginError::disconnected(format!("starting a thread for {id}: {error}")))?;
+        tasks.insert(id.clone(), task);
+        Ok(())
+    }
+
     /// Stops these tasks, those that run, and waits until they have ended, at most `task.shutdown.graceful.timeout.ms`; who has not then is
-    /// abandoned, and cannot write any more.
+    /// abandoned, and writes nothing any more.
     pub async fn stop_tasks(&self, ids: &[TaskId]) {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        let stopped: Vec<(TaskId, TaskHandle)> = {
+            let mut tasks = self.tasks();
+            ids.iter().filter_map(|id| tasks.remove_entry(id)).collect()
+        };
+        for (_, task) in &stopped {
+            task.ask_to_stop();
+        }
+        let until = Instant::now() + self.config.task_shutdown_timeout;
+        for (id, task) in stopped {
+            if !task.wait(until.saturating_duration_since(Instant::now())).await {
+                tracing::error!(task = %id, "the task does not end; it is abandoned, and writes nothing any more");
+                self.listener.on_task(&id, State::Unassigned, None);
+            }
         }
     }
 
     /// Pauses or resumes a connector's running tasks.
     pub fn set_target(&self, connector: &str, target: TargetState) {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        for (id, task) in &*self.tasks() {
+            if id.connector == connector {
+                task.set_target(target);
+            }
         }
     }
 
@@ -156,10 +312,17 @@ impl Worker {
     /// # Errors
     /// When they cannot be read.
     pub async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<ConnectorOffsets, PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
-        }
+        let setup = self.setup_of(name, config)?;
+        let plugin = self.plugin(&setup.connector_config)?;
+        off_the_runtime(move || match plugin {
+            TaskPlugin::Source(plugin, store) => {
+                let store = setup.store(&*plugin, &store)?;
+                let stored = store.read(&setup.id.connector)?;
+                Ok(ConnectorOffsets::Source(stored.into_iter().map(|(its, offset)| (its, Some(offset))).collect()))
+            }
+            TaskPlugin::Sink(_) => Ok(ConnectorOffsets::Sink(group_offsets::read(&setup)?)),
+        })
+        .await
     }
 
     /// Sets offsets of a connector whose tasks do not run; without `offsets` all are forgotten.
@@ -172,28 +335,116 @@ impl Worker {
         config: &ConfigMap,
         offsets: Option<&ConnectorOffsets>,
     ) -> Result<(), PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
-        }
+        let setup = self.setup_of(name, config)?;
+        let plugin = self.plugin(&setup.connector_config)?;
+        let offsets = offsets.cloned();
+        off_the_runtime(move || match (plugin, offsets) {
+            (TaskPlugin::Source(plugin, store), offsets) => {
+                let store = setup.store(&*plugin, &store)?;
+                let changes = match offsets {
+                    None => {
+                        let stored = store.read(&setup.id.connector)?;
+                        stored.into_iter().map(|(its, _)| (its, None)).collect()
+                    }
+                    Some(ConnectorOffsets::Source(changes)) => changes,
+                    Some(ConnectorOffsets::Sink(_)) => return Err(of_other_kind("source", "sink")),
+                };
+                plugin.alter_offsets(&setup.connector_config, &changes)?;
+                store.write(&setup.id.connector, &changes)
+            }
+            (TaskPlugin::Sink(plugin), offsets) => {
+                let changes = match offsets {
+                    None => group_offsets::read(&setup)?.into_iter().map(|(its, _)| (its, None)).collect(),
+                    Some(ConnectorOffsets::Sink(changes)) => changes,
+                    Some(ConnectorOffsets::Source(_)) => return Err(of_other_kind("sink", "source")),
+                };
+                plugin.alter_offsets(&setup.connector_config, &changes)?;
+                group_offsets::write(&setup, &changes)
+            }
+        })
+        .await
+    }
+
+    fn setup_of(&self, name: &str, config: &ConfigMap) -> Result<TaskSetup, PluginError> {
+        Ok(TaskSetup {
+            id: TaskId {
+                connector: name.to_owned(),
+                task: 0,
+            },
+            worker: Arc::clone(&self.config),
+            registry: Arc::clone(&self.registry),
+            connector_config: self.resolve(config)?,
+            task_config: ConfigMap::new(),
+        })
     }
 
     /// The id of the cluster that `bootstrap.servers` belongs to.
     ///
     /// # Errors
     /// When it does not answer within `wait`.
-    pub async fn cluster_id(&self, wait: std::time::Duration) -> Result<String, PluginError> {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+    pub async fn cluster_id(&self, wait: Duration) -> Result<String, PluginError> {
+        let config = Arc::clone(&self.config);
+        off_the_runtime(move || {
+            use rdkafka::consumer::{BaseConsumer, Consumer};
+            let admin = client(Role::Admin, &config.bootstrap_servers, "connect-admin", &config.given, &ConfigMap::new())?;
+            let unreachable = || {
+                PluginError::disconnected(format!(
+                    "no broker answers at bootstrap.servers={}; is it running?",
+                    config.bootstrap_servers
+                ))
+            };
+            let asking: BaseConsumer = admin.create().map_err(|error| PluginError::user_config(error.to_string()))?;
+            asking.client().fetch_cluster_id(wait).ok_or_else(unreachable)
+        })
+        .await
+    }
+
+    /// What tasks count, in Prometheus' text form.
+    pub fn metrics(&self) -> String {
+        let mut families: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+        let now = now_ms();
+        for (id, task) in &*self.tasks() {
+            let connector = id.connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let labels = format!("{{connector=\"{connector}\",task=\"{}\"}}", id.task);
+            for (name, value) in task.metrics.counters(task.is_source) {
+                let _ = writeln!(families.entry(name).or_default(), "kafka_connect_task_{name}{labels} {value}");
+            }
+            let inside = task.metrics.inside_since_ms.load(std::sync::atomic::Ordering::Relaxed);
+            let stalled = if inside > 0 { (now - inside).max(0) } else { 0 };
+            let age = (now - task.metrics.alive_at_ms.load(std::sync::atomic::Ordering::Relaxed)).max(0);
+            let ages = [("call_seconds", stalled), ("last_progress_age_seconds", age)];
+            for (name, milliseconds) in ages {
+                let seconds = milliseconds as f64 / 1000.0;
+                let _ = writeln!(families.entry(name).or_default(), "kafka_connect_task_{name}{labels} {seconds}");
+            }
         }
+        let mut text = String::new();
+        for (name, lines) in families {
+            let kind = if name.ends_with("_seconds") { "gauge" } else { "counter" };
+            let _ = write!(text, "# TYPE kafka_connect_task_{name} {kind}\n{lines}");
+        }
+        text
     }
 
     /// Stops everything.
     pub async fn stop(&self) {
-        #[allow(clippy::todo)]
-        {
-            todo!()
+        let ids: Vec<TaskId> = self.tasks().keys().cloned().collect();
+        self.stop_tasks(&ids).await;
+        let names: Vec<String> = self.connectors.lock().await.keys().cloned().collect();
+        for name in names {
+            self.stop_connector(&name).await;
         }
     }
+}
+
+fn of_other_kind(its: &str, given: &str) -> PluginError {
+    PluginError::user_config(format!("the connector is a {its}, and the offsets are those of a {given}"))
+}
+
+/// Runs something that blocks on a thread that may.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
+) -> Result<T, PluginError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(PluginError::fatal(format!("panicked: {error}"))))
 }

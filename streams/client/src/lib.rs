@@ -10,12 +10,14 @@
 #![allow(unsafe_code)]
 mod batch;
 mod consumer;
+mod group;
 mod memory;
 mod queue;
 mod topic;
 
 pub use batch::{Batch, HeaderLookup, Record};
 pub use consumer::BatchConsumer;
+pub use group::delete_group_offsets;
 pub use memory::give_back_freed;
 pub use queue::{Bell, Queue};
 pub use topic::ProducerTopic;

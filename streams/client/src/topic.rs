@@ -76,13 +76,14 @@ impl ProducerTopic {
         }
     }
 
-    /// Queues copies of records for one partition, at the time of now, until one is refused; gives their number, and the refusal.
+    /// Queues copies of records for one partition (without one each by its key), at the time of now, until one is refused; gives their number, and the refusal.
     pub fn send_all<'a>(
         &mut self,
-        partition: i32,
+        partition: Option<i32>,
         records: impl Iterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
     ) -> (usize, Result<(), RDKafkaErrorCode>) {
         let (mut records, mut sent) = (records.peekable(), 0);
+        let partition = partition.unwrap_or(UNASSIGNED);
         while records.peek().is_some() {
             self.batch.clear();
             self.batch

@@ -178,7 +178,7 @@ impl KafkaSink {
         while sent < records.len() {
             let rest = records.records().skip(sent);
             let rest = rest.map(|record| (record.key, record.value));
-            let (more, refused) = self.topic(topic)?.send_all(partition, rest);
+            let (more, refused) = self.topic(topic)?.send_all(Some(partition), rest);
             sent += more;
             if let Err(code) = refused {
                 alone = self.make_room(topic, code, alone && more == 0)?;

@@ -1,0 +1,12 @@
+//! What the runtime asks of a cluster: clients, topics, and logs that are read as a whole.
+//!
+//! Everything goes through librdkafka, so that any Kafka cluster will do. Owns: how Java's client options are understood
+//! ([`clients`]), the making of topics ([`topics`]), and compacted topics read to their end ([`table`]). Does not own: what is in them.
+pub(crate) mod clients;
+mod producer;
+mod producer_events;
+pub(crate) mod table;
+pub(crate) mod topics;
+
+pub(crate) use producer::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError};
+pub(crate) use producer_events::FailedDelivery;

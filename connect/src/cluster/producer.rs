@@ -1,0 +1,361 @@
+//! A producer that is fed encoded records in batches.
+//!
+//! Why not the binding's alone: it looks a topic up by name for each record, and polls by spinning. Owns: queueing, waiting for
+//! acknowledgements, transactions. Does not own: what to do about failures.
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millstream_client::{Bell, ProducerTopic, Queue};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use thiserror::Error;
+
+use super::producer_events::{Events, FailedDelivery};
+
+/// How long to wait for an event at a time.
+const WAIT: Duration = Duration::from_millis(10);
+/// How long one request of a transaction may take before it is tried again.
+const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
+/// The pause between two tries.
+const BACKOFF: Duration = Duration::from_millis(20);
+/// Topics that handles are kept of: transforms may make any number.
+const TOPICS_MAX: usize = 1_000;
+
+/// Why a producer could not do what it was asked.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum ProducerError {
+    /// A record was refused at once.
+    #[error("{topic}: {error}{remedy}", remedy = remedy(.error))]
+    Refused {
+        /// Its place in what was to be sent.
+        index: usize,
+        topic: String,
+        error: KafkaError,
+    },
+    /// The transaction is lost; a new one may do better, once the task began anew.
+    #[error("the transaction was aborted: {cause}")]
+    Aborted { cause: String },
+    /// Another producer has the transactional id, or the cluster denies transactions.
+    #[error("the producer cannot go on: {cause}{remedy}")]
+    Fatal { cause: String, remedy: &'static str },
+    /// The task is to stop.
+    #[error("the task is stopping with {records} records not yet acknowledged")]
+    Stopping { records: usize },
+}
+
+/// A batch of encoded records.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// The bytes of all keys, values and headers.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows: Vec<OutgoingRow>,
+}
+
+/// Where the bytes of something are, unless it is null.
+pub(crate) type Encoding = Option<Range<usize>>;
+
+/// A record of a batch.
+#[derive(Debug)]
+pub(crate) struct OutgoingRow {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Encoding,
+    pub(crate) value: Encoding,
+    /// Milliseconds since 1970; now if none.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: Vec<(Arc<str>, Encoding)>,
+}
+
+impl OutgoingRow {
+    fn is_plain(&self) -> bool {
+        self.timestamp.is_none() && self.headers.is_empty()
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows.clear();
+    }
+
+    fn at(&self, place: &Encoding) -> Option<&[u8]> {
+        place.as_ref().map(|range| &self.bytes[range.clone()])
+    }
+}
+
+/// A producer.
+pub(crate) struct Producer {
+    /// Delivery reports and errors; dropped before the producer.
+    events: Queue,
+    bell: Arc<Bell>,
+    /// Those that were written to; dropped before the producer.
+    topics: HashMap<Arc<str>, ProducerTopic>,
+    producer: BaseProducer<Events>,
+    /// A transaction has begun.
+    open: bool,
+    transactional: bool,
+}
+
+impl Producer {
+    /// A producer. One with a `transactional.id` needs [`begin_transactions`](Self::begin_transactions) first.
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self, ProducerError> {
+        let new = || {
+            let producer: BaseProducer<Events> = config.create_with_context(Events::default())?;
+            let (mut events, bell) = (Queue::events(producer.client())?, Arc::<Bell>::default());
+            events.ring(&bell);
+            Ok((producer, events, bell))
+        };
+        let new: KafkaResult<_> = new();
+        let (producer, events, bell) = new.map_err(|error| fatal(&error))?;
+        Ok(Self {
+            events,
+            bell,
+            topics: HashMap::new(),
+            producer,
+            open: false,
+            transactional: config.get("transactional.id").is_some(),
+        })
+    }
+
+    /// Fences whoever had the transactional id before, and ends what that one left open.
+    pub(crate) fn begin_transactions(&self, until: Instant) -> Result<(), ProducerError> {
+        self.definite(&|| Instant::now() >= until, || self.producer.init_transactions(TRANSACTION_WAIT))
+    }
+
+    /// Queues records; whoever is stopping gives up waiting for room.
+    ///
+    /// # Errors
+    /// [`ProducerError::Refused`] names the record: those before it are queued.
+    pub(crate) fn send(
+        &mut self,
+        batch: &Outgoing,
+        from: usize,
+        stopping: &dyn Fn() -> bool,
+    ) -> Result<(), ProducerError> {
+        if self.transactional && !self.open && from < batch.rows.len() {
+            let begun = self.producer.begin_transaction();
+            begun.map_err(|error| ProducerError::Aborted { cause: error.to_string() })?;
+            self.open = true;
+        }
+        let (mut next, mut alone) = (from, false);
+        while next < batch.rows.len() {
+            let (sent, result) = self.send_some(batch, next);
+            next += sent;
+            alone &= sent == 0;
+            if let Err(error) = result {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                if alone || !full {
+                    self.producer.poll(Duration::ZERO);
+                    self.check_transaction()?;
+                    let topic = batch.rows[next].topic.to_string();
+                    return Err(ProducerError::Refused { index: next, topic, error });
+                }
+                self.wait(stopping)?;
+                alone = self.producer.in_flight_count() == 0;
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Queues records from `next` on that go the same way, or one that goes alone.
+    fn send_some(&mut self, batch: &Outgoing, next: usize) -> (usize, KafkaResult<()>) {
+        let row = &batch.rows[next];
+        let topic = match self.topic(&row.topic) {
+            Ok(topic) => topic,
+            Err(error) => return (0, Err(error)),
+        };
+        let refused = |code| KafkaError::MessageProduction(code);
+        if row.is_plain() {
+            let same = batch.rows[next..].iter().take_while(|other| {
+                other.is_plain()
+                    && other.partition == row.partition
+                    && (Arc::ptr_eq(&other.topic, &row.topic) || other.topic == row.topic)
+            });
+            let records = same.map(|row| (batch.at(&row.key), batch.at(&row.value)));
+            let (sent, result) = topic.send_all(row.partition, records);
+            return (sent, result.map_err(refused));
+        }
+        let (key, value) = (batch.at(&row.key), batch.at(&row.value));
+        let result = if row.headers.is_empty() {
+            topic.send(row.partition, row.timestamp, key, value).map_err(refused)
+        } else {
+            self.send_with_headers(batch, row)
+        };
+        (usize::from(result.is_ok()), result)
+    }
+
+    fn send_with_headers(&self, batch: &Outgoing, row: &OutgoingRow) -> KafkaResult<()> {
+        let mut headers = OwnedHeaders::new_with_capacity(row.headers.len());
+        for (name, value) in &row.headers {
+            headers = headers.insert(Header {
+                key: name,
+                value: batch.at(value),
+            });
+        }
+        let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic).headers(headers);
+        (record.key, record.payload) = (batch.at(&row.key), batch.at(&row.value));
+        (record.partition, record.timestamp) = (row.partition, row.timestamp);
+        self.producer.send(record).map_err(|(error, _)| error)
+    }
+
+    fn topic(&mut self, topic: &Arc<str>) -> KafkaResult<&mut ProducerTopic> {
+        if !self.topics.contains_key(topic) {
+            if self.topics.len() >= TOPICS_MAX {
+                self.topics.clear();
+            }
+            let new = ProducerTopic::new(self.producer.client(), topic)?;
+            self.topics.insert(Arc::clone(topic), new);
+        }
+        Ok(self.topics.get_mut(topic).expect("it was made above"))
+    }
+
+    /// Waits until everything that was queued is acknowledged or has failed.
+    pub(crate) fn flush(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+        while self.producer.in_flight_count() > 0 {
+            self.wait(stopping)?;
+        }
+        Ok(())
+    }
+
+    /// Serves events, if there are any.
+    pub(crate) fn serve(&self) {
+        while self.events.length() > 0 {
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
+    /// What could not be delivered since the last call, and how many more it was.
+    pub(crate) fn failures(&self) -> (Vec<FailedDelivery>, u64) {
+        match self.producer.context().failed() {
+            true => self.producer.context().take(),
+            false => (Vec::new(), 0),
+        }
+    }
+
+    /// Whether the producer can still be used.
+    pub(crate) fn check(&self) -> Result<(), ProducerError> {
+        match self.producer.context().failed() {
+            true => self.check_transaction(),
+            false => Ok(()),
+        }
+    }
+
+    fn check_transaction(&self) -> Result<(), ProducerError> {
+        match self.producer.context().fatal() {
+            None => Ok(()),
+            Some(cause) => Err(ProducerError::Fatal {
+                cause,
+                remedy: "; is another task with this transactional id running?",
+            }),
+        }
+    }
+
+    fn wait(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+        self.bell.silence();
+        if self.events.length() == 0 {
+            self.bell.wait(WAIT);
+        }
+        // A poll with time to spare would use all of it, and serves one event otherwise.
+        loop {
+            self.producer.poll(Duration::ZERO);
+            if self.events.length() == 0 {
+                break;
+            }
+        }
+        self.check()?;
+        if stopping() {
+            let records = usize::try_from(self.producer.in_flight_count()).unwrap_or(0);
+            return Err(ProducerError::Stopping { records });
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction is open.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.open
+    }
+
+    /// Ends the transaction, if there is one, for good.
+    pub(crate) fn commit(&mut self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+        if self.open {
+            // Delivery first: a report that names the record says more than the abort which follows from it.
+            self.flush(stopping)?;
+            self.definite(stopping, || self.producer.commit_transaction(TRANSACTION_WAIT))?;
+            self.open = false;
+        }
+        Ok(())
+    }
+
+    /// Drops what the open transaction holds, if there is one.
+    pub(crate) fn abort(&mut self) -> Result<(), ProducerError> {
+        if !self.open {
+            return Ok(());
+        }
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let until = Instant::now() + TRANSACTION_WAIT;
+        self.definite(&|| Instant::now() >= until, || self.producer.abort_transaction(TRANSACTION_WAIT))?;
+        self.open = false;
+        self.producer.context().take();
+        Ok(())
+    }
+
+    /// Calls until the outcome is known, or the time is over.
+    fn definite(
+        &self,
+        over: &dyn Fn() -> bool,
+        mut call: impl FnMut() -> KafkaResult<()>,
+    ) -> Result<(), ProducerError> {
+        loop {
+            let error = match call() {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) => error,
+                Err(error) => return Err(fatal(&error)),
+            };
+            if error.txn_requires_abort() && !error.is_fatal() {
+                return Err(ProducerError::Aborted { cause: error.to_string() });
+            }
+            if error.is_fatal() || !error.is_retriable() || over() {
+                return Err(fatal(&KafkaError::Transaction(error)));
+            }
+            tracing::warn!(%error, "a request of the transaction is tried again");
+            self.producer.poll(BACKOFF);
+        }
+    }
+
+    /// The client, for questions about the cluster.
+    pub(crate) fn client(&self) -> &BaseProducer<Events> {
+        &self.producer
+    }
+}
+
+fn fatal(error: &KafkaError) -> ProducerError {
+    ProducerError::Fatal {
+        cause: error.to_string(),
+        remedy: remedy(error),
+    }
+}
+
+fn remedy(error: &KafkaError) -> &'static str {
+    use RDKafkaErrorCode::*;
+    match error.rdkafka_error_code() {
+        Some(UnknownTopic | UnknownTopicOrPartition) => "; create the topic",
+        Some(MessageSizeTooLarge) => {
+            "; raise max.message.bytes of the topic and max.request.size of the producer (producer.override.max.request.size)"
+        }
+        Some(QueueFull) => "; the record is larger than the producer's queue: raise producer.override.buffer.memory",
+        Some(MessageTimedOut) => "; is the cluster reachable and the topic writable?",
+        Some(TopicAuthorizationFailed) => "; grant this client Write on the topic",
+        Some(TransactionalIdAuthorizationFailed) => "; grant this client Write on the transactional id",
+        Some(Fenced | ProducerFenced | InvalidProducerEpoch) => "; another task took its transactional id over",
+        Some(InvalidTransactionTimeout) => "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms",
+        Some(UnsupportedFeature | UnsupportedVersion) => {
+            "; the brokers know no transactions: set exactly.once.source.support=disabled"
+        }
+        _ => "",
+    }
+}

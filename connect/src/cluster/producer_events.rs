@@ -1,0 +1,84 @@
+//! What a producer's events mean.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+
+/// Failures that are kept until somebody asks; the client queues no more than its limit.
+const FAILURES_MAX: usize = 1_000;
+
+/// A record that was queued and could not be delivered.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedDelivery {
+    pub(crate) topic: String,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) error: KafkaError,
+}
+
+/// Keeps failures.
+#[derive(Default)]
+pub(crate) struct Events {
+    failed: AtomicBool,
+    failures: Mutex<Vec<FailedDelivery>>,
+    /// Those that were not kept.
+    more: AtomicU64,
+    fatal: Mutex<Option<String>>,
+}
+
+impl Events {
+    /// Whether anything failed since the last time failures were taken.
+    pub(super) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Why the producer is of no more use, if it is not.
+    pub(super) fn fatal(&self) -> Option<String> {
+        lock(&self.fatal).clone()
+    }
+
+    /// What failed, and how many more did.
+    pub(super) fn take(&self) -> (Vec<FailedDelivery>, u64) {
+        self.failed.store(lock(&self.fatal).is_some(), Ordering::Release);
+        (std::mem::take(&mut *lock(&self.failures)), self.more.swap(0, Ordering::AcqRel))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Events {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            *lock(&self.fatal) = Some(reason.to_owned());
+            self.failed.store(true, Ordering::Release);
+        } else {
+            tracing::warn!(%error, reason, "producer");
+        }
+    }
+}
+
+impl ProducerContext for Events {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        let mut failures = lock(&self.failures);
+        if failures.len() < FAILURES_MAX {
+            failures.push(FailedDelivery {
+                topic: message.topic().to_owned(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                error: error.clone(),
+            });
+        } else {
+            self.more.fetch_add(1, Ordering::AcqRel);
+        }
+        drop(failures);
+        self.failed.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,97 @@
+//! The offsets of a sink's consumer group, for a user who looks at them or sets them.
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use regex::Regex;
+
+use super::setup::TaskSetup;
+use crate::config::connector::sink_def;
+use crate::plugin::{PluginError, TopicPartition};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn failed(error: &KafkaError) -> PluginError {
+    let remedy = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::NonEmptyGroup) => {
+            "; the group still has members: stop all consumers of it first"
+        }
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => {
+            "; the topic has no such partition"
+        }
+        _ => "",
+    };
+    PluginError::user_config(format!("the offsets of the sink's group: {error}{remedy}"))
+}
+
+/// The committed offsets of the topics that the sink reads.
+pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>)>, PluginError> {
+    let config = sink_def().parse(&setup.connector_config)?;
+    let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
+    let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
+    let pattern = config.optional_string("topics.regex").filter(|text| !text.is_empty());
+    let pattern = pattern.map(|text| Regex::new(&format!("^(?:{text})$")));
+    let pattern = pattern.transpose().map_err(|error| PluginError::user_config(format!("topics.regex: {error}")))?;
+    let mut list = TopicPartitionList::new();
+    for topic in metadata.topics() {
+        let named = config.list("topics").iter().any(|name| name == topic.name());
+        if named || pattern.as_ref().is_some_and(|pattern| pattern.is_match(topic.name())) {
+            for partition in topic.partitions() {
+                list.add_partition(topic.name(), partition.id());
+            }
+        }
+    }
+    let committed = consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
+    let elements = committed.elements();
+    let mut offsets: Vec<_> = elements
+        .iter()
+        .filter_map(|element| match element.offset() {
+            Offset::Offset(next) => Some((
+                TopicPartition {
+                    topic: Arc::from(element.topic()),
+                    partition: element.partition(),
+                },
+                Some(next),
+            )),
+            _ => None,
+        })
+        .collect();
+    offsets.sort_unstable();
+    Ok(offsets)
+}
+
+/// Commits these offsets for the group, which has no members; those without one are forgotten.
+pub(super) fn write(
+    setup: &TaskSetup,
+    changes: &[(TopicPartition, Option<i64>)],
+) -> Result<(), PluginError> {
+    let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
+    let mut list = TopicPartitionList::new();
+    for (partition, next) in changes {
+        let Some(next) = next else { continue };
+        let (topic, number) = (&partition.topic, partition.partition);
+        let bounds = consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT);
+        bounds.map_err(|error| failed(&error))?;
+        let listed = list.add_partition_offset(topic, number, Offset::Offset(*next));
+        listed.map_err(|error| failed(&error))?;
+    }
+    if list.count() > 0 {
+        consumer.commit(&list, CommitMode::Sync).map_err(|error| failed(&error))?;
+    }
+    let forgotten: Vec<(&str, i32)> = changes
+        .iter()
+        .filter(|(_, next)| next.is_none())
+        .map(|(partition, _)| (&*partition.topic, partition.partition))
+        .collect();
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    let group = setup.group_id()?;
+    let deleted = millstream_client::delete_group_offsets(consumer.client(), &group, &forgotten, REQUEST_TIMEOUT);
+    match deleted {
+        Err(error) if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupIdNotFound) => Err(failed(&error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,218 @@
+//! What a task is made of, put together from the configurations of the worker and the connector.
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use super::conversion::Conversion;
+use super::control::Control;
+use super::dead_letters::DeadLetters;
+use super::errors::ErrorPolicy;
+use super::offsets::{OffsetStore, TopicOffsets};
+use super::sink::SinkParts;
+use super::source::{OffsetSink, SourceParts, Topics, Transactions};
+use super::{OffsetStorage, WorkerConfig};
+use crate::cluster::Producer;
+use crate::cluster::clients::{Role, client};
+use crate::cluster::topics::{TopicSpec, ensure};
+use crate::config::connector::{sink_def, source_def};
+use crate::config::{Config, ConfigMap};
+use crate::plugin::{ExactlyOnceSupport, PluginError, Registry, SinkPlugin, SourcePlugin, TaskId};
+
+/// A task's configurations, with secrets in them.
+pub(super) struct TaskSetup {
+    pub(super) id: TaskId,
+    pub(super) worker: Arc<WorkerConfig>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) connector_config: ConfigMap,
+    pub(super) task_config: ConfigMap,
+}
+
+/// The topic of exactly-once offsets where a standalone worker names none.
+const OFFSETS_TOPIC: &str = "connect-offsets";
+
+impl TaskSetup {
+    fn client(&self, role: Role) -> Result<ClientConfig, PluginError> {
+        let kind = match role {
+            Role::Producer => "producer",
+            Role::Consumer => "consumer",
+            Role::Admin => "admin",
+        };
+        // As Kafka Connect names its clients.
+        let name = format!("connector-{kind}-{}", self.id);
+        client(role, &self.worker.bootstrap_servers, &name, &self.worker.given, &self.connector_config)
+    }
+
+    fn conversion(&self) -> Result<Conversion, PluginError> {
+        Conversion::new(&self.registry, &self.worker.given, &self.connector_config)
+    }
+
+    /// What a source's task runs with.
+    pub(super) fn source(
+        &self,
+        plugin: &dyn SourcePlugin,
+        store: &Arc<dyn OffsetStore>,
+        control: &Control,
+    ) -> Result<SourceParts, PluginError> {
+        let config = source_def().parse(&self.connector_config)?;
+        let transactions = self.transactions(plugin, &config)?;
+        let mut producer = self.client(Role::Producer)?;
+        let (offsets, interval) = match transactions {
+            None => (OffsetSink::after(Arc::clone(store)), None),
+            Some(transactions) => {
+                producer.set("transactional.id", self.transactional_id());
+                producer.remove("delivery.timeout.ms");
+                let (topic, store) = self.transactional_store(&config, store, control)?;
+                let interval = config.optional_long("transaction.boundary.interval.ms");
+                let interval = interval.filter(|_| transactions == Transactions::ByInterval);
+                let interval = interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+                (OffsetSink::with_records(store, &topic, transactions), interval)
+            }
+        };
+        Ok(SourceParts {
+            task: plugin.new_task(),
+            conversion: self.conversion()?,
+            policy: ErrorPolicy::new(&config),
+            producer: Producer::new(&producer)?,
+            topics: Topics::new(self.worker.topic_creation, &self.connector_config, self.client(Role::Admin)?)?,
+            dead_letters: self.dead_letters(&config, control)?,
+            offsets,
+            flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
+        })
+    }
+
+    /// As in Kafka Connect: of one worker group, one connector, one task.
+    fn transactional_id(&self) -> String {
+        let group = self.worker.group_id.as_deref().unwrap_or("connect-standalone");
+        format!("{group}-{}", self.id)
+    }
+
+    /// Where transactions end, if records are to be delivered exactly once.
+    fn transactions(
+        &self,
+        plugin: &dyn SourcePlugin,
+        config: &Config,
+    ) -> Result<Option<Transactions>, PluginError> {
+        let required = config.string("exactly.once.support").eq_ignore_ascii_case("required");
+        let supported = plugin.exactly_once(&self.connector_config) == ExactlyOnceSupport::Supported;
+        if required && !(self.worker.exactly_once_source && supported) {
+            let why = match supported {
+                false => "the connector cannot deliver exactly once with this configuration",
+                true => "the worker runs without exactly.once.source.support=enabled",
+            };
+            return Err(PluginError::user_config(format!("exactly.once.support=required: {why}")));
+        }
+        if !(self.worker.exactly_once_source && supported) {
+            return Ok(None);
+        }
+        match config.string("transaction.boundary").to_ascii_lowercase().as_str() {
+            "poll" => Ok(Some(Transactions::ByPoll)),
+            "interval" => Ok(Some(Transactions::ByInterval)),
+            _ if plugin.defines_transaction_boundaries(&self.connector_config) => {
+                Ok(Some(Transactions::ByConnector))
+            }
+            _ => Err(PluginError::user_config(
+                "transaction.boundary=connector: this connector does not say where transactions end; use poll or interval",
+            )),
+        }
+    }
+
+    /// The topic of exactly-once offsets, and its store.
+    fn transactional_store(
+        &self,
+        config: &Config,
+        store: &Arc<dyn OffsetStore>,
+        control: &Control,
+    ) -> Result<(String, Arc<dyn OffsetStore>), PluginError> {
+        let own = config.optional_string("offsets.storage.topic").filter(|name| !name.is_empty());
+        let (topic, workers) = match (own, &self.worker.offset_storage) {
+            (Some(own), _) => (own.to_owned(), false),
+            (None, OffsetStorage::Topic(topic)) => (topic.clone(), true),
+            (None, OffsetStorage::File(_)) => (OFFSETS_TOPIC.to_owned(), false),
+        };
+        if workers {
+            return Ok((topic, Arc::clone(store)));
+        }
+        let admin = self.client(Role::Admin)?;
+        control.wait_for(ensure(&admin, &TopicSpec::compacted(&topic, 1, -1)))?;
+        let (consumer, producer) = (self.client(Role::Consumer)?, self.client(Role::Producer)?);
+        let store = TopicOffsets::new(&topic, &consumer, &producer, true)?;
+        Ok((topic, Arc::new(store)))
+    }
+
+    /// Where failed records go, if they are kept.
+    fn dead_letters(&self, config: &Config, control: &Control) -> Result<Option<DeadLetters>, PluginError> {
+        let topic = config.optional_string("errors.deadletterqueue.topic.name").unwrap_or_default();
+        if topic.is_empty() {
+            return Ok(None);
+        }
+        let replication = config.int("errors.deadletterqueue.topic.replication.factor");
+        let spec = TopicSpec {
+            name: topic.to_owned(),
+            partitions: 1,
+            replication,
+            settings: Vec::new(),
+        };
+        control.wait_for(ensure(&self.client(Role::Admin)?, &spec))?;
+        let headers = config.boolean("errors.deadletterqueue.context.headers.enable");
+        DeadLetters::new(topic, headers, &self.id, &self.client(Role::Producer)?).map(Some)
+    }
+
+    /// The store that holds the offsets of a source's tasks: for exactly-once it may be another than the worker's.
+    pub(super) fn store(
+        &self,
+        plugin: &dyn SourcePlugin,
+        workers: &Arc<dyn OffsetStore>,
+    ) -> Result<Arc<dyn OffsetStore>, PluginError> {
+        let config = source_def().parse(&self.connector_config)?;
+        match self.transactions(plugin, &config)? {
+            None => Ok(Arc::clone(workers)),
+            Some(_) => {
+                let control = Control::idle();
+                Ok(self.transactional_store(&config, workers, &control)?.1)
+            }
+        }
+    }
+
+    /// The group of a sink's tasks, as Kafka Connect names it unless it is overridden.
+    pub(super) fn group_id(&self) -> Result<String, PluginError> {
+        let consumer = self.client(Role::Consumer)?;
+        let group = consumer.get("group.id").map(str::to_owned);
+        Ok(group.unwrap_or_else(|| format!("connect-{}", self.id.connector)))
+    }
+
+    /// A consumer's configuration for questions about the sink's group, of which it does not become a member.
+    pub(super) fn group_client(&self) -> Result<ClientConfig, PluginError> {
+        let mut consumer = self.client(Role::Consumer)?;
+        consumer.set("group.id", self.group_id()?).set("allow.auto.create.topics", "false");
+        Ok(consumer)
+    }
+
+    /// What a sink's task runs with.
+    pub(super) fn sink(&self, plugin: &dyn SinkPlugin, control: &Control) -> Result<SinkParts, PluginError> {
+        let config = sink_def().parse(&self.connector_config)?;
+        let mut consumer = self.client(Role::Consumer)?;
+        consumer.set("group.id", self.group_id()?).set("partition.assignment.strategy", "range");
+        let topics = config.list("topics").to_vec();
+        let dead = config.optional_string("errors.deadletterqueue.topic.name").unwrap_or_default();
+        if topics.iter().any(|topic| topic == dead) {
+            return Err(PluginError::user_config(format!(
+                "errors.deadletterqueue.topic.name={dead} is among the topics that are read: name another topic"
+            )));
+        }
+        let override_max = self.connector_config.get("consumer.override.max.poll.records");
+        let polled_max = override_max.or_else(|| self.worker.given.get("consumer.max.poll.records"));
+        Ok(SinkParts {
+            task: plugin.new_task(),
+            conversion: self.conversion()?,
+            policy: ErrorPolicy::new(&config),
+            consumer,
+            topics,
+            topics_regex: config.optional_string("topics.regex").filter(|text| !text.is_empty()).map(str::to_owned),
+            dead_letters: self.dead_letters(&config, control)?,
+            dead_letters_topic: dead.to_owned(),
+            flush_interval: self.worker.offset_flush_interval,
+            records_max: polled_max.and_then(|text| text.trim().parse().ok()),
+        })
+    }
+}

@@ -1,0 +1,443 @@
+//! A sink's task as it runs: consume, convert, transform, put, and commit what the sink says is durable.
+//!
+//! The sink's word is what counts: only what its `flush` gives back is committed, and where it keeps offsets itself, reading begins there.
+mod assignment;
+mod decode;
+mod notes;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use assignment::Assignment;
+use decode::{Chunk, Decoded};
+use millstream_client::BatchConsumer;
+use notes::{Change, Notes};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::control::Control;
+use super::conversion::Conversion;
+use super::dead_letters::DeadLetters;
+use super::errors::{ErrorPolicy, RecordFailure, Stage};
+use super::metrics::{TaskMetrics, now_ms};
+use super::report::Reporter;
+use super::setup::TaskSetup;
+use crate::plugin::{ErrorKind, PartitionOffset, PluginError, SinkTask, SinkTaskContext};
+use crate::record::Record;
+
+/// Records that are put at once, unless `max.poll.records` says less, and the bytes beyond which no more are added.
+const RECORDS_MAX: usize = 4_096;
+const BYTES_MAX: usize = 4 << 20;
+/// How long to wait for records.
+const WAIT: Duration = Duration::from_millis(100);
+/// The pause before a batch is put again; it doubles.
+const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
+const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a member that leaves waits for its partitions to be taken back.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How often a commit is tried again, and the pause between.
+const COMMIT_TRIES: u32 = 20;
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a sink's task runs with.
+pub(super) struct SinkParts {
+    pub(super) task: Box<dyn SinkTask>,
+    pub(super) conversion: Conversion,
+    pub(super) policy: ErrorPolicy,
+    pub(super) consumer: ClientConfig,
+    pub(super) topics: Vec<String>,
+    pub(super) topics_regex: Option<String>,
+    pub(super) dead_letters: Option<DeadLetters>,
+    /// Empty without dead letters.
+    pub(super) dead_letters_topic: String,
+    pub(super) flush_interval: Duration,
+    pub(super) records_max: Option<usize>,
+}
+
+/// A sink's task that runs.
+pub(super) struct SinkLoop<'a> {
+    parts: SinkParts,
+    consumer: BatchConsumer<Notes>,
+    setup: &'a TaskSetup,
+    control: &'a Control,
+    report: &'a Reporter,
+    assignment: Assignment,
+    chunk: Chunk,
+    due: Instant,
+}
+
+impl<'a> SinkLoop<'a> {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// When the client's configuration is wrong.
+    pub(super) fn new(
+        parts: SinkParts,
+        setup: &'a TaskSetup,
+        control: &'a Control,
+        report: &'a Reporter,
+    ) -> Result<Self, PluginError> {
+        let wrong = |error: &KafkaError| PluginError::user_config(format!("the sink's consumer: {error}"));
+        let consumer: BaseConsumer<Notes> =
+            parts.consumer.create_with_context(Notes::default()).map_err(|error| wrong(&error))?;
+        let consumer = BatchConsumer::new(consumer).map_err(|error| wrong(&error))?;
+        let due = Instant::now() + parts.flush_interval;
+        Ok(Self {
+            parts,
+            consumer,
+            setup,
+            control,
+            report,
+            assignment: Assignment::default(),
+            chunk: Chunk::default(),
+            due,
+        })
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// What ends the task; nothing is committed that is not durable.
+    pub(super) fn run(mut self) -> Result<(), PluginError> {
+        let result = self.start().and_then(|()| self.work());
+        let result = match result {
+            Ok(()) if !self.control.is_abandoned() => self.finish(),
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // What was put before the failure is done.
+                if let Err(further) = self.commit() {
+                    tracing::warn!(task = %self.setup.id, %further, "nothing more is committed");
+                }
+                Err(error)
+            }
+        };
+        self.leave();
+        self.control.wait_for(self.parts.task.stop());
+        result
+    }
+
+    fn start(&mut self) -> Result<(), PluginError> {
+        let context = SinkTaskContext {
+            task: self.setup.id.clone(),
+        };
+        self.report.metrics.enter();
+        let started = self.control.wait_for(self.parts.task.start(&self.setup.task_config, context));
+        self.report.metrics.leave();
+        started?;
+        // The client library takes what begins with a ^ for an expression.
+        let pattern = self.parts.topics_regex.as_ref().map(|text| format!("^(?:{text})$"));
+        let topics = self.parts.topics.iter().map(String::as_str).chain(pattern.as_deref());
+        let subscribed = self.consumer.client().subscribe(&topics.collect::<Vec<_>>());
+        subscribed.map_err(|error| PluginError::user_config(format!("topics: {error}")))?;
+        self.report.running();
+        Ok(())
+    }
+
+    fn work(&mut self) -> Result<(), PluginError> {
+        while !self.control.stopping() {
+            if self.control.paused() {
+                self.pause()?;
+                continue;
+            }
+            if Instant::now() >= self.due {
+                self.commit()?;
+            }
+            self.rebalance()?;
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Waits, as a member of the group.
+    fn pause(&mut self) -> Result<(), PluginError> {
+        self.commit()?;
+        self.report.paused();
+        while self.control.paused() && !self.control.stopping() {
+            // Partitions have queues of their own: this serves the group's events alone.
+            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
+                self.judge(&error)?;
+            }
+            self.rebalance()?;
+            self.control.sleep(WAIT);
+        }
+        if !self.control.stopping() {
+            self.report.running();
+        }
+        Ok(())
+    }
+
+    /// Takes records and puts them.
+    fn step(&mut self) -> Result<(), PluginError> {
+        let most = self.parts.records_max.unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX * 16);
+        let until = Instant::now() + WAIT;
+        self.chunk.clear();
+        while self.chunk.len() < most && self.chunk.bytes() < BYTES_MAX {
+            if self.consumer.client().context().has_changed() {
+                break;
+            }
+            let wait = match self.chunk.len() {
+                0 => until.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+            match self.consumer.next(wait) {
+                Some(Ok(record)) => self.chunk.push(&record),
+                Some(Err(error)) => self.judge(&error)?,
+                None if self.chunk.is_empty() && Instant::now() < until => {}
+                None => break,
+            }
+        }
+        if !self.chunk.is_empty() {
+            self.take()?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, error: &KafkaError) -> Result<(), PluginError> {
+        use RDKafkaErrorCode::*;
+        let code = error.rdkafka_error_code();
+        let hopeless = matches!(
+            code,
+            Some(Authentication | SaslAuthenticationFailed | TopicAuthorizationFailed | GroupAuthorizationFailed | InvalidTopic | InconsistentGroupProtocol)
+        );
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        if hopeless || fatal {
+            let remedy = match code {
+                Some(TopicAuthorizationFailed) => "; grant this client Read on the topics",
+                Some(GroupAuthorizationFailed) => "; grant this client Read on the group connect-NAME",
+                Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
+                _ => "",
+            };
+            return Err(PluginError::disconnected(format!("reading the sink's topics: {error}{remedy}")));
+        }
+        tracing::warn!(task = %self.setup.id, %error, "consumer");
+        Ok(())
+    }
+
+    /// Has the chunk's records converted and transformed, and puts them.
+    fn take(&mut self) -> Result<(), PluginError> {
+        let (metrics, control) = (Arc::clone(&self.report.metrics), self.control);
+        TaskMetrics::add(&metrics.read, self.chunk.len());
+        let decoded = decode::decode(&mut self.chunk, &mut self.parts.conversion, &self.parts.policy, control);
+        let Decoded { records, failures, filtered } = decoded;
+        for topic in self.chunk.new_topics() {
+            self.report.topic(&topic);
+        }
+        TaskMetrics::add(&metrics.filtered, filtered);
+        for (index, failure) in failures {
+            self.fail(index, failure)?;
+        }
+        let sent = records.len();
+        if sent > 0 {
+            self.put(records)?;
+        }
+        if control.is_abandoned() {
+            return Ok(());
+        }
+        TaskMetrics::add(&metrics.written, sent);
+        self.assignment.took(self.chunk.ends());
+        Ok(())
+    }
+
+    /// Puts a batch, again and again if that may help.
+    fn put(&mut self, records: Vec<Record>) -> Result<(), PluginError> {
+        let mut pause = PUT_PAUSE_MIN;
+        loop {
+            self.report.metrics.enter();
+            let put = self.control.wait_for(self.parts.task.put(&records));
+            self.report.metrics.leave();
+            let error = match put {
+                Ok(failures) => {
+                    for failed in failures {
+                        let failure = RecordFailure {
+                            stage: Stage::TaskPut,
+                            class: self.setup.connector_config.get("connector.class").cloned().unwrap_or_default(),
+                            error: failed.error,
+                        };
+                        let origin = records.get(failed.index).and_then(|record| record.origin.as_ref());
+                        let index = origin.and_then(|origin| self.chunk.index_of(origin));
+                        let index = index.ok_or_else(|| {
+                            PluginError::fatal(format!("the sink says that record {} of {} failed", failed.index, records.len()))
+                        })?;
+                        self.fail(index, failure)?;
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
+                Err(error) => error,
+            };
+            tracing::warn!(task = %self.setup.id, %error, "the same records are put again");
+            if self.control.stopping() {
+                return Err(error);
+            }
+            self.control.sleep(pause);
+            pause = (pause * 2).min(PUT_PAUSE_MAX);
+            // The group's events are served, so that the member stays in it.
+            let _ = self.consumer.client().poll(Duration::ZERO);
+        }
+    }
+
+    /// A record failed: it goes to the dead letters, is passed over, or ends the task.
+    fn fail(&mut self, index: usize, failure: RecordFailure) -> Result<(), PluginError> {
+        let metrics = &self.report.metrics;
+        TaskMetrics::add(&metrics.failed, 1);
+        let origin = self.chunk.origin(index);
+        self.parts.policy.log(&self.setup.id, &failure, Some(&origin));
+        if !self.parts.policy.tolerant {
+            return Err(failure.into_task_error().at(&origin));
+        }
+        TaskMetrics::add(&metrics.skipped, 1);
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            if *origin.topic == *self.parts.dead_letters_topic {
+                return Err(PluginError::user_config(format!(
+                    "a record of {} failed, which is also where failed records go: read other topics, or name another one for dead letters",
+                    origin.topic
+                )));
+            }
+            let control = self.control;
+            dead_letters.send(&self.chunk.raw(index), &failure, Some(&origin), &|| control.is_abandoned())?;
+            TaskMetrics::add(&metrics.dead_letters, 1);
+        }
+        Ok(())
+    }
+
+    /// Serves changes of the assignment.
+    fn rebalance(&mut self) -> Result<(), PluginError> {
+        while let Some(change) = self.consumer.client().context().change() {
+            match change {
+                Change::Assigned(partitions) => self.open(partitions)?,
+                Change::Revoked { lost } => self.revoke(lost)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, partitions: Vec<(String, i32)>) -> Result<(), PluginError> {
+        let failed = |error: KafkaError| PluginError::disconnected(format!("taking partitions: {error}"));
+        let partitions = self.assignment.begin(partitions);
+        let epoch = u64::try_from(now_ms()).unwrap_or(0);
+        self.report.metrics.enter();
+        let owned = self.control.wait_for(self.parts.task.open(&partitions, epoch));
+        self.report.metrics.leave();
+        let owned = owned?;
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            let own = owned.iter().find(|own| own.partition == *partition);
+            let begin = own.map_or(Offset::Stored, |own| Offset::Offset(own.next));
+            list.add_partition_offset(&partition.topic, partition.partition, begin).map_err(failed)?;
+        }
+        if self.consumer.client().assignment_lost() {
+            // It will be revoked at one of the next polls.
+            self.consumer.forget();
+            return Ok(());
+        }
+        self.consumer.assign(&list).map_err(failed)?;
+        self.assignment.keep(owned);
+        Ok(())
+    }
+
+    /// Partitions are taken away: what was put is made durable and committed first, unless they are lost already.
+    fn revoke(&mut self, lost: bool) -> Result<(), PluginError> {
+        self.consumer.forget();
+        let committed = match lost {
+            true => Ok(()),
+            false => self.commit(),
+        };
+        let partitions = self.assignment.end();
+        let closed = match partitions.is_empty() {
+            true => Ok(()),
+            false => self.control.wait_for(self.parts.task.close(&partitions, lost)),
+        };
+        if let Err(error) = closed {
+            tracing::warn!(task = %self.setup.id, %error, "the sink could not close partitions");
+        }
+        let unassigned = self.consumer.unassign();
+        committed?;
+        unassigned.map_err(|error| PluginError::disconnected(format!("giving partitions back: {error}")))
+    }
+
+    /// Makes durable what was put, and commits it.
+    fn commit(&mut self) -> Result<(), PluginError> {
+        self.due = Instant::now() + self.parts.flush_interval;
+        if !self.assignment.has_news() || self.control.is_abandoned() {
+            return Ok(());
+        }
+        let control = self.control;
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            dead_letters.flush(&|| control.is_abandoned())?;
+        }
+        let taken = self.assignment.taken();
+        self.report.metrics.enter();
+        let durable = control.wait_for(self.parts.task.flush(&taken));
+        self.report.metrics.leave();
+        let durable = match durable {
+            Ok(durable) => durable,
+            Err(error) if error.kind() == ErrorKind::Retriable && !control.stopping() => {
+                TaskMetrics::add(&self.report.metrics.commit_failures, 1);
+                tracing::error!(task = %self.setup.id, %error, "nothing is committed; the sink flushes again later");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let durable = self.assignment.durable(durable);
+        self.store(&durable)
+    }
+
+    fn store(&mut self, durable: &[PartitionOffset]) -> Result<(), PluginError> {
+        if durable.is_empty() {
+            return Ok(());
+        }
+        let failed = |error: &KafkaError| PluginError::disconnected(format!("committing offsets: {error}"));
+        let mut list = TopicPartitionList::new();
+        for PartitionOffset { partition, next } in durable {
+            let listed = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
+            listed.map_err(|error| failed(&error))?;
+        }
+        let mut tries = 0;
+        loop {
+            use RDKafkaErrorCode::*;
+            match self.consumer.client().commit(&list, CommitMode::Sync) {
+                Ok(()) => break,
+                // Another member goes on from what was committed before; this one is told so soon.
+                Err(error) if matches!(error.rdkafka_error_code(), Some(IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId | AssignmentLost | StaleMemberEpoch)) => {
+                    TaskMetrics::add(&self.report.metrics.commit_failures, 1);
+                    tracing::warn!(task = %self.setup.id, %error, "offsets are not committed: the group has moved on");
+                    return Ok(());
+                }
+                Err(error) if tries >= COMMIT_TRIES || self.control.is_abandoned() => {
+                    TaskMetrics::add(&self.report.metrics.commit_failures, 1);
+                    return Err(failed(&error));
+                }
+                Err(error) => {
+                    tracing::warn!(task = %self.setup.id, %error, "a commit is tried again");
+                    tries += 1;
+                    std::thread::sleep(COMMIT_PAUSE);
+                }
+            }
+        }
+        self.assignment.stored(durable);
+        TaskMetrics::add(&self.report.metrics.commits, 1);
+        Ok(())
+    }
+
+    /// Ends well.
+    fn finish(&mut self) -> Result<(), PluginError> {
+        self.commit()?;
+        let partitions = self.assignment.end();
+        if !partitions.is_empty() {
+            self.control.wait_for(self.parts.task.close(&partitions, false))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the group, so that others need not wait for the session to end.
+    fn leave(&mut self) {
+        self.consumer.client().context().close();
+        self.consumer.forget();
+        self.consumer.client().unsubscribe();
+        let until = Instant::now() + LEAVE_WAIT;
+        while self.consumer.client().assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < until {
+            let _ = self.consumer.client().poll(Duration::from_millis(10));
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! A source's task as it runs: poll, transform, convert, produce, and store offsets once everything before them is delivered.
+//!
+//! At least once: from time to time, and at every stop, everything that was queued is waited for; then the offsets of the
+//! batches so far are stored. Exactly once (KIP-618): records and offsets are in one transaction; a task that begins fences
+//! those of its id, reads the offsets then, and a lost transaction ends the task, which begins anew from what is stored.
+mod creation;
+mod encode;
+mod offsets;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use creation::TopicCreation;
+use encode::{Outcome, encode};
+use offsets::Pending;
+
+use super::control::Control;
+use super::conversion::Conversion;
+use super::dead_letters::{DeadLetters, RawRecord};
+use super::errors::{ErrorPolicy, RecordFailure, Stage};
+use super::metrics::TaskMetrics;
+use super::report::Reporter;
+use super::setup::TaskSetup;
+use crate::cluster::{FailedDelivery, Outgoing, Producer, ProducerError};
+use crate::plugin::{
+    Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext,
+};
+
+pub(super) use creation::TopicCreation as Topics;
+pub(super) use offsets::{OffsetSink, Transactions};
+
+/// What a task may hand over at once.
+const BUDGET: Budget = Budget {
+    records: 8_192,
+    bytes: 1 << 20,
+    wait: Duration::from_millis(500),
+};
+/// The pause after a poll that may succeed later; it doubles.
+const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
+const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long fencing older tasks may take.
+const FENCING_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a source's task runs with.
+pub(super) struct SourceParts {
+    pub(super) task: Box<dyn SourceTask>,
+    pub(super) conversion: Conversion,
+    pub(super) policy: ErrorPolicy,
+    pub(super) producer: Producer,
+    pub(super) topics: TopicCreation,
+    pub(super) dead_letters: Option<DeadLetters>,
+    pub(super) offsets: OffsetSink,
+    /// How often offsets are stored.
+    pub(super) flush_interval: Duration,
+}
+
+/// A source's task that runs.
+pub(super) struct SourceLoop<'a> {
+    parts: SourceParts,
+    setup: &'a TaskSetup,
+    control: &'a Control,
+    report: &'a Reporter,
+    pending: Pending,
+    batch: Outgoing,
+    /// When offsets are stored next.
+    due: Instant,
+    finished: bool,
+    poll_pause: Duration,
+}
+
+impl<'a> SourceLoop<'a> {
+    pub(super) fn new(
+        parts: SourceParts,
+        setup: &'a TaskSetup,
+        control: &'a Control,
+        report: &'a Reporter,
+    ) -> Self {
+        let due = Instant::now() + parts.flush_interval;
+        Self {
+            parts,
+            setup,
+            control,
+            report,
+            pending: Pending::default(),
+            batch: Outgoing::default(),
+            due,
+            finished: false,
+            poll_pause: POLL_PAUSE_MIN,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// What ends the task. What was delivered is safe, and so are the offsets that were stored.
+    pub(super) fn run(mut self) -> Result<(), PluginError> {
+        let result = self.start().and_then(|()| self.work());
+        let result = result.and_then(|()| self.finish());
+        if result.is_err() && !self.control.is_abandoned() {
+            let _ = self.parts.producer.abort();
+        }
+        self.control.wait_for(self.parts.task.stop());
+        result
+    }
+
+    fn metrics(&self) -> &Arc<TaskMetrics> {
+        &self.report.metrics
+    }
+
+    fn start(&mut self) -> Result<(), PluginError> {
+        if self.parts.offsets.is_transactional() {
+            self.parts.producer.begin_transactions(Instant::now() + FENCING_PATIENCE)?;
+        }
+        let context = SourceTaskContext {
+            task: self.setup.id.clone(),
+            offsets: self.parts.offsets.reader(&self.setup.id.connector),
+        };
+        self.report.metrics.enter();
+        let started = self.control.wait_for(self.parts.task.start(&self.setup.task_config, context));
+        self.report.metrics.leave();
+        started?;
+        self.report.running();
+        Ok(())
+    }
+
+    fn work(&mut self) -> Result<(), PluginError> {
+        while !self.control.stopping() {
+            if self.control.paused() {
+                self.pause()?;
+                continue;
+            }
+            self.parts.producer.serve();
+            self.check_deliveries()?;
+            if Instant::now() >= self.due {
+                self.commit_if_allowed()?;
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), PluginError> {
+        self.settle()?;
+        self.report.paused();
+        while self.control.paused() && !self.control.stopping() {
+            self.parts.producer.serve();
+            self.control.sleep(Duration::from_secs(1));
+        }
+        if !self.control.stopping() {
+            self.report.running();
+        }
+        Ok(())
+    }
+
+    /// Ends well.
+    fn finish(&mut self) -> Result<(), PluginError> {
+        if self.control.is_abandoned() {
+            return Ok(());
+        }
+        self.settle()
+    }
+
+    /// Stores what can be stored, before a pause or the end.
+    fn settle(&mut self) -> Result<(), PluginError> {
+        match self.parts.offsets.transactions() {
+            // Between two boundaries nothing is whole. What is dropped comes again from the stored offsets, to which the task goes back.
+            Some(Transactions::ByConnector) if self.parts.producer.in_transaction() => {
+                self.parts.producer.abort()?;
+                self.pending.clear();
+                match self.control.stopping() {
+                    true => Ok(()),
+                    false => Err(PluginError::disconnected(
+                        "paused within a transaction, which was dropped; the task begins anew from its stored offsets",
+                    )),
+                }
+            }
+            _ => self.commit(),
+        }
+    }
+
+    /// Takes a batch and hands it on.
+    fn step(&mut self) -> Result<(), PluginError> {
+        if self.finished {
+            self.control.sleep(Duration::from_secs(1).min(self.due.saturating_duration_since(Instant::now())));
+            return Ok(());
+        }
+        let budget = Budget {
+            wait: BUDGET.wait.min(self.due.saturating_duration_since(Instant::now())),
+            ..BUDGET
+        };
+        self.report.metrics.enter();
+        let polled = self.control.wait_unless_told(self.parts.task.poll(budget));
+        self.report.metrics.leave();
+        match polled {
+            None => Ok(()),
+            Some(Err(error)) if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(task = %self.setup.id, %error, "the source is polled again");
+                self.control.sleep(self.poll_pause);
+                self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(batch)) => {
+                self.poll_pause = POLL_PAUSE_MIN;
+                self.take(batch)
+            }
+        }
+    }
+
+    fn take(&mut self, batch: SourceBatch) -> Result<(), PluginError> {
+        if self.control.is_abandoned() {
+            return Ok(());
+        }
+        let (any, finished) = (!batch.records.is_empty() || !batch.offsets.is_empty(), batch.finished);
+        TaskMetrics::add(&self.metrics().read, batch.records.len());
+        if batch.boundary == Boundary::Abort && self.parts.offsets.transactions() == Some(Transactions::ByConnector) {
+            self.parts.producer.abort()?;
+        } else {
+            self.encode(batch.records)?;
+            self.send()?;
+        }
+        self.pending.add(batch.offsets);
+        let ends = match self.parts.offsets.transactions() {
+            None | Some(Transactions::ByInterval) => false,
+            Some(Transactions::ByPoll) => any,
+            Some(Transactions::ByConnector) => batch.boundary != Boundary::None,
+        };
+        if ends || (finished && !self.finished) {
+            self.commit()?;
+        }
+        if finished && !self.finished {
+            self.finished = true;
+            tracing::info!(task = %self.setup.id, "the source has come to its end");
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, records: Vec<crate::record::Record>) -> Result<(), PluginError> {
+        self.batch.clear();
+        let Self { parts, control, batch, .. } = self;
+        let (mut filtered, mut failures) = (0, Vec::new());
+        for record in records {
+            // What it was is only needed where failures are kept.
+            let kept = (parts.policy.tolerant && parts.dead_letters.is_some()).then(|| record.clone());
+            match encode(&mut parts.conversion, &parts.policy, control, record, batch) {
+                Ok(Outcome::Encoded) => {}
+                Ok(Outcome::Filtered) => filtered += 1,
+                Err(failure) if parts.policy.tolerant => failures.push((failure, kept)),
+                Err(failure) => return Err(failure.into_task_error()),
+            }
+        }
+        TaskMetrics::add(&self.metrics().filtered, filtered);
+        for (failure, record) in failures {
+            let record = record.map(|record| encode::dead(&record));
+            let raw = record.as_ref().map(|(key, value, timestamp)| RawRecord {
+                key: key.as_deref(),
+                value: value.as_deref(),
+                headers: Vec::new(),
+                timestamp: *timestamp,
+            });
+            self.pass_over(&failure, raw.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// A record failed, and is tolerated.
+    fn pass_over(&mut self, failure: &RecordFailure, record: RawRecord<'_>) -> Result<(), PluginError> {
+        let metrics = &self.report.metrics;
+        TaskMetrics::add(&metrics.failed, 1);
+        TaskMetrics::add(&metrics.skipped, 1);
+        self.parts.policy.log(&self.setup.id, failure, None);
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            let control = self.control;
+            dead_letters.send(&record, failure, None, &|| control.is_abandoned())?;
+            TaskMetrics::add(&metrics.dead_letters, 1);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), PluginError> {
+        let (control, report) = (self.control, self.report);
+        let mut last: Option<&Arc<str>> = None;
+        for row in &self.batch.rows {
+            if last.is_some_and(|topic| Arc::ptr_eq(topic, &row.topic)) {
+                continue;
+            }
+            last = Some(&row.topic);
+            if self.parts.topics.ensure(&row.topic, control)? {
+                report.topic(&row.topic);
+            }
+        }
+        let mut next = 0;
+        while next < self.batch.rows.len() {
+            match self.parts.producer.send(&self.batch, next, &|| control.is_abandoned()) {
+                Ok(()) => {
+                    TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - next);
+                    next = self.batch.rows.len();
+                }
+                Err(ProducerError::Refused { index, topic, error }) if self.parts.policy.tolerant => {
+                    TaskMetrics::add(&report.metrics.written, index - next);
+                    let row = &self.batch.rows[index];
+                    let bytes = |place: &Option<std::ops::Range<usize>>| {
+                        place.clone().map(|range| self.batch.bytes[range].to_vec())
+                    };
+                    let failed = FailedDelivery {
+                        key: bytes(&row.key),
+                        value: bytes(&row.value),
+                        topic,
+                        error,
+                    };
+                    self.not_delivered(&failed)?;
+                    next = index + 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what could not be delivered.
+    fn check_deliveries(&mut self) -> Result<(), PluginError> {
+        let (failures, more) = self.parts.producer.failures();
+        let first = failures.first().map(|failed| failed.error.to_string());
+        for failed in failures {
+            self.not_delivered(&failed)?;
+        }
+        match (more, first) {
+            (0, _) => {}
+            (_, first) => {
+                let cause = first.unwrap_or_default();
+                return Err(PluginError::disconnected(format!("{more} more records could not be delivered: {cause}")));
+            }
+        }
+        Ok(self.parts.producer.check()?)
+    }
+
+    fn not_delivered(&mut self, failed: &FailedDelivery) -> Result<(), PluginError> {
+        let refused = ProducerError::Refused {
+            index: 0,
+            topic: failed.topic.clone(),
+            error: failed.error.clone(),
+        };
+        // In a transaction a failed delivery dooms the rest as well.
+        let doomed = self.parts.offsets.is_transactional() && failed.error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge);
+        let record_alone = failed.error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge)
+            || failed.error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::InvalidRecord);
+        if doomed || !record_alone {
+            return Err(PluginError::disconnected(refused.to_string()));
+        }
+        let failure = RecordFailure {
+            stage: Stage::Produce,
+            class: "org.apache.kafka.connect.runtime.WorkerSourceTask".to_owned(),
+            error: refused.into(),
+        };
+        if !self.parts.policy.tolerant {
+            return Err(failure.into_task_error());
+        }
+        let record = RawRecord {
+            key: failed.key.as_deref(),
+            value: failed.value.as_deref(),
+            headers: Vec::new(),
+            timestamp: None,
+        };
+        self.pass_over(&failure, record)
+    }
+
+    /// Stores offsets, unless only the connector says where a transaction ends.
+    fn commit_if_allowed(&mut self) -> Result<(), PluginError> {
+        match self.parts.offsets.transactions() {
+            Some(Transactions::ByConnector | Transactions::ByPoll) => {
+                self.due = Instant::now() + self.parts.flush_interval;
+                Ok(())
+            }
+            None | Some(Transactions::ByInterval) => self.commit(),
+        }
+    }
+
+    /// Waits until everything is delivered, and stores the offsets behind it.
+    fn commit(&mut self) -> Result<(), PluginError> {
+        self.due = Instant::now() + self.parts.flush_interval;
+        let control = self.control;
+        let abandoned = || control.is_abandoned();
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            dead_letters.flush(&abandoned)?;
+        }
+        self.parts.producer.flush(&abandoned)?;
+        self.check_deliveries()?;
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            dead_letters.flush(&abandoned)?;
+        }
+        let connector = &self.setup.id.connector;
+        let stored = self.parts.offsets.store(connector, &self.pending, &mut self.parts.producer, &abandoned);
+        match stored {
+            Ok(()) => {}
+            // They are stored with the next ones.
+            Err(error) if error.kind() == ErrorKind::Retriable && !self.parts.offsets.is_transactional() && !control.stopping() => {
+                TaskMetrics::add(&self.metrics().commit_failures, 1);
+                tracing::error!(task = %self.setup.id, %error, "offsets are not stored; trying again with the next ones");
+                return Ok(());
+            }
+            Err(error) => {
+                TaskMetrics::add(&self.metrics().commit_failures, 1);
+                return Err(error);
+            }
+        }
+        let committed = self.pending.take();
+        if committed.is_empty() {
+            return Ok(());
+        }
+        TaskMetrics::add(&self.metrics().commits, 1);
+        self.report.metrics.enter();
+        let told = control.wait_for(self.parts.task.committed(&committed));
+        self.report.metrics.leave();
+        if let Err(error) = told {
+            tracing::warn!(task = %self.setup.id, %error, "what the source does once offsets are stored failed");
+        }
+        Ok(())
+    }
+}
