@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::config::ConfigMap;
 use crate::plugin::{PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition};
 
-pub use config::WorkerConfig;
+pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
 
 /// What a connector or a task is doing, in the words of Kafka Connect's REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
