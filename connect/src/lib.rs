@@ -2,7 +2,7 @@
 //!
 //! * [`record`]: what is handed on; [`config`]: maps of texts and what their keys mean;
 //! * [`plugin`]: the traits of plugins and their registry; [`converter`], [`transform`], [`predicate`]: Kafka Connect's own;
-//! * [`worker`]: the threads that run tasks, offsets, errors.
+//! * [`worker`]: the threads that run tasks, offsets, errors; [`rest`]: Kafka Connect's REST API.
 //!
 //! It reaches a cluster only through the Kafka protocol and never into the broker's inside.
 #![deny(unsafe_code)]
@@ -11,5 +11,6 @@ pub mod converter;
 pub mod plugin;
 pub mod predicate;
 pub mod record;
+pub mod rest;
 pub mod transform;
 pub mod worker;

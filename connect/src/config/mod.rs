@@ -4,9 +4,13 @@
 //! declarations, validation reports every error at once, and unknown keys are warned about with a "did you mean".
 //!
 //! Owns: declarations ([`ConfigDef`]), parsed values ([`Config`]), secrets ([`Secret`]). Does not own: which keys there are.
+pub mod connector;
 mod definition;
+pub mod overrides;
 mod parsed;
+pub mod properties;
 mod validation;
+pub mod worker;
 
 use std::collections::BTreeMap;
 

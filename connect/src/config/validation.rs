@@ -91,10 +91,10 @@ impl ConfigKey {
         let parsed = self.kind.parse(&self.name, text)?;
         if let Some(validator) = &self.validator {
             validator(text).map_err(|wrong| {
-                let shown = if self.kind == ConfigType::Password {
-                    "[hidden]"
-                } else {
-                    text
+                let shown = match &parsed {
+                    Parsed::Secret(_) => "[hidden]".to_owned(),
+                    Parsed::List(values) => format!("[{}]", values.join(", ")),
+                    _ => text.to_owned(),
                 };
                 format!("Invalid value {shown} for configuration {}: {wrong}", self.name)
             })?;
@@ -103,14 +103,24 @@ impl ConfigKey {
     }
 
     fn validate(&self, given: &ConfigMap) -> ConfigValue {
-        let value = self.given(given).map(|text| match self.kind {
+        // As in Kafka, a text that is no value of its type is not shown, and what is missing is named.
+        let text = self.given(given);
+        let of_type = text.filter(|text| self.kind.parse(&self.name, text).is_ok());
+        let value = of_type.map(|text| match self.kind {
             ConfigType::Password => "[hidden]".to_owned(),
             _ => text.to_owned(),
         });
+        let errors = match (text, &self.default) {
+            (None, DefaultValue::Required) => Some(format!(
+                "Missing required configuration \"{}\" which has no default value.",
+                self.name
+            )),
+            _ => self.parse(given).err(),
+        };
         ConfigValue {
             name: self.name.clone(),
             value,
-            errors: self.parse(given).err().into_iter().collect(),
+            errors: errors.into_iter().collect(),
             recommended: self.recommended.clone(),
             visible: true,
         }

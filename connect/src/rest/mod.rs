@@ -1,0 +1,4 @@
+//! Kafka Connect's REST API.
+mod config;
+
+pub use config::{HeaderAction, HeaderRule, RestConfig};
