@@ -1,7 +1,19 @@
-//! Predicates.
+//! Predicates: which records a transform is for.
+//!
+//! Kafka Connect's three, by their class names. [`java_regex`] reads Java's regular expressions, for them and for transforms.
+//!
+//! Owns: the predicates. Does not own: which transform asks which one ([`transform::chain`](crate::transform)).
+mod has_header_key;
+pub(crate) mod java_regex;
+mod record_is_tombstone;
+mod topic_name_matches;
+
 use crate::plugin::Registry;
 
 /// Adds all of Kafka Connect's.
 pub(crate) fn register(registry: Registry) -> Registry {
     registry
+        .with_predicate(has_header_key::HasHeaderKeyPlugin)
+        .with_predicate(record_is_tombstone::RecordIsTombstonePlugin)
+        .with_predicate(topic_name_matches::TopicNameMatchesPlugin)
 }
