@@ -6,6 +6,7 @@
 //!
 //! It reaches a cluster only through the Kafka protocol and never into the broker's inside.
 #![deny(unsafe_code)]
+mod cluster;
 pub mod config;
 pub mod converter;
 pub mod plugin;

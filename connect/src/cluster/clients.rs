@@ -70,7 +70,12 @@ const MEANINGLESS: &[&str] = &[
 ];
 
 /// Keys of the worker that every client gets, as in Java's workers.
-const SHARED: &[&str] = &["security.protocol", "client.rack", "client.dns.lookup", "metadata.max.age.ms"];
+const SHARED: &[&str] = &[
+    "security.protocol",
+    "client.rack",
+    "client.dns.lookup",
+    "metadata.max.age.ms",
+];
 /// What stands before more of them.
 const SHARED_PREFIXES: &[&str] = &["sasl.", "ssl."];
 
@@ -143,7 +148,10 @@ fn apply(client: &mut ClientConfig, given: &str, key: &str, value: &str) -> Resu
     }
     match key {
         "buffer.memory" => {
-            let bytes: u64 = value.trim().parse().map_err(|_| wrong("not a number of bytes".to_owned()))?;
+            let bytes: u64 = value
+                .trim()
+                .parse()
+                .map_err(|_| wrong("not a number of bytes".to_owned()))?;
             client.set("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string());
             return Ok(());
         }
@@ -165,7 +173,10 @@ fn apply(client: &mut ClientConfig, given: &str, key: &str, value: &str) -> Resu
         "auto.offset.reset" if value.trim() == "none" => return probed(client, given, key, "error"),
         _ => {}
     }
-    let renamed = RENAMED.iter().find(|(java, _)| *java == key).map_or(key, |(_, ours)| *ours);
+    let renamed = RENAMED
+        .iter()
+        .find(|(java, _)| *java == key)
+        .map_or(key, |(_, ours)| *ours);
     probed(client, given, renamed, value.trim())
 }
 
@@ -180,12 +191,15 @@ fn probed(client: &mut ClientConfig, given: &str, key: &str, value: &str) -> Res
             Ok(())
         }
         Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
-            tracing::warn!(key = given, "the client library has no such option; it is passed over");
+            tracing::warn!(
+                key = given,
+                "the client library has no such option; it is passed over"
+            );
             Ok(())
         }
-        Err(KafkaError::ClientConfig(_, reason, ..)) => {
-            Err(PluginError::user_config(format!("{given}: the client library does not take it: {reason}")))
-        }
+        Err(KafkaError::ClientConfig(_, reason, ..)) => Err(PluginError::user_config(format!(
+            "{given}: the client library does not take it: {reason}"
+        ))),
         Err(error) => Err(PluginError::user_config(format!("{given}: {error}"))),
     }
 }
@@ -209,7 +223,9 @@ fn jaas(client: &mut ClientConfig, given: &str, value: &str) -> Result<(), Plugi
             "{given}: only a login module with username=\"…\" and password=\"…\" is understood"
         )));
     };
-    client.set("sasl.username", username).set("sasl.password", password);
+    client
+        .set("sasl.username", username)
+        .set("sasl.password", password);
     Ok(())
 }
 
@@ -217,8 +233,17 @@ fn jaas(client: &mut ClientConfig, given: &str, value: &str) -> Result<(), Plugi
 mod tests {
     use super::*;
 
-    fn of(role: Role, worker: &[(&str, &str)], connector: &[(&str, &str)]) -> Result<ClientConfig, PluginError> {
-        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    fn of(
+        role: Role,
+        worker: &[(&str, &str)],
+        connector: &[(&str, &str)],
+    ) -> Result<ClientConfig, PluginError> {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
         client(role, "localhost:9092", "test", &map(worker), &map(connector))
     }
 
@@ -227,7 +252,10 @@ mod tests {
         let worker = [
             ("producer.max.request.size", "2000000"),
             ("producer.buffer.memory", "33554432"),
-            ("producer.key.serializer", "org.apache.kafka.common.serialization.ByteArraySerializer"),
+            (
+                "producer.key.serializer",
+                "org.apache.kafka.common.serialization.ByteArraySerializer",
+            ),
             ("producer.unheard.of", "1"),
             ("consumer.fetch.max.wait.ms", "77"),
             ("offset.flush.interval.ms", "10000"),
@@ -238,13 +266,19 @@ mod tests {
         assert_eq!(client.get("linger.ms"), Some("50"));
         assert_eq!(client.get("key.serializer"), None);
         assert_eq!(client.get("unheard.of"), None);
-        assert_eq!(of(Role::Consumer, &worker, &[]).unwrap().get("fetch.wait.max.ms"), Some("77"));
+        assert_eq!(
+            of(Role::Consumer, &worker, &[]).unwrap().get("fetch.wait.max.ms"),
+            Some("77")
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let error = of(Role::Producer, &[], &[("producer.override.acks", "many")]).unwrap_err();
-        assert!(error.to_string().starts_with("producer.override.acks: "), "{error}");
+        assert!(
+            error.to_string().starts_with("producer.override.acks: "),
+            "{error}"
+        );
         let error = of(Role::Admin, &[("ssl.truststore.location", "/a/b.jks")], &[]).unwrap_err();
         assert!(error.to_string().contains("ssl.ca.location"), "{error}");
     }
@@ -253,7 +287,10 @@ mod tests {
     fn a_login_module_gives_name_and_password() {
         let jaas = r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="me" password="a\"b";"#;
         let client = of(Role::Admin, &[("sasl.jaas.config", jaas)], &[]).unwrap();
-        assert_eq!((client.get("sasl.username"), client.get("sasl.password")), (Some("me"), Some("a\"b")));
+        assert_eq!(
+            (client.get("sasl.username"), client.get("sasl.password")),
+            (Some("me"), Some("a\"b"))
+        );
         let error = of(Role::Admin, &[("sasl.jaas.config", "x password=\"secret\"")], &[]).unwrap_err();
         assert!(!error.to_string().contains("secret"));
     }

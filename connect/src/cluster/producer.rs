@@ -123,7 +123,9 @@ impl Producer {
 
     /// Fences whoever had the transactional id before, and ends what that one left open.
     pub(crate) fn begin_transactions(&self, until: Instant) -> Result<(), ProducerError> {
-        self.definite(&|| Instant::now() >= until, || self.producer.init_transactions(TRANSACTION_WAIT))
+        self.definite(&|| Instant::now() >= until, || {
+            self.producer.init_transactions(TRANSACTION_WAIT)
+        })
     }
 
     /// Queues records; whoever is stopping gives up waiting for room.
@@ -138,7 +140,9 @@ impl Producer {
     ) -> Result<(), ProducerError> {
         if self.transactional && !self.open && from < batch.rows.len() {
             let begun = self.producer.begin_transaction();
-            begun.map_err(|error| ProducerError::Aborted { cause: error.to_string() })?;
+            begun.map_err(|error| ProducerError::Aborted {
+                cause: error.to_string(),
+            })?;
             self.open = true;
         }
         let (mut next, mut alone) = (from, false);
@@ -152,7 +156,11 @@ impl Producer {
                     self.producer.poll(Duration::ZERO);
                     self.check_transaction()?;
                     let topic = batch.rows[next].topic.to_string();
-                    return Err(ProducerError::Refused { index: next, topic, error });
+                    return Err(ProducerError::Refused {
+                        index: next,
+                        topic,
+                        error,
+                    });
                 }
                 self.wait(stopping)?;
                 alone = self.producer.in_flight_count() == 0;
@@ -182,7 +190,9 @@ impl Producer {
         }
         let (key, value) = (batch.at(&row.key), batch.at(&row.value));
         let result = if row.headers.is_empty() {
-            topic.send(row.partition, row.timestamp, key, value).map_err(refused)
+            topic
+                .send(row.partition, row.timestamp, key, value)
+                .map_err(refused)
         } else {
             self.send_with_headers(batch, row)
         };
@@ -298,7 +308,9 @@ impl Producer {
         }
         self.producer.purge(PurgeConfig::default().queue().inflight());
         let until = Instant::now() + TRANSACTION_WAIT;
-        self.definite(&|| Instant::now() >= until, || self.producer.abort_transaction(TRANSACTION_WAIT))?;
+        self.definite(&|| Instant::now() >= until, || {
+            self.producer.abort_transaction(TRANSACTION_WAIT)
+        })?;
         self.open = false;
         self.producer.context().take();
         Ok(())
@@ -317,7 +329,9 @@ impl Producer {
                 Err(error) => return Err(fatal(&error)),
             };
             if error.txn_requires_abort() && !error.is_fatal() {
-                return Err(ProducerError::Aborted { cause: error.to_string() });
+                return Err(ProducerError::Aborted {
+                    cause: error.to_string(),
+                });
             }
             if error.is_fatal() || !error.is_retriable() || over() {
                 return Err(fatal(&KafkaError::Transaction(error)));
@@ -347,12 +361,18 @@ fn remedy(error: &KafkaError) -> &'static str {
         Some(MessageSizeTooLarge) => {
             "; raise max.message.bytes of the topic and max.request.size of the producer (producer.override.max.request.size)"
         }
-        Some(QueueFull) => "; the record is larger than the producer's queue: raise producer.override.buffer.memory",
+        Some(QueueFull) => {
+            "; the record is larger than the producer's queue: raise producer.override.buffer.memory"
+        }
         Some(MessageTimedOut) => "; is the cluster reachable and the topic writable?",
         Some(TopicAuthorizationFailed) => "; grant this client Write on the topic",
         Some(TransactionalIdAuthorizationFailed) => "; grant this client Write on the transactional id",
-        Some(Fenced | ProducerFenced | InvalidProducerEpoch) => "; another task took its transactional id over",
-        Some(InvalidTransactionTimeout) => "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms",
+        Some(Fenced | ProducerFenced | InvalidProducerEpoch) => {
+            "; another task took its transactional id over"
+        }
+        Some(InvalidTransactionTimeout) => {
+            "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms"
+        }
         Some(UnsupportedFeature | UnsupportedVersion) => {
             "; the brokers know no transactions: set exactly.once.source.support=disabled"
         }

@@ -43,7 +43,10 @@ impl Events {
     /// What failed, and how many more did.
     pub(super) fn take(&self) -> (Vec<FailedDelivery>, u64) {
         self.failed.store(lock(&self.fatal).is_some(), Ordering::Release);
-        (std::mem::take(&mut *lock(&self.failures)), self.more.swap(0, Ordering::AcqRel))
+        (
+            std::mem::take(&mut *lock(&self.failures)),
+            self.more.swap(0, Ordering::AcqRel),
+        )
     }
 }
 

@@ -35,7 +35,11 @@ impl TopicTable {
     /// # Errors
     /// When the configuration is wrong.
     pub(crate) fn new(client: &ClientConfig, topic: &str, committed_only: bool) -> Result<Self, PluginError> {
-        let isolation = if committed_only { "read_committed" } else { "read_uncommitted" };
+        let isolation = if committed_only {
+            "read_committed"
+        } else {
+            "read_uncommitted"
+        };
         let mut reading = client.clone();
         reading
             // Required by the client library; nothing is committed.
@@ -45,8 +49,12 @@ impl TopicTable {
             .set("isolation.level", isolation);
         let mut observing = reading.clone();
         observing.set("isolation.level", "read_uncommitted");
-        let made: KafkaResult<_> =
-            (|| Ok((BatchConsumer::new(reading.create()?)?, observing.create::<BaseConsumer>()?)))();
+        let made: KafkaResult<_> = (|| {
+            Ok((
+                BatchConsumer::new(reading.create()?)?,
+                observing.create::<BaseConsumer>()?,
+            ))
+        })();
         let (reader, observer) = made.map_err(|error| failed(topic, &error))?;
         Ok(Self {
             topic: topic.to_owned(),
@@ -76,7 +84,9 @@ impl TopicTable {
             let listed = list.add_partition_offset(&topic, *partition, Offset::Offset(*begin));
             listed.map_err(|error| failed(&topic, &error))?;
         }
-        self.reader.assign(&list).map_err(|error| failed(&topic, &error))?;
+        self.reader
+            .assign(&list)
+            .map_err(|error| failed(&topic, &error))?;
         let read = self.read(behind.len(), until, each);
         let _ = self.reader.unassign();
         read
@@ -123,7 +133,9 @@ impl TopicTable {
             let (start, end) = ends.map_err(|error| failed(&topic, &error))?;
             let known = self.positions.get(&partition).copied();
             // A log that ends before what was read is another one: the topic was made anew.
-            let begin = known.filter(|known| *known <= end).map_or(start, |known| known.max(start));
+            let begin = known
+                .filter(|known| *known <= end)
+                .map_or(start, |known| known.max(start));
             if begin >= end {
                 continue;
             }
@@ -148,12 +160,21 @@ impl TopicTable {
 
 fn is_hopeless(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::*;
-    let denied = [TopicAuthorizationFailed, GroupAuthorizationFailed, Authentication, UnknownTopicOrPartition];
-    error.rdkafka_error_code().is_some_and(|code| denied.contains(&code))
+    let denied = [
+        TopicAuthorizationFailed,
+        GroupAuthorizationFailed,
+        Authentication,
+        UnknownTopicOrPartition,
+    ];
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| denied.contains(&code))
 }
 
 fn failed(topic: &str, error: &KafkaError) -> PluginError {
-    PluginError::disconnected(format!("reading the topic {topic}: {error}; is the cluster reachable?"))
+    PluginError::disconnected(format!(
+        "reading the topic {topic}: {error}; is the cluster reachable?"
+    ))
 }
 
 fn late(topic: &str) -> PluginError {

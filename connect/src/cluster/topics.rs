@@ -39,7 +39,10 @@ impl TopicSpec {
 /// When the cluster denies it or does not answer.
 pub(crate) async fn ensure(client: &ClientConfig, spec: &TopicSpec) -> Result<bool, PluginError> {
     let failed = |why: String| {
-        PluginError::disconnected(format!("making the topic {}: {why}; create it by hand or grant this client Create", spec.name))
+        PluginError::disconnected(format!(
+            "making the topic {}: {why}; create it by hand or grant this client Create",
+            spec.name
+        ))
     };
     let admin: AdminClient<DefaultClientContext> =
         client.create().map_err(|error| failed(error.to_string()))?;
@@ -49,13 +52,21 @@ pub(crate) async fn ensure(client: &ClientConfig, spec: &TopicSpec) -> Result<bo
     if there.await.map_err(|error| failed(error.to_string()))?? {
         return Ok(false);
     }
-    let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication));
+    let mut topic = NewTopic::new(
+        &spec.name,
+        spec.partitions,
+        TopicReplication::Fixed(spec.replication),
+    );
     for (key, value) in &spec.settings {
         topic = topic.set(key, value);
     }
     let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
     let made = admin.create_topics([&topic], &options).await;
-    match made.map_err(|error| failed(error.to_string()))?.into_iter().next() {
+    match made
+        .map_err(|error| failed(error.to_string()))?
+        .into_iter()
+        .next()
+    {
         None | Some(Ok(_)) => Ok(true),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
         Some(Err((_, code))) => Err(failed(code.to_string())),
@@ -66,7 +77,9 @@ pub(crate) async fn ensure(client: &ClientConfig, spec: &TopicSpec) -> Result<bo
 pub(crate) fn is_there(client: &ClientConfig, name: &str) -> Result<bool, PluginError> {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     let failed = |error: rdkafka::error::KafkaError| {
-        PluginError::disconnected(format!("asking for topics: {error}; is bootstrap.servers reachable?"))
+        PluginError::disconnected(format!(
+            "asking for topics: {error}; is bootstrap.servers reachable?"
+        ))
     };
     let mut asking = client.clone();
     asking.set("allow.auto.create.topics", "false");

@@ -30,7 +30,11 @@ impl Conversion {
         connector: &ConfigMap,
     ) -> Result<Self, PluginError> {
         let named = |prefix: &str| {
-            let source = if connector.contains_key(prefix) { connector } else { worker };
+            let source = if connector.contains_key(prefix) {
+                connector
+            } else {
+                worker
+            };
             let class = source.get(prefix).cloned();
             let under = format!("{prefix}.");
             let options: ConfigMap = source
@@ -39,19 +43,25 @@ impl Conversion {
                 .collect();
             (class, options)
         };
-        let wrong = |key: &str, error: &dyn std::fmt::Display| PluginError::user_config(format!("{key}: {error}"));
+        let wrong =
+            |key: &str, error: &dyn std::fmt::Display| PluginError::user_config(format!("{key}: {error}"));
         let converter = |key: &str, is_key: bool| {
             let (class, options) = named(key);
-            let class = class.ok_or_else(|| wrong(key, &"neither the worker nor the connector names a converter"))?;
+            let class =
+                class.ok_or_else(|| wrong(key, &"neither the worker nor the connector names a converter"))?;
             let plugin = registry.converter(&class).map_err(|error| wrong(key, &error))?;
-            let made = plugin.new_converter(&options, is_key).map_err(|error| wrong(key, &error))?;
+            let made = plugin
+                .new_converter(&options, is_key)
+                .map_err(|error| wrong(key, &error))?;
             Ok::<_, PluginError>((made, plugin.class()))
         };
         let (key, key_class) = converter("key.converter", true)?;
         let (value, value_class) = converter("value.converter", false)?;
         let (class, options) = named("header.converter");
         let class = class.unwrap_or_else(|| SIMPLE_HEADERS.to_owned());
-        let plugin = registry.header_converter(&class).map_err(|error| wrong("header.converter", &error))?;
+        let plugin = registry
+            .header_converter(&class)
+            .map_err(|error| wrong("header.converter", &error))?;
         let header = plugin.new_header_converter(&options);
         Ok(Self {
             key,
@@ -60,7 +70,7 @@ impl Conversion {
             key_class,
             value_class,
             header_class: plugin.class(),
-            chain: TransformChain::new(registry, connector)?,
+            chain: TransformChain::new(connector, registry)?,
         })
     }
 }

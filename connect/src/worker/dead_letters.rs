@@ -84,7 +84,9 @@ impl DeadLetters {
             headers,
         };
         batch.rows.push(row);
-        self.producer.send(&self.batch, 0, stopping).map_err(|error| failed(&self.topic, &error))
+        self.producer
+            .send(&self.batch, 0, stopping)
+            .map_err(|error| failed(&self.topic, &error))
     }
 
     /// Waits until everything that was queued is safe.
@@ -92,7 +94,9 @@ impl DeadLetters {
     /// # Errors
     /// When something is not: the offsets of the records must not be committed.
     pub(super) fn flush(&mut self, stopping: &dyn Fn() -> bool) -> Result<(), PluginError> {
-        self.producer.flush(stopping).map_err(|error| failed(&self.topic, &error))?;
+        self.producer
+            .flush(stopping)
+            .map_err(|error| failed(&self.topic, &error))?;
         match self.producer.failures().0.first() {
             None => Ok(()),
             Some(failure) => Err(failed(&self.topic, &failure.error)),
@@ -131,9 +135,18 @@ fn context(
     let message = failure.error.to_string();
     let trace = format!("{kind}: {message}\n\tat {}", failure.class);
     vec![
-        ("__connect.errors.topic", origin.map(|origin| origin.topic.to_string())),
-        ("__connect.errors.partition", origin.map(|origin| origin.partition.to_string())),
-        ("__connect.errors.offset", origin.map(|origin| origin.offset.to_string())),
+        (
+            "__connect.errors.topic",
+            origin.map(|origin| origin.topic.to_string()),
+        ),
+        (
+            "__connect.errors.partition",
+            origin.map(|origin| origin.partition.to_string()),
+        ),
+        (
+            "__connect.errors.offset",
+            origin.map(|origin| origin.offset.to_string()),
+        ),
         ("__connect.errors.connector.name", Some(task.connector.clone())),
         ("__connect.errors.task.id", Some(task.task.to_string())),
         ("__connect.errors.stage", Some(failure.stage.to_string())),

@@ -65,8 +65,15 @@ impl RecordFailure {
 impl PluginError {
     /// The same, naming the record.
     pub(super) fn at(self, origin: &Origin) -> Self {
-        let Origin { topic, partition, offset } = origin;
-        Self::new(self.kind(), format!("{topic}-{partition} at offset {offset}: {self}"))
+        let Origin {
+            topic,
+            partition,
+            offset,
+        } = origin;
+        Self::new(
+            self.kind(),
+            format!("{topic}-{partition} at offset {offset}: {self}"),
+        )
     }
 }
 
@@ -85,7 +92,9 @@ impl ErrorPolicy {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             tolerant: config.string("errors.tolerance").eq_ignore_ascii_case("all"),
-            retry_for: u64::try_from(config.long("errors.retry.timeout")).ok().map(Duration::from_millis),
+            retry_for: u64::try_from(config.long("errors.retry.timeout"))
+                .ok()
+                .map(Duration::from_millis),
             retry_delay_max: Duration::from_millis(
                 u64::try_from(config.long("errors.retry.delay.max.ms")).unwrap_or(60_000),
             ),
@@ -125,10 +134,16 @@ impl ErrorPolicy {
         }
         let RecordFailure { stage, class, error } = failure;
         match origin.filter(|_| self.log_records) {
-            Some(Origin { topic, partition, offset }) => tracing::error!(
+            Some(Origin {
+                topic,
+                partition,
+                offset,
+            }) => tracing::error!(
                 connector = task.connector, task = task.task, %stage, class, topic = &**topic, partition, offset, "record failed: {error}"
             ),
-            None => tracing::error!(connector = task.connector, task = task.task, %stage, class, "record failed: {error}"),
+            None => {
+                tracing::error!(connector = task.connector, task = task.task, %stage, class, "record failed: {error}")
+            }
         }
     }
 }

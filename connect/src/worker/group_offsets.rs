@@ -30,20 +30,32 @@ fn failed(error: &KafkaError) -> PluginError {
 pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>)>, PluginError> {
     let config = sink_def().parse(&setup.connector_config)?;
     let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
-    let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
-    let pattern = config.optional_string("topics.regex").filter(|text| !text.is_empty());
+    let metadata = consumer
+        .fetch_metadata(None, REQUEST_TIMEOUT)
+        .map_err(|error| failed(&error))?;
+    let pattern = config
+        .optional_string("topics.regex")
+        .filter(|text| !text.is_empty());
     let pattern = pattern.map(|text| Regex::new(&format!("^(?:{text})$")));
-    let pattern = pattern.transpose().map_err(|error| PluginError::user_config(format!("topics.regex: {error}")))?;
+    let pattern = pattern
+        .transpose()
+        .map_err(|error| PluginError::user_config(format!("topics.regex: {error}")))?;
     let mut list = TopicPartitionList::new();
     for topic in metadata.topics() {
         let named = config.list("topics").iter().any(|name| name == topic.name());
-        if named || pattern.as_ref().is_some_and(|pattern| pattern.is_match(topic.name())) {
+        if named
+            || pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(topic.name()))
+        {
             for partition in topic.partitions() {
                 list.add_partition(topic.name(), partition.id());
             }
         }
     }
-    let committed = consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| failed(&error))?;
+    let committed = consumer
+        .committed_offsets(list, REQUEST_TIMEOUT)
+        .map_err(|error| failed(&error))?;
     let elements = committed.elements();
     let mut offsets: Vec<_> = elements
         .iter()
@@ -63,10 +75,7 @@ pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>
 }
 
 /// Commits these offsets for the group, which has no members; those without one are forgotten.
-pub(super) fn write(
-    setup: &TaskSetup,
-    changes: &[(TopicPartition, Option<i64>)],
-) -> Result<(), PluginError> {
+pub(super) fn write(setup: &TaskSetup, changes: &[(TopicPartition, Option<i64>)]) -> Result<(), PluginError> {
     let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
     let mut list = TopicPartitionList::new();
     for (partition, next) in changes {
@@ -78,7 +87,9 @@ pub(super) fn write(
         listed.map_err(|error| failed(&error))?;
     }
     if list.count() > 0 {
-        consumer.commit(&list, CommitMode::Sync).map_err(|error| failed(&error))?;
+        consumer
+            .commit(&list, CommitMode::Sync)
+            .map_err(|error| failed(&error))?;
     }
     let forgotten: Vec<(&str, i32)> = changes
         .iter()
@@ -89,9 +100,12 @@ pub(super) fn write(
         return Ok(());
     }
     let group = setup.group_id()?;
-    let deleted = millstream_client::delete_group_offsets(consumer.client(), &group, &forgotten, REQUEST_TIMEOUT);
+    let deleted =
+        millstream_client::delete_group_offsets(consumer.client(), &group, &forgotten, REQUEST_TIMEOUT);
     match deleted {
-        Err(error) if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupIdNotFound) => Err(failed(&error)),
+        Err(error) if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupIdNotFound) => {
+            Err(failed(&error))
+        }
         _ => Ok(()),
     }
 }

@@ -30,7 +30,6 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
-use crate::config::providers::ConfigProviders;
 use crate::plugin::{
     Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
 };
@@ -94,12 +93,15 @@ pub enum ConnectorOffsets {
     Sink(Vec<(TopicPartition, Option<i64>)>),
 }
 
+/// Puts in what references in a configuration's values refer to (`${provider:path:key}`).
+pub type Resolver = Arc<dyn Fn(&ConfigMap) -> Result<ConfigMap, PluginError> + Send + Sync>;
+
 /// Runs connectors and tasks in this process.
 pub struct Worker {
     config: Arc<WorkerConfig>,
     registry: Arc<Registry>,
     listener: Arc<dyn StatusListener>,
-    providers: ConfigProviders,
+    resolver: Resolver,
     runtime: Handle,
     store: Arc<dyn OffsetStore>,
     connectors: AsyncMutex<HashMap<String, Box<dyn Connector>>>,
@@ -115,11 +117,17 @@ impl Worker {
     pub fn new(
         config: Arc<WorkerConfig>,
         registry: Arc<Registry>,
-        providers: ConfigProviders,
+        resolver: Resolver,
         listener: Arc<dyn StatusListener>,
     ) -> Result<Self, PluginError> {
         let of = |role: Role, name: &str| {
-            client(role, &config.bootstrap_servers, name, &config.given, &ConfigMap::new())
+            client(
+                role,
+                &config.bootstrap_servers,
+                name,
+                &config.given,
+                &ConfigMap::new(),
+            )
         };
         let store: Arc<dyn OffsetStore> = match &config.offset_storage {
             OffsetStorage::File(path) => Arc::new(FileOffsets::open(path)?),
@@ -136,7 +144,7 @@ impl Worker {
             config,
             registry,
             listener,
-            providers,
+            resolver,
             runtime: Handle::current(),
             store,
             connectors: AsyncMutex::default(),
@@ -150,7 +158,7 @@ impl Worker {
     }
 
     fn resolve(&self, config: &ConfigMap) -> Result<ConfigMap, PluginError> {
-        self.providers.resolve(config).map_err(|error| PluginError::user_config(error.to_string()))
+        (self.resolver)(config)
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
@@ -185,12 +193,11 @@ impl Worker {
             request_task_reconfiguration: Arc::new(move || listener.on_reconfiguration_request(&its)),
         };
         // A connector that panics, or that waits for ever, fails alone.
-        let starting = tokio::spawn(async move {
-            connector.start(&config, context).await.map(|()| connector)
-        });
-        let connector = starting
-            .await
-            .map_err(|error| PluginError::fatal(format!("the connector panicked when it was started: {error}")))??;
+        let starting =
+            tokio::spawn(async move { connector.start(&config, context).await.map(|()| connector) });
+        let connector = starting.await.map_err(|error| {
+            PluginError::fatal(format!("the connector panicked when it was started: {error}"))
+        })??;
         self.connectors.lock().await.insert(name.to_owned(), connector);
         Ok(())
     }
@@ -225,7 +232,8 @@ impl Worker {
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
         let mut connectors = self.connectors.lock().await;
         let connector = connectors.get_mut(name);
-        let connector = connector.ok_or_else(|| PluginError::fatal(format!("the connector {name} does not run")))?;
+        let connector =
+            connector.ok_or_else(|| PluginError::fatal(format!("the connector {name} does not run")))?;
         connector.task_configs(max)
     }
 
@@ -274,7 +282,8 @@ impl Worker {
             return Err(PluginError::fatal(format!("the task {id} is running already")));
         }
         let task = TaskHandle::start(setup, plugin, target, reporter, &self.runtime);
-        let task = task.map_err(|error| PluginError::disconnected(format!("starting a thread for {id}: {error}")))?;
+        let task =
+            task.map_err(|error| PluginError::disconnected(format!("starting a thread for {id}: {error}")))?;
         tasks.insert(id.clone(), task);
         Ok(())
     }
@@ -318,7 +327,12 @@ impl Worker {
             TaskPlugin::Source(plugin, store) => {
                 let store = setup.store(&*plugin, &store)?;
                 let stored = store.read(&setup.id.connector)?;
-                Ok(ConnectorOffsets::Source(stored.into_iter().map(|(its, offset)| (its, Some(offset))).collect()))
+                Ok(ConnectorOffsets::Source(
+                    stored
+                        .into_iter()
+                        .map(|(its, offset)| (its, Some(offset)))
+                        .collect(),
+                ))
             }
             TaskPlugin::Sink(_) => Ok(ConnectorOffsets::Sink(group_offsets::read(&setup)?)),
         })
@@ -354,7 +368,10 @@ impl Worker {
             }
             (TaskPlugin::Sink(plugin), offsets) => {
                 let changes = match offsets {
-                    None => group_offsets::read(&setup)?.into_iter().map(|(its, _)| (its, None)).collect(),
+                    None => group_offsets::read(&setup)?
+                        .into_iter()
+                        .map(|(its, _)| (its, None))
+                        .collect(),
                     Some(ConnectorOffsets::Sink(changes)) => changes,
                     Some(ConnectorOffsets::Source(_)) => return Err(of_other_kind("sink", "source")),
                 };
@@ -386,14 +403,22 @@ impl Worker {
         let config = Arc::clone(&self.config);
         off_the_runtime(move || {
             use rdkafka::consumer::{BaseConsumer, Consumer};
-            let admin = client(Role::Admin, &config.bootstrap_servers, "connect-admin", &config.given, &ConfigMap::new())?;
+            let admin = client(
+                Role::Admin,
+                &config.bootstrap_servers,
+                "connect-admin",
+                &config.given,
+                &ConfigMap::new(),
+            )?;
             let unreachable = || {
                 PluginError::disconnected(format!(
                     "no broker answers at bootstrap.servers={}; is it running?",
                     config.bootstrap_servers
                 ))
             };
-            let asking: BaseConsumer = admin.create().map_err(|error| PluginError::user_config(error.to_string()))?;
+            let asking: BaseConsumer = admin
+                .create()
+                .map_err(|error| PluginError::user_config(error.to_string()))?;
             asking.client().fetch_cluster_id(wait).ok_or_else(unreachable)
         })
         .await
@@ -404,23 +429,45 @@ impl Worker {
         let mut families: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
         let now = now_ms();
         for (id, task) in &*self.tasks() {
-            let connector = id.connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let connector = id
+                .connector
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             let labels = format!("{{connector=\"{connector}\",task=\"{}\"}}", id.task);
             for (name, value) in task.metrics.counters(task.is_source) {
-                let _ = writeln!(families.entry(name).or_default(), "kafka_connect_task_{name}{labels} {value}");
+                let _ = writeln!(
+                    families.entry(name).or_default(),
+                    "kafka_connect_task_{name}{labels} {value}"
+                );
             }
-            let inside = task.metrics.inside_since_ms.load(std::sync::atomic::Ordering::Relaxed);
+            let inside = task
+                .metrics
+                .inside_since_ms
+                .load(std::sync::atomic::Ordering::Relaxed);
             let stalled = if inside > 0 { (now - inside).max(0) } else { 0 };
-            let age = (now - task.metrics.alive_at_ms.load(std::sync::atomic::Ordering::Relaxed)).max(0);
+            let age = (now
+                - task
+                    .metrics
+                    .alive_at_ms
+                    .load(std::sync::atomic::Ordering::Relaxed))
+            .max(0);
             let ages = [("call_seconds", stalled), ("last_progress_age_seconds", age)];
             for (name, milliseconds) in ages {
                 let seconds = milliseconds as f64 / 1000.0;
-                let _ = writeln!(families.entry(name).or_default(), "kafka_connect_task_{name}{labels} {seconds}");
+                let _ = writeln!(
+                    families.entry(name).or_default(),
+                    "kafka_connect_task_{name}{labels} {seconds}"
+                );
             }
         }
         let mut text = String::new();
         for (name, lines) in families {
-            let kind = if name.ends_with("_seconds") { "gauge" } else { "counter" };
+            let kind = if name.ends_with("_seconds") {
+                "gauge"
+            } else {
+                "counter"
+            };
             let _ = write!(text, "# TYPE kafka_connect_task_{name} {kind}\n{lines}");
         }
         text
@@ -438,7 +485,9 @@ impl Worker {
 }
 
 fn of_other_kind(its: &str, given: &str) -> PluginError {
-    PluginError::user_config(format!("the connector is a {its}, and the offsets are those of a {given}"))
+    PluginError::user_config(format!(
+        "the connector is a {its}, and the offsets are those of a {given}"
+    ))
 }
 
 /// Runs something that blocks on a thread that may.

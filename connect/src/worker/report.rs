@@ -26,7 +26,11 @@ impl Reporter {
     }
 
     pub(super) fn failed(&self, error: &PluginError) {
-        tracing::error!(connector = self.id.connector, task = self.id.task, "task failed: {error}");
+        tracing::error!(
+            connector = self.id.connector,
+            task = self.id.task,
+            "task failed: {error}"
+        );
         self.listener.on_task(&self.id, State::Failed, Some(error));
     }
 

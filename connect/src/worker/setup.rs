@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use super::conversion::Conversion;
 use super::control::Control;
+use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
 use super::offsets::{OffsetStore, TopicOffsets};
@@ -40,7 +40,13 @@ impl TaskSetup {
         };
         // As Kafka Connect names its clients.
         let name = format!("connector-{kind}-{}", self.id);
-        client(role, &self.worker.bootstrap_servers, &name, &self.worker.given, &self.connector_config)
+        client(
+            role,
+            &self.worker.bootstrap_servers,
+            &name,
+            &self.worker.given,
+            &self.connector_config,
+        )
     }
 
     fn conversion(&self) -> Result<Conversion, PluginError> {
@@ -65,7 +71,9 @@ impl TaskSetup {
                 let (topic, store) = self.transactional_store(&config, store, control)?;
                 let interval = config.optional_long("transaction.boundary.interval.ms");
                 let interval = interval.filter(|_| transactions == Transactions::ByInterval);
-                let interval = interval.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+                let interval = interval
+                    .and_then(|ms| u64::try_from(ms).ok())
+                    .map(Duration::from_millis);
                 (OffsetSink::with_records(store, &topic, transactions), interval)
             }
         };
@@ -74,7 +82,11 @@ impl TaskSetup {
             conversion: self.conversion()?,
             policy: ErrorPolicy::new(&config),
             producer: Producer::new(&producer)?,
-            topics: Topics::new(self.worker.topic_creation, &self.connector_config, self.client(Role::Admin)?)?,
+            topics: Topics::new(
+                self.worker.topic_creation,
+                &self.connector_config,
+                self.client(Role::Admin)?,
+            )?,
             dead_letters: self.dead_letters(&config, control)?,
             offsets,
             flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
@@ -93,19 +105,27 @@ impl TaskSetup {
         plugin: &dyn SourcePlugin,
         config: &Config,
     ) -> Result<Option<Transactions>, PluginError> {
-        let required = config.string("exactly.once.support").eq_ignore_ascii_case("required");
+        let required = config
+            .string("exactly.once.support")
+            .eq_ignore_ascii_case("required");
         let supported = plugin.exactly_once(&self.connector_config) == ExactlyOnceSupport::Supported;
         if required && !(self.worker.exactly_once_source && supported) {
             let why = match supported {
                 false => "the connector cannot deliver exactly once with this configuration",
                 true => "the worker runs without exactly.once.source.support=enabled",
             };
-            return Err(PluginError::user_config(format!("exactly.once.support=required: {why}")));
+            return Err(PluginError::user_config(format!(
+                "exactly.once.support=required: {why}"
+            )));
         }
         if !(self.worker.exactly_once_source && supported) {
             return Ok(None);
         }
-        match config.string("transaction.boundary").to_ascii_lowercase().as_str() {
+        match config
+            .string("transaction.boundary")
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "poll" => Ok(Some(Transactions::ByPoll)),
             "interval" => Ok(Some(Transactions::ByInterval)),
             _ if plugin.defines_transaction_boundaries(&self.connector_config) => {
@@ -124,7 +144,9 @@ impl TaskSetup {
         store: &Arc<dyn OffsetStore>,
         control: &Control,
     ) -> Result<(String, Arc<dyn OffsetStore>), PluginError> {
-        let own = config.optional_string("offsets.storage.topic").filter(|name| !name.is_empty());
+        let own = config
+            .optional_string("offsets.storage.topic")
+            .filter(|name| !name.is_empty());
         let (topic, workers) = match (own, &self.worker.offset_storage) {
             (Some(own), _) => (own.to_owned(), false),
             (None, OffsetStorage::Topic(topic)) => (topic.clone(), true),
@@ -142,7 +164,9 @@ impl TaskSetup {
 
     /// Where failed records go, if they are kept.
     fn dead_letters(&self, config: &Config, control: &Control) -> Result<Option<DeadLetters>, PluginError> {
-        let topic = config.optional_string("errors.deadletterqueue.topic.name").unwrap_or_default();
+        let topic = config
+            .optional_string("errors.deadletterqueue.topic.name")
+            .unwrap_or_default();
         if topic.is_empty() {
             return Ok(None);
         }
@@ -184,7 +208,9 @@ impl TaskSetup {
     /// A consumer's configuration for questions about the sink's group, of which it does not become a member.
     pub(super) fn group_client(&self) -> Result<ClientConfig, PluginError> {
         let mut consumer = self.client(Role::Consumer)?;
-        consumer.set("group.id", self.group_id()?).set("allow.auto.create.topics", "false");
+        consumer
+            .set("group.id", self.group_id()?)
+            .set("allow.auto.create.topics", "false");
         Ok(consumer)
     }
 
@@ -192,9 +218,13 @@ impl TaskSetup {
     pub(super) fn sink(&self, plugin: &dyn SinkPlugin, control: &Control) -> Result<SinkParts, PluginError> {
         let config = sink_def().parse(&self.connector_config)?;
         let mut consumer = self.client(Role::Consumer)?;
-        consumer.set("group.id", self.group_id()?).set("partition.assignment.strategy", "range");
+        consumer
+            .set("group.id", self.group_id()?)
+            .set("partition.assignment.strategy", "range");
         let topics = config.list("topics").to_vec();
-        let dead = config.optional_string("errors.deadletterqueue.topic.name").unwrap_or_default();
+        let dead = config
+            .optional_string("errors.deadletterqueue.topic.name")
+            .unwrap_or_default();
         if topics.iter().any(|topic| topic == dead) {
             return Err(PluginError::user_config(format!(
                 "errors.deadletterqueue.topic.name={dead} is among the topics that are read: name another topic"
@@ -208,7 +238,10 @@ impl TaskSetup {
             policy: ErrorPolicy::new(&config),
             consumer,
             topics,
-            topics_regex: config.optional_string("topics.regex").filter(|text| !text.is_empty()).map(str::to_owned),
+            topics_regex: config
+                .optional_string("topics.regex")
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
             dead_letters: self.dead_letters(&config, control)?,
             dead_letters_topic: dead.to_owned(),
             flush_interval: self.worker.offset_flush_interval,

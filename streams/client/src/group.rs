@@ -17,9 +17,12 @@ pub fn delete_group_offsets<C: ClientContext>(
     partitions: &[(&str, i32)],
     timeout: Duration,
 ) -> KafkaResult<()> {
-    let text = |text: &str| CString::new(text).map_err(|error| KafkaError::AdminOpCreation(error.to_string()));
+    let text =
+        |text: &str| CString::new(text).map_err(|error| KafkaError::AdminOpCreation(error.to_string()));
     let (group, handle) = (text(group)?, client.native_ptr());
-    let topics = partitions.iter().map(|(topic, number)| Ok((text(topic)?, *number)));
+    let topics = partitions
+        .iter()
+        .map(|(topic, number)| Ok((text(topic)?, *number)));
     let topics: Vec<(CString, i32)> = topics.collect::<KafkaResult<_>>()?;
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client lives, texts end with a zero and live until they are copied, and what is made here is destroyed here, once;

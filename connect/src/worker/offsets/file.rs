@@ -85,7 +85,11 @@ impl FileOffsets {
 
 impl OffsetStore for FileOffsets {
     fn read(&self, connector: &str) -> Result<Vec<(SourcePartition, SourceOffset)>, PluginError> {
-        Ok(self.stored.lock().unwrap_or_else(PoisonError::into_inner).of(connector))
+        Ok(self
+            .stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of(connector))
     }
 
     fn write(&self, connector: &str, changes: &[OffsetChange]) -> Result<(), PluginError> {
@@ -119,12 +123,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("connect.offsets");
         let store = FileOffsets::open(&path).unwrap();
-        let changes = [(partition("a \"b\"\n"), Some(offset(1))), (partition("c"), Some(offset(2)))];
+        let changes = [
+            (partition("a \"b\"\n"), Some(offset(1))),
+            (partition("c"), Some(offset(2))),
+        ];
         store.write("lines", &changes).unwrap();
         store.write("lines", &[(partition("c"), None)]).unwrap();
-        store.write("other", &[(partition("c"), Some(offset(3)))]).unwrap();
+        store
+            .write("other", &[(partition("c"), Some(offset(3)))])
+            .unwrap();
         let again = FileOffsets::open(&path).unwrap();
-        assert_eq!(again.read("lines").unwrap(), [(partition("a \"b\"\n"), offset(1))]);
+        assert_eq!(
+            again.read("lines").unwrap(),
+            [(partition("a \"b\"\n"), offset(1))]
+        );
         assert_eq!(again.read("other").unwrap(), [(partition("c"), offset(3))]);
         assert_eq!(again.read("nobody").unwrap(), []);
     }
@@ -136,7 +148,10 @@ mod tests {
         for (content, says) in [(&b"\xac\xed\x00\x05sr"[..], "Java"), (b"\n[1]\n", "line 2")] {
             fs::write(&path, content).unwrap();
             let error = FileOffsets::open(&path).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains("connect.offsets"), "{error}");
+            assert!(
+                error.contains(says) && error.contains("connect.offsets"),
+                "{error}"
+            );
             assert_eq!(fs::read(&path).unwrap(), content);
         }
     }

@@ -77,7 +77,10 @@ impl OffsetMap {
         let entries = self.0.get(connector).into_iter().flatten();
         entries
             .filter_map(|(partition, offset)| {
-                Some((serde_json::from_str(partition).ok()?, serde_json::from_str(offset).ok()?))
+                Some((
+                    serde_json::from_str(partition).ok()?,
+                    serde_json::from_str(offset).ok()?,
+                ))
             })
             .collect()
     }
@@ -100,7 +103,10 @@ mod tests {
     #[test]
     fn keys_are_kafka_connects() {
         let partition: SourcePartition = serde_json::from_str(r#"{"filename":"test.txt"}"#).unwrap();
-        assert_eq!(key("local-file-source", &partition), br#"["local-file-source",{"filename":"test.txt"}]"#);
+        assert_eq!(
+            key("local-file-source", &partition),
+            br#"["local-file-source",{"filename":"test.txt"}]"#
+        );
         let mut map = OffsetMap::default();
         assert!(map.apply(&key("a", &partition), Some(br#"{"position":7}"#)));
         assert!(!map.apply(b"{}", Some(b"{}")));

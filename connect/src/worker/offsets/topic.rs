@@ -84,7 +84,8 @@ impl OffsetStore for TopicOffsets {
     }
 
     fn write(&self, connector: &str, changes: &[OffsetChange]) -> Result<(), PluginError> {
-        let failed = |why: String| PluginError::retriable(format!("storing offsets in {}: {why}", self.topic));
+        let failed =
+            |why: String| PluginError::retriable(format!("storing offsets in {}: {why}", self.topic));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.writer.is_none() {
             let writer = Producer::new(&self.producer).map_err(|error| failed(error.to_string()))?;
@@ -93,7 +94,9 @@ impl OffsetStore for TopicOffsets {
         let writer = state.writer.as_mut().expect("made above");
         let mut batch = Outgoing::default();
         rows(&self.topic, connector, changes, &mut batch);
-        let sent = writer.send(&batch, 0, &|| false).and_then(|()| writer.flush(&|| false));
+        let sent = writer
+            .send(&batch, 0, &|| false)
+            .and_then(|()| writer.flush(&|| false));
         let (failures, _) = writer.failures();
         let error = match (sent, failures.first()) {
             (Ok(()), None) => return Ok(()),

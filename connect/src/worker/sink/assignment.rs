@@ -22,7 +22,8 @@ impl Assignment {
     /// These partitions come.
     pub(super) fn begin(&mut self, partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {
         let mut names: HashMap<String, Arc<str>> = HashMap::new();
-        let mut shared = |topic: String| Arc::clone(names.entry(topic.clone()).or_insert_with(|| topic.into()));
+        let mut shared =
+            |topic: String| Arc::clone(names.entry(topic.clone()).or_insert_with(|| topic.into()));
         let partitions: Vec<TopicPartition> = partitions
             .into_iter()
             .map(|(topic, partition)| TopicPartition {
@@ -30,7 +31,10 @@ impl Assignment {
                 partition,
             })
             .collect();
-        self.partitions = partitions.iter().map(|partition| (partition.clone(), Progress::default())).collect();
+        self.partitions = partitions
+            .iter()
+            .map(|partition| (partition.clone(), Progress::default()))
+            .collect();
         partitions
     }
 
@@ -59,7 +63,9 @@ impl Assignment {
 
     /// Whether there is anything that is not committed.
     pub(super) fn has_news(&self) -> bool {
-        self.partitions.values().any(|progress| progress.taken.is_some() && progress.taken != progress.committed)
+        self.partitions
+            .values()
+            .any(|progress| progress.taken.is_some() && progress.taken != progress.committed)
     }
 
     /// How far records were put.
@@ -78,7 +84,8 @@ impl Assignment {
         let news = answer.into_iter().filter(|offset| {
             let progress = self.partitions.get(&offset.partition);
             progress.is_some_and(|progress| {
-                progress.taken.is_some_and(|taken| offset.next <= taken) && progress.committed != Some(offset.next)
+                progress.taken.is_some_and(|taken| offset.next <= taken)
+                    && progress.committed != Some(offset.next)
             })
         });
         news.collect()

@@ -143,7 +143,11 @@ impl Chunk {
         RawRecord {
             key: bytes(&row.key),
             value: bytes(&row.value),
-            headers: row.headers.iter().map(|(name, value)| (Arc::clone(name), bytes(value))).collect(),
+            headers: row
+                .headers
+                .iter()
+                .map(|(name, value)| (Arc::clone(name), bytes(value)))
+                .collect(),
             timestamp: row.timestamp,
         }
     }
@@ -188,11 +192,14 @@ pub(super) fn decode(
         let record = convert(chunk, row, conversion, policy, control);
         let transformed = record.and_then(|record| match conversion.chain.is_empty() {
             true => Ok(Some(record)),
-            false => conversion.chain.apply(record).map_err(|(error, class)| RecordFailure {
-                stage: Stage::Transformation,
-                class,
-                error,
-            }),
+            false => conversion
+                .chain
+                .apply(record)
+                .map_err(|(error, stage)| RecordFailure {
+                    stage: Stage::Transformation,
+                    class: stage.class.to_owned(),
+                    error,
+                }),
         });
         match transformed {
             Ok(Some(record)) => decoded.records.push(record),

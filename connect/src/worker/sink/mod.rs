@@ -79,8 +79,10 @@ impl<'a> SinkLoop<'a> {
         report: &'a Reporter,
     ) -> Result<Self, PluginError> {
         let wrong = |error: &KafkaError| PluginError::user_config(format!("the sink's consumer: {error}"));
-        let consumer: BaseConsumer<Notes> =
-            parts.consumer.create_with_context(Notes::default()).map_err(|error| wrong(&error))?;
+        let consumer: BaseConsumer<Notes> = parts
+            .consumer
+            .create_with_context(Notes::default())
+            .map_err(|error| wrong(&error))?;
         let consumer = BatchConsumer::new(consumer).map_err(|error| wrong(&error))?;
         let due = Instant::now() + parts.flush_interval;
         Ok(Self {
@@ -122,12 +124,23 @@ impl<'a> SinkLoop<'a> {
             task: self.setup.id.clone(),
         };
         self.report.metrics.enter();
-        let started = self.control.wait_for(self.parts.task.start(&self.setup.task_config, context));
+        let started = self
+            .control
+            .wait_for(self.parts.task.start(&self.setup.task_config, context));
         self.report.metrics.leave();
         started?;
         // The client library takes what begins with a ^ for an expression.
-        let pattern = self.parts.topics_regex.as_ref().map(|text| format!("^(?:{text})$"));
-        let topics = self.parts.topics.iter().map(String::as_str).chain(pattern.as_deref());
+        let pattern = self
+            .parts
+            .topics_regex
+            .as_ref()
+            .map(|text| format!("^(?:{text})$"));
+        let topics = self
+            .parts
+            .topics
+            .iter()
+            .map(String::as_str)
+            .chain(pattern.as_deref());
         let subscribed = self.consumer.client().subscribe(&topics.collect::<Vec<_>>());
         subscribed.map_err(|error| PluginError::user_config(format!("topics: {error}")))?;
         self.report.running();
@@ -169,7 +182,11 @@ impl<'a> SinkLoop<'a> {
 
     /// Takes records and puts them.
     fn step(&mut self) -> Result<(), PluginError> {
-        let most = self.parts.records_max.unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX * 16);
+        let most = self
+            .parts
+            .records_max
+            .unwrap_or(RECORDS_MAX)
+            .clamp(1, RECORDS_MAX * 16);
         let until = Instant::now() + WAIT;
         self.chunk.clear();
         while self.chunk.len() < most && self.chunk.bytes() < BYTES_MAX {
@@ -198,17 +215,28 @@ impl<'a> SinkLoop<'a> {
         let code = error.rdkafka_error_code();
         let hopeless = matches!(
             code,
-            Some(Authentication | SaslAuthenticationFailed | TopicAuthorizationFailed | GroupAuthorizationFailed | InvalidTopic | InconsistentGroupProtocol)
+            Some(
+                Authentication
+                    | SaslAuthenticationFailed
+                    | TopicAuthorizationFailed
+                    | GroupAuthorizationFailed
+                    | InvalidTopic
+                    | InconsistentGroupProtocol
+            )
         );
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         if hopeless || fatal {
             let remedy = match code {
                 Some(TopicAuthorizationFailed) => "; grant this client Read on the topics",
                 Some(GroupAuthorizationFailed) => "; grant this client Read on the group connect-NAME",
-                Some(Authentication | SaslAuthenticationFailed) => "; check security.protocol and the credentials",
+                Some(Authentication | SaslAuthenticationFailed) => {
+                    "; check security.protocol and the credentials"
+                }
                 _ => "",
             };
-            return Err(PluginError::disconnected(format!("reading the sink's topics: {error}{remedy}")));
+            return Err(PluginError::disconnected(format!(
+                "reading the sink's topics: {error}{remedy}"
+            )));
         }
         tracing::warn!(task = %self.setup.id, %error, "consumer");
         Ok(())
@@ -218,8 +246,17 @@ impl<'a> SinkLoop<'a> {
     fn take(&mut self) -> Result<(), PluginError> {
         let (metrics, control) = (Arc::clone(&self.report.metrics), self.control);
         TaskMetrics::add(&metrics.read, self.chunk.len());
-        let decoded = decode::decode(&mut self.chunk, &mut self.parts.conversion, &self.parts.policy, control);
-        let Decoded { records, failures, filtered } = decoded;
+        let decoded = decode::decode(
+            &mut self.chunk,
+            &mut self.parts.conversion,
+            &self.parts.policy,
+            control,
+        );
+        let Decoded {
+            records,
+            failures,
+            filtered,
+        } = decoded;
         for topic in self.chunk.new_topics() {
             self.report.topic(&topic);
         }
@@ -251,13 +288,24 @@ impl<'a> SinkLoop<'a> {
                     for failed in failures {
                         let failure = RecordFailure {
                             stage: Stage::TaskPut,
-                            class: self.setup.connector_config.get("connector.class").cloned().unwrap_or_default(),
+                            class: self
+                                .setup
+                                .connector_config
+                                .get("connector.class")
+                                .cloned()
+                                .unwrap_or_default(),
                             error: failed.error,
                         };
-                        let origin = records.get(failed.index).and_then(|record| record.origin.as_ref());
+                        let origin = records
+                            .get(failed.index)
+                            .and_then(|record| record.origin.as_ref());
                         let index = origin.and_then(|origin| self.chunk.index_of(origin));
                         let index = index.ok_or_else(|| {
-                            PluginError::fatal(format!("the sink says that record {} of {} failed", failed.index, records.len()))
+                            PluginError::fatal(format!(
+                                "the sink says that record {} of {} failed",
+                                failed.index,
+                                records.len()
+                            ))
                         })?;
                         self.fail(index, failure)?;
                     }
@@ -295,7 +343,9 @@ impl<'a> SinkLoop<'a> {
                 )));
             }
             let control = self.control;
-            dead_letters.send(&self.chunk.raw(index), &failure, Some(&origin), &|| control.is_abandoned())?;
+            dead_letters.send(&self.chunk.raw(index), &failure, Some(&origin), &|| {
+                control.is_abandoned()
+            })?;
             TaskMetrics::add(&metrics.dead_letters, 1);
         }
         Ok(())
@@ -324,7 +374,8 @@ impl<'a> SinkLoop<'a> {
         for partition in &partitions {
             let own = owned.iter().find(|own| own.partition == *partition);
             let begin = own.map_or(Offset::Stored, |own| Offset::Offset(own.next));
-            list.add_partition_offset(&partition.topic, partition.partition, begin).map_err(failed)?;
+            list.add_partition_offset(&partition.topic, partition.partition, begin)
+                .map_err(failed)?;
         }
         if self.consumer.client().assignment_lost() {
             // It will be revoked at one of the next polls.
@@ -390,7 +441,8 @@ impl<'a> SinkLoop<'a> {
         let failed = |error: &KafkaError| PluginError::disconnected(format!("committing offsets: {error}"));
         let mut list = TopicPartitionList::new();
         for PartitionOffset { partition, next } in durable {
-            let listed = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
+            let listed =
+                list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
             listed.map_err(|error| failed(&error))?;
         }
         let mut tries = 0;
@@ -399,7 +451,19 @@ impl<'a> SinkLoop<'a> {
             match self.consumer.client().commit(&list, CommitMode::Sync) {
                 Ok(()) => break,
                 // Another member goes on from what was committed before; this one is told so soon.
-                Err(error) if matches!(error.rdkafka_error_code(), Some(IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId | AssignmentLost | StaleMemberEpoch)) => {
+                Err(error)
+                    if matches!(
+                        error.rdkafka_error_code(),
+                        Some(
+                            IllegalGeneration
+                                | UnknownMemberId
+                                | RebalanceInProgress
+                                | FencedInstanceId
+                                | AssignmentLost
+                                | StaleMemberEpoch
+                        )
+                    ) =>
+                {
                     TaskMetrics::add(&self.report.metrics.commit_failures, 1);
                     tracing::warn!(task = %self.setup.id, %error, "offsets are not committed: the group has moved on");
                     return Ok(());
@@ -436,7 +500,13 @@ impl<'a> SinkLoop<'a> {
         self.consumer.forget();
         self.consumer.client().unsubscribe();
         let until = Instant::now() + LEAVE_WAIT;
-        while self.consumer.client().assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < until {
+        while self
+            .consumer
+            .client()
+            .assignment()
+            .is_ok_and(|held| held.count() > 0)
+            && Instant::now() < until
+        {
             let _ = self.consumer.client().poll(Duration::from_millis(10));
         }
     }

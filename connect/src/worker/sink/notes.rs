@@ -66,14 +66,19 @@ impl ConsumerContext for Notes {
         let change = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let elements = partitions.elements();
-                let named = elements.iter().map(|element| (element.topic().to_owned(), element.partition()));
+                let named = elements
+                    .iter()
+                    .map(|element| (element.topic().to_owned(), element.partition()));
                 Change::Assigned(named.collect())
             }
             _ => Change::Revoked {
                 lost: consumer.assignment_lost(),
             },
         };
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        self.changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(change);
         self.changed.store(true, Ordering::Release);
     }
 }

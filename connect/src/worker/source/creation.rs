@@ -16,7 +16,7 @@ const PREFIX: &str = "topic.creation.";
 const KNOWN_MAX: usize = 10_000;
 
 /// Makes topics as the connector says, before anything is written to them.
-pub(super) struct TopicCreation {
+pub(in crate::worker) struct TopicCreation {
     admin: ClientConfig,
     /// The first whose patterns match says how; without any, the cluster makes topics as it likes.
     groups: Vec<Group>,
@@ -34,11 +34,18 @@ impl TopicCreation {
     ///
     /// # Errors
     /// When a value is wrong.
-    pub(super) fn new(enabled: bool, connector: &ConfigMap, admin: ClientConfig) -> Result<Self, PluginError> {
+    pub(in crate::worker) fn new(
+        enabled: bool,
+        connector: &ConfigMap,
+        admin: ClientConfig,
+    ) -> Result<Self, PluginError> {
         let mut groups = Vec::new();
         if enabled && connector.contains_key("topic.creation.default.replication.factor") {
             let named = connector.get("topic.creation.groups").map_or("", String::as_str);
-            let named = named.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "default");
+            let named = named
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty() && *name != "default");
             for name in named.chain(["default"]) {
                 groups.push(Group::new(name, connector)?);
             }
@@ -101,7 +108,11 @@ impl Group {
         });
         let default = name == "default";
         Ok(Self {
-            include: if default { vec![Regex::new("^.*$").expect("a good pattern")] } else { patterns("include")? },
+            include: if default {
+                vec![Regex::new("^.*$").expect("a good pattern")]
+            } else {
+                patterns("include")?
+            },
             exclude: if default { Vec::new() } else { patterns("exclude")? },
             spec: TopicSpec {
                 name: String::new(),
@@ -139,12 +150,21 @@ mod tests {
         let creation = TopicCreation::new(true, &config, ClientConfig::new()).unwrap();
         let of = |topic: &str| {
             let group = creation.groups.iter().find(|group| group.matches(topic)).unwrap();
-            (group.spec.partitions, group.spec.replication, group.spec.settings.len())
+            (
+                group.spec.partitions,
+                group.spec.replication,
+                group.spec.settings.len(),
+            )
         };
         assert_eq!(of("log-new"), (5, 1, 1));
         assert_eq!(of("log-old"), (5, 1, 0));
         assert_eq!(of("logkeyed"), (5, 1, 1));
         assert_eq!(of("a-keyed"), (2, 1, 0));
-        assert!(TopicCreation::new(false, &config, ClientConfig::new()).unwrap().groups.is_empty());
+        assert!(
+            TopicCreation::new(false, &config, ClientConfig::new())
+                .unwrap()
+                .groups
+                .is_empty()
+        );
     }
 }

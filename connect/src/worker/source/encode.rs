@@ -29,11 +29,14 @@ pub(super) fn encode(
 ) -> Result<Outcome, RecordFailure> {
     let transformed = match conversion.chain.is_empty() {
         true => Some(record),
-        false => conversion.chain.apply(record).map_err(|(error, class)| RecordFailure {
-            stage: Stage::Transformation,
-            class,
-            error,
-        })?,
+        false => conversion
+            .chain
+            .apply(record)
+            .map_err(|(error, stage)| RecordFailure {
+                stage: Stage::Transformation,
+                class: stage.class.to_owned(),
+                error,
+            })?,
     };
     let Some(record) = transformed else {
         return Ok(Outcome::Filtered);
@@ -65,14 +68,19 @@ fn convert(
     let (value, key, header) = (&mut conversion.value, &mut conversion.key, &mut conversion.header);
     let mut headers = Vec::new();
     for its in &record.headers {
-        let encoding = append(bytes, policy, control, |out| header.encode(topic, &its.name, &its.datum, out));
-        let encoding = encoding.map_err(|error| failure(Stage::HeaderConverter, conversion.header_class, error))?;
+        let encoding = append(bytes, policy, control, |out| {
+            header.encode(topic, &its.name, &its.datum, out)
+        });
+        let encoding =
+            encoding.map_err(|error| failure(Stage::HeaderConverter, conversion.header_class, error))?;
         headers.push((its.name.clone(), encoding));
     }
     let key = append(bytes, policy, control, |out| key.encode(topic, &record.key, out))
         .map_err(|error| failure(Stage::KeyConverter, conversion.key_class, error))?;
-    let value = append(bytes, policy, control, |out| value.encode(topic, &record.value, out))
-        .map_err(|error| failure(Stage::ValueConverter, conversion.value_class, error))?;
+    let value = append(bytes, policy, control, |out| {
+        value.encode(topic, &record.value, out)
+    })
+    .map_err(|error| failure(Stage::ValueConverter, conversion.value_class, error))?;
     out.rows.push(OutgoingRow {
         key,
         value,
@@ -115,7 +123,7 @@ pub(super) fn dead(record: &Record) -> (Option<Vec<u8>>, Option<Vec<u8>>, Option
         crate::record::Value::Null => None,
         crate::record::Value::Bytes(bytes) => Some(bytes.to_vec()),
         crate::record::Value::String(text) => Some(text.as_bytes().to_vec()),
-        other => Some(crate::converter::plain_text(other).into_bytes()),
+        other => Some(format!("{other:?}").into_bytes()),
     };
     (bytes(&record.key), bytes(&record.value), record.timestamp)
 }

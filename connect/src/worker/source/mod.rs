@@ -22,9 +22,7 @@ use super::metrics::TaskMetrics;
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use crate::cluster::{FailedDelivery, Outgoing, Producer, ProducerError};
-use crate::plugin::{
-    Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext,
-};
+use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 
 pub(super) use creation::TopicCreation as Topics;
 pub(super) use offsets::{OffsetSink, Transactions};
@@ -109,14 +107,18 @@ impl<'a> SourceLoop<'a> {
 
     fn start(&mut self) -> Result<(), PluginError> {
         if self.parts.offsets.is_transactional() {
-            self.parts.producer.begin_transactions(Instant::now() + FENCING_PATIENCE)?;
+            self.parts
+                .producer
+                .begin_transactions(Instant::now() + FENCING_PATIENCE)?;
         }
         let context = SourceTaskContext {
             task: self.setup.id.clone(),
             offsets: self.parts.offsets.reader(&self.setup.id.connector),
         };
         self.report.metrics.enter();
-        let started = self.control.wait_for(self.parts.task.start(&self.setup.task_config, context));
+        let started = self
+            .control
+            .wait_for(self.parts.task.start(&self.setup.task_config, context));
         self.report.metrics.leave();
         started?;
         self.report.running();
@@ -181,11 +183,14 @@ impl<'a> SourceLoop<'a> {
     /// Takes a batch and hands it on.
     fn step(&mut self) -> Result<(), PluginError> {
         if self.finished {
-            self.control.sleep(Duration::from_secs(1).min(self.due.saturating_duration_since(Instant::now())));
+            self.control
+                .sleep(Duration::from_secs(1).min(self.due.saturating_duration_since(Instant::now())));
             return Ok(());
         }
         let budget = Budget {
-            wait: BUDGET.wait.min(self.due.saturating_duration_since(Instant::now())),
+            wait: BUDGET
+                .wait
+                .min(self.due.saturating_duration_since(Instant::now())),
             ..BUDGET
         };
         self.report.metrics.enter();
@@ -211,9 +216,14 @@ impl<'a> SourceLoop<'a> {
         if self.control.is_abandoned() {
             return Ok(());
         }
-        let (any, finished) = (!batch.records.is_empty() || !batch.offsets.is_empty(), batch.finished);
+        let (any, finished) = (
+            !batch.records.is_empty() || !batch.offsets.is_empty(),
+            batch.finished,
+        );
         TaskMetrics::add(&self.metrics().read, batch.records.len());
-        if batch.boundary == Boundary::Abort && self.parts.offsets.transactions() == Some(Transactions::ByConnector) {
+        if batch.boundary == Boundary::Abort
+            && self.parts.offsets.transactions() == Some(Transactions::ByConnector)
+        {
             self.parts.producer.abort()?;
         } else {
             self.encode(batch.records)?;
@@ -237,7 +247,12 @@ impl<'a> SourceLoop<'a> {
 
     fn encode(&mut self, records: Vec<crate::record::Record>) -> Result<(), PluginError> {
         self.batch.clear();
-        let Self { parts, control, batch, .. } = self;
+        let Self {
+            parts,
+            control,
+            batch,
+            ..
+        } = self;
         let (mut filtered, mut failures) = (0, Vec::new());
         for record in records {
             // What it was is only needed where failures are kept.
@@ -291,7 +306,11 @@ impl<'a> SourceLoop<'a> {
         }
         let mut next = 0;
         while next < self.batch.rows.len() {
-            match self.parts.producer.send(&self.batch, next, &|| control.is_abandoned()) {
+            match self
+                .parts
+                .producer
+                .send(&self.batch, next, &|| control.is_abandoned())
+            {
                 Ok(()) => {
                     TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - next);
                     next = self.batch.rows.len();
@@ -328,7 +347,9 @@ impl<'a> SourceLoop<'a> {
             (0, _) => {}
             (_, first) => {
                 let cause = first.unwrap_or_default();
-                return Err(PluginError::disconnected(format!("{more} more records could not be delivered: {cause}")));
+                return Err(PluginError::disconnected(format!(
+                    "{more} more records could not be delivered: {cause}"
+                )));
             }
         }
         Ok(self.parts.producer.check()?)
@@ -341,8 +362,11 @@ impl<'a> SourceLoop<'a> {
             error: failed.error.clone(),
         };
         // In a transaction a failed delivery dooms the rest as well.
-        let doomed = self.parts.offsets.is_transactional() && failed.error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge);
-        let record_alone = failed.error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge)
+        let doomed = self.parts.offsets.is_transactional()
+            && failed.error.rdkafka_error_code()
+                != Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge);
+        let record_alone = failed.error.rdkafka_error_code()
+            == Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge)
             || failed.error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::InvalidRecord);
         if doomed || !record_alone {
             return Err(PluginError::disconnected(refused.to_string()));
@@ -389,11 +413,18 @@ impl<'a> SourceLoop<'a> {
             dead_letters.flush(&abandoned)?;
         }
         let connector = &self.setup.id.connector;
-        let stored = self.parts.offsets.store(connector, &self.pending, &mut self.parts.producer, &abandoned);
+        let stored = self
+            .parts
+            .offsets
+            .store(connector, &self.pending, &mut self.parts.producer, &abandoned);
         match stored {
             Ok(()) => {}
             // They are stored with the next ones.
-            Err(error) if error.kind() == ErrorKind::Retriable && !self.parts.offsets.is_transactional() && !control.stopping() => {
+            Err(error)
+                if error.kind() == ErrorKind::Retriable
+                    && !self.parts.offsets.is_transactional()
+                    && !control.stopping() =>
+            {
                 TaskMetrics::add(&self.metrics().commit_failures, 1);
                 tracing::error!(task = %self.setup.id, %error, "offsets are not stored; trying again with the next ones");
                 return Ok(());

@@ -36,7 +36,10 @@ impl Pending {
     }
 
     fn changes(&self) -> Vec<OffsetChange> {
-        self.offsets.iter().map(|(partition, offset)| (partition.clone(), Some(offset.clone()))).collect()
+        self.offsets
+            .iter()
+            .map(|(partition, offset)| (partition.clone(), Some(offset.clone())))
+            .collect()
     }
 }
 
@@ -123,9 +126,13 @@ mod tests {
     #[test]
     fn the_last_offset_of_a_partition_counts() {
         let json = |value: serde_json::Value| serde_json::from_value(value).unwrap();
-        let (a, b): (SourcePartition, SourcePartition) =
-            (json(serde_json::json!({"f": "a"})), json(serde_json::json!({"f": "b"})));
-        let at = |position: i64| -> SourceOffset { serde_json::from_value(serde_json::json!({"p": position})).unwrap() };
+        let (a, b): (SourcePartition, SourcePartition) = (
+            json(serde_json::json!({"f": "a"})),
+            json(serde_json::json!({"f": "b"})),
+        );
+        let at = |position: i64| -> SourceOffset {
+            serde_json::from_value(serde_json::json!({"p": position})).unwrap()
+        };
         let mut pending = Pending::default();
         pending.add(vec![(a.clone(), at(1)), (b.clone(), at(5))]);
         pending.add(vec![(a.clone(), at(2))]);
