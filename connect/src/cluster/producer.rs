@@ -340,11 +340,6 @@ impl Producer {
             self.producer.poll(BACKOFF);
         }
     }
-
-    /// The client, for questions about the cluster.
-    pub(crate) fn client(&self) -> &BaseProducer<Events> {
-        &self.producer
-    }
 }
 
 fn fatal(error: &KafkaError) -> ProducerError {

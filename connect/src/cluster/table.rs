@@ -19,6 +19,9 @@ const DECIDED_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait for records at a time.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// Takes a key, and its value unless it was deleted.
+pub(crate) type EachChange<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// Reads a compacted topic.
 pub(crate) struct TopicTable {
     topic: String,
@@ -71,7 +74,7 @@ impl TopicTable {
     pub(crate) fn read_to_end(
         &mut self,
         patience: Duration,
-        each: &mut dyn FnMut(&[u8], Option<&[u8]>),
+        each: &mut EachChange<'_>,
     ) -> Result<(), PluginError> {
         let until = Instant::now() + patience;
         let topic = self.topic.clone();
@@ -96,7 +99,7 @@ impl TopicTable {
         &mut self,
         mut open: usize,
         until: Instant,
-        each: &mut dyn FnMut(&[u8], Option<&[u8]>),
+        each: &mut EachChange<'_>,
     ) -> Result<(), PluginError> {
         while open > 0 {
             match self.reader.next(WAIT) {

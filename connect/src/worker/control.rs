@@ -75,6 +75,6 @@ impl Control {
 
     /// Waits; not longer than until the task is told something.
     pub(super) fn sleep(&self, time: Duration) {
-        let _ = self.wait_unless_told(tokio::time::sleep(time));
+        let _ = self.wait_unless_told(async { tokio::time::sleep(time).await });
     }
 }

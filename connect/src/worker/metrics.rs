@@ -63,7 +63,8 @@ impl TaskMetrics {
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970. For metrics and epochs; nothing that is delivered depends on it.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

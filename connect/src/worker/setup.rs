@@ -9,7 +9,7 @@ use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
 use super::offsets::{OffsetStore, TopicOffsets};
-use super::sink::SinkParts;
+use super::sink::{SinkParts, Subscription};
 use super::source::{OffsetSink, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
 use crate::cluster::Producer;
@@ -70,7 +70,7 @@ impl TaskSetup {
                 producer.remove("delivery.timeout.ms");
                 let (topic, store) = self.transactional_store(&config, store, control)?;
                 let interval = config.optional_long("transaction.boundary.interval.ms");
-                let interval = interval.filter(|_| transactions == Transactions::ByInterval);
+                let interval = interval.filter(|_| transactions == Transactions::AfterInterval);
                 let interval = interval
                     .and_then(|ms| u64::try_from(ms).ok())
                     .map(Duration::from_millis);
@@ -126,10 +126,10 @@ impl TaskSetup {
             .to_ascii_lowercase()
             .as_str()
         {
-            "poll" => Ok(Some(Transactions::ByPoll)),
-            "interval" => Ok(Some(Transactions::ByInterval)),
+            "poll" => Ok(Some(Transactions::EachPoll)),
+            "interval" => Ok(Some(Transactions::AfterInterval)),
             _ if plugin.defines_transaction_boundaries(&self.connector_config) => {
-                Ok(Some(Transactions::ByConnector))
+                Ok(Some(Transactions::WhereConnectorSays))
             }
             _ => Err(PluginError::user_config(
                 "transaction.boundary=connector: this connector does not say where transactions end; use poll or interval",
@@ -237,11 +237,12 @@ impl TaskSetup {
             conversion: self.conversion()?,
             policy: ErrorPolicy::new(&config),
             consumer,
-            topics,
-            topics_regex: config
-                .optional_string("topics.regex")
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned),
+            subscription: Subscription::new(
+                topics,
+                config
+                    .optional_string("topics.regex")
+                    .filter(|text| !text.is_empty()),
+            )?,
             dead_letters: self.dead_letters(&config, control)?,
             dead_letters_topic: dead.to_owned(),
             flush_interval: self.worker.offset_flush_interval,

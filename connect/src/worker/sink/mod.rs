@@ -4,6 +4,7 @@
 mod assignment;
 mod decode;
 mod notes;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use notes::{Change, Notes};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+pub(super) use subscription::Subscription;
 
 use super::control::Control;
 use super::conversion::Conversion;
@@ -46,8 +49,7 @@ pub(super) struct SinkParts {
     pub(super) conversion: Conversion,
     pub(super) policy: ErrorPolicy,
     pub(super) consumer: ClientConfig,
-    pub(super) topics: Vec<String>,
-    pub(super) topics_regex: Option<String>,
+    pub(super) subscription: Subscription,
     pub(super) dead_letters: Option<DeadLetters>,
     /// Empty without dead letters.
     pub(super) dead_letters_topic: String,
@@ -129,22 +131,15 @@ impl<'a> SinkLoop<'a> {
             .wait_for(self.parts.task.start(&self.setup.task_config, context));
         self.report.metrics.leave();
         started?;
-        // The client library takes what begins with a ^ for an expression.
-        let pattern = self
-            .parts
-            .topics_regex
-            .as_ref()
-            .map(|text| format!("^(?:{text})$"));
-        let topics = self
-            .parts
-            .topics
-            .iter()
-            .map(String::as_str)
-            .chain(pattern.as_deref());
-        let subscribed = self.consumer.client().subscribe(&topics.collect::<Vec<_>>());
-        subscribed.map_err(|error| PluginError::user_config(format!("topics: {error}")))?;
+        self.subscribe()?;
         self.report.running();
         Ok(())
+    }
+
+    fn subscribe(&mut self) -> Result<(), PluginError> {
+        let subscribed = self.parts.subscription.renew(self.consumer.client());
+        subscribed
+            .map_err(|error| PluginError::disconnected(format!("looking for the sink's topics: {error}")))
     }
 
     fn work(&mut self) -> Result<(), PluginError> {
@@ -156,6 +151,7 @@ impl<'a> SinkLoop<'a> {
             if Instant::now() >= self.due {
                 self.commit()?;
             }
+            self.subscribe()?;
             self.rebalance()?;
             self.step()?;
         }

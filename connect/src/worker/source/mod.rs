@@ -121,6 +121,7 @@ impl<'a> SourceLoop<'a> {
             .wait_for(self.parts.task.start(&self.setup.task_config, context));
         self.report.metrics.leave();
         started?;
+        self.due = Instant::now() + self.parts.flush_interval;
         self.report.running();
         Ok(())
     }
@@ -166,7 +167,7 @@ impl<'a> SourceLoop<'a> {
     fn settle(&mut self) -> Result<(), PluginError> {
         match self.parts.offsets.transactions() {
             // Between two boundaries nothing is whole. What is dropped comes again from the stored offsets, to which the task goes back.
-            Some(Transactions::ByConnector) if self.parts.producer.in_transaction() => {
+            Some(Transactions::WhereConnectorSays) if self.parts.producer.in_transaction() => {
                 self.parts.producer.abort()?;
                 self.pending.clear();
                 match self.control.stopping() {
@@ -222,7 +223,7 @@ impl<'a> SourceLoop<'a> {
         );
         TaskMetrics::add(&self.metrics().read, batch.records.len());
         if batch.boundary == Boundary::Abort
-            && self.parts.offsets.transactions() == Some(Transactions::ByConnector)
+            && self.parts.offsets.transactions() == Some(Transactions::WhereConnectorSays)
         {
             self.parts.producer.abort()?;
         } else {
@@ -231,9 +232,9 @@ impl<'a> SourceLoop<'a> {
         }
         self.pending.add(batch.offsets);
         let ends = match self.parts.offsets.transactions() {
-            None | Some(Transactions::ByInterval) => false,
-            Some(Transactions::ByPoll) => any,
-            Some(Transactions::ByConnector) => batch.boundary != Boundary::None,
+            None | Some(Transactions::AfterInterval) => false,
+            Some(Transactions::EachPoll) => any,
+            Some(Transactions::WhereConnectorSays) => batch.boundary != Boundary::None,
         };
         if ends || (finished && !self.finished) {
             self.commit()?;
@@ -391,11 +392,11 @@ impl<'a> SourceLoop<'a> {
     /// Stores offsets, unless only the connector says where a transaction ends.
     fn commit_if_allowed(&mut self) -> Result<(), PluginError> {
         match self.parts.offsets.transactions() {
-            Some(Transactions::ByConnector | Transactions::ByPoll) => {
+            Some(Transactions::WhereConnectorSays | Transactions::EachPoll) => {
                 self.due = Instant::now() + self.parts.flush_interval;
                 Ok(())
             }
-            None | Some(Transactions::ByInterval) => self.commit(),
+            None | Some(Transactions::AfterInterval) => self.commit(),
         }
     }
 

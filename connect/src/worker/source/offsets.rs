@@ -47,11 +47,11 @@ impl Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::worker) enum Transactions {
     /// Behind each batch.
-    ByPoll,
+    EachPoll,
     /// After a time.
-    ByInterval,
+    AfterInterval,
     /// Where the connector says.
-    ByConnector,
+    WhereConnectorSays,
 }
 
 /// How a task's offsets are stored.

@@ -1,0 +1,275 @@
+//! A cluster, a worker, and what became of its tasks.
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use millstream_broker::config::BrokerConfig;
+use millstream_broker::{Broker, BrokerHandle};
+use millstream_connect::config::{ConfigMap, worker::WorkerMode};
+use millstream_connect::plugin::{ErrorKind, PluginError, Registry, TaskId};
+use millstream_connect::worker::{State, StatusListener, TargetState, Worker, WorkerConfig};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::plugins::{Memory, MemoryScript, Numbers, NumbersScript, Plain};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster, names that no other test uses, and a runtime.
+pub struct Cluster {
+    pub bootstrap: String,
+    prefix: String,
+    pub directory: TempDir,
+    pub runtime: Runtime,
+    _broker: Option<BrokerHandle>,
+}
+
+impl Cluster {
+    pub fn new(test: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let directory = tempfile::tempdir().unwrap();
+        let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
+            Ok(bootstrap) => (bootstrap, None),
+            Err(_) => {
+                let config = BrokerConfig {
+                    group_initial_rebalance_delay_ms: 0,
+                    ..BrokerConfig::default()
+                };
+                let builder = Broker::builder().data_dir(directory.path().join("broker"));
+                let broker = builder
+                    .listener("127.0.0.1:0")
+                    .config(config)
+                    .start_blocking()
+                    .unwrap();
+                (broker.address().to_string(), Some(broker))
+            }
+        };
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            bootstrap,
+            prefix: format!("{test}-{}-{number}", std::process::id()),
+            directory,
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
+            _broker: broker,
+        }
+    }
+
+    pub fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.bootstrap);
+        client
+    }
+
+    pub fn produce(&self, topic: &str, values: &[&str]) {
+        let producer: BaseProducer = self.client().create().unwrap();
+        for value in values {
+            let record = BaseRecord::<[u8], str>::to(topic).payload(value).partition(0);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// The committed values of a topic, as they are now, with their headers.
+    pub fn records(&self, topic: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        let mut client = self.client();
+        client
+            .set("group.id", "test-reader")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let mut records = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < until, "{topic} cannot be read to its end");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    let headers = message
+                        .headers()
+                        .into_iter()
+                        .flat_map(|headers| headers.iter().collect::<Vec<_>>());
+                    let headers = headers
+                        .map(|header| (header.key.to_owned(), header.value.map_or(String::new(), text)));
+                    records.push((
+                        message.payload().map_or("null".to_owned(), text),
+                        headers.collect(),
+                    ));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return records,
+                Some(Err(error)) => panic!("{topic}: {error}"),
+                None => {}
+            }
+        }
+    }
+
+    pub fn values(&self, topic: &str) -> Vec<String> {
+        self.records(topic).into_iter().map(|(value, _)| value).collect()
+    }
+}
+
+/// What became of connectors and tasks.
+#[derive(Default)]
+pub struct Seen {
+    states: Mutex<BTreeMap<TaskId, (State, Option<(ErrorKind, String)>)>>,
+    pub topics: Mutex<Vec<String>>,
+}
+
+impl StatusListener for Seen {
+    fn on_connector(&self, _name: &str, _state: State, _error: Option<&PluginError>) {}
+
+    fn on_task(&self, id: &TaskId, state: State, error: Option<&PluginError>) {
+        let error = error.map(|error| (error.kind(), error.to_string()));
+        self.states.lock().unwrap().insert(id.clone(), (state, error));
+    }
+
+    fn on_reconfiguration_request(&self, _name: &str) {}
+
+    fn on_topic(&self, _id: &TaskId, topic: &str) {
+        self.topics.lock().unwrap().push(topic.to_owned());
+    }
+}
+
+/// A worker of a cluster, with a source of numbers and a sink that remembers.
+pub struct TestWorker<'a> {
+    cluster: &'a Cluster,
+    pub worker: Arc<Worker>,
+    pub seen: Arc<Seen>,
+    pub numbers: Arc<NumbersScript>,
+    pub memory: Arc<MemoryScript>,
+}
+
+impl<'a> TestWorker<'a> {
+    pub fn start(cluster: &'a Cluster, settings: &[(&str, &str)]) -> Self {
+        let offsets = cluster.directory.path().join("connect.offsets");
+        let mut given = map(&[
+            ("bootstrap.servers", &cluster.bootstrap),
+            ("key.converter", "test.PlainConverter"),
+            ("value.converter", "test.PlainConverter"),
+            ("header.converter", "test.PlainConverter"),
+            ("offset.storage.file.filename", offsets.to_str().unwrap()),
+            ("offset.flush.interval.ms", "100"),
+            ("group.id", &cluster.name("workers")),
+        ]);
+        given.extend(map(settings));
+        let config = WorkerConfig::parse(WorkerMode::Standalone, given.clone()).unwrap();
+        let config = WorkerConfig {
+            group_id: given.get("group.id").cloned(),
+            ..config
+        };
+        let exactly_once = given
+            .get("exactly.once.source.support")
+            .is_some_and(|it| it == "enabled");
+        let config = WorkerConfig {
+            exactly_once_source: exactly_once,
+            ..config
+        };
+        let (numbers, memory) = (Arc::<NumbersScript>::default(), Arc::<MemoryScript>::default());
+        let registry = Registry::new()
+            .with_converter(Plain)
+            .with_header_converter(Plain)
+            .with_source(Numbers(Arc::clone(&numbers)))
+            .with_sink(Memory(Arc::clone(&memory)));
+        let seen = Arc::<Seen>::default();
+        let _within = cluster.runtime.enter();
+        let listener = Arc::clone(&seen);
+        let worker = Worker::new(
+            Arc::new(config),
+            Arc::new(registry),
+            Arc::new(|config| Ok(config.clone())),
+            listener,
+        );
+        Self {
+            cluster,
+            worker: Arc::new(worker.unwrap()),
+            seen,
+            numbers,
+            memory,
+        }
+    }
+
+    pub fn source(&self, topic: &str, settings: &[(&str, &str)]) -> TaskId {
+        self.source_as("numbers", topic, settings)
+    }
+
+    /// Starts the source of numbers as a task of the connector `name`.
+    pub fn source_as(&self, name: &str, topic: &str, settings: &[(&str, &str)]) -> TaskId {
+        let mut config = map(&[("name", name), ("connector.class", "Numbers"), ("topic", topic)]);
+        config.extend(map(settings));
+        let id = TaskId {
+            connector: name.to_owned(),
+            task: 0,
+        };
+        self.worker
+            .start_task(&id, &config, &config, TargetState::Started);
+        id
+    }
+
+    pub fn sink(&self, name: &str, topics: &str, settings: &[(&str, &str)]) -> TaskId {
+        let mut config = map(&[
+            ("name", name),
+            ("connector.class", "MemorySink"),
+            ("topics", topics),
+        ]);
+        config.extend(map(settings));
+        let id = TaskId {
+            connector: name.to_owned(),
+            task: 0,
+        };
+        self.worker
+            .start_task(&id, &config, &config, TargetState::Started);
+        id
+    }
+
+    pub fn stop(&self, id: &TaskId) {
+        self.cluster
+            .runtime
+            .block_on(self.worker.stop_tasks(std::slice::from_ref(id)));
+    }
+
+    /// Waits until the task is in a state; gives the error's kind and text, if there is one.
+    pub fn wait_for(&self, id: &TaskId, state: State) -> Option<(ErrorKind, String)> {
+        wait(|| {
+            let states = self.seen.states.lock().unwrap();
+            let (its, error) = states.get(id)?;
+            (*its == state).then(|| error.clone())
+        })
+    }
+}
+
+pub fn map(pairs: &[(&str, &str)]) -> ConfigMap {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// Waits until there is something.
+pub fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "it does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,8 @@
+//! Tasks of sources and sinks on a real cluster, with connectors that do what a test wants.
+//!
+//! Each test has a broker of its own in this process. With `MILLSTREAM_TEST_BOOTSTRAP` set, all use the cluster there instead.
+#![allow(clippy::unwrap_used)]
+mod harness;
+mod plugins;
+mod sinks;
+mod sources;

@@ -1,0 +1,207 @@
+//! Sinks.
+use std::sync::atomic::Ordering;
+
+use millstream_connect::plugin::ErrorKind;
+use millstream_connect::worker::{ConnectorOffsets, State, TargetState};
+
+use crate::harness::{Cluster, TestWorker, map, wait};
+
+fn put(worker: &TestWorker<'_>) -> Vec<String> {
+    worker.memory.put.lock().unwrap().values().cloned().collect()
+}
+
+#[test]
+fn a_restart_goes_on_behind_what_was_durable() {
+    let cluster = Cluster::new("sink-resume");
+    let topic = cluster.name("lines");
+    cluster.produce(&topic, &["a", "b", "c", "d"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let name = cluster.name("sink");
+    *worker.memory.durable.lock().unwrap() = Some(3);
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker).len() == 4).then_some(()));
+    worker.stop(&id);
+    worker.wait_for(&id, State::Unassigned);
+    assert_eq!(worker.memory.closed.load(Ordering::SeqCst), 1);
+    assert_eq!(worker.memory.lost.load(Ordering::SeqCst), 0);
+    // Of four that were put, three are durable.
+    let config = map(&[
+        ("name", &name),
+        ("connector.class", "MemorySink"),
+        ("topics", &topic),
+    ]);
+    let offsets = cluster
+        .runtime
+        .block_on(worker.worker.offsets(&name, &config))
+        .unwrap();
+    let ConnectorOffsets::Sink(offsets) = offsets else {
+        panic!("a sink's")
+    };
+    assert_eq!((&*offsets[0].0.topic, offsets[0].1), (&*topic, Some(3)));
+    worker.memory.put.lock().unwrap().clear();
+    *worker.memory.durable.lock().unwrap() = None;
+    cluster.produce(&topic, &["e"]);
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["d", "e"]).then_some(()));
+    worker.stop(&id);
+}
+
+#[test]
+fn offsets_of_the_group_are_set_and_forgotten() {
+    let cluster = Cluster::new("sink-offsets");
+    let (topic, name) = (cluster.name("lines"), cluster.name("sink"));
+    cluster.produce(&topic, &["a", "b", "c"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker).len() == 3).then_some(()));
+    worker.stop(&id);
+    let config = map(&[
+        ("name", &name),
+        ("connector.class", "MemorySink"),
+        ("topics", &topic),
+    ]);
+    let get = || {
+        cluster
+            .runtime
+            .block_on(worker.worker.offsets(&name, &config))
+            .unwrap()
+    };
+    let ConnectorOffsets::Sink(mut offsets) = get() else {
+        panic!("a sink's")
+    };
+    assert_eq!(offsets[0].1, Some(3));
+    offsets[0].1 = Some(1);
+    let offsets = ConnectorOffsets::Sink(offsets);
+    let set = worker.worker.alter_offsets(&name, &config, Some(&offsets));
+    cluster.runtime.block_on(set).unwrap();
+    worker.memory.put.lock().unwrap().clear();
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["b", "c"]).then_some(()));
+    worker.stop(&id);
+    cluster
+        .runtime
+        .block_on(worker.worker.alter_offsets(&name, &config, None))
+        .unwrap();
+    assert_eq!(get(), ConnectorOffsets::Sink(Vec::new()));
+}
+
+#[test]
+fn a_sink_that_keeps_offsets_itself_is_read_from_them() {
+    let cluster = Cluster::new("sink-owned");
+    let topic = cluster.name("lines");
+    cluster.produce(&topic, &["a", "b", "c"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    *worker.memory.owned.lock().unwrap() = vec![(topic.clone(), 0, 2)];
+    let id = worker.sink(&cluster.name("sink"), &topic, &[]);
+    wait(|| (put(&worker) == ["c"]).then_some(()));
+    worker.stop(&id);
+}
+
+#[test]
+fn a_batch_that_may_be_taken_later_comes_again() {
+    let cluster = Cluster::new("sink-retry");
+    let topic = cluster.name("lines");
+    cluster.produce(&topic, &["a", "b"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    worker.memory.retriable.store(3, Ordering::SeqCst);
+    let id = worker.sink(&cluster.name("sink"), &topic, &[]);
+    wait(|| (put(&worker) == ["a", "b"]).then_some(()));
+    assert!(worker.memory.calls.load(Ordering::SeqCst) >= 4);
+    worker.stop(&id);
+}
+
+#[test]
+fn records_that_fail_go_to_the_dead_letters_with_what_happened() {
+    let cluster = Cluster::new("sink-dead");
+    let (topic, dead) = (cluster.name("lines"), cluster.name("dead"));
+    cluster.produce(&topic, &["a", "bad", "c", "refused", "e"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    *worker.memory.refused.lock().unwrap() = vec!["refused".to_owned()];
+    let id = worker.sink(&cluster.name("strict"), &topic, &[]);
+    let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert_eq!(kind, ErrorKind::UserConfig);
+    assert!(
+        error.starts_with(&format!("{topic}-0 at offset 1: VALUE_CONVERTER failed")),
+        "{error}"
+    );
+    worker.memory.put.lock().unwrap().clear();
+    let tolerant = [
+        ("errors.tolerance", "all"),
+        ("errors.deadletterqueue.topic.name", &*dead),
+        ("errors.deadletterqueue.topic.replication.factor", "1"),
+        ("errors.deadletterqueue.context.headers.enable", "true"),
+    ];
+    let name = cluster.name("tolerant");
+    let id = worker.sink(&name, &topic, &tolerant);
+    wait(|| (put(&worker) == ["a", "c", "e"]).then_some(()));
+    worker.stop(&id);
+    let dead = cluster.records(&dead);
+    assert_eq!(
+        dead.iter().map(|(value, _)| &**value).collect::<Vec<_>>(),
+        ["bad", "refused"]
+    );
+    let expected = [
+        ("__connect.errors.topic", &*topic),
+        ("__connect.errors.partition", "0"),
+        ("__connect.errors.offset", "3"),
+        ("__connect.errors.connector.name", &*name),
+        ("__connect.errors.task.id", "0"),
+        ("__connect.errors.stage", "TASK_PUT"),
+        (
+            "__connect.errors.exception.class.name",
+            "org.apache.kafka.connect.errors.DataException",
+        ),
+        ("__connect.errors.exception.message", "refused is refused"),
+    ];
+    for (header, value) in expected {
+        assert_eq!(dead[1].1[header], value, "{header}");
+    }
+}
+
+#[test]
+fn dead_letters_among_the_topics_that_are_read_are_refused() {
+    let cluster = Cluster::new("sink-loop");
+    let topic = cluster.name("lines");
+    let worker = TestWorker::start(&cluster, &[]);
+    let settings = [
+        ("errors.tolerance", "all"),
+        ("errors.deadletterqueue.topic.name", &*topic),
+    ];
+    let id = worker.sink(&cluster.name("sink"), &topic, &settings);
+    let (_, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert!(error.contains("is among the topics that are read"), "{error}");
+}
+
+#[test]
+fn a_paused_sink_stays_in_its_group_and_waits() {
+    let cluster = Cluster::new("sink-pause");
+    let topic = cluster.name("lines");
+    cluster.produce(&topic, &["a"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let name = cluster.name("sink");
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["a"]).then_some(()));
+    worker.worker.set_target(&name, TargetState::Paused);
+    worker.wait_for(&id, State::Paused);
+    cluster.produce(&topic, &["b"]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(put(&worker), ["a"]);
+    worker.worker.set_target(&name, TargetState::Started);
+    wait(|| (put(&worker) == ["a", "b"]).then_some(()));
+    assert_eq!(worker.memory.closed.load(Ordering::SeqCst), 0);
+    worker.stop(&id);
+}
+
+#[test]
+fn topics_are_found_by_expression() {
+    let cluster = Cluster::new("sink-regex");
+    let (one, two) = (cluster.name("lines-1"), cluster.name("lines-2"));
+    cluster.produce(&one, &["a"]);
+    cluster.produce(&two, &["b"]);
+    cluster.produce(&cluster.name("other"), &["c"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let settings = [("topics.regex", &*format!("{}.*", cluster.name("lines-")))];
+    let id = worker.sink(&cluster.name("sink"), "", &settings);
+    wait(|| (put(&worker) == ["a", "b"]).then_some(()));
+    worker.stop(&id);
+}
