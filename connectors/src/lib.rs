@@ -1,4 +1,23 @@
-//! Connector plugins: one folder per external system (files, MySQL) holding its source, its sink and their tests.
+//! Connector plugins: one folder per external system holding its source, its sink and their tests.
 //!
-//! Nothing of it exists yet; the crate holds the place that `ARCHITECTURE.md` gives it. Connectors see only the
-//! plugin API of `millstream-connect`.
+//! * [`file`]: lines and rows of files.
+//!
+//! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
+#![deny(unsafe_code)]
+pub mod file;
+
+use millstream_connect::plugin::Registry;
+
+/// The same registry and all connectors of this crate.
+///
+/// ```
+/// use millstream_connect::plugin::Registry;
+///
+/// let registry = millstream_connectors::register(Registry::new());
+/// assert!(registry.source("FileStreamSource").is_ok());
+/// ```
+#[must_use]
+pub fn register(registry: Registry) -> Registry {
+    registry.with_source(file::source::FileSource)
+    //.with_sink(file::sink::FileSink)
+}

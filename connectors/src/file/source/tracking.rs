@@ -1,0 +1,807 @@
+//! The files that a task reads: which there are, which is which, and in which order they are read.
+//!
+//! The truth is a scan: what the pattern finds now is compared with what was known. A file is its [`FileKey`], so a new name of it is a rotation,
+//! and another file under its name a successor, which waits until the rotated one is read. A file whose bytes before the position have changed
+//! was truncated or written anew: it begins again, and if there is a copy of what was in it, what was not read of that comes first.
+//! docs/adr/0017 says what cannot be told apart.
+//!
+//! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use millstream_connect::plugin::PluginError;
+use tracing::{info, warn};
+
+use super::data::Data;
+use super::place::{FileKey, PREFIX_BYTES, Place, Stamp, Stored, file_name, hash};
+use super::rotation;
+
+/// How many offsets of files that are gone are kept in mind, should the files come back.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Where a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// Where the pattern finds it.
+    Here,
+    /// Under a name that does not match, or nowhere but open.
+    Away,
+}
+
+/// A file that is read.
+pub(super) struct Tracked {
+    pub path: PathBuf,
+    pub stamp: Stamp,
+    pub place: Place,
+    pub data: Option<Box<Data>>,
+    pub whereabouts: Whereabouts,
+    /// When it was last seen to change.
+    pub changed: Instant,
+    /// Its offset has to be stored, though nothing was read.
+    pub unstored: bool,
+    /// What no line end ends is a record now.
+    pub last_call: bool,
+    /// There is something behind the position that is no whole record.
+    pub partial: bool,
+    /// How far what was read is stored.
+    pub committed: Option<u64>,
+    /// Read to its end as of `stamp`.
+    pub at_end: bool,
+    checked: bool,
+    /// It was never read, and may be a copy.
+    fresh: bool,
+    /// It was found to be a copy in an earlier life.
+    known_copy: bool,
+    /// It is a copy of this file, which is still there.
+    copy_of: Option<FileKey>,
+    /// Read behind this one.
+    behind: Option<FileKey>,
+    queued: bool,
+    round: u64,
+}
+
+/// What a look at the beginning of a file that is to be read says.
+pub(super) enum Opened {
+    /// It can be read.
+    Ready,
+    /// Not now.
+    NotNow,
+}
+
+/// What the files are found and told apart by.
+pub(super) struct Rules {
+    pub unpack: bool,
+    pub open_files_max: usize,
+    pub rotation_wait: Duration,
+    pub rotation_copies: bool,
+    pub last_idle: Option<Duration>,
+    /// One file that cannot be opened is an error, among many it is a warning.
+    pub strict: bool,
+}
+
+/// The files of a task.
+pub(super) struct Files {
+    rules: Rules,
+    files: HashMap<FileKey, Tracked>,
+    by_path: HashMap<PathBuf, FileKey>,
+    queue: VecDeque<FileKey>,
+    /// Open files, the one that was used last at the end.
+    open: VecDeque<FileKey>,
+    stored: HashMap<PathBuf, Stored>,
+    stored_by_inode: HashMap<u64, Vec<PathBuf>>,
+    round: u64,
+    sequence: u64,
+    /// What was warned about already.
+    warned: HashSet<PathBuf>,
+}
+
+impl Files {
+    /// No files yet, and what is stored of them.
+    pub fn new(rules: Rules, stored: Vec<Stored>) -> Self {
+        let mut files = Self {
+            rules,
+            files: HashMap::new(),
+            by_path: HashMap::new(),
+            queue: VecDeque::new(),
+            open: VecDeque::new(),
+            stored: HashMap::new(),
+            stored_by_inode: HashMap::new(),
+            round: 0,
+            sequence: 0,
+            warned: HashSet::new(),
+        };
+        for one in stored {
+            files.sequence = files.sequence.max(one.sequence);
+            files.remember(one);
+        }
+        files
+    }
+
+    fn remember(&mut self, stored: Stored) {
+        if self.stored.len() >= REMEMBERED_MAX.max(2 * self.files.len()) {
+            let oldest = self.stored.values().min_by_key(|one| one.sequence);
+            if let Some(path) = oldest.map(|one| one.path.clone()) {
+                self.stored.remove(&path);
+            }
+        }
+        if let Some(key) = stored.key {
+            let paths = self.stored_by_inode.entry(key.inode).or_default();
+            if !paths.contains(&stored.path) {
+                paths.push(stored.path.clone());
+            }
+        }
+        self.stored.insert(stored.path.clone(), stored);
+    }
+
+    /// The number of the next batch of offsets.
+    pub fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    pub fn get_mut(&mut self, key: &FileKey) -> Option<&mut Tracked> {
+        self.files.get_mut(key)
+    }
+
+    pub fn by_path(&mut self, path: &Path) -> Option<(FileKey, &mut Tracked)> {
+        let key = *self.by_path.get(path)?;
+        self.files.get_mut(&key).map(|file| (key, file))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&FileKey, &mut Tracked)> {
+        self.files.iter_mut()
+    }
+
+    /// What is to be stored of a file now.
+    pub fn offset_of(&self, key: &FileKey, sequence: u64) -> Option<Stored> {
+        let file = self.files.get(key)?;
+        let original = file.copy_of.and_then(|original| self.files.get(&original));
+        Some(Stored {
+            path: file.path.clone(),
+            place: file.place.clone(),
+            key: Some(*key),
+            sequence,
+            copy_of: original.map(|original| original.path.clone()),
+        })
+    }
+
+    /// The next file to read.
+    pub fn next(&mut self) -> Option<FileKey> {
+        for _ in 0..self.queue.len() {
+            let key = self.queue.pop_front()?;
+            let Some(file) = self.files.get(&key) else {
+                continue;
+            };
+            let before = file.behind.and_then(|before| self.files.get(&before));
+            if before.is_some_and(|before| before.queued) {
+                self.queue.push_back(key);
+                continue;
+            }
+            if let Some(file) = self.files.get_mut(&key) {
+                file.queued = false;
+                file.behind = None;
+            }
+            return Some(key);
+        }
+        None
+    }
+
+    /// Reads the file again, after the others.
+    pub fn enqueue(&mut self, key: FileKey) {
+        if let Some(file) = self.files.get_mut(&key) {
+            file.at_end = false;
+            if !file.queued && file.copy_of.is_none() {
+                file.queued = true;
+                self.queue.push_back(key);
+            }
+        }
+    }
+
+    /// Forgets a file that was moved or deleted.
+    pub fn drop_file(&mut self, key: FileKey) {
+        if let Some(file) = self.files.remove(&key) {
+            if self.by_path.get(&file.path) == Some(&key) {
+                self.by_path.remove(&file.path);
+            }
+            self.open.retain(|open| *open != key);
+            self.sequence += 1;
+            self.remember(Stored {
+                path: file.path,
+                place: file.place,
+                key: Some(key),
+                sequence: self.sequence,
+                copy_of: None,
+            });
+        }
+    }
+
+    /// Takes in what there is now.
+    pub fn scan(&mut self, mut found: Vec<(PathBuf, Stamp)>, now: Instant) {
+        self.round += 1;
+        // The oldest first: lines of rotated files were written before those of their successors.
+        found.sort_by(|(path, stamp), (other, its)| (stamp.modified_ns, path).cmp(&(its.modified_ns, other)));
+        let mut former: HashMap<PathBuf, FileKey> = HashMap::new();
+        let mut new = Vec::new();
+        for (path, stamp) in found {
+            match self.files.get_mut(&stamp.key) {
+                // Another name of the same file.
+                Some(file) if file.round == self.round => {}
+                Some(file) => {
+                    file.round = self.round;
+                    file.whereabouts = Whereabouts::Here;
+                    if file.path != path {
+                        former.insert(self.rename(stamp.key, path), stamp.key);
+                    }
+                    self.look(stamp.key, stamp, now);
+                }
+                None => new.push((path, stamp)),
+            }
+        }
+        self.miss(&mut former, now);
+        let (resumed, new): (Vec<_>, Vec<_>) = new
+            .into_iter()
+            .partition(|(path, stamp)| self.stored_of(path, &stamp.key).is_some());
+        for (path, stamp) in resumed.into_iter().chain(new) {
+            let before = former.get(&path).copied();
+            self.admit(path, stamp, before, now);
+        }
+        if self.round == 1 {
+            self.find_moved(now);
+        }
+    }
+
+    /// Gives a file its new name, and returns the old one.
+    fn rename(&mut self, key: FileKey, path: PathBuf) -> PathBuf {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        let old = std::mem::replace(&mut file.path, path.clone());
+        file.unstored = true;
+        if self.by_path.get(&old) == Some(&key) {
+            self.by_path.remove(&old);
+        }
+        self.by_path.insert(path, key);
+        old
+    }
+
+    fn look(&mut self, key: FileKey, stamp: Stamp, now: Instant) {
+        let idle = self.rules.last_idle;
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        if file.stamp != stamp {
+            file.stamp = stamp;
+            file.changed = now;
+            file.last_call = false;
+            if file.copy_of.is_some() && !file.known_copy {
+                // Whether it is a copy is asked again.
+                file.copy_of = None;
+            }
+            self.enqueue(key);
+        } else if file.partial && !file.last_call && idle.is_some_and(|idle| now - file.changed >= idle) {
+            file.last_call = true;
+            self.enqueue(key);
+        } else if file.copy_of.is_some()
+            && !file.known_copy
+            && file.place.position == 0
+            && now - file.changed >= self.rules.rotation_wait
+        {
+            // It only began like the other one.
+            file.copy_of = None;
+            file.fresh = false;
+            self.enqueue(key);
+        }
+    }
+
+    /// Files that the pattern does not find.
+    fn miss(&mut self, former: &mut HashMap<PathBuf, FileKey>, now: Instant) {
+        let missing: Vec<FileKey> = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.round != self.round)
+            .map(|(key, _)| *key)
+            .collect();
+        let mut folders: HashMap<PathBuf, Vec<(PathBuf, Stamp)>> = HashMap::new();
+        for key in missing {
+            let file = self.files.get_mut(&key).expect("a file that is tracked");
+            file.round = self.round;
+            if file.whereabouts == Whereabouts::Here {
+                former.insert(file.path.clone(), key);
+                file.changed = now;
+                file.whereabouts = Whereabouts::Away;
+            }
+            if let Ok(metadata) = fs::metadata(&file.path)
+                && Stamp::of(&metadata).key == key
+            {
+                self.look(key, Stamp::of(&metadata), now);
+                self.leave_when_idle(key, now);
+                continue;
+            }
+            let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
+            let there = folders.entry(folder).or_insert_with_key(|folder| list(folder));
+            let elsewhere = there.iter().find(|(_, stamp)| stamp.key == key).cloned();
+            if let Some((path, stamp)) = elsewhere {
+                self.rename(key, path);
+                self.look(key, stamp, now);
+                self.leave_when_idle(key, now);
+                continue;
+            }
+            match file.data.as_ref().map(|data| data.stamp()) {
+                Some(Ok(stamp)) => {
+                    self.look(key, stamp, now);
+                    self.leave_when_idle(key, now);
+                }
+                _ => {
+                    let unread = !file.at_end && file.copy_of.is_none();
+                    if unread {
+                        warn!(
+                            "{} is gone, and was read up to byte {} only, because it was not open: its last lines are lost; \
+                             a greater max.open.files keeps more files open",
+                            file_name(&file.path),
+                            file.place.position
+                        );
+                    }
+                    self.leave(key);
+                }
+            }
+        }
+    }
+
+    fn leave_when_idle(&mut self, key: FileKey, now: Instant) {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        if file.queued || !file.at_end || now - file.changed < self.rules.rotation_wait {
+            return;
+        }
+        if file.partial && !file.last_call {
+            file.last_call = true;
+            self.enqueue(key);
+            return;
+        }
+        self.leave(key);
+    }
+
+    fn leave(&mut self, key: FileKey) {
+        if let Some(file) = self.files.get(&key) {
+            let place = file.place.clone();
+            self.release_copies(key, &place);
+            self.drop_file(key);
+        }
+    }
+
+    /// The stored offset of a file that was found.
+    fn stored_of(&self, path: &Path, key: &FileKey) -> Option<&Stored> {
+        let paths = self.stored_by_inode.get(&key.inode);
+        let of_it = paths
+            .into_iter()
+            .flatten()
+            .filter_map(|path| self.stored.get(path));
+        let of_it = of_it.filter(|stored| stored.key.is_some_and(|its| its.is_same(key)));
+        let newest = of_it.max_by_key(|stored| stored.sequence);
+        newest.or_else(|| self.stored.get(path).filter(|stored| stored.key.is_none()))
+    }
+
+    fn admit(&mut self, path: PathBuf, stamp: Stamp, behind: Option<FileKey>, now: Instant) {
+        let stored = self.stored_of(&path, &stamp.key).cloned();
+        let known_copy = stored.as_ref().is_some_and(|stored| stored.copy_of.is_some());
+        let unknown = stored.is_none() && (self.round > 1 || !self.stored.is_empty());
+        let place = match &stored {
+            Some(stored) if !known_copy => stored.place.clone(),
+            _ => Place::start(),
+        };
+        let file = Tracked {
+            path: path.clone(),
+            stamp,
+            committed: stored.as_ref().map(|stored| stored.place.position),
+            unstored: stored.is_some_and(|stored| stored.path != path),
+            place,
+            data: None,
+            whereabouts: Whereabouts::Here,
+            changed: now,
+            last_call: false,
+            partial: false,
+            at_end: false,
+            checked: false,
+            fresh: self.rules.rotation_copies && (unknown || known_copy),
+            known_copy,
+            copy_of: None,
+            behind: behind.filter(|before| *before != stamp.key),
+            queued: false,
+            round: self.round,
+        };
+        self.files.insert(stamp.key, file);
+        self.by_path.insert(path, stamp.key);
+        self.enqueue(stamp.key);
+        if self.open.len() < self.rules.open_files_max {
+            // Who has it open can read it even when it is deleted. What goes wrong is said when it is read.
+            let _ = self.open(stamp.key);
+        }
+    }
+
+    /// Files that were renamed, while no task ran, to where the pattern does not find them.
+    fn find_moved(&mut self, now: Instant) {
+        let mut folders: HashMap<PathBuf, Vec<(PathBuf, Stamp)>> = HashMap::new();
+        let gone: Vec<Stored> = self.stored.values().cloned().collect();
+        for stored in gone {
+            let Some(key) = stored.key else { continue };
+            if self
+                .files
+                .keys()
+                .any(|its| its.inode == key.inode && its.is_same(&key))
+            {
+                continue;
+            }
+            let folder = stored.path.parent().unwrap_or(Path::new("")).to_owned();
+            let there = folders.entry(folder).or_insert_with_key(|folder| list(folder));
+            let found = there.iter().find(|(_, stamp)| stamp.key.is_same(&key)).cloned();
+            let successor = self.by_path.get(&stored.path).copied();
+            if let Some((path, stamp)) = found {
+                let newest = self.stored_of(&path, &stamp.key).map(|stored| stored.sequence);
+                if newest == Some(stored.sequence) && !self.files.contains_key(&stamp.key) {
+                    self.admit(path, stamp, None, now);
+                    self.set_away(stamp.key);
+                    self.put_behind(successor, stamp.key);
+                }
+            } else if self.rules.rotation_copies && stored.place.position > 0 && stored.copy_of.is_none() {
+                let copy = self.find_copy(&stored.path, &stored.place, there.clone(), now);
+                if let Some(copy) = copy {
+                    self.put_behind(successor, copy);
+                }
+            }
+        }
+    }
+
+    fn set_away(&mut self, key: FileKey) {
+        if let Some(file) = self.files.get_mut(&key) {
+            file.whereabouts = Whereabouts::Away;
+        }
+    }
+
+    fn put_behind(&mut self, successor: Option<FileKey>, key: FileKey) {
+        if let Some(successor) = successor.and_then(|successor| self.files.get_mut(&successor)) {
+            successor.behind = Some(key);
+        }
+    }
+
+    /// Opens a file, closing the one that was not used for longest if there are too many.
+    fn open(&mut self, key: FileKey) -> io::Result<()> {
+        self.open.retain(|open| *open != key);
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        if file.data.is_none() {
+            let (data, stamp) = Data::open(&file.path, self.rules.unpack)?;
+            if stamp.key != key {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "another file has its name now",
+                ));
+            }
+            file.data = Some(Box::new(data));
+        }
+        self.open.push_back(key);
+        while self.open.len() > self.rules.open_files_max.max(1) {
+            if let Some(closed) = self.open.pop_front().and_then(|key| self.files.get_mut(&key)) {
+                closed.data = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a file that is to be read: opens it, and checks that the place is in it.
+    ///
+    /// # Errors
+    /// When it cannot be opened or read, and is the only one.
+    pub fn prepare(&mut self, key: FileKey, now: Instant) -> Result<Opened, PluginError> {
+        match self.try_prepare(key, now) {
+            Ok(opened) => Ok(opened),
+            Err(error) => self.failed(key, error),
+        }
+    }
+
+    /// What a file that cannot be read means.
+    ///
+    /// # Errors
+    /// If it is the only one, or damaged.
+    pub fn failed(&mut self, key: FileKey, error: io::Error) -> Result<Opened, PluginError> {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        file.data = None;
+        self.open.retain(|open| *open != key);
+        let name = file_name(&file.path);
+        if error.kind() == io::ErrorKind::NotFound {
+            // The next scan finds out what became of it.
+            return Ok(Opened::NotNow);
+        }
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; give the worker's user the right to read it",
+            _ => "",
+        };
+        if self.rules.strict || error.kind() == io::ErrorKind::InvalidData {
+            return Err(PluginError::disconnected(format!(
+                "cannot read {name}: {error}{remedy}"
+            )));
+        }
+        if self.warned.len() < REMEMBERED_MAX && self.warned.insert(file.path.clone()) {
+            warn!("cannot read {name}, and goes on without it until that is possible: {error}{remedy}");
+        }
+        // Tried again with the next scan, because the stamp differs from any.
+        file.stamp.modified_ns = i64::MIN;
+        Ok(Opened::NotNow)
+    }
+
+    fn try_prepare(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
+        self.open(key)?;
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        if file.fresh {
+            return self.tell_copy(key, now);
+        }
+        if file.checked {
+            return Ok(Opened::Ready);
+        }
+        let data = file.data.as_mut().expect("it was opened");
+        if file.place.unchecked {
+            match adopt(&file.place, data)? {
+                Some(place) => file.place = place,
+                None => {
+                    warn!(
+                        "{} is shorter than its stored offset, {}: it is read from its beginning",
+                        file_name(&file.path),
+                        file.place.position
+                    );
+                    file.place = Place::start();
+                }
+            }
+        } else if !fits(&file.place, data)? {
+            return Ok(self.restart(key, now));
+        }
+        file.checked = true;
+        Ok(Opened::Ready)
+    }
+
+    /// Whether a file that was never read is a copy of one that was.
+    fn tell_copy(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        let (known_copy, path) = (file.known_copy, file.path.clone());
+        let mut data = file.data.take().expect("it was opened");
+        let verdict = self.compare(key, &path, &mut data);
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        file.data = Some(data);
+        match verdict? {
+            Verdict::Own if known_copy => {
+                // All of it was in the file that it is a copy of.
+                file.copy_of = Some(key);
+                Ok(Opened::NotNow)
+            }
+            Verdict::Own => {
+                if file.stamp.size > 0 {
+                    file.fresh = false;
+                    file.checked = true;
+                }
+                Ok(Opened::Ready)
+            }
+            Verdict::Behind(place) => {
+                info!(
+                    "{} goes on where its original stopped, at byte {}",
+                    file_name(&path),
+                    place.position
+                );
+                file.place = place;
+                file.fresh = false;
+                file.checked = true;
+                file.unstored = true;
+                Ok(Opened::Ready)
+            }
+            Verdict::CopyOf(original, place) => {
+                if let Some(place) = place {
+                    file.place = place;
+                    file.known_copy = true;
+                    file.unstored = true;
+                }
+                file.copy_of = Some(original);
+                file.changed = now;
+                Ok(Opened::NotNow)
+            }
+        }
+    }
+
+    fn compare(&mut self, key: FileKey, path: &Path, data: &mut Data) -> io::Result<Verdict> {
+        for origin in rotation::origins(path) {
+            let tracked = self.by_path.get(&origin).copied().filter(|its| *its != key);
+            let tracked =
+                tracked.filter(|its| self.files.get(its).is_some_and(|file| file.place.position > 0));
+            if let Some(original) = tracked {
+                let place = self.files[&original].place.clone();
+                let intact = self.open(original).is_ok() && {
+                    let its = self.files.get_mut(&original).expect("a file that is tracked");
+                    let its_data = its.data.as_mut().expect("it was opened");
+                    fits(&place, its_data)?
+                };
+                let whole = fits(&place, data)?;
+                if !intact && whole {
+                    self.files
+                        .get_mut(&original)
+                        .expect("a file that is tracked")
+                        .behind = Some(key);
+                    return Ok(Verdict::Behind(place));
+                }
+                if intact && whole {
+                    return Ok(Verdict::CopyOf(original, Some(place)));
+                }
+                if intact && self.begins_alike(original, data)? {
+                    return Ok(Verdict::CopyOf(original, None));
+                }
+            }
+            let stored = self.stored.get(&origin);
+            let stored = stored.filter(|stored| stored.place.position > 0 && !stored.place.unchecked);
+            let elsewhere = |stored: &Stored| {
+                stored.key.is_some_and(|its| {
+                    self.files
+                        .keys()
+                        .any(|key| key.inode == its.inode && key.is_same(&its))
+                })
+            };
+            if let Some(stored) = stored.filter(|stored| !elsewhere(stored))
+                && fits(&stored.place, data)?
+            {
+                return Ok(Verdict::Behind(stored.place.clone()));
+            }
+        }
+        Ok(Verdict::Own)
+    }
+
+    /// Whether what there is of a file is how another begins: then it may be a copy that is still being made.
+    fn begins_alike(&mut self, original: FileKey, data: &mut Data) -> io::Result<bool> {
+        let place = self.files[&original].place.position;
+        let begin = data.read(0, PREFIX_BYTES)?;
+        let unfinished = begin.is_empty() || data.read(place, 1)?.is_empty() && !has(data, place)?;
+        let its = self.files.get_mut(&original).expect("a file that is tracked");
+        let its_data = its.data.as_mut().expect("it was opened");
+        let its_begin = its_data.read(0, begin.len())?;
+        Ok(!begin.is_empty() && unfinished && begin == its_begin)
+    }
+
+    /// The file is not what was read: it was truncated, or written anew. What was not read of it is perhaps in a copy.
+    pub fn restart(&mut self, key: FileKey, now: Instant) -> Opened {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        let (path, place) = (
+            file.path.clone(),
+            std::mem::replace(&mut file.place, Place::start()),
+        );
+        (file.checked, file.partial, file.unstored, file.fresh) = (true, false, true, false);
+        let mut copy = self.release_copies(key, &place);
+        if copy.is_none() && self.rules.rotation_copies {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            copy = self.find_copy(&path, &place, list(folder), now);
+        }
+        match copy {
+            Some(copy) => self.put_behind(Some(key), copy),
+            None => info!(
+                "{} was truncated or written anew after byte {}: it is read from its beginning",
+                file_name(&path),
+                place.position
+            ),
+        }
+        self.enqueue(key);
+        Opened::NotNow
+    }
+
+    /// Lets copies of a file go on where it was read to, and returns one that does.
+    fn release_copies(&mut self, original: FileKey, place: &Place) -> Option<FileKey> {
+        let copies = self
+            .files
+            .iter()
+            .filter(|(key, file)| file.copy_of == Some(original) && **key != original);
+        let copies: Vec<FileKey> = copies.map(|(key, _)| *key).collect();
+        let mut released = None;
+        for key in copies {
+            let opened = self.open(key);
+            let file = self.files.get_mut(&key).expect("a file that is tracked");
+            let data = file.data.as_mut().filter(|_| opened.is_ok());
+            let whole = data.is_some_and(|data| fits(place, data).unwrap_or(false));
+            if whole && released.is_none() {
+                file.place = place.clone();
+                (file.copy_of, file.known_copy, file.fresh) = (None, false, false);
+                (file.checked, file.unstored) = (true, true);
+                self.enqueue(key);
+                released = Some(key);
+            } else {
+                // All that is in it was in the original.
+                (file.copy_of, file.known_copy) = (Some(key), true);
+            }
+        }
+        released
+    }
+
+    /// A file that is not read yet and begins with what was read of another, before `place`.
+    fn find_copy(
+        &mut self,
+        path: &Path,
+        place: &Place,
+        there: Vec<(PathBuf, Stamp)>,
+        now: Instant,
+    ) -> Option<FileKey> {
+        for (candidate, stamp) in there {
+            let unread = self.files.get(&stamp.key).is_none_or(|file| file.fresh);
+            if !unread
+                || !rotation::may_be_copy(&candidate, path)
+                || self.stored_of(&candidate, &stamp.key).is_some()
+            {
+                continue;
+            }
+            let fitting =
+                Data::open(&candidate, self.rules.unpack).and_then(|(mut data, _)| fits(place, &mut data));
+            if !fitting.unwrap_or(false) {
+                continue;
+            }
+            if !self.files.contains_key(&stamp.key) {
+                self.admit(candidate, stamp, None, now);
+                self.set_away(stamp.key);
+            }
+            let file = self.files.get_mut(&stamp.key).expect("it was admitted");
+            file.place = place.clone();
+            (file.fresh, file.checked, file.unstored, file.copy_of) = (false, true, true, None);
+            self.enqueue(stamp.key);
+            return Some(stamp.key);
+        }
+        None
+    }
+}
+
+/// What a file that was never read is.
+enum Verdict {
+    /// A file of its own.
+    Own,
+    /// A copy of one that is truncated now or gone: what lies behind the place is new.
+    Behind(Place),
+    /// A copy of one that is still there, with the place up to which they are the same if it is whole.
+    CopyOf(FileKey, Option<Place>),
+}
+
+/// The files of a folder.
+fn list(folder: &Path) -> Vec<(PathBuf, Stamp)> {
+    let shown = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let Ok(entries) = fs::read_dir(shown) else {
+        return Vec::new();
+    };
+    let files = entries.flatten().filter_map(|entry| {
+        let metadata = fs::metadata(entry.path()).ok().filter(Metadata::is_file)?;
+        Some((folder.join(entry.file_name()), Stamp::of(&metadata)))
+    });
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files
+}
+
+/// Whether data reach up to `position`.
+fn has(data: &mut Data, position: u64) -> io::Result<bool> {
+    match position {
+        0 => Ok(true),
+        _ => Ok(!data.read(position - 1, 1)?.is_empty()),
+    }
+}
+
+/// Whether the place is in these data.
+fn fits(place: &Place, data: &mut Data) -> io::Result<bool> {
+    let length = place.prefix_length();
+    let prefix = data.read(0, length)?;
+    if prefix.len() < length || hash(&prefix) != place.prefix_hash {
+        return Ok(false);
+    }
+    let back = place.look_back();
+    let before = data.read(place.position - back as u64, back)?;
+    Ok(before.len() == back && place.fits(&before))
+}
+
+/// The place at a position that is trusted.
+fn adopt(place: &Place, data: &mut Data) -> io::Result<Option<Place>> {
+    let back = place.look_back();
+    let base = place.position - back as u64;
+    let prefix = data.read(0, place.prefix_length())?;
+    let before = data.read(base, back)?;
+    if before.len() < back {
+        return Ok(None);
+    }
+    let mut adopted = Place::start();
+    adopted.prefix_hash = hash(&prefix);
+    Ok(Some(adopted.moved(place.position, base, &before)))
+}
