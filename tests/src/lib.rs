@@ -13,6 +13,7 @@ pub mod broker;
 pub mod cluster;
 pub mod corpus;
 pub mod count;
+pub mod kill_connect;
 pub mod kill_rounds;
 pub mod kill_streams;
 pub mod program;
