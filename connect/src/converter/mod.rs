@@ -10,6 +10,8 @@ mod boolean;
 mod byte_array;
 mod json;
 mod number;
+mod problem;
+mod registry;
 mod schema_cache;
 mod simple_header;
 mod string;

@@ -1,7 +1,7 @@
 //! `DropHeaders`: removes headers by name.
 use std::collections::HashSet;
 
-use super::fields::distinct_names;
+use super::fields::some_names;
 use super::side::plugin_for_records;
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
 use crate::plugin::{PluginError, Transform};
@@ -17,7 +17,7 @@ fn keys() -> ConfigDef {
             Importance::High,
             "The name of the headers to be removed.",
         )
-        .checked(distinct_names),
+        .checked(some_names),
     )
 }
 

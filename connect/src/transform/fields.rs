@@ -58,14 +58,23 @@ impl Nulls {
     }
 }
 
-/// Refuses to put null into a field that must have a value (Kafka's `Struct.put`, which no default satisfies).
+/// Refuses to put null into a field that must have a value (Kafka's `Struct.put`, which no default satisfies), or a struct that lacks one.
 pub(super) fn check_null(field: &Field, value: &Value) -> Result<(), PluginError> {
-    match value.is_null() && !field.schema.optional {
-        true => Err(PluginError::bad_record(format!(
+    match value {
+        Value::Null if !field.schema.optional => Err(PluginError::bad_record(format!(
             "the field {} is null, but its schema is not optional",
             field.name
         ))),
-        false => Ok(()),
+        Value::Struct(inside) => {
+            let mut both = inside.schema().fields().iter().zip(inside.values());
+            both.try_for_each(
+                |(field, value)| match value.is_null() && field.schema.default.is_some() {
+                    true => Ok(()),
+                    false => check_null(field, value),
+                },
+            )
+        }
+        _ => Ok(()),
     }
 }
 
@@ -77,6 +86,11 @@ pub(super) fn check_nulls(schema: &Schema, values: &[Value]) -> Result<(), Plugi
 
 /// A struct with these fields and what `like` has beside its fields, but neither optional nor with a default.
 pub(super) fn struct_like(like: &Schema, fields: Vec<Field>) -> Result<Schema, PluginError> {
+    if fields.iter().any(|field| field.name.is_empty()) {
+        return Err(PluginError::bad_record(
+            "the transform makes a field without a name",
+        ));
+    }
     let schema = Schema::try_struct(fields).map_err(|error| {
         PluginError::bad_record("the transform makes a schema that cannot be").caused_by(error)
     })?;
@@ -142,28 +156,28 @@ pub(super) fn put_entry(entries: &mut Entries, name: &ByteString, value: Value) 
     }
 }
 
-/// A check for lists that must not be empty, hold an empty name, or one name twice.
-pub(super) fn distinct_names(text: &str) -> Result<(), String> {
+/// A check for lists that must not be empty, or hold an empty name. A name may come twice, and counts once: see [`distinct`].
+pub(super) fn some_names(text: &str) -> Result<(), String> {
     match text.trim().is_empty() {
         true => Err("Configuration must not be empty".to_owned()),
-        false => distinct_names_if_any(text),
+        false => any_names(text),
     }
 }
 
-/// A check for lists that must not hold an empty name, or one name twice.
-pub(super) fn distinct_names_if_any(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
-        return Ok(());
+/// A check for lists that must not hold an empty name.
+pub(super) fn any_names(text: &str) -> Result<(), String> {
+    let mut names = text.split(',').map(str::trim);
+    match !text.trim().is_empty() && names.any(str::is_empty) {
+        true => Err("Configuration values must not be empty".to_owned()),
+        false => Ok(()),
     }
-    let names: Vec<&str> = text.split(',').map(str::trim).collect();
-    if names.iter().any(|name| name.is_empty()) {
-        return Err("Configuration values must not be empty".to_owned());
-    }
-    let unique: std::collections::HashSet<&&str> = names.iter().collect();
-    match unique.len() == names.len() {
-        true => Ok(()),
-        false => Err("Configuration values must not be duplicated".to_owned()),
-    }
+}
+
+/// Each name once, where it first stands.
+pub(super) fn distinct(names: &[String]) -> Vec<ByteString> {
+    let mut seen = std::collections::HashSet::new();
+    let first = names.iter().filter(|name| seen.insert(name.as_str()));
+    first.map(|name| ByteString::from(&**name)).collect()
 }
 
 /// A check for lists that must not be empty.

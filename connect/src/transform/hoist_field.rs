@@ -1,11 +1,10 @@
 //! `HoistField`: wraps a key or value in a struct or map of one field.
-use std::convert::Infallible;
 use std::mem::take;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::fields::check_nulls;
+use super::fields::{check_nulls, struct_like};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
@@ -26,6 +25,8 @@ fn keys() -> ConfigDef {
 struct HoistField {
     side: Side,
     field: ByteString,
+    /// A schema that says nothing more.
+    plain: Schema,
     plans: Plans<SchemaRef>,
 }
 
@@ -34,6 +35,7 @@ impl HoistField {
         Ok(Self {
             side,
             field: config.string("field").into(),
+            plain: SchemaKind::Struct(Vec::new()).into(),
             plans: Plans::new(),
         })
     }
@@ -51,9 +53,9 @@ impl Transform for HoistField {
         let outside = self.plans.of(schema, |_| {
             let name = Arc::from(&*self.field);
             let field = Field { name, schema: inside };
-            Ok::<_, Infallible>(Arc::new(Schema::from(SchemaKind::Struct(vec![field]))))
-        });
-        let outside = Arc::clone(outside.unwrap_or_else(|never| match never {}));
+            struct_like(&self.plain, vec![field]).map(Arc::new)
+        })?;
+        let outside = Arc::clone(outside);
         let values = vec![value];
         check_nulls(&outside, &values)?;
         datum.schema = Some(Arc::clone(&outside));

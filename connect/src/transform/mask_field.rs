@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bigdecimal::{BigDecimal, Zero};
 use bytestring::ByteString;
 
-use super::fields::{Nulls, check_nulls, distinct_names, put_entry, require_map, require_struct};
+use super::fields::{Nulls, check_nulls, distinct, put_entry, require_map, require_struct, some_names};
 use super::number::{decimal_text, low_bits, parse_decimal};
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
@@ -26,7 +26,7 @@ fn keys() -> ConfigDef {
                 Importance::High,
                 "Names of fields to mask.",
             )
-            .checked(distinct_names),
+            .checked(some_names),
         )
         .with(
             ConfigKey::optional(
@@ -68,7 +68,7 @@ impl MaskField {
         Ok(Self {
             side,
             fields: fields.iter().cloned().collect(),
-            names: fields.iter().map(|name| ByteString::from(&**name)).collect(),
+            names: distinct(fields),
             replacement: replacement.map(Replacement::new),
             nulls: Nulls::of(config),
         })

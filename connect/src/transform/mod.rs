@@ -14,6 +14,8 @@ mod field_path;
 mod fields;
 mod filter;
 mod flatten;
+#[cfg(test)]
+mod golden;
 mod header_from;
 mod hoist_field;
 mod insert_field;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::fields::{
-    Nulls, check_nulls, distinct_names_if_any, put_entry, require_map, require_struct, struct_like,
-};
+use super::fields::{Nulls, any_names, check_nulls, put_entry, require_map, require_struct, struct_like};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
@@ -28,14 +26,14 @@ fn keys() -> ConfigDef {
                 "exclude",
                 "Fields to exclude. This takes precedence over the fields to include.",
             )
-            .checked(distinct_names_if_any),
+            .checked(any_names),
         )
         .with(
             list(
                 "include",
                 "Fields to include. If specified, only these fields will be used.",
             )
-            .checked(distinct_names_if_any),
+            .checked(any_names),
         )
         .with(list("renames", "Field rename mappings.").checked(|text| {
             let parts = text.split(',').map(str::trim);
@@ -73,6 +71,8 @@ struct Plan {
     schema: SchemaRef,
     /// Where the value of each field was.
     origins: Vec<usize>,
+    /// A field got the value of another one, of another schema: two fields were to have one name.
+    mixed: bool,
 }
 
 impl ReplaceField {
@@ -110,6 +110,15 @@ impl ReplaceField {
         let values = both.map(|(field, origin)| self.nulls.read(&field.schema, take(&mut all[*origin])));
         let values: Vec<Value> = values.collect();
         check_nulls(&schema, &values)?;
+        if plan.mixed {
+            for (field, value) in schema.fields().iter().zip(&values) {
+                let fits = field.schema.check(value);
+                fits.map_err(|error| {
+                    PluginError::bad_record(format!("{PURPOSE}: {} gets another field's value", field.name))
+                        .caused_by(error)
+                })?;
+            }
+        }
         datum.value = Value::Struct(Struct::new(Arc::clone(&schema), values));
         datum.schema = Some(schema);
         Ok(())
@@ -124,7 +133,7 @@ impl Names {
 
 impl Plan {
     fn of(names: &Names, schema: &Schema) -> Result<Self, PluginError> {
-        let (mut fields, mut origins) = (Vec::new(), Vec::new());
+        let (mut fields, mut origins, mut mixed) = (Vec::new(), Vec::new(), false);
         for field in schema.fields().iter().filter(|field| names.keeps(&field.name)) {
             let name = match names.renames.get(&*field.name) {
                 Some(name) => Arc::from(&**name),
@@ -137,11 +146,16 @@ impl Plan {
                 ))
             })?;
             origins.push(index);
+            mixed |= schema.fields()[index].schema != field.schema;
             let schema = Arc::clone(&field.schema);
             fields.push(Field { name, schema });
         }
         let schema = Arc::new(struct_like(schema, fields)?);
-        Ok(Self { schema, origins })
+        Ok(Self {
+            schema,
+            origins,
+            mixed,
+        })
     }
 }
 

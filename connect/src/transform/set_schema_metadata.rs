@@ -1,14 +1,15 @@
 //! `SetSchemaMetadata`: another name or version for a schema.
-use std::convert::Infallible;
 use std::mem::take;
 use std::sync::Arc;
 
-use super::fields::{Nulls, check_nulls};
+use super::fields::{Nulls, check_nulls, require_fields};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
 use crate::plugin::{PluginError, Transform};
 use crate::record::{Record, SchemaRef, Struct, Value};
+
+const PURPOSE: &str = "setting the name or version of a schema";
 
 plugin_for_sides!(
     SetSchemaMetadataPlugin,
@@ -67,18 +68,19 @@ impl Transform for SetSchemaMetadata {
         let Some(schema) = &datum.schema else {
             return match datum.is_null() {
                 true => Ok(Some(record)),
-                false => Err(PluginError::bad_record(
-                    "setting the name or version of a schema needs a schema, and there is none",
-                )),
+                false => Err(PluginError::bad_record(format!(
+                    "{PURPOSE} needs a schema, and there is none"
+                ))),
             };
         };
         let updated = self.plans.of(schema, |schema| {
+            require_fields(schema, PURPOSE)?;
             let mut updated = schema.clone();
             updated.name = self.name.clone().or(updated.name);
             updated.version = self.version.or(updated.version);
-            Ok::<_, Infallible>(Arc::new(updated))
+            Ok::<_, PluginError>(Arc::new(updated))
         });
-        let updated = Arc::clone(updated.unwrap_or_else(|never| match never {}));
+        let updated = Arc::clone(updated?);
         datum.value = match take(&mut datum.value) {
             Value::Struct(its) => {
                 let (_, values) = self.nulls.read_all(its);

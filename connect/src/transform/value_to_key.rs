@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::fields::{Nulls, check_nulls, distinct_names, entry};
+use super::fields::{Nulls, check_nulls, distinct, entry, some_names};
 use super::plans::Plans;
 use super::side::plugin_for_records;
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
@@ -21,7 +21,7 @@ fn keys() -> ConfigDef {
                 Importance::High,
                 "Field names on the record value to extract as the record key.",
             )
-            .checked(distinct_names),
+            .checked(some_names),
         )
         .with(Nulls::key())
 }
@@ -40,9 +40,8 @@ struct Plan {
 
 impl ValueToKey {
     fn new(config: &Config) -> Result<Self, PluginError> {
-        let fields = config.list("fields").iter();
         Ok(Self {
-            fields: fields.map(|name| ByteString::from(&**name)).collect(),
+            fields: distinct(config.list("fields")),
             nulls: Nulls::of(config),
             plans: Plans::new(),
         })

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::base64;
-use super::problem::Problem;
 use super::tree::{Members, Node};
+use crate::converter::problem::Problem;
 use crate::converter::unique_keys::keep_last;
 use crate::record::{Schema, SchemaKind, SchemaRef, Struct, Value, logical};
 

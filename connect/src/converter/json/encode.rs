@@ -4,7 +4,7 @@ use base64::engine::general_purpose::STANDARD;
 use bigdecimal::BigDecimal;
 
 use super::DecimalFormat;
-use super::problem::Problem;
+use crate::converter::problem::Problem;
 use crate::converter::text::{write_decimal, write_f32, write_f64, write_integer};
 use crate::record::{Schema, SchemaKind, SchemaRef, Value, logical};
 

@@ -7,7 +7,6 @@ mod config;
 mod decode;
 mod encode;
 mod number;
-mod problem;
 mod schema;
 mod tree;
 
@@ -19,8 +18,8 @@ use bytestring::ByteString;
 use self::config::JsonConfig;
 use self::decode::{Decoder, text_of};
 use self::encode::Encoder;
-use self::problem::Problem;
 use self::tree::{Malformed, Node, Reader};
+use super::problem::Problem;
 use super::schema_cache::SchemaCache;
 use super::{ForHeaders, Role};
 use crate::config::{ConfigDef, ConfigMap};
@@ -152,13 +151,13 @@ impl Converter for JsonConverter {
                 }
                 Some(schema) => {
                     let text = self.beginnings.get(schema, || beginning(encoder, schema));
-                    out.extend_from_slice(text.map_err(|problem| problem.bad_record())?);
+                    out.extend_from_slice(text.map_err(|problem| problem.bad_record("JsonConverter"))?);
                 }
             }
         }
         encoder
             .value(datum.schema.as_ref(), &datum.value, out)
-            .map_err(|problem| problem.bad_record())?;
+            .map_err(|problem| problem.bad_record("JsonConverter"))?;
         if self.envelope {
             out.push(b'}');
         }
@@ -181,7 +180,7 @@ impl Converter for JsonConverter {
             }
             self.schemas.decode(&decoder)
         });
-        decoded.map_err(|problem| problem.bad_record())
+        decoded.map_err(|problem| problem.bad_record("JsonConverter"))
     }
 }
 

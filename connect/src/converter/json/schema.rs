@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use super::decode::Decoder;
-use super::problem::Problem;
 use super::tree::{Members, Node};
+use crate::converter::problem::Problem;
 use crate::record::{Field, Schema, SchemaKind, SchemaRef, Value};
 
 /// The schema that `node` describes; none if it is null.

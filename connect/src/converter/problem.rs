@@ -25,9 +25,9 @@ impl Problem {
         self
     }
 
-    /// As an error about the record.
-    pub(super) fn bad_record(&self) -> PluginError {
-        PluginError::bad_record(format!("JsonConverter: {self}"))
+    /// As an error of `converter` about the record.
+    pub(super) fn bad_record(&self, converter: &str) -> PluginError {
+        PluginError::bad_record(format!("{converter}: {self}"))
     }
 }
 
