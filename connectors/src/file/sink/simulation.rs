@@ -19,7 +19,8 @@ struct State {
     contents: Vec<Content>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
-    /// Changes of names that are not synced, by folder, in their order.
+    /// Both names of what was renamed and is not synced: file systems with a journal keep both changes or neither.
+    renamed: Vec<(PathBuf, PathBuf)>,
     steps: u64,
     /// The step that fails, and all behind it.
     crash_at: u64,
@@ -66,12 +67,21 @@ impl SimulatedDisk {
             names,
             durable_names,
             contents,
+            renamed,
             ..
         } = &mut *state;
+        let mut decided: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        for (from, to) in renamed.drain(..) {
+            let known = decided.get(&from).or(decided.get(&to)).copied();
+            let kept = known.unwrap_or_else(&mut *keep);
+            decided.insert(from, kept);
+            decided.insert(to, kept);
+        }
         // Each name is as it was when its folder was synced, or as it was last.
         let all: Vec<PathBuf> = names.keys().chain(durable_names.keys()).cloned().collect();
         for path in all {
-            if names.get(&path) != durable_names.get(&path) && !keep() {
+            let kept = decided.get(&path).copied();
+            if names.get(&path) != durable_names.get(&path) && !kept.unwrap_or_else(&mut *keep) {
                 match durable_names.get(&path) {
                     Some(content) => drop(names.insert(path, *content)),
                     None => drop(names.remove(&path)),
@@ -99,10 +109,6 @@ impl SimulatedDisk {
         self.restart(&mut || true);
     }
 
-    pub fn steps(&self) -> u64 {
-        self.0.lock().unwrap().steps
-    }
-
     pub fn all_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let state = self.0.lock().unwrap();
         let files = state
@@ -110,19 +116,6 @@ impl SimulatedDisk {
             .iter()
             .map(|(path, content)| (path.clone(), state.contents[*content].bytes.clone()));
         files.collect()
-    }
-
-    pub fn put(&self, path: &Path, bytes: &[u8]) {
-        let mut state = self.0.lock().unwrap();
-        let content = Content {
-            bytes: bytes.to_vec(),
-            durable: bytes.len(),
-            locked: 0,
-        };
-        state.contents.push(content);
-        let number = state.contents.len() - 1;
-        state.names.insert(path.to_owned(), number);
-        state.durable_names.insert(path.to_owned(), number);
     }
 
     fn with<T>(&self, call: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
@@ -237,6 +230,7 @@ impl Disk for SimulatedDisk {
         self.with(|state| {
             let content = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
             state.names.insert(to.to_owned(), content);
+            state.renamed.push((from.to_owned(), to.to_owned()));
             Ok(())
         })
     }
@@ -250,7 +244,15 @@ impl Disk for SimulatedDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.with(|state| {
-            let inside = |path: &PathBuf| path.parent() == Some(folder);
+            let mut synced: Vec<PathBuf> = Vec::new();
+            state.renamed.retain(|(from, to)| {
+                let touched = from.parent() == Some(folder) || to.parent() == Some(folder);
+                if touched {
+                    synced.extend([from.clone(), to.clone()]);
+                }
+                !touched
+            });
+            let inside = |path: &PathBuf| path.parent() == Some(folder) || synced.contains(path);
             state.durable_names.retain(|path, _| !inside(path));
             for (path, content) in state.names.iter().filter(|(path, _)| inside(path)) {
                 state.durable_names.insert(path.clone(), *content);

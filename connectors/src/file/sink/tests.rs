@@ -194,12 +194,7 @@ fn survives(keys: &[(&str, &str)], crashes: &[(u64, bool)], luck: u64) {
     disk.restart(&mut || false);
     let expected: Vec<i64> = (0..RECORDS).collect();
     let found = lines_of(&disk.all_files());
-    assert_eq!(
-        found,
-        BTreeMap::from([(0, expected.clone()), (1, expected)]),
-        "{:?}",
-        disk.all_files()
-    );
+    assert_eq!(found, BTreeMap::from([(0, expected.clone()), (1, expected)]));
 }
 
 const SINGLE: &[(&str, &str)] = &[("file", "/out/lines.txt")];
