@@ -15,9 +15,11 @@ use millstream_connect::plugin::Registry;
 ///
 /// let registry = millstream_connectors::register(Registry::new());
 /// assert!(registry.source("FileStreamSource").is_ok());
+/// assert!(registry.sink("org.apache.kafka.connect.file.FileStreamSinkConnector").is_ok());
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
-    registry.with_source(file::source::FileSource)
-    //.with_sink(file::sink::FileSink)
+    registry
+        .with_source(file::source::FileSource)
+        .with_sink(file::sink::FileSink)
 }

@@ -3,5 +3,7 @@
 //! Kafka's property files run unchanged; what Kafka's connectors lose, repeat or hide is what these are for: byte-exact offsets that
 //! survive rotation, truncation and replacement (docs/adr/0017), and files that hold each record exactly once after any crash.
 //!
-//! * [`source`]: finds files, tells them apart, and makes records of their lines and rows;
+//! * [`sink`]: writes records to one file, or to rolling files that appear when they are complete;
+//! * [`source`]: finds files, tells them apart, and makes records of their lines and rows.
+pub mod sink;
 pub mod source;

@@ -22,7 +22,7 @@ mod tracking;
 mod watch;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::file) mod tests;
 
 use async_trait::async_trait;
 use millstream_connect::config::{ConfigDef, ConfigMap};

@@ -163,7 +163,7 @@ impl Bench {
     }
 }
 
-pub(super) fn append(path: &Path, text: &str) {
+pub(in crate::file) fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

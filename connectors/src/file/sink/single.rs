@@ -1,0 +1,278 @@
+//! One file for all records, as Kafka's connector writes it, but each record once.
+//!
+//! Beside the file `name` lies its manifest, `.name.manifest`: how long the file is with the records of which offsets. Who opens it cuts
+//! off what a crash left behind that; what others appended while nobody wrote stays. The file is locked while it is open. What is no regular file
+//! (a terminal, a pipe) is written to, and that is all.
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_connect::plugin::{FailedRecord, PartitionOffset, PluginError, TopicPartition};
+use millstream_connect::record::Record;
+use tracing::warn;
+
+use super::disk::{Disk, Output, failed};
+use super::format::Format;
+use super::manifest::{Manifest, fenced};
+use super::progress::Progress;
+
+/// A buffer that has grown beyond this is not kept.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The file.
+pub(super) struct Single {
+    disk: Arc<dyn Disk>,
+    format: Format,
+    /// None: the standard output.
+    path: Option<PathBuf>,
+    owner: String,
+    output: Option<Box<dyn Output>>,
+    manifest: Option<Manifest>,
+    progress: Progress,
+    waiting: Vec<u8>,
+}
+
+/// The standard output.
+struct Terminal(io::Stdout);
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Output for Terminal {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+/// Where the manifest of a file lies.
+pub(super) fn manifest_path(file: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".manifest");
+    file.with_file_name(name)
+}
+
+/// Whether a path is something else than a file, such as a terminal.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
+
+impl Single {
+    pub fn new(disk: Arc<dyn Disk>, format: Format, path: Option<PathBuf>, owner: String) -> Self {
+        Self {
+            disk,
+            format,
+            path,
+            owner,
+            output: None,
+            manifest: None,
+            progress: Progress::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    fn shown(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("the standard output"))
+    }
+
+    /// Opens the file so that an error shows at once.
+    pub fn start(&mut self) -> Result<(), PluginError> {
+        match &self.path {
+            None => self.output = Some(Box::new(Terminal(io::stdout()))),
+            Some(path) if is_special(path) => {
+                let opened = self.disk.append(path, &|length| length);
+                self.output = Some(opened.map_err(|error| failed("write", path, error))?);
+            }
+            Some(path) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                self.disk
+                    .sync_folder(folder)
+                    .map_err(|error| failed("write to the folder", folder, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// See [`SinkTask::open`](millstream_connect::plugin::SinkTask::open).
+    pub fn open(
+        &mut self,
+        partitions: &[TopicPartition],
+        epoch: u64,
+    ) -> Result<Vec<PartitionOffset>, PluginError> {
+        if let Some(path) = self
+            .path
+            .clone()
+            .filter(|_| self.manifest.is_some() || self.output.is_none())
+        {
+            if self.manifest.is_none() {
+                self.take_over(&path, epoch)?;
+            }
+            let manifest = self.manifest.as_ref().expect("it was taken over");
+            let known = partitions.iter().filter_map(|partition| {
+                let next = manifest.next(&partition.topic, partition.partition)?;
+                let partition = partition.clone();
+                Some(PartitionOffset { partition, next })
+            });
+            let known: Vec<PartitionOffset> = known.collect();
+            self.progress.begin(partitions, &known);
+            return Ok(known);
+        }
+        self.progress.begin(partitions, &[]);
+        Ok(Vec::new())
+    }
+
+    fn take_over(&mut self, path: &Path, epoch: u64) -> Result<(), PluginError> {
+        let manifest_path = manifest_path(path);
+        // The lock on the file is there before the manifest is read: nobody else changes it then.
+        let read: std::cell::RefCell<Option<Result<Option<Manifest>, PluginError>>> =
+            std::cell::RefCell::new(None);
+        let cut = |length: u64| {
+            let manifest = Manifest::read(&*self.disk, &manifest_path);
+            let cut = match &manifest {
+                Ok(Some(manifest)) if manifest.writing && manifest.epoch <= epoch => manifest.length,
+                _ => length,
+            };
+            *read.borrow_mut() = Some(manifest);
+            cut.min(length)
+        };
+        let output = self
+            .disk
+            .append(path, &cut)
+            .map_err(|error| failed("open", path, error))?;
+        let read = read.into_inner().unwrap_or(Ok(None))?;
+        let mut manifest = read.unwrap_or_default();
+        manifest.own(epoch, &self.owner, path)?;
+        let length = output.length().map_err(|error| failed("look at", path, error))?;
+        if length < manifest.length {
+            warn!(
+                "{} is shorter than it was: somebody else changed it; what comes is appended",
+                path.display()
+            );
+        }
+        (manifest.length, manifest.writing) = (length, true);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.disk
+            .sync_folder(folder)
+            .map_err(|error| failed("write to the folder", folder, error))?;
+        manifest.write(&*self.disk, &manifest_path)?;
+        (self.manifest, self.output) = (Some(manifest), Some(output));
+        Ok(())
+    }
+
+    /// See [`SinkTask::put`](millstream_connect::plugin::SinkTask::put).
+    pub fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
+        let mut refused = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            if !self.progress.is_new(record)? {
+                continue;
+            }
+            if let Err(error) = self.format.write(record, &mut self.waiting) {
+                refused.push(FailedRecord { index, error });
+            }
+            if self.waiting.len() >= BUFFER_BYTES {
+                self.write_waiting()?;
+            }
+        }
+        self.write_waiting()?;
+        Ok(refused)
+    }
+
+    fn write_waiting(&mut self) -> Result<(), PluginError> {
+        let Some(output) = &mut self.output else {
+            return match self.waiting.is_empty() {
+                true => Ok(()),
+                false => Err(PluginError::fatal(
+                    "records came before their partitions were opened",
+                )),
+            };
+        };
+        let written = output.write_all(&self.waiting);
+        self.waiting.clear();
+        self.waiting.shrink_to(BUFFER_BYTES);
+        written.map_err(|error| self.give_up(error))
+    }
+
+    /// After a failed write nobody knows what is in the file: the next owner cuts it.
+    fn give_up(&mut self, error: io::Error) -> PluginError {
+        self.output = None;
+        self.manifest = None;
+        failed("write", self.shown(), error)
+    }
+
+    /// See [`SinkTask::flush`](millstream_connect::plugin::SinkTask::flush).
+    pub fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError> {
+        self.write_waiting()?;
+        let Some(output) = &mut self.output else {
+            return Ok(Vec::new());
+        };
+        let synced = output.sync().and_then(|()| output.length());
+        let length = synced.map_err(|error| self.give_up(error))?;
+        let (Some(path), Some(manifest)) = (&self.path, &mut self.manifest) else {
+            return Ok(taken.to_vec());
+        };
+        let manifest_path = manifest_path(path);
+        let there = Manifest::read(&*self.disk, &manifest_path)?;
+        if let Some(there) = there.filter(|there| there.owner != self.owner) {
+            self.output = None;
+            return Err(fenced(&manifest_path, there.epoch));
+        }
+        let before = manifest.clone();
+        manifest.length = length;
+        for (partition, next) in self.progress.all() {
+            manifest.set_next(&partition.topic, partition.partition, Some(next));
+        }
+        for offset in taken {
+            let partition = &offset.partition;
+            let known = manifest
+                .next(&partition.topic, partition.partition)
+                .unwrap_or(offset.next);
+            manifest.set_next(
+                &partition.topic,
+                partition.partition,
+                Some(known.max(offset.next)),
+            );
+        }
+        if *manifest != before {
+            let written = manifest.write(&*self.disk, &manifest_path);
+            if let Err(error) = written {
+                self.output = None;
+                self.manifest = None;
+                return Err(error);
+            }
+        }
+        Ok(taken.to_vec())
+    }
+
+    /// See [`SinkTask::close`](millstream_connect::plugin::SinkTask::close).
+    pub fn close(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), PluginError> {
+        if !lost {
+            self.flush(&[])?;
+        }
+        self.progress.end(partitions);
+        Ok(())
+    }
+
+    /// Leaves the file to others.
+    pub fn stop(&mut self) -> Result<(), PluginError> {
+        if self.manifest.is_some() {
+            self.flush(&[])?;
+        }
+        if let (Some(path), Some(mut manifest)) = (&self.path, self.manifest.take()) {
+            manifest.writing = false;
+            manifest.write(&*self.disk, &manifest_path(path))?;
+        }
+        self.output = None;
+        Ok(())
+    }
+}

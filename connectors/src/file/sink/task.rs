@@ -1,0 +1,121 @@
+//! The task that writes files.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use millstream_connect::config::ConfigMap;
+use millstream_connect::plugin::{
+    FailedRecord, PartitionOffset, PluginError, SinkTask, SinkTaskContext, TopicPartition,
+};
+use millstream_connect::record::Record;
+use tracing::warn;
+
+use super::config::{SinkConfig, Target};
+use super::disk::{Disk, RealDisk};
+use super::rolling::Folder;
+use super::single::Single;
+
+/// A task of the file sink.
+pub(super) struct FileSinkTask {
+    disk: Arc<dyn Disk>,
+    writing: Option<Writing>,
+}
+
+enum Writing {
+    Single(Box<Single>),
+    Folder(Box<Folder>),
+}
+
+impl Default for FileSinkTask {
+    fn default() -> Self {
+        Self::new(Arc::new(RealDisk))
+    }
+}
+
+/// A name that no other owner has, in this process or another.
+fn owner_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let random: u64 =
+        std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), number);
+    format!("{random:016x}-{number}")
+}
+
+impl FileSinkTask {
+    /// A task that writes to `disk`.
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, writing: None }
+    }
+
+    fn writing(&mut self) -> Result<&mut Writing, PluginError> {
+        let writing = self.writing.as_mut();
+        writing.ok_or_else(|| PluginError::fatal("a task that was not started writes nothing"))
+    }
+}
+
+#[async_trait]
+impl SinkTask for FileSinkTask {
+    async fn start(&mut self, given: &ConfigMap, _context: SinkTaskContext) -> Result<(), PluginError> {
+        let config = SinkConfig::parse(given).map_err(super::config_error)?;
+        let (disk, owner) = (Arc::clone(&self.disk), owner_name());
+        let mut writing = match &config.target {
+            Target::StandardOutput => {
+                Writing::Single(Box::new(Single::new(disk, config.format, None, owner)))
+            }
+            Target::File(path) => {
+                let path = Some(path.clone());
+                Writing::Single(Box::new(Single::new(disk, config.format, path, owner)))
+            }
+            Target::Folder(rolling) => {
+                Writing::Folder(Box::new(Folder::new(disk, &config, rolling.clone(), owner)))
+            }
+        };
+        match &mut writing {
+            Writing::Single(single) => single.start()?,
+            Writing::Folder(folder) => folder.start()?,
+        }
+        self.writing = Some(writing);
+        Ok(())
+    }
+
+    async fn open(
+        &mut self,
+        partitions: &[TopicPartition],
+        epoch: u64,
+    ) -> Result<Vec<PartitionOffset>, PluginError> {
+        match self.writing()? {
+            Writing::Single(single) => single.open(partitions, epoch),
+            Writing::Folder(folder) => folder.open(partitions, epoch),
+        }
+    }
+
+    async fn put(&mut self, records: Vec<Record>) -> Result<Vec<FailedRecord>, PluginError> {
+        match self.writing()? {
+            Writing::Single(single) => single.put(&records),
+            Writing::Folder(folder) => folder.put(&records, Instant::now()),
+        }
+    }
+
+    async fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError> {
+        match self.writing()? {
+            Writing::Single(single) => single.flush(taken),
+            Writing::Folder(folder) => folder.flush(taken, Instant::now()),
+        }
+    }
+
+    async fn close(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), PluginError> {
+        match self.writing()? {
+            Writing::Single(single) => single.close(partitions, lost),
+            Writing::Folder(folder) => folder.close(partitions, lost),
+        }
+    }
+
+    async fn stop(&mut self) {
+        if let Some(Writing::Single(mut single)) = self.writing.take()
+            && let Err(error) = single.stop()
+        {
+            warn!("what was written last may be written again: {error}");
+        }
+    }
+}
