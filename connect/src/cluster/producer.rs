@@ -22,6 +22,9 @@ const WAIT: Duration = Duration::from_millis(10);
 const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
 /// The pause between two tries.
 const BACKOFF: Duration = Duration::from_millis(20);
+/// How long to wait for the number of a topic's partitions, and how long it holds.
+const METADATA_WAIT: Duration = Duration::from_secs(5);
+const METADATA_AGE_MAX: Duration = Duration::from_secs(60);
 /// Topics that handles are kept of: transforms may make any number.
 const TOPICS_MAX: usize = 1_000;
 
@@ -87,13 +90,23 @@ impl Outgoing {
     }
 }
 
+/// A topic that is written to.
+struct Destination {
+    handle: ProducerTopic,
+    /// How many partitions it has, if that is known, and when it was asked for.
+    partitions: Option<i32>,
+    asked_at: Instant,
+    /// Where the next records go that have no key.
+    turn: i32,
+}
+
 /// A producer.
 pub(crate) struct Producer {
     /// Delivery reports and errors; dropped before the producer.
     events: Queue,
     bell: Arc<Bell>,
     /// Those that were written to; dropped before the producer.
-    topics: HashMap<Arc<str>, ProducerTopic>,
+    topics: HashMap<Arc<str>, Destination>,
     producer: BaseProducer<Events>,
     /// A transaction has begun.
     open: bool,
@@ -173,8 +186,13 @@ impl Producer {
     /// Queues records from `next` on that go the same way, or one that goes alone.
     fn send_some(&mut self, batch: &Outgoing, next: usize) -> (usize, KafkaResult<()>) {
         let row = &batch.rows[next];
-        let topic = match self.topic(&row.topic) {
-            Ok(topic) => topic,
+        let partition = match row.partition.is_none() && row.key.is_none() && row.is_plain() {
+            true => self.next_turn(&row.topic),
+            false => Ok(row.partition),
+        };
+        let both = partition.and_then(|partition| Ok((partition, self.topic(&row.topic)?)));
+        let (partition, topic) = match both {
+            Ok((partition, destination)) => (partition, &mut destination.handle),
             Err(error) => return (0, Err(error)),
         };
         let refused = |code| KafkaError::MessageProduction(code);
@@ -182,10 +200,11 @@ impl Producer {
             let same = batch.rows[next..].iter().take_while(|other| {
                 other.is_plain()
                     && other.partition == row.partition
+                    && other.key.is_none() == row.key.is_none()
                     && (Arc::ptr_eq(&other.topic, &row.topic) || other.topic == row.topic)
             });
             let records = same.map(|row| (batch.at(&row.key), batch.at(&row.value)));
-            let (sent, result) = topic.send_all(row.partition, records);
+            let (sent, result) = topic.send_all(partition, records);
             return (sent, result.map_err(refused));
         }
         let (key, value) = (batch.at(&row.key), batch.at(&row.value));
@@ -213,15 +232,48 @@ impl Producer {
         self.producer.send(record).map_err(|(error, _)| error)
     }
 
-    fn topic(&mut self, topic: &Arc<str>) -> KafkaResult<&mut ProducerTopic> {
+    fn topic(&mut self, topic: &Arc<str>) -> KafkaResult<&mut Destination> {
         if !self.topics.contains_key(topic) {
             if self.topics.len() >= TOPICS_MAX {
                 self.topics.clear();
             }
-            let new = ProducerTopic::new(self.producer.client(), topic)?;
-            self.topics.insert(Arc::clone(topic), new);
+            let destination = Destination {
+                handle: ProducerTopic::new(self.producer.client(), topic)?,
+                partitions: self.ask_partitions(topic),
+                asked_at: Instant::now(),
+                turn: 0,
+            };
+            self.topics.insert(Arc::clone(topic), destination);
         }
         Ok(self.topics.get_mut(topic).expect("it was made above"))
+    }
+
+    fn ask_partitions(&self, topic: &str) -> Option<i32> {
+        let metadata = self
+            .producer
+            .client()
+            .fetch_metadata(Some(topic), METADATA_WAIT)
+            .ok()?;
+        let count = metadata.topics().first()?.partitions().len();
+        i32::try_from(count).ok().filter(|count| *count > 0)
+    }
+
+    /// Which partition records without keys go to, until the next call: one for all of them, as with Java's client. That is several times
+    /// cheaper than having the client library ask for each. None if the partitions are not known.
+    fn next_turn(&mut self, topic: &Arc<str>) -> KafkaResult<Option<i32>> {
+        let destination = self.topic(topic)?;
+        if destination.asked_at.elapsed() > METADATA_AGE_MAX {
+            let partitions = self.ask_partitions(topic);
+            let destination = self.topic(topic)?;
+            (destination.partitions, destination.asked_at) =
+                (partitions.or(destination.partitions), Instant::now());
+        }
+        let destination = self.topic(topic)?;
+        let Some(count) = destination.partitions else {
+            return Ok(None);
+        };
+        destination.turn = (destination.turn + 1) % count;
+        Ok(Some(destination.turn))
     }
 
     /// Waits until everything that was queued is acknowledged or has failed.

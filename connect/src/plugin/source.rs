@@ -122,6 +122,9 @@ pub struct SourceBatch {
     pub offsets: Vec<(SourcePartition, SourceOffset)>,
     /// Whether a transaction ends here.
     pub boundary: Boundary,
+    /// Records without a time were made just now: transforms see the time of now, and so do those who read the topic. It costs less
+    /// than a time in each record.
+    pub made_now: bool,
     /// There will be nothing more: a one-shot load is done. The task stays RUNNING, and is polled no more.
     pub finished: bool,
 }

@@ -18,11 +18,12 @@ use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::{DeadLetters, RawRecord};
 use super::errors::{ErrorPolicy, RecordFailure, Stage};
-use super::metrics::TaskMetrics;
+use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use crate::cluster::{FailedDelivery, Outgoing, Producer, ProducerError};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
+use crate::record::Record;
 
 pub(super) use creation::TopicCreation as Topics;
 pub(super) use offsets::{OffsetSink, Transactions};
@@ -227,7 +228,7 @@ impl<'a> SourceLoop<'a> {
         {
             self.parts.producer.abort()?;
         } else {
-            self.encode(batch.records)?;
+            self.encode(batch.records, batch.made_now)?;
             self.send()?;
         }
         self.pending.add(batch.offsets);
@@ -246,7 +247,7 @@ impl<'a> SourceLoop<'a> {
         Ok(())
     }
 
-    fn encode(&mut self, records: Vec<crate::record::Record>) -> Result<(), PluginError> {
+    fn encode(&mut self, records: Vec<Record>, made_now: bool) -> Result<(), PluginError> {
         self.batch.clear();
         let Self {
             parts,
@@ -255,7 +256,10 @@ impl<'a> SourceLoop<'a> {
             ..
         } = self;
         let (mut filtered, mut failures) = (0, Vec::new());
-        for record in records {
+        // The client library gives a time to what has none.
+        let now = (made_now && !parts.conversion.chain.is_empty()).then(now_ms);
+        for mut record in records {
+            record.timestamp = record.timestamp.or(now);
             // What it was is only needed where failures are kept.
             let kept = (parts.policy.tolerant && parts.dead_letters.is_some()).then(|| record.clone());
             match encode(&mut parts.conversion, &parts.policy, control, record, batch) {

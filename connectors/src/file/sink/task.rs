@@ -90,10 +90,10 @@ impl SinkTask for FileSinkTask {
         }
     }
 
-    async fn put(&mut self, records: Vec<Record>) -> Result<Vec<FailedRecord>, PluginError> {
+    async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
         match self.writing()? {
-            Writing::Single(single) => single.put(&records),
-            Writing::Folder(folder) => folder.put(&records, Instant::now()),
+            Writing::Single(single) => single.put(records),
+            Writing::Folder(folder) => folder.put(records, Instant::now()),
         }
     }
 

@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn put(&mut self, records: Vec<Record>) -> Result<Vec<FailedRecord>, PluginError> {
-        self.runtime.block_on(self.task.put(records))
+        self.runtime.block_on(self.task.put(&records))
     }
 
     fn flush(&mut self, taken: &[(i32, i64)]) -> Result<Vec<PartitionOffset>, PluginError> {

@@ -65,7 +65,6 @@ pub(super) enum Step {
 /// A batch that is being made.
 pub(super) struct Making {
     config: Arc<SourceConfig>,
-    timestamp: i64,
     pub records: Vec<Record>,
     records_max: usize,
     bytes_left: usize,
@@ -76,7 +75,6 @@ impl Making {
     pub fn new(config: &Arc<SourceConfig>, budget: Budget) -> Self {
         Self {
             config: Arc::clone(config),
-            timestamp: clock::now_ms(),
             records: Vec::new(),
             records_max: budget.records.min(config.batch_size).max(1),
             bytes_left: budget.bytes.max(1),
@@ -156,8 +154,7 @@ impl Making {
 
     #[inline]
     fn push(&mut self, value: Datum, length: usize) {
-        let mut record = Record::new(Arc::clone(&self.config.topic), value);
-        record.timestamp = Some(self.timestamp);
+        let record = Record::new(Arc::clone(&self.config.topic), value);
         self.bytes_left = self.bytes_left.saturating_sub(length.max(1));
         self.records.push(record);
     }

@@ -88,6 +88,7 @@ impl Stream {
             if !making.records.is_empty() || self.ended {
                 return Ok(SourceBatch {
                     finished: self.ended && making.records.is_empty(),
+                    made_now: true,
                     records: making.records,
                     ..SourceBatch::default()
                 });

@@ -293,6 +293,7 @@ impl Reading {
             self.config.once && self.scanned && self.current.is_none() && making.records.is_empty();
         let offsets = self.offsets(touched);
         Ok(SourceBatch {
+            made_now: true,
             records: making.records,
             finished: finished && offsets.is_empty(),
             offsets,
