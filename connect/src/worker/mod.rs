@@ -7,7 +7,9 @@ mod config;
 use std::sync::Arc;
 
 use crate::config::ConfigMap;
-use crate::plugin::{PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition};
+use crate::plugin::{
+    ErrorKind, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
+};
 
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
 
@@ -28,6 +30,20 @@ pub enum State {
     Stopped,
 }
 
+impl State {
+    /// Its name in answers of the REST API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unassigned => "UNASSIGNED",
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Failed => "FAILED",
+            Self::Restarting => "RESTARTING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
 /// What a user wants a connector to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TargetState {
@@ -41,11 +57,11 @@ pub enum TargetState {
 
 /// Hears what becomes of connectors and tasks. Called from any thread; must not block.
 pub trait StatusListener: Send + Sync {
-    /// A connector's state changed; `trace` says why it failed.
-    fn on_connector(&self, name: &str, state: State, trace: Option<&str>);
+    /// A connector's state changed; `trace` says why it failed, `kind` whether another start may help.
+    fn on_connector(&self, name: &str, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
 
-    /// A task's state changed; `trace` says why it failed.
-    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>);
+    /// A task's state changed; `trace` says why it failed, `kind` whether another start may help.
+    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
 
     /// A connector wants its work to be divided anew.
     fn on_reconfiguration_request(&self, name: &str);
