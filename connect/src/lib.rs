@@ -2,13 +2,14 @@
 //!
 //! * [`record`]: what is handed on; [`config`]: maps of texts and what their keys mean;
 //! * [`plugin`]: the traits of plugins and their registry; [`converter`], [`transform`], [`predicate`]: Kafka Connect's own;
-//! * [`worker`]: the threads that run tasks, offsets, errors; [`rest`]: Kafka Connect's REST API.
+//! * [`worker`]: the threads that run tasks, offsets, errors; [`herder`]: which connectors there are; [`rest`]: Kafka Connect's REST API.
 //!
 //! It reaches a cluster only through the Kafka protocol and never into the broker's inside.
 #![deny(unsafe_code)]
 mod cluster;
 pub mod config;
 pub mod converter;
+pub mod herder;
 pub mod plugin;
 pub mod predicate;
 pub mod record;

@@ -75,7 +75,7 @@ pub fn source_def() -> ConfigDef {
                 .grouped("offsets.topic", 1, Width::Long, "Offsets topic"),
         )
         .and(dead_letters())
-        .and(restarts())
+        .and(restart_def())
 }
 
 /// The keys of every sink.
@@ -103,7 +103,7 @@ pub fn sink_def() -> ConfigDef {
                 .grouped("Common", 4, Width::Long, "Topics regex"),
         )
         .and(dead_letters())
-        .and(restarts())
+        .and(restart_def())
 }
 
 /// The keys `topic.creation.default.*` and `topic.creation.GROUP.*` for the groups that `given` names; none if a source does not use topic
@@ -299,7 +299,7 @@ fn version(name: &str, what: &str, order: i32, display: &str, importance: Import
         name,
         ConfigType::String,
         importance,
-        &format!("Version of the {what}. There is one of each; another is refused."),
+        &format!("Version of the {what}. There is one of each, so this is accepted for the sake of existing files and has no effect."),
     )
     .grouped("Common", order, Width::Medium, display)
 }
@@ -390,8 +390,8 @@ fn dead_letters() -> ConfigDef {
         )
 }
 
-/// How what failed is started again. Kafka Connect leaves that to its users.
-fn restarts() -> ConfigDef {
+/// The keys `restart.*`: how what failed is started again. Kafka Connect leaves that to its users.
+pub fn restart_def() -> ConfigDef {
     ConfigDef::new()
         .with(
             with_default("restart.policy", ConfigType::String, "on-failure", Importance::Medium,

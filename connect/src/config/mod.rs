@@ -5,10 +5,12 @@
 //!
 //! Owns: declarations ([`ConfigDef`]), parsed values ([`Config`]), secrets ([`Secret`]). Does not own: which keys there are.
 pub mod connector;
+pub mod connector_file;
 mod definition;
 pub mod overrides;
 mod parsed;
 pub mod properties;
+pub mod providers;
 mod validation;
 pub mod worker;
 

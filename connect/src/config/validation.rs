@@ -94,7 +94,7 @@ impl ConfigKey {
                 let shown = match &parsed {
                     Parsed::Secret(_) => "[hidden]".to_owned(),
                     Parsed::List(values) => format!("[{}]", values.join(", ")),
-                    _ => text.to_owned(),
+                    _ => text.trim().to_owned(),
                 };
                 format!("Invalid value {shown} for configuration {}: {wrong}", self.name)
             })?;
@@ -108,7 +108,7 @@ impl ConfigKey {
         let of_type = text.filter(|text| self.kind.parse(&self.name, text).is_ok());
         let value = of_type.map(|text| match self.kind {
             ConfigType::Password => "[hidden]".to_owned(),
-            _ => text.to_owned(),
+            _ => text.trim().to_owned(),
         });
         let errors = match (text, &self.default) {
             (None, DefaultValue::Required) => Some(format!(

@@ -30,8 +30,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
+use crate::config::providers::ConfigProviders;
 use crate::plugin::{
-    Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
+    Connector, ConnectorContext, ErrorKind, PluginError, Registry, SourceOffset, SourcePartition, TaskId,
+    TopicPartition,
 };
 use metrics::{TaskMetrics, now_ms};
 use offsets::{FileOffsets, OffsetStore, TopicOffsets};
@@ -58,6 +60,20 @@ pub enum State {
     Stopped,
 }
 
+impl State {
+    /// Its name in answers of the REST API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unassigned => "UNASSIGNED",
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Failed => "FAILED",
+            Self::Restarting => "RESTARTING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
 /// What a user wants a connector to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TargetState {
@@ -71,11 +87,11 @@ pub enum TargetState {
 
 /// Hears what becomes of connectors and tasks. Called from any thread; must not block.
 pub trait StatusListener: Send + Sync {
-    /// A connector's state changed; with [`State::Failed`] comes why.
-    fn on_connector(&self, name: &str, state: State, error: Option<&PluginError>);
+    /// A connector's state changed; `trace` says why it failed, `kind` whether another start may help.
+    fn on_connector(&self, name: &str, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
 
-    /// A task's state changed; with [`State::Failed`] comes why.
-    fn on_task(&self, id: &TaskId, state: State, error: Option<&PluginError>);
+    /// A task's state changed; `trace` says why it failed, `kind` whether another start may help.
+    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
 
     /// A connector wants its work to be divided anew.
     fn on_reconfiguration_request(&self, name: &str);
@@ -93,15 +109,12 @@ pub enum ConnectorOffsets {
     Sink(Vec<(TopicPartition, Option<i64>)>),
 }
 
-/// Puts in what references in a configuration's values refer to (`${provider:path:key}`).
-pub type Resolver = Arc<dyn Fn(&ConfigMap) -> Result<ConfigMap, PluginError> + Send + Sync>;
-
 /// Runs connectors and tasks in this process.
 pub struct Worker {
     config: Arc<WorkerConfig>,
     registry: Arc<Registry>,
     listener: Arc<dyn StatusListener>,
-    resolver: Resolver,
+    providers: ConfigProviders,
     runtime: Handle,
     store: Arc<dyn OffsetStore>,
     connectors: AsyncMutex<HashMap<String, Box<dyn Connector>>>,
@@ -117,7 +130,6 @@ impl Worker {
     pub fn new(
         config: Arc<WorkerConfig>,
         registry: Arc<Registry>,
-        resolver: Resolver,
         listener: Arc<dyn StatusListener>,
     ) -> Result<Self, PluginError> {
         let of = |role: Role, name: &str| {
@@ -140,11 +152,12 @@ impl Worker {
         };
         // Wrong options of clients are named now, not when the first task starts.
         of(Role::Admin, "connect-admin")?;
+        let providers = ConfigProviders::of_worker(&config.given)?;
         Ok(Self {
             config,
             registry,
             listener,
-            resolver,
+            providers,
             runtime: Handle::current(),
             store,
             connectors: AsyncMutex::default(),
@@ -158,7 +171,7 @@ impl Worker {
     }
 
     fn resolve(&self, config: &ConfigMap) -> Result<ConfigMap, PluginError> {
-        (self.resolver)(config)
+        Ok(self.providers.resolve(config)?)
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
@@ -172,10 +185,11 @@ impl Worker {
     pub async fn start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
         let started = self.try_start_connector(name, config).await;
         match &started {
-            Ok(()) => self.listener.on_connector(name, State::Running, None),
+            Ok(()) => self.listener.on_connector(name, State::Running, None, None),
             Err(error) => {
                 tracing::error!(connector = name, "connector failed: {error}");
-                self.listener.on_connector(name, State::Failed, Some(error));
+                self.listener
+                    .on_connector(name, State::Failed, Some(&error.to_string()), Some(error.kind()));
             }
         }
         started
@@ -221,7 +235,7 @@ impl Worker {
             // One that panics or hangs when it is stopped is left to itself.
             let stopping = tokio::spawn(async move { connector.stop().await });
             let _ = tokio::time::timeout(self.config.task_shutdown_timeout, stopping).await;
-            self.listener.on_connector(name, State::Unassigned, None);
+            self.listener.on_connector(name, State::Unassigned, None, None);
         }
     }
 
@@ -302,7 +316,7 @@ impl Worker {
         for (id, task) in stopped {
             if !task.wait(until.saturating_duration_since(Instant::now())).await {
                 tracing::error!(task = %id, "the task does not end; it is abandoned, and writes nothing any more");
-                self.listener.on_task(&id, State::Unassigned, None);
+                self.listener.on_task(&id, State::Unassigned, None, None);
             }
         }
     }

@@ -14,15 +14,15 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn running(&self) {
-        self.listener.on_task(&self.id, State::Running, None);
+        self.listener.on_task(&self.id, State::Running, None, None);
     }
 
     pub(super) fn paused(&self) {
-        self.listener.on_task(&self.id, State::Paused, None);
+        self.listener.on_task(&self.id, State::Paused, None, None);
     }
 
     pub(super) fn stopped(&self) {
-        self.listener.on_task(&self.id, State::Unassigned, None);
+        self.listener.on_task(&self.id, State::Unassigned, None, None);
     }
 
     pub(super) fn failed(&self, error: &PluginError) {
@@ -31,7 +31,12 @@ impl Reporter {
             task = self.id.task,
             "task failed: {error}"
         );
-        self.listener.on_task(&self.id, State::Failed, Some(error));
+        self.listener.on_task(
+            &self.id,
+            State::Failed,
+            Some(&error.to_string()),
+            Some(error.kind()),
+        );
     }
 
     pub(super) fn topic(&self, topic: &str) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use millstream_connect::config::{ConfigMap, worker::WorkerMode};
-use millstream_connect::plugin::{ErrorKind, PluginError, Registry, TaskId};
+use millstream_connect::plugin::{ErrorKind, Registry, TaskId};
 use millstream_connect::worker::{State, StatusListener, TargetState, Worker, WorkerConfig};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -134,10 +134,10 @@ pub struct Seen {
 }
 
 impl StatusListener for Seen {
-    fn on_connector(&self, _name: &str, _state: State, _error: Option<&PluginError>) {}
+    fn on_connector(&self, _name: &str, _state: State, _trace: Option<&str>, _kind: Option<ErrorKind>) {}
 
-    fn on_task(&self, id: &TaskId, state: State, error: Option<&PluginError>) {
-        let error = error.map(|error| (error.kind(), error.to_string()));
+    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>) {
+        let error = kind.zip(trace.map(str::to_owned));
         self.states.lock().unwrap().insert(id.clone(), (state, error));
     }
 
@@ -191,12 +191,7 @@ impl<'a> TestWorker<'a> {
         let seen = Arc::<Seen>::default();
         let _within = cluster.runtime.enter();
         let listener = Arc::clone(&seen);
-        let worker = Worker::new(
-            Arc::new(config),
-            Arc::new(registry),
-            Arc::new(|config| Ok(config.clone())),
-            listener,
-        );
+        let worker = Worker::new(Arc::new(config), Arc::new(registry), listener);
         Self {
             cluster,
             worker: Arc::new(worker.unwrap()),

@@ -120,7 +120,7 @@ impl SourceTask for NumbersTask {
                 true => Boundary::Commit,
                 false => Boundary::None,
             },
-            finished: false,
+            ..SourceBatch::default()
         })
     }
 

@@ -90,7 +90,7 @@ fn wrong_values_are_told_in_kafkas_words() {
         (
             "offsets.storage.topic",
             " ",
-            "Invalid value   for configuration offsets.storage.topic: String must be non-empty",
+            "Invalid value  for configuration offsets.storage.topic: String must be non-empty",
         ),
     ];
     for (key, value, expected) in cases {
