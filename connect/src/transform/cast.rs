@@ -7,14 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 
-use super::date_format::DateFormat;
+use super::date_format::{DateFormat, MILLISECONDS_PER_DAY};
 use super::fields::{
     Nulls, check_nulls, described_like, put_entry, require_map, require_struct, struct_like,
 };
 use super::number::{decimal_text, float_syntax, float_text, low_bits};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
-use super::timestamp_converter::MILLISECONDS_PER_DAY;
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
 use crate::plugin::{PluginError, Transform};
 use crate::record::{Datum, Field, Record, Schema, SchemaKind, SchemaRef, Struct, Value};

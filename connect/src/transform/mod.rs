@@ -1,7 +1,7 @@
 //! Transforms: what changes records one by one, between a connector and its topics.
 //!
 //! Kafka Connect's own, by their class names and with their keys, and the [`TransformChain`] of a connector. A transform prepares itself for
-//! each schema it meets ([`plans`]) and then only moves values: no schema is made per record, and text and bytes keep their buffers.
+//! each schema it meets and then only moves values: no schema is made per record, and text and bytes keep their buffers.
 //!
 //! Owns: the transforms, the chain and its keys. Does not own: predicates ([`predicate`](crate::predicate)), and what becomes of records that
 //! fail ([`worker`](crate::worker)).
@@ -25,6 +25,8 @@ mod number;
 mod plans;
 mod regex_router;
 mod replace_field;
+#[cfg(test)]
+mod reuse;
 mod set_schema_metadata;
 mod side;
 mod timestamp_converter;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::date_format::DateFormat;
+use super::date_format::{DateFormat, MILLISECONDS_PER_DAY};
 use super::fields::{
     Nulls, check_nulls, exactly_one_of, put_entry, require_fields, require_map, require_struct, struct_like,
 };
@@ -15,9 +15,6 @@ use crate::plugin::{PluginError, Transform};
 use crate::record::{Datum, Field, Record, Schema, SchemaKind, SchemaRef, Struct, Value, logical};
 
 const PURPOSE: &str = "converting times";
-
-/// A day has as many, without leap seconds.
-pub(super) const MILLISECONDS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
 plugin_for_sides!(
     TimestampConverterPlugin,
