@@ -7,6 +7,7 @@
 //! fail ([`worker`](crate::worker)).
 mod cast;
 mod chain;
+mod chain_keys;
 mod date_format;
 mod drop_headers;
 mod extract_field;
@@ -33,7 +34,8 @@ mod timestamp_converter;
 mod timestamp_router;
 mod value_to_key;
 
-pub use chain::{StageName, TransformChain, config_def_for};
+pub use chain::{StageName, TransformChain};
+pub use chain_keys::config_def_for;
 
 use crate::plugin::Registry;
 use side::Side::{Key, Value};
