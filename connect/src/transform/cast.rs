@@ -9,7 +9,7 @@ use bytestring::ByteString;
 
 use super::date_format::{DateFormat, MILLISECONDS_PER_DAY};
 use super::fields::{
-    Nulls, check_nulls, described_like, put_entry, require_map, require_struct, struct_like,
+    Nulls, check_nulls, described_like, put_entry, require_map, require_struct_of, struct_like,
 };
 use super::number::{decimal_text, float_syntax, float_text, low_bits};
 use super::plans::Plans;
@@ -174,7 +174,7 @@ impl Cast {
         datum.value = match spec {
             Spec::Whole(target) => dates.cast(value, *target)?,
             Spec::Fields(_) => {
-                let from = require_struct(value, PURPOSE)?;
+                let from = require_struct_of(value, schema, PURPOSE)?;
                 let (_, mut values) = self.nulls.read_all(from);
                 for ((value, target), field) in values.iter_mut().zip(&plan.targets).zip(plan.schema.fields())
                 {

@@ -90,3 +90,36 @@ fn schemas_are_made_once_and_texts_keep_their_buffers() {
         assert!(copied || Arc::ptr_eq(&first, &second), "{class}");
     }
 }
+
+#[test]
+fn structs_that_are_not_of_their_schema_are_errors() {
+    let registry = Registry::built_in();
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("Cast$Value", &[("spec", "id:int32")]),
+        (
+            "ExtractField$Value",
+            &[("field", "in.x"), ("field.syntax.version", "V2")],
+        ),
+        ("Flatten$Value", &[]),
+        (
+            "HeaderFrom$Value",
+            &[("fields", "id"), ("headers", "h"), ("operation", "move")],
+        ),
+        ("SetSchemaMetadata$Value", &[("schema.name", "n")]),
+        (
+            "TimestampConverter$Value",
+            &[("field", "at"), ("target.type", "unix")],
+        ),
+    ];
+    for (class, keys) in cases {
+        let mut transform = registry
+            .transform(class)
+            .unwrap()
+            .new_transform(&config(keys))
+            .unwrap();
+        let mut record = record(&schema(), &Value::Null);
+        let inside: SchemaRef = Arc::clone(&schema().fields()[3].schema);
+        record.value.value = Value::Struct(Struct::new(inside, vec![Value::Int32(1)]));
+        assert!(transform.apply(record).is_err(), "{class}");
+    }
+}
