@@ -148,7 +148,7 @@ impl Cast {
     fn new(side: Side, config: &Config) -> Result<Self, PluginError> {
         let spec = Spec::parse(config.list("spec"))
             .map_err(|error| PluginError::user_config(format!("spec: {error}")))?;
-        let fields = match &spec {
+        let mut fields: Vec<(ByteString, Target)> = match &spec {
             Spec::Whole(_) => Vec::new(),
             Spec::Fields(fields) => {
                 let fields = fields.iter();
@@ -157,6 +157,8 @@ impl Cast {
                     .collect()
             }
         };
+        // Maps without one of the fields get it in the same place each time.
+        fields.sort_by(|(name, _), (other, _)| name.cmp(other));
         Ok(Self {
             side,
             spec,
