@@ -129,10 +129,7 @@ fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
     let (own, place) = match authority.rsplit_once('@') {
         Some((own, host)) => {
             let own = percent_decode_str(own).decode_utf8_lossy().into_owned();
-            (
-                Some(Secret::new(own)),
-                &rest[authority.len() - host.len()..],
-            )
+            (Some(Secret::new(own)), &rest[authority.len() - host.len()..])
         }
         None => (None, rest),
     };
