@@ -217,7 +217,7 @@ fn a_crash_at_each_step_neither_loses_nor_repeats() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn crashes_upon_crashes(
         crashes in proptest::collection::vec((0_u64..120, any::<bool>()), 1..25),

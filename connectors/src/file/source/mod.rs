@@ -22,6 +22,8 @@ mod tracking;
 mod watch;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 pub(in crate::file) mod tests;
 
 use async_trait::async_trait;

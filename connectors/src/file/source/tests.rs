@@ -132,6 +132,22 @@ impl Bench {
         Ok((batch.records, batch.finished))
     }
 
+    /// One batch that is lost with the task, as when a transaction is aborted.
+    pub fn poll_and_crash(&mut self) -> Result<(), PluginError> {
+        if self.task.is_none() {
+            self.start()?;
+        }
+        let budget = Budget {
+            records: 3,
+            bytes: 1 << 20,
+            wait: Duration::from_millis(15),
+        };
+        self.runtime
+            .block_on(self.task.as_mut().expect("it was started").poll(budget))?;
+        self.task = None;
+        Ok(())
+    }
+
     /// What comes until nothing has come for a while.
     pub fn drain(&mut self) -> Result<Vec<Record>, PluginError> {
         let mut all = Vec::new();

@@ -17,10 +17,13 @@ use tracing::{info, warn};
 
 use super::data::Data;
 use super::place::{FileKey, PREFIX_BYTES, Place, Stamp, Stored, file_name, hash};
-use super::rotation;
+use super::{clock, rotation};
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
+
+/// File systems count time in ticks of up to this: what changes twice within one may look unchanged.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Where a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +54,14 @@ pub(super) struct Tracked {
     /// Read to its end as of `stamp`.
     pub at_end: bool,
     checked: bool,
+    /// It was looked at once more after its last change was seen, when a further change would show in its time.
+    settled: bool,
     /// It was never read, and may be a copy.
     fresh: bool,
     /// It was found to be a copy in an earlier life.
     known_copy: bool,
+    /// Its name before the last change of it.
+    former: Option<PathBuf>,
     /// It is a copy of this file, which is still there.
     copy_of: Option<FileKey>,
     /// Read behind this one.
@@ -87,6 +94,8 @@ pub(super) struct Files {
     rules: Rules,
     files: HashMap<FileKey, Tracked>,
     by_path: HashMap<PathBuf, FileKey>,
+    /// Which file had a name last, of names that were given up.
+    last_at: HashMap<PathBuf, FileKey>,
     queue: VecDeque<FileKey>,
     /// Open files, the one that was used last at the end.
     open: VecDeque<FileKey>,
@@ -105,6 +114,7 @@ impl Files {
             rules,
             files: HashMap::new(),
             by_path: HashMap::new(),
+            last_at: HashMap::new(),
             queue: VecDeque::new(),
             open: VecDeque::new(),
             stored: HashMap::new(),
@@ -206,6 +216,11 @@ impl Files {
             if self.by_path.get(&file.path) == Some(&key) {
                 self.by_path.remove(&file.path);
             }
+            if let Some(former) = &file.former
+                && self.last_at.get(former) == Some(&key)
+            {
+                self.last_at.remove(former);
+            }
             self.open.retain(|open| *open != key);
             self.sequence += 1;
             self.remember(Stored {
@@ -258,6 +273,12 @@ impl Files {
         let file = self.files.get_mut(&key).expect("a file that is tracked");
         let old = std::mem::replace(&mut file.path, path.clone());
         file.unstored = true;
+        if let Some(forgotten) = file.former.replace(old.clone())
+            && self.last_at.get(&forgotten) == Some(&key)
+        {
+            self.last_at.remove(&forgotten);
+        }
+        self.last_at.insert(old.clone(), key);
         if self.by_path.get(&old) == Some(&key) {
             self.by_path.remove(&old);
         }
@@ -272,11 +293,18 @@ impl Files {
             file.stamp = stamp;
             file.changed = now;
             file.last_call = false;
+            file.settled = false;
             if file.copy_of.is_some() && !file.known_copy {
                 // Whether it is a copy is asked again.
                 file.copy_of = None;
             }
             self.enqueue(key);
+        } else if !file.settled && file.at_end {
+            file.settled = now - file.changed >= TICK;
+            let packed = file.data.as_ref().is_some_and(|data| data.is_packed());
+            if !packed {
+                self.enqueue(key);
+            }
         } else if file.partial && !file.last_call && idle.is_some_and(|idle| now - file.changed >= idle) {
             file.last_call = true;
             self.enqueue(key);
@@ -379,10 +407,23 @@ impl Files {
         newest.or_else(|| self.stored.get(path).filter(|stored| stored.key.is_none()))
     }
 
+    /// The last that is stored of the file that another stored offset is of.
+    fn newest<'a>(&'a self, stored: &'a Stored) -> &'a Stored {
+        let same = stored.key.and_then(|key| self.stored_of(&stored.path, &key));
+        same.unwrap_or(stored)
+    }
+
     fn admit(&mut self, path: PathBuf, stamp: Stamp, behind: Option<FileKey>, now: Instant) {
         let stored = self.stored_of(&path, &stamp.key).cloned();
         let known_copy = stored.as_ref().is_some_and(|stored| stored.copy_of.is_some());
         let unknown = stored.is_none() && (self.round > 1 || !self.stored.is_empty());
+        let former = stored
+            .as_ref()
+            .map(|stored| stored.path.clone())
+            .filter(|its| *its != path);
+        if let Some(former) = &former {
+            self.last_at.insert(former.clone(), stamp.key);
+        }
         let place = match &stored {
             Some(stored) if !known_copy => stored.place.clone(),
             _ => Place::start(),
@@ -391,7 +432,8 @@ impl Files {
             path: path.clone(),
             stamp,
             committed: stored.as_ref().map(|stored| stored.place.position),
-            unstored: stored.is_some_and(|stored| stored.path != path),
+            unstored: former.is_some(),
+            former,
             place,
             data: None,
             whereabouts: Whereabouts::Here,
@@ -400,6 +442,7 @@ impl Files {
             partial: false,
             at_end: false,
             checked: false,
+            settled: clock::now_ms() - stamp.modified_ns / 1_000_000 > 1000,
             fresh: self.rules.rotation_copies && (unknown || known_copy),
             known_copy,
             copy_of: None,
@@ -422,6 +465,9 @@ impl Files {
         let gone: Vec<Stored> = self.stored.values().cloned().collect();
         for stored in gone {
             let Some(key) = stored.key else { continue };
+            if self.newest(&stored).sequence > stored.sequence {
+                continue;
+            }
             if self
                 .files
                 .keys()
@@ -602,45 +648,54 @@ impl Files {
 
     fn compare(&mut self, key: FileKey, path: &Path, data: &mut Data) -> io::Result<Verdict> {
         for origin in rotation::origins(path) {
-            let tracked = self.by_path.get(&origin).copied().filter(|its| *its != key);
-            let tracked =
-                tracked.filter(|its| self.files.get(its).is_some_and(|file| file.place.position > 0));
-            if let Some(original) = tracked {
-                let place = self.files[&original].place.clone();
-                let intact = self.open(original).is_ok() && {
-                    let its = self.files.get_mut(&original).expect("a file that is tracked");
-                    let its_data = its.data.as_mut().expect("it was opened");
-                    fits(&place, its_data)?
-                };
-                let whole = fits(&place, data)?;
-                if !intact && whole {
-                    self.files
-                        .get_mut(&original)
-                        .expect("a file that is tracked")
-                        .behind = Some(key);
-                    return Ok(Verdict::Behind(place));
-                }
-                if intact && whole {
-                    return Ok(Verdict::CopyOf(original, Some(place)));
-                }
-                if intact && self.begins_alike(original, data)? {
-                    return Ok(Verdict::CopyOf(original, None));
+            let at_name = [self.by_path.get(&origin), self.last_at.get(&origin)];
+            for original in at_name.map(|its| its.copied()).into_iter().flatten() {
+                let verdict = self.compare_with(original, key, data)?;
+                if !matches!(verdict, Verdict::Own) {
+                    return Ok(verdict);
                 }
             }
-            let stored = self.stored.get(&origin);
-            let stored = stored.filter(|stored| stored.place.position > 0 && !stored.place.unchecked);
-            let elsewhere = |stored: &Stored| {
-                stored.key.is_some_and(|its| {
-                    self.files
-                        .keys()
-                        .any(|key| key.inode == its.inode && key.is_same(&its))
-                })
+            let Some(stored) = self.stored.get(&origin).map(|stored| self.newest(stored)) else {
+                continue;
             };
-            if let Some(stored) = stored.filter(|stored| !elsewhere(stored))
-                && fits(&stored.place, data)?
-            {
-                return Ok(Verdict::Behind(stored.place.clone()));
+            let place = stored.place.clone();
+            let original = stored
+                .key
+                .and_then(|its| self.files.keys().find(|key| key.is_same(&its)).copied());
+            // If it is tracked it was compared, unless it began again since.
+            let current = original
+                .and_then(|its| self.files.get(&its))
+                .map(|file| file.place.position);
+            let over = current.is_none_or(|position| position < place.position);
+            if over && place.position > 0 && !place.unchecked && fits(&place, data)? {
+                return Ok(Verdict::Behind(place));
             }
+        }
+        Ok(Verdict::Own)
+    }
+
+    fn compare_with(&mut self, original: FileKey, key: FileKey, data: &mut Data) -> io::Result<Verdict> {
+        let its = self
+            .files
+            .get(&original)
+            .filter(|its| original != key && its.place.position > 0);
+        let Some(place) = its.map(|its| its.place.clone()) else {
+            return Ok(Verdict::Own);
+        };
+        let intact = self.open(original).is_ok() && {
+            let its = self.files.get_mut(&original).expect("a file that is tracked");
+            fits(&place, its.data.as_mut().expect("it was opened"))?
+        };
+        let whole = fits(&place, data)?;
+        if !intact && whole {
+            self.put_behind(Some(original), key);
+            return Ok(Verdict::Behind(place));
+        }
+        if intact && whole {
+            return Ok(Verdict::CopyOf(original, Some(place)));
+        }
+        if intact && self.begins_alike(original, data)? {
+            return Ok(Verdict::CopyOf(original, None));
         }
         Ok(Verdict::Own)
     }
@@ -664,10 +719,13 @@ impl Files {
             std::mem::replace(&mut file.place, Place::start()),
         );
         (file.checked, file.partial, file.unstored, file.fresh) = (true, false, true, false);
+        let former = file.former.clone();
         let mut copy = self.release_copies(key, &place);
-        if copy.is_none() && self.rules.rotation_copies {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            copy = self.find_copy(&path, &place, list(folder), now);
+        for name in [Some(&path), former.as_ref()].into_iter().flatten() {
+            if copy.is_none() && self.rules.rotation_copies {
+                let folder = name.parent().unwrap_or(Path::new(""));
+                copy = self.find_copy(name, &place, list(folder), now);
+            }
         }
         match copy {
             Some(copy) => self.put_behind(Some(key), copy),
