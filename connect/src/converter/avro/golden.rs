@@ -141,10 +141,10 @@ fn schemas_survive_the_way_to_avro_and_back() {
 
 #[test]
 fn what_is_cut_or_damaged_is_refused() {
+    let options = converter(&Double::start(), &[]).options;
     for line in CASES.lines() {
         let case: Json = serde_json::from_str(line).unwrap();
         let (nodes, root) = Nodes::read(case["avro"].as_str().unwrap(), &[]).unwrap();
-        let options = converter(&Double::start(), &[]).options;
         let (_, read) = to_connect::convert(&nodes, root, None, options).unwrap();
         let bytes = hex(case["bytes"].as_str().unwrap());
         for length in 0..bytes.len() {
@@ -292,4 +292,145 @@ fn references_of_schemas_are_resolved() {
         .decode("t", Some(&message.into()))
         .unwrap();
     assert_eq!(plain(&datum.value), json!({"i": {"n": 7}}));
+}
+
+/// What the schema is written as with an option, and what it is when read again with it.
+fn through(schema: &Schema, option: (&str, &str)) -> (String, Schema) {
+    let options = converter(&Double::start(), &[option]).options;
+    let text = from_connect::write(schema, options).unwrap();
+    let (nodes, root) = Nodes::read(&text, &[]).unwrap();
+    let (again, _) = to_connect::convert(&nodes, root, None, options).unwrap();
+    (text, Arc::unwrap_or_clone(again.unwrap()))
+}
+
+#[test]
+fn options_change_what_is_kept() {
+    let number = Schema::from(SchemaKind::Int16).named("a.B").versioned(3);
+    let (text, again) = through(&number, ("connect.meta.data", "false"));
+    assert_eq!((text.as_str(), again), ("\"int\"", SchemaKind::Int32.into()));
+
+    let symbols = ["X", "Y"].map(|symbol| (format!("io.confluent.connect.avro.Enum.{symbol}"), symbol));
+    let mut either = Schema::from(SchemaKind::String)
+        .named("a.E")
+        .with_parameter("io.confluent.connect.avro.Enum", "a.E");
+    for (name, symbol) in symbols {
+        either = either.with_parameter(name, symbol);
+    }
+    let (text, again) = through(&either, ("enhanced.avro.schema.support", "true"));
+    assert!(
+        text.starts_with(
+            r#"{"type":"enum","name":"E","namespace":"a","symbols":["X","Y"],"connect.parameters":"#
+        ),
+        "{text}"
+    );
+    assert_eq!(again, either);
+    assert!(
+        through(&either, ("enhanced.avro.schema.support", "false"))
+            .0
+            .starts_with(r#"{"type":"string""#)
+    );
+
+    let mut text_field = Schema::from(SchemaKind::String);
+    text_field.doc = Some("what it says".into());
+    let field = Field {
+        name: "text".into(),
+        schema: Arc::new(text_field),
+    };
+    let line = Schema::try_struct(vec![field]).unwrap().named("L");
+    let (text, again) = through(&line, ("discard.type.doc.default", "true"));
+    assert!(text.contains(r#""doc":"what it says""#), "{text}");
+    assert_eq!(again, line);
+
+    let key = Schema::optional_string();
+    let map = Schema::from(SchemaKind::Map(key, Schema::string()));
+    assert!(
+        through(&map, ("allow.optional.map.keys", "true"))
+            .0
+            .contains(r#""type":"map""#)
+    );
+    assert_eq!(through(&map, ("allow.optional.map.keys", "false")).1, map);
+}
+
+#[test]
+fn null_stands_for_the_default_unless_it_is_not_to() {
+    let number = Schema::from(SchemaKind::Int32)
+        .optional()
+        .with_default(Value::Int32(5));
+    let field = Field {
+        name: "n".into(),
+        schema: Arc::new(number),
+    };
+    let schema = Arc::new(Schema::try_struct(vec![field]).unwrap());
+    let datum = Datum::new(Arc::clone(&schema), Value::Struct(Struct::empty(schema)));
+    for (ignore, expected) in [("false", &[0, 10][..]), ("true", &[2])] {
+        let mut converter = converter(&Double::start(), &[("ignore.default.for.nullables", ignore)]);
+        let mut out = Vec::new();
+        converter.encode("t", &datum, &mut out).unwrap();
+        assert_eq!(&out[5..], expected);
+    }
+}
+
+#[test]
+fn deep_schemas_are_prepared_quickly() {
+    let mut schema: Schema = SchemaKind::Int8.into();
+    for _ in 0..30 {
+        schema = Schema::from(SchemaKind::Array(Arc::new(schema))).optional();
+    }
+    let datum = Datum::new(Arc::new(schema), Value::Array(Vec::new()));
+    converter(&Double::start(), &[])
+        .encode("t", &datum, &mut Vec::new())
+        .unwrap();
+}
+
+#[test]
+fn two_structs_of_one_name_are_refused() {
+    let of = |kind: SchemaKind| {
+        let field = Field {
+            name: "n".into(),
+            schema: Arc::new(kind.into()),
+        };
+        Arc::new(Schema::try_struct(vec![field]).unwrap().named("a.Same"))
+    };
+    let field = |name: &str, schema| Field {
+        name: name.into(),
+        schema,
+    };
+    let fields = vec![
+        field("x", of(SchemaKind::Int8)),
+        field("y", of(SchemaKind::Int16)),
+    ];
+    let options = converter(&Double::start(), &[]).options;
+    let error = from_connect::write(&Schema::try_struct(fields).unwrap(), options).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("two different schemas have the name a.Same"),
+        "{error}"
+    );
+}
+
+#[test]
+#[ignore = "a measurement; run it alone, with --release"]
+fn measure_records() {
+    const RECORDS: u32 = 3_000_000;
+    let schema = line_schema();
+    let text = Value::from("a line of fifty bytes, as in a log file or a book.");
+    let its = Struct::new(Arc::clone(&schema), vec![Value::Int64(42), text]);
+    let datum = Datum::new(schema, Value::Struct(its));
+    let double = Double::start();
+    let (mut converter, mut out) = (converter(&double, &[]), Vec::new());
+    let start = std::time::Instant::now();
+    for _ in 0..RECORDS {
+        out.clear();
+        converter
+            .encode("lines", std::hint::black_box(&datum), &mut out)
+            .unwrap();
+    }
+    println!("encode: {} ns a record", (start.elapsed() / RECORDS).as_nanos());
+    let bytes = Bytes::from(out);
+    let start = std::time::Instant::now();
+    for _ in 0..RECORDS {
+        std::hint::black_box(converter.decode("lines", Some(&bytes)).unwrap());
+    }
+    println!("decode: {} ns a record", (start.elapsed() / RECORDS).as_nanos());
 }

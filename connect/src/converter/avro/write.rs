@@ -351,7 +351,22 @@ fn fits(schema: &SchemaRef, nodes: &Nodes, id: NodeId, options: Options) -> bool
             }
             None => true,
         },
-        _ => Write::new(schema, nodes, id, options).is_ok(),
+        (SchemaKind::Map(key, _), Kind::Map(_)) => is_text_key(key, options),
+        (SchemaKind::Map(key, _), Kind::Array(_)) => !is_text_key(key, options),
+        (kind, branch) => matches!(
+            (kind, branch),
+            (SchemaKind::Array(_), Kind::Array(_))
+                | (
+                    SchemaKind::Int8 | SchemaKind::Int16 | SchemaKind::Int32,
+                    Kind::Int
+                )
+                | (SchemaKind::Int64, Kind::Long)
+                | (SchemaKind::Float32, Kind::Float)
+                | (SchemaKind::Float64, Kind::Double)
+                | (SchemaKind::Boolean, Kind::Boolean)
+                | (SchemaKind::String, Kind::String | Kind::Enum(_))
+                | (SchemaKind::Bytes, Kind::Bytes | Kind::Fixed(_))
+        ),
     }
 }
 

@@ -8,8 +8,10 @@
 //! offsets are stored. Kafka's own offsets (`{"position": N}`) are taken over.
 mod clock;
 mod config;
+mod csv;
 mod data;
 mod finished;
+mod json;
 mod lines;
 mod making;
 mod pattern;

@@ -85,12 +85,8 @@ impl Model {
     }
 
     fn drain(&mut self) {
-        let mut empty = 0;
-        while empty < 4 {
-            let (records, _) = self.bench.poll(1000, 15).unwrap();
-            empty = if records.is_empty() { empty + 1 } else { 0 };
-            self.read.extend(records.iter().map(text));
-        }
+        let records = self.bench.drain().unwrap();
+        self.read.extend(records.iter().map(text));
         self.unread_rotation = false;
     }
 
@@ -101,7 +97,7 @@ impl Model {
             if self.unread_rotation {
                 self.drain();
             } else {
-                let (records, _) = self.bench.poll(1, 30).unwrap();
+                let records = self.bench.scan();
                 self.read.extend(records.iter().map(text));
             }
         }

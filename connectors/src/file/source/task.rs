@@ -12,12 +12,12 @@ use millstream_connect::plugin::{
 };
 use tracing::{info, warn};
 
-use super::config::{Finished, SourceConfig, TASK_COUNT};
+use super::config::{Finished, Rows, SourceConfig, TASK_COUNT};
 use super::making::{Chunk, Making, Step};
 use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
 use super::text;
-use super::tracking::{Files, Opened, Rules, Whereabouts};
+use super::tracking::{Files, Opened, Rules, Tracked, Whereabouts};
 use super::watch::Watch;
 use super::{finished, rotation};
 
@@ -47,7 +47,7 @@ struct Reading {
     next_scan: Instant,
     /// Before this, hints do not lead to a scan.
     earliest_scan: Instant,
-    scanned: bool,
+    scans: u64,
     told: BTreeSet<PathBuf>,
     want: usize,
 }
@@ -74,6 +74,17 @@ struct Current {
     place: Place,
     /// Where records began in the chunk.
     start: usize,
+}
+
+#[cfg(test)]
+impl FileSourceTask {
+    /// How often it has looked for files.
+    pub fn scans(&self) -> u64 {
+        match &self.running {
+            Some(Running::Files(reading)) => reading.scans,
+            _ => u64::MAX,
+        }
+    }
 }
 
 #[async_trait]
@@ -175,7 +186,7 @@ impl Reading {
             watch,
             next_scan: now,
             earliest_scan: now,
-            scanned: false,
+            scans: 0,
             told: BTreeSet::new(),
             want: CHUNK_BYTES,
             share,
@@ -204,7 +215,7 @@ impl Reading {
     }
 
     fn scan(&mut self, now: Instant) -> Result<(), PluginError> {
-        if self.config.once && self.scanned {
+        if self.config.once && self.scans > 0 {
             self.watch.reset();
             self.next_scan = now + Duration::from_secs(3600);
             return Ok(());
@@ -243,7 +254,7 @@ impl Reading {
             }
         }
         self.files.scan(found, now);
-        self.scanned = true;
+        self.scans += 1;
         self.finish(now)?;
         let took = now.elapsed() * SCAN_SHARE;
         self.next_scan = now + self.config.scan_interval.max(took);
@@ -290,7 +301,7 @@ impl Reading {
             }
         }
         let finished =
-            self.config.once && self.scanned && self.current.is_none() && making.records.is_empty();
+            self.config.once && self.scans > 0 && self.current.is_none() && making.records.is_empty();
         let offsets = self.offsets(touched);
         Ok(SourceBatch {
             made_now: true,
@@ -371,10 +382,41 @@ impl Reading {
             })?,
             _ => 0,
         };
-        let start = back + mark;
+        let last_call = at_end && (self.config.emit_last || file.last_call);
+        let begin = Beginning {
+            place: &place,
+            mark,
+            bytes: &bytes,
+            last_call,
+        };
+        let columns = begin.columns(&self.config, file);
+        let header = match columns {
+            Ok(header) => header,
+            Err(NoColumns::NotYet) if at_end => {
+                (file.at_end, file.partial) = (true, bytes.len() > mark);
+                return Ok(());
+            }
+            Err(NoColumns::NotYet) if self.want < self.config.line_bytes_max => {
+                self.want *= 2;
+                return self.load(key, now);
+            }
+            Err(NoColumns::NotYet) => {
+                let name = file_name(&file.path);
+                return Err(PluginError::user_config(format!(
+                    "the row of names in {name} is longer than max.line.bytes"
+                )));
+            }
+            Err(NoColumns::Wrong(error)) => {
+                let name = file_name(&file.path);
+                return Err(PluginError::user_config(format!(
+                    "the names of the columns in {name}: {error}"
+                )));
+            }
+        };
+        let start = back + mark + header;
         let mut chunk = Chunk::new(Bytes::from(bytes), start, base, self.config.invalid_text);
-        (chunk.skipping, chunk.at_end) = (place.skipping, at_end);
-        chunk.last_call = at_end && (self.config.emit_last || file.last_call);
+        (chunk.skipping, chunk.at_end, chunk.last_call) = (place.skipping, at_end, last_call);
+        chunk.schema.clone_from(&file.schema);
         self.current = Some(Current {
             key,
             chunk,
@@ -418,5 +460,57 @@ impl Reading {
             self.files.drop_file(key);
         }
         Ok(())
+    }
+}
+
+/// The data of a file as they are read first.
+struct Beginning<'a> {
+    place: &'a Place,
+    mark: usize,
+    bytes: &'a [u8],
+    last_call: bool,
+}
+
+/// Why the columns of a file are not known.
+enum NoColumns {
+    /// The row of names is not whole.
+    NotYet,
+    Wrong(String),
+}
+
+impl Beginning<'_> {
+    /// Learns the columns of a file whose rows have some; how long the row of names is, if it comes first in these data.
+    fn columns(&self, config: &SourceConfig, file: &mut Tracked) -> Result<usize, NoColumns> {
+        let Rows::Csv(rules) = &config.rows else {
+            return Ok(0);
+        };
+        if !rules.header {
+            if file.schema.is_none() {
+                file.schema = Some(rules.schema(None).map_err(NoColumns::Wrong)?);
+            }
+            return Ok(0);
+        }
+        if file.schema.is_some() && self.place.position > 0 {
+            return Ok(0);
+        }
+        let read;
+        let begin = match (self.place.position, &mut file.data) {
+            (0, _) => &self.bytes[self.mark..],
+            (_, Some(data)) => {
+                read = data
+                    .read(0, config.line_bytes_max.min(CHUNK_BYTES))
+                    .map_err(|_| NoColumns::NotYet)?;
+                &read[text::mark_length(&read).unwrap_or(0)..]
+            }
+            (_, None) => return Err(NoColumns::NotYet),
+        };
+        let found = config
+            .splitter
+            .next(begin, self.last_call)
+            .ok_or(NoColumns::NotYet)?;
+        let names = std::str::from_utf8(&begin[..found.content])
+            .map_err(|error| NoColumns::Wrong(error.to_string()))?;
+        file.schema = Some(rules.schema(Some(names)).map_err(NoColumns::Wrong)?);
+        Ok(if self.place.position == 0 { found.whole } else { 0 })
     }
 }

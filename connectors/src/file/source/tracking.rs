@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use millstream_connect::plugin::PluginError;
+use millstream_connect::record::SchemaRef;
 use tracing::{info, warn};
 
 use super::data::Data;
@@ -47,6 +48,8 @@ pub(super) struct Tracked {
     pub unstored: bool,
     /// What no line end ends is a record now.
     pub last_call: bool,
+    /// Of its rows, if they have one.
+    pub schema: Option<SchemaRef>,
     /// There is something behind the position that is no whole record.
     pub partial: bool,
     /// How far what was read is stored.
@@ -355,6 +358,8 @@ impl Files {
             }
             match file.data.as_ref().map(|data| data.stamp()) {
                 Some(Ok(stamp)) => {
+                    file.former = Some(file.path.clone());
+                    self.last_at.insert(file.path.clone(), key);
                     self.look(key, stamp, now);
                     self.leave_when_idle(key, now);
                 }
@@ -439,6 +444,7 @@ impl Files {
             whereabouts: Whereabouts::Here,
             changed: now,
             last_call: false,
+            schema: None,
             partial: false,
             at_end: false,
             checked: false,
@@ -719,6 +725,7 @@ impl Files {
             std::mem::replace(&mut file.place, Place::start()),
         );
         (file.checked, file.partial, file.unstored, file.fresh) = (true, false, true, false);
+        file.schema = None;
         let former = file.former.clone();
         let mut copy = self.release_copies(key, &place);
         for name in [Some(&path), former.as_ref()].into_iter().flatten() {
