@@ -21,10 +21,8 @@ const WORKER: &str = "bootstrap.servers=localhost:9092\n\
     offset.flush.interval.ms=10000\n\
     #plugin.path=/usr/local/share/java,/usr/local/share/kafka/plugins,/opt/connectors,\n\
     plugin.path=libs/connect-file-4.2.0.jar\n";
-const SOURCE: &str =
-    "name=local-file-source\nconnector.class=FileStreamSource\ntasks.max=1\nfile=test.txt\ntopic=connect-test\n";
-const SINK: &str =
-    "name=local-file-sink\nconnector.class=FileStreamSink\ntasks.max=1\nfile=test.sink.txt\ntopics=connect-test\n";
+const SOURCE: &str = "name=local-file-source\nconnector.class=FileStreamSource\ntasks.max=1\nfile=test.txt\ntopic=connect-test\n";
+const SINK: &str = "name=local-file-sink\nconnector.class=FileStreamSink\ntasks.max=1\nfile=test.sink.txt\ntopics=connect-test\n";
 
 /// A running worker; killed when dropped.
 struct Worker {
@@ -44,13 +42,20 @@ impl Worker {
             .spawn()
             .unwrap();
         let worker = std::fs::read_to_string(directory.join(files[0])).unwrap();
-        let url = worker.lines().find_map(|line| line.strip_prefix("listeners=")).unwrap().to_owned();
+        let url = worker
+            .lines()
+            .find_map(|line| line.strip_prefix("listeners="))
+            .unwrap()
+            .to_owned();
         Self { child, url }
     }
 
     /// What a subcommand of `millstream connect` prints.
     fn cli(&self, arguments: &str) -> String {
-        let words = ["connect"].into_iter().chain(arguments.split(' ')).chain(["--url", &self.url]);
+        let words = ["connect"]
+            .into_iter()
+            .chain(arguments.split(' '))
+            .chain(["--url", &self.url]);
         program::output_of(&mut program::command(&words.collect::<Vec<_>>()), b"")
     }
 
@@ -77,22 +82,35 @@ fn await_file(path: &Path, content: &str) {
         if found == content {
             return;
         }
-        assert!(Instant::now() < until, "{} holds {found:?} instead of {content:?}", path.display());
+        assert!(
+            Instant::now() < until,
+            "{} holds {found:?} instead of {content:?}",
+            path.display()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 fn write_properties(directory: &Path, bootstrap: &str) {
     let offsets = directory.join("connect.offsets").display().to_string();
-    let worker = WORKER.replace("localhost:9092", bootstrap).replace("/tmp/connect.offsets", &offsets);
+    let worker = WORKER
+        .replace("localhost:9092", bootstrap)
+        .replace("/tmp/connect.offsets", &offsets);
     let worker = format!("{worker}listeners=http://{}\n", free_address());
-    for (name, text) in [("connect-standalone", &*worker), ("connect-file-source", SOURCE), ("connect-file-sink", SINK)] {
+    for (name, text) in [
+        ("connect-standalone", &*worker),
+        ("connect-file-source", SOURCE),
+        ("connect-file-sink", SINK),
+    ] {
         std::fs::write(directory.join(format!("{name}.properties")), text).unwrap();
     }
 }
 
-const FILES: [&str; 3] =
-    ["connect-standalone.properties", "connect-file-source.properties", "connect-file-sink.properties"];
+const FILES: [&str; 3] = [
+    "connect-standalone.properties",
+    "connect-file-source.properties",
+    "connect-file-sink.properties",
+];
 
 /// The example of Kafka's documentation: "Use Kafka Connect to import/export data".
 #[test]
@@ -114,7 +132,10 @@ fn the_example_of_kafkas_documentation_runs() {
     await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\n");
 
     let listed = worker.cli("list");
-    assert!(listed.contains("local-file-source") && listed.contains("local-file-sink"), "{listed}");
+    assert!(
+        listed.contains("local-file-source") && listed.contains("local-file-sink"),
+        "{listed}"
+    );
     let status = worker.cli("status local-file-source");
     assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
     worker.cli("pause local-file-source");
@@ -122,13 +143,19 @@ fn the_example_of_kafkas_documentation_runs() {
     std::thread::sleep(Duration::from_millis(500));
     await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\n");
     worker.cli("resume local-file-source");
-    await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\nwhile it is paused\n");
+    await_file(
+        &at("test.sink.txt"),
+        "foo\nbar\nAnother line\nwhile it is paused\n",
+    );
     worker.stop();
 
     // The next one goes on where this one stopped.
     append(&at("test.txt"), "after a restart\n");
     let worker = Worker::start(directory.path(), &FILES);
-    await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\nwhile it is paused\nafter a restart\n");
+    await_file(
+        &at("test.sink.txt"),
+        "foo\nbar\nAnother line\nwhile it is paused\nafter a restart\n",
+    );
     worker.stop();
 }
 
@@ -143,11 +170,17 @@ fn a_worker_without_a_broker_says_so_and_ends() {
     let directory = tempfile::tempdir().unwrap();
     write_properties(directory.path(), &free_address());
     let finished = program::run(
-        program::command(&["connect", "standalone"]).args(FILES).current_dir(directory.path()),
+        program::command(&["connect", "standalone"])
+            .args(FILES)
+            .current_dir(directory.path()),
         b"",
     );
     assert!(!finished.success);
-    assert!(finished.stderr.contains("bootstrap.servers"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("bootstrap.servers"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -171,20 +204,38 @@ fn a_hundred_connectors_take_little_memory() {
     write_properties(directory.path(), broker.address());
     let mut files = vec![FILES[0].to_owned()];
     for number in 0..100 {
-        std::fs::write(directory.path().join(format!("{number}.txt")), format!("line {number}\n")).unwrap();
+        std::fs::write(
+            directory.path().join(format!("{number}.txt")),
+            format!("line {number}\n"),
+        )
+        .unwrap();
         let name = format!("{number}.properties");
-        let source = SOURCE.replace("local-file-source", &format!("source-{number}")).replace("test.txt", &format!("{number}.txt"));
+        let source = SOURCE
+            .replace("local-file-source", &format!("source-{number}"))
+            .replace("test.txt", &format!("{number}.txt"));
         std::fs::write(directory.path().join(&name), source).unwrap();
         files.push(name);
     }
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let worker = Worker::start(directory.path(), &files);
-    let consume = ["consume", "--topic", "connect-test", "--from-beginning", "--max-messages", "100", "--bootstrap-server", broker.address()];
+    let consume = [
+        "consume",
+        "--topic",
+        "connect-test",
+        "--from-beginning",
+        "--max-messages",
+        "100",
+        "--bootstrap-server",
+        broker.address(),
+    ];
     let shown = program::millstream_output(&consume, "");
     let lines: std::collections::BTreeSet<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 100);
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     let kilobytes: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
     assert!(kilobytes < 200 * 1024, "{kilobytes} kB");
     worker.stop();
