@@ -182,7 +182,7 @@ pub trait Herder: Send + Sync {
     async fn reset_offsets(&self, name: &str) -> Result<(), HerderError>;
 
     /// What a distributed worker asks its leader for; a standalone one says that it does not do `what`.
-    async fn from_peer(&self, what: &str) -> Result<(), HerderError> {
+    async fn peer_request(&self, what: &str) -> Result<(), HerderError> {
         Err(HerderError::Internal(format!(
             "Kafka Connect in standalone mode does not support {what}."
         )))
