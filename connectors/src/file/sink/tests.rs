@@ -141,7 +141,7 @@ fn survives(keys: &[(&str, &str)], crashes: &[(u64, bool)], luck: u64) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random % 2 == 0
+        random.is_multiple_of(2)
     };
     let mut committed = [0_i64; 2];
     let mut crashes = crashes.iter();
@@ -583,32 +583,19 @@ fn rows_of_parquet_have_all_types() {
         let array = batch.column_by_name(column).unwrap();
         arrow::util::display::array_value_to_string(array, row).unwrap()
     };
-    let all = ["id", "price", "day", "at", "tags", "more", "point", "raw"];
+    let times = batch.column_by_name("at").unwrap().as_any();
+    let times = times
+        .downcast_ref::<arrow::array::TimestampMillisecondArray>()
+        .unwrap();
+    assert_eq!((times.value(0), times.timezone()), (1_500, Some("UTC")));
+    let all = ["id", "price", "day", "tags", "more", "point", "raw"];
     let rows = [0, 1].map(|row| all.map(|column| shown(column, row)));
     assert_eq!(
         rows[0],
-        [
-            "0",
-            "1.50",
-            "1970-01-02",
-            "1970-01-01T00:00:01.500Z",
-            "[a, ]",
-            "{k: 0.5}",
-            "",
-            "01"
-        ]
+        ["0", "1.50", "1970-01-02", "[a, ]", "{k: 0.5}", "", "01"]
     );
     assert_eq!(
         rows[1],
-        [
-            "3",
-            "",
-            "1970-01-02",
-            "1970-01-01T00:00:01.500Z",
-            "[a, ]",
-            "{k: 0.5}",
-            "{x: 7}",
-            "01"
-        ]
+        ["3", "", "1970-01-02", "[a, ]", "{k: 0.5}", "{x: 7}", "01"]
     );
 }
