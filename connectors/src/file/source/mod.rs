@@ -7,6 +7,7 @@
 //! Several tasks share the files by their paths; a file and its rotations are one task's. Owns: offsets of files. Does not own: when
 //! offsets are stored. Kafka's own offsets (`{"position": N}`) are taken over.
 mod clock;
+mod columns;
 mod config;
 mod csv;
 mod data;

@@ -12,12 +12,13 @@ use millstream_connect::plugin::{
 };
 use tracing::{info, warn};
 
-use super::config::{Finished, Rows, SourceConfig, TASK_COUNT};
+use super::columns::{Beginning, NoColumns};
+use super::config::{Finished, SourceConfig, TASK_COUNT};
 use super::making::{Chunk, Making, Step};
 use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
 use super::text;
-use super::tracking::{Files, Opened, Rules, Tracked, Whereabouts};
+use super::tracking::{Files, Opened, Rules, Whereabouts};
 use super::watch::Watch;
 use super::{finished, rotation};
 
@@ -460,57 +461,5 @@ impl Reading {
             self.files.drop_file(key);
         }
         Ok(())
-    }
-}
-
-/// The data of a file as they are read first.
-struct Beginning<'a> {
-    place: &'a Place,
-    mark: usize,
-    bytes: &'a [u8],
-    last_call: bool,
-}
-
-/// Why the columns of a file are not known.
-enum NoColumns {
-    /// The row of names is not whole.
-    NotYet,
-    Wrong(String),
-}
-
-impl Beginning<'_> {
-    /// Learns the columns of a file whose rows have some; how long the row of names is, if it comes first in these data.
-    fn columns(&self, config: &SourceConfig, file: &mut Tracked) -> Result<usize, NoColumns> {
-        let Rows::Csv(rules) = &config.rows else {
-            return Ok(0);
-        };
-        if !rules.header {
-            if file.schema.is_none() {
-                file.schema = Some(rules.schema(None).map_err(NoColumns::Wrong)?);
-            }
-            return Ok(0);
-        }
-        if file.schema.is_some() && self.place.position > 0 {
-            return Ok(0);
-        }
-        let read;
-        let begin = match (self.place.position, &mut file.data) {
-            (0, _) => &self.bytes[self.mark..],
-            (_, Some(data)) => {
-                read = data
-                    .read(0, config.line_bytes_max.min(CHUNK_BYTES))
-                    .map_err(|_| NoColumns::NotYet)?;
-                &read[text::mark_length(&read).unwrap_or(0)..]
-            }
-            (_, None) => return Err(NoColumns::NotYet),
-        };
-        let found = config
-            .splitter
-            .next(begin, self.last_call)
-            .ok_or(NoColumns::NotYet)?;
-        let names = std::str::from_utf8(&begin[..found.content])
-            .map_err(|error| NoColumns::Wrong(error.to_string()))?;
-        file.schema = Some(rules.schema(Some(names)).map_err(NoColumns::Wrong)?);
-        Ok(if self.place.position == 0 { found.whole } else { 0 })
     }
 }
