@@ -15,6 +15,7 @@ use millstream_connect::herder::{
 };
 use millstream_connect::plugin::Registry;
 use millstream_connect::rest::{Listeners, RestServer};
+use millstream_connect::transform::config_def_for;
 use millstream_connect::worker::{TargetState, Worker, WorkerConfig};
 
 use super::{api, submit};
@@ -137,7 +138,7 @@ async fn serve(
 
 /// The plugins of this program.
 fn registry() -> Registry {
-    Registry::built_in()
+    millstream_connectors::register(Registry::built_in())
 }
 
 async fn herder(
@@ -162,8 +163,7 @@ async fn herder(
             config.bootstrap_servers, args.connect_timeout_ms
         ))
     })?;
-    let stages = |_: &ConfigMap, _: &Registry| ConfigDef::new();
-    let validator = Validator::new(registry, Arc::clone(&config), providers, stages);
+    let validator = Validator::new(registry, Arc::clone(&config), providers, config_def_for);
     Ok(Arc::new(StandaloneHerder::start(StandaloneParts {
         tasks: Arc::new(worker),
         board,

@@ -124,7 +124,9 @@ fn defaults(role: Role, client: &mut ClientConfig) {
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.kbytes", "32768")
             .set("queue.buffering.max.messages", "100000")
-            .set("delivery.timeout.ms", "120000")
+            // As Kafka Connect: an outage of the cluster is waited out.
+            .set("delivery.timeout.ms", "2147483647")
+            .set("message.max.bytes", "1048576")
             .set("delivery.report.only.error", "true"),
         Role::Consumer => client
             .set("auto.offset.reset", "earliest")
@@ -133,9 +135,7 @@ fn defaults(role: Role, client: &mut ClientConfig) {
             .set("allow.auto.create.topics", "true")
             // With the default of 1 s a full local queue stalls fetching far longer than the queue lasts.
             .set("fetch.wait.max.ms", "100")
-            .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "16384")
-            .set("queued.min.messages", "50000"),
+            .set("fetch.queue.backoff.ms", "5"),
         Role::Admin => client,
     };
 }

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_client::{Bell, ProducerTopic, Queue};
+use millstream_client::{Bell, ProducerTopic, Queue, Queued};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use thiserror::Error;
 
 use super::producer_events::{Events, FailedDelivery};
@@ -20,6 +20,10 @@ use super::producer_events::{Events, FailedDelivery};
 const WAIT: Duration = Duration::from_millis(10);
 /// How long one request of a transaction may take before it is tried again.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
+/// How long one request that fences others may take: whoever is told to stop must not fence.
+const FENCING_WAIT: Duration = Duration::from_secs(1);
+/// How long one request that aborts may take; in between delivery reports are served, for which it waits.
+const ABORT_WAIT: Duration = Duration::from_millis(200);
 /// The pause between two tries.
 const BACKOFF: Duration = Duration::from_millis(20);
 /// How long to wait for the number of a topic's partitions, and how long it holds.
@@ -31,14 +35,6 @@ const TOPICS_MAX: usize = 1_000;
 /// Why a producer could not do what it was asked.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum ProducerError {
-    /// A record was refused at once.
-    #[error("{topic}: {error}{remedy}", remedy = remedy(.error))]
-    Refused {
-        /// Its place in what was to be sent.
-        index: usize,
-        topic: String,
-        error: KafkaError,
-    },
     /// The transaction is lost; a new one may do better, once the task began anew.
     #[error("the transaction was aborted: {cause}")]
     Aborted { cause: String },
@@ -48,6 +44,19 @@ pub(crate) enum ProducerError {
     /// The task is to stop.
     #[error("the task is stopping with {records} records not yet acknowledged")]
     Stopping { records: usize },
+}
+
+/// A record that was not queued, for what it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    /// Its place in what was to be sent.
+    pub(crate) index: usize,
+    pub(crate) error: KafkaError,
+}
+
+/// What is wrong with a record that was not delivered, and what helps.
+pub(crate) fn undelivered(topic: &str, error: &KafkaError) -> String {
+    format!("{topic}: {error}{}", remedy(error))
 }
 
 /// A batch of encoded records.
@@ -135,67 +144,63 @@ impl Producer {
     }
 
     /// Fences whoever had the transactional id before, and ends what that one left open.
-    pub(crate) fn begin_transactions(&self, until: Instant) -> Result<(), ProducerError> {
-        self.definite(&|| Instant::now() >= until, || {
-            self.producer.init_transactions(TRANSACTION_WAIT)
-        })
+    pub(crate) fn begin_transactions(&self, over: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+        self.definite(over, || self.producer.init_transactions(FENCING_WAIT))
     }
 
-    /// Queues records; whoever is stopping gives up waiting for room.
+    /// Queues records; whoever is stopping gives up waiting for room. Gives those that were refused for what they are; all others are queued.
     ///
     /// # Errors
-    /// [`ProducerError::Refused`] names the record: those before it are queued.
+    /// When the producer cannot go on.
     pub(crate) fn send(
         &mut self,
         batch: &Outgoing,
-        from: usize,
         stopping: &dyn Fn() -> bool,
-    ) -> Result<(), ProducerError> {
-        if self.transactional && !self.open && from < batch.rows.len() {
+    ) -> Result<Vec<Refused>, ProducerError> {
+        if self.transactional && !self.open && !batch.rows.is_empty() {
             let begun = self.producer.begin_transaction();
             begun.map_err(|error| ProducerError::Aborted {
                 cause: error.to_string(),
             })?;
             self.open = true;
         }
-        let (mut next, mut alone) = (from, false);
+        let (mut next, mut alone, mut refused) = (0, false, Vec::new());
         while next < batch.rows.len() {
-            let (sent, result) = self.send_some(batch, next);
-            next += sent;
-            alone &= sent == 0;
-            if let Err(error) = result {
-                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                if alone || !full {
-                    self.producer.poll(Duration::ZERO);
-                    self.check_transaction()?;
-                    let topic = batch.rows[next].topic.to_string();
-                    return Err(ProducerError::Refused {
-                        index: next,
-                        topic,
-                        error,
-                    });
-                }
-                self.wait(stopping)?;
-                alone = self.producer.in_flight_count() == 0;
+            let queued = self.send_some(batch, next)?;
+            for (place, code) in queued.refused {
+                let index = next + place;
+                let error = KafkaError::MessageProduction(code);
+                refused.push(Refused { index, error });
             }
+            next += queued.taken;
+            if !queued.is_full {
+                alone = false;
+                continue;
+            }
+            if alone && queued.taken == 0 {
+                // Nothing else is queued, and there is still no room for it.
+                let error = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+                refused.push(Refused { index: next, error });
+                (next, alone) = (next + 1, false);
+                continue;
+            }
+            self.wait(stopping)?;
+            alone = self.producer.in_flight_count() == 0;
         }
         self.producer.poll(Duration::ZERO);
-        Ok(())
+        self.check()?;
+        Ok(refused)
     }
 
     /// Queues records from `next` on that go the same way, or one that goes alone.
-    fn send_some(&mut self, batch: &Outgoing, next: usize) -> (usize, KafkaResult<()>) {
+    fn send_some(&mut self, batch: &Outgoing, next: usize) -> Result<Queued, ProducerError> {
         let row = &batch.rows[next];
+        let failed = |error: KafkaError| fatal(&error);
         let partition = match row.partition.is_none() && row.key.is_none() && row.is_plain() {
-            true => self.next_turn(&row.topic),
-            false => Ok(row.partition),
+            true => self.next_turn(&row.topic).map_err(failed)?,
+            false => row.partition,
         };
-        let both = partition.and_then(|partition| Ok((partition, self.topic(&row.topic)?)));
-        let (partition, topic) = match both {
-            Ok((partition, destination)) => (partition, &mut destination.handle),
-            Err(error) => return (0, Err(error)),
-        };
-        let refused = |code| KafkaError::MessageProduction(code);
+        let topic = &mut self.topic(&row.topic).map_err(failed)?.handle;
         if row.is_plain() {
             let same = batch.rows[next..].iter().take_while(|other| {
                 other.is_plain()
@@ -204,21 +209,31 @@ impl Producer {
                     && (Arc::ptr_eq(&other.topic, &row.topic) || other.topic == row.topic)
             });
             let records = same.map(|row| (batch.at(&row.key), batch.at(&row.value)));
-            let (sent, result) = topic.send_all(partition, records);
-            return (sent, result.map_err(refused));
+            return Ok(topic.send_all(partition, records));
         }
         let (key, value) = (batch.at(&row.key), batch.at(&row.value));
-        let result = if row.headers.is_empty() {
-            topic
-                .send(row.partition, row.timestamp, key, value)
-                .map_err(refused)
-        } else {
-            self.send_with_headers(batch, row)
+        let result = match row.headers.is_empty() {
+            true => topic.send(row.partition, row.timestamp, key, value),
+            false => self.send_with_headers(batch, row),
         };
-        (usize::from(result.is_ok()), result)
+        Ok(match result {
+            Ok(()) => Queued {
+                taken: 1,
+                ..Queued::default()
+            },
+            Err(RDKafkaErrorCode::QueueFull) => Queued {
+                is_full: true,
+                ..Queued::default()
+            },
+            Err(code) => Queued {
+                taken: 1,
+                refused: vec![(0, code)],
+                is_full: false,
+            },
+        })
     }
 
-    fn send_with_headers(&self, batch: &Outgoing, row: &OutgoingRow) -> KafkaResult<()> {
+    fn send_with_headers(&self, batch: &Outgoing, row: &OutgoingRow) -> Result<(), RDKafkaErrorCode> {
         let mut headers = OwnedHeaders::new_with_capacity(row.headers.len());
         for (name, value) in &row.headers {
             headers = headers.insert(Header {
@@ -229,7 +244,9 @@ impl Producer {
         let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic).headers(headers);
         (record.key, record.payload) = (batch.at(&row.key), batch.at(&row.value));
         (record.partition, record.timestamp) = (row.partition, row.timestamp);
-        self.producer.send(record).map_err(|(error, _)| error)
+        let unknown = RDKafkaErrorCode::Unknown;
+        let sent = self.producer.send(record);
+        sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(unknown))
     }
 
     fn topic(&mut self, topic: &Arc<str>) -> KafkaResult<&mut Destination> {
@@ -358,10 +375,11 @@ impl Producer {
         if !self.open {
             return Ok(());
         }
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        let until = Instant::now() + TRANSACTION_WAIT;
+        let until = Instant::now() + TRANSACTION_WAIT * 3;
         self.definite(&|| Instant::now() >= until, || {
-            self.producer.abort_transaction(TRANSACTION_WAIT)
+            let aborted = self.producer.abort_transaction(ABORT_WAIT);
+            self.serve();
+            aborted
         })?;
         self.open = false;
         self.producer.context().take();
@@ -406,7 +424,8 @@ fn remedy(error: &KafkaError) -> &'static str {
     match error.rdkafka_error_code() {
         Some(UnknownTopic | UnknownTopicOrPartition) => "; create the topic",
         Some(MessageSizeTooLarge) => {
-            "; raise max.message.bytes of the topic and max.request.size of the producer (producer.override.max.request.size)"
+            "; raise max.message.bytes of the topic and producer.override.max.request.size; where the topic takes less than a batch, lower \
+             producer.override.batch.size"
         }
         Some(QueueFull) => {
             "; the record is larger than the producer's queue: raise producer.override.buffer.memory"

@@ -97,40 +97,43 @@ pub fn worker_def(mode: WorkerMode) -> ConfigDef {
             .checked(override_policy),
         );
     match mode {
-        WorkerMode::Standalone => shared.with(required(
-            "offset.storage.file.filename",
-            Text,
-            "The file that source offsets are kept in.",
-        )),
+        WorkerMode::Standalone => shared
+            .with(required(
+                "offset.storage.file.filename",
+                Text,
+                "The file that source offsets are kept in.",
+            ))
+            .with(exactly_once()),
         WorkerMode::Distributed => distributed(shared),
     }
 }
 
+/// Beyond Kafka's, standalone workers have it, too: offsets are in a topic then.
+fn exactly_once() -> ConfigKey {
+    let documentation = "Whether sources can deliver exactly once: disabled, preparing (the first step of enabling it in a running \
+        group), enabled.";
+    ConfigKey::with_default(
+        "exactly.once.source.support",
+        Text,
+        "disabled",
+        High,
+        documentation,
+    )
+    .checked(|value| {
+        let known = ["disabled", "preparing", "enabled"];
+        match known.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
+            true => Ok(()),
+            false => Err("String must be one of (case insensitive): DISABLED, ENABLED, PREPARING".to_owned()),
+        }
+    })
+}
+
 fn distributed(shared: ConfigDef) -> ConfigDef {
     let required = |name, documentation| ConfigKey::required(name, Text, High, documentation).not_empty();
-    let exactly_once = "Whether sources can deliver exactly once: disabled, preparing (the first step of enabling it in a running \
-        group), enabled.";
     shared
         .with(required("group.id", "The name that workers of one group share."))
         .and(declared(DISTRIBUTED))
-        .with(
-            ConfigKey::with_default(
-                "exactly.once.source.support",
-                Text,
-                "disabled",
-                High,
-                exactly_once,
-            )
-            .checked(|value| {
-                let known = ["disabled", "preparing", "enabled"];
-                match known.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
-                    true => Ok(()),
-                    false => Err(
-                        "String must be one of (case insensitive): DISABLED, ENABLED, PREPARING".to_owned(),
-                    ),
-                }
-            }),
-        )
+        .with(exactly_once())
         .and(storage(
             "offset",
             "The compacted topic that source offsets are kept in.",

@@ -300,7 +300,10 @@ pub async fn sink(
             .map_err(failed("open"))?;
         let owned = owned.iter().find(|owned| owned.partition == partition);
         if let Some(owned) = owned.filter(|owned| owned.next != begin) {
-            return wrong(format!("open gives {} where {begin} records are durable", owned.next));
+            return wrong(format!(
+                "open gives {} where {begin} records are durable",
+                owned.next
+            ));
         }
         task.put(&[]).await.map_err(failed("put of nothing"))?;
         let place = |offset: i64| usize::try_from(offset).unwrap_or(0);

@@ -121,10 +121,9 @@ impl WorkerConfig {
             offset_flush_interval: millis("offset.flush.interval.ms"),
             offset_flush_timeout: millis("offset.flush.timeout.ms"),
             task_shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
-            exactly_once_source: distributed
-                && parsed
-                    .string("exactly.once.source.support")
-                    .eq_ignore_ascii_case("enabled"),
+            exactly_once_source: parsed
+                .string("exactly.once.source.support")
+                .eq_ignore_ascii_case("enabled"),
             group_id: distributed.then(|| parsed.string("group.id").to_owned()),
             topic_creation: parsed.boolean("topic.creation.enable"),
             topic_tracking: parsed.boolean("topic.tracking.enable"),

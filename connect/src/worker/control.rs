@@ -29,7 +29,9 @@ impl Control {
     /// That of nobody: it is never told anything. Only within the runtime, or on a thread of it that may block.
     pub(super) fn idle() -> Self {
         let target = TargetState::Started;
-        let (_, signal) = watch::channel(Signal { target, stop: false });
+        let (sender, signal) = watch::channel(Signal { target, stop: false });
+        // Nobody is ever told anything; a channel that is closed would seem to be.
+        std::mem::forget(sender);
         Self {
             signal,
             abandoned: Arc::default(),

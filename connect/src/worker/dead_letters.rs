@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 
 use super::errors::RecordFailure;
-use crate::cluster::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError};
+use crate::cluster::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, undelivered};
 use crate::plugin::{ErrorKind, PluginError, TaskId};
 use crate::record::Origin;
 
@@ -24,6 +24,8 @@ pub(super) struct DeadLetters {
     task: TaskId,
     producer: Producer,
     batch: Outgoing,
+    /// Why a record is not safe, once one is not.
+    lost: Option<String>,
 }
 
 impl DeadLetters {
@@ -44,6 +46,7 @@ impl DeadLetters {
             task: task.clone(),
             producer,
             batch: Outgoing::default(),
+            lost: None,
         })
     }
 
@@ -84,9 +87,19 @@ impl DeadLetters {
             headers,
         };
         batch.rows.push(row);
-        self.producer
-            .send(&self.batch, 0, stopping)
-            .map_err(|error| failed(&self.topic, &error))
+        let sent = self.producer.send(&self.batch, stopping);
+        let refused = sent.map_err(|error| failed(&self.topic, &error))?;
+        match refused.first() {
+            None => Ok(()),
+            Some(refused) => Err(self.lost(undelivered(&self.topic, &refused.error))),
+        }
+    }
+
+    /// From now on nothing may be committed.
+    fn lost(&mut self, why: String) -> PluginError {
+        let error = failed(&self.topic, &why);
+        self.lost = Some(why);
+        error
     }
 
     /// Waits until everything that was queued is safe.
@@ -94,12 +107,15 @@ impl DeadLetters {
     /// # Errors
     /// When something is not: the offsets of the records must not be committed.
     pub(super) fn flush(&mut self, stopping: &dyn Fn() -> bool) -> Result<(), PluginError> {
+        if let Some(why) = &self.lost {
+            return Err(failed(&self.topic, why));
+        }
         self.producer
             .flush(stopping)
             .map_err(|error| failed(&self.topic, &error))?;
         match self.producer.failures().0.first() {
             None => Ok(()),
-            Some(failure) => Err(failed(&self.topic, &failure.error)),
+            Some(failure) => Err(self.lost(undelivered(&self.topic, &failure.error))),
         }
     }
 }
@@ -113,11 +129,7 @@ fn failed(topic: &str, error: &dyn std::fmt::Display) -> PluginError {
 
 impl From<ProducerError> for PluginError {
     fn from(error: ProducerError) -> Self {
-        let kind = match &error {
-            ProducerError::Refused { .. } => ErrorKind::BadRecord,
-            _ => ErrorKind::Disconnected,
-        };
-        Self::new(kind, error.to_string())
+        Self::disconnected(error.to_string())
     }
 }
 

@@ -121,6 +121,8 @@ pub enum ConnectorOffsets {
     Sink(Vec<(TopicPartition, Option<i64>)>),
 }
 
+type Connectors = HashMap<String, Arc<AsyncMutex<Box<dyn Connector>>>>;
+
 /// Runs connectors and tasks in this process.
 pub struct Worker {
     config: Arc<WorkerConfig>,
@@ -129,7 +131,8 @@ pub struct Worker {
     providers: ConfigProviders,
     runtime: Handle,
     store: Arc<dyn OffsetStore>,
-    connectors: AsyncMutex<HashMap<String, Box<dyn Connector>>>,
+    /// Each behind a lock of its own: one that hangs holds up nobody else.
+    connectors: Mutex<Connectors>,
     tasks: Mutex<HashMap<TaskId, TaskHandle>>,
 }
 
@@ -172,7 +175,7 @@ impl Worker {
             providers,
             runtime: Handle::current(),
             store,
-            connectors: AsyncMutex::default(),
+            connectors: Mutex::default(),
             tasks: Mutex::default(),
         })
     }
@@ -188,6 +191,10 @@ impl Worker {
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connectors(&self) -> MutexGuard<'_, Connectors> {
+        self.connectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a connector (not its tasks); one of that name must not run. Its state goes to the listener, too.
@@ -224,7 +231,8 @@ impl Worker {
         let connector = starting.await.map_err(|error| {
             PluginError::fatal(format!("the connector panicked when it was started: {error}"))
         })??;
-        self.connectors.lock().await.insert(name.to_owned(), connector);
+        let connector = Arc::new(AsyncMutex::new(connector));
+        self.connectors().insert(name.to_owned(), connector);
         Ok(())
     }
 
@@ -242,10 +250,10 @@ impl Worker {
 
     /// Stops a connector (not its tasks), if it runs.
     pub async fn stop_connector(&self, name: &str) {
-        let stopped = self.connectors.lock().await.remove(name);
-        if let Some(mut connector) = stopped {
+        let stopped = self.connectors().remove(name);
+        if let Some(connector) = stopped {
             // One that panics or hangs when it is stopped is left to itself.
-            let stopping = tokio::spawn(async move { connector.stop().await });
+            let stopping = tokio::spawn(async move { connector.lock().await.stop().await });
             let _ = tokio::time::timeout(self.config.task_shutdown_timeout, stopping).await;
             self.listener.on_connector(name, State::Unassigned, None, None);
         }
@@ -256,11 +264,10 @@ impl Worker {
     /// # Errors
     /// When it does not run, or says so itself.
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
-        let mut connectors = self.connectors.lock().await;
-        let connector = connectors.get_mut(name);
-        let connector =
-            connector.ok_or_else(|| PluginError::fatal(format!("the connector {name} does not run")))?;
-        connector.task_configs(max)
+        let connector = self.connectors().get(name).cloned();
+        let missing = || PluginError::fatal(format!("the connector {name} does not run"));
+        let mut connector = connector.ok_or_else(missing)?.lock_owned().await;
+        off_the_runtime(move || connector.task_configs(max)).await
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -275,6 +282,7 @@ impl Worker {
             id: id.clone(),
             listener: Arc::clone(&self.listener),
             metrics: Arc::new(TaskMetrics::default()),
+            abandoned: Arc::default(),
         };
         let started = self.try_start_task(id, connector_config, task_config, target, reporter);
         if let Err(error) = started {
@@ -282,6 +290,7 @@ impl Worker {
                 id: id.clone(),
                 listener: Arc::clone(&self.listener),
                 metrics: Arc::default(),
+                abandoned: Arc::default(),
             };
             reporter.failed(&error);
         }
@@ -503,7 +512,7 @@ impl Worker {
     pub async fn stop(&self) {
         let ids: Vec<TaskId> = self.tasks().keys().cloned().collect();
         self.stop_tasks(&ids).await;
-        let names: Vec<String> = self.connectors.lock().await.keys().cloned().collect();
+        let names: Vec<String> = self.connectors().keys().cloned().collect();
         for name in names {
             self.stop_connector(&name).await;
         }

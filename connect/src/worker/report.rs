@@ -1,5 +1,6 @@
 //! What a task says of itself.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::metrics::TaskMetrics;
 use super::{State, StatusListener};
@@ -10,19 +11,27 @@ pub(super) struct Reporter {
     pub(super) id: TaskId,
     pub(super) listener: Arc<dyn StatusListener>,
     pub(super) metrics: Arc<TaskMetrics>,
+    /// Another may have the task's place already: nothing is said any more.
+    pub(super) abandoned: Arc<AtomicBool>,
 }
 
 impl Reporter {
+    fn say(&self, state: State) {
+        if !self.abandoned.load(Ordering::Acquire) {
+            self.listener.on_task(&self.id, state, None, None);
+        }
+    }
+
     pub(super) fn running(&self) {
-        self.listener.on_task(&self.id, State::Running, None, None);
+        self.say(State::Running);
     }
 
     pub(super) fn paused(&self) {
-        self.listener.on_task(&self.id, State::Paused, None, None);
+        self.say(State::Paused);
     }
 
     pub(super) fn stopped(&self) {
-        self.listener.on_task(&self.id, State::Unassigned, None, None);
+        self.say(State::Unassigned);
     }
 
     pub(super) fn failed(&self, error: &PluginError) {

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
-use super::offsets::{OffsetStore, TopicOffsets};
+use super::offsets::{OffsetStore, OwnOffsets, TopicOffsets};
 use super::sink::{SinkParts, Subscription};
 use super::source::{OffsetSink, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
@@ -28,6 +29,9 @@ pub(super) struct TaskSetup {
     pub(super) task_config: ConfigMap,
 }
 
+/// How long to wait for the number of a sink's partitions, and how many there are if it is not known.
+const PARTITIONS_WAIT: Duration = Duration::from_secs(10);
+const PARTITIONS_GUESSED: usize = 16;
 /// The topic of exactly-once offsets where a standalone worker names none.
 const OFFSETS_TOPIC: &str = "connect-offsets";
 
@@ -63,12 +67,13 @@ impl TaskSetup {
         let config = source_def().parse(&self.connector_config)?;
         let transactions = self.transactions(plugin, &config)?;
         let mut producer = self.client(Role::Producer)?;
+        let (store, topic) = self.offset_store(&config, store, transactions.is_some(), control)?;
         let (offsets, interval) = match transactions {
-            None => (OffsetSink::after(Arc::clone(store)), None),
+            None => (OffsetSink::after(store), None),
             Some(transactions) => {
                 producer.set("transactional.id", self.transactional_id());
                 producer.remove("delivery.timeout.ms");
-                let (topic, store) = self.transactional_store(&config, store, control)?;
+                let topic = topic.expect("with exactly-once offsets are in a topic");
                 let interval = config.optional_long("transaction.boundary.interval.ms");
                 let interval = interval.filter(|_| transactions == Transactions::AfterInterval);
                 let interval = interval
@@ -137,29 +142,35 @@ impl TaskSetup {
         }
     }
 
-    /// The topic of exactly-once offsets, and its store.
-    fn transactional_store(
+    /// The store of a source's offsets, and its topic, if they are in one. A topic of the connector's own is read before the worker's store, which may
+    /// hold what was stored before the connector had one.
+    fn offset_store(
         &self,
         config: &Config,
-        store: &Arc<dyn OffsetStore>,
+        workers: &Arc<dyn OffsetStore>,
+        exactly_once: bool,
         control: &Control,
-    ) -> Result<(String, Arc<dyn OffsetStore>), PluginError> {
-        let own = config
-            .optional_string("offsets.storage.topic")
-            .filter(|name| !name.is_empty());
-        let (topic, workers) = match (own, &self.worker.offset_storage) {
-            (Some(own), _) => (own.to_owned(), false),
-            (None, OffsetStorage::Topic(topic)) => (topic.clone(), true),
-            (None, OffsetStorage::File(_)) => (OFFSETS_TOPIC.to_owned(), false),
+    ) -> Result<(Arc<dyn OffsetStore>, Option<String>), PluginError> {
+        let own = config.optional_string("offsets.storage.topic");
+        let topic = match (own.filter(|name| !name.is_empty()), &self.worker.offset_storage) {
+            (Some(own), OffsetStorage::Topic(workers)) if own == workers => None,
+            (Some(own), _) => Some(own.to_owned()),
+            (None, OffsetStorage::File(_)) if exactly_once => Some(OFFSETS_TOPIC.to_owned()),
+            (None, _) => None,
         };
-        if workers {
-            return Ok((topic, Arc::clone(store)));
-        }
+        let Some(topic) = topic else {
+            let workers_topic = match &self.worker.offset_storage {
+                OffsetStorage::Topic(topic) => Some(topic.clone()),
+                OffsetStorage::File(_) => None,
+            };
+            return Ok((Arc::clone(workers), workers_topic));
+        };
         let admin = self.client(Role::Admin)?;
         control.wait_for(ensure(&admin, &TopicSpec::compacted(&topic, 1, -1)))?;
         let (consumer, producer) = (self.client(Role::Consumer)?, self.client(Role::Producer)?);
-        let store = TopicOffsets::new(&topic, &consumer, &producer, true)?;
-        Ok((topic, Arc::new(store)))
+        let own = TopicOffsets::new(&topic, &consumer, &producer, exactly_once)?;
+        let both = OwnOffsets::new(Arc::new(own), Arc::clone(workers));
+        Ok((Arc::new(both), Some(topic)))
     }
 
     /// Where failed records go, if they are kept.
@@ -189,11 +200,35 @@ impl TaskSetup {
         workers: &Arc<dyn OffsetStore>,
     ) -> Result<Arc<dyn OffsetStore>, PluginError> {
         let config = source_def().parse(&self.connector_config)?;
-        match self.transactions(plugin, &config)? {
-            None => Ok(Arc::clone(workers)),
-            Some(_) => {
-                let control = Control::idle();
-                Ok(self.transactional_store(&config, workers, &control)?.1)
+        let exactly_once = self.transactions(plugin, &config)?.is_some();
+        let control = Control::idle();
+        Ok(self.offset_store(&config, workers, exactly_once, &control)?.0)
+    }
+
+    /// Each partition has a queue of its own: what a task may hold of records that are fetched ahead is shared among all that it may get.
+    fn share_queue(&self, consumer: &mut ClientConfig, topics: &[String]) {
+        let asked = |consumer: &ClientConfig| -> rdkafka::error::KafkaResult<usize> {
+            let asking: BaseConsumer = consumer.create()?;
+            let metadata = asking.fetch_metadata(None, PARTITIONS_WAIT)?;
+            let named = metadata
+                .topics()
+                .iter()
+                .filter(|topic| topics.iter().any(|its| its == topic.name()));
+            Ok(named.map(|topic| topic.partitions().len()).sum())
+        };
+        // What an expression matches is not known yet.
+        let partitions = if topics.is_empty() {
+            PARTITIONS_GUESSED
+        } else {
+            asked(consumer).unwrap_or(PARTITIONS_GUESSED).max(1)
+        };
+        let shares = [
+            ("queued.max.messages.kbytes", 16_384, 256),
+            ("queued.min.messages", 50_000, 1_000),
+        ];
+        for (key, all, least) in shares {
+            if consumer.get(key).is_none() {
+                consumer.set(key, (all / partitions).max(least).to_string());
             }
         }
     }

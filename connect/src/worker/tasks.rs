@@ -39,12 +39,13 @@ impl TaskHandle {
         setup: TaskSetup,
         plugin: TaskPlugin,
         target: TargetState,
-        reporter: Reporter,
+        mut reporter: Reporter,
         runtime: &Handle,
     ) -> std::io::Result<Self> {
         let (signal, told) = watch::channel(Signal { target, stop: false });
         let (end, ended) = watch::channel(false);
         let abandoned = Arc::<AtomicBool>::default();
+        reporter.abandoned = Arc::clone(&abandoned);
         let handle = Self {
             signal,
             ended,
@@ -107,7 +108,7 @@ fn run(
     if control.paused() && !control.stopping() {
         reporter.paused();
         while control.paused() && !control.stopping() {
-            control.sleep(Duration::from_secs(60));
+            control.sleep(Duration::from_secs(1));
         }
     }
     if control.stopping() {

@@ -175,13 +175,6 @@ impl<'a> TestWorker<'a> {
             group_id: given.get("group.id").cloned(),
             ..config
         };
-        let exactly_once = given
-            .get("exactly.once.source.support")
-            .is_some_and(|it| it == "enabled");
-        let config = WorkerConfig {
-            exactly_once_source: exactly_once,
-            ..config
-        };
         let (numbers, memory) = (Arc::<NumbersScript>::default(), Arc::<MemoryScript>::default());
         let registry = Registry::new()
             .with_converter(Plain)

@@ -20,4 +20,4 @@ pub use consumer::BatchConsumer;
 pub use group::delete_group_offsets;
 pub use memory::give_back_freed;
 pub use queue::{Bell, Queue};
-pub use topic::ProducerTopic;
+pub use topic::{ProducerTopic, Queued};

@@ -12,6 +12,17 @@ const UNASSIGNED: i32 = -1;
 /// Records that are handed over at once.
 const BATCH: usize = 512;
 
+/// What became of records that were to be queued.
+#[derive(Debug, Default)]
+pub struct Queued {
+    /// How many of the first ones are done with: they were queued, or refused for what they are.
+    pub taken: usize,
+    /// Places of those that were refused, and why.
+    pub refused: Vec<(usize, RDKafkaErrorCode)>,
+    /// There is no room for more.
+    pub is_full: bool,
+}
+
 /// A handle of a topic, which spares looking it up by name for each record. It must be dropped before its client.
 pub struct ProducerTopic {
     handle: NonNull<sys::rd_kafka_topic_t>,
@@ -76,13 +87,13 @@ impl ProducerTopic {
         }
     }
 
-    /// Queues copies of records for one partition (without one each by its key), at the time of now, until one is refused; gives their number, and the refusal.
+    /// Queues copies of records for one partition (without one each by its key), at the time of now, until there is no more room.
     pub fn send_all<'a>(
         &mut self,
         partition: Option<i32>,
         records: impl Iterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
-    ) -> (usize, Result<(), RDKafkaErrorCode>) {
-        let (mut records, mut sent) = (records.peekable(), 0);
+    ) -> Queued {
+        let (mut records, mut queued) = (records.peekable(), Queued::default());
         let partition = partition.unwrap_or(UNASSIGNED);
         while records.peek().is_some() {
             self.batch.clear();
@@ -111,13 +122,19 @@ impl ProducerTopic {
                     self.batch.len() as i32,
                 )
             };
-            let refused = self.batch.iter().position(|message| message.err.is_error());
-            if let Some(place) = refused {
-                return (sent + place, Err(self.batch[place].err.into()));
+            for message in &self.batch {
+                if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL {
+                    // What follows in the batch was not tried.
+                    queued.is_full = true;
+                    return queued;
+                }
+                if message.err.is_error() {
+                    queued.refused.push((queued.taken, message.err.into()));
+                }
+                queued.taken += 1;
             }
-            sent += self.batch.len();
         }
-        (sent, Ok(()))
+        queued
     }
 }
 

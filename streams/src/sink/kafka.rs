@@ -178,10 +178,13 @@ impl KafkaSink {
         while sent < records.len() {
             let rest = records.records().skip(sent);
             let rest = rest.map(|record| (record.key, record.value));
-            let (more, refused) = self.topic(topic)?.send_all(Some(partition), rest);
-            sent += more;
-            if let Err(code) = refused {
-                alone = self.make_room(topic, code, alone && more == 0)?;
+            let queued = self.topic(topic)?.send_all(Some(partition), rest);
+            sent += queued.taken;
+            if let Some((_, code)) = queued.refused.first() {
+                self.make_room(topic, *code, true)?;
+            }
+            if queued.is_full {
+                alone = self.make_room(topic, RDKafkaErrorCode::QueueFull, alone && queued.taken == 0)?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Owns: the stores, and the form of their keys and values, which is Kafka Connect's: `["connector",{partition}]` and `{offset}` as JSON.
 //! Does not own: when offsets are stored, which is once everything before them is delivered.
 mod file;
+mod own;
 pub(crate) mod topic;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde_json::Value as Json;
 use crate::plugin::{OffsetReader, PluginError, SourceOffset, SourcePartition};
 
 pub(crate) use file::FileOffsets;
+pub(crate) use own::OwnOffsets;
 pub(crate) use topic::TopicOffsets;
 
 /// A change of a stored offset; none forgets it.

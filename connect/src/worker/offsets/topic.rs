@@ -1,6 +1,6 @@
 //! Offsets in a compacted topic (`offset.storage.topic`).
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 
@@ -11,6 +11,8 @@ use crate::plugin::{PluginError, SourceOffset, SourcePartition};
 
 /// How long the topic may take to be read to its end.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a write may take.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Offsets in a compacted topic.
 pub(crate) struct TopicOffsets {
@@ -94,14 +96,16 @@ impl OffsetStore for TopicOffsets {
         let writer = state.writer.as_mut().expect("made above");
         let mut batch = Outgoing::default();
         rows(&self.topic, connector, changes, &mut batch);
-        let sent = writer
-            .send(&batch, 0, &|| false)
-            .and_then(|()| writer.flush(&|| false));
+        let until = Instant::now() + WRITE_PATIENCE;
+        let late = || Instant::now() > until;
+        let sent = writer.send(&batch, &late);
+        let sent = sent.and_then(|refused| writer.flush(&late).map(|()| refused));
         let (failures, _) = writer.failures();
         let error = match (sent, failures.first()) {
-            (Ok(()), None) => return Ok(()),
+            (Ok(refused), None) if refused.is_empty() => return Ok(()),
+            (Ok(refused), None) => refused[0].error.to_string(),
             (Err(error), _) => error.to_string(),
-            (Ok(()), Some(failure)) => failure.error.to_string(),
+            (Ok(_), Some(failure)) => failure.error.to_string(),
         };
         // A producer that failed fatally is made anew at the next try.
         state.writer = None;

@@ -67,6 +67,7 @@ pub(super) struct SinkLoop<'a> {
     assignment: Assignment,
     chunk: Chunk,
     due: Instant,
+    has_left: bool,
 }
 
 impl<'a> SinkLoop<'a> {
@@ -96,6 +97,7 @@ impl<'a> SinkLoop<'a> {
             assignment: Assignment::default(),
             chunk: Chunk::default(),
             due,
+            has_left: false,
         })
     }
 
@@ -109,8 +111,8 @@ impl<'a> SinkLoop<'a> {
             Ok(()) if !self.control.is_abandoned() => self.finish(),
             Ok(()) => Ok(()),
             Err(error) => {
-                // What was put before the failure is done.
-                if let Err(further) = self.commit() {
+                if let Err(further) = self.commit().and_then(|()| self.close(false)) {
+                    // What was put before the failure may be done.
                     tracing::warn!(task = %self.setup.id, %further, "nothing more is committed");
                 }
                 Err(error)
@@ -168,6 +170,9 @@ impl<'a> SinkLoop<'a> {
                 self.judge(&error)?;
             }
             self.rebalance()?;
+            if Instant::now() >= self.due {
+                self.commit()?;
+            }
             self.control.sleep(WAIT);
         }
         if !self.control.stopping() {
@@ -200,7 +205,8 @@ impl<'a> SinkLoop<'a> {
                 None => break,
             }
         }
-        if !self.chunk.is_empty() {
+        // What was read of partitions that are another's by now is that one's.
+        if !self.chunk.is_empty() && !self.consumer.client().assignment_lost() {
             self.take()?;
         }
         Ok(())
@@ -209,6 +215,12 @@ impl<'a> SinkLoop<'a> {
     fn judge(&self, error: &KafkaError) -> Result<(), PluginError> {
         use RDKafkaErrorCode::*;
         let code = error.rdkafka_error_code();
+        if code == Some(AutoOffsetReset) {
+            return Err(PluginError::user_config(format!(
+                "reading the sink's topics: {error}; nothing is committed for a partition, and auto.offset.reset=none says to fail then: set \
+                 consumer.override.auto.offset.reset, or offsets with PATCH /connectors/NAME/offsets"
+            )));
+        }
         let hopeless = matches!(
             code,
             Some(
@@ -261,10 +273,8 @@ impl<'a> SinkLoop<'a> {
             self.fail(index, failure)?;
         }
         let sent = records.len();
-        if sent > 0 {
-            self.put(records)?;
-        }
-        if control.is_abandoned() {
+        let put = sent == 0 || self.put(&records)?;
+        if !put || control.is_abandoned() {
             return Ok(());
         }
         TaskMetrics::add(&metrics.written, sent);
@@ -272,12 +282,13 @@ impl<'a> SinkLoop<'a> {
         Ok(())
     }
 
-    /// Puts a batch, again and again if that may help.
-    fn put(&mut self, records: Vec<Record>) -> Result<(), PluginError> {
+    /// Puts a batch, again and again if that may help; says whether it was put, and not given up for a change of the assignment, after
+    /// which it is read again.
+    fn put(&mut self, records: &[Record]) -> Result<bool, PluginError> {
         let mut pause = PUT_PAUSE_MIN;
         loop {
             self.report.metrics.enter();
-            let put = self.control.wait_for(self.parts.task.put(&records));
+            let put = self.control.wait_for(self.parts.task.put(records));
             self.report.metrics.leave();
             let error = match put {
                 Ok(failures) => {
@@ -305,7 +316,7 @@ impl<'a> SinkLoop<'a> {
                         })?;
                         self.fail(index, failure)?;
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
                 Err(error) => error,
@@ -317,7 +328,12 @@ impl<'a> SinkLoop<'a> {
             self.control.sleep(pause);
             pause = (pause * 2).min(PUT_PAUSE_MAX);
             // The group's events are served, so that the member stays in it.
-            let _ = self.consumer.client().poll(Duration::ZERO);
+            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
+                self.judge(&error)?;
+            }
+            if self.consumer.client().context().has_changed() {
+                return Ok(false);
+            }
         }
     }
 
@@ -390,12 +406,7 @@ impl<'a> SinkLoop<'a> {
             true => Ok(()),
             false => self.commit(),
         };
-        let partitions = self.assignment.end();
-        let closed = match partitions.is_empty() {
-            true => Ok(()),
-            false => self.control.wait_for(self.parts.task.close(&partitions, lost)),
-        };
-        if let Err(error) = closed {
+        if let Err(error) = self.close(lost) {
             tracing::warn!(task = %self.setup.id, %error, "the sink could not close partitions");
         }
         let unassigned = self.consumer.unassign();
@@ -483,17 +494,25 @@ impl<'a> SinkLoop<'a> {
     /// Ends well.
     fn finish(&mut self) -> Result<(), PluginError> {
         self.commit()?;
+        self.close(false)
+    }
+
+    fn close(&mut self, lost: bool) -> Result<(), PluginError> {
         let partitions = self.assignment.end();
-        if !partitions.is_empty() {
-            self.control.wait_for(self.parts.task.close(&partitions, false))?;
+        match partitions.is_empty() {
+            true => Ok(()),
+            false => self.control.wait_for(self.parts.task.close(&partitions, lost)),
         }
-        Ok(())
     }
 
     /// Leaves the group, so that others need not wait for the session to end.
     fn leave(&mut self) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
+        }
         self.consumer.client().context().close();
-        self.consumer.forget();
+        // A change that waits to be confirmed, or a lost assignment, would hold up the client's end for ever.
+        let _ = self.consumer.unassign();
         self.consumer.client().unsubscribe();
         let until = Instant::now() + LEAVE_WAIT;
         while self
@@ -505,5 +524,12 @@ impl<'a> SinkLoop<'a> {
         {
             let _ = self.consumer.client().poll(Duration::from_millis(10));
         }
+    }
+}
+
+impl Drop for SinkLoop<'_> {
+    /// Also where the sink panicked.
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -47,7 +47,13 @@ impl Subscription {
         self.look_at = now + LOOK_INTERVAL;
         let mut topics: BTreeSet<String> = self.named.iter().cloned().collect();
         if let Some(pattern) = &self.pattern {
-            let metadata = consumer.fetch_metadata(None, LOOK_TIMEOUT)?;
+            let metadata = match consumer.fetch_metadata(None, LOOK_TIMEOUT) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    tracing::warn!(%error, "topics that match topics.regex are looked for again soon");
+                    return Ok(());
+                }
+            };
             let names = metadata.topics().iter().filter(|topic| topic.error().is_none());
             let names = names
                 .map(|topic| topic.name())

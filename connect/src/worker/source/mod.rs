@@ -21,7 +21,7 @@ use super::errors::{ErrorPolicy, RecordFailure, Stage};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
-use crate::cluster::{FailedDelivery, Outgoing, Producer, ProducerError};
+use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer, undelivered};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 use crate::record::Record;
 
@@ -37,6 +37,8 @@ const BUDGET: Budget = Budget {
 /// The pause after a poll that may succeed later; it doubles.
 const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A record from this size on may be what makes a batch too large for its topic.
+const LARGE_RECORD_BYTES: usize = 64 << 10;
 /// How long fencing older tasks may take.
 const FENCING_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -108,9 +110,14 @@ impl<'a> SourceLoop<'a> {
 
     fn start(&mut self) -> Result<(), PluginError> {
         if self.parts.offsets.is_transactional() {
-            self.parts
-                .producer
-                .begin_transactions(Instant::now() + FENCING_PATIENCE)?;
+            let until = Instant::now() + FENCING_PATIENCE;
+            let control = self.control;
+            // A task that is told to stop must not fence its successor.
+            let over = || control.stopping() || Instant::now() >= until;
+            self.parts.producer.begin_transactions(&over)?;
+            if control.is_abandoned() {
+                return Ok(());
+            }
         }
         let context = SourceTaskContext {
             task: self.setup.id.clone(),
@@ -309,34 +316,21 @@ impl<'a> SourceLoop<'a> {
                 report.topic(&row.topic);
             }
         }
-        let mut next = 0;
-        while next < self.batch.rows.len() {
-            match self
-                .parts
-                .producer
-                .send(&self.batch, next, &|| control.is_abandoned())
-            {
-                Ok(()) => {
-                    TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - next);
-                    next = self.batch.rows.len();
-                }
-                Err(ProducerError::Refused { index, topic, error }) if self.parts.policy.tolerant => {
-                    TaskMetrics::add(&report.metrics.written, index - next);
-                    let row = &self.batch.rows[index];
-                    let bytes = |place: &Option<std::ops::Range<usize>>| {
-                        place.clone().map(|range| self.batch.bytes[range].to_vec())
-                    };
-                    let failed = FailedDelivery {
-                        key: bytes(&row.key),
-                        value: bytes(&row.value),
-                        topic,
-                        error,
-                    };
-                    self.not_delivered(&failed)?;
-                    next = index + 1;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let refused = self
+            .parts
+            .producer
+            .send(&self.batch, &|| control.is_abandoned())?;
+        TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - refused.len());
+        for refused in refused {
+            let row = &self.batch.rows[refused.index];
+            let bytes = |place: &Encoding| place.clone().map(|range| self.batch.bytes[range].to_vec());
+            let failed = FailedDelivery {
+                topic: row.topic.to_string(),
+                key: bytes(&row.key),
+                value: bytes(&row.value),
+                error: refused.error,
+            };
+            self.not_delivered(&failed, true)?;
         }
         Ok(())
     }
@@ -346,7 +340,7 @@ impl<'a> SourceLoop<'a> {
         let (failures, more) = self.parts.producer.failures();
         let first = failures.first().map(|failed| failed.error.to_string());
         for failed in failures {
-            self.not_delivered(&failed)?;
+            self.not_delivered(&failed, false)?;
         }
         match (more, first) {
             (0, _) => {}
@@ -360,26 +354,34 @@ impl<'a> SourceLoop<'a> {
         Ok(self.parts.producer.check()?)
     }
 
-    fn not_delivered(&mut self, failed: &FailedDelivery) -> Result<(), PluginError> {
-        let refused = ProducerError::Refused {
-            index: 0,
-            topic: failed.topic.clone(),
-            error: failed.error.clone(),
+    /// A record was not delivered; `refused`: it was not even queued, so that the others are not concerned.
+    fn not_delivered(&mut self, failed: &FailedDelivery, refused: bool) -> Result<(), PluginError> {
+        use rdkafka::error::RDKafkaErrorCode::{
+            InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, QueueFull,
         };
-        // In a transaction a failed delivery dooms the rest as well.
-        let doomed = self.parts.offsets.is_transactional()
-            && failed.error.rdkafka_error_code()
-                != Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge);
-        let record_alone = failed.error.rdkafka_error_code()
-            == Some(rdkafka::error::RDKafkaErrorCode::MessageSizeTooLarge)
-            || failed.error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::InvalidRecord);
-        if doomed || !record_alone {
-            return Err(PluginError::disconnected(refused.to_string()));
+        let error = undelivered(&failed.topic, &failed.error);
+        let size = [&failed.key, &failed.value]
+            .into_iter()
+            .flatten()
+            .map(Vec::len)
+            .sum::<usize>();
+        let of_the_record = match failed.error.rdkafka_error_code() {
+            // The cluster refuses batches as a whole: a small record is not what is too large.
+            Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
+            Some(InvalidRecord | InvalidTimestamp | QueueFull) => true,
+            _ => false,
+        };
+        if !of_the_record {
+            return Err(PluginError::disconnected(error));
+        }
+        // Within a transaction the cluster's refusal dooms the rest as well.
+        if self.parts.offsets.is_transactional() && !refused {
+            return Err(PluginError::user_config(error));
         }
         let failure = RecordFailure {
             stage: Stage::Produce,
             class: "org.apache.kafka.connect.runtime.WorkerSourceTask".to_owned(),
-            error: refused.into(),
+            error: PluginError::bad_record(error),
         };
         if !self.parts.policy.tolerant {
             return Err(failure.into_task_error());
@@ -416,6 +418,9 @@ impl<'a> SourceLoop<'a> {
         self.check_deliveries()?;
         if let Some(dead_letters) = &mut self.parts.dead_letters {
             dead_letters.flush(&abandoned)?;
+        }
+        if control.is_abandoned() {
+            return Ok(());
         }
         let connector = &self.setup.id.connector;
         let stored = self

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cluster::{Outgoing, Producer};
+use crate::cluster::{Outgoing, Producer, undelivered};
 use crate::plugin::{OffsetReader, PluginError, SourceOffset, SourcePartition};
 use crate::worker::offsets::{ConnectorOffsetReader, OffsetChange, OffsetStore, topic};
 
@@ -114,7 +114,10 @@ impl OffsetSink {
         };
         let mut batch = Outgoing::default();
         topic::rows(offsets_topic, connector, &changes, &mut batch);
-        producer.send(&batch, 0, stopping)?;
+        if let Some(refused) = producer.send(&batch, stopping)?.first() {
+            let why = undelivered(offsets_topic, &refused.error);
+            return Err(PluginError::user_config(format!("storing offsets in {why}")));
+        }
         Ok(producer.commit(stopping)?)
     }
 }
