@@ -9,7 +9,7 @@ use clap::Args;
 use millstream_connect::config::connector_file::ConnectorFile;
 use millstream_connect::config::providers::ConfigProviders;
 use millstream_connect::config::worker::{WorkerMode, warnings};
-use millstream_connect::config::{ConfigDef, ConfigMap, properties};
+use millstream_connect::config::{ConfigMap, properties};
 use millstream_connect::herder::{
     Herder, LogLevel, Loggers, StandaloneHerder, StandaloneParts, StatusBoard, Validator,
 };

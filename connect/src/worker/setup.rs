@@ -206,7 +206,7 @@ impl TaskSetup {
     }
 
     /// Each partition has a queue of its own: what a task may hold of records that are fetched ahead is shared among all that it may get.
-    fn share_queue(&self, consumer: &mut ClientConfig, topics: &[String]) {
+    fn share_queue(consumer: &mut ClientConfig, topics: &[String]) {
         let asked = |consumer: &ClientConfig| -> rdkafka::error::KafkaResult<usize> {
             let asking: BaseConsumer = consumer.create()?;
             let metadata = asking.fetch_metadata(None, PARTITIONS_WAIT)?;
@@ -256,6 +256,7 @@ impl TaskSetup {
         consumer
             .set("group.id", self.group_id()?)
             .set("partition.assignment.strategy", "range");
+        Self::share_queue(&mut consumer, config.list("topics"));
         let topics = config.list("topics").to_vec();
         let dead = config
             .optional_string("errors.deadletterqueue.topic.name")

@@ -126,10 +126,13 @@ impl Cluster {
     }
 }
 
+/// The kind and text of an error, if there was one.
+type Failure = Option<(ErrorKind, String)>;
+
 /// What became of connectors and tasks.
 #[derive(Default)]
 pub struct Seen {
-    states: Mutex<BTreeMap<TaskId, (State, Option<(ErrorKind, String)>)>>,
+    states: Mutex<BTreeMap<TaskId, (State, Failure)>>,
     pub topics: Mutex<Vec<String>>,
 }
 

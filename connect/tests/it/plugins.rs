@@ -116,7 +116,7 @@ impl SourceTask for NumbersTask {
         Ok(SourceBatch {
             records,
             offsets: vec![(partition(), offset)],
-            boundary: match boundary > 0 && until % boundary == 0 {
+            boundary: match boundary > 0 && until.is_multiple_of(boundary) {
                 true => Boundary::Commit,
                 false => Boundary::None,
             },

@@ -8,9 +8,9 @@ use millstream_connect::record::{Datum, Record, SchemaRef};
 use tracing::warn;
 
 use super::config::{Invalid, Rows, SourceConfig};
+use super::json;
 use super::place::file_name;
 use super::text::{self, Text};
-use super::{clock, json};
 
 /// A part of a file's data that is being made into records.
 pub(super) struct Chunk {
