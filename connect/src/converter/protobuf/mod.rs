@@ -181,17 +181,17 @@ impl ProtobufConverter {
         Ok(place)
     }
 
-    fn reader(&mut self, topic: &str, id: i32, places: Bytes) -> Result<Arc<Root>, PluginError> {
+    fn reader(&mut self, topic: &str, id: i32, places: &[u8]) -> Result<Arc<Root>, PluginError> {
         if let Some((key, reader)) = &self.last
             && key.id == id
             && *key.topic == *topic
-            && key.places == places
+            && *key.places == *places
         {
             return Ok(Arc::clone(reader));
         }
         let key = ReaderKey {
             id,
-            places: Bytes::copy_from_slice(&places),
+            places: Bytes::copy_from_slice(places),
             topic: topic.into(),
         };
         let reader = match self.readers.get(&key) {
@@ -294,7 +294,7 @@ impl Converter for ProtobufConverter {
         };
         let mut input = Input::new(bytes, ID_BYTES);
         read_places(&mut input).map_err(|problem| bad_record(&problem))?;
-        let places = bytes.slice(ID_BYTES..input.position());
+        let places = &bytes[ID_BYTES..input.position()];
         let root = self.reader(topic, i32::from_be_bytes([a, b, c, d]), places)?;
         let (value, schema) = match &*root {
             Root::Message(message, schema) => (message.read(schema, &mut input), schema),

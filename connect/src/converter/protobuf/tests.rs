@@ -498,3 +498,32 @@ fn entries_of_maps_need_not_be_whole() {
     let schema = datum.schema.unwrap();
     assert_eq!(schema.field("n").unwrap().schema.name.as_deref(), Some("n"));
 }
+
+#[test]
+#[ignore = "a measurement; run it alone, with --release"]
+fn measure_records() {
+    const RECORDS: u32 = 3_000_000;
+    let fields = vec![
+        field("id", Schema::from(SchemaKind::Int64)),
+        field("text", Schema::optional_string()),
+    ];
+    let schema = a_struct("logs.Line", fields);
+    let text = Value::from("a line of fifty bytes, as in a log file or a book.");
+    let datum = of(&schema, vec![Value::Int64(42), text]);
+    let double = Double::start();
+    let (mut converter, mut out) = (converter(&double, &[]), Vec::new());
+    let start = std::time::Instant::now();
+    for _ in 0..RECORDS {
+        out.clear();
+        converter
+            .encode("lines", std::hint::black_box(&datum), &mut out)
+            .unwrap();
+    }
+    println!("encode: {} ns a record", (start.elapsed() / RECORDS).as_nanos());
+    let bytes = Bytes::from(out);
+    let start = std::time::Instant::now();
+    for _ in 0..RECORDS {
+        std::hint::black_box(converter.decode("lines", Some(&bytes)).unwrap());
+    }
+    println!("decode: {} ns a record", (start.elapsed() / RECORDS).as_nanos());
+}
