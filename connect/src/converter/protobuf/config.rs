@@ -83,8 +83,11 @@ const SWITCHES: [(&str, &str, &str); 12] = [
     ),
 ];
 
+/// What writes the id before the data, and not into a header.
+const PREFIX_SERIALIZER: &str = "io.confluent.kafka.serializers.schema.id.PrefixSchemaIdSerializer";
+
 /// Keys of Confluent's that would change what is written or read, with the values that change nothing.
-const REFUSED: [(&str, &str); 10] = [
+const REFUSED: [(&str, &str); 12] = [
     ("generalized.sum.type.support", "false"),
     ("schema.backup.enabled", "false"),
     ("skip.known.types", "true"),
@@ -95,6 +98,8 @@ const REFUSED: [(&str, &str); 10] = [
     ("schema.format", ""),
     ("auto.register.schemas.with.tags", "false"),
     ("validation.rules.execution", "disabled"),
+    ("key.schema.id.serializer", PREFIX_SERIALIZER),
+    ("value.schema.id.serializer", PREFIX_SERIALIZER),
 ];
 
 /// How many schemas are prepared at a time.

@@ -452,6 +452,21 @@ fn what_protobuf_has_no_words_for_is_refused() {
 }
 
 #[test]
+fn a_message_has_no_name_of_a_field() {
+    let inner = a_struct("x.line", vec![field("n", Schema::from(SchemaKind::Int32))]);
+    let schema = a_struct("M", vec![field("line", Arc::clone(&inner))]);
+    let double = Double::start();
+    let value = Value::Struct(Struct::new(inner, vec![Value::Int32(3)]));
+    let bytes = encode(&mut converter(&double, &[]), &of(&schema, vec![value])).unwrap();
+    assert_eq!(&bytes[6..], b"\x0a\x02\x08\x03");
+    assert!(
+        double
+            .text(1)
+            .contains("  lineMessage line = 1;\n\n  message lineMessage {\n    int32 n = 1;\n")
+    );
+}
+
+#[test]
 fn messages_that_are_used_twice_keep_their_schemas() {
     let text =
         "syntax = \"proto3\"; message M { I a = 1; I b = 2; repeated I c = 3; } message I { int32 x = 1; }";
