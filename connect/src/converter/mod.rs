@@ -12,6 +12,7 @@ mod byte_array;
 mod json;
 mod number;
 mod problem;
+mod protobuf;
 mod registry;
 mod schema_cache;
 mod simple_header;
@@ -35,6 +36,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .with_converter(boolean::BooleanConverterPlugin)
         .with_converter(byte_array::ByteArrayConverterPlugin)
         .with_converter(json::JsonConverterPlugin)
+        .with_converter(protobuf::ProtobufConverterPlugin)
         .with_converter(string::StringConverterPlugin)
         .with_header_converter(boolean::BooleanConverterPlugin)
         .with_header_converter(byte_array::ByteArrayConverterPlugin)

@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 
 #[derive(Default)]
 struct State {
-    /// Texts by ids, from 1.
-    schemas: Vec<(String, Json)>,
+    /// Texts, references and types by ids, from 1.
+    schemas: Vec<(String, Json, String)>,
     /// Subject, version, id.
     versions: Vec<(String, usize, usize)>,
     requests: Vec<String>,
@@ -70,11 +70,21 @@ impl Double {
         text: &str,
         references: &[(&str, i32)],
     ) -> i32 {
+        self.register_as("AVRO", subject, text, references)
+    }
+
+    pub(in crate::converter) fn register_as(
+        &self,
+        kind: &str,
+        subject: &str,
+        text: &str,
+        references: &[(&str, i32)],
+    ) -> i32 {
         let references = references
             .iter()
-            .map(|(subject, version)| json!({"name": "n", "subject": subject, "version": version}));
+            .map(|(subject, version)| json!({"name": subject, "subject": subject, "version": version}));
         let mut state = self.state.lock().unwrap();
-        state.register(subject, text, references.collect()) as i32
+        state.register(subject, text, references.collect(), kind) as i32
     }
 
     /// The text of the schema with this id.
@@ -84,11 +94,11 @@ impl Double {
 }
 
 impl State {
-    fn register(&mut self, subject: &str, text: &str, references: Json) -> usize {
-        let known = self.schemas.iter().position(|(its, _)| its == text);
+    fn register(&mut self, subject: &str, text: &str, references: Json, kind: &str) -> usize {
+        let known = self.schemas.iter().position(|(its, _, _)| its == text);
         let id = known.map_or_else(
             || {
-                self.schemas.push((text.to_owned(), references));
+                self.schemas.push((text.to_owned(), references, kind.to_owned()));
                 self.schemas.len()
             },
             |place| place + 1,
@@ -109,8 +119,8 @@ impl State {
     }
 
     fn entry(&self, subject: &str, version: usize, id: usize) -> Json {
-        let (text, references) = &self.schemas[id - 1];
-        json!({"subject": subject, "version": version, "id": id, "schema": text, "references": references})
+        let (text, references, kind) = &self.schemas[id - 1];
+        json!({"subject": subject, "version": version, "id": id, "schema": text, "references": references, "schemaType": kind})
     }
 
     fn answer(&mut self, method: &str, path: &str, body: &str) -> (u16, Json) {
@@ -119,15 +129,15 @@ impl State {
         let path = path.split('?').next().unwrap();
         let parts: Vec<String> = path.split('/').skip(1).map(decode).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let text = || {
-            serde_json::from_str::<Json>(body).unwrap()["schema"]
-                .as_str()
-                .unwrap()
-                .to_owned()
+        let part = |name: &str| {
+            let body: Json = serde_json::from_str(body).unwrap();
+            body[name].as_str().map(str::to_owned)
         };
+        let text = || part("schema").unwrap();
         match (method, &parts[..]) {
             ("POST", ["subjects", subject, "versions"]) => {
-                let id = self.register(subject, &text(), json!([]));
+                let kind = part("schemaType").unwrap_or_else(|| "AVRO".to_owned());
+                let id = self.register(subject, &text(), json!([]), &kind);
                 (200, json!({ "id": id }))
             }
             ("POST", ["subjects", subject]) => {
@@ -138,7 +148,7 @@ impl State {
                 let id = self
                     .schemas
                     .iter()
-                    .position(|(its, _)| *its == text)
+                    .position(|(its, _, _)| *its == text)
                     .map(|place| place + 1);
                 match id.and_then(|id| Some((id, self.version_of(subject, id)?))) {
                     Some((id, version)) => (200, self.entry(subject, version, id)),
@@ -157,7 +167,10 @@ impl State {
                 }
             }
             ("GET", ["schemas", "ids", id]) => match self.schemas.get(id.parse::<usize>().unwrap() - 1) {
-                Some((text, references)) => (200, json!({"schema": text, "references": references})),
+                Some((text, references, kind)) => (
+                    200,
+                    json!({"schema": text, "references": references, "schemaType": kind}),
+                ),
                 None => refuse(40_403, format!("Schema {id} not found")),
             },
             _ => refuse(404, "HTTP 404 Not Found".to_owned()),

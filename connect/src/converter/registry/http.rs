@@ -51,6 +51,8 @@ impl Http {
     pub(super) fn new(config: &RegistryConfig) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // As in Java, what the environment says of proxies is not for registries.
+            .proxy(None)
             .timeout_connect(Some(config.connect_timeout))
             .timeout_recv_response(Some(config.read_timeout))
             .timeout_recv_body(Some(config.read_timeout))

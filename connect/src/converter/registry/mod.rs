@@ -13,7 +13,7 @@ mod subject;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub(super) use self::config::{RegistryConfig, keys};
@@ -37,6 +37,8 @@ pub(super) struct Registered {
     pub(super) text: Arc<str>,
     /// The texts of those it refers to, which come before those that refer to them.
     pub(super) references: Vec<Arc<str>>,
+    /// Where they are, as the registry says it.
+    refers_to: Vec<Reference>,
 }
 
 /// The answers of a registry, as far as they matter.
@@ -54,8 +56,10 @@ struct Answer {
     references: Vec<Reference>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 struct Reference {
+    #[serde(default)]
+    name: String,
     subject: String,
     version: i32,
 }
@@ -95,11 +99,11 @@ impl SchemaRegistry {
     ) -> Result<Registered, PluginError> {
         let subject = self.config.subjects.subject(topic, self.config.is_key, name)?;
         if self.config.auto_register {
-            return self.with_text(&subject, text, true);
+            return self.with_text(&subject, text, &[], true);
         }
         match self.config.use_latest {
             true => self.latest(&subject),
-            false => self.with_text(&subject, text, false),
+            false => self.with_text(&subject, text, &[], false),
         }
     }
 
@@ -116,7 +120,7 @@ impl SchemaRegistry {
         if self.ids.get(&key).is_some_and(|known| known.version.is_none()) {
             self.ids.remove(&key);
         }
-        match self.with_text(&subject, &registered.text, false) {
+        match self.with_text(&subject, &registered.text, &registered.refers_to, false) {
             Ok(found) => Ok(found.version),
             Err(error) if error.kind() == ErrorKind::BadRecord => Ok(None),
             Err(error) => Err(error),
@@ -127,6 +131,7 @@ impl SchemaRegistry {
         &mut self,
         subject: &str,
         text: &Arc<str>,
+        refers_to: &[Reference],
         register: bool,
     ) -> Result<Registered, PluginError> {
         let key = (subject.to_owned(), Arc::clone(text));
@@ -139,16 +144,20 @@ impl SchemaRegistry {
             http::escaped(subject),
             self.config.normalize
         );
-        let body = match self.kind {
+        let mut body = match self.kind {
             "AVRO" => json!({ "schema": &**text }),
             kind => json!({ "schema": &**text, "schemaType": kind }),
         };
+        if !refers_to.is_empty() {
+            body["references"] = json!(refers_to);
+        }
         let answer: Answer = self.http.call(Method::Post(&body.to_string()), &path)?;
         let registered = Registered {
             id: answer.id,
             version: answer.version,
             text: Arc::clone(text),
             references: Vec::new(),
+            refers_to: refers_to.to_vec(),
         };
         bound(&mut self.ids, self.config.schemas_max);
         self.ids.insert(key, registered.clone());
@@ -195,6 +204,7 @@ impl SchemaRegistry {
             version: answer.version,
             text: answer.schema.into(),
             references,
+            refers_to: answer.references,
         })
     }
 
@@ -209,7 +219,7 @@ impl SchemaRegistry {
                 "schemas in the registry refer to others more than {REFERENCES_DEPTH_MAX} deep"
             )));
         }
-        for Reference { subject, version } in wanted {
+        for Reference { subject, version, .. } in wanted {
             let path = format!(
                 "/subjects/{}/versions/{version}?deleted=true",
                 http::escaped(subject)

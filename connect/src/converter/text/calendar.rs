@@ -9,18 +9,18 @@ const GREGORIAN_SINCE: i64 = -141_427;
 
 /// A day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Day {
+pub(in crate::converter) struct Day {
     /// The year; 0 is 1 BC.
-    pub(super) year: i64,
+    pub(in crate::converter) year: i64,
     /// From 1.
-    pub(super) month: i64,
+    pub(in crate::converter) month: i64,
     /// From 1.
-    pub(super) day: i64,
+    pub(in crate::converter) day: i64,
 }
 
 impl Day {
     /// The day that is `days` after 1 January 1970.
-    pub(super) fn from_epoch(days: i64) -> Self {
+    pub(in crate::converter) fn from_epoch(days: i64) -> Self {
         // Years begin in March, so that a leap day is the last of its year.
         let (year_of_era, day_of_year, base) = if days >= GREGORIAN_SINCE {
             let since = days + 719_468;
@@ -43,7 +43,7 @@ impl Day {
     }
 
     /// Days since 1 January 1970. Months and days beyond their range carry over, as Java's lenient calendars let them.
-    pub(super) fn to_epoch(self) -> i64 {
+    pub(in crate::converter) fn to_epoch(self) -> i64 {
         let months = self.year * 12 + self.month - 1;
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
         let year = year - i64::from(month <= 2);

@@ -8,6 +8,7 @@ mod parse;
 mod to_string;
 mod values;
 
+pub(super) use calendar::Day;
 pub(super) use number::{write_decimal, write_f32, write_f64, write_integer};
 pub(super) use parse::parse;
 pub(super) use to_string::write_to_string;
