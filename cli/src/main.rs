@@ -11,6 +11,7 @@ mod arguments;
 mod broker;
 mod client;
 mod configs;
+mod connect;
 mod consume;
 mod datetime;
 mod delete_records;
@@ -82,6 +83,8 @@ enum Command {
     LogDirs(log_dirs::LogDirsArgs),
     /// Look after stream jobs.
     Streams(streams::StreamsArgs),
+    /// Run a worker of Connect, and look after connectors.
+    Connect(connect::ConnectArgs),
     /// Write lines of standard input to a topic.
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
@@ -92,11 +95,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments::accept_kafka_order(std::env::args_os().collect()));
-    let default_level = match cli.command {
-        Command::Broker(_) => "info",
-        _ => "warn",
+    let started = match &cli.command {
+        Command::Broker(_) => cli.logging.start("info"),
+        Command::Connect(args) => cli.logging.start_adjustable(args.default_level()),
+        _ => cli.logging.start("warn"),
     };
-    let result = cli.logging.start(default_level).and_then(|()| match cli.command {
+    let result = started.and_then(|()| match cli.command {
         Command::WordCount(args) => word_count::run(&args),
         Command::Broker(args) => broker::run(&args),
         Command::Topics(args) => topics::run(&args),
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::DeleteRecords(args) => delete_records::run(&args),
         Command::LogDirs(args) => log_dirs::run(&args),
         Command::Streams(args) => streams::run(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Perf(args) => perf::run(&args),

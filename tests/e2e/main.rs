@@ -4,6 +4,7 @@
 
 mod admin;
 mod bad_input;
+mod connect;
 mod console;
 mod faults;
 mod kcat;

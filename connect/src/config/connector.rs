@@ -169,65 +169,37 @@ fn creation_group(
         _ => Ok(()),
     };
     let include = if group == "default" { include } else { Some("") };
-    ConfigDef::new()
-        .with(
-            key(
-                "include",
-                ConfigType::List,
-                include,
-                "Regular expressions of the topics that are in this group.",
-            )
-            .grouped(
-                group,
-                1,
-                Width::Long,
-                &format!("Inclusion Topic Pattern for {group}"),
-            ),
-        )
-        .with(
-            key(
-                "exclude",
-                ConfigType::List,
-                Some(""),
-                "Regular expressions of topics that are not in this group; they win over include.",
-            )
-            .grouped(
-                group,
-                2,
-                Width::Long,
-                &format!("Exclusion Topic Pattern for {group}"),
-            ),
-        )
-        .with(
-            key(
-                "replication.factor",
-                ConfigType::Short,
-                replicas,
-                "Replicas of new topics; -1 is the broker's default.",
-            )
-            .checked(positive)
-            .grouped(
-                group,
-                3,
-                Width::Long,
-                &format!("Replication Factor for Topics in {group}"),
-            ),
-        )
-        .with(
-            key(
-                "partitions",
-                ConfigType::Int,
-                partitions,
-                "Partitions of new topics; -1 is the broker's default.",
-            )
-            .checked(positive)
-            .grouped(
-                group,
-                4,
-                Width::Long,
-                &format!("Partition Count for Topics in {group}"),
-            ),
-        )
+    let (list, documentation) = (
+        ConfigType::List,
+        "Regular expressions of the topics that are in this group.",
+    );
+    let not = "Regular expressions of topics that are not in this group; they win over include.";
+    let replicas = key(
+        "replication.factor",
+        ConfigType::Short,
+        replicas,
+        "Replicas of new topics; -1 is the broker's default.",
+    );
+    let partitions = key(
+        "partitions",
+        ConfigType::Int,
+        partitions,
+        "Partitions of new topics; -1 is the broker's default.",
+    );
+    [
+        (
+            key("include", list, include, documentation),
+            "Inclusion Topic Pattern for",
+        ),
+        (key("exclude", list, Some(""), not), "Exclusion Topic Pattern for"),
+        (replicas.checked(positive), "Replication Factor for Topics in"),
+        (partitions.checked(positive), "Partition Count for Topics in"),
+    ]
+    .into_iter()
+    .zip(1..)
+    .fold(ConfigDef::new(), |def, ((key, display), order)| {
+        def.with(key.grouped(group, order, Width::Long, &format!("{display} {group}")))
+    })
 }
 
 /// A key with a default; shorter to read in lists.

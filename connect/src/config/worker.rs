@@ -2,9 +2,12 @@
 //!
 //! Owns: the declarations, and which keys nobody knows. Does not own: what a worker makes of them
 //! ([`WorkerConfig`](crate::worker::WorkerConfig)).
+mod rows;
+
 use super::{ConfigDef, ConfigKey, ConfigMap, ConfigType, Importance};
-use ConfigType::{Boolean, Class, Int, List, Long, Short, String as Text};
+use ConfigType::{Class, Int, List, Long, Short, String as Text};
 use Importance::{High, Low, Medium};
+use rows::{DISTRIBUTED, Row, SHARED};
 
 /// Which kind of worker a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,387 +17,6 @@ pub enum WorkerMode {
     /// A group of processes, which keep everything in topics.
     Distributed,
 }
-
-/// A declaration: name, type, default (`None` is nothing), importance, documentation.
-type Row = (
-    &'static str,
-    ConfigType,
-    Option<&'static str>,
-    Importance,
-    &'static str,
-);
-
-/// Keys of both kinds of workers.
-const SHARED: &[Row] = &[
-    (
-        "client.dns.lookup",
-        Text,
-        Some("use_all_dns_ips"),
-        Medium,
-        "How names of brokers become addresses.",
-    ),
-    (
-        "key.converter.plugin.version",
-        Text,
-        None,
-        Low,
-        "Version of the key converter. There is one of each.",
-    ),
-    (
-        "value.converter.plugin.version",
-        Text,
-        None,
-        Low,
-        "Version of the value converter. There is one of each.",
-    ),
-    (
-        "task.shutdown.graceful.timeout.ms",
-        Long,
-        Some("5000"),
-        Low,
-        "How long tasks may take to stop, all together.",
-    ),
-    (
-        "offset.flush.interval.ms",
-        Long,
-        Some("60000"),
-        Low,
-        "How often offsets are stored. Rarer costs less; more is repeated after a crash.",
-    ),
-    (
-        "offset.flush.timeout.ms",
-        Long,
-        Some("5000"),
-        Low,
-        "How long storing offsets may take before it is tried again later.",
-    ),
-    (
-        "plugin.path",
-        List,
-        None,
-        Low,
-        "Accepted for the sake of files written for Java: plugins are part of this program.",
-    ),
-    (
-        "plugin.discovery",
-        Text,
-        Some("hybrid_warn"),
-        Low,
-        "Accepted for the sake of files written for Java.",
-    ),
-    (
-        "metrics.sample.window.ms",
-        Long,
-        Some("30000"),
-        Low,
-        "Accepted for the sake of files written for Java.",
-    ),
-    (
-        "metrics.num.samples",
-        Int,
-        Some("2"),
-        Low,
-        "Accepted for the sake of files written for Java.",
-    ),
-    (
-        "metrics.recording.level",
-        Text,
-        Some("INFO"),
-        Low,
-        "Accepted for the sake of files written for Java.",
-    ),
-    (
-        "metric.reporters",
-        List,
-        Some(""),
-        Low,
-        "Accepted for the sake of files written for Java; GET /metrics has the figures.",
-    ),
-    (
-        "header.converter",
-        Class,
-        Some("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
-        Low,
-        "Between headers and their bytes.",
-    ),
-    (
-        "header.converter.plugin.version",
-        Text,
-        None,
-        Low,
-        "Version of the header converter. There is one of each.",
-    ),
-    (
-        "config.providers",
-        List,
-        Some(""),
-        Low,
-        "Names of config providers; config.providers.NAME.class says which (file, directory, env).",
-    ),
-    (
-        "topic.creation.enable",
-        Boolean,
-        Some("true"),
-        Low,
-        "Whether sources may say in topic.creation.* how their topics are made.",
-    ),
-    (
-        "topic.tracking.enable",
-        Boolean,
-        Some("true"),
-        Low,
-        "Whether GET /connectors/NAME/topics tells the topics a connector uses.",
-    ),
-    (
-        "topic.tracking.allow.reset",
-        Boolean,
-        Some("true"),
-        Low,
-        "Whether PUT /connectors/NAME/topics/reset may forget them.",
-    ),
-    (
-        "listeners",
-        List,
-        Some("http://:8083"),
-        Low,
-        "Where the REST API listens: http://HOST:PORT, separated by commas; without HOST everywhere.",
-    ),
-    (
-        "rest.advertised.host.name",
-        Text,
-        None,
-        Low,
-        "The host name that other workers reach this one by.",
-    ),
-    (
-        "rest.advertised.port",
-        Int,
-        None,
-        Low,
-        "The port that other workers reach this one by.",
-    ),
-    (
-        "rest.advertised.listener",
-        Text,
-        None,
-        Low,
-        "http or https: which listener other workers use.",
-    ),
-    (
-        "access.control.allow.origin",
-        Text,
-        Some(""),
-        Low,
-        "What Access-Control-Allow-Origin says; * is everybody, nothing is nobody.",
-    ),
-    (
-        "access.control.allow.methods",
-        Text,
-        Some(""),
-        Low,
-        "What Access-Control-Allow-Methods says; GET, POST and HEAD without it.",
-    ),
-    (
-        "response.http.headers.config",
-        Text,
-        Some(""),
-        Low,
-        "Headers of answers: rules such as set X-Frame-Options: DENY, separated by commas.",
-    ),
-    (
-        "rest.extension.classes",
-        List,
-        Some(""),
-        Low,
-        "Accepted for the sake of files written for Java; there are no extensions.",
-    ),
-    (
-        "admin.listeners",
-        List,
-        None,
-        Low,
-        "Where /admin is served: without it with everything else, empty nowhere.",
-    ),
-];
-
-/// Keys of distributed workers only, beyond the required ones.
-const DISTRIBUTED: &[Row] = &[
-    (
-        "session.timeout.ms",
-        Int,
-        Some("10000"),
-        High,
-        "After so long without a heartbeat a worker's tasks go to others.",
-    ),
-    (
-        "rebalance.timeout.ms",
-        Int,
-        Some("60000"),
-        High,
-        "How long a worker may take to stop tasks in a rebalance.",
-    ),
-    (
-        "heartbeat.interval.ms",
-        Int,
-        Some("3000"),
-        High,
-        "How often a worker says that it lives.",
-    ),
-    (
-        "metadata.max.age.ms",
-        Long,
-        Some("300000"),
-        Low,
-        "How old what is known of the cluster may be.",
-    ),
-    (
-        "client.id",
-        Text,
-        Some(""),
-        Low,
-        "The name that brokers log requests under.",
-    ),
-    (
-        "send.buffer.bytes",
-        Int,
-        Some("131072"),
-        Medium,
-        "The socket's send buffer; -1 is the system's default.",
-    ),
-    (
-        "receive.buffer.bytes",
-        Int,
-        Some("32768"),
-        Medium,
-        "The socket's receive buffer; -1 is the system's default.",
-    ),
-    (
-        "reconnect.backoff.ms",
-        Long,
-        Some("50"),
-        Low,
-        "The first pause before connecting again.",
-    ),
-    (
-        "reconnect.backoff.max.ms",
-        Long,
-        Some("1000"),
-        Low,
-        "The longest pause before connecting again.",
-    ),
-    (
-        "socket.connection.setup.timeout.ms",
-        Long,
-        Some("10000"),
-        Low,
-        "How long a connection may take.",
-    ),
-    (
-        "socket.connection.setup.timeout.max.ms",
-        Long,
-        Some("30000"),
-        Low,
-        "How long a connection may take at most.",
-    ),
-    (
-        "retry.backoff.ms",
-        Long,
-        Some("100"),
-        Low,
-        "The first pause before a request is repeated.",
-    ),
-    (
-        "retry.backoff.max.ms",
-        Long,
-        Some("1000"),
-        Low,
-        "The longest pause before a request is repeated.",
-    ),
-    (
-        "request.timeout.ms",
-        Int,
-        Some("40000"),
-        Medium,
-        "How long an answer may take.",
-    ),
-    (
-        "connections.max.idle.ms",
-        Long,
-        Some("540000"),
-        Medium,
-        "After so long without use connections are closed.",
-    ),
-    (
-        "worker.sync.timeout.ms",
-        Int,
-        Some("3000"),
-        Medium,
-        "How long a worker tries to catch up with the others.",
-    ),
-    (
-        "worker.unsync.backoff.ms",
-        Int,
-        Some("300000"),
-        Medium,
-        "How long a worker that could not catch up stays away.",
-    ),
-    (
-        "connect.protocol",
-        Text,
-        Some("sessioned"),
-        Low,
-        "Accepted for the sake of files written for Java.",
-    ),
-    (
-        "inter.worker.key.ttl.ms",
-        Int,
-        Some("3600000"),
-        Low,
-        "How long a key for requests between workers lives.",
-    ),
-    (
-        "inter.worker.key.generation.algorithm",
-        Text,
-        Some("HmacSHA256"),
-        Low,
-        "What keys between workers are for.",
-    ),
-    (
-        "inter.worker.key.size",
-        Int,
-        None,
-        Low,
-        "The size of keys between workers.",
-    ),
-    (
-        "inter.worker.signature.algorithm",
-        Text,
-        Some("HmacSHA256"),
-        Low,
-        "How requests between workers are signed.",
-    ),
-    (
-        "inter.worker.verification.algorithms",
-        List,
-        Some("HmacSHA256"),
-        Low,
-        "Which signatures of other workers are taken.",
-    ),
-    (
-        "metadata.recovery.strategy",
-        Text,
-        Some("rebootstrap"),
-        Low,
-        "What happens when no broker is known any more.",
-    ),
-    (
-        "metadata.recovery.rebootstrap.trigger.ms",
-        Long,
-        Some("300000"),
-        Low,
-        "After so long without a broker the first addresses are tried again.",
-    ),
-];
 
 /// Keys that begin so belong to clients, converters, providers, topics and the like, and are theirs to check.
 const PREFIXES: &[&str] = &[
@@ -486,9 +108,6 @@ pub fn worker_def(mode: WorkerMode) -> ConfigDef {
 
 fn distributed(shared: ConfigDef) -> ConfigDef {
     let required = |name, documentation| ConfigKey::required(name, Text, High, documentation).not_empty();
-    let number = |name: &str, kind, default, documentation| {
-        ConfigKey::with_default(name, kind, default, Low, documentation).checked(positive_or_default)
-    };
     let exactly_once = "Whether sources can deliver exactly once: disabled, preparing (the first step of enabling it in a running \
         group), enabled.";
     shared
@@ -512,47 +131,20 @@ fn distributed(shared: ConfigDef) -> ConfigDef {
                 }
             }),
         )
-        .with(required(
-            "offset.storage.topic",
+        .and(storage(
+            "offset",
             "The compacted topic that source offsets are kept in.",
+            Some("25"),
         ))
-        .with(number(
-            "offset.storage.partitions",
-            Int,
-            "25",
-            "Partitions of that topic when it is made; -1 is the broker's default.",
-        ))
-        .with(number(
-            "offset.storage.replication.factor",
-            Short,
-            "3",
-            "Replicas of that topic when it is made; -1 is the broker's default.",
-        ))
-        .with(required(
-            "config.storage.topic",
+        .and(storage(
+            "config",
             "The compacted topic of one partition that connectors are kept in.",
+            None,
         ))
-        .with(number(
-            "config.storage.replication.factor",
-            Short,
-            "3",
-            "Replicas of that topic when it is made; -1 is the broker's default.",
-        ))
-        .with(required(
-            "status.storage.topic",
+        .and(storage(
+            "status",
             "The compacted topic that states are kept in.",
-        ))
-        .with(number(
-            "status.storage.partitions",
-            Int,
-            "5",
-            "Partitions of that topic when it is made; -1 is the broker's default.",
-        ))
-        .with(number(
-            "status.storage.replication.factor",
-            Short,
-            "3",
-            "Replicas of that topic when it is made; -1 is the broker's default.",
+            Some("5"),
         ))
         .with(
             ConfigKey::with_default(
@@ -564,6 +156,23 @@ fn distributed(shared: ConfigDef) -> ConfigDef {
             )
             .between(0, i64::from(i32::MAX)),
         )
+}
+
+/// The keys of a topic that a group of workers keeps something in; one without `partitions` has one.
+fn storage(which: &str, documentation: &str, partitions: Option<&str>) -> ConfigDef {
+    let number = |what: &str, kind, default, documentation| {
+        let name = format!("{which}.storage.{what}");
+        ConfigKey::with_default(&name, kind, default, Low, documentation).checked(positive_or_default)
+    };
+    let topic = ConfigKey::required(&format!("{which}.storage.topic"), Text, High, documentation).not_empty();
+    let def = ConfigDef::new().with(topic);
+    let text = "Partitions of that topic when it is made; -1 is the broker's default.";
+    let def = match partitions {
+        Some(default) => def.with(number("partitions", Int, default, text)),
+        None => def,
+    };
+    let text = "Replicas of that topic when it is made; -1 is the broker's default.";
+    def.with(number("replication.factor", Short, "3", text))
 }
 
 fn positive_or_default(value: &str) -> Result<(), String> {

@@ -13,7 +13,7 @@ const CASES: &str = include_str!("../../golden/converters.jsonl");
 
 /// The schema in the notation of the cases; `Err` if it holds a schema that is null, which Kafka has for arrays whose elements have nothing in
 /// common, and we do not.
-fn schema(json: &Json) -> Result<Option<SchemaRef>, ()> {
+pub(super) fn schema(json: &Json) -> Result<Option<SchemaRef>, ()> {
     if json.is_null() {
         return Ok(None);
     }
@@ -95,7 +95,7 @@ fn value(json: &Json) -> Value {
     }
 }
 
-fn hex(text: &str) -> Bytes {
+pub(super) fn hex(text: &str) -> Bytes {
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
     let (pairs, _) = text.as_bytes().as_chunks::<2>();
     pairs.iter().map(|[a, b]| digit(*a) << 4 | digit(*b)).collect()

@@ -6,6 +6,7 @@
 //!
 //! Owns: what bytes mean. Does not own: when records are converted, and what happens with those that cannot be
 //! ([`worker`](crate::worker)).
+mod avro;
 mod boolean;
 mod byte_array;
 mod json;
@@ -30,6 +31,7 @@ use crate::record::Datum;
 /// Adds all of Kafka Connect's.
 pub(crate) fn register(registry: Registry) -> Registry {
     let registry = registry
+        .with_converter(avro::AvroConverterPlugin)
         .with_converter(boolean::BooleanConverterPlugin)
         .with_converter(byte_array::ByteArrayConverterPlugin)
         .with_converter(json::JsonConverterPlugin)

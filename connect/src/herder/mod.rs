@@ -205,7 +205,7 @@ pub trait Herder: Send + Sync {
     }
 
     /// What a distributed worker asks its leader for; a standalone one says that it does not do `what`.
-    async fn from_peer(&self, what: &str) -> Result<(), HerderError> {
+    async fn peer_request(&self, what: &str) -> Result<(), HerderError> {
         Err(HerderError::Internal(format!(
             "Kafka Connect in standalone mode does not support {what}."
         )))

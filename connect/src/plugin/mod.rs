@@ -6,6 +6,7 @@
 //!
 //! Owns: the traits and their contracts. Does not own: when parts are called ([`worker`](crate::worker)), and what a connector's
 //! common keys mean.
+pub mod conformance;
 mod convert;
 mod error;
 mod registry;

@@ -283,12 +283,12 @@ impl<'a> Translator<'a> {
             'd' => class("0-9"),
             'w' => class("a-zA-Z_0-9"),
             's' => class(r" \t\n\x0B\f\r"),
-            'h' => class(r" \u00A0\u1680\u180E\u2000-\u200A\u202F\u205F\u3000"),
+            'h' => class(r" \t\u00A0\u1680\u180E\u2000-\u200A\u202F\u205F\u3000"),
             'v' => class(r"\n\x0B\f\r\u0085\u2028\u2029"),
             'D' => "[^0-9]".to_owned(),
             'W' => "[^a-zA-Z_0-9]".to_owned(),
             'S' => r"[^ \t\n\x0B\f\r]".to_owned(),
-            'H' => r"[^ \u00A0\u1680\u180E\u2000-\u200A\u202F\u205F\u3000]".to_owned(),
+            'H' => r"[^ \t\u00A0\u1680\u180E\u2000-\u200A\u202F\u205F\u3000]".to_owned(),
             'V' => r"[^\n\x0B\f\r\u0085\u2028\u2029]".to_owned(),
             'e' => r"\x1B".to_owned(),
             'Z' => r"\n?\z".to_owned(),
@@ -388,5 +388,92 @@ impl<'a> Translator<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_counterpart_is_refused_by_name() {
+        let cases = [
+            ("(?=a)", "a look-ahead"),
+            ("(?!a)", "a look-ahead"),
+            ("(?<=a)", "a look-behind"),
+            ("(?<!a)", "a look-behind"),
+            ("(?>a)", "an atomic group"),
+            ("(a)\\1", "a back reference"),
+            ("(?<n>a)\\k<n>", "a back reference"),
+            ("a*+", "a possessive quantifier"),
+            ("a{2}+", "a possessive quantifier"),
+            ("(?x) a", "the flag x"),
+            ("\\p{javaLowerCase}", "the property javaLowerCase"),
+            ("\\G", "\\G"),
+            ("[a--b]", "two signs"),
+        ];
+        for (pattern, expected) in cases {
+            let error = JavaRegex::new(pattern).unwrap_err();
+            assert!(
+                error.contains(expected) && error.contains("not supported"),
+                "{error}"
+            );
+        }
+        for pattern in [
+            "\\",
+            "\\y",
+            "[",
+            "(",
+            "*",
+            "a**",
+            "\\p{",
+            "\\p{Nothing}",
+            "\\0",
+            "a{99999999}",
+        ] {
+            assert!(JavaRegex::new(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_mean_what_they_do_in_java() {
+        let cases = [
+            ("\\d+", "12", true),
+            ("\\d+", "\u{661}", false),
+            ("[\\w&&[^\\d]]+", "ab_", true),
+            ("[\\w&&[^\\d]]+", "ab1", false),
+            ("\\Qa.b\\E+", "a.bb", true),
+            ("\\Qa.b", "axb", false),
+            ("(?iu)ABC", "abc", true),
+            ("(?U)abc", "abc", true),
+            ("a(?-i:B)", "ab", false),
+            ("\\x41\\u0042\\0103\\cA", "ABC\u{1}", true),
+            ("[]a]+", "]a", true),
+            ("\\<a\\>", "<a>", true),
+            ("a|ab", "ab", true),
+            ("[^\\s]\\s\\h", "a \t", true),
+            ("\\p{Alnum}\\P{Upper}\\p{L}", "1xé", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(
+                JavaRegex::new(pattern).unwrap().matches(text),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(pattern in "[a-z\\\\\\[\\](){}*+?^$|.&<>:!=0-9QEpP-]{0,14}", replacement in "[a$\\\\{}0-9]{0,8}", text: String) {
+            if let Ok(regex) = JavaRegex::new(&pattern) {
+                regex.matches(&text);
+                if let Ok(replacement) = Replacement::new(&replacement, &regex) {
+                    regex.replace_first(&text, &replacement);
+                }
+            }
+        }
     }
 }

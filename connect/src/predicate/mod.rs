@@ -1,8 +1,8 @@
 //! Predicates: which records a transform is for.
 //!
-//! Kafka Connect's three, by their class names. [`java_regex`] reads Java's regular expressions, for them and for transforms.
+//! Kafka Connect's three, by their class names. Java's regular expressions are read here too, for them and for transforms.
 //!
-//! Owns: the predicates. Does not own: which transform asks which one ([`transform::chain`](crate::transform)).
+//! Owns: the predicates. Does not own: which transform asks which one ([`transform`](crate::transform)).
 mod has_header_key;
 pub(crate) mod java_regex;
 mod record_is_tombstone;

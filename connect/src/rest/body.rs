@@ -108,7 +108,7 @@ pub(super) fn create_request(value: Value) -> Result<CreateRequest, Box<Answer>>
     let name = text(object.remove("name"))?;
     let initial = match text(object.remove("initial_state"))? {
         None => TargetState::Started,
-        Some(state) => target_state(&state)
+        Some(state) => TargetState::parse(&state)
             .ok_or_else(|| malformed("initial_state is not known; it is RUNNING, PAUSED or STOPPED"))?,
     };
     let config = object.remove("config").unwrap_or(Value::Null);
@@ -121,16 +121,6 @@ pub(super) fn create_request(value: Value) -> Result<CreateRequest, Box<Answer>>
         config,
         initial,
     })
-}
-
-/// What `initial_state` says.
-pub(crate) fn target_state(name: &str) -> Option<TargetState> {
-    match name.to_ascii_uppercase().as_str() {
-        "RUNNING" => Some(TargetState::Started),
-        "PAUSED" => Some(TargetState::Paused),
-        "STOPPED" => Some(TargetState::Stopped),
-        _ => None,
-    }
 }
 
 fn object(value: Value, remedy: &str) -> Result<Map<String, Value>, Box<Answer>> {

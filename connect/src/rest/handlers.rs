@@ -255,9 +255,13 @@ async fn change(herder: Shared, route: Route, parts: &Parts, value: Value) -> An
         Route::Validate(plugin) => validate(herder, plugin, value).await,
         Route::Logger(name) => logger(&*herder, &name, query, value).await,
         Route::Tasks(_) => Ok(refused(
-            herder.from_peer("externally setting task configurations").await,
+            herder
+                .peer_request("externally setting task configurations")
+                .await,
         )),
-        Route::Fence(_) => Ok(refused(herder.from_peer("exactly-once source connectors").await)),
+        Route::Fence(_) => Ok(refused(
+            herder.peer_request("exactly-once source connectors").await,
+        )),
         _ => Ok(plain_failure(StatusCode::METHOD_NOT_ALLOWED)),
     }
 }

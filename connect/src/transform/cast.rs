@@ -7,14 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 
-use super::date_format::DateFormat;
+use super::date_format::{DateFormat, MILLISECONDS_PER_DAY};
 use super::fields::{
-    Nulls, check_nulls, described_like, put_entry, require_map, require_struct, struct_like,
+    Nulls, check_nulls, described_like, put_entry, require_map, require_struct_of, struct_like,
 };
 use super::number::{decimal_text, float_syntax, float_text, low_bits};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
-use super::timestamp_converter::MILLISECONDS_PER_DAY;
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
 use crate::plugin::{PluginError, Transform};
 use crate::record::{Datum, Field, Record, Schema, SchemaKind, SchemaRef, Struct, Value};
@@ -149,7 +148,7 @@ impl Cast {
     fn new(side: Side, config: &Config) -> Result<Self, PluginError> {
         let spec = Spec::parse(config.list("spec"))
             .map_err(|error| PluginError::user_config(format!("spec: {error}")))?;
-        let fields = match &spec {
+        let mut fields: Vec<(ByteString, Target)> = match &spec {
             Spec::Whole(_) => Vec::new(),
             Spec::Fields(fields) => {
                 let fields = fields.iter();
@@ -158,6 +157,8 @@ impl Cast {
                     .collect()
             }
         };
+        // Maps without one of the fields get it in the same place each time.
+        fields.sort_by(|(name, _), (other, _)| name.cmp(other));
         Ok(Self {
             side,
             spec,
@@ -175,7 +176,7 @@ impl Cast {
         datum.value = match spec {
             Spec::Whole(target) => dates.cast(value, *target)?,
             Spec::Fields(_) => {
-                let from = require_struct(value, PURPOSE)?;
+                let from = require_struct_of(value, schema, PURPOSE)?;
                 let (_, mut values) = self.nulls.read_all(from);
                 for ((value, target), field) in values.iter_mut().zip(&plan.targets).zip(plan.schema.fields())
                 {

@@ -3,19 +3,20 @@
 //! `transforms=a,b` names the stages; `transforms.a.type` and what else stands behind `transforms.a.` makes each of them;
 //! `transforms.a.predicate` and `transforms.a.negate` say for which records it is, by one of `predicates`.
 //!
-//! Owns: the order, and which records skip a stage. Does not own: what happens to a record that a stage fails on.
+//! Owns: the order, and which records skip a stage. Does not own: what happens to a record that a stage fails on, and how keys are declared
+//! ([`config_def_for`](super::config_def_for)).
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{
-    ConfigDef, ConfigErrors, ConfigKey, ConfigMap, ConfigType, DefaultValue, Importance, Width,
-};
+use crate::config::{ConfigErrors, ConfigMap};
 use crate::plugin::{Plugin, PluginError, Predicate, Registry, Transform};
 use crate::record::Record;
 
-const PREDICATE: &str = "predicate";
-const NEGATE: &str = "negate";
+/// The key of a stage that names a predicate.
+pub(super) const PREDICATE: &str = "predicate";
+/// The key of a stage that turns its predicate round.
+pub(super) const NEGATE: &str = "negate";
 
 /// The transforms of a connector.
 pub struct TransformChain {
@@ -160,7 +161,8 @@ fn negate(prefix: &str, own: &ConfigMap) -> Result<bool, PluginError> {
     }
 }
 
-fn lone_negate(prefix: &str) -> String {
+/// What is wrong with a stage that has `negate` without `predicate`.
+pub(super) fn lone_negate(prefix: &str) -> String {
     format!(
         "Config '{prefix}{NEGATE}' was provided but there is no config '{prefix}{PREDICATE}' defining a predicate to be negated."
     )
@@ -211,146 +213,6 @@ fn check<P: Plugin + ?Sized>(prefix: &str, plugin: &P, own: &ConfigMap) -> Resul
 fn within(prefix: &str, error: &PluginError) -> PluginError {
     let stage = prefix.trim_end_matches('.');
     PluginError::new(error.kind(), format!("{stage}: {error}"))
-}
-
-/// The keys that a connector's configuration gets by its transforms and predicates, for validation: `transforms.a.type` and what else
-/// they declare, each alias in a group of its own (Kafka's `ConnectorConfig.enrich`). An alias whose class is missing or unknown gets only the
-/// keys that all have; the error comes from validating them.
-pub fn config_def_for(config: &ConfigMap, registry: &Registry) -> ConfigDef {
-    let listed = |key: &str| {
-        let text = config.get(key).map_or("", |text| text.trim());
-        let aliases = text.split(',').map(|alias| alias.trim().to_owned());
-        let mut seen = HashSet::new();
-        aliases
-            .filter(move |alias| !alias.is_empty() && seen.insert(alias.clone()))
-            .collect::<Vec<String>>()
-    };
-    let mut keys = ConfigDef::new();
-    for alias in listed("transforms") {
-        let found = config.get(&format!("transforms.{alias}.type"));
-        let plugin = found.and_then(|class| registry.transform(class.trim()).ok());
-        let own = plugin.map(|plugin| plugin.config_def()).unwrap_or_default();
-        let prefix = format!("transforms.{alias}.");
-        let negates_nothing = config.contains_key(&format!("{prefix}{NEGATE}"))
-            && !config.contains_key(&format!("{prefix}{PREDICATE}"));
-        let wrong = negates_nothing.then(|| lone_negate(&prefix));
-        let known = registry.clone();
-        let kind = Kind {
-            aliases: "transforms",
-            group: "Transforms",
-            name: "Transformation",
-            classes: registry
-                .transforms()
-                .iter()
-                .map(|plugin| plugin.class())
-                .collect(),
-        };
-        let validator = move |class: &str| match (&wrong, known.transform(class.trim())) {
-            (Some(wrong), _) => Err(wrong.clone()),
-            (None, Ok(_)) => Ok(()),
-            (None, Err(error)) => Err(error.to_string()),
-        };
-        let own = own.with(condition_keys().0).with(condition_keys().1);
-        keys = kind.with_alias(keys, &alias, &own, validator);
-    }
-    for alias in listed("predicates") {
-        let found = config.get(&format!("predicates.{alias}.type"));
-        let plugin = found.and_then(|class| registry.predicate(class.trim()).ok());
-        let own = plugin.map(|plugin| plugin.config_def()).unwrap_or_default();
-        let known = registry.clone();
-        let kind = Kind {
-            aliases: "predicates",
-            group: "Predicates",
-            name: "Predicate",
-            classes: registry
-                .predicates()
-                .iter()
-                .map(|plugin| plugin.class())
-                .collect(),
-        };
-        let validator = move |class: &str| match known.predicate(class.trim()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
-        keys = kind.with_alias(keys, &alias, &own, validator);
-    }
-    keys
-}
-
-/// The keys of every transform that say which records it is for.
-fn condition_keys() -> (ConfigKey, ConfigKey) {
-    let predicate = ConfigKey::optional(
-        PREDICATE,
-        ConfigType::String,
-        Importance::Medium,
-        "The alias of a predicate used to determine whether to apply this transformation.",
-    );
-    let negate = ConfigKey::with_default(
-        NEGATE,
-        ConfigType::Boolean,
-        "false",
-        Importance::Medium,
-        "Whether the configured predicate should be negated.",
-    );
-    (predicate, negate)
-}
-
-/// What differs between transforms and predicates in declarations.
-struct Kind {
-    aliases: &'static str,
-    group: &'static str,
-    name: &'static str,
-    classes: Vec<&'static str>,
-}
-
-impl Kind {
-    fn with_alias(
-        &self,
-        keys: ConfigDef,
-        alias: &str,
-        own: &ConfigDef,
-        validator: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static,
-    ) -> ConfigDef {
-        let (prefix, group) = (
-            format!("{}.{alias}.", self.aliases),
-            format!("{}: {alias}", self.group),
-        );
-        let what = self.name.to_lowercase();
-        let mut class = ConfigKey::required(
-            &format!("{prefix}type"),
-            ConfigType::Class,
-            Importance::High,
-            &format!("Class for the '{alias}' {what}."),
-        )
-        .checked(validator)
-        .grouped(&group, 0, Width::Long, &format!("{} type for {alias}", self.name));
-        class.recommended = self.classes.iter().map(|class| (*class).to_owned()).collect();
-        let version = ConfigKey::optional(
-            &format!("{prefix}plugin.version"),
-            ConfigType::String,
-            Importance::High,
-            &format!("Version of the '{alias}' {what}."),
-        )
-        .grouped(
-            &group,
-            1,
-            Width::Long,
-            &format!("{} version for {alias}", self.name),
-        );
-        let keys = keys.with(class).with(version);
-        let mut sorted: Vec<&ConfigKey> = own.keys().iter().collect();
-        sorted.sort_by_key(|key| {
-            let given = key.default != DefaultValue::Required;
-            (key.order_in_group, given, key.importance as u8, key.name.clone())
-        });
-        sorted.into_iter().zip(2..).fold(keys, |keys, (key, order)| {
-            let name = format!("{prefix}{}", key.name);
-            let display_name = key.display_name.clone();
-            let key = ConfigKey { name, ..key.clone() };
-            let width = key.width;
-            keys.with(key.grouped(&group, order, width, &display_name))
-        })
-    }
 }
 
 #[cfg(test)]
@@ -446,49 +308,5 @@ mod tests {
                 .unwrap_or_default();
             assert!(error.contains(expected), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn declarations_are_grouped_by_alias() {
-        let keys = config_def_for(&config(HOIST_OTHERS), &Registry::built_in());
-        let names: Vec<(&str, i32)> = keys
-            .keys()
-            .iter()
-            .map(|key| (&*key.name, key.order_in_group))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("transforms.hoist.type", 0),
-                ("transforms.hoist.plugin.version", 1),
-                ("transforms.hoist.field", 2),
-                ("transforms.hoist.negate", 3),
-                ("transforms.hoist.predicate", 4),
-                ("transforms.drop.type", 0),
-                ("transforms.drop.plugin.version", 1),
-                ("transforms.drop.negate", 2),
-                ("transforms.drop.predicate", 3),
-                ("predicates.other.type", 0),
-                ("predicates.other.plugin.version", 1),
-                ("predicates.other.pattern", 2),
-                ("predicates.gone.type", 0),
-                ("predicates.gone.plugin.version", 1),
-            ]
-        );
-        let key = keys.key("transforms.hoist.field").unwrap();
-        assert_eq!(key.group.as_deref(), Some("Transforms: hoist"));
-        assert_eq!(key.display_name, "field");
-        assert!(keys.parse(&config(HOIST_OTHERS)).is_ok());
-    }
-
-    #[test]
-    fn validation_finds_unknown_classes_and_lone_negations() {
-        let given =
-            config("transforms=a,b transforms.a.type=No transforms.b.type=Filter transforms.b.negate=true");
-        let keys = config_def_for(&given, &Registry::built_in());
-        let errors = keys.parse(&given).unwrap_err();
-        assert_eq!(errors.0.len(), 2, "{errors}");
-        assert_eq!(errors.0[0].0, "transforms.a.type");
-        assert!(errors.0[1].1.contains("predicate to be negated"), "{errors}");
     }
 }

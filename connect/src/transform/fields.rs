@@ -117,6 +117,19 @@ pub(super) fn require_struct(value: Value, purpose: &str) -> Result<Struct, Plug
     }
 }
 
+/// The struct that `value` is, with as many fields as `schema` has: a connector may have given it another one.
+pub(super) fn require_struct_of(value: Value, schema: &Schema, purpose: &str) -> Result<Struct, PluginError> {
+    let its = require_struct(value, purpose)?;
+    match its.values().len() == schema.fields().len() {
+        true => Ok(its),
+        false => Err(PluginError::bad_record(format!(
+            "{purpose}: the struct has {} fields, but its schema has {}",
+            its.values().len(),
+            schema.fields().len()
+        ))),
+    }
+}
+
 /// The fields of a schema that has some.
 pub(super) fn require_fields<'a>(schema: &'a Schema, purpose: &str) -> Result<&'a [Field], PluginError> {
     match &schema.kind {

@@ -128,6 +128,13 @@ impl Plan {
 
     fn move_fields(&self, from: Struct, nodes: &[Node], values: &mut Vec<Value>) -> Result<(), PluginError> {
         let schema = Arc::clone(from.schema());
+        if nodes.len() != schema.fields().len() {
+            return Err(PluginError::bad_record(format!(
+                "{PURPOSE}: a struct has {} fields, but its schema has {}",
+                schema.fields().len(),
+                nodes.len()
+            )));
+        }
         for ((value, node), field) in from.into_values().into_iter().zip(nodes).zip(schema.fields()) {
             match (node, value) {
                 (Node::Leaf, value) => {

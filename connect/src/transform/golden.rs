@@ -116,7 +116,11 @@ fn value(json: &Json, schema: Option<&SchemaRef>) -> Value {
 }
 
 fn datum(json: &Json) -> Datum {
-    let schema = json.get("schema").map(schema);
+    // A list or map that Java read from a text and that is empty has elements whose schema is null. Ours has no schema then.
+    let whole = json
+        .get("schema")
+        .filter(|schema| schema.get("values") != Some(&Json::Null));
+    let schema = whole.map(schema);
     let value = json
         .get("value")
         .map_or(Value::Null, |json| value(json, schema.as_ref()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fields::{
     Entries, Nulls, check_nulls, entry, exactly_one_of, non_empty_list, require_fields, require_map,
-    require_struct, struct_like,
+    require_struct_of, struct_like,
 };
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
@@ -88,7 +88,7 @@ impl HeaderFrom {
         schema: &SchemaRef,
         headers: &mut Headers,
     ) -> Result<Datum, PluginError> {
-        let from = require_struct(value, PURPOSE)?;
+        let from = require_struct_of(value, schema, PURPOSE)?;
         let plan = self
             .plans
             .of(schema, |_| Plan::of(&self.names, self.moves, schema))?;

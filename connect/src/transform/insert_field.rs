@@ -135,10 +135,9 @@ impl InsertField {
             .plans
             .of(from.schema(), |schema| updated(schema, &self.insertions))?;
         let schema = Arc::clone(schema);
-        let (_, values) = self.nulls.read_all(from);
-        check_nulls(&schema, &values)?;
-        let mut all = Vec::with_capacity(values.len() + self.insertions.len());
-        all.extend(values);
+        let (_, mut all) = self.nulls.read_all(from);
+        check_nulls(&schema, &all)?;
+        all.reserve_exact(self.insertions.len());
         for index in 0..self.insertions.len() {
             all.push(self.value(index, record)?);
         }

@@ -1,5 +1,4 @@
 //! `MaskField`: values that nobody is to see become zero, empty, or a given text.
-use std::collections::HashSet;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use bytestring::ByteString;
 
 use super::fields::{Nulls, check_nulls, distinct, put_entry, require_map, require_struct, some_names};
 use super::number::{decimal_text, low_bits, parse_decimal};
+use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
 use crate::plugin::{PluginError, Transform};
@@ -42,11 +42,11 @@ fn keys() -> ConfigDef {
 
 struct MaskField {
     side: Side,
-    fields: HashSet<String>,
-    /// The same names, for maps that do not have them.
     names: Vec<ByteString>,
     replacement: Option<Replacement>,
     nulls: Nulls,
+    /// Where in structs the fields are.
+    plans: Plans<Vec<usize>>,
 }
 
 /// What stands for masked values, as the types they may have.
@@ -67,19 +67,20 @@ impl MaskField {
         let replacement = config.optional_string("replacement");
         Ok(Self {
             side,
-            fields: fields.iter().cloned().collect(),
             names: distinct(fields),
             replacement: replacement.map(Replacement::new),
             nulls: Nulls::of(config),
+            plans: Plans::new(),
         })
     }
+}
 
-    fn masked(&self, value: &Value) -> Result<Value, PluginError> {
-        match &self.replacement {
-            _ if value.is_null() => Ok(Value::Null),
-            None => zero(value),
-            Some(replacement) => replacement.of(value),
-        }
+/// What stands for `value`.
+fn masked(value: &Value, replacement: Option<&Replacement>) -> Result<Value, PluginError> {
+    match replacement {
+        _ if value.is_null() => Ok(Value::Null),
+        None => zero(value),
+        Some(replacement) => replacement.of(value),
     }
 }
 
@@ -156,12 +157,13 @@ impl Transform for MaskField {
     fn apply(&mut self, mut record: Record) -> Result<Option<Record>, PluginError> {
         let datum = self.side.of(&mut record);
         let value = take(&mut datum.value);
+        let replacement = self.replacement.as_ref();
         if datum.schema.is_none() {
             let mut entries = require_map(value, PURPOSE)?;
             for name in &self.names {
                 let found = entries.iter_mut().find(|(key, _)| key.as_str() == Some(&**name));
                 match found {
-                    Some((_, value)) => *value = self.masked(value)?,
+                    Some((_, value)) => *value = masked(value, replacement)?,
                     None => put_entry(&mut entries, name, Value::Null),
                 }
             }
@@ -169,11 +171,14 @@ impl Transform for MaskField {
             return Ok(Some(record));
         }
         let from = require_struct(value, PURPOSE)?;
+        let names = &self.names;
+        let fields = self.plans.of(from.schema(), |schema| {
+            let fields = names.iter().filter_map(|name| schema.field_index(name));
+            Ok::<_, PluginError>(fields.collect())
+        })?;
         let (schema, mut values) = self.nulls.read_all(from);
-        for (field, value) in schema.fields().iter().zip(&mut values) {
-            if self.fields.contains(&*field.name) {
-                *value = self.masked(value)?;
-            }
+        for index in fields {
+            values[*index] = masked(&values[*index], replacement)?;
         }
         check_nulls(&schema, &values)?;
         datum.value = Value::Struct(Struct::new(Arc::clone(&schema), values));

@@ -1,12 +1,13 @@
 //! Transforms: what changes records one by one, between a connector and its topics.
 //!
 //! Kafka Connect's own, by their class names and with their keys, and the [`TransformChain`] of a connector. A transform prepares itself for
-//! each schema it meets ([`plans`]) and then only moves values: no schema is made per record, and text and bytes keep their buffers.
+//! each schema it meets and then only moves values: no schema is made per record, and text and bytes keep their buffers.
 //!
 //! Owns: the transforms, the chain and its keys. Does not own: predicates ([`predicate`](crate::predicate)), and what becomes of records that
 //! fail ([`worker`](crate::worker)).
 mod cast;
 mod chain;
+mod chain_keys;
 mod date_format;
 mod drop_headers;
 mod extract_field;
@@ -25,13 +26,16 @@ mod number;
 mod plans;
 mod regex_router;
 mod replace_field;
+#[cfg(test)]
+mod reuse;
 mod set_schema_metadata;
 mod side;
 mod timestamp_converter;
 mod timestamp_router;
 mod value_to_key;
 
-pub use chain::{StageName, TransformChain, config_def_for};
+pub use chain::{StageName, TransformChain};
+pub use chain_keys::config_def_for;
 
 use crate::plugin::Registry;
 use side::Side::{Key, Value};

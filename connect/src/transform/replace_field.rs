@@ -81,10 +81,11 @@ impl ReplaceField {
         let (mut renames, mut origins) = (HashMap::new(), HashMap::new());
         for text in config.list("renames") {
             let (from, to) = rename(text).map_err(PluginError::user_config)?;
-            renames.insert(from.to_owned(), ByteString::from(to));
-        }
-        for (from, to) in &renames {
-            origins.insert(to.clone(), from.clone());
+            // Of two new names for one field the later one counts.
+            if let Some(before) = renames.insert(from.to_owned(), ByteString::from(to)) {
+                origins.remove(&before);
+            }
+            origins.insert(ByteString::from(to), from.to_owned());
         }
         Ok(Self {
             side,
@@ -105,10 +106,13 @@ impl ReplaceField {
             .plans
             .of(from.schema(), |schema| Plan::of(&self.names, schema))?;
         let schema = Arc::clone(&plan.schema);
+        let old = Arc::clone(from.schema());
         let mut all = from.into_values();
-        let both = schema.fields().iter().zip(&plan.origins);
-        let values = both.map(|(field, origin)| self.nulls.read(&field.schema, take(&mut all[*origin])));
-        let values: Vec<Value> = values.collect();
+        let read = |origin: &usize| {
+            let value = take(&mut all[*origin]);
+            self.nulls.read(&old.fields()[*origin].schema, value)
+        };
+        let values: Vec<Value> = plan.origins.iter().map(read).collect();
         check_nulls(&schema, &values)?;
         if plan.mixed {
             for (field, value) in schema.fields().iter().zip(&values) {
@@ -135,11 +139,17 @@ impl Plan {
     fn of(names: &Names, schema: &Schema) -> Result<Self, PluginError> {
         let (mut fields, mut origins, mut mixed) = (Vec::new(), Vec::new(), false);
         for field in schema.fields().iter().filter(|field| names.keeps(&field.name)) {
-            let name = match names.renames.get(&*field.name) {
-                Some(name) => Arc::from(&**name),
-                None => Arc::clone(&field.name),
+            // A field that keeps its name, which another one was to get, has the value of that other one.
+            let (name, origin) = match names.renames.get(&*field.name) {
+                Some(name) => (Arc::from(&**name), &*field.name),
+                None => {
+                    let origin = names.origins.get(&*field.name);
+                    (
+                        Arc::clone(&field.name),
+                        origin.map_or(&*field.name, |origin| &**origin),
+                    )
+                }
             };
-            let origin = names.origins.get(&*name).map_or(&*name, |origin| &**origin);
             let index = schema.field_index(origin).ok_or_else(|| {
                 PluginError::bad_record(format!(
                     "{PURPOSE}: {name} would come from {origin}, which is no field"

@@ -2,7 +2,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use super::fields::{Nulls, check_nulls, require_fields};
+use super::fields::{Nulls, check_nulls, require_fields, require_struct_of};
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance};
@@ -82,12 +82,10 @@ impl Transform for SetSchemaMetadata {
         });
         let updated = Arc::clone(updated?);
         datum.value = match take(&mut datum.value) {
-            Value::Struct(its) => {
+            its @ Value::Struct(_) => {
+                let its = require_struct_of(its, &updated, PURPOSE)?;
                 let (_, values) = self.nulls.read_all(its);
                 check_nulls(&updated, &values)?;
-                if values.len() != updated.fields().len() {
-                    return Err(PluginError::bad_record("the struct is not of its schema"));
-                }
                 Value::Struct(Struct::new(Arc::clone(&updated), values))
             }
             other => other,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::date_format::DateFormat;
+use super::date_format::{DateFormat, MILLISECONDS_PER_DAY};
 use super::fields::{
-    Nulls, check_nulls, exactly_one_of, put_entry, require_fields, require_map, require_struct, struct_like,
+    Nulls, check_nulls, exactly_one_of, put_entry, require_fields, require_map, require_struct_of,
+    struct_like,
 };
 use super::plans::Plans;
 use super::side::{Side, plugin_for_sides};
@@ -15,9 +16,6 @@ use crate::plugin::{PluginError, Transform};
 use crate::record::{Datum, Field, Record, Schema, SchemaKind, SchemaRef, Struct, Value, logical};
 
 const PURPOSE: &str = "converting times";
-
-/// A day has as many, without leap seconds.
-pub(super) const MILLISECONDS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
 plugin_for_sides!(
     TimestampConverterPlugin,
@@ -136,7 +134,7 @@ impl TimestampConverter {
         datum.value = match value {
             Value::Null => Value::Null,
             value => {
-                let from = require_struct(value, PURPOSE)?;
+                let from = require_struct_of(value, schema, PURPOSE)?;
                 Value::Struct(plan.convert(from, conversion, nulls)?)
             }
         };
@@ -187,7 +185,7 @@ impl Plan {
     fn convert(&self, from: Struct, conversion: &Conversion, nulls: Nulls) -> Result<Struct, PluginError> {
         let (schema, mut values) = nulls.read_all(from);
         if let Some((index, from)) = self.field {
-            let value = values.get_mut(index).map(take).unwrap_or_default();
+            let value = take(&mut values[index]);
             values[index] = conversion.convert(value, from, &schema.fields()[index].schema)?;
         }
         check_nulls(&self.schema, &values)?;

@@ -85,6 +85,18 @@ pub enum TargetState {
     Stopped,
 }
 
+impl TargetState {
+    /// What `initial_state` says, in any case: `RUNNING`, `PAUSED` or `STOPPED`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_uppercase().as_str() {
+            "RUNNING" => Some(Self::Started),
+            "PAUSED" => Some(Self::Paused),
+            "STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+
 /// Hears what becomes of connectors and tasks. Called from any thread; must not block.
 pub trait StatusListener: Send + Sync {
     /// A connector's state changed; `trace` says why it failed, `kind` whether another start may help.

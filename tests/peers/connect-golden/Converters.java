@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import org.apache.kafka.connect.data.Date;
 import org.apache.kafka.connect.data.Decimal;
 import org.apache.kafka.connect.data.Field;
@@ -151,7 +152,7 @@ public class Converters {
         ObjectNode line = JSON.objectNode();
         line.put("converter", converter);
         ObjectNode node = line.putObject("config");
-        config.forEach(node::put);
+        new TreeMap<>(config).forEach(node::put);
         line.put("direction", direction);
         return line;
     }

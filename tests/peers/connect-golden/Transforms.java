@@ -200,7 +200,7 @@ public final class Transforms {
                 line.put("holds", predicate.test(record));
             }
         } catch (Exception error) {
-            line.put("error", String.valueOf(error.getMessage()));
+            line.put("error", String.valueOf(error.getMessage()).replaceAll("@[0-9a-f]+", ""));
         }
         System.out.println(JSON.writeValueAsString(line));
     }

@@ -111,6 +111,11 @@ impl SchemaRegistry {
         registered: &Registered,
     ) -> Result<Option<i32>, PluginError> {
         let subject = self.config.subjects.subject(topic, self.config.is_key, name)?;
+        // Registering tells no version.
+        let key = (subject.clone(), Arc::clone(&registered.text));
+        if self.ids.get(&key).is_some_and(|known| known.version.is_none()) {
+            self.ids.remove(&key);
+        }
         match self.with_text(&subject, &registered.text, false) {
             Ok(found) => Ok(found.version),
             Err(error) if error.kind() == ErrorKind::BadRecord => Ok(None),
@@ -258,7 +263,10 @@ mod tests {
         assert_eq!(registry.by_id(first.id).unwrap().text, text);
         assert_eq!(registry.by_id(first.id).unwrap().text, text);
         assert_eq!(double.requests().len(), 3);
-        assert_eq!(registry.version("other", None, &other).unwrap(), None);
+        assert_eq!(registry.version("other", None, &other).unwrap(), Some(1));
+        assert_eq!(registry.version("other", None, &other).unwrap(), Some(1));
+        assert_eq!(double.requests().len(), 4);
+        assert_eq!(registry.version("unknown", None, &other).unwrap(), None);
     }
 
     #[test]

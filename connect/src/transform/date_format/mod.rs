@@ -1,17 +1,16 @@
 //! Java's `SimpleDateFormat`, in UTC and English.
 //!
 //! Patterns are read once; writing and reading go by their parts. Dates before 15 October 1582 are of the Julian calendar and reading is
-//! lenient (the 32nd of January is the 1st of February), as in Java. Weeks begin on Sunday, and the first one of a year is that of 1 January.
+//! lenient (the 32nd of January is the 1st of February), as in Java. Digits are those of ASCII. Weeks begin on Sunday, and the first one of a year is that of 1 January.
 //!
 //! Owns: the pattern's letters. Does not own: which pattern there is.
 mod calendar;
 mod read;
 
-use std::fmt::Write;
-
 use calendar::Civil;
 
-const MILLISECONDS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
+/// A day has as many, without leap seconds.
+pub(super) const MILLISECONDS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -163,7 +162,17 @@ impl Moment {
 }
 
 fn write_number(number: i64, count: usize, out: &mut String) {
-    let _ = write!(out, "{number:0count$}");
+    if number < 0 {
+        out.push('-');
+    }
+    let (mut digits, mut first, mut rest) = ([b'0'; 20], 20, number.unsigned_abs());
+    while rest > 0 || first == 20 {
+        first -= 1;
+        digits[first] += (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend((20 - first..count).map(|_| '0'));
+    out.extend(digits[first..].iter().map(|digit| char::from(*digit)));
 }
 
 fn write_year(year: i64, count: usize, out: &mut String) {
@@ -179,6 +188,8 @@ fn write_name(name: &str, count: usize, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(pattern: &str, milliseconds: i64) -> String {
@@ -195,17 +206,25 @@ mod tests {
         assert_eq!(written("'it''s' ''yy''", 0), "it's '70'");
     }
 
-    #[test]
-    fn what_is_written_is_read_again() {
-        let pattern = DateFormat::new("yyyy-MM-dd'T'HH:mm:ss.SSSXXX").unwrap();
-        let mut milliseconds: i64 = -14_000_000_000_123;
-        while milliseconds < 300_000_000_000_000 {
-            let mut out = String::new();
-            pattern.write(milliseconds, &mut out);
-            if milliseconds >= -62_135_769_600_000 {
-                assert_eq!(pattern.read(&out), Ok(milliseconds), "{out}");
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(milliseconds in -12_219_292_800_000_i64..250_000_000_000_000) {
+            let pattern = "yyyy-MM-dd'T'HH:mm:ss.SSS";
+            let text = written(pattern, milliseconds);
+            let timestamp = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
+            prop_assert_eq!(&text, &timestamp.strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string());
+            let pattern = DateFormat::new(&format!("{pattern}XXX")).unwrap();
+            prop_assert_eq!(pattern.read(&format!("{text}+01:30")), Ok(milliseconds - 5_400_000));
+        }
+
+        #[test]
+        fn nothing_panics(pattern in "[GyMdkHmsSEDFahKzZuXL':. -]{0,12}", text in "[-0-9 :.GMTUCaPpJn+Zé]{0,30}", time: i64) {
+            if let Ok(format) = DateFormat::new(&pattern) {
+                let mut out = String::new();
+                format.write(time, &mut out);
+                let _ = format.read(&text);
+                let _ = format.read(&out);
             }
-            milliseconds += 86_399_123_457 * 7;
         }
     }
 }

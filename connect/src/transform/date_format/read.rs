@@ -304,14 +304,14 @@ impl Fields {
             return Err("a day of the week needs the day of the month with it".to_owned());
         }
         let year = self.year.unwrap_or(1970);
-        let time = self.time_in(year);
+        let time = self.time_in(year)?;
         match self.ambiguous && time < century_start().1 {
-            true => Ok(self.time_in(year + 100)),
+            true => self.time_in(year + 100),
             false => Ok(time),
         }
     }
 
-    fn time_in(&self, year: i64) -> i64 {
+    fn time_in(&self, year: i64) -> Result<i64, String> {
         let year = if self.before_christ { 1 - year } else { year };
         let days = match self.day_of_year.stamp > self.day.stamp {
             true => Civil::first_of(year).days() + self.day_of_year.value - 1,
@@ -322,7 +322,9 @@ impl Fields {
             }
         };
         let of_day = self.hours() * 3_600_000 + self.minute * 60_000 + self.second * 1000 + self.millisecond;
-        days * MILLISECONDS_PER_DAY + of_day - self.offset
+        let whole = days.checked_mul(MILLISECONDS_PER_DAY);
+        let time = whole.and_then(|whole| whole.checked_add(of_day - self.offset));
+        time.ok_or_else(|| "the year is too far from 1970".to_owned())
     }
 
     fn hours(&self) -> i64 {

@@ -45,7 +45,7 @@ pub(super) fn definition() -> ConfigDef {
     ConfigDef::new()
         .with(ConfigKey::optional("file", String, High, "Destination filename. If not specified, the standard output will be used"))
         .with(ConfigKey::optional("directory", String, High, "Instead of file: a folder in which files appear when they are complete, named topic+partition+firstOffset-lastOffset"))
-        .with(key("format", String, "lines", High, "lines: a value a line, as Java's toString writes it. jsonl: a JSON value a line. csv: structs with a header").one_of(Format::NAMES))
+        .with(key("format", String, "lines", High, "lines: a value a line, as Java's toString writes it. jsonl: a JSON value a line. csv: structs with a header. parquet: structs in columns").one_of(Format::NAMES))
         .with(key("compression", String, "none", Medium, "How files in directory are compressed").one_of(&["none", "gzip", "zstd"]))
         .with(key("roll.size.bytes", Long, "134217728", Medium, "A file is complete when it has so many bytes, before compression").between(1, i64::MAX))
         .with(key("roll.records", Long, "1000000", Medium, "A file is complete when it has so many records").between(1, i64::MAX))
@@ -108,6 +108,12 @@ impl SinkConfig {
                     "a single file has lines or jsonl, because it is written at its end; give directory for this format",
                 );
             }
+        }
+        if format == Format::Parquet && compression == Compression::Gzip {
+            wrong(
+                "compression",
+                "Parquet is compressed within: with none by Snappy, with zstd by Zstandard",
+            );
         }
         match errors.is_empty() {
             true => Ok(Self {

@@ -6,6 +6,7 @@ use millstream_connect::plugin::PluginError;
 use millstream_connect::record::{Record, SchemaRef};
 
 use super::disk::Output;
+use super::parquet::ParquetFile;
 use super::{csv, json, text};
 
 /// A format of files.
@@ -14,6 +15,7 @@ pub(super) enum Format {
     Lines,
     JsonLines,
     Csv,
+    Parquet,
 }
 
 /// A compression of files.
@@ -26,19 +28,20 @@ pub(super) enum Compression {
 
 impl Format {
     /// Their names.
-    pub const NAMES: &'static [&'static str] = &["lines", "jsonl", "csv"];
+    pub const NAMES: &'static [&'static str] = &["lines", "jsonl", "csv", "parquet"];
 
     pub fn parse(name: &str) -> Self {
         match &*name.to_lowercase() {
             "jsonl" => Self::JsonLines,
             "csv" => Self::Csv,
+            "parquet" => Self::Parquet,
             _ => Self::Lines,
         }
     }
 
     /// Whether a file is more than its records one after the other.
     pub fn needs_files(self) -> bool {
-        self == Self::Csv
+        matches!(self, Self::Csv | Self::Parquet)
     }
 
     fn extension(self) -> &'static str {
@@ -46,6 +49,7 @@ impl Format {
             Self::Lines => "txt",
             Self::JsonLines => "jsonl",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
         }
     }
 
@@ -63,6 +67,7 @@ impl Format {
             }
             Self::JsonLines => json::write_value(&record.value.value, out),
             Self::Csv => csv::write_row(&record.value, out),
+            Self::Parquet => Err(PluginError::fatal("Parquet is not written record by record")),
         };
         match written {
             Ok(()) => out.push(b'\n'),
@@ -85,6 +90,7 @@ impl Compression {
 /// How names of files end.
 pub(super) fn extension(format: Format, compression: Compression) -> String {
     let packed = match compression {
+        _ if format == Format::Parquet => "",
         Compression::None => "",
         Compression::Gzip => ".gz",
         Compression::Zstandard => ".zst",
@@ -99,6 +105,7 @@ enum Packer {
     Plain(Box<dyn Output>),
     Gzip(GzEncoder<Box<dyn Output>>),
     Zstandard(zstd::stream::write::Encoder<'static, Box<dyn Output>>),
+    Parquet(Box<ParquetFile>),
 }
 
 /// A file that is being written.
@@ -119,6 +126,9 @@ impl Encoder {
     /// The compressor's.
     pub fn new(output: Box<dyn Output>, format: Format, compression: Compression) -> io::Result<Self> {
         let packer = match compression {
+            _ if format == Format::Parquet => {
+                Packer::Parquet(Box::new(ParquetFile::new(output, compression)))
+            }
             Compression::None => Packer::Plain(output),
             Compression::Gzip => Packer::Gzip(GzEncoder::new(output, flate2::Compression::default())),
             Compression::Zstandard => Packer::Zstandard(zstd::stream::write::Encoder::new(
@@ -136,10 +146,12 @@ impl Encoder {
         })
     }
 
-    /// Whether a record has the columns of this file.
+    /// Whether a record has the columns of this file, or none and is refused by it.
     pub fn takes(&self, record: &Record) -> bool {
         match (&self.schema, &record.value.schema) {
-            (Some(schema), Some(its)) => std::sync::Arc::ptr_eq(schema, its) || schema == its,
+            (Some(schema), Some(its)) => {
+                std::sync::Arc::ptr_eq(schema, its) || its.fields().is_empty() || schema == its
+            }
             _ => true,
         }
     }
@@ -149,6 +161,12 @@ impl Encoder {
     /// # Errors
     /// When it cannot be written in this format; the file is as it was.
     pub fn add(&mut self, record: &Record) -> Result<(), PluginError> {
+        if let Packer::Parquet(file) = &mut self.packer {
+            self.bytes += file.add(&record.value)? as u64;
+            self.schema.clone_from(&record.value.schema);
+            self.records += 1;
+            return Ok(());
+        }
         let length = self.waiting.len();
         if self.format == Format::Csv && self.records == 0 {
             csv::write_header(&record.value, &mut self.waiting)?;
@@ -170,6 +188,9 @@ impl Encoder {
     /// # Errors
     /// The file system's.
     pub fn spill(&mut self) -> io::Result<()> {
+        if let Packer::Parquet(file) = &mut self.packer {
+            return file.spill();
+        }
         match self.waiting.len() >= BUFFER_BYTES {
             true => self.write_waiting(),
             false => Ok(()),
@@ -181,6 +202,7 @@ impl Encoder {
             Packer::Plain(output) => output.write_all(&self.waiting)?,
             Packer::Gzip(output) => output.write_all(&self.waiting)?,
             Packer::Zstandard(output) => output.write_all(&self.waiting)?,
+            Packer::Parquet(_) => {}
         }
         self.waiting.clear();
         Ok(())
@@ -196,6 +218,7 @@ impl Encoder {
             Packer::Plain(output) => output,
             Packer::Gzip(output) => output.finish()?,
             Packer::Zstandard(output) => output.finish()?,
+            Packer::Parquet(file) => file.finish()?,
         };
         output.sync()
     }

@@ -12,6 +12,7 @@ mod format;
 mod json;
 mod manifest;
 mod naming;
+mod parquet;
 mod progress;
 mod rolling;
 mod single;

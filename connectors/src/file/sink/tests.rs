@@ -141,7 +141,7 @@ fn survives(keys: &[(&str, &str)], crashes: &[(u64, bool)], luck: u64) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random % 2 == 0
+        random.is_multiple_of(2)
     };
     let mut committed = [0_i64; 2];
     let mut crashes = crashes.iter();
@@ -217,7 +217,7 @@ fn a_crash_at_each_step_neither_loses_nor_repeats() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn crashes_upon_crashes(
         crashes in proptest::collection::vec((0_u64..120, any::<bool>()), 1..25),
@@ -501,4 +501,101 @@ fn wrong_keys_are_told() {
         ["path.format"]
     );
     assert_eq!(errors(&[]), [""; 0]);
+}
+
+#[test]
+fn rows_of_parquet_have_all_types() {
+    use bigdecimal::BigDecimal;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let field = |name: &str, schema: Schema| Field {
+        name: Arc::from(name),
+        schema: Arc::new(schema),
+    };
+    let point = Schema::try_struct(vec![field("x", SchemaKind::Int16.into())]).unwrap();
+    let text: SchemaRef = Schema::string();
+    let schema = Arc::new(
+        Schema::try_struct(vec![
+            field("id", SchemaKind::Int64.into()),
+            field("price", Schema::decimal(2).optional()),
+            field("day", Schema::date()),
+            field("at", Schema::timestamp()),
+            field("tags", SchemaKind::Array(Schema::optional_string()).into()),
+            field(
+                "more",
+                SchemaKind::Map(Arc::clone(&text), Arc::new(SchemaKind::Float32.into())).into(),
+            ),
+            field("point", point.clone().optional()),
+            field("raw", SchemaKind::Bytes.into()),
+        ])
+        .unwrap(),
+    );
+    let row = |offset: i64, price: Value, spot: Value| {
+        let values = vec![
+            Value::Int64(offset),
+            price,
+            Value::Date(1),
+            Value::Timestamp(1_500),
+            Value::Array(vec![Value::from("a"), Value::Null]),
+            Value::Map(vec![(Value::from("k"), Value::Float32(0.5))]),
+            spot,
+            Value::Bytes(bytes::Bytes::from_static(b"\x01")),
+        ];
+        let value = Value::Struct(Struct::new(Arc::clone(&schema), values));
+        record("orders", 0, offset, Datum::new(Arc::clone(&schema), value))
+    };
+    let decimal = |text: &str| Value::Decimal(Box::new(text.parse::<BigDecimal>().unwrap()));
+    let spot = Value::Struct(Struct::new(Arc::new(point.optional()), vec![Value::Int16(7)]));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("directory", folder.path().to_str().unwrap()),
+        ("format", "parquet"),
+        ("compression", "zstd"),
+    ];
+    let mut bench = Bench::new(Arc::new(RealDisk), &keys);
+    bench.start(&[orders()], 1).unwrap();
+    let refused = bench.put(vec![
+        row(0, decimal("1.5"), Value::Null),
+        row(1, decimal("1.555"), Value::Null),
+        record("orders", 0, 2, Datum::text("no columns")),
+        row(3, Value::Null, spot),
+    ]);
+    assert_eq!(
+        refused
+            .unwrap()
+            .iter()
+            .map(|refused| refused.index)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    bench
+        .runtime
+        .block_on(bench.task.close(&[orders()], false))
+        .unwrap();
+    let path = folder.path().join("orders+0+0000000000-0000000003.parquet");
+    let file = std::fs::File::open(path).unwrap();
+    let mut batches = ParquetRecordBatchReaderBuilder::try_new(file)
+        .unwrap()
+        .build()
+        .unwrap();
+    let batch = batches.next().unwrap().unwrap();
+    assert_eq!(batch.num_rows(), 2);
+    let shown = |column: &str, row: usize| {
+        let array = batch.column_by_name(column).unwrap();
+        arrow::util::display::array_value_to_string(array, row).unwrap()
+    };
+    let times = batch.column_by_name("at").unwrap().as_any();
+    let times = times
+        .downcast_ref::<arrow::array::TimestampMillisecondArray>()
+        .unwrap();
+    assert_eq!((times.value(0), times.timezone()), (1_500, Some("UTC")));
+    let all = ["id", "price", "day", "tags", "more", "point", "raw"];
+    let rows = [0, 1].map(|row| all.map(|column| shown(column, row)));
+    assert_eq!(
+        rows[0],
+        ["0", "1.50", "1970-01-02", "[a, ]", "{k: 0.5}", "", "01"]
+    );
+    assert_eq!(
+        rows[1],
+        ["3", "", "1970-01-02", "[a, ]", "{k: 0.5}", "{x: 7}", "01"]
+    );
 }

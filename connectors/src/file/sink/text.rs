@@ -143,3 +143,84 @@ fn write_date(millis: i64, out: &mut Vec<u8>) {
         Err(_) => drop(write!(out, "{millis}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bigdecimal::BigDecimal;
+    use millstream_connect::record::{Field, Schema, SchemaKind};
+
+    use super::*;
+
+    fn text(value: &Value) -> String {
+        let mut out = Vec::new();
+        write_value(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What Java 17 with Kafka Connect 4.2 printed for the same values.
+    #[test]
+    fn values_are_as_java_writes_them() {
+        let doubles = "0.0 -0.0 1.0 1.5 100.0 1234567.0 9999999.0 1.0E7 1.23456789E7 0.001 1.0E-4 0.00123 1.0E21 \
+                       1.0E-5 -2.5E-10 NaN Infinity -Infinity 1.7976931348623157E308 3.0E10 0.1 123.456";
+        for expected in doubles.split_whitespace() {
+            let number = expected.replace("Infinity", "inf").parse().unwrap();
+            assert_eq!(text(&Value::Float64(number)), expected);
+        }
+        for expected in ["0.1", "1.0E10", "1.5", "1.6777216E7", "3.4028235E38", "0.003"] {
+            assert_eq!(text(&Value::Float32(expected.parse().unwrap())), expected);
+        }
+        for (decimal, expected) in [
+            ("1.50", "1.50"),
+            ("-0.001", "-0.001"),
+            ("0", "0"),
+            ("0.00", "0.00"),
+            ("1E+3", "1E+3"),
+            ("1E-7", "1E-7"),
+            ("0.000001", "0.000001"),
+            (
+                "123456789012345678901234567890.5",
+                "123456789012345678901234567890.5",
+            ),
+            ("-12E+5", "-1.2E+6"),
+            ("0E-8", "0E-8"),
+            ("100", "100"),
+        ] {
+            let decimal: BigDecimal = decimal.parse().unwrap();
+            assert_eq!(text(&Value::Decimal(Box::new(decimal))), expected);
+        }
+        assert_eq!(text(&Value::Timestamp(0)), "Thu Jan 01 00:00:00 UTC 1970");
+        assert_eq!(
+            text(&Value::Timestamp(1_700_000_000_123)),
+            "Tue Nov 14 22:13:20 UTC 2023"
+        );
+        assert_eq!(text(&Value::Date(-5)), "Sat Dec 27 00:00:00 UTC 1969");
+    }
+
+    #[test]
+    fn structs_are_as_java_writes_them() {
+        let field = |name: &str, schema: Schema| Field {
+            name: Arc::from(name),
+            schema: Arc::new(schema),
+        };
+        let inner = Arc::new(
+            Schema::try_struct(vec![field("x", Schema::from(SchemaKind::Int32).optional())]).unwrap(),
+        );
+        // What the fields are does not matter for this.
+        let fields = ["a", "b", "c", "d", "p"].map(|name| field(name, SchemaKind::Int32.into()));
+        let schema = Arc::new(Schema::try_struct(fields.to_vec()).unwrap());
+        let map = [("k", 1), ("l", 2)].map(|(key, value)| (Value::from(key), Value::Int64(value)));
+        let value = Value::Struct(Struct::new(
+            schema,
+            vec![
+                Value::Int32(1),
+                Value::Null,
+                Value::Array(vec![Value::from("x"), Value::Null]),
+                Value::Map(map.to_vec()),
+                Value::Struct(Struct::empty(inner)),
+            ],
+        ));
+        assert_eq!(text(&value), "Struct{a=1,c=[x, null],d={k=1, l=2},p=Struct{}}");
+    }
+}

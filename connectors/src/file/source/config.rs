@@ -6,6 +6,7 @@ use std::time::Duration;
 use millstream_connect::config::{Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, Importance};
 use regex::bytes::Regex;
 
+use super::csv::{self, CsvRules};
 use super::lines::{LineEnd, Splitter};
 use super::pattern::Pattern;
 
@@ -22,6 +23,15 @@ pub(super) enum Invalid {
     Bytes,
     /// It is left out.
     Skip,
+}
+
+/// What a record's value is.
+#[derive(Debug, Clone)]
+pub(super) enum Rows {
+    /// The text.
+    Lines,
+    Json,
+    Csv(CsvRules),
 }
 
 /// What is done with a file that was read to its end, once that is stored.
@@ -41,6 +51,9 @@ pub(super) struct SourceConfig {
     pub batch_size: usize,
     pub once: bool,
     pub unpack: bool,
+    pub rows: Rows,
+    /// Rows that are not as they should be are left out.
+    pub skip_invalid_rows: bool,
     pub splitter: Splitter,
     /// Whether what no line end ends is a record at the end of a file.
     pub emit_last: bool,
@@ -62,7 +75,7 @@ const GIB: i64 = 1 << 30;
 
 /// The keys' declarations.
 pub(super) fn definition() -> ConfigDef {
-    use ConfigType::{Boolean, Int, Long, String};
+    use ConfigType::{Boolean, Int, List, Long, String};
     use Importance::{High, Low, Medium};
     let key = ConfigKey::with_default;
     ConfigDef::new()
@@ -71,6 +84,13 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("batch.size", Int, "2000", Low, "The maximum number of records the source task can read from the file each time it is polled").between(1, i32::MAX.into()))
         .with(ConfigKey::optional("file.pattern", String, Medium, "Which files of the folder are read, such as *.log or **/*.csv. By default all that lie in it and whose names do not begin with a dot"))
         .with(key("read.mode", String, "tail", High, "tail: go on reading as files grow and come. once: read what is there, and be finished").one_of(&["tail", "once"]))
+        .with(key("format", String, "lines", High, "lines: a record is a line of text. jsonl: a line of JSON, a value without a schema. csv: a row, a struct").one_of(&["lines", "jsonl", "csv"]))
+        .with(key("invalid.rows", String, "fail", Medium, "What becomes of lines that are no JSON, or rows that do not have the columns. fail: the task fails. skip: they are left out, with a warning").one_of(&["fail", "skip"]))
+        .with(key("csv.delimiter", String, ",", Low, "What is between fields; \\t is a tabulator"))
+        .with(key("csv.quote", String, "\"", Low, "What is around fields that have delimiters, quotes (doubled) or line ends"))
+        .with(key("csv.header", Boolean, "true", Medium, "Whether the first row of a file has the names of the columns"))
+        .with(ConfigKey::optional("csv.names", List, Medium, "The names of the columns, instead of those in files"))
+        .with(ConfigKey::optional("csv.types", List, Medium, "Types of columns that are no texts, such as id:int64, price:float64"))
         .with(key("compression", String, "auto", Low, "auto: what begins like a gzip or zstd file is unpacked. none: files are read as they are").one_of(&["auto", "none"]))
         .with(key("line.separator", String, "any", Low, "any: LF, CR LF, or CR alone, as Kafka's connector has it. lf: LF or CR LF").one_of(&["any", "lf"]))
         .with(key("last.line", String, "auto", Medium, "What becomes of a last line that nothing ends. hold: it waits for its end. emit: it is a record at the end of the file. auto: hold in mode tail, emit in mode once").one_of(&["auto", "hold", "emit"]))
@@ -135,6 +155,21 @@ impl SourceConfig {
             }
             _ => Finished::Keep,
         };
+        let rows = rows(&config).unwrap_or_else(|(key, error)| {
+            wrong(key, error);
+            Rows::Lines
+        });
+        let start = config
+            .optional_string("multiline.start")
+            .filter(|start| !start.is_empty());
+        if !matches!(rows, Rows::Lines) {
+            if start.is_some() {
+                wrong("multiline.start", "it is for format=lines".to_owned());
+            }
+            if lower(&config, "invalid.utf8") == "bytes" {
+                wrong("invalid.utf8", "bytes is for format=lines".to_owned());
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -149,7 +184,9 @@ impl SourceConfig {
             batch_size: size("batch.size"),
             once,
             unpack: lower(&config, "compression") == "auto",
-            splitter: splitter(&config),
+            splitter: splitter(&config, &rows),
+            rows,
+            skip_invalid_rows: lower(&config, "invalid.rows") == "skip",
             emit_last: last == "emit" || (last == "auto" && once),
             last_idle: millis("last.line.idle.ms"),
             invalid_text: invalid(&config, "invalid.utf8"),
@@ -181,7 +218,56 @@ fn invalid(config: &Config, key: &str) -> Invalid {
     }
 }
 
-fn splitter(config: &Config) -> Splitter {
+fn rows(config: &Config) -> Result<Rows, (&'static str, String)> {
+    match &*lower(config, "format") {
+        "jsonl" => return Ok(Rows::Json),
+        "csv" => {}
+        _ => return Ok(Rows::Lines),
+    }
+    let letter = |key: &'static str| match config.string(key) {
+        "\\t" => Ok(b'\t'),
+        text => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
+            _ => Err((key, format!("{text:?} is not one ASCII character"))),
+        },
+    };
+    let mut types = std::collections::BTreeMap::new();
+    for entry in config.list("csv.types") {
+        let parsed = entry
+            .rsplit_once(':')
+            .and_then(|(name, kind)| Some((name.trim(), csv::kind(kind.trim())?)));
+        let Some((name, kind)) = parsed else {
+            let names = "string, boolean, int8, int16, int32, int64, float32, float64";
+            return Err((
+                "csv.types",
+                format!("{entry:?} is not name:type with one of the types {names}"),
+            ));
+        };
+        types.insert(name.to_owned(), kind);
+    }
+    let rules = CsvRules {
+        delimiter: letter("csv.delimiter")?,
+        quote: letter("csv.quote")?,
+        header: config.boolean("csv.header"),
+        names: config.list("csv.names").to_vec(),
+        types,
+    };
+    if !rules.header && rules.names.is_empty() {
+        return Err((
+            "csv.names",
+            "without a row of names (csv.header=false) names have to be given".to_owned(),
+        ));
+    }
+    if !rules.names.is_empty() {
+        rules.schema(None).map_err(|error| ("csv.names", error))?;
+    }
+    Ok(Rows::Csv(rules))
+}
+
+fn splitter(config: &Config, rows: &Rows) -> Splitter {
+    if let Rows::Csv(rules) = rows {
+        return Splitter::Quoted { quote: rules.quote };
+    }
     let end = match &*lower(config, "line.separator") {
         "lf" => LineEnd::LineFeed,
         _ => LineEnd::Any,

@@ -93,6 +93,11 @@ impl Data {
         Ok(Stamp::of(&file.metadata()?))
     }
 
+    /// Whether reading its end again means reading all of it.
+    pub fn is_packed(&self) -> bool {
+        matches!(self, Self::Packed(_))
+    }
+
     /// The bytes from `from` on, `most` of them; fewer only at the end.
     ///
     /// # Errors

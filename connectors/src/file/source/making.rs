@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_connect::plugin::{Budget, PluginError};
-use millstream_connect::record::{Datum, Record};
+use millstream_connect::record::{Datum, Record, SchemaRef};
 use tracing::warn;
 
-use super::clock;
-use super::config::{Invalid, SourceConfig};
+use super::config::{Invalid, Rows, SourceConfig};
 use super::place::file_name;
 use super::text::{self, Text};
+use super::{clock, json};
 
 /// A part of a file's data that is being made into records.
 pub(super) struct Chunk {
@@ -26,6 +26,8 @@ pub(super) struct Chunk {
     pub last_call: bool,
     /// Within a line that is too long and left out.
     pub skipping: bool,
+    /// Of its rows, if they have one.
+    pub schema: Option<SchemaRef>,
 }
 
 impl Chunk {
@@ -43,12 +45,30 @@ impl Chunk {
             at_end: false,
             last_call: false,
             skipping: false,
+            schema: None,
         }
     }
 
     /// What changes when something is done.
     pub fn progress(&self) -> (usize, bool) {
         (self.cursor, self.skipping)
+    }
+}
+
+/// The value of a row; empty lines between rows are none.
+#[inline]
+fn row(rows: &Rows, line: Datum, schema: Option<&SchemaRef>) -> Result<Option<Datum>, String> {
+    let text = match rows {
+        Rows::Lines => return Ok(Some(line)),
+        Rows::Json | Rows::Csv(_) => line.value.as_str().unwrap_or_default(),
+    };
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    match (rows, schema) {
+        (Rows::Csv(rules), Some(schema)) => rules.parse(text, schema).map(Some),
+        (Rows::Csv(_), None) => Err("the names of its columns are not known".to_owned()),
+        _ => json::parse(text).map(Some),
     }
 }
 
@@ -146,7 +166,19 @@ impl Making {
             let range = (chunk.cursor, chunk.cursor + found.content);
             let at = || place(range.0);
             if let Some(value) = text::line(&chunk.text, &bytes, range, config.invalid_text, &at)? {
-                self.push(value, found.content);
+                match row(&config.rows, value, chunk.schema.as_ref()) {
+                    Ok(Some(value)) => self.push(value, found.content),
+                    Ok(None) => {}
+                    Err(error) if config.skip_invalid_rows => {
+                        warn!("the row at {} is left out: {error}", at())
+                    }
+                    Err(error) => {
+                        return Err(PluginError::user_config(format!(
+                            "the row at {} cannot be read: {error}; correct the file, or set invalid.rows=skip",
+                            at()
+                        )));
+                    }
+                }
             }
             chunk.cursor += found.whole;
         }

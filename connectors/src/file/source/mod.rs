@@ -7,9 +7,12 @@
 //! Several tasks share the files by their paths; a file and its rotations are one task's. Owns: offsets of files. Does not own: when
 //! offsets are stored. Kafka's own offsets (`{"position": N}`) are taken over.
 mod clock;
+mod columns;
 mod config;
+mod csv;
 mod data;
 mod finished;
+mod json;
 mod lines;
 mod making;
 mod pattern;
@@ -21,6 +24,8 @@ mod text;
 mod tracking;
 mod watch;
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 pub(in crate::file) mod tests;
 

@@ -12,6 +12,7 @@ use millstream_connect::plugin::{
 };
 use tracing::{info, warn};
 
+use super::columns::{Beginning, NoColumns};
 use super::config::{Finished, SourceConfig, TASK_COUNT};
 use super::making::{Chunk, Making, Step};
 use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
@@ -47,7 +48,7 @@ struct Reading {
     next_scan: Instant,
     /// Before this, hints do not lead to a scan.
     earliest_scan: Instant,
-    scanned: bool,
+    scans: u64,
     told: BTreeSet<PathBuf>,
     want: usize,
 }
@@ -74,6 +75,17 @@ struct Current {
     place: Place,
     /// Where records began in the chunk.
     start: usize,
+}
+
+#[cfg(test)]
+impl FileSourceTask {
+    /// How often it has looked for files.
+    pub fn scans(&self) -> u64 {
+        match &self.running {
+            Some(Running::Files(reading)) => reading.scans,
+            _ => u64::MAX,
+        }
+    }
 }
 
 #[async_trait]
@@ -175,7 +187,7 @@ impl Reading {
             watch,
             next_scan: now,
             earliest_scan: now,
-            scanned: false,
+            scans: 0,
             told: BTreeSet::new(),
             want: CHUNK_BYTES,
             share,
@@ -204,7 +216,7 @@ impl Reading {
     }
 
     fn scan(&mut self, now: Instant) -> Result<(), PluginError> {
-        if self.config.once && self.scanned {
+        if self.config.once && self.scans > 0 {
             self.watch.reset();
             self.next_scan = now + Duration::from_secs(3600);
             return Ok(());
@@ -243,7 +255,7 @@ impl Reading {
             }
         }
         self.files.scan(found, now);
-        self.scanned = true;
+        self.scans += 1;
         self.finish(now)?;
         let took = now.elapsed() * SCAN_SHARE;
         self.next_scan = now + self.config.scan_interval.max(took);
@@ -290,7 +302,7 @@ impl Reading {
             }
         }
         let finished =
-            self.config.once && self.scanned && self.current.is_none() && making.records.is_empty();
+            self.config.once && self.scans > 0 && self.current.is_none() && making.records.is_empty();
         let offsets = self.offsets(touched);
         Ok(SourceBatch {
             made_now: true,
@@ -371,10 +383,41 @@ impl Reading {
             })?,
             _ => 0,
         };
-        let start = back + mark;
+        let last_call = at_end && (self.config.emit_last || file.last_call);
+        let begin = Beginning {
+            place: &place,
+            mark,
+            bytes: &bytes,
+            last_call,
+        };
+        let columns = begin.columns(&self.config, file);
+        let header = match columns {
+            Ok(header) => header,
+            Err(NoColumns::NotYet) if at_end => {
+                (file.at_end, file.partial) = (true, bytes.len() > mark);
+                return Ok(());
+            }
+            Err(NoColumns::NotYet) if self.want < self.config.line_bytes_max => {
+                self.want *= 2;
+                return self.load(key, now);
+            }
+            Err(NoColumns::NotYet) => {
+                let name = file_name(&file.path);
+                return Err(PluginError::user_config(format!(
+                    "the row of names in {name} is longer than max.line.bytes"
+                )));
+            }
+            Err(NoColumns::Wrong(error)) => {
+                let name = file_name(&file.path);
+                return Err(PluginError::user_config(format!(
+                    "the names of the columns in {name}: {error}"
+                )));
+            }
+        };
+        let start = back + mark + header;
         let mut chunk = Chunk::new(Bytes::from(bytes), start, base, self.config.invalid_text);
-        (chunk.skipping, chunk.at_end) = (place.skipping, at_end);
-        chunk.last_call = at_end && (self.config.emit_last || file.last_call);
+        (chunk.skipping, chunk.at_end, chunk.last_call) = (place.skipping, at_end, last_call);
+        chunk.schema.clone_from(&file.schema);
         self.current = Some(Current {
             key,
             chunk,

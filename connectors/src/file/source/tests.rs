@@ -15,6 +15,7 @@ use millstream_connect::plugin::{
 use millstream_connect::record::{Record, Value};
 
 use super::FileSource;
+use super::task::FileSourceTask;
 
 /// Offsets as a worker stores them.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +49,7 @@ pub(super) struct Bench {
     pub folder: tempfile::TempDir,
     pub offsets: Offsets,
     config: ConfigMap,
-    task: Option<Box<dyn SourceTask>>,
+    task: Option<FileSourceTask>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -96,7 +97,7 @@ impl Bench {
     }
 
     pub fn start(&mut self) -> Result<(), PluginError> {
-        let mut task = FileSource.new_task();
+        let mut task = FileSourceTask::default();
         let context = SourceTaskContext {
             task: TaskId {
                 connector: "files".to_owned(),
@@ -132,14 +133,48 @@ impl Bench {
         Ok((batch.records, batch.finished))
     }
 
+    fn scans(&self) -> u64 {
+        self.task
+            .as_ref()
+            .map_or(0, FileSourceTask::scans)
+            .min(u64::MAX - 10)
+    }
+
+    /// Waits until files were looked for again.
+    pub fn scan(&mut self) -> Vec<Record> {
+        let before = self.scans();
+        let mut all = Vec::new();
+        while self.scans() < before + 1 {
+            all.extend(self.poll(1, 10).unwrap().0);
+        }
+        all
+    }
+
+    /// One batch that is lost with the task, as when a transaction is aborted.
+    pub fn poll_and_crash(&mut self) -> Result<(), PluginError> {
+        if self.task.is_none() {
+            self.start()?;
+        }
+        let budget = Budget {
+            records: 3,
+            bytes: 1 << 20,
+            wait: Duration::from_millis(15),
+        };
+        self.runtime
+            .block_on(self.task.as_mut().expect("it was started").poll(budget))?;
+        self.task = None;
+        Ok(())
+    }
+
     /// What comes until nothing has come for a while.
     pub fn drain(&mut self) -> Result<Vec<Record>, PluginError> {
         let mut all = Vec::new();
-        let mut last = Instant::now();
-        while last.elapsed() < Duration::from_millis(80) {
-            let (records, finished) = self.poll(1000, 20)?;
+        let (mut last, mut scans) = (Instant::now(), self.scans());
+        // Long enough for a scan to look behind the tick of the file system's clock, and for idle lines.
+        while last.elapsed() < Duration::from_millis(60) || self.scans() < scans + 3 {
+            let (records, finished) = self.poll(1000, 10)?;
             if !records.is_empty() {
-                last = Instant::now();
+                (last, scans) = (Instant::now(), self.scans());
             }
             all.extend(records);
             if finished {
@@ -154,7 +189,7 @@ impl Bench {
     }
 
     pub fn error(&mut self) -> String {
-        for _ in 0..20 {
+        for _ in 0..200 {
             if let Err(error) = self.poll(1000, 20) {
                 return error.to_string();
             }
@@ -455,7 +490,7 @@ fn one_file_that_cannot_be_read() {
     let mut bench = Bench::new("a.txt", &[]);
     bench.write("a.txt", "one\n");
     assert_eq!(bench.lines(), ["one"]);
-    fs::set_permissions(bench.path("a.txt"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("a.txt"), fs::Permissions::from_mode(0o000)).unwrap();
     bench.append("a.txt", "two\n");
     assert_eq!(bench.lines(), ["two"], "it is open");
 }
@@ -523,4 +558,217 @@ fn batches_are_no_larger_than_asked() {
     );
     let sizes: Vec<usize> = (0..3).map(|_| bench.poll(1000, 0).unwrap().0.len()).collect();
     assert_eq!(sizes, [7, 7, 6]);
+}
+
+#[test]
+fn lines_of_json() {
+    let mut bench = Bench::new("a.jsonl", &[("format", "jsonl")]);
+    bench.write(
+        "a.jsonl",
+        "{\"a\":1,\"b\":[1.5,null,true,\"\\u00e4\"]}\n\n18446744073709551615\n\"x\"\nnull\n",
+    );
+    let records = bench.drain().unwrap();
+    let array = Value::Array(vec![
+        Value::Float64(1.5),
+        Value::Null,
+        Value::Boolean(true),
+        Value::from("ä"),
+    ]);
+    let map = Value::Map(vec![
+        (Value::from("a"), Value::Int64(1)),
+        (Value::from("b"), array),
+    ]);
+    let values: Vec<Value> = records.into_iter().map(|record| record.value.value).collect();
+    assert_eq!(
+        values,
+        [
+            map,
+            Value::Float64(18446744073709551615.0),
+            Value::from("x"),
+            Value::Null
+        ]
+    );
+    bench.append("a.jsonl", "{\"a\":\n");
+    let error = bench.error();
+    assert!(error.contains("no JSON") && error.contains("byte 68"), "{error}");
+    let mut bench = Bench::new("a.jsonl", &[("format", "jsonl"), ("invalid.rows", "skip")]);
+    bench.write("a.jsonl", "{]\n1\n");
+    assert_eq!(bench.lines(), ["Int64(1)"]);
+}
+
+#[test]
+fn rows_of_csv() {
+    let keys = [("format", "csv"), ("csv.types", "id:int64, price:float64")];
+    let mut bench = Bench::new("*.csv", &keys);
+    bench.write(
+        "a.csv",
+        "\u{feff}id,name,price\r\n1,\"a, \"\"b\"\"\nc\",1.5\r\n2,,\n",
+    );
+    let fields = |records: Vec<Record>| -> Vec<Vec<Value>> {
+        let structs = records.into_iter().map(|record| {
+            record
+                .value
+                .schema
+                .as_ref()
+                .unwrap()
+                .check(&record.value.value)
+                .unwrap();
+            match record.value.value {
+                Value::Struct(fields) => fields.into_values(),
+                other => panic!("{other:?}"),
+            }
+        });
+        structs.collect()
+    };
+    assert_eq!(
+        fields(bench.drain().unwrap()),
+        [
+            vec![Value::Int64(1), Value::from("a, \"b\"\nc"), Value::Float64(1.5)],
+            vec![Value::Int64(2), Value::Null, Value::Null],
+        ]
+    );
+    bench.stop();
+    bench.append("a.csv", "3,\"\",2\n");
+    assert_eq!(
+        fields(bench.drain().unwrap()),
+        [vec![Value::Int64(3), Value::from(""), Value::Float64(2.0)]]
+    );
+    bench.append("a.csv", "4,x\n");
+    assert!(bench.error().contains("it has 2 fields"));
+    let keys = [
+        ("format", "csv"),
+        ("csv.header", "false"),
+        ("csv.names", "a,b"),
+        ("csv.delimiter", ";"),
+        ("invalid.rows", "skip"),
+    ];
+    let mut bench = Bench::new("a.csv", &keys);
+    bench.write("a.csv", "1;2\n3\n");
+    assert_eq!(
+        fields(bench.drain().unwrap()),
+        [[Value::from("1"), Value::from("2")]]
+    );
+    for wrong in [
+        ("csv.types", "a"),
+        ("csv.delimiter", "ab"),
+        ("csv.header", "false"),
+        ("multiline.start", "x"),
+    ] {
+        assert!(
+            Bench::new("a.csv", &[("format", "csv"), wrong]).start().is_err(),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn compressed_files_have_several_parts_and_grow() {
+    let gzip = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let zstandard = |text: &str| {
+        let mut packed = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        packed.include_checksum(true).unwrap();
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    for is_gzip in [true, false] {
+        let pack = |text: &str| if is_gzip { gzip(text) } else { zstandard(text) };
+        let mut bench = Bench::new("a.packed", &[]);
+        let half: String = (0..40_000).map(|line| format!("{line} is a line\n")).collect();
+        let whole = [pack(&half), pack("un"), pack("broken\n")].concat();
+        bench.write("a.packed", &whole[..whole.len() / 3]);
+        let mut lines = bench.lines();
+        assert!(!lines.is_empty(), "what is there of it can be read");
+        bench.stop();
+        bench.write("a.packed", &whole);
+        lines.extend(bench.lines());
+        assert_eq!(lines.len(), 40_001);
+        assert_eq!(lines[39_999..], ["39999 is a line", "unbroken"]);
+        let mut longer = whole.clone();
+        longer.extend(pack("more\n"));
+        bench.write("a.packed", &longer);
+        assert_eq!(bench.lines(), ["more"]);
+        longer.extend_from_slice(&pack(&half)[..]);
+        let damaged = whole.len() / 2;
+        longer[damaged] ^= 0x55;
+        let mut other = Bench::new("a.packed", &[]);
+        other.write("a.packed", &longer);
+        assert!(other.error().contains("damaged"));
+    }
+}
+
+#[test]
+fn many_files_with_few_open() {
+    let mut bench = Bench::new("**/*.txt", &[("max.open.files", "8"), ("read.mode", "once")]);
+    for number in 0..2000 {
+        let folder = bench.path(&format!("{}", number % 10));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number}.txt")), format!("{number}\n")).unwrap();
+    }
+    let mut lines = bench.lines();
+    lines.sort_by_key(|line| line.parse::<u32>().unwrap());
+    assert_eq!(
+        lines,
+        (0..2000).map(|number| number.to_string()).collect::<Vec<_>>()
+    );
+    bench.stop();
+    assert_eq!(bench.lines(), [""; 0]);
+}
+
+#[test]
+fn tasks_share_files_but_not_rotations() {
+    use std::collections::BTreeSet;
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..20 {
+        for end in ["log", "log.1", "log.2.gz"] {
+            fs::write(
+                folder.path().join(format!("{number}.{end}")),
+                format!("{number}\n"),
+            )
+            .unwrap();
+        }
+    }
+    let mut connector = FileSource.new_connector();
+    let pattern = folder.path().join("*");
+    let config = ConfigMap::from([
+        ("file".to_owned(), pattern.to_str().unwrap().to_owned()),
+        ("topic".to_owned(), "lines".to_owned()),
+        ("read.mode".to_owned(), "once".to_owned()),
+    ]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let context = millstream_connect::plugin::ConnectorContext {
+        name: "files".to_owned(),
+        request_task_reconfiguration: Arc::new(|| {}),
+    };
+    runtime.block_on(connector.start(&config, context)).unwrap();
+    let configs = connector.task_configs(3).unwrap();
+    assert_eq!(configs.len(), 3);
+    let mut seen = Vec::new();
+    for (number, config) in (0..).zip(&configs) {
+        let mut task = FileSource.new_task();
+        let id = TaskId {
+            connector: "files".to_owned(),
+            task: number,
+        };
+        let offsets = Arc::new(Offsets::default());
+        runtime
+            .block_on(task.start(config, SourceTaskContext { task: id, offsets }))
+            .unwrap();
+        let budget = Budget {
+            records: 1000,
+            bytes: 1 << 20,
+            wait: Duration::ZERO,
+        };
+        let batch = runtime.block_on(task.poll(budget)).unwrap();
+        let lines: BTreeSet<String> = batch.records.iter().map(text).collect();
+        assert_eq!(batch.records.len(), 3 * lines.len(), "all rotations of a file");
+        seen.extend(lines);
+    }
+    assert_eq!(seen.len(), 20);
 }

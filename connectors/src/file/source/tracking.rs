@@ -3,9 +3,11 @@
 //! The truth is a scan: what the pattern finds now is compared with what was known. A file is its [`FileKey`], so a new name of it is a rotation,
 //! and another file under its name a successor, which waits until the rotated one is read. A file whose bytes before the position have changed
 //! was truncated or written anew: it begins again, and if there is a copy of what was in it, what was not read of that comes first.
-//! docs/adr/0017 says what cannot be told apart.
+//! docs/adr/0017 says what cannot be told apart. [`copies`] tells copies of files from files.
 //!
 //! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
+mod copies;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, Metadata};
 use std::io;
@@ -13,14 +15,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use millstream_connect::plugin::PluginError;
-use tracing::{info, warn};
+use millstream_connect::record::SchemaRef;
+use tracing::warn;
 
+use super::clock;
 use super::data::Data;
-use super::place::{FileKey, PREFIX_BYTES, Place, Stamp, Stored, file_name, hash};
-use super::rotation;
+use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
+
+/// File systems count time in ticks of up to this: what changes twice within one may look unchanged.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Where a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub(super) struct Tracked {
     pub unstored: bool,
     /// What no line end ends is a record now.
     pub last_call: bool,
+    /// Of its rows, if they have one.
+    pub schema: Option<SchemaRef>,
     /// There is something behind the position that is no whole record.
     pub partial: bool,
     /// How far what was read is stored.
@@ -51,10 +59,14 @@ pub(super) struct Tracked {
     /// Read to its end as of `stamp`.
     pub at_end: bool,
     checked: bool,
+    /// It was looked at once more after its last change was seen, when a further change would show in its time.
+    settled: bool,
     /// It was never read, and may be a copy.
     fresh: bool,
     /// It was found to be a copy in an earlier life.
     known_copy: bool,
+    /// Its name before the last change of it.
+    former: Option<PathBuf>,
     /// It is a copy of this file, which is still there.
     copy_of: Option<FileKey>,
     /// Read behind this one.
@@ -87,6 +99,8 @@ pub(super) struct Files {
     rules: Rules,
     files: HashMap<FileKey, Tracked>,
     by_path: HashMap<PathBuf, FileKey>,
+    /// Which file had a name last, of names that were given up.
+    last_at: HashMap<PathBuf, FileKey>,
     queue: VecDeque<FileKey>,
     /// Open files, the one that was used last at the end.
     open: VecDeque<FileKey>,
@@ -105,6 +119,7 @@ impl Files {
             rules,
             files: HashMap::new(),
             by_path: HashMap::new(),
+            last_at: HashMap::new(),
             queue: VecDeque::new(),
             open: VecDeque::new(),
             stored: HashMap::new(),
@@ -206,6 +221,11 @@ impl Files {
             if self.by_path.get(&file.path) == Some(&key) {
                 self.by_path.remove(&file.path);
             }
+            if let Some(former) = &file.former
+                && self.last_at.get(former) == Some(&key)
+            {
+                self.last_at.remove(former);
+            }
             self.open.retain(|open| *open != key);
             self.sequence += 1;
             self.remember(Stored {
@@ -258,6 +278,12 @@ impl Files {
         let file = self.files.get_mut(&key).expect("a file that is tracked");
         let old = std::mem::replace(&mut file.path, path.clone());
         file.unstored = true;
+        if let Some(forgotten) = file.former.replace(old.clone())
+            && self.last_at.get(&forgotten) == Some(&key)
+        {
+            self.last_at.remove(&forgotten);
+        }
+        self.last_at.insert(old.clone(), key);
         if self.by_path.get(&old) == Some(&key) {
             self.by_path.remove(&old);
         }
@@ -272,11 +298,18 @@ impl Files {
             file.stamp = stamp;
             file.changed = now;
             file.last_call = false;
+            file.settled = false;
             if file.copy_of.is_some() && !file.known_copy {
                 // Whether it is a copy is asked again.
                 file.copy_of = None;
             }
             self.enqueue(key);
+        } else if !file.settled && file.at_end {
+            file.settled = now - file.changed >= TICK;
+            let packed = file.data.as_ref().is_some_and(|data| data.is_packed());
+            if !packed {
+                self.enqueue(key);
+            }
         } else if file.partial && !file.last_call && idle.is_some_and(|idle| now - file.changed >= idle) {
             file.last_call = true;
             self.enqueue(key);
@@ -327,6 +360,8 @@ impl Files {
             }
             match file.data.as_ref().map(|data| data.stamp()) {
                 Some(Ok(stamp)) => {
+                    file.former = Some(file.path.clone());
+                    self.last_at.insert(file.path.clone(), key);
                     self.look(key, stamp, now);
                     self.leave_when_idle(key, now);
                 }
@@ -379,10 +414,23 @@ impl Files {
         newest.or_else(|| self.stored.get(path).filter(|stored| stored.key.is_none()))
     }
 
+    /// The last that is stored of the file that another stored offset is of.
+    fn newest<'a>(&'a self, stored: &'a Stored) -> &'a Stored {
+        let same = stored.key.and_then(|key| self.stored_of(&stored.path, &key));
+        same.unwrap_or(stored)
+    }
+
     fn admit(&mut self, path: PathBuf, stamp: Stamp, behind: Option<FileKey>, now: Instant) {
         let stored = self.stored_of(&path, &stamp.key).cloned();
         let known_copy = stored.as_ref().is_some_and(|stored| stored.copy_of.is_some());
         let unknown = stored.is_none() && (self.round > 1 || !self.stored.is_empty());
+        let former = stored
+            .as_ref()
+            .map(|stored| stored.path.clone())
+            .filter(|its| *its != path);
+        if let Some(former) = &former {
+            self.last_at.insert(former.clone(), stamp.key);
+        }
         let place = match &stored {
             Some(stored) if !known_copy => stored.place.clone(),
             _ => Place::start(),
@@ -391,15 +439,18 @@ impl Files {
             path: path.clone(),
             stamp,
             committed: stored.as_ref().map(|stored| stored.place.position),
-            unstored: stored.is_some_and(|stored| stored.path != path),
+            unstored: former.is_some(),
+            former,
             place,
             data: None,
             whereabouts: Whereabouts::Here,
             changed: now,
             last_call: false,
+            schema: None,
             partial: false,
             at_end: false,
             checked: false,
+            settled: clock::now_ms() - stamp.modified_ns / 1_000_000 > 1000,
             fresh: self.rules.rotation_copies && (unknown || known_copy),
             known_copy,
             copy_of: None,
@@ -422,6 +473,9 @@ impl Files {
         let gone: Vec<Stored> = self.stored.values().cloned().collect();
         for stored in gone {
             let Some(key) = stored.key else { continue };
+            if self.newest(&stored).sequence > stored.sequence {
+                continue;
+            }
             if self
                 .files
                 .keys()
@@ -553,204 +607,6 @@ impl Files {
         file.checked = true;
         Ok(Opened::Ready)
     }
-
-    /// Whether a file that was never read is a copy of one that was.
-    fn tell_copy(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        let (known_copy, path) = (file.known_copy, file.path.clone());
-        let mut data = file.data.take().expect("it was opened");
-        let verdict = self.compare(key, &path, &mut data);
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        file.data = Some(data);
-        match verdict? {
-            Verdict::Own if known_copy => {
-                // All of it was in the file that it is a copy of.
-                file.copy_of = Some(key);
-                Ok(Opened::NotNow)
-            }
-            Verdict::Own => {
-                if file.stamp.size > 0 {
-                    file.fresh = false;
-                    file.checked = true;
-                }
-                Ok(Opened::Ready)
-            }
-            Verdict::Behind(place) => {
-                info!(
-                    "{} goes on where its original stopped, at byte {}",
-                    file_name(&path),
-                    place.position
-                );
-                file.place = place;
-                file.fresh = false;
-                file.checked = true;
-                file.unstored = true;
-                Ok(Opened::Ready)
-            }
-            Verdict::CopyOf(original, place) => {
-                if let Some(place) = place {
-                    file.place = place;
-                    file.known_copy = true;
-                    file.unstored = true;
-                }
-                file.copy_of = Some(original);
-                file.changed = now;
-                Ok(Opened::NotNow)
-            }
-        }
-    }
-
-    fn compare(&mut self, key: FileKey, path: &Path, data: &mut Data) -> io::Result<Verdict> {
-        for origin in rotation::origins(path) {
-            let tracked = self.by_path.get(&origin).copied().filter(|its| *its != key);
-            let tracked =
-                tracked.filter(|its| self.files.get(its).is_some_and(|file| file.place.position > 0));
-            if let Some(original) = tracked {
-                let place = self.files[&original].place.clone();
-                let intact = self.open(original).is_ok() && {
-                    let its = self.files.get_mut(&original).expect("a file that is tracked");
-                    let its_data = its.data.as_mut().expect("it was opened");
-                    fits(&place, its_data)?
-                };
-                let whole = fits(&place, data)?;
-                if !intact && whole {
-                    self.files
-                        .get_mut(&original)
-                        .expect("a file that is tracked")
-                        .behind = Some(key);
-                    return Ok(Verdict::Behind(place));
-                }
-                if intact && whole {
-                    return Ok(Verdict::CopyOf(original, Some(place)));
-                }
-                if intact && self.begins_alike(original, data)? {
-                    return Ok(Verdict::CopyOf(original, None));
-                }
-            }
-            let stored = self.stored.get(&origin);
-            let stored = stored.filter(|stored| stored.place.position > 0 && !stored.place.unchecked);
-            let elsewhere = |stored: &Stored| {
-                stored.key.is_some_and(|its| {
-                    self.files
-                        .keys()
-                        .any(|key| key.inode == its.inode && key.is_same(&its))
-                })
-            };
-            if let Some(stored) = stored.filter(|stored| !elsewhere(stored))
-                && fits(&stored.place, data)?
-            {
-                return Ok(Verdict::Behind(stored.place.clone()));
-            }
-        }
-        Ok(Verdict::Own)
-    }
-
-    /// Whether what there is of a file is how another begins: then it may be a copy that is still being made.
-    fn begins_alike(&mut self, original: FileKey, data: &mut Data) -> io::Result<bool> {
-        let place = self.files[&original].place.position;
-        let begin = data.read(0, PREFIX_BYTES)?;
-        let unfinished = begin.is_empty() || data.read(place, 1)?.is_empty() && !has(data, place)?;
-        let its = self.files.get_mut(&original).expect("a file that is tracked");
-        let its_data = its.data.as_mut().expect("it was opened");
-        let its_begin = its_data.read(0, begin.len())?;
-        Ok(!begin.is_empty() && unfinished && begin == its_begin)
-    }
-
-    /// The file is not what was read: it was truncated, or written anew. What was not read of it is perhaps in a copy.
-    pub fn restart(&mut self, key: FileKey, now: Instant) -> Opened {
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        let (path, place) = (
-            file.path.clone(),
-            std::mem::replace(&mut file.place, Place::start()),
-        );
-        (file.checked, file.partial, file.unstored, file.fresh) = (true, false, true, false);
-        let mut copy = self.release_copies(key, &place);
-        if copy.is_none() && self.rules.rotation_copies {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            copy = self.find_copy(&path, &place, list(folder), now);
-        }
-        match copy {
-            Some(copy) => self.put_behind(Some(key), copy),
-            None => info!(
-                "{} was truncated or written anew after byte {}: it is read from its beginning",
-                file_name(&path),
-                place.position
-            ),
-        }
-        self.enqueue(key);
-        Opened::NotNow
-    }
-
-    /// Lets copies of a file go on where it was read to, and returns one that does.
-    fn release_copies(&mut self, original: FileKey, place: &Place) -> Option<FileKey> {
-        let copies = self
-            .files
-            .iter()
-            .filter(|(key, file)| file.copy_of == Some(original) && **key != original);
-        let copies: Vec<FileKey> = copies.map(|(key, _)| *key).collect();
-        let mut released = None;
-        for key in copies {
-            let opened = self.open(key);
-            let file = self.files.get_mut(&key).expect("a file that is tracked");
-            let data = file.data.as_mut().filter(|_| opened.is_ok());
-            let whole = data.is_some_and(|data| fits(place, data).unwrap_or(false));
-            if whole && released.is_none() {
-                file.place = place.clone();
-                (file.copy_of, file.known_copy, file.fresh) = (None, false, false);
-                (file.checked, file.unstored) = (true, true);
-                self.enqueue(key);
-                released = Some(key);
-            } else {
-                // All that is in it was in the original.
-                (file.copy_of, file.known_copy) = (Some(key), true);
-            }
-        }
-        released
-    }
-
-    /// A file that is not read yet and begins with what was read of another, before `place`.
-    fn find_copy(
-        &mut self,
-        path: &Path,
-        place: &Place,
-        there: Vec<(PathBuf, Stamp)>,
-        now: Instant,
-    ) -> Option<FileKey> {
-        for (candidate, stamp) in there {
-            let unread = self.files.get(&stamp.key).is_none_or(|file| file.fresh);
-            if !unread
-                || !rotation::may_be_copy(&candidate, path)
-                || self.stored_of(&candidate, &stamp.key).is_some()
-            {
-                continue;
-            }
-            let fitting =
-                Data::open(&candidate, self.rules.unpack).and_then(|(mut data, _)| fits(place, &mut data));
-            if !fitting.unwrap_or(false) {
-                continue;
-            }
-            if !self.files.contains_key(&stamp.key) {
-                self.admit(candidate, stamp, None, now);
-                self.set_away(stamp.key);
-            }
-            let file = self.files.get_mut(&stamp.key).expect("it was admitted");
-            file.place = place.clone();
-            (file.fresh, file.checked, file.unstored, file.copy_of) = (false, true, true, None);
-            self.enqueue(stamp.key);
-            return Some(stamp.key);
-        }
-        None
-    }
-}
-
-/// What a file that was never read is.
-enum Verdict {
-    /// A file of its own.
-    Own,
-    /// A copy of one that is truncated now or gone: what lies behind the place is new.
-    Behind(Place),
-    /// A copy of one that is still there, with the place up to which they are the same if it is whole.
-    CopyOf(FileKey, Option<Place>),
 }
 
 /// The files of a folder.

@@ -1,0 +1,221 @@
+//! `millstream connect standalone`: a worker, its connectors and its REST API in one process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use millstream_connect::config::connector_file::ConnectorFile;
+use millstream_connect::config::providers::ConfigProviders;
+use millstream_connect::config::worker::{WorkerMode, warnings};
+use millstream_connect::config::{ConfigDef, ConfigMap, properties};
+use millstream_connect::herder::{
+    Herder, LogLevel, Loggers, StandaloneHerder, StandaloneParts, StatusBoard, Validator,
+};
+use millstream_connect::plugin::Registry;
+use millstream_connect::rest::{Listeners, RestServer};
+use millstream_connect::worker::{TargetState, Worker, WorkerConfig};
+
+use super::{api, submit};
+use crate::client::split_property;
+use crate::embedded::EmbeddedBroker;
+use crate::error::CliError;
+use crate::logging;
+use crate::stop::StopSignal;
+
+/// Run a worker that keeps connectors in memory.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The files are those of Kafka's connect-standalone. Source offsets are kept in offset.storage.file.filename.\n\n\
+    Examples:\n  \
+    millstream connect standalone worker.properties source.properties sink.json\n  \
+    millstream connect standalone worker.properties --broker localhost:9092\n  \
+    millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect standalone worker.properties --override listeners=http://localhost:8084"
+)]
+pub struct StandaloneArgs {
+    /// The worker's properties, as connect-standalone takes them
+    #[arg(value_name = "WORKER.PROPERTIES")]
+    worker: PathBuf,
+    /// Connectors to begin with: property files, or JSON as POST /connectors takes it
+    #[arg(value_name = "CONNECTOR")]
+    connectors: Vec<PathBuf>,
+    /// Brokers, instead of the file's bootstrap.servers
+    #[arg(long, value_name = "HOST:PORT,…")]
+    broker: Option<String>,
+    /// Run a broker in this process
+    #[arg(long, conflicts_with = "broker")]
+    embedded_broker: bool,
+    /// Where that broker keeps its data [default: a temporary directory]
+    #[arg(long, value_name = "DIR", requires = "embedded_broker")]
+    data_dir: Option<PathBuf>,
+    /// One of the worker's settings, as in its file (may be repeated)
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// How long to try to reach a broker, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    connect_timeout_ms: u64,
+}
+
+/// Runs the subcommand until the user stops it.
+pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
+    let mut given = read_worker(args)?;
+    let connectors = args
+        .connectors
+        .iter()
+        .map(|path| submit::read(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let stop = StopSignal::listen()?;
+    let broker = match args.embedded_broker {
+        true => Some(EmbeddedBroker::start(args.data_dir.as_deref(), &stop)?),
+        false => None,
+    };
+    if let Some(bootstrap) = broker
+        .as_ref()
+        .map(EmbeddedBroker::bootstrap)
+        .or_else(|| args.broker.clone())
+    {
+        given.insert("bootstrap.servers".to_owned(), bootstrap);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
+    let ran = runtime.block_on(serve(args, given, connectors, &stop));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let stopped = broker.map_or(Ok(()), EmbeddedBroker::stop);
+    ran.and(stopped)
+}
+
+/// The worker's file with the overrides in it.
+fn read_worker(args: &StandaloneArgs) -> Result<ConfigMap, CliError> {
+    let path: &Path = &args.worker;
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        CliError::new(format!(
+            "cannot read {shown}: {error}; name a worker's properties file"
+        ))
+    })?;
+    let mut given = properties::parse(&text).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
+    for property in &args.overrides {
+        let (key, value) = split_property("--override", property)?;
+        given.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(given)
+}
+
+async fn serve(
+    args: &StandaloneArgs,
+    given: ConfigMap,
+    connectors: Vec<ConnectorFile>,
+    stop: &StopSignal,
+) -> Result<(), CliError> {
+    let shown = args.worker.display();
+    let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
+    let providers = ConfigProviders::of_worker(&given).map_err(|errors| wrong(&errors))?;
+    let resolved = providers.resolve(&given).map_err(|errors| wrong(&errors))?;
+    for warning in warnings(WorkerMode::Standalone, &resolved) {
+        tracing::warn!("{shown}: {warning}");
+    }
+    let config = WorkerConfig::parse(WorkerMode::Standalone, resolved).map_err(|errors| wrong(&errors))?;
+    let listeners = Listeners::bind(&config.rest).await.map_err(CliError::new)?;
+    let herder = herder(args, Arc::new(config), Arc::new(providers), &listeners).await?;
+    let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);
+    let ended = match begin(&herder, &server, connectors).await {
+        Ok(()) => {
+            let stop = stop.clone();
+            let waited = tokio::task::spawn_blocking(move || while !stop.wait(Duration::from_secs(3600)) {});
+            waited.await.map_err(|error| CliError::new(error.to_string()))
+        }
+        Err(error) => Err(error),
+    };
+    server.stop().await;
+    herder.stop().await;
+    ended
+}
+
+/// The plugins of this program.
+fn registry() -> Registry {
+    Registry::built_in()
+}
+
+async fn herder(
+    args: &StandaloneArgs,
+    config: Arc<WorkerConfig>,
+    providers: Arc<ConfigProviders>,
+    listeners: &Listeners,
+) -> Result<Arc<StandaloneHerder>, CliError> {
+    let registry = Arc::new(registry());
+    let board = Arc::new(StatusBoard::new(listeners.worker_id()));
+    let worker = Worker::new(
+        Arc::clone(&config),
+        Arc::clone(&registry),
+        Arc::clone(&board) as _,
+    )
+    .map_err(|error| CliError::new(format!("{}: {error}", args.worker.display())))?;
+    let wait = Duration::from_millis(args.connect_timeout_ms);
+    worker.cluster_id(wait).await.map_err(|error| {
+        CliError::new(format!(
+            "no broker answered at {} within {} ms ({error}); start one with `millstream broker`, name another with --broker, or run one \
+             in this process with --embedded-broker",
+            config.bootstrap_servers, args.connect_timeout_ms
+        ))
+    })?;
+    let stages = |_: &ConfigMap, _: &Registry| ConfigDef::new();
+    let validator = Validator::new(registry, Arc::clone(&config), providers, stages);
+    Ok(Arc::new(StandaloneHerder::start(StandaloneParts {
+        tasks: Arc::new(worker),
+        board,
+        validator,
+        config,
+        loggers: Loggers::new(LogLevel::Info, Box::new(apply_levels)),
+    })))
+}
+
+/// Makes the connectors to begin with, and says that all is there.
+async fn begin(
+    herder: &Arc<StandaloneHerder>,
+    server: &RestServer,
+    connectors: Vec<ConnectorFile>,
+) -> Result<(), CliError> {
+    for file in connectors {
+        let target = match file.initial_state.as_deref() {
+            None => TargetState::Started,
+            Some(state) => TargetState::parse(state).ok_or_else(|| {
+                CliError::new(format!(
+                    "{}: initial_state is not known; it is RUNNING, PAUSED or STOPPED",
+                    file.name
+                ))
+            })?,
+        };
+        let config = file.config.into_iter().map(|(key, text)| (key, Some(text)));
+        let made = herder.create(&file.name, config.collect(), target).await;
+        made.map_err(|error| CliError::new(format!("{}: {error}", file.name)))?;
+    }
+    herder.ready();
+    let urls: Vec<String> = server
+        .addresses()
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect();
+    api::say(&format!("millstream connect ready on {}", urls.join(" and ")))
+}
+
+/// Puts levels of loggers into effect. Kafka Connect's own loggers stand for this program's.
+fn apply_levels(levels: &BTreeMap<String, LogLevel>) {
+    let target = |name: &str| match name {
+        "root" => String::new(),
+        name if name.starts_with("org.apache.kafka.connect") => "millstream_connect=".to_owned(),
+        name => format!("{}=", name.replace('.', "::")),
+    };
+    // The longer name comes later, and wins.
+    let filters = levels.iter().filter(|(name, _)| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:".contains(&byte);
+        name.bytes().all(allowed)
+    });
+    let filters: Vec<String> = filters
+        .map(|(name, level)| format!("{}{}", target(name), level.filter()))
+        .collect();
+    logging::adjust(&filters.join(","));
+}

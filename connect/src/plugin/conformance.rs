@@ -1,0 +1,339 @@
+//! What any connector has to do, as checks that its tests can call.
+//!
+//! A connector that passes can be stopped, killed and started again at any moment by the runtime without losing or repeating a record.
+//! Call them from a tokio runtime, with a system in front of the connector that stands still.
+//!
+//! ```
+//! # use millstream_connect::plugin::{SourcePlugin, SinkPlugin, conformance};
+//! # use millstream_connect::config::ConfigMap;
+//! # async fn tests(plugin: &dyn SourcePlugin, config: &ConfigMap) -> Result<(), conformance::Nonconformity> {
+//! conformance::declarations(plugin)?;
+//! conformance::source(plugin, config).await?;
+//! # Ok(())
+//! # }
+//! ```
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    Budget, ConnectorContext, OffsetReader, PartitionOffset, Plugin, PluginError, SinkPlugin,
+    SinkTaskContext, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext, TaskId,
+    TopicPartition,
+};
+use crate::config::{ConfigMap, DefaultValue};
+use crate::record::Record;
+
+/// A source that gives nothing for so many polls is taken to have come to its end.
+const IDLE_POLLS: usize = 5;
+/// More records than a check reads.
+const RECORDS_MAX: usize = 100_000;
+
+/// What a connector does wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Nonconformity(String);
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, Nonconformity> {
+    Err(Nonconformity(what.into()))
+}
+
+fn failed(call: &'static str) -> impl Fn(PluginError) -> Nonconformity {
+    move |error| Nonconformity(format!("{call} failed: {error}"))
+}
+
+/// Checks what a plugin says of itself: names, keys with documentation, defaults that its own checks let pass.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn declarations<P: Plugin + ?Sized>(plugin: &P) -> Result<(), Nonconformity> {
+    if plugin.class().is_empty() || plugin.version().is_empty() {
+        return wrong("a plugin has a class and a version");
+    }
+    let keys = plugin.config_def();
+    for key in keys.keys() {
+        if key.documentation.trim().is_empty() {
+            return wrong(format!("the key {} is not documented", key.name));
+        }
+        if let DefaultValue::Value(default) = &key.default {
+            let given = ConfigMap::from([(key.name.clone(), default.clone())]);
+            let values = keys.validate(&given);
+            let own = values.iter().find(|value| value.name == key.name);
+            if let Some(error) = own.and_then(|value| value.errors.first()) {
+                return wrong(format!(
+                    "the default of {} is not one of its values: {error}",
+                    key.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a source, whose system stands still, gives the same records in one go, a record at a time with a start
+/// after each, and with polls that are given up.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub async fn source(plugin: &dyn SourcePlugin, config: &ConfigMap) -> Result<(), Nonconformity> {
+    let configs = divided(plugin.new_connector(), config).await?;
+    let whole = Reading::new(plugin, &configs).all(Way::AtOnce).await?;
+    let restarted = Reading::new(plugin, &configs).all(Way::StartingAgain).await?;
+    same("started again after each batch", &whole, &restarted)?;
+    let interrupted = Reading::new(plugin, &configs).all(Way::GivingUp).await?;
+    same("polled with polls that are given up", &whole, &interrupted)
+}
+
+async fn divided(
+    mut connector: Box<dyn super::Connector>,
+    config: &ConfigMap,
+) -> Result<Vec<ConfigMap>, Nonconformity> {
+    let context = ConnectorContext {
+        name: "conformance".to_owned(),
+        request_task_reconfiguration: Arc::new(|| {}),
+    };
+    connector
+        .start(config, context)
+        .await
+        .map_err(failed("start of the connector"))?;
+    for most in [1, 3] {
+        let configs = connector.task_configs(most).map_err(failed("task_configs"))?;
+        if configs.len() > most {
+            return wrong(format!(
+                "the connector wants {} tasks where {most} are the most",
+                configs.len()
+            ));
+        }
+    }
+    let configs = connector.task_configs(3).map_err(failed("task_configs"))?;
+    connector.stop().await;
+    Ok(configs)
+}
+
+fn same(how: &str, expected: &[Vec<Record>], found: &[Vec<Record>]) -> Result<(), Nonconformity> {
+    for (task, (expected, found)) in expected.iter().zip(found).enumerate() {
+        let differ = |(expected, found): (&Record, &Record)| {
+            expected.value != found.value || expected.key != found.key || expected.topic != found.topic
+        };
+        if let Some(place) = expected.iter().zip(found).position(differ) {
+            return wrong(format!(
+                "{how}, record {place} of task {task} is {:?} where it was {:?}",
+                found[place].value, expected[place].value
+            ));
+        }
+        if expected.len() != found.len() {
+            return wrong(format!(
+                "{how}, task {task} gives {} records where it gave {}",
+                found.len(),
+                expected.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How a source is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    AtOnce,
+    StartingAgain,
+    GivingUp,
+}
+
+#[derive(Default)]
+struct Stored(Mutex<HashMap<SourcePartition, SourceOffset>>);
+
+#[async_trait]
+impl OffsetReader for Stored {
+    async fn offset(&self, partition: &SourcePartition) -> Result<Option<SourceOffset>, PluginError> {
+        Ok(self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(partition)
+            .cloned())
+    }
+
+    async fn all(&self) -> Result<Vec<(SourcePartition, SourceOffset)>, PluginError> {
+        let stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(stored
+            .iter()
+            .map(|(partition, offset)| (partition.clone(), offset.clone()))
+            .collect())
+    }
+}
+
+struct Reading<'a> {
+    plugin: &'a dyn SourcePlugin,
+    configs: &'a [ConfigMap],
+}
+
+impl<'a> Reading<'a> {
+    fn new(plugin: &'a dyn SourcePlugin, configs: &'a [ConfigMap]) -> Self {
+        Self { plugin, configs }
+    }
+
+    /// The records of each task.
+    async fn all(&self, way: Way) -> Result<Vec<Vec<Record>>, Nonconformity> {
+        let mut all = Vec::new();
+        // Offsets are the connector's: tasks share them.
+        let stored = Arc::<Stored>::default();
+        for number in 0..self.configs.len() {
+            all.push(self.task(number, way, &stored).await?);
+        }
+        Ok(all)
+    }
+
+    async fn start(&self, number: usize, stored: &Arc<Stored>) -> Result<Box<dyn SourceTask>, Nonconformity> {
+        let mut task = self.plugin.new_task();
+        let context = SourceTaskContext {
+            task: TaskId {
+                connector: "conformance".to_owned(),
+                task: u32::try_from(number).unwrap_or(0),
+            },
+            offsets: Arc::clone(stored) as Arc<dyn OffsetReader>,
+        };
+        task.start(&self.configs[number], context)
+            .await
+            .map_err(failed("start of a task"))?;
+        Ok(task)
+    }
+
+    async fn task(
+        &self,
+        number: usize,
+        way: Way,
+        stored: &Arc<Stored>,
+    ) -> Result<Vec<Record>, Nonconformity> {
+        let mut task = self.start(number, stored).await?;
+        let (mut records, mut idle, mut polls) = (Vec::new(), 0, 0_u64);
+        while idle < IDLE_POLLS && records.len() < RECORDS_MAX {
+            let budget = Budget {
+                records: if way == Way::AtOnce { 1_000 } else { 1 },
+                bytes: if way == Way::AtOnce { 1 << 20 } else { 1 },
+                wait: Duration::from_millis(if way == Way::AtOnce { 300 } else { 100 }),
+            };
+            polls += 1;
+            if way == Way::GivingUp && polls % 2 == 0 {
+                // The future is dropped wherever it waits; whatever it had is to come with the next poll.
+                let patience = Duration::from_micros(polls % 700);
+                match tokio::time::timeout(patience, task.poll(budget)).await {
+                    Err(_) => continue,
+                    Ok(batch) => {
+                        let batch = batch.map_err(failed("poll"))?;
+                        store(stored, &batch.offsets);
+                        records.extend(batch.records);
+                        continue;
+                    }
+                }
+            }
+            let batch = task.poll(budget).await.map_err(failed("poll"))?;
+            let finished = batch.finished;
+            idle = if batch.records.is_empty() { idle + 1 } else { 0 };
+            if !batch.records.is_empty() && batch.offsets.is_empty() {
+                return wrong("records came without an offset to go on from");
+            }
+            store(stored, &batch.offsets);
+            let any = !batch.records.is_empty();
+            records.extend(batch.records);
+            task.committed(&batch.offsets)
+                .await
+                .map_err(failed("committed"))?;
+            if finished {
+                break;
+            }
+            if way == Way::StartingAgain && any {
+                task.stop().await;
+                task = self.start(number, stored).await?;
+            }
+        }
+        task.stop().await;
+        Ok(records)
+    }
+}
+
+fn store(stored: &Stored, offsets: &[(SourcePartition, SourceOffset)]) {
+    let mut stored = stored.0.lock().unwrap_or_else(PoisonError::into_inner);
+    stored.extend(offsets.iter().cloned());
+}
+
+/// Checks that a sink takes `records` of one partition, whose offsets begin at 0, makes them durable, says so truly, and goes on behind them
+/// when it is started again.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub async fn sink(
+    plugin: &dyn SinkPlugin,
+    config: &ConfigMap,
+    records: &[Record],
+) -> Result<(), Nonconformity> {
+    let configs = divided(plugin.new_connector(), config).await?;
+    let Some(config) = configs.first() else {
+        return wrong("the connector wants no tasks");
+    };
+    let Some(origin) = records.first().and_then(|record| record.origin.clone()) else {
+        return wrong("the check needs records with origins");
+    };
+    let partition = TopicPartition {
+        topic: origin.topic,
+        partition: origin.partition,
+    };
+    let end = i64::try_from(records.len()).unwrap_or(i64::MAX);
+    let mut begin = 0;
+    for (round, half) in [end / 2, end].into_iter().enumerate() {
+        let mut task = plugin.new_task();
+        let context = SinkTaskContext {
+            task: TaskId {
+                connector: "conformance".to_owned(),
+                task: 0,
+            },
+        };
+        task.start(config, context)
+            .await
+            .map_err(failed("start of a task"))?;
+        let epoch = 1 + round as u64;
+        let owned = task
+            .open(std::slice::from_ref(&partition), epoch)
+            .await
+            .map_err(failed("open"))?;
+        let owned = owned.iter().find(|owned| owned.partition == partition);
+        if let Some(owned) = owned.filter(|owned| owned.next != begin) {
+            return wrong(format!("open gives {} where {begin} records are durable", owned.next));
+        }
+        task.put(&[]).await.map_err(failed("put of nothing"))?;
+        let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
+        let refused = task
+            .put(&records[place(begin)..place(half)])
+            .await
+            .map_err(failed("put"))?;
+        if let Some(refused) = refused.first() {
+            return wrong(format!("record {} is refused: {}", refused.index, refused.error));
+        }
+        let taken = [PartitionOffset {
+            partition: partition.clone(),
+            next: half,
+        }];
+        let durable = task.flush(&taken).await.map_err(failed("flush"))?;
+        for offset in &durable {
+            if offset.partition != partition || offset.next > half {
+                return wrong(format!("flush calls {offset:?} durable, which it was not given"));
+            }
+        }
+        begin = durable.first().map_or(begin, |offset| offset.next);
+        let again = task
+            .flush(&taken)
+            .await
+            .map_err(failed("flush with nothing new"))?;
+        if again.iter().any(|offset| offset.next < begin) {
+            return wrong("a second flush takes back what was durable");
+        }
+        begin = again.first().map_or(begin, |offset| offset.next.max(begin));
+        task.close(std::slice::from_ref(&partition), false)
+            .await
+            .map_err(failed("close"))?;
+        task.stop().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Connectors run by `millstream connect`.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use millstream_tests::broker::{BrokerProcess, free_address};
+use millstream_tests::cluster::Cluster;
+use millstream_tests::kill_connect::{self, Plan};
+use millstream_tests::program;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// `config/connect-standalone.properties`, `connect-file-source.properties` and `connect-file-sink.properties` of Apache Kafka 4.2
+/// without their comments; only addresses and paths are this test's.
+const WORKER: &str = "bootstrap.servers=localhost:9092\n\
+    key.converter=org.apache.kafka.connect.json.JsonConverter\n\
+    value.converter=org.apache.kafka.connect.json.JsonConverter\n\
+    key.converter.schemas.enable=true\n\
+    value.converter.schemas.enable=true\n\
+    offset.storage.file.filename=/tmp/connect.offsets\n\
+    offset.flush.interval.ms=10000\n\
+    #plugin.path=/usr/local/share/java,/usr/local/share/kafka/plugins,/opt/connectors,\n\
+    plugin.path=libs/connect-file-4.2.0.jar\n";
+const SOURCE: &str = "name=local-file-source\nconnector.class=FileStreamSource\ntasks.max=1\nfile=test.txt\ntopic=connect-test\n";
+const SINK: &str = "name=local-file-sink\nconnector.class=FileStreamSink\ntasks.max=1\nfile=test.sink.txt\ntopics=connect-test\n";
+
+/// A running worker; killed when dropped.
+struct Worker {
+    child: Child,
+    url: String,
+}
+
+impl Worker {
+    /// Starts a standalone worker in `directory` with the property files there.
+    fn start(directory: &Path, files: &[&str]) -> Self {
+        let child = Command::new(program::millstream())
+            .args(["connect", "standalone"])
+            .args(files)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let worker = std::fs::read_to_string(directory.join(files[0])).unwrap();
+        let url = worker
+            .lines()
+            .find_map(|line| line.strip_prefix("listeners="))
+            .unwrap()
+            .to_owned();
+        Self { child, url }
+    }
+
+    /// What a subcommand of `millstream connect` prints.
+    fn cli(&self, arguments: &str) -> String {
+        let words = ["connect"]
+            .into_iter()
+            .chain(arguments.split(' '))
+            .chain(["--url", &self.url]);
+        program::output_of(&mut program::command(&words.collect::<Vec<_>>()), b"")
+    }
+
+    /// Asks it to stop, and waits until it has.
+    fn stop(mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "it stops cleanly");
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until the file holds this.
+fn await_file(path: &Path, content: &str) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        if found == content {
+            return;
+        }
+        assert!(
+            Instant::now() < until,
+            "{} holds {found:?} instead of {content:?}",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn write_properties(directory: &Path, bootstrap: &str) {
+    let offsets = directory.join("connect.offsets").display().to_string();
+    let worker = WORKER
+        .replace("localhost:9092", bootstrap)
+        .replace("/tmp/connect.offsets", &offsets);
+    let worker = format!("{worker}listeners=http://{}\n", free_address());
+    for (name, text) in [
+        ("connect-standalone", &*worker),
+        ("connect-file-source", SOURCE),
+        ("connect-file-sink", SINK),
+    ] {
+        std::fs::write(directory.join(format!("{name}.properties")), text).unwrap();
+    }
+}
+
+const FILES: [&str; 3] = [
+    "connect-standalone.properties",
+    "connect-file-source.properties",
+    "connect-file-sink.properties",
+];
+
+/// The example of Kafka's documentation: "Use Kafka Connect to import/export data".
+#[test]
+fn the_example_of_kafkas_documentation_runs() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    write_properties(directory.path(), cluster.broker.address());
+    std::fs::write(at("test.txt"), "foo\nbar\n").unwrap();
+    let worker = Worker::start(directory.path(), &FILES);
+    await_file(&at("test.sink.txt"), "foo\nbar\n");
+    let shown = cluster.line("consume --topic connect-test --from-beginning --max-messages 2");
+    assert_eq!(
+        shown,
+        "{\"schema\":{\"type\":\"string\",\"optional\":false},\"payload\":\"foo\"}\n\
+         {\"schema\":{\"type\":\"string\",\"optional\":false},\"payload\":\"bar\"}\n"
+    );
+    append(&at("test.txt"), "Another line\n");
+    await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\n");
+
+    let listed = worker.cli("list");
+    assert!(
+        listed.contains("local-file-source") && listed.contains("local-file-sink"),
+        "{listed}"
+    );
+    let status = worker.cli("status local-file-source");
+    assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
+    worker.cli("pause local-file-source");
+    append(&at("test.txt"), "while it is paused\n");
+    std::thread::sleep(Duration::from_millis(500));
+    await_file(&at("test.sink.txt"), "foo\nbar\nAnother line\n");
+    worker.cli("resume local-file-source");
+    await_file(
+        &at("test.sink.txt"),
+        "foo\nbar\nAnother line\nwhile it is paused\n",
+    );
+    worker.stop();
+
+    // The next one goes on where this one stopped.
+    append(&at("test.txt"), "after a restart\n");
+    let worker = Worker::start(directory.path(), &FILES);
+    await_file(
+        &at("test.sink.txt"),
+        "foo\nbar\nAnother line\nwhile it is paused\nafter a restart\n",
+    );
+    worker.stop();
+}
+
+fn append(path: &Path, text: &str) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_worker_without_a_broker_says_so_and_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    write_properties(directory.path(), &free_address());
+    let finished = program::run(
+        program::command(&["connect", "standalone"])
+            .args(FILES)
+            .current_dir(directory.path()),
+        b"",
+    );
+    assert!(!finished.success);
+    assert!(
+        finished.stderr.contains("bootstrap.servers"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn each_line_comes_once_whatever_dies() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        rounds: 12,
+        seed: 7,
+        bootstrap: None,
+    };
+    let report = kill_connect::run(directory.path(), &plan);
+    assert_eq!(report.worker_kills, 12);
+    assert!(report.lines > 0);
+}
+
+/// A hundred connectors in one worker.
+#[test]
+fn a_hundred_connectors_take_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(&directory.path().join("broker"));
+    write_properties(directory.path(), broker.address());
+    let mut files = vec![FILES[0].to_owned()];
+    for number in 0..100 {
+        std::fs::write(
+            directory.path().join(format!("{number}.txt")),
+            format!("line {number}\n"),
+        )
+        .unwrap();
+        let name = format!("{number}.properties");
+        let source = SOURCE
+            .replace("local-file-source", &format!("source-{number}"))
+            .replace("test.txt", &format!("{number}.txt"));
+        std::fs::write(directory.path().join(&name), source).unwrap();
+        files.push(name);
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let worker = Worker::start(directory.path(), &files);
+    let consume = [
+        "consume",
+        "--topic",
+        "connect-test",
+        "--from-beginning",
+        "--max-messages",
+        "100",
+        "--bootstrap-server",
+        broker.address(),
+    ];
+    let shown = program::millstream_output(&consume, "");
+    let lines: std::collections::BTreeSet<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 100);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kilobytes: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kilobytes < 200 * 1024, "{kilobytes} kB");
+    worker.stop();
+}
