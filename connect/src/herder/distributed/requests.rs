@@ -485,9 +485,9 @@ impl Herder for DistributedHerder {
         Ok(())
     }
 
-    async fn from_peer(&self, what: &str) -> Result<(), HerderError> {
+    async fn peer_request(&self, what: &str) -> Result<(), HerderError> {
         Err(HerderError::BadRequest(format!(
-            "workers of this group do not need {what}: they ask through the topic of configurations"
+            "workers of this group need no request for {what}: they ask through the topic of configurations"
         )))
     }
 }
