@@ -30,7 +30,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -55,6 +54,8 @@ pub use events::TaskEvents;
 
 /// How often everything is looked at if nothing happens.
 const TICK: Duration = Duration::from_millis(250);
+/// A pause while something is about to end.
+const SHORT: Duration = Duration::from_millis(10);
 /// How long the last statuses may take to be written when the worker ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -204,6 +205,11 @@ impl DistributedHerder {
     pub async fn stop(&self) {
         locked(&self.shared.knowledge).ending = true;
         self.working.iter().for_each(JoinHandle::abort);
+        // What is being started comes to its end first, so that it is stopped, too.
+        let until = Instant::now() + LAST_WORDS;
+        while !locked(&self.shared.busy).is_empty() && Instant::now() < until {
+            tokio::time::sleep(SHORT).await;
+        }
         self.shared.parts.tasks.stop().await;
         self.shared.say_that_all_is_given_up();
         let shared = Arc::clone(&self.shared);
@@ -288,7 +294,8 @@ impl Shared {
                 let live = knowledge.configs_ready;
                 match knowledge.configs.apply(offset, key, value) {
                     Change::Restart(name, request) if live => knowledge.restart(&name, request),
-                    Change::Level(level) => {
+                    // As in Java, levels last as long as the worker.
+                    Change::Level(level) if live => {
                         if let Some(parsed) = LogLevel::parse(&level.level) {
                             let now = jiff::Timestamp::now().as_millisecond();
                             self.parts.loggers.set(&level.logger, parsed, now);
@@ -385,10 +392,10 @@ impl Shared {
             released: release.then_some(generation),
         };
         let key = statuses::unit_key(unit);
-        self.note(&key, Some(&reported.to_json()));
+        self.note(&key, Some(&reported.to_text()));
     }
 
-    fn note(&self, key: &str, value: Option<&Value>) {
+    fn note(&self, key: &str, value: Option<&str>) {
         self.notes
             .write(&self.settings.topics.status.name, None, key, value);
     }

@@ -78,17 +78,16 @@ impl Reader {
                         }
                     }
                     Some(Err(KafkaError::PartitionEOF(partition))) => {
-                        if behind.remove(&partition) && behind.is_empty() {
+                        let was_behind = behind.remove(&partition);
+                        if was_behind && behind.is_empty() {
                             hear(Read::CaughtUp);
                         }
                     }
-                    Some(Err(error)) => {
-                        if complained.is_none_or(|at| at.elapsed() > REQUEST_TIMEOUT) {
-                            warn!(%error, topic = name, "reading a topic");
-                            complained = Some(Instant::now());
-                        }
+                    Some(Err(error)) if complained.is_none_or(|at| at.elapsed() > REQUEST_TIMEOUT) => {
+                        warn!(%error, topic = name, "reading a topic");
+                        complained = Some(Instant::now());
                     }
-                    None => {}
+                    Some(Err(_)) | None => {}
                 }
             }
         };

@@ -296,8 +296,8 @@ impl Shared {
         if new {
             let record = configs::division(name, at, &tasks);
             let topic = &self.settings.topics.config.name;
-            self.notes
-                .write(topic, Some(0), &record.key, record.value.as_ref());
+            let value = record.value.map(|value| value.to_string());
+            self.notes.write(topic, Some(0), &record.key, value.as_deref());
         }
     }
 }

@@ -59,10 +59,16 @@ impl Shared {
         found.ok_or_else(|| HerderError::unknown_connector(name))
     }
 
-    fn kind(&self, config: &ConfigMap) -> Result<PluginKind, HerderError> {
+    /// Source or sink. A plugin that this worker does not have is told by its keys: only sinks name topics to read.
+    fn kind(&self, config: &ConfigMap) -> PluginKind {
+        let config = self.parts.validator.resolved(config);
         let class = config.get("connector.class").map_or("", |class| class.trim());
-        let found = ConnectorPlugin::find(self.parts.validator.registry(), class)?;
-        Ok(found.kind())
+        let reads = config.contains_key("topics") || config.contains_key("topics.regex");
+        match ConnectorPlugin::find(self.parts.validator.registry(), class) {
+            Ok(found) => found.kind(),
+            Err(_) if reads => PluginKind::Sink,
+            Err(_) => PluginKind::Source,
+        }
     }
 
     fn info(&self, name: &str) -> Result<ConnectorInfo, HerderError> {
@@ -70,7 +76,7 @@ impl Shared {
         Ok(ConnectorInfo {
             name: name.to_owned(),
             tasks: ids(name, &its),
-            kind: self.kind(&config)?,
+            kind: self.kind(&config),
             config,
         })
     }
@@ -133,7 +139,7 @@ impl Shared {
             name: name.to_owned(),
             connector,
             tasks,
-            kind: self.kind(&config).ok()?,
+            kind: self.kind(&config),
         })
     }
 
@@ -451,7 +457,7 @@ impl Herder for DistributedHerder {
         self.shared.leads().await?;
         let _lock = self.locks.lock(name).await;
         let config = self.shared.stopped(name).await?;
-        let offsets = offsets::parse(self.shared.kind(&config)?, given)?;
+        let offsets = offsets::parse(self.shared.kind(&config), given)?;
         self.fence_former_tasks(name, &config).await?;
         let tasks = &self.shared.parts.tasks;
         let altered = tasks.alter_offsets(name, &config, Some(&offsets));
@@ -479,7 +485,7 @@ impl Herder for DistributedHerder {
 
     async fn set_cluster_level(&self, logger: &str, level: LogLevel) -> Result<(), HerderError> {
         let topic = &self.shared.settings.topics.config.name;
-        let value = json!({"level": level.to_string()});
+        let value = json!({"level": level.to_string()}).to_string();
         let key = format!("logger-cluster-{logger}");
         self.shared.notes.write(topic, Some(0), &key, Some(&value));
         Ok(())

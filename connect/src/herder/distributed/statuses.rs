@@ -4,7 +4,8 @@
 //! at that epoch.
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::herder::{Unit, UnitStatus};
 use crate::worker::State;
@@ -21,21 +22,44 @@ pub(super) struct Reported {
     pub(super) released: Option<u64>,
 }
 
+#[derive(Serialize)]
+struct Row<'a> {
+    state: &'a str,
+    trace: Option<&'a str>,
+    worker_id: &'a str,
+    generation: u64,
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct TopicRow<'a> {
+    topic: UsedTopic<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsedTopic<'a> {
+    name: &'a str,
+    connector: &'a str,
+    task: u32,
+    discover_timestamp: i64,
+}
+
 impl Reported {
-    /// The record's value.
-    pub(super) fn to_json(&self) -> Value {
+    /// The record's value, with its fields in Java's order.
+    pub(super) fn to_text(&self) -> String {
         let status = &self.status;
-        let mut value = json!({
-            "state": status.state.name(),
-            "trace": status.trace,
-            "worker_id": status.worker_id,
-            "generation": self.generation,
-            "version": status.version,
-        });
-        if let Some(epoch) = self.released {
-            value["released"] = json!(epoch);
-        }
-        value
+        let row = Row {
+            state: status.state.name(),
+            trace: status.trace.as_deref(),
+            worker_id: &status.worker_id,
+            generation: self.generation,
+            version: status.version.as_deref(),
+            released: self.released,
+        };
+        serde_json::to_string(&row).expect("texts and numbers are JSON")
     }
 
     fn from_json(value: &Value) -> Option<Self> {
@@ -78,8 +102,14 @@ pub(super) fn topic_key(connector: &str, topic: &str) -> String {
 }
 
 /// The value of a topic that a connector's task used.
-pub(super) fn topic_value(connector: &str, task: u32, topic: &str, now_ms: i64) -> Value {
-    json!({"topic": {"name": topic, "connector": connector, "task": task, "discoverTimestamp": now_ms}})
+pub(super) fn topic_value(connector: &str, task: u32, topic: &str, now_ms: i64) -> String {
+    let topic = UsedTopic {
+        name: topic,
+        connector,
+        task,
+        discover_timestamp: now_ms,
+    };
+    serde_json::to_string(&TopicRow { topic }).expect("texts and numbers are JSON")
 }
 
 /// What is known of a connector.
@@ -173,12 +203,16 @@ mod tests {
         );
         statuses.apply(
             "status-topic-lines:connector-s-rc",
-            Some(br#"{"topic":{"name":"lines","connector":"s-rc","task":0,"discoverTimestamp":1795300850313}}"#),
+            Some(topic_value("s-rc", 0, "lines", 1_795_300_850_313).as_bytes()),
         );
         let task = statuses.of(&unit(Some(0))).unwrap();
-        assert_eq!(task.to_json(), serde_json::from_str::<Value>(running).unwrap());
+        assert_eq!(task.to_text(), running);
         assert_eq!(statuses.of(&unit(None)).unwrap().status.state, State::Unassigned);
         assert_eq!(statuses.connectors["s-rc"].topics, ["lines".to_owned()].into());
+        assert_eq!(
+            topic_value("s-rc", 0, "lines", 1_795_300_850_313),
+            r#"{"topic":{"name":"lines","connector":"s-rc","task":0,"discoverTimestamp":1795300850313}}"#
+        );
         assert_eq!(unit_key(&unit(Some(0))), "status-task-s-rc-0");
         assert_eq!(topic_key("s-rc", "lines"), "status-topic-lines:connector-s-rc");
         statuses.apply("status-task-s-rc-0", None);
@@ -200,16 +234,10 @@ mod tests {
             generation: 4,
             released: None,
         };
-        statuses.apply(
-            "status-task-s-rc-1",
-            Some(reported.to_json().to_string().as_bytes()),
-        );
+        statuses.apply("status-task-s-rc-1", Some(reported.to_text().as_bytes()));
         assert_eq!(statuses.released(&unit(Some(1)), "w:1"), None);
         reported.released = Some(4);
-        statuses.apply(
-            "status-task-s-rc-1",
-            Some(reported.to_json().to_string().as_bytes()),
-        );
+        statuses.apply("status-task-s-rc-1", Some(reported.to_text().as_bytes()));
         assert_eq!(statuses.released(&unit(Some(1)), "w:1"), Some(4));
         assert_eq!(statuses.released(&unit(Some(1)), "w:2"), None);
     }

@@ -175,10 +175,9 @@ impl Notes {
     }
 
     /// Writes a record; without a value what stood under the key is deleted.
-    pub(super) fn write(&self, topic: &str, partition: Option<i32>, key: &str, value: Option<&Value>) {
-        let value = value.map(Value::to_string);
+    pub(super) fn write(&self, topic: &str, partition: Option<i32>, key: &str, value: Option<&str>) {
         let mut record = BaseRecord::<str, str>::to(topic).key(key);
-        (record.payload, record.partition) = (value.as_deref(), partition);
+        (record.payload, record.partition) = (value, partition);
         if let Err((error, _)) = self.producer.send(record) {
             let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             warn!(%error, topic, key, full, "a record could not be written");
