@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use millstream_connect::plugin::PluginError;
+
 use crate::harness::{Cluster, map, wait};
 use crate::plugins::NumbersScript;
 use worker::Member;
@@ -195,4 +197,70 @@ fn an_abandoned_worker_neither_loses_nor_repeats_what_is_delivered_exactly_once(
     assert_eq!(cluster.values(&topic), numbers(0..600));
     cluster.runtime.block_on(abandoned.stop());
     left.stop();
+}
+
+#[test]
+fn a_new_configuration_is_put_into_effect_and_failures_are_restarted_where_they_happen() {
+    let cluster = Cluster::new("changes");
+    let (topic, other) = (cluster.name("numbers"), cluster.name("others"));
+    let script = Arc::<NumbersScript>::default();
+    script.end.store(10, Ordering::SeqCst);
+    let first = Member::start(&cluster, &script, &[]);
+    first.wait_healthy();
+    let second = Member::start(&cluster, &script, &[]);
+    second.wait_healthy();
+    first.create("numbers", &[("topic", &topic)]);
+    wait(|| (cluster.values(&topic).len() == 10).then_some(()));
+    wait(|| (*script.committed.lock().unwrap() == Some(10)).then_some(()));
+    let config = map(&[
+        ("connector.class", "Numbers"),
+        ("topic", &other),
+        ("restart.backoff.ms", "100"),
+    ]);
+    let body = serde_json::json!(config);
+    let starts = script.starts.load(Ordering::SeqCst);
+    assert_eq!(
+        second.ask("PUT", "/connectors/numbers/config", Some(&body)).0,
+        200
+    );
+    // Until then the task of the old configuration runs.
+    wait(|| (script.starts.load(Ordering::SeqCst) > starts).then_some(()));
+    script.end.store(15, Ordering::SeqCst);
+    wait(|| (*script.committed.lock().unwrap() == Some(15)).then_some(()));
+    assert_eq!(cluster.values(&other), numbers(10..15));
+    // Nobody restarts it by hand.
+    let starts = script.starts.load(Ordering::SeqCst);
+    *script.failures.lock().unwrap() = vec![PluginError::disconnected("the other side is gone")];
+    wait(|| (script.starts.load(Ordering::SeqCst) > starts).then_some(()));
+    running(&second, "numbers", 1);
+    script.end.store(20, Ordering::SeqCst);
+    wait(|| (cluster.values(&other).len() == 10).then_some(()));
+    wait(|| {
+        let (_, body) = first.ask("GET", "/connectors/numbers/topics", None);
+        let mut all: Vec<&str> = body["numbers"]["topics"]
+            .as_array()?
+            .iter()
+            .filter_map(|its| its.as_str())
+            .collect();
+        all.sort_unstable();
+        (all == [&*topic, &*other]).then_some(())
+    });
+    first.stop();
+    second.stop();
+}
+
+#[test]
+fn topics_that_would_lose_what_is_kept_in_them_are_refused() {
+    let cluster = Cluster::new("refused");
+    let script = Arc::<NumbersScript>::default();
+    // Made as topics are made by default: old records are deleted.
+    cluster.produce(&cluster.name("statuss"), &["x"]);
+    let Err(error) = Member::try_start(&cluster, &script, &[]) else {
+        panic!("it starts");
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("status.storage.topic") && error.contains("cleanup.policy=compact"),
+        "{error}"
+    );
 }

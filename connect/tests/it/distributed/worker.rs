@@ -9,7 +9,7 @@ use millstream_connect::config::worker::WorkerMode;
 use millstream_connect::herder::{
     DistributedHerder, DistributedParts, Herder, LogLevel, Loggers, TaskEvents, Validator,
 };
-use millstream_connect::plugin::Registry;
+use millstream_connect::plugin::{PluginError, Registry};
 use millstream_connect::rest::{Listeners, RestServer};
 use millstream_connect::worker::{Worker, WorkerConfig};
 use serde_json::Value;
@@ -27,6 +27,14 @@ pub struct Member<'a> {
 
 impl<'a> Member<'a> {
     pub fn start(cluster: &'a Cluster, script: &Arc<NumbersScript>, settings: &[(&str, &str)]) -> Self {
+        Self::try_start(cluster, script, settings).unwrap()
+    }
+
+    pub fn try_start(
+        cluster: &'a Cluster,
+        script: &Arc<NumbersScript>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, PluginError> {
         let mut given = map(&[
             ("bootstrap.servers", &cluster.bootstrap),
             ("key.converter", "test.PlainConverter"),
@@ -74,15 +82,15 @@ impl<'a> Member<'a> {
                 loggers: Loggers::new(LogLevel::Info, Box::new(|_: &BTreeMap<_, _>| {})),
                 worker_id: worker_id.clone(),
             };
-            let herder = Arc::new(DistributedHerder::start(parts).await.unwrap());
+            let herder = Arc::new(DistributedHerder::start(parts).await?);
             let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);
-            Self {
+            Ok(Self {
                 cluster,
                 worker_id,
                 herder,
                 worker,
                 server,
-            }
+            })
         })
     }
 
