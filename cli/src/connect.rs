@@ -1,6 +1,7 @@
 //! `millstream connect`: run a worker of Connect, and look after connectors over its REST API.
 
 mod api;
+mod distributed;
 mod offsets;
 mod standalone;
 mod status;
@@ -15,10 +16,11 @@ use crate::error::CliError;
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "All but standalone speak to a worker's REST API, ours or Kafka Connect's.\n\n\
+    after_help = "All but standalone and distributed speak to a worker's REST API, ours or Kafka Connect's.\n\n\
     Examples:\n  \
     millstream connect standalone worker.properties source.properties sink.json\n  \
     millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect distributed worker.properties\n  \
     millstream connect validate source.properties\n  \
     millstream connect create source.properties\n  \
     millstream connect list\n  \
@@ -35,6 +37,8 @@ pub struct ConnectArgs {
 enum Action {
     /// Run a worker that keeps connectors in memory
     Standalone(standalone::StandaloneArgs),
+    /// Run a worker of a group that shares connectors
+    Distributed(distributed::DistributedArgs),
     /// Print connectors and what they are doing
     List(ApiArgs),
     /// Make connectors from property or JSON files
@@ -118,7 +122,7 @@ impl ConnectArgs {
     /// The level of logs that fits: a worker says what it does.
     pub const fn default_level(&self) -> &'static str {
         match self.action {
-            Action::Standalone(_) => "info",
+            Action::Standalone(_) | Action::Distributed(_) => "info",
             _ => "warn",
         }
     }
@@ -128,6 +132,7 @@ impl ConnectArgs {
 pub fn run(args: &ConnectArgs) -> Result<(), CliError> {
     match &args.action {
         Action::Standalone(args) => standalone::run(args),
+        Action::Distributed(args) => distributed::run(args),
         Action::List(args) => status::list(args),
         Action::Create(args) => submit::create(args),
         Action::Validate(args) => submit::validate(args),

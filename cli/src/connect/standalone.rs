@@ -61,7 +61,7 @@ pub struct StandaloneArgs {
 
 /// Runs the subcommand until the user stops it.
 pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
-    let mut given = read_worker(args)?;
+    let mut given = read_worker(&args.worker, &args.overrides)?;
     let connectors = args
         .connectors
         .iter()
@@ -90,8 +90,7 @@ pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
 }
 
 /// The worker's file with the overrides in it.
-fn read_worker(args: &StandaloneArgs) -> Result<ConfigMap, CliError> {
-    let path: &Path = &args.worker;
+pub(super) fn read_worker(path: &Path, overrides: &[String]) -> Result<ConfigMap, CliError> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         CliError::new(format!(
@@ -99,7 +98,7 @@ fn read_worker(args: &StandaloneArgs) -> Result<ConfigMap, CliError> {
         ))
     })?;
     let mut given = properties::parse(&text).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
-    for property in &args.overrides {
+    for property in overrides {
         let (key, value) = split_property("--override", property)?;
         given.insert(key.to_owned(), value.to_owned());
     }
@@ -137,7 +136,7 @@ async fn serve(
 }
 
 /// The plugins of this program.
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     millstream_connectors::register(Registry::built_in())
 }
 
@@ -203,7 +202,7 @@ async fn begin(
 }
 
 /// Puts levels of loggers into effect. Kafka Connect's own loggers stand for this program's.
-fn apply_levels(levels: &BTreeMap<String, LogLevel>) {
+pub(super) fn apply_levels(levels: &BTreeMap<String, LogLevel>) {
     let target = |name: &str| match name {
         "root" => String::new(),
         name if name.starts_with("org.apache.kafka.connect") => "millstream_connect=".to_owned(),

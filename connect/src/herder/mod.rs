@@ -6,6 +6,7 @@
 //! Owns: configurations, target states, statuses, validation, supervised restarts. Does not own: threads of tasks, offsets
 //! ([`worker`](crate::worker)), how requests come in ([`rest`](crate::rest)).
 mod board;
+mod distributed;
 #[cfg(test)]
 pub(crate) mod double;
 mod error;
@@ -28,6 +29,7 @@ use crate::plugin::{PluginKind, Registry, TaskId};
 use crate::worker::{ConnectorOffsets, State, TargetState};
 
 pub use board::StatusBoard;
+pub use distributed::{DistributedHerder, DistributedParts, TaskEvents};
 pub use error::HerderError;
 pub use loggers::{LogLevel, LoggerLevel, Loggers};
 pub use offsets::GivenOffset;
@@ -96,6 +98,15 @@ pub enum Health {
     Starting,
     /// It does not answer as it should.
     Unhealthy(String),
+}
+
+/// Who does what a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doer {
+    /// The leader of the group of workers.
+    Leader,
+    /// Whoever runs the task.
+    Task(TaskId),
 }
 
 /// Everything the REST API asks for.
@@ -180,6 +191,18 @@ pub trait Herder: Send + Sync {
 
     /// Forgets all offsets of a stopped connector.
     async fn reset_offsets(&self, name: &str) -> Result<(), HerderError>;
+
+    /// The URL of the worker to which a request has to be handed on, if it is another one than this.
+    async fn elsewhere(&self, _doer: &Doer) -> Result<Option<String>, HerderError> {
+        Ok(None)
+    }
+
+    /// Sets the level of a logger on all workers; one that is alone sets its own.
+    async fn set_cluster_level(&self, logger: &str, level: LogLevel) -> Result<(), HerderError> {
+        let now = jiff::Timestamp::now().as_millisecond();
+        self.loggers().set(logger, level, now);
+        Ok(())
+    }
 
     /// What a distributed worker asks its leader for; a standalone one says that it does not do `what`.
     async fn peer_request(&self, what: &str) -> Result<(), HerderError> {

@@ -1,7 +1,7 @@
 //! A herder of one process, which keeps connectors in memory as Kafka's `connect-standalone` does.
-mod lifecycle;
-mod requests;
-mod supervisor;
+pub(super) mod lifecycle;
+pub(super) mod requests;
+pub(super) mod supervisor;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

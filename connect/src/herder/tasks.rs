@@ -37,6 +37,14 @@ pub trait Tasks: Send + Sync {
         config: &ConfigMap,
         offsets: Option<&ConnectorOffsets>,
     ) -> Result<(), PluginError>;
+    /// See [`Worker::delivers_exactly_once`].
+    fn delivers_exactly_once(&self, _config: &ConfigMap) -> bool {
+        false
+    }
+    /// See [`Worker::fence`].
+    async fn fence(&self, _name: &str, _config: &ConfigMap, _tasks: &[u32]) -> Result<(), PluginError> {
+        Ok(())
+    }
     /// See [`Worker::cluster_id`].
     async fn cluster_id(&self, wait: Duration) -> Result<String, PluginError>;
     /// See [`Worker::stop`].
@@ -88,6 +96,14 @@ impl Tasks for Worker {
         offsets: Option<&ConnectorOffsets>,
     ) -> Result<(), PluginError> {
         Self::alter_offsets(self, name, config, offsets).await
+    }
+
+    fn delivers_exactly_once(&self, config: &ConfigMap) -> bool {
+        Self::delivers_exactly_once(self, config)
+    }
+
+    async fn fence(&self, name: &str, config: &ConfigMap, tasks: &[u32]) -> Result<(), PluginError> {
+        Self::fence(self, name, config, tasks).await
     }
 
     async fn cluster_id(&self, wait: Duration) -> Result<String, PluginError> {

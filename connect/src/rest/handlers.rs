@@ -253,7 +253,7 @@ async fn change(herder: Shared, route: Route, parts: &Parts, value: Value) -> An
         }
         Route::Offsets(name) => offsets(herder, name, parts, value).await,
         Route::Validate(plugin) => validate(herder, plugin, value).await,
-        Route::Logger(name) => logger(&*herder, &name, query, value),
+        Route::Logger(name) => logger(&*herder, &name, query, value).await,
         Route::Tasks(_) => Ok(refused(
             herder
                 .peer_request("externally setting task configurations")
@@ -366,7 +366,7 @@ async fn validate(herder: Shared, plugin: String, value: Value) -> Answered {
     Ok(answer)
 }
 
-fn logger(herder: &dyn Herder, name: &str, query: Option<&str>, value: Value) -> Answered {
+async fn logger(herder: &dyn Herder, name: &str, query: Option<&str>, value: Value) -> Answered {
     let wanted = match body::config(value)?.remove("level").flatten() {
         Some(level) => level,
         None => {
@@ -380,11 +380,12 @@ fn logger(herder: &dyn Herder, name: &str, query: Option<&str>, value: Value) ->
             &format!("invalid log level '{wanted}'."),
         ));
     };
+    let scope = body::query(query, "scope");
+    if scope.first().is_some_and(|scope| scope == "cluster") {
+        herder.set_cluster_level(name, level).await?;
+        return Ok(empty(StatusCode::NO_CONTENT));
+    }
     let now = jiff::Timestamp::now().as_millisecond();
     let changed = herder.loggers().set(name, level, now);
-    let scope = body::query(query, "scope");
-    Ok(match scope.first().map(String::as_str) {
-        Some("cluster") => empty(StatusCode::NO_CONTENT),
-        _ => json_of(StatusCode::OK, &changed),
-    })
+    Ok(json_of(StatusCode::OK, &changed))
 }

@@ -9,6 +9,7 @@ mod answers;
 mod body;
 mod config;
 mod cors;
+mod forward;
 mod handlers;
 mod route;
 mod server;

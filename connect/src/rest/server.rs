@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::answers::{Answer, plain_failure, typed, with_header};
 use super::route::{NoRoute, Route};
-use super::{RestConfig, body, cors, handlers};
+use super::{RestConfig, body, cors, forward, handlers};
 use crate::herder::Herder;
 
 /// Which part of the API a listener serves.
@@ -202,5 +202,8 @@ async fn dispatch(api: &Api, mut parts: axum::http::request::Parts, body: Body) 
         Err(answer) if parts.method != Method::GET => return *answer,
         Err(_) => serde_json::Value::Null,
     };
+    if let Some(answer) = forward::elsewhere(&*api.herder, &route, &parts, &value).await {
+        return answer;
+    }
     handlers::call(Arc::clone(&api.herder), route, &parts, value).await
 }

@@ -351,6 +351,32 @@ impl Worker {
         }
     }
 
+    /// Whether a connector of this configuration is a source whose records are delivered exactly once.
+    pub fn delivers_exactly_once(&self, config: &ConfigMap) -> bool {
+        let transactional = || {
+            let setup = self.setup_of("", config).ok()?;
+            match self.plugin(&setup.connector_config).ok()? {
+                TaskPlugin::Source(plugin, _) => setup.is_transactional(&*plugin).ok(),
+                TaskPlugin::Sink(_) => None,
+            }
+        };
+        transactional().unwrap_or(false)
+    }
+
+    /// Makes sure that whoever runs these tasks of a connector that delivers exactly once writes nothing any more.
+    ///
+    /// # Errors
+    /// When the cluster denies it or does not answer.
+    pub async fn fence(&self, name: &str, config: &ConfigMap, tasks: &[u32]) -> Result<(), PluginError> {
+        let mut setups = Vec::new();
+        for task in tasks {
+            let mut setup = self.setup_of(name, config)?;
+            setup.id.task = *task;
+            setups.push(setup);
+        }
+        off_the_runtime(move || setups.iter().try_for_each(TaskSetup::fence)).await
+    }
+
     /// The connector's offsets. It need not run.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What a task is made of, put together from the configurations of the worker and the connector.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -34,6 +34,9 @@ const PARTITIONS_WAIT: Duration = Duration::from_secs(10);
 const PARTITIONS_GUESSED: usize = 16;
 /// The topic of exactly-once offsets where a standalone worker names none.
 const OFFSETS_TOPIC: &str = "connect-offsets";
+
+/// How long fencing a task may take.
+const FENCING: Duration = Duration::from_secs(30);
 
 impl TaskSetup {
     fn client(&self, role: Role) -> Result<ClientConfig, PluginError> {
@@ -96,6 +99,22 @@ impl TaskSetup {
             offsets,
             flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
         })
+    }
+
+    /// Whether a source's records and offsets go in transactions.
+    pub(super) fn is_transactional(&self, plugin: &dyn SourcePlugin) -> Result<bool, PluginError> {
+        let config = source_def().parse(&self.connector_config)?;
+        Ok(self.transactions(plugin, &config)?.is_some())
+    }
+
+    /// Fences whoever runs this source's task.
+    pub(super) fn fence(&self) -> Result<(), PluginError> {
+        let mut producer = self.client(Role::Producer)?;
+        producer.set("transactional.id", self.transactional_id());
+        producer.remove("delivery.timeout.ms");
+        let until = Instant::now() + FENCING;
+        Producer::new(&producer)?.begin_transactions(&|| Instant::now() >= until)?;
+        Ok(())
     }
 
     /// As in Kafka Connect: of one worker group, one connector, one task.

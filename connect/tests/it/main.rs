@@ -2,6 +2,7 @@
 //!
 //! Each test has a broker of its own in this process. With `MILLSTREAM_TEST_BOOTSTRAP` set, all use the cluster there instead.
 #![allow(clippy::unwrap_used)]
+mod distributed;
 mod harness;
 mod plugins;
 mod sinks;

@@ -11,6 +11,7 @@
 mod batch;
 mod consumer;
 mod group;
+mod members;
 mod memory;
 mod queue;
 mod topic;
@@ -18,6 +19,7 @@ mod topic;
 pub use batch::{Batch, HeaderLookup, Record};
 pub use consumer::BatchConsumer;
 pub use group::delete_group_offsets;
+pub use members::{GroupMember, GroupMembers, group_members};
 pub use memory::give_back_freed;
 pub use queue::{Bell, Queue};
 pub use topic::{ProducerTopic, Queued};

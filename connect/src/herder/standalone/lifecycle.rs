@@ -4,7 +4,7 @@ use tracing::{info, warn};
 use super::{Connector, Shared, locked};
 use crate::config::providers::is_reference;
 use crate::config::{ConfigMap, connector};
-use crate::herder::{HerderError, Unit};
+use crate::herder::{HerderError, Unit, Validator};
 use crate::plugin::{ErrorKind, PluginError, TaskId};
 use crate::worker::{State, TargetState};
 
@@ -72,7 +72,7 @@ impl Shared {
         let Ok(connector) = self.connector(name) else {
             return;
         };
-        let limits = self.task_limits(&connector.config);
+        let limits = task_limits(&self.parts.validator, &connector.config);
         let divided = match self.parts.tasks.task_configs(name, limits.0).await {
             Ok(configs) => enforced(name, configs, limits),
             Err(error) => Err(error),
@@ -105,16 +105,6 @@ impl Shared {
                 .tasks
                 .start_task(&id, &connector.config, config, connector.target);
         }
-    }
-
-    /// `tasks.max`, and whether it is enforced.
-    fn task_limits(&self, config: &ConfigMap) -> (usize, bool) {
-        let config = self.parts.validator.resolved(config);
-        let number = config.get("tasks.max").and_then(|text| text.trim().parse().ok());
-        let enforce = config
-            .get("tasks.max.enforce")
-            .map(|text| text.trim().to_lowercase());
-        (number.unwrap_or(1).max(1), enforce.as_deref() != Some("false"))
     }
 
     /// Stops a connector's tasks, and the connector.
@@ -189,8 +179,18 @@ impl Shared {
     }
 }
 
+/// `tasks.max`, and whether it is enforced.
+pub(in crate::herder) fn task_limits(validator: &Validator, config: &ConfigMap) -> (usize, bool) {
+    let config = validator.resolved(config);
+    let number = config.get("tasks.max").and_then(|text| text.trim().parse().ok());
+    let enforce = config
+        .get("tasks.max.enforce")
+        .map(|text| text.trim().to_lowercase());
+    (number.unwrap_or(1).max(1), enforce.as_deref() != Some("false"))
+}
+
 /// As many configurations as `tasks.max` allows, or an error.
-fn enforced(
+pub(in crate::herder) fn enforced(
     name: &str,
     configs: Vec<ConfigMap>,
     (most, enforce): (usize, bool),
@@ -218,7 +218,7 @@ fn enforced(
 }
 
 /// A task's configuration with the connector's references instead of what they stand for.
-fn with_references(connector: &ConfigMap, task: ConfigMap) -> ConfigMap {
+pub(in crate::herder) fn with_references(connector: &ConfigMap, task: ConfigMap) -> ConfigMap {
     let keys = task.into_iter().map(|(key, value)| match connector.get(&key) {
         Some(written) if is_reference(written) => (key, written.clone()),
         _ => (key, value),

@@ -96,7 +96,7 @@ impl Shared {
 }
 
 /// A configuration with its name in it.
-fn named(name: &str, mut config: GivenConfig) -> Result<GivenConfig, HerderError> {
+pub(in crate::herder) fn named(name: &str, mut config: GivenConfig) -> Result<GivenConfig, HerderError> {
     match config.get("name") {
         Some(Some(other)) if other != name => Err(HerderError::BadRequest(format!(
             "Connector name configuration ({other}) doesn't match connector name in the URL ({name})"

@@ -71,7 +71,7 @@ fn schedule(shared: &Shared, unit: &Unit, kind: Option<ErrorKind>, now: Instant)
 }
 
 /// A number from 0 to 1, different each time.
-fn chance() -> f64 {
+pub(in crate::herder) fn chance() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
