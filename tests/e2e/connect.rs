@@ -165,6 +165,40 @@ fn append(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
+/// The pipeline of the README; only addresses are this test's.
+#[test]
+fn the_pipeline_of_the_readme_runs() {
+    let readme = std::fs::read_to_string(program::repository().join("README.md")).unwrap();
+    let section = readme.split_once("## A file pipeline").unwrap().1;
+    let blocks = |language: &str| -> Vec<String> {
+        let parts = section.split(&format!("```{language}\n")).skip(1);
+        parts
+            .map(|part| part.split_once("```").unwrap().0.to_owned())
+            .collect()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(&directory.path().join("broker"));
+    let files = ["worker.properties", "source.properties", "sink.properties"];
+    for (name, text) in files.iter().zip(blocks("properties")) {
+        let text = text
+            .replace("127.0.0.1:9092", broker.address())
+            .replace("127.0.0.1:8083", &free_address());
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let commands = blocks("console");
+    let commands: Vec<&str> = commands[0].lines().collect();
+    assert_eq!(
+        commands[0],
+        format!("millstream connect standalone {}", files.join(" "))
+    );
+    std::fs::write(directory.path().join("in.txt"), "to be\nor not\n").unwrap();
+    let worker = Worker::start(directory.path(), &files);
+    await_file(&directory.path().join("out.txt"), "to be\nor not\n");
+    let shown = worker.cli(commands[1].strip_prefix("millstream connect ").unwrap());
+    assert!(shown.contains("RUNNING"), "{shown}");
+    worker.stop();
+}
+
 #[test]
 fn a_worker_without_a_broker_says_so_and_ends() {
     let directory = tempfile::tempdir().unwrap();

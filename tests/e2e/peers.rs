@@ -43,6 +43,12 @@ fn kafka_connect() {
     run("kafka-connect");
 }
 
+/// What Kafka Connect makes of the golden cases is still what the crate's tests compare with.
+#[test]
+fn kafka_connects_converters_and_transforms() {
+    run("connect-golden");
+}
+
 #[test]
 fn franz_gos_own_tests_pass() {
     run("kgo");

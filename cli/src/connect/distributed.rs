@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use millstream_connect::config::ConfigMap;
 use millstream_connect::config::providers::ConfigProviders;
 use millstream_connect::config::worker::{WorkerMode, warnings};
-use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::herder::{
     DistributedHerder, DistributedParts, Health, Herder, LogLevel, Loggers, TaskEvents, Validator,
 };
-use millstream_connect::plugin::Registry;
 use millstream_connect::rest::Listeners;
 use millstream_connect::transform::config_def_for;
 use millstream_connect::worker::{Worker, WorkerConfig};
