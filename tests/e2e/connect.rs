@@ -171,7 +171,8 @@ fn the_pipeline_of_the_readme_runs() {
     let readme = std::fs::read_to_string(program::repository().join("README.md")).unwrap();
     let section = readme.split_once("## A file pipeline").unwrap().1;
     let blocks = |language: &str| -> Vec<String> {
-        let parts = section.split(&format!("```{language}\n")).skip(1);
+        let fence = format!("```{language}\n");
+        let parts = section.split(&fence).skip(1);
         parts
             .map(|part| part.split_once("```").unwrap().0.to_owned())
             .collect()

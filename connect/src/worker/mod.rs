@@ -1,10 +1,10 @@
 //! Running connectors and their tasks.
 //!
 //! The worker does what a herder says: it starts and stops connectors and tasks, each task on a thread of its own, and reports what
-//! becomes of them. A record's way: [`source`] polls a plugin, has its records transformed and converted, and produces them; [`sink`]
-//! consumes, converts, transforms, and puts. What fails on the way is judged by [`errors`] and kept by [`dead_letters`].
+//! becomes of them. A record's way: `source` polls a plugin, has its records transformed and converted, and produces them; `sink`
+//! consumes, converts, transforms, and puts. What fails on the way is judged by `errors` and kept by `dead_letters`.
 //!
-//! Owns: threads, clients, source offsets ([`offsets`]). Does not own: which connectors there are and what they should do, which is
+//! Owns: threads, clients, source offsets (`offsets`). Does not own: which connectors there are and what they should do, which is
 //! the herder's. Invariant: an offset is stored, or committed, only once everything before it is delivered, or durable in the sink.
 mod config;
 mod control;
