@@ -1,10 +1,10 @@
 //! Writes files: `org.apache.kafka.connect.file.FileStreamSinkConnector`, and more.
 //!
-//! With `file`, all records go to the end of one file ([`single`]); one task writes it, whatever `tasks.max` says, so that lines are whole and in order.
-//! With `directory`, files appear when they are complete ([`rolling`]), and any number of tasks may share the partitions.
+//! With `file`, all records go to the end of one file (`single`); one task writes it, whatever `tasks.max` says, so that lines are whole and in order.
+//! With `directory`, files appear when they are complete (`rolling`), and any number of tasks may share the partitions.
 //!
-//! The sink owns its offsets ([`manifest`]): they are on the same disk as the records, so that a crash at any step neither loses nor repeats one.
-//! What goes wrong with a disk is an error, never a silence. Owns: files, names ([`naming`]), formats ([`format`]). Does not own: when is flushed.
+//! The sink owns its offsets (`manifest`): they are on the same disk as the records, so that a crash at any step neither loses nor repeats one.
+//! What goes wrong with a disk is an error, never a silence. Owns: files, names (`naming`), formats (`format`). Does not own: when is flushed.
 mod config;
 mod csv;
 mod disk;

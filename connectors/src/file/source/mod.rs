@@ -1,8 +1,8 @@
 //! Reads files: `org.apache.kafka.connect.file.FileStreamSourceConnector`, and more.
 //!
 //! A record is a line (or several, or a row), its offset the position behind it, its source partition the file's path. The task looks
-//! for files ([`pattern`]), knows each by what it is rather than by its name ([`tracking`], [`place`]), reads what is behind the place
-//! ([`data`]), divides it ([`lines`]) and makes records whose texts are slices of what was read ([`making`], [`text`]).
+//! for files (`pattern`), knows each by what it is rather than by its name (`tracking`, `place`), reads what is behind the place
+//! (`data`), divides it (`lines`) and makes records whose texts are slices of what was read (`making`, `text`).
 //!
 //! Several tasks share the files by their paths; a file and its rotations are one task's. Owns: offsets of files. Does not own: when
 //! offsets are stored. Kafka's own offsets (`{"position": N}`) are taken over.
