@@ -1,6 +1,6 @@
 //! Connector plugins: one folder per external system holding its source, its sink and their tests.
 //!
-//! * `file`: lines and rows of files.
+//! * [`mod@file`]: lines and rows of files.
 //!
 //! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
 #![deny(unsafe_code)]

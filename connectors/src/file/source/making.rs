@@ -91,11 +91,11 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// An empty batch within `budget`.
-    pub fn new(config: &Arc<SourceConfig>, budget: Budget) -> Self {
+    /// An empty batch within `budget`, with room for `typical` records.
+    pub fn new(config: &Arc<SourceConfig>, budget: Budget, typical: usize) -> Self {
         Self {
             config: Arc::clone(config),
-            records: Vec::new(),
+            records: Vec::with_capacity(typical.min(budget.records)),
             records_max: budget.records.min(config.batch_size).max(1),
             bytes_left: budget.bytes.max(1),
         }

@@ -79,7 +79,7 @@ impl Stream {
     /// See [`SourceTask::poll`](millstream_connect::plugin::SourceTask::poll).
     pub async fn poll(&mut self, budget: Budget) -> Result<SourceBatch, PluginError> {
         let deadline = Instant::now() + budget.wait;
-        let mut making = Making::new(&self.config, budget);
+        let mut making = Making::new(&self.config, budget, 0);
         loop {
             match making.run(&mut self.chunk, self.path.as_deref()) {
                 Err(error) if making.records.is_empty() => return Err(error),

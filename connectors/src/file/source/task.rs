@@ -49,6 +49,8 @@ struct Reading {
     /// Before this, hints do not lead to a scan.
     earliest_scan: Instant,
     scans: u64,
+    /// How many records the last batch had: room for as many is made at once.
+    typical: usize,
     told: BTreeSet<PathBuf>,
     want: usize,
 }
@@ -141,8 +143,7 @@ impl SourceTask for FileSourceTask {
         if let Some(Running::Files(reading)) = &mut self.running {
             for (partition, offset) in offsets {
                 if let Ok(stored) = Stored::parse(partition, offset)
-                    && let Some((key, file)) = reading.files.by_path(&stored.path)
-                    && stored.key == Some(key)
+                    && let Some(file) = stored.key.and_then(|key| reading.files.get_mut(&key))
                 {
                     file.committed = Some(stored.place.position);
                 }
@@ -188,6 +189,7 @@ impl Reading {
             next_scan: now,
             earliest_scan: now,
             scans: 0,
+            typical: 0,
             told: BTreeSet::new(),
             want: CHUNK_BYTES,
             share,
@@ -265,7 +267,7 @@ impl Reading {
 
     /// Makes records until the budget is spent or nothing is left.
     fn read(&mut self, budget: Budget, now: Instant) -> Result<SourceBatch, PluginError> {
-        let mut making = Making::new(&self.config, budget);
+        let mut making = Making::new(&self.config, budget, self.typical);
         let mut touched = Vec::new();
         loop {
             if self.current.is_none() {
@@ -303,6 +305,7 @@ impl Reading {
         }
         let finished =
             self.config.once && self.scans > 0 && self.current.is_none() && making.records.is_empty();
+        self.typical = making.records.len();
         let offsets = self.offsets(touched);
         Ok(SourceBatch {
             made_now: true,

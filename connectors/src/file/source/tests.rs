@@ -772,3 +772,37 @@ fn tasks_share_files_but_not_rotations() {
     }
     assert_eq!(seen.len(), 20);
 }
+
+#[test]
+fn names_that_are_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut bench = Bench::new(
+        "*.txt",
+        &[("finished.files", "delete"), ("finished.after.ms", "0")],
+    );
+    let path = bench
+        .folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"n\xff.txt"));
+    append(&path, "one\n");
+    let name = format!("{}/n\\xFF.txt", bench.folder.path().display());
+    let batch = bench.poll(1000, 100).unwrap().0;
+    assert_eq!(text(&batch[0]), "one");
+    assert_eq!(
+        bench.offsets.0.lock().unwrap()[0].0.0.get("filename").unwrap(),
+        &serde_json::Value::from(name)
+    );
+    assert_eq!(bench.lines(), [""; 0], "not again");
+    assert!(!path.exists());
+    append(&path, "two\n");
+    assert_eq!(bench.lines(), ["two"]);
+}
+
+#[test]
+fn a_file_is_waited_for_where_there_is_no_folder_yet() {
+    let mut bench = Bench::new("logs/app-*.log", &[]);
+    assert_eq!(bench.lines(), [""; 0]);
+    fs::create_dir(bench.path("logs")).unwrap();
+    bench.write("logs/app-1.log", "one\n");
+    assert_eq!(bench.lines(), ["one"]);
+}

@@ -7,20 +7,19 @@
 //!
 //! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
 mod copies;
+mod opening;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, Metadata};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use millstream_connect::plugin::PluginError;
 use millstream_connect::record::SchemaRef;
 use tracing::warn;
 
 use super::clock;
 use super::data::Data;
-use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
+use super::place::{FileKey, Place, Stamp, Stored, file_name};
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
@@ -159,11 +158,6 @@ impl Files {
 
     pub fn get_mut(&mut self, key: &FileKey) -> Option<&mut Tracked> {
         self.files.get_mut(key)
-    }
-
-    pub fn by_path(&mut self, path: &Path) -> Option<(FileKey, &mut Tracked)> {
-        let key = *self.by_path.get(path)?;
-        self.files.get_mut(&key).map(|file| (key, file))
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&FileKey, &mut Tracked)> {
@@ -514,99 +508,6 @@ impl Files {
             successor.behind = Some(key);
         }
     }
-
-    /// Opens a file, closing the one that was not used for longest if there are too many.
-    fn open(&mut self, key: FileKey) -> io::Result<()> {
-        self.open.retain(|open| *open != key);
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        if file.data.is_none() {
-            let (data, stamp) = Data::open(&file.path, self.rules.unpack)?;
-            if stamp.key != key {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "another file has its name now",
-                ));
-            }
-            file.data = Some(Box::new(data));
-        }
-        self.open.push_back(key);
-        while self.open.len() > self.rules.open_files_max.max(1) {
-            if let Some(closed) = self.open.pop_front().and_then(|key| self.files.get_mut(&key)) {
-                closed.data = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// Prepares a file that is to be read: opens it, and checks that the place is in it.
-    ///
-    /// # Errors
-    /// When it cannot be opened or read, and is the only one.
-    pub fn prepare(&mut self, key: FileKey, now: Instant) -> Result<Opened, PluginError> {
-        match self.try_prepare(key, now) {
-            Ok(opened) => Ok(opened),
-            Err(error) => self.failed(key, error),
-        }
-    }
-
-    /// What a file that cannot be read means.
-    ///
-    /// # Errors
-    /// If it is the only one, or damaged.
-    pub fn failed(&mut self, key: FileKey, error: io::Error) -> Result<Opened, PluginError> {
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        file.data = None;
-        self.open.retain(|open| *open != key);
-        let name = file_name(&file.path);
-        if error.kind() == io::ErrorKind::NotFound {
-            // The next scan finds out what became of it.
-            return Ok(Opened::NotNow);
-        }
-        let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => "; give the worker's user the right to read it",
-            _ => "",
-        };
-        if self.rules.strict || error.kind() == io::ErrorKind::InvalidData {
-            return Err(PluginError::disconnected(format!(
-                "cannot read {name}: {error}{remedy}"
-            )));
-        }
-        if self.warned.len() < REMEMBERED_MAX && self.warned.insert(file.path.clone()) {
-            warn!("cannot read {name}, and goes on without it until that is possible: {error}{remedy}");
-        }
-        // Tried again with the next scan, because the stamp differs from any.
-        file.stamp.modified_ns = i64::MIN;
-        Ok(Opened::NotNow)
-    }
-
-    fn try_prepare(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
-        self.open(key)?;
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        if file.fresh {
-            return self.tell_copy(key, now);
-        }
-        if file.checked {
-            return Ok(Opened::Ready);
-        }
-        let data = file.data.as_mut().expect("it was opened");
-        if file.place.unchecked {
-            match adopt(&file.place, data)? {
-                Some(place) => file.place = place,
-                None => {
-                    warn!(
-                        "{} is shorter than its stored offset, {}: it is read from its beginning",
-                        file_name(&file.path),
-                        file.place.position
-                    );
-                    file.place = Place::start();
-                }
-            }
-        } else if !fits(&file.place, data)? {
-            return Ok(self.restart(key, now));
-        }
-        file.checked = true;
-        Ok(Opened::Ready)
-    }
 }
 
 /// The files of a folder.
@@ -626,38 +527,4 @@ fn list(folder: &Path) -> Vec<(PathBuf, Stamp)> {
     let mut files: Vec<_> = files.collect();
     files.sort();
     files
-}
-
-/// Whether data reach up to `position`.
-fn has(data: &mut Data, position: u64) -> io::Result<bool> {
-    match position {
-        0 => Ok(true),
-        _ => Ok(!data.read(position - 1, 1)?.is_empty()),
-    }
-}
-
-/// Whether the place is in these data.
-fn fits(place: &Place, data: &mut Data) -> io::Result<bool> {
-    let length = place.prefix_length();
-    let prefix = data.read(0, length)?;
-    if prefix.len() < length || hash(&prefix) != place.prefix_hash {
-        return Ok(false);
-    }
-    let back = place.look_back();
-    let before = data.read(place.position - back as u64, back)?;
-    Ok(before.len() == back && place.fits(&before))
-}
-
-/// The place at a position that is trusted.
-fn adopt(place: &Place, data: &mut Data) -> io::Result<Option<Place>> {
-    let back = place.look_back();
-    let base = place.position - back as u64;
-    let prefix = data.read(0, place.prefix_length())?;
-    let before = data.read(base, back)?;
-    if before.len() < back {
-        return Ok(None);
-    }
-    let mut adopted = Place::start();
-    adopted.prefix_hash = hash(&prefix);
-    Ok(Some(adopted.moved(place.position, base, &before)))
 }

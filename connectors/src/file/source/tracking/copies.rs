@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Files, Opened, fits, has, list};
+use super::opening::{fits, has};
+use super::{Files, Opened, list};
 use crate::file::source::data::Data;
 use crate::file::source::place::{FileKey, PREFIX_BYTES, Place, Stamp, file_name};
 use crate::file::source::rotation;
