@@ -57,7 +57,6 @@ class Worker:
             "offset.storage.file.filename": folder / "offsets",
             "offset.flush.interval.ms": 10000,
             "listeners": f"http://127.0.0.1:{self.port}",
-            "plugin.path": KAFKA / "libs",
             # Java's sink asks for 500 records at a time unless told; both get the same.
             "consumer.max.poll.records": 500,
         }
