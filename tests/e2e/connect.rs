@@ -237,6 +237,15 @@ fn a_hundred_connectors_run_in_one_worker() {
     let directory = tempfile::tempdir().unwrap();
     let broker = BrokerProcess::start(&directory.path().join("broker"));
     write_properties(directory.path(), broker.address());
+    let create = [
+        "topics",
+        "--create",
+        "--topic",
+        "connect-test",
+        "--bootstrap-server",
+        broker.address(),
+    ];
+    program::millstream_output(&create, "");
     let mut files = vec![FILES[0].to_owned()];
     for number in 0..100 {
         std::fs::write(
