@@ -97,6 +97,21 @@ fn a_sink_that_keeps_offsets_itself_is_read_from_them() {
     worker.stop(&id);
 }
 
+/// A file that an earlier cluster's records went to: nothing of the new ones would be written.
+#[test]
+fn a_sink_that_knows_more_than_the_log_holds_is_stopped() {
+    let cluster = Cluster::new("sink-beyond");
+    let topic = cluster.name("lines");
+    cluster.produce(&topic, &["a", "b"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    *worker.memory.owned.lock().unwrap() = vec![(topic.clone(), 0, 7)];
+    let id = worker.sink(&cluster.name("sink"), &topic, &[]);
+    let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert_eq!(kind, ErrorKind::UserConfig);
+    assert!(error.contains("up to offset 7, but the log ends at 2"), "{error}");
+    assert_eq!(put(&worker), [""; 0]);
+}
+
 #[test]
 fn a_batch_that_may_be_taken_later_comes_again() {
     let cluster = Cluster::new("sink-retry");

@@ -39,6 +39,8 @@ const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a member that leaves waits for its partitions to be taken back.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait for the end of a log.
+const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 /// How often a commit is tried again, and the pause between.
 const COMMIT_TRIES: u32 = 20;
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
@@ -382,6 +384,7 @@ impl<'a> SinkLoop<'a> {
         let owned = self.control.wait_for(self.parts.task.open(&partitions, epoch));
         self.report.metrics.leave();
         let owned = owned?;
+        self.check_within_logs(&owned)?;
         let mut list = TopicPartitionList::new();
         for partition in &partitions {
             let own = owned.iter().find(|own| own.partition == *partition);
@@ -396,6 +399,29 @@ impl<'a> SinkLoop<'a> {
         }
         self.consumer.assign(&list).map_err(failed)?;
         self.assignment.keep(owned);
+        Ok(())
+    }
+
+    /// A sink that keeps offsets itself may know a topic that was deleted and made anew since. It would pass over the new records one by one,
+    /// so it is stopped where that can be seen: its offset lies behind the log's end.
+    fn check_within_logs(&self, owned: &[PartitionOffset]) -> Result<(), PluginError> {
+        for PartitionOffset { partition, next } in owned {
+            let (topic, number) = (&*partition.topic, partition.partition);
+            let bounds = self
+                .consumer
+                .client()
+                .fetch_watermarks(topic, number, BOUNDS_WAIT);
+            let (_, end) = bounds.map_err(|error| {
+                PluginError::disconnected(format!("looking for the end of {topic}-{number}: {error}"))
+            })?;
+            if *next > end {
+                return Err(PluginError::user_config(format!(
+                    "the sink has written {topic}-{number} up to offset {next}, but the log ends at {end}: the topic was made anew, or this is another \
+                     cluster; stop the connector and set its offset with PATCH /connectors/{}/offsets, or give it another place to write to",
+                    self.setup.id.connector
+                )));
+            }
+        }
         Ok(())
     }
 
