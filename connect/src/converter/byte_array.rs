@@ -5,6 +5,7 @@ use super::{ForHeaders, converter_keys, not_for};
 use crate::config::{ConfigDef, ConfigMap};
 use crate::plugin::{
     Converter, ConverterPlugin, Encoded, HeaderConverter, HeaderConverterPlugin, Plugin, PluginError,
+    ReadsAsIs,
 };
 use crate::record::{Datum, Schema, SchemaKind, Value};
 
@@ -55,5 +56,9 @@ impl Converter for ByteArrayConverter {
     fn decode(&mut self, _topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError> {
         let value = bytes.map_or(Value::Null, |bytes| Value::Bytes(bytes.clone()));
         Ok(Datum::new(Schema::optional_bytes(), value))
+    }
+
+    fn reads_as_is(&self) -> ReadsAsIs {
+        ReadsAsIs::Bytes
     }
 }

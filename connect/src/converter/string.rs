@@ -7,6 +7,7 @@ use super::{ForHeaders, Role, converter_keys};
 use crate::config::{ConfigDef, ConfigKey, ConfigMap, ConfigType, Importance, Width};
 use crate::plugin::{
     Converter, ConverterPlugin, Encoded, HeaderConverter, HeaderConverterPlugin, Plugin, PluginError,
+    ReadsAsIs,
 };
 use crate::record::{Datum, Schema, Value};
 
@@ -77,6 +78,13 @@ impl Converter for StringConverter {
     fn decode(&mut self, _topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError> {
         let value = bytes.map_or(Value::Null, |bytes| Value::String(self.encoding.decode(bytes)));
         Ok(Datum::new(Schema::optional_string(), value))
+    }
+
+    fn reads_as_is(&self) -> ReadsAsIs {
+        match self.encoding {
+            Encoding::Utf8 => ReadsAsIs::Utf8,
+            _ => ReadsAsIs::Nothing,
+        }
     }
 }
 

@@ -14,6 +14,17 @@ pub enum Encoded {
     Bytes,
 }
 
+/// Which bytes a converter reads as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadsAsIs {
+    /// None can be relied on.
+    Nothing,
+    /// All that are UTF-8.
+    Utf8,
+    /// All.
+    Bytes,
+}
+
 /// Between data and the bytes of keys and values.
 pub trait Converter: Send {
     /// Writes `datum`, which is of a record for `topic`, behind what is in `out`. It may block (on a schema registry).
@@ -27,6 +38,12 @@ pub trait Converter: Send {
     /// # Errors
     /// When they are not what this converter reads.
     fn decode(&mut self, topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError>;
+
+    /// Which bytes [`decode`](Self::decode) gives as they are, without fail: such values may reach a sink without being made data
+    /// ([`SinkTask::put_values`](super::SinkTask::put_values)).
+    fn reads_as_is(&self) -> ReadsAsIs {
+        ReadsAsIs::Nothing
+    }
 }
 
 /// Between data and the bytes of headers.

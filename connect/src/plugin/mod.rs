@@ -21,11 +21,13 @@ use crate::config::{ConfigDef, ConfigMap, ConfigValue};
 
 pub use convert::{
     Converter, ConverterPlugin, Encoded, HeaderConverter, HeaderConverterPlugin, Predicate, PredicatePlugin,
-    Transform, TransformPlugin,
+    ReadsAsIs, Transform, TransformPlugin,
 };
 pub use error::{ErrorKind, PluginError};
 pub use registry::{PluginKind, Registry, UnknownPlugin};
-pub use sink::{FailedRecord, PartitionOffset, SinkPlugin, SinkTask, SinkTaskContext, TopicPartition};
+pub use sink::{
+    FailedRecord, PartitionOffset, RawValue, SinkPlugin, SinkTask, SinkTaskContext, TopicPartition,
+};
 pub use source::{
     Boundary, Budget, ExactlyOnceSupport, OffsetReader, SourceBatch, SourceOffset, SourcePartition,
     SourcePlugin, SourceTask, SourceTaskContext,

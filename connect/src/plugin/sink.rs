@@ -73,6 +73,19 @@ pub struct FailedRecord {
     pub error: PluginError,
 }
 
+/// A record of which a sink wants the value alone, as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct RawValue<'a> {
+    /// Of which topic it is.
+    pub topic: &'a Arc<str>,
+    /// Of which partition.
+    pub partition: i32,
+    /// Its place there.
+    pub offset: i64,
+    /// Its bytes; a tombstone has none.
+    pub value: Option<&'a [u8]>,
+}
+
 /// A task of a sink.
 ///
 /// Calls come one at a time: `start`, then for partitions that come and go `open`, any number of `put` and `flush`, `close`, then `stop`.
@@ -103,6 +116,20 @@ pub trait SinkTask: Send {
     /// # Errors
     /// When the batch as a whole could not be taken. With [`ErrorKind::Retriable`](super::ErrorKind::Retriable) the same batch comes again.
     async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError>;
+
+    /// Whether values alone, as bytes, are all this task wants of records: then it gets them with [`put_values`](Self::put_values) whenever the
+    /// value converter reads them as they are and nothing is to be transformed, which is several times cheaper. Asked once, after `start`.
+    fn wants_values(&self) -> bool {
+        false
+    }
+
+    /// As [`put`](Self::put), for a task that [wants](Self::wants_values) values alone. Both may be called in turn.
+    ///
+    /// # Errors
+    /// As with [`put`](Self::put).
+    async fn put_values(&mut self, _values: &[RawValue<'_>]) -> Result<Vec<FailedRecord>, PluginError> {
+        Err(PluginError::fatal("this sink wants whole records"))
+    }
 
     /// Makes durable what was taken, and says how far: only that is committed. `taken` is how far records were put; giving it back
     /// means that all of them are durable.

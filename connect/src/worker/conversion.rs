@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use crate::config::ConfigMap;
-use crate::plugin::{Converter, HeaderConverter, PluginError, Registry};
+use crate::plugin::{Converter, HeaderConverter, PluginError, ReadsAsIs, Registry};
 use crate::transform::TransformChain;
 
 /// The converters of a task with their names, and its transforms.
@@ -20,6 +20,17 @@ pub(super) struct Conversion {
 const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
 
 impl Conversion {
+    /// Which values reach a sink as they are read, with nothing done to their records.
+    pub(super) fn values_as_is(&self) -> ReadsAsIs {
+        // Keys in which a converter may find fault have to be read.
+        let free = self.chain.is_empty() && self.key.reads_as_is() != ReadsAsIs::Nothing;
+        if free {
+            self.value.reads_as_is()
+        } else {
+            ReadsAsIs::Nothing
+        }
+    }
+
     /// As the connector's configuration says, or, for each converter it does not name, the worker's.
     ///
     /// # Errors

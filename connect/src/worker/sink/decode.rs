@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_client::{HeaderLookup, Record as ClientRecord};
 
-use crate::plugin::{PartitionOffset, PluginError, TopicPartition};
+use crate::plugin::{PartitionOffset, PluginError, RawValue, ReadsAsIs, TopicPartition};
 use crate::record::{Header, Origin, Record};
 use crate::worker::control::Control;
 use crate::worker::conversion::Conversion;
@@ -22,7 +22,7 @@ pub(super) struct Chunk {
     /// The buffer, once no more is added.
     shared: Bytes,
     rows: Vec<Row>,
-    /// Topics that came so far, by the order in which they did.
+    /// Topics that came so far, by the order in which they did. Rows have their places.
     topics: Vec<Arc<str>>,
     /// How many of them were told.
     told: usize,
@@ -31,7 +31,7 @@ pub(super) struct Chunk {
 type Place = Option<Range<usize>>;
 
 struct Row {
-    topic: Arc<str>,
+    topic: usize,
     partition: i32,
     offset: i64,
     timestamp: Option<i64>,
@@ -49,6 +49,9 @@ impl Chunk {
         self.buffer.clear();
         // Records may still hold the last buffer.
         self.shared = Bytes::new();
+        if self.topics.len() >= TOPICS_MAX {
+            (self.topics, self.told) = (Vec::new(), 0);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -89,19 +92,22 @@ impl Chunk {
         })
     }
 
-    fn topic(&mut self, name: &str) -> Arc<str> {
-        if let Some(last) = self.rows.last().filter(|row| *row.topic == *name) {
-            return Arc::clone(&last.topic);
+    /// The place of a topic.
+    #[inline]
+    fn topic(&mut self, name: &str) -> usize {
+        let last = self.rows.last().map(|row| row.topic);
+        if let Some(last) = last.filter(|last| *self.topics[*last] == *name) {
+            return last;
         }
-        if let Some(known) = self.topics.iter().find(|known| ***known == *name) {
-            return Arc::clone(known);
-        }
-        if self.topics.len() >= TOPICS_MAX {
-            (self.topics, self.told) = (Vec::new(), 0);
-        }
-        let topic = Arc::<str>::from(name);
-        self.topics.push(Arc::clone(&topic));
-        topic
+        let known = self.topics.iter().position(|known| **known == *name);
+        known.unwrap_or_else(|| {
+            self.topics.push(Arc::from(name));
+            self.topics.len() - 1
+        })
+    }
+
+    fn topic_of(&self, row: &Row) -> &Arc<str> {
+        &self.topics[row.topic]
     }
 
     /// Topics that came for the first time.
@@ -116,6 +122,14 @@ impl Chunk {
         self.shared = std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity)).into();
     }
 
+    fn content(&self) -> &[u8] {
+        if self.shared.is_empty() {
+            &self.buffer
+        } else {
+            &self.shared
+        }
+    }
+
     fn slice(&self, place: &Place) -> Option<Bytes> {
         place.as_ref().map(|range| self.shared.slice(range.clone()))
     }
@@ -123,7 +137,7 @@ impl Chunk {
     pub(super) fn origin(&self, index: usize) -> Origin {
         let row = &self.rows[index];
         Origin {
-            topic: Arc::clone(&row.topic),
+            topic: Arc::clone(self.topic_of(row)),
             partition: row.partition,
             offset: row.offset,
         }
@@ -132,14 +146,16 @@ impl Chunk {
     /// Which row was read there.
     pub(super) fn index_of(&self, origin: &Origin) -> Option<usize> {
         self.rows.iter().position(|row| {
-            row.offset == origin.offset && row.partition == origin.partition && row.topic == origin.topic
+            row.offset == origin.offset
+                && row.partition == origin.partition
+                && *self.topic_of(row) == origin.topic
         })
     }
 
-    /// A row as it was read; once the chunk is decoded.
+    /// A row as it was read.
     pub(super) fn raw(&self, index: usize) -> RawRecord<'_> {
-        let row = &self.rows[index];
-        let bytes = |place: &Place| place.as_ref().map(|range| &self.shared[range.clone()]);
+        let (row, content) = (&self.rows[index], self.content());
+        let bytes = |place: &Place| place.clone().map(|range| &content[range]);
         RawRecord {
             key: bytes(&row.key),
             value: bytes(&row.value),
@@ -154,15 +170,48 @@ impl Chunk {
 
     /// Behind the last row of each partition, in the order of the rows; a partition may come several times.
     pub(super) fn ends(&self) -> impl Iterator<Item = PartitionOffset> {
-        let same = |a: &Row, b: &Row| a.partition == b.partition && Arc::ptr_eq(&a.topic, &b.topic);
+        let same = |a: &Row, b: &Row| a.partition == b.partition && a.topic == b.topic;
         let runs = self.rows.chunk_by(same).filter_map(<[Row]>::last);
         runs.map(|row| PartitionOffset {
             partition: TopicPartition {
-                topic: Arc::clone(&row.topic),
+                topic: Arc::clone(self.topic_of(row)),
                 partition: row.partition,
             },
             next: row.offset + 1,
         })
+    }
+}
+
+impl Chunk {
+    /// Whether the rows' values are what the converters would make of them: `as_is` is what they read as it is.
+    pub(super) fn is_as_is(&self, as_is: ReadsAsIs) -> bool {
+        let plain = match as_is {
+            ReadsAsIs::Nothing => false,
+            ReadsAsIs::Bytes => true,
+            ReadsAsIs::Utf8 => self.is_text(),
+        };
+        plain && self.rows.iter().all(|row| row.headers.is_empty())
+    }
+
+    /// The rows' values as they were read.
+    pub(super) fn values(&self) -> Vec<RawValue<'_>> {
+        let content = self.content();
+        let rows = self.rows.iter().map(|row| RawValue {
+            topic: self.topic_of(row),
+            partition: row.partition,
+            offset: row.offset,
+            value: row.value.clone().map(|range| &content[range]),
+        });
+        rows.collect()
+    }
+
+    /// Whether each value is UTF-8: all bytes together are, and none of the values begins or ends in the middle of a character.
+    fn is_text(&self) -> bool {
+        let Ok(all) = std::str::from_utf8(&self.buffer) else {
+            return false;
+        };
+        let mut values = self.rows.iter().filter_map(|row| row.value.as_ref());
+        values.all(|range| all.is_char_boundary(range.start) && all.is_char_boundary(range.end))
     }
 }
 
@@ -222,7 +271,7 @@ fn convert(
     policy: &ErrorPolicy,
     control: &Control,
 ) -> Result<Record, RecordFailure> {
-    let topic = &*row.topic;
+    let topic = chunk.topic_of(row);
     let failure = |stage: Stage, class: &str, error: PluginError| RecordFailure {
         stage,
         class: class.to_owned(),
@@ -246,14 +295,14 @@ fn convert(
         headers.push(Header { name, datum });
     }
     Ok(Record {
-        topic: Arc::clone(&row.topic),
+        topic: Arc::clone(topic),
         partition: Some(row.partition),
         key,
         value,
         headers,
         timestamp: row.timestamp,
         origin: Some(Origin {
-            topic: Arc::clone(&row.topic),
+            topic: Arc::clone(topic),
             partition: row.partition,
             offset: row.offset,
         }),

@@ -26,7 +26,9 @@ use super::errors::{ErrorPolicy, RecordFailure, Stage};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
-use crate::plugin::{ErrorKind, PartitionOffset, PluginError, SinkTask, SinkTaskContext};
+use crate::plugin::{
+    ErrorKind, FailedRecord, PartitionOffset, PluginError, RawValue, ReadsAsIs, SinkTask, SinkTaskContext,
+};
 use crate::record::Record;
 
 /// Records that are put at once, unless `max.poll.records` says less, and the bytes beyond which no more are added.
@@ -59,6 +61,22 @@ pub(super) struct SinkParts {
     pub(super) records_max: Option<usize>,
 }
 
+/// What is put.
+#[derive(Clone, Copy)]
+enum Batch<'a> {
+    Records(&'a [Record]),
+    Values(&'a [RawValue<'a>]),
+}
+
+impl Batch<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Records(records) => records.len(),
+            Self::Values(values) => values.len(),
+        }
+    }
+}
+
 /// A sink's task that runs.
 pub(super) struct SinkLoop<'a> {
     parts: SinkParts,
@@ -68,6 +86,8 @@ pub(super) struct SinkLoop<'a> {
     report: &'a Reporter,
     assignment: Assignment,
     chunk: Chunk,
+    /// Which values the task gets as they are read.
+    as_is: ReadsAsIs,
     due: Instant,
     has_left: bool,
 }
@@ -98,6 +118,7 @@ impl<'a> SinkLoop<'a> {
             report,
             assignment: Assignment::default(),
             chunk: Chunk::default(),
+            as_is: ReadsAsIs::Nothing,
             due,
             has_left: false,
         })
@@ -135,6 +156,9 @@ impl<'a> SinkLoop<'a> {
             .wait_for(self.parts.task.start(&self.setup.task_config, context));
         self.report.metrics.leave();
         started?;
+        if self.parts.task.wants_values() {
+            self.as_is = self.parts.conversion.values_as_is();
+        }
         self.subscribe()?;
         self.report.running();
         Ok(())
@@ -252,73 +276,67 @@ impl<'a> SinkLoop<'a> {
         Ok(())
     }
 
-    /// Has the chunk's records converted and transformed, and puts them.
+    /// Puts the chunk's records.
     fn take(&mut self) -> Result<(), PluginError> {
-        let (metrics, control) = (Arc::clone(&self.report.metrics), self.control);
+        let metrics = Arc::clone(&self.report.metrics);
         TaskMetrics::add(&metrics.read, self.chunk.len());
-        let decoded = decode::decode(
-            &mut self.chunk,
-            &mut self.parts.conversion,
-            &self.parts.policy,
-            control,
-        );
+        // What is put is made of the chunk, and failures are looked up in it.
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let put = match chunk.is_as_is(self.as_is) {
+            true => self.put(&chunk, Batch::Values(&chunk.values()))?,
+            false => self.take_records(&mut chunk)?,
+        };
+        for topic in chunk.new_topics() {
+            self.report.topic(&topic);
+        }
+        if let Some(written) = put.filter(|_| !self.control.is_abandoned()) {
+            TaskMetrics::add(&metrics.written, written);
+            self.assignment.took(chunk.ends());
+        }
+        self.chunk = chunk;
+        Ok(())
+    }
+
+    /// Has the chunk's records converted and transformed, and puts them. See [`put`](Self::put).
+    fn take_records(&mut self, chunk: &mut Chunk) -> Result<Option<usize>, PluginError> {
         let Decoded {
             records,
             failures,
             filtered,
-        } = decoded;
-        for topic in self.chunk.new_topics() {
-            self.report.topic(&topic);
-        }
-        TaskMetrics::add(&metrics.filtered, filtered);
+        } = decode::decode(
+            chunk,
+            &mut self.parts.conversion,
+            &self.parts.policy,
+            self.control,
+        );
+        TaskMetrics::add(&self.report.metrics.filtered, filtered);
         for (index, failure) in failures {
-            self.fail(index, failure)?;
+            self.fail(chunk, index, failure)?;
         }
-        let sent = records.len();
-        let put = sent == 0 || self.put(&records)?;
-        if !put || control.is_abandoned() {
-            return Ok(());
+        match records.is_empty() {
+            true => Ok(Some(0)),
+            false => self.put(chunk, Batch::Records(&records)),
         }
-        TaskMetrics::add(&metrics.written, sent);
-        self.assignment.took(self.chunk.ends());
-        Ok(())
     }
 
-    /// Puts a batch, again and again if that may help; says whether it was put, and not given up for a change of the assignment, after
+    /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
     /// which it is read again.
-    fn put(&mut self, records: &[Record]) -> Result<bool, PluginError> {
+    fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
         let mut pause = PUT_PAUSE_MIN;
         loop {
+            let task = &mut self.parts.task;
             self.report.metrics.enter();
-            let put = self.control.wait_for(self.parts.task.put(records));
+            let put = match batch {
+                Batch::Records(records) => self.control.wait_for(task.put(records)),
+                Batch::Values(values) => self.control.wait_for(task.put_values(values)),
+            };
             self.report.metrics.leave();
             let error = match put {
                 Ok(failures) => {
                     for failed in failures {
-                        let failure = RecordFailure {
-                            stage: Stage::TaskPut,
-                            class: self
-                                .setup
-                                .connector_config
-                                .get("connector.class")
-                                .cloned()
-                                .unwrap_or_default(),
-                            error: failed.error,
-                        };
-                        let origin = records
-                            .get(failed.index)
-                            .and_then(|record| record.origin.as_ref());
-                        let index = origin.and_then(|origin| self.chunk.index_of(origin));
-                        let index = index.ok_or_else(|| {
-                            PluginError::fatal(format!(
-                                "the sink says that record {} of {} failed",
-                                failed.index,
-                                records.len()
-                            ))
-                        })?;
-                        self.fail(index, failure)?;
+                        self.refuse(chunk, batch, failed)?;
                     }
-                    return Ok(true);
+                    return Ok(Some(batch.len()));
                 }
                 Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
                 Err(error) => error,
@@ -334,16 +352,42 @@ impl<'a> SinkLoop<'a> {
                 self.judge(&error)?;
             }
             if self.consumer.client().context().has_changed() {
-                return Ok(false);
+                return Ok(None);
             }
         }
     }
 
+    /// The sink refused a record of a batch.
+    fn refuse(&mut self, chunk: &Chunk, batch: Batch<'_>, failed: FailedRecord) -> Result<(), PluginError> {
+        let index = match batch {
+            Batch::Values(values) => Some(failed.index).filter(|index| *index < values.len()),
+            Batch::Records(records) => {
+                let record = records.get(failed.index);
+                let origin = record.and_then(|record| record.origin.as_ref());
+                origin.and_then(|origin| chunk.index_of(origin))
+            }
+        };
+        let index = index.ok_or_else(|| {
+            PluginError::fatal(format!(
+                "the sink says that record {} of {} failed",
+                failed.index,
+                batch.len()
+            ))
+        })?;
+        let class = self.setup.connector_config.get("connector.class");
+        let failure = RecordFailure {
+            stage: Stage::TaskPut,
+            class: class.cloned().unwrap_or_default(),
+            error: failed.error,
+        };
+        self.fail(chunk, index, failure)
+    }
+
     /// A record failed: it goes to the dead letters, is passed over, or ends the task.
-    fn fail(&mut self, index: usize, failure: RecordFailure) -> Result<(), PluginError> {
+    fn fail(&mut self, chunk: &Chunk, index: usize, failure: RecordFailure) -> Result<(), PluginError> {
         let metrics = &self.report.metrics;
         TaskMetrics::add(&metrics.failed, 1);
-        let origin = self.chunk.origin(index);
+        let origin = chunk.origin(index);
         self.parts.policy.log(&self.setup.id, &failure, Some(&origin));
         if !self.parts.policy.tolerant {
             return Err(failure.into_task_error().at(&origin));
@@ -357,7 +401,7 @@ impl<'a> SinkLoop<'a> {
                 )));
             }
             let control = self.control;
-            dead_letters.send(&self.chunk.raw(index), &failure, Some(&origin), &|| {
+            dead_letters.send(&chunk.raw(index), &failure, Some(&origin), &|| {
                 control.is_abandoned()
             })?;
             TaskMetrics::add(&metrics.dead_letters, 1);

@@ -62,10 +62,20 @@ impl Progress {
     /// If its partition is not this task's.
     #[inline]
     pub fn is_new(&mut self, record: &Record) -> Result<bool, PluginError> {
-        let origin = origin(record)?;
+        let Origin {
+            topic,
+            partition,
+            offset,
+        } = origin(record)?;
+        self.is_new_at(topic, *partition, *offset)
+    }
+
+    /// As [`is_new`](Self::is_new), of the record at a place.
+    #[inline]
+    pub fn is_new_at(&mut self, topic: &Arc<str>, number: i32, offset: i64) -> Result<bool, PluginError> {
         let same = |partition: &TopicPartition| {
-            partition.partition == origin.partition
-                && (Arc::ptr_eq(&partition.topic, &origin.topic) || partition.topic == origin.topic)
+            partition.partition == number
+                && (Arc::ptr_eq(&partition.topic, topic) || partition.topic == *topic)
         };
         if !self
             .partitions
@@ -75,15 +85,14 @@ impl Progress {
             let place = self.partitions.iter().position(|(partition, _)| same(partition));
             self.last = place.ok_or_else(|| {
                 PluginError::fatal(format!(
-                    "a record of {}-{} came, which is not this task's partition",
-                    origin.topic, origin.partition
+                    "a record of {topic}-{number} came, which is not this task's partition"
                 ))
             })?;
         }
         let next = &mut self.partitions[self.last].1;
-        let is_new = next.is_none_or(|next| origin.offset >= next);
+        let is_new = next.is_none_or(|next| offset >= next);
         if is_new {
-            *next = Some(origin.offset + 1);
+            *next = Some(offset + 1);
         }
         Ok(is_new)
     }

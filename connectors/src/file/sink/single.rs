@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millstream_connect::plugin::{FailedRecord, PartitionOffset, PluginError, TopicPartition};
+use millstream_connect::plugin::{FailedRecord, PartitionOffset, PluginError, RawValue, TopicPartition};
 use millstream_connect::record::Record;
 use tracing::warn;
 
@@ -15,6 +15,7 @@ use super::disk::{Disk, Output, failed};
 use super::format::Format;
 use super::manifest::{Manifest, fenced};
 use super::progress::Progress;
+use super::text;
 
 /// A buffer that has grown beyond this is not kept.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -186,6 +187,28 @@ impl Single {
         }
         self.write_waiting()?;
         Ok(refused)
+    }
+
+    /// Whether values as bytes are all that is needed of records.
+    pub fn wants_values(&self) -> bool {
+        self.format == Format::Lines
+    }
+
+    /// See [`SinkTask::put_values`](millstream_connect::plugin::SinkTask::put_values).
+    pub fn put_values(&mut self, values: &[RawValue<'_>]) -> Result<(), PluginError> {
+        for value in values {
+            if !self
+                .progress
+                .is_new_at(value.topic, value.partition, value.offset)?
+            {
+                continue;
+            }
+            text::write_line(value.value, &mut self.waiting);
+            if self.waiting.len() >= BUFFER_BYTES {
+                self.write_waiting()?;
+            }
+        }
+        self.write_waiting()
     }
 
     fn write_waiting(&mut self) -> Result<(), PluginError> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{
-    FailedRecord, PartitionOffset, PluginError, SinkTask, SinkTaskContext, TopicPartition,
+    FailedRecord, PartitionOffset, PluginError, RawValue, SinkTask, SinkTaskContext, TopicPartition,
 };
 use millstream_connect::record::Record;
 use tracing::warn;
@@ -95,6 +95,18 @@ impl SinkTask for FileSinkTask {
             Writing::Single(single) => single.put(records),
             Writing::Folder(folder) => folder.put(records, Instant::now()),
         }
+    }
+
+    fn wants_values(&self) -> bool {
+        matches!(&self.writing, Some(Writing::Single(single)) if single.wants_values())
+    }
+
+    async fn put_values(&mut self, values: &[RawValue<'_>]) -> Result<Vec<FailedRecord>, PluginError> {
+        match self.writing()? {
+            Writing::Single(single) => single.put_values(values)?,
+            Writing::Folder(_) => return Err(PluginError::fatal("rolling files are of whole records")),
+        }
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError> {

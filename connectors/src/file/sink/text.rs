@@ -30,6 +30,13 @@ pub(super) fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes a value that is text or bytes, or none, and ends the line.
+#[inline]
+pub(super) fn write_line(value: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(value.unwrap_or(b"null"));
+    out.push(b'\n');
+}
+
 fn write_list(values: &[Value], out: &mut Vec<u8>) {
     out.push(b'[');
     for (index, value) in values.iter().enumerate() {
