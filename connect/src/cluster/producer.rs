@@ -16,8 +16,9 @@ use thiserror::Error;
 
 use super::producer_events::{Events, FailedDelivery};
 
-/// How long to wait for an event at a time.
-const WAIT: Duration = Duration::from_millis(10);
+/// How long to wait for room or deliveries at a time: nothing rings for them. It doubles from the first to the second.
+const WAIT_MIN: Duration = Duration::from_micros(500);
+const WAIT_MAX: Duration = Duration::from_millis(10);
 /// How long one request of a transaction may take before it is tried again.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
 /// How long one request that fences others may take: whoever is told to stop must not fence.
@@ -165,6 +166,7 @@ impl Producer {
             self.open = true;
         }
         let (mut next, mut alone, mut refused) = (0, false, Vec::new());
+        let mut wait = WAIT_MIN;
         while next < batch.rows.len() {
             let queued = self.send_some(batch, next)?;
             for (place, code) in queued.refused {
@@ -173,6 +175,9 @@ impl Producer {
                 refused.push(Refused { index, error });
             }
             next += queued.taken;
+            if queued.taken > 0 {
+                wait = WAIT_MIN;
+            }
             if !queued.is_full {
                 alone = false;
                 continue;
@@ -184,7 +189,7 @@ impl Producer {
                 (next, alone) = (next + 1, false);
                 continue;
             }
-            self.wait(stopping)?;
+            self.wait(&mut wait, stopping)?;
             alone = self.producer.in_flight_count() == 0;
         }
         self.producer.poll(Duration::ZERO);
@@ -295,8 +300,9 @@ impl Producer {
 
     /// Waits until everything that was queued is acknowledged or has failed.
     pub(crate) fn flush(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+        let mut wait = WAIT_MIN;
         while self.producer.in_flight_count() > 0 {
-            self.wait(stopping)?;
+            self.wait(&mut wait, stopping)?;
         }
         Ok(())
     }
@@ -334,11 +340,12 @@ impl Producer {
         }
     }
 
-    fn wait(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
+    fn wait(&self, wait: &mut Duration, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
         self.bell.silence();
         if self.events.length() == 0 {
-            self.bell.wait(WAIT);
+            self.bell.wait(*wait);
         }
+        *wait = (*wait * 2).min(WAIT_MAX);
         // A poll with time to spare would use all of it, and serves one event otherwise.
         loop {
             self.producer.poll(Duration::ZERO);
