@@ -15,3 +15,6 @@ pub mod charset;
 pub mod gtid;
 pub mod json;
 pub mod text;
+
+#[cfg(test)]
+mod golden;

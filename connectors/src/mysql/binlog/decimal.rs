@@ -16,9 +16,9 @@ const SCALE_MAX: u8 = 38;
 /// ```
 /// use millstream_connectors::mysql::binlog::Decimal;
 ///
-/// let number = Decimal::new(&[0x7f, 0xfb, 0x2e], 5, 1).unwrap();
+/// let number = Decimal::new(&[0x7b, 0xfb], 3, 1).unwrap();
 /// assert_eq!(number.to_string(), "-4.4");
-/// # let number = Decimal::new(&[0x80, 0x04, 0xd1], 5, 1);
+/// assert_eq!(number.unscaled(), Some(-44));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal<'a> {
@@ -183,9 +183,10 @@ mod tests {
 
     #[test]
     fn numbers_of_every_size_print_exactly() {
-        let cases: [(&[u8], u8, u8, &str); 7] = [
-            (&[0x80, 0x2c], 3, 1, "4.4"),
+        let cases: [(&[u8], u8, u8, &str); 8] = [
+            (&[0x84, 0x04], 3, 1, "4.4"),
             (&[0x80, 0x00], 3, 1, "0.0"),
+            (&[0x7b, 0xfb], 3, 1, "-4.4"),
             (&[0x80], 1, 0, "0"),
             (
                 &[0x7e, 0xf2, 0x04, 0xc7, 0x2d, 0xfb, 0x2d],

@@ -120,7 +120,7 @@ impl Decoder {
         self.header.as_ref()
     }
 
-    /// Where the last event begins.
+    /// Where the last event begins; where it leads, when it is a ROTATE.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
