@@ -280,3 +280,6 @@ fn charset(collation: Collation) -> Option<Charset> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Where MySQL 9.7 reads two or more bytes as another character than `encoding_rs` does; made by `tests/mysql/charsets`.
+//! Where MySQL 9.7 reads two or more bytes as another character than `encoding_rs` does: what the test over all codes asks for.
 
 #[rustfmt::skip]
 pub(super) static BIG5: [(u32, u16); 267] = [
