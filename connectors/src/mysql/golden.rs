@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::binlog::{
-    Change, Column, ColumnType, DecodeError, Decoder, Event, Limits, MAGIC, Row, Rows, TableMap, Value, Xid,
-    mariadb,
+    Change, Column, ColumnType, Decoder, Event, Limits, MAGIC, Row, Rows, TableMap, Value, Xid, mariadb,
 };
+use super::gtid::{GtidSet, mariadb as mariadb_gtid};
 use super::{charset, json, text};
 
 /// What has to be in a case's log beside rows.
@@ -44,6 +44,7 @@ type Texts = Vec<Option<String>>;
 struct Expected {
     columns: BTreeMap<String, Vec<Described>>,
     states: Vec<(String, Vec<Texts>)>,
+    gtids: String,
 }
 
 /// A column as the server describes it.
@@ -78,6 +79,7 @@ fn expected(case: &str) -> Expected {
                     .collect();
                 expected.states.last_mut().unwrap().1.push(row);
             }
+            "gtids" => expected.gtids = fields.next().unwrap().to_owned(),
             other => panic!("a line that begins with {other}"),
         }
     }
@@ -107,6 +109,10 @@ struct Replay {
     before: Tables,
     /// As they come to be when XA transactions are committed; here, nothing else happens until then.
     prepared: HashMap<Xid, Tables>,
+    /// All transactions up to here.
+    gtids: GtidSet,
+    mariadb_gtids: mariadb_gtid::Position,
+    statements: usize,
     values: usize,
 }
 
@@ -214,7 +220,22 @@ impl Replay {
 
     fn handle(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(_) | Event::MariadbStart(_) => self.before.clone_from(&self.tables),
+            Event::PreviousGtids(set) => self.gtids = set,
+            Event::MariadbGtids(position) => self.mariadb_gtids = position,
+            Event::Start(start) => {
+                self.gtids.insert(&start.gtid.expect("gtid_mode is on"));
+                self.before.clone_from(&self.tables);
+            }
+            Event::MariadbStart(start) => {
+                self.mariadb_gtids.advance(start.gtid);
+                self.before.clone_from(&self.tables);
+            }
+            Event::RowsQuery(statement) => {
+                let words = ["insert", "update", "delete", "replace"];
+                let text = String::from_utf8_lossy(statement);
+                assert!(words.iter().any(|word| text.starts_with(word)), "{text}");
+                self.statements += 1;
+            }
             Event::Rows(rows) => self.rows(rows),
             Event::Commit(_) => self.settle(),
             Event::XaPrepare(prepare) if prepare.one_phase => self.settle(),
@@ -315,24 +336,6 @@ fn unsigned(column: &Column, number: i64) -> u64 {
     number as u64 & (u64::MAX >> (64 - bits))
 }
 
-/// Decodes all of a log.
-pub(super) fn decode(events: &[Bytes], mut each: impl FnMut(&Event<'_>)) -> Result<Decoder, DecodeError> {
-    let mut decoder = Decoder::new(
-        "log.bin",
-        4,
-        Limits {
-            event_bytes_max: 1 << 24,
-        },
-    );
-    for event in events {
-        decoder.push(event.clone());
-        while let Some(event) = decoder.next()? {
-            each(&event);
-        }
-    }
-    Ok(decoder)
-}
-
 fn replay(case: &str) {
     let log = log(case);
     let mut replay = Replay {
@@ -340,6 +343,9 @@ fn replay(case: &str) {
         tables: BTreeMap::new(),
         before: BTreeMap::new(),
         prepared: HashMap::new(),
+        gtids: GtidSet::default(),
+        mariadb_gtids: mariadb_gtid::Position::default(),
+        statements: 0,
         values: 0,
     };
     let states = replay.expected.states.len();
@@ -377,6 +383,21 @@ fn replay(case: &str) {
         left.len()
     );
     assert!(replay.values > 20);
+    let mariadb = case.starts_with("mariadb");
+    let gtids = if mariadb {
+        replay.mariadb_gtids.to_string()
+    } else {
+        replay.gtids.to_string()
+    };
+    assert_eq!(gtids, replay.expected.gtids);
+    let annotated =
+        matches!(case, "mysql97-plain" | "mysql56-minimal") || mariadb && case != "mariadb-old-times";
+    assert_eq!(
+        replay.statements > 50,
+        annotated,
+        "{} statements",
+        replay.statements
+    );
 }
 
 macro_rules! cases {

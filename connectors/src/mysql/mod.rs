@@ -17,4 +17,6 @@ pub mod json;
 pub mod text;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod golden;
