@@ -20,12 +20,16 @@ pub fn print(
 ) -> Result<(), Damage> {
     match value {
         Value::Absent | Value::Null => {}
-        Value::Int(number) => put(target, format_args!("{number}")),
-        Value::UInt(number) | Value::Bit(number) => put(target, format_args!("{number}")),
+        Value::Int(number) => integer(*number, target),
+        Value::UInt(number) | Value::Bit(number) => natural(*number, target),
         Value::Float(number) => float(*number, target),
         Value::Double(number) => double(*number, target),
-        Value::Decimal(number) => put(target, format_args!("{number}")),
-        Value::Year(year) => put(target, format_args!("{year:04}")),
+        Value::Decimal(number) => number.print(target),
+        Value::Year(year) => {
+            let mut text = Ascii::default();
+            text.padded(u32::from(*year), 4);
+            text.append(target);
+        }
         Value::Date(value) => date(value, target),
         Value::Time(value) => time(value, target),
         Value::DateTime(value) => date_time(value, target),
@@ -64,6 +68,29 @@ fn put(target: &mut String, arguments: std::fmt::Arguments<'_>) {
     target.write_fmt(arguments).expect("strings take everything");
 }
 
+/// Appends a whole number.
+pub fn integer(number: i64, target: &mut String) {
+    if number < 0 {
+        target.push('-');
+    }
+    natural(number.unsigned_abs(), target);
+}
+
+/// Appends a whole number that is not below zero. Most values are numbers, and formatting them in the general way takes
+/// several times as long.
+pub fn natural(number: u64, target: &mut String) {
+    let (mut digits, mut start, mut left) = ([0_u8; 20], 20, number);
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    target.push_str(std::str::from_utf8(&digits[start..]).expect("digits are text"));
+}
+
 /// Appends bytes as `HEX` prints them.
 pub fn hex(bytes: &[u8], target: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -74,32 +101,85 @@ pub fn hex(bytes: &[u8], target: &mut String) {
     }
 }
 
+/// A short text of digits, appended in one piece.
+#[derive(Default)]
+struct Ascii {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Ascii {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    /// A number's last digits, with zeros before them.
+    fn padded(&mut self, number: u32, width: usize) {
+        let mut left = number;
+        for digit in self.bytes[self.length..self.length + width].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        self.length += width;
+    }
+
+    fn date(&mut self, date: &Date) {
+        self.padded(u32::from(date.year), 4);
+        self.push(b'-');
+        self.padded(u32::from(date.month), 2);
+        self.push(b'-');
+        self.padded(u32::from(date.day), 2);
+    }
+
+    fn clock(&mut self, minutes: u8, seconds: u8) {
+        for part in [minutes, seconds] {
+            self.push(b':');
+            self.padded(u32::from(part), 2);
+        }
+    }
+
+    fn micros(&mut self, micros: u32, fraction: u8) {
+        if fraction > 0 {
+            let digits = usize::from(fraction.min(6));
+            self.push(b'.');
+            self.padded(micros / 10_u32.pow(6 - digits as u32), digits);
+        }
+    }
+
+    fn append(&self, target: &mut String) {
+        target.push_str(std::str::from_utf8(&self.bytes[..self.length]).expect("digits are text"));
+    }
+}
+
 /// Appends `2026-12-31`.
 pub fn date(date: &Date, target: &mut String) {
-    put(
-        target,
-        format_args!("{:04}-{:02}-{:02}", date.year, date.month, date.day),
-    );
+    let mut text = Ascii::default();
+    text.date(date);
+    text.append(target);
 }
 
 /// Appends `-838:59:59.000000`.
 pub fn time(time: &Time, target: &mut String) {
-    let sign = if time.negative { "-" } else { "" };
-    put(
-        target,
-        format_args!("{sign}{:02}:{:02}:{:02}", time.hours, time.minutes, time.seconds),
-    );
-    micros(time.micros, time.fraction, target);
+    let mut text = Ascii::default();
+    if time.negative {
+        text.push(b'-');
+    }
+    text.padded(u32::from(time.hours), if time.hours > 99 { 3 } else { 2 });
+    text.clock(time.minutes, time.seconds);
+    text.micros(time.micros, time.fraction);
+    text.append(target);
 }
 
 /// Appends `2026-12-31 23:59:59.999999`.
 pub fn date_time(value: &DateTime, target: &mut String) {
-    date(&value.date, target);
-    put(
-        target,
-        format_args!(" {:02}:{:02}:{:02}", value.hour, value.minute, value.second),
-    );
-    micros(value.micros, value.fraction, target);
+    let mut text = Ascii::default();
+    text.date(&value.date);
+    text.push(b' ');
+    text.padded(u32::from(value.hour), 2);
+    text.clock(value.minute, value.second);
+    text.micros(value.micros, value.fraction);
+    text.append(target);
 }
 
 /// Appends a TIMESTAMP in UTC; zero is the zero date.
@@ -122,16 +202,6 @@ fn timestamp(seconds: u32, micros: u32, fraction: u8, target: &mut String) {
             (civil.hour() as u8, civil.minute() as u8, civil.second() as u8);
     }
     date_time(&value, target);
-}
-
-fn micros(micros: u32, fraction: u8, target: &mut String) {
-    if fraction > 0 {
-        let digits = usize::from(fraction.min(6));
-        put(
-            target,
-            format_args!(".{:0digits$}", micros / 10_u32.pow(6 - digits as u32)),
-        );
-    }
 }
 
 /// Exponents from which on numbers are written with one.

@@ -139,40 +139,58 @@ impl<'a> Decimal<'a> {
     }
 }
 
-impl fmt::Display for Decimal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // 65 digits, the sign, the point and a zero before it.
-        let mut text = [b'0'; 68];
+impl Decimal<'_> {
+    /// Appends its text.
+    pub(crate) fn print(&self, target: &mut String) {
+        let (text, length) = self.digits();
+        target.push_str(std::str::from_utf8(&text[..length]).expect("digits are text"));
+    }
+
+    /// Its text, and how many bytes of it there are: 65 digits at most, the sign, the point and a zero before it.
+    fn digits(&self) -> ([u8; TEXT_BYTES_MAX], usize) {
+        let mut text = [b'0'; TEXT_BYTES_MAX];
+        let integer = usize::from(self.precision - self.scale);
         let mut length = 0;
-        let mut put = |byte: u8| {
-            text[length] = byte;
-            length += 1;
-        };
         if self.is_negative() {
-            put(b'-');
+            text[0] = b'-';
+            length = 1;
         }
-        let integer = self.precision - self.scale;
         let (mut seen, mut significant) = (0, false);
-        for (group, digits) in self.groups() {
+        for (group, count) in self.groups() {
+            let count = usize::from(count);
             if seen == integer && self.scale > 0 {
-                if !significant {
-                    put(b'0');
-                }
-                put(b'.');
+                // The zero before a point with nothing before it is there already.
+                length += usize::from(!significant);
+                text[length] = b'.';
+                length += 1;
                 significant = true;
             }
-            for power in (0..u32::from(digits)).rev() {
-                let digit = (group / 10_u32.pow(power) % 10) as u8;
-                significant |= digit > 0;
-                if significant {
-                    put(b'0' + digit);
-                }
+            seen += count;
+            let (mut digits, mut left) = ([b'0'; 9], group);
+            for digit in digits[..count].iter_mut().rev() {
+                *digit = b'0' + (left % 10) as u8;
+                left /= 10;
             }
-            seen += digits;
+            let zeros = if significant {
+                0
+            } else {
+                digits[..count].iter().take_while(|digit| **digit == b'0').count()
+            };
+            let shown = &digits[zeros..count];
+            significant |= !shown.is_empty();
+            text[length..length + shown.len()].copy_from_slice(shown);
+            length += shown.len();
         }
-        if !significant {
-            put(b'0');
-        }
+        length += usize::from(!significant);
+        (text, length)
+    }
+}
+
+const TEXT_BYTES_MAX: usize = 68;
+
+impl fmt::Display for Decimal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, length) = self.digits();
         f.write_str(std::str::from_utf8(&text[..length]).expect("digits are text"))
     }
 }

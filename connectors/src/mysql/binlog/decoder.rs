@@ -396,3 +396,6 @@ fn rows_kind(event_type: u8) -> Option<(RowsKind, bool)> {
         compressed,
     ))
 }
+
+#[cfg(test)]
+mod tests;
