@@ -17,6 +17,4 @@ pub mod json;
 pub mod text;
 
 #[cfg(test)]
-mod damage;
-#[cfg(test)]
-mod golden;
+mod tests;

@@ -33,6 +33,8 @@ pub struct Rows<'a> {
     partial: bool,
     before: Bitmap<'a>,
     after: Bitmap<'a>,
+    /// One inserted row of nothing but defaults, which takes no byte in minimal images. Servers refuse several in one event.
+    blank: bool,
     rest: Cursor<'a>,
     place: &'a Place,
     event_type: u8,
@@ -111,6 +113,7 @@ impl<'a> Rows<'a> {
             Change::Update => Bitmap::take(&mut rest, columns, "the columns of rows")?,
             Change::Insert | Change::Delete => first,
         };
+        let blank = kind.change == Change::Insert && first.count(columns) == 0 && rest.is_empty();
         let (place, event_type) = at;
         let (change, partial) = (kind.change, kind.partial);
         Ok(Self {
@@ -120,6 +123,7 @@ impl<'a> Rows<'a> {
             partial,
             before: first,
             after: second,
+            blank,
             rest,
             place,
             event_type,
@@ -139,6 +143,10 @@ impl<'a> Rows<'a> {
     pub fn read_row(&mut self, row: &mut Row<'a>) -> Result<bool, DecodeError> {
         row.before.clear();
         row.after.clear();
+        if std::mem::take(&mut self.blank) {
+            row.after.resize(self.table.columns.len(), Value::Absent);
+            return Ok(true);
+        }
         if self.rest.is_empty() {
             return Ok(false);
         }

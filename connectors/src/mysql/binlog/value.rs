@@ -11,7 +11,8 @@ pub const BINARY: Collation = 63;
 /// One value of a row. What refers to bytes refers to the event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// The image does not hold this column (`binlog_row_image` is not FULL). The column may have any value, or keep the one it has.
+    /// The image does not hold this column (`binlog_row_image` is not FULL). It keeps its value in an update, and
+    /// has its default in an inserted row; before a change, it may have any.
     Absent,
     /// NULL.
     Null,

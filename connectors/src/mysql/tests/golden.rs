@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::binlog::{
+use crate::mysql::binlog::{
     Change, Column, ColumnType, Decoder, Event, Limits, MAGIC, Row, Rows, TableMap, Value, Xid, mariadb,
 };
-use super::gtid::{GtidSet, mariadb as mariadb_gtid};
-use super::{charset, json, text};
+use crate::mysql::gtid::{GtidSet, mariadb as mariadb_gtid};
+use crate::mysql::{charset, json, text};
 
 /// What has to be in a case's log beside rows.
 const INFLATED_MAX: usize = 1 << 20;

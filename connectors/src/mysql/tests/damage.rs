@@ -2,11 +2,11 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::binlog::{
-    Damage, DecodeError, Decoder, Event, HEADER_BYTES, Kind, Limits, Row, Value, event_type,
-};
 use super::golden::{CASES, log, raw_events};
-use super::{json, text};
+use crate::mysql::binlog::{
+    Column, Damage, DecodeError, Decoder, Event, HEADER_BYTES, Kind, Limits, Row, Value, event_type,
+};
+use crate::mysql::{json, text};
 
 const LIMIT: usize = 1 << 20;
 
@@ -36,7 +36,7 @@ fn exhaust(events: &[Bytes]) -> Result<usize, DecodeError> {
     Ok(values)
 }
 
-fn print(columns: &[super::binlog::Column], row: &Row<'_>) {
+fn print(columns: &[Column], row: &Row<'_>) {
     let mut printed = String::new();
     for (column, value) in columns
         .iter()
