@@ -205,3 +205,39 @@ impl MariadbStart {
         Ok(start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_variable_size_are_read() {
+        for (bytes, expected) in [
+            (&[0x00][..], 0),
+            (&[0x02], 1),
+            (&[0xfe], 127),
+            (&[0x01, 0x02], 128),
+            (&[0xfd, 0xff], 0x3fff),
+            (&[0xff, 1, 2, 3, 4, 5, 6, 7, 8], 0x0807_0605_0403_0201),
+            (
+                &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                0x00ff_ffff_ffff_ffff,
+            ),
+        ] {
+            let mut cursor = Cursor::new(bytes);
+            assert_eq!(varlen(&mut cursor, "a number"), Ok(expected));
+            assert!(cursor.is_empty());
+        }
+        assert!(varlen(&mut Cursor::new(&[0x01]), "a number").is_err());
+        assert_eq!([0, 1, 2, 3, u64::MAX].map(signed), [0, -1, 1, -2, i64::MIN]);
+    }
+
+    #[test]
+    fn times_of_commits_are_one_or_two() {
+        let mut one = Cursor::new(&[1, 0, 0, 0, 0, 0, 0x00, 9]);
+        assert_eq!(commit_times(&mut one), Ok((1, 1)));
+        assert_eq!(one.left(), 1);
+        let mut two = Cursor::new(&[1, 0, 0, 0, 0, 0, 0x80, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(commit_times(&mut two), Ok((1, 2)));
+    }
+}

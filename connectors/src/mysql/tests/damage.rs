@@ -256,3 +256,18 @@ fn rows_of_unknown_tables_are_an_error() {
     let error = exhaust(&[events[0].clone(), rows.clone()]).unwrap_err();
     assert!(matches!(error.damage, Damage::UnknownTable(_)), "{error}");
 }
+
+/// Ids of tables begin anew with a file.
+#[test]
+fn tables_of_the_file_before_are_forgotten() {
+    let log = log("mysql97");
+    let events = raw_events(&log);
+    let table = events
+        .iter()
+        .position(|event| event[4] == event_type::TABLE_MAP)
+        .unwrap();
+    let (format, described, rows) = (&events[0], &events[table], &events[table + 1]);
+    assert!(exhaust(&[format.clone(), described.clone(), rows.clone()]).unwrap() > 0);
+    let error = exhaust(&[format.clone(), described.clone(), format.clone(), rows.clone()]).unwrap_err();
+    assert!(matches!(error.damage, Damage::UnknownTable(_)), "{error}");
+}
