@@ -423,3 +423,73 @@ cases! {
     mariadb_1011_with_compressed_events: "mariadb-compressed",
     mariadb_1011_with_times_of_old: "mariadb-old-times",
 }
+
+/// The description of a table in a case's log.
+fn table(case: &str, name: &str) -> Arc<TableMap> {
+    let log = log(case);
+    let mut decoder = Decoder::new("log.bin", 4, Limits::default());
+    for event in raw_events(&log) {
+        decoder.push(event);
+        while let Some(event) = decoder.next().unwrap() {
+            if let Event::Table(table) = event
+                && table.table == name
+            {
+                return table;
+            }
+        }
+    }
+    panic!("{case} has no table {name}")
+}
+
+/// What the statements of the cases say: `primary key (b, id, a(3))`, `primary key (a, id)`.
+#[test]
+fn primary_keys_have_their_own_order() {
+    let key = |case: &str, name: &str| -> Vec<(String, u64)> {
+        let table = table(case, name);
+        let name = |column: usize| table.columns[column].name.clone().unwrap();
+        table
+            .primary_key
+            .iter()
+            .map(|part| (name(part.column), part.prefix))
+            .collect()
+    };
+    for case in ["mysql97", "mariadb"] {
+        let parts = [("b", 0), ("id", 0), ("a", 3)].map(|(name, prefix)| (name.to_owned(), prefix));
+        assert_eq!(key(case, "keyed"), parts);
+        assert_eq!(key(case, "ordered"), [("a".to_owned(), 0), ("id".to_owned(), 0)]);
+        assert_eq!(key(case, "keyless"), []);
+        assert_eq!(table(case, "keyed").database, "g");
+    }
+    // Without names nobody can say whether there is a key.
+    assert!(!table("mysql97-minimal", "numbers").has_names && !table("mysql56", "numbers").has_names);
+}
+
+#[test]
+fn columns_say_what_they_are() {
+    let shown = table("mysql97", "shown");
+    assert_eq!(
+        shown
+            .columns
+            .iter()
+            .map(|column| column.visible)
+            .collect::<Vec<_>>(),
+        [true, false, true]
+    );
+    assert_eq!(
+        shown
+            .columns
+            .iter()
+            .map(|column| column.nullable)
+            .collect::<Vec<_>>(),
+        [false, true, true]
+    );
+    assert_eq!(table("mysql97", "vectors").columns[1].vector_dimensions, Some(3));
+    for case in ["mysql97", "mariadb"] {
+        let kinds: Vec<_> = table(case, "shapes")
+            .columns
+            .iter()
+            .map(|column| column.geometry_type)
+            .collect();
+        assert_eq!(kinds, [None, Some(0), Some(1), Some(7), Some(4)]);
+    }
+}
