@@ -1,10 +1,12 @@
 //! Connector plugins: one folder per external system holding its source, its sink and their tests.
 //!
 //! * [`mod@file`]: lines and rows of files.
+//! * [`mysql`]: binary logs of MySQL and MariaDB, so far without a connection.
 //!
 //! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
 #![deny(unsafe_code)]
 pub mod file;
+pub mod mysql;
 
 use millstream_connect::plugin::Registry;
 

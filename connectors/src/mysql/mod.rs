@@ -1,0 +1,20 @@
+//! Change data capture from MySQL and MariaDB: the sans-IO part, which takes the bytes of a binary log and gives rows.
+//!
+//! # Layout
+//!
+//! * [`binlog`]: events of a binary log, from their frames to the values of rows.
+//! * [`json`]: MySQL's binary JSON, as text, and with the differences of partial updates applied.
+//! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
+//! * [`charset`]: what the bytes of texts say.
+//! * [`text`]: values as the server itself prints them.
+//!
+//! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
+//! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
+pub mod binlog;
+pub mod charset;
+pub mod gtid;
+pub mod json;
+pub mod text;
+
+#[cfg(test)]
+mod tests;
