@@ -176,11 +176,7 @@ impl SinkTask for MemoryTask {
         Ok(())
     }
 
-    async fn open(
-        &mut self,
-        partitions: &[TopicPartition],
-        _epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    async fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         let owned = self.0.owned.lock().unwrap();
         let of = |partition: &TopicPartition| {
             let own = owned
