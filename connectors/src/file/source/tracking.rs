@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::clock;
 use super::data::Data;
-use super::place::{FileKey, Place, Stamp, Stored, file_name};
+use super::place::{FileKey, Place, RowPlace, Stamp, Stored, file_name};
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
@@ -54,7 +54,7 @@ pub(super) struct Tracked {
     /// There is something behind the position that is no whole record.
     pub partial: bool,
     /// How far what was read is stored.
-    pub committed: Option<u64>,
+    pub committed: Option<(u64, Option<RowPlace>)>,
     /// Read to its end as of `stamp`.
     pub at_end: bool,
     checked: bool,
@@ -432,7 +432,7 @@ impl Files {
         let file = Tracked {
             path: path.clone(),
             stamp,
-            committed: stored.as_ref().map(|stored| stored.place.position),
+            committed: stored.as_ref().map(|stored| stored.place.reached()),
             unstored: former.is_some(),
             former,
             place,
