@@ -7,6 +7,8 @@
 //! * [`source`]: finds files, tells them apart, and makes records of their lines and rows.
 mod arrow;
 #[cfg(test)]
+mod conforming;
+#[cfg(test)]
 mod round_trip;
 pub mod sink;
 pub mod source;

@@ -31,10 +31,8 @@ pub(super) fn alter(
         Target::StandardOutput => Ok(()),
         Target::File(file) => {
             let path = single::manifest_path(&file);
-            let there = disk
-                .exists(&path)
-                .map_err(|error| failed("look at", &path, error))?;
-            if !there {
+            let there = Manifest::read(disk, &path)?;
+            if !there.is_some_and(|there| there.is_of(&owner.connector)) {
                 return Ok(());
             }
             // The lock on the file keeps tasks out; its content stays.

@@ -236,7 +236,8 @@ impl Disk for SimulatedDisk {
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match self.0.lock().unwrap().names.contains_key(to) {
+        let there = self.0.lock().unwrap().names.contains_key(to);
+        match there {
             true => Err(io::ErrorKind::AlreadyExists.into()),
             false => self.rename(from, to),
         }

@@ -269,11 +269,19 @@ impl RowReader {
                 };
                 continue;
             };
-            let batch = batch.map_err(|error| self.file.told(&error))?;
-            let made = rows(&batch, &self.schema).map_err(Failure::Damage)?;
-            if !made.is_empty() {
-                self.waiting = made.into_iter();
-                return Ok(true);
+            let made = batch.map_err(|error| self.file.told(&error));
+            let made = made.and_then(|batch| rows(&batch, &self.schema).map_err(Failure::Damage));
+            match made {
+                Ok(made) if made.is_empty() => {}
+                Ok(made) => {
+                    self.waiting = made.into_iter();
+                    return Ok(true);
+                }
+                Err(failure) => {
+                    // A reader that failed says nothing more, as if the group were over.
+                    self.reader = None;
+                    return Err(failure);
+                }
             }
         }
     }

@@ -185,14 +185,17 @@ impl SourceTask for FileSourceTask {
 
     async fn committed(&mut self, offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
         if let Some(Running::Files(reading)) = &mut self.running {
+            let mut stored_keys = Vec::new();
             for (partition, offset) in offsets {
                 if let Ok(stored) = Stored::parse(partition, offset)
-                    && let Some(file) = stored.key.and_then(|key| reading.files.get_mut(&key))
+                    && let Some(key) = stored.key
+                    && let Some(file) = reading.files.get_mut(&key)
                 {
                     file.committed = Some(stored.place.reached());
+                    stored_keys.push(key);
                 }
             }
-            reading.finish(Instant::now())?;
+            reading.finish(&stored_keys, Instant::now())?;
         }
         Ok(())
     }
@@ -305,7 +308,10 @@ impl Reading {
         }
         self.files.scan(found, now);
         self.scans += 1;
-        self.finish(now)?;
+        if self.config.finished != Finished::Keep {
+            let all: Vec<FileKey> = self.files.iter().map(|(key, _)| *key).collect();
+            self.finish(&all, now)?;
+        }
         let took = now.elapsed() * SCAN_SHARE;
         self.next_scan = now + self.config.scan_interval.max(took);
         self.earliest_scan = now + Duration::from_millis(2).max(took);
@@ -387,12 +393,7 @@ impl Reading {
     }
 
     fn offsets(&mut self, touched: Vec<FileKey>) -> Vec<(SourcePartition, SourceOffset)> {
-        let mut keys: Vec<FileKey> = Vec::new();
-        for (key, file) in self.files.iter_mut() {
-            if std::mem::take(&mut file.unstored) {
-                keys.push(*key);
-            }
-        }
+        let mut keys = self.files.take_unstored();
         keys.extend(touched);
         keys.sort();
         keys.dedup();
@@ -406,24 +407,22 @@ impl Reading {
             .collect()
     }
 
-    /// Moves or deletes files that are done.
-    fn finish(&mut self, now: Instant) -> Result<(), PluginError> {
+    /// Moves or deletes those files that are done.
+    fn finish(&mut self, keys: &[FileKey], now: Instant) -> Result<(), PluginError> {
         if self.config.finished == Finished::Keep {
             return Ok(());
         }
         let after = self.config.finished_after;
-        let done: Vec<(FileKey, PathBuf)> = self
-            .files
-            .iter_mut()
-            .filter(|(_, file)| {
-                file.at_end
-                    && !file.partial
-                    && file.whereabouts == Whereabouts::Here
-                    && file.committed == Some(file.place.reached())
-                    && now.saturating_duration_since(file.changed) >= after
-            })
-            .map(|(key, file)| (*key, file.path.clone()))
-            .collect();
+        let done = keys.iter().filter_map(|key| {
+            let file = self.files.get(key)?;
+            let is_done = file.at_end
+                && !file.partial
+                && file.whereabouts == Whereabouts::Here
+                && file.committed == Some(file.place.reached())
+                && now.saturating_duration_since(file.changed) >= after;
+            is_done.then(|| (*key, file.path.clone()))
+        });
+        let done: Vec<(FileKey, PathBuf)> = done.collect();
         for (key, path) in done {
             let file = self.files.get_mut(&key).expect("a file that is tracked");
             if !finished::is_unchanged(&path, &file.stamp) {

@@ -4,7 +4,9 @@ mod files;
 mod lines;
 mod rotation;
 mod rows;
+mod scale;
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -25,15 +27,35 @@ use super::task::FileSourceTask;
 
 /// Offsets as a worker stores them.
 #[derive(Debug, Clone, Default)]
-pub(in crate::file) struct Offsets(pub Arc<Mutex<Vec<(SourcePartition, SourceOffset)>>>);
+pub(in crate::file) struct Offsets(
+    pub Arc<Mutex<Vec<(SourcePartition, SourceOffset)>>>,
+    Arc<Mutex<Places>>,
+);
+
+#[derive(Debug, Default)]
+struct Places {
+    of: HashMap<SourcePartition, usize>,
+    last_batch: usize,
+}
 
 impl Offsets {
     pub fn store(&self, offsets: &[(SourcePartition, SourceOffset)]) {
-        let mut stored = self.0.lock().unwrap();
+        let (mut stored, mut places) = (self.0.lock().unwrap(), self.1.lock().unwrap());
         for (partition, offset) in offsets {
-            stored.retain(|(its, _)| its != partition);
-            stored.push((partition.clone(), offset.clone()));
+            let next = stored.len();
+            match *places.of.entry(partition.clone()).or_insert(next) {
+                place if place == next => stored.push((partition.clone(), offset.clone())),
+                place => stored[place].1 = offset.clone(),
+            }
         }
+        if !offsets.is_empty() {
+            places.last_batch = offsets.len();
+        }
+    }
+
+    /// How many offsets came with the last batch that had some.
+    pub fn last_batch(&self) -> usize {
+        self.1.lock().unwrap().last_batch
     }
 }
 
@@ -62,7 +84,11 @@ pub(in crate::file) struct Bench {
 impl Bench {
     /// Reads what `file` in a new folder means.
     pub fn new(file: &str, keys: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), file, keys)
+    }
+
+    /// The same in a folder that is there.
+    pub fn within(folder: tempfile::TempDir, file: &str, keys: &[(&str, &str)]) -> Self {
         let file = folder.path().join(file);
         let mut config = ConfigMap::from([
             ("file".to_owned(), file.to_str().unwrap().to_owned()),

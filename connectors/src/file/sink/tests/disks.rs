@@ -28,10 +28,9 @@ fn errors_of_disks_are_errors() {
 /// Two partitions whose records a transform sends to one topic have files of the same names, perhaps in two tasks at once.
 #[test]
 fn a_file_is_never_replaced_by_another() {
-    for disk in [
-        Arc::new(RealDisk) as Arc<dyn Disk>,
-        Arc::new(SimulatedDisk::default()),
-    ] {
+    let simulated = SimulatedDisk::default();
+    simulated.kill();
+    for disk in [Arc::new(RealDisk) as Arc<dyn Disk>, Arc::new(simulated)] {
         let folder = tempfile::tempdir().unwrap();
         let keys = [
             ("directory", folder.path().to_str().unwrap()),

@@ -34,7 +34,7 @@ impl Reading {
     /// Reads a part of a file from its place.
     pub(super) fn load(&mut self, key: FileKey, now: Instant) -> Result<(), PluginError> {
         if let Some(times) = self.config.parquet {
-            return self.load_rows(key, times);
+            return self.load_rows(key, times, now);
         }
         let file = self.files.get_mut(&key).expect("a file that is read is tracked");
         let place = file.place.clone();
@@ -117,12 +117,23 @@ impl Reading {
     }
 
     /// Begins to read a file of columns where it was read to.
-    fn load_rows(&mut self, key: FileKey, times: Times) -> Result<(), PluginError> {
+    fn load_rows(&mut self, key: FileKey, times: Times, now: Instant) -> Result<(), PluginError> {
         let file = self.files.get_mut(&key).expect("a file that is read is tracked");
-        let Some(data) = &file.data else {
+        let place = file.place.clone();
+        if file.data.is_none() {
             self.files.enqueue(key);
             return Ok(());
-        };
+        }
+        match self.files.is_intact(key, &place) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.files.restart(key, now);
+                return Ok(());
+            }
+            Err(error) => return self.files.failed(key, error).map(drop),
+        }
+        let file = self.files.get_mut(&key).expect("a file that is read is tracked");
+        let data = file.data.as_ref().expect("it was looked into just now");
         let footer = match RowReader::open(data, &file.place, times) {
             Ok(footer) => footer,
             Err(error) => return self.files.failed(key, error).map(drop),

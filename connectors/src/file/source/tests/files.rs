@@ -257,3 +257,71 @@ fn a_file_is_waited_for_where_there_is_no_folder_yet() {
     bench.write("logs/app-1.log", "one\n");
     assert_eq!(bench.lines(), ["one"]);
 }
+
+#[test]
+fn finished_files_move_to_another_device() {
+    use std::os::unix::fs::MetadataExt;
+    let other = Path::new("/dev/shm");
+    let mut bench = Bench::new("*.txt", &[]);
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    if device(other).is_none() || device(other) == device(bench.folder.path()) {
+        // There is only one here; then a move is a rename.
+        return;
+    }
+    let done = tempfile::tempdir_in(other).unwrap();
+    for (key, value) in [
+        ("finished.files", "move"),
+        ("finished.directory", done.path().to_str().unwrap()),
+        ("finished.after.ms", "0"),
+    ] {
+        bench.config.insert(key.to_owned(), value.to_owned());
+    }
+    bench.write("a.txt", "one\n");
+    fs::write(done.path().join("a.txt"), "of before\n").unwrap();
+    assert_eq!(bench.lines(), ["one"]);
+    assert!(!bench.path("a.txt").exists());
+    let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
+    assert_eq!(fs::read_to_string(done.path().join("a.txt.1")).unwrap(), "one\n");
+    assert_eq!(names(done.path()), 2, "no parts are left");
+}
+
+/// A pipe that nobody writes to, and one that takes the place of a file: opening either would wait for ever.
+#[test]
+fn pipes_never_hold_up_a_task() {
+    let make = |path: &Path| {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RWXU).unwrap();
+    };
+    let mut bench = Bench::new("pipe", &[]);
+    make(&bench.path("pipe"));
+    assert!(bench.poll(10, 20).unwrap().0.is_empty());
+    bench.stop();
+    let mut bench = Bench::new("*.txt", &[("max.open.files", "1")]);
+    bench.write("a.txt", "one\n");
+    bench.write("b.txt", "two\n");
+    assert_eq!(bench.lines().len(), 2);
+    for name in ["a.txt", "b.txt"] {
+        fs::remove_file(bench.path(name)).unwrap();
+        make(&bench.path(name));
+    }
+    bench.write("c.txt", "three\n");
+    assert_eq!(bench.lines(), ["three"]);
+}
+
+#[test]
+fn renamed_and_made_anew_between_two_polls() {
+    let mut bench = Bench::new("app.log*", &[]);
+    bench.write("app.log", "1\n");
+    assert_eq!(bench.lines(), ["1"]);
+    for round in 0..5 {
+        bench.append("app.log", &format!("{round} last\n"));
+        bench.rename("app.log", &format!("app.log.{round}"));
+        bench.write("app.log", format!("{round} first\n"));
+    }
+    let mut lines = bench.lines();
+    lines.sort();
+    let mut expected: Vec<String> = (0..5)
+        .flat_map(|round| [format!("{round} first"), format!("{round} last")])
+        .collect();
+    expected.sort();
+    assert_eq!(lines, expected);
+}

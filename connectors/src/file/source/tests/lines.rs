@@ -109,3 +109,26 @@ fn batches_are_no_larger_than_asked() {
     let sizes: Vec<usize> = (0..3).map(|_| bench.poll(1000, 0).unwrap().0.len()).collect();
     assert_eq!(sizes, [7, 7, 6]);
 }
+
+/// Positions beyond what 32 bits can say, and a line that no memory holds.
+#[test]
+fn a_line_of_gibibytes() {
+    const LENGTH: u64 = 5 << 30;
+    let mut bench = Bench::new("a.txt", &[("max.line.bytes", "65536")]);
+    let file = fs::File::create(bench.path("a.txt")).unwrap();
+    file.set_len(LENGTH).unwrap();
+    bench.append("a.txt", "\nend\n");
+    let error = bench.error();
+    assert!(
+        error.contains("byte 0 ") && error.contains("max.line.bytes"),
+        "{error}"
+    );
+    bench.stop();
+    // Where a user who wants to pass over it sets the offset.
+    let partition = crate::file::source::place::partition(&bench.path("a.txt"));
+    let offset = format!("{{\"position\":{}}}", LENGTH + 1);
+    bench
+        .offsets
+        .store(&[(partition, serde_json::from_str(&offset).unwrap())]);
+    assert_eq!(bench.lines(), ["end"]);
+}
