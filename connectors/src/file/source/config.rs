@@ -67,6 +67,7 @@ pub(super) struct SourceConfig {
     pub long_lines: Invalid,
     pub scan_interval: Duration,
     pub open_files_max: usize,
+    pub files_max: usize,
     pub rotation_wait: Duration,
     pub rotation_copies: bool,
     pub finished: Finished,
@@ -106,6 +107,7 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("multiline.max.lines", Int, "1000", Low, "The most lines of such a record; further lines begin another").between(1, i32::MAX.into()))
         .with(key("scan.interval.ms", Long, "500", Low, "How often files are looked for and looked at, beside what the operating system reports of them. Where looking takes long it is done less often").between(10, 3_600_000))
         .with(key("max.open.files", Int, "256", Low, "The most files that a task keeps open. A file that is deleted is read to its end only if it is open").between(1, 1_000_000))
+        .with(key("max.files", Int, "1000000", Low, "The most files that a task keeps track of; about a kibibyte of memory is needed for each. The task fails where more match").between(1, i32::MAX.into()))
         .with(key("rotation.wait.ms", Long, "10000", Low, "How long a file that was renamed so that it does not match any more, or deleted, is watched for further lines").between(0, 3_600_000))
         .with(key("rotation.copies", Boolean, "true", Low, "Whether a new file app.log.1, app.log-20261231 or app.log.gz that begins with all that was read of app.log is taken for a copy of it, and only read behind that, once app.log is truncated"))
         .with(key("finished.files", String, "keep", Medium, "What is done with a file that was read to its end, once that is stored").one_of(&["keep", "move", "delete"]))
@@ -179,6 +181,7 @@ impl SourceConfig {
             long_lines: invalid(&config, "long.lines"),
             scan_interval: millis("scan.interval.ms").unwrap_or_default(),
             open_files_max: size("max.open.files"),
+            files_max: size("max.files"),
             rotation_wait: millis("rotation.wait.ms").unwrap_or_default(),
             rotation_copies: config.boolean("rotation.copies") && !once,
             finished,

@@ -279,12 +279,21 @@ impl Reading {
             .pattern
             .as_ref()
             .expect("a task without files reads a stream");
-        let (mut found, share) = (Vec::new(), self.share);
+        let (mut found, mut count, share) = (Vec::new(), 0, self.share);
+        let most = self.config.files_max;
         let passed = pattern.walk(&mut |path, metadata| {
             if share.has(&path) {
-                found.push((path, Stamp::of(metadata)));
+                count += 1;
+                if count <= most {
+                    found.push((path, Stamp::of(metadata)));
+                }
             }
         });
+        if count > most {
+            return Err(PluginError::user_config(format!(
+                "{count} files match, more than max.files, {most}: narrow the pattern, share them among more tasks (tasks.max), or raise it"
+            )));
+        }
         let told = &mut self.told;
         for path in passed.special {
             if told.len() < TOLD_MAX && told.insert(path.clone()) {
