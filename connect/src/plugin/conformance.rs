@@ -269,7 +269,9 @@ pub async fn sink(
     config: &ConfigMap,
     records: &[Record],
 ) -> Result<(), Nonconformity> {
-    let configs = divided(plugin.new_connector(), config).await?;
+    let mut named = config.clone();
+    named.insert("name".to_owned(), "conformance".to_owned());
+    let configs = divided(plugin.new_connector(), &named).await?;
     let Some(config) = configs.first() else {
         return wrong("the connector wants no tasks");
     };
@@ -281,8 +283,52 @@ pub async fn sink(
         partition: origin.partition,
     };
     let end = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let mut begin = 0;
-    for (round, half) in [end / 2, end].into_iter().enumerate() {
+    let mut done = SinkRound {
+        begin: 0,
+        put: 0,
+        end: 0,
+    };
+    for end in [end / 2, end] {
+        done.end = end;
+        done.begin = done.run(plugin, (&named, config), &partition, records).await?;
+        done.put = end;
+    }
+    Ok(())
+}
+
+/// A life of a sink's task.
+struct SinkRound {
+    /// What was said to be durable.
+    begin: i64,
+    /// What was put before.
+    put: i64,
+    /// What is put by then.
+    end: i64,
+}
+
+impl SinkRound {
+    /// Where records come from when the sink was opened and gave this.
+    fn begin(&self, owned: Option<&PartitionOffset>) -> Result<i64, Nonconformity> {
+        let (durable, put) = (self.begin, self.put);
+        match owned {
+            // What was put may have become durable behind the last flush, when the task was closed.
+            Some(owned) if owned.next < durable || owned.next > put => wrong(format!(
+                "open gives {} where {durable} records were said to be durable of {put} that were put",
+                owned.next
+            )),
+            Some(owned) => Ok(owned.next),
+            None => Ok(durable),
+        }
+    }
+
+    /// Puts records up to the end, and says what is durable of them.
+    async fn run(
+        &self,
+        plugin: &dyn SinkPlugin,
+        (named, config): (&ConfigMap, &ConfigMap),
+        partition: &TopicPartition,
+        records: &[Record],
+    ) -> Result<i64, Nonconformity> {
         let mut task = plugin.new_task();
         let context = SinkTaskContext {
             task: TaskId {
@@ -293,22 +339,20 @@ pub async fn sink(
         task.start(config, context)
             .await
             .map_err(failed("start of a task"))?;
-        let epoch = 1 + round as u64;
         let owned = task
-            .open(std::slice::from_ref(&partition), epoch)
+            .open(std::slice::from_ref(partition))
             .await
             .map_err(failed("open"))?;
-        let owned = owned.iter().find(|owned| owned.partition == partition);
-        if let Some(owned) = owned.filter(|owned| owned.next != begin) {
-            return wrong(format!(
-                "open gives {} where {begin} records are durable",
-                owned.next
-            ));
+        let owned = owned.iter().find(|owned| owned.partition == *partition);
+        let shown = plugin.owned_offsets(named).map_err(failed("owned_offsets"))?;
+        if shown.iter().find(|shown| shown.partition == *partition) != owned {
+            return wrong(format!("owned_offsets says {shown:?} where open gives {owned:?}"));
         }
+        let mut begin = self.begin(owned)?;
         task.put(&[]).await.map_err(failed("put of nothing"))?;
         let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
         let refused = task
-            .put(&records[place(begin)..place(half)])
+            .put(&records[place(begin)..place(self.end)])
             .await
             .map_err(failed("put"))?;
         if let Some(refused) = refused.first() {
@@ -316,11 +360,11 @@ pub async fn sink(
         }
         let taken = [PartitionOffset {
             partition: partition.clone(),
-            next: half,
+            next: self.end,
         }];
         let durable = task.flush(&taken).await.map_err(failed("flush"))?;
         for offset in &durable {
-            if offset.partition != partition || offset.next > half {
+            if offset.partition != *partition || offset.next > self.end {
                 return wrong(format!("flush calls {offset:?} durable, which it was not given"));
             }
         }
@@ -333,10 +377,10 @@ pub async fn sink(
             return wrong("a second flush takes back what was durable");
         }
         begin = again.first().map_or(begin, |offset| offset.next.max(begin));
-        task.close(std::slice::from_ref(&partition), false)
+        task.close(std::slice::from_ref(partition), false)
             .await
             .map_err(failed("close"))?;
         task.stop().await;
+        Ok(begin)
     }
-    Ok(())
 }

@@ -50,6 +50,15 @@ pub trait SinkPlugin: Plugin {
         Ok(())
     }
 
+    /// The offsets that the sink keeps itself for the connector `config` is of: those that [`SinkTask::open`] would give. They are shown to
+    /// users, and forgotten with the group's. It may take time.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn owned_offsets(&self, _config: &ConfigMap) -> Result<Vec<PartitionOffset>, PluginError> {
+        Ok(Vec::new())
+    }
+
     /// A connector, not started.
     fn new_connector(&self) -> Box<dyn Connector>;
 
@@ -98,15 +107,15 @@ pub trait SinkTask: Send {
     async fn start(&mut self, config: &ConfigMap, context: SinkTaskContext) -> Result<(), PluginError>;
 
     /// These partitions are this task's from now on. A sink that keeps offsets itself gives those it has, and records come from there;
-    /// others come from where the group committed. `epoch` grows with each owner of a partition: what an older one writes is to be refused.
+    /// others come from where the group committed.
+    ///
+    /// An older owner may still run: a task that hangs, or on a machine that was away. A sink that keeps offsets says with them who opened
+    /// last (a random name), and who finds another's name when it is to store offsets writes nothing more. The last who opened is the
+    /// owner: no clock and no number can say better, because an older task that opens late would take both from its own present.
     ///
     /// # Errors
     /// When it cannot.
-    async fn open(
-        &mut self,
-        _partitions: &[TopicPartition],
-        _epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    async fn open(&mut self, _partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         Ok(Vec::new())
     }
 

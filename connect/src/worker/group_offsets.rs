@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::setup::TaskSetup;
 use crate::config::connector::sink_def;
-use crate::plugin::{PluginError, TopicPartition};
+use crate::plugin::{PartitionOffset, PluginError, SinkPlugin, TopicPartition};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -72,6 +72,39 @@ pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>
         .collect();
     offsets.sort_unstable();
     Ok(offsets)
+}
+
+/// The same with the offsets that the sink keeps itself: they are what its tasks go by.
+pub(super) fn with_owned(
+    mut committed: Vec<(TopicPartition, Option<i64>)>,
+    owned: Vec<PartitionOffset>,
+) -> Vec<(TopicPartition, Option<i64>)> {
+    committed.retain(|(partition, _)| !owned.iter().any(|own| own.partition == *partition));
+    committed.extend(owned.into_iter().map(|own| (own.partition, Some(own.next))));
+    committed.sort_unstable();
+    committed
+}
+
+/// Sets offsets where the sink keeps them and in the group, or forgets all that either knows: a sink may know partitions that the group does
+/// not, because it failed before anything was committed or the group is gone.
+pub(super) fn alter(
+    setup: &TaskSetup,
+    plugin: &dyn SinkPlugin,
+    given: Option<Vec<(TopicPartition, Option<i64>)>>,
+) -> Result<(), PluginError> {
+    let config = &setup.connector_config;
+    if let Some(changes) = given {
+        plugin.alter_offsets(config, &changes)?;
+        return write(setup, &changes);
+    }
+    let forgotten = |known: Vec<(TopicPartition, Option<i64>)>| {
+        let of = known.into_iter().map(|(partition, _)| (partition, None));
+        of.collect::<Vec<_>>()
+    };
+    let committed = read(setup)?;
+    let all = with_owned(committed.clone(), plugin.owned_offsets(config)?);
+    plugin.alter_offsets(config, &forgotten(all))?;
+    write(setup, &forgotten(committed))
 }
 
 /// Commits these offsets for the group, which has no members; those without one are forgotten.

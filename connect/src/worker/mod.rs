@@ -395,7 +395,13 @@ impl Worker {
                         .collect(),
                 ))
             }
-            TaskPlugin::Sink(_) => Ok(ConnectorOffsets::Sink(group_offsets::read(&setup)?)),
+            TaskPlugin::Sink(plugin) => {
+                let committed = group_offsets::read(&setup)?;
+                let owned = plugin.owned_offsets(&setup.connector_config)?;
+                Ok(ConnectorOffsets::Sink(group_offsets::with_owned(
+                    committed, owned,
+                )))
+            }
         })
         .await
     }
@@ -428,16 +434,12 @@ impl Worker {
                 store.write(&setup.id.connector, &changes)
             }
             (TaskPlugin::Sink(plugin), offsets) => {
-                let changes = match offsets {
-                    None => group_offsets::read(&setup)?
-                        .into_iter()
-                        .map(|(its, _)| (its, None))
-                        .collect(),
-                    Some(ConnectorOffsets::Sink(changes)) => changes,
+                let given = match offsets {
+                    None => None,
+                    Some(ConnectorOffsets::Sink(changes)) => Some(changes),
                     Some(ConnectorOffsets::Source(_)) => return Err(of_other_kind("sink", "source")),
                 };
-                plugin.alter_offsets(&setup.connector_config, &changes)?;
-                group_offsets::write(&setup, &changes)
+                group_offsets::alter(&setup, &*plugin, given)
             }
         })
         .await

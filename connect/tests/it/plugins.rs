@@ -160,6 +160,29 @@ impl Plugin for Memory {
 }
 
 impl SinkPlugin for Memory {
+    fn alter_offsets(
+        &self,
+        _config: &ConfigMap,
+        offsets: &[(TopicPartition, Option<i64>)],
+    ) -> Result<(), PluginError> {
+        let mut owned = self.0.owned.lock().unwrap();
+        for (TopicPartition { topic, partition }, next) in offsets {
+            owned.retain(|own| *own.0 != **topic || own.1 != *partition);
+            owned.extend(next.map(|next| (topic.to_string(), *partition, next)));
+        }
+        Ok(())
+    }
+    fn owned_offsets(&self, _config: &ConfigMap) -> Result<Vec<PartitionOffset>, PluginError> {
+        let owned = self.0.owned.lock().unwrap();
+        let owned = owned.iter().map(|(topic, partition, next)| PartitionOffset {
+            partition: TopicPartition {
+                topic: topic.as_str().into(),
+                partition: *partition,
+            },
+            next: *next,
+        });
+        Ok(owned.collect())
+    }
     fn new_connector(&self) -> Box<dyn Connector> {
         Box::new(SameForAll::new(8))
     }
@@ -176,11 +199,7 @@ impl SinkTask for MemoryTask {
         Ok(())
     }
 
-    async fn open(
-        &mut self,
-        partitions: &[TopicPartition],
-        _epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    async fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         let owned = self.0.owned.lock().unwrap();
         let of = |partition: &TopicPartition| {
             let own = owned

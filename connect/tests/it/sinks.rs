@@ -97,6 +97,45 @@ fn a_sink_that_keeps_offsets_itself_is_read_from_them() {
     worker.stop(&id);
 }
 
+/// A reset looked at the group's offsets only: a sink that had failed before its first commit, or whose group was gone, went on from its own.
+#[test]
+fn offsets_that_a_sink_keeps_itself_are_shown_and_forgotten_without_a_group() {
+    let cluster = Cluster::new("sink-owned-reset");
+    let (topic, name) = (cluster.name("lines"), cluster.name("sink"));
+    cluster.produce(&topic, &["a", "b", "c"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let (gone, memory) = (cluster.name("gone"), &worker.memory);
+    *memory.owned.lock().unwrap() = vec![(gone.clone(), 0, 9), (topic.clone(), 0, 2)];
+    let config = map(&[
+        ("name", &name),
+        ("connector.class", "MemorySink"),
+        ("topics", &topic),
+    ]);
+    let get = || {
+        let offsets = cluster
+            .runtime
+            .block_on(worker.worker.offsets(&name, &config))
+            .unwrap();
+        let ConnectorOffsets::Sink(offsets) = offsets else {
+            panic!("a sink's")
+        };
+        let shown = offsets.iter().map(|(its, next)| (its.topic.to_string(), *next));
+        shown.collect::<Vec<_>>()
+    };
+    let mut shown = vec![(gone, Some(9)), (topic.clone(), Some(2))];
+    shown.sort();
+    assert_eq!(get(), shown);
+    cluster
+        .runtime
+        .block_on(worker.worker.alter_offsets(&name, &config, None))
+        .unwrap();
+    assert_eq!(get(), []);
+    assert!(memory.owned.lock().unwrap().is_empty());
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["a", "b", "c"]).then_some(()));
+    worker.stop(&id);
+}
+
 /// A file that an earlier cluster's records went to: nothing of the new ones would be written.
 #[test]
 fn a_sink_that_knows_more_than_the_log_holds_is_stopped() {

@@ -23,7 +23,7 @@ use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
 use super::errors::{ErrorPolicy, RecordFailure, Stage};
-use super::metrics::{TaskMetrics, now_ms};
+use super::metrics::TaskMetrics;
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use crate::plugin::{
@@ -423,9 +423,8 @@ impl<'a> SinkLoop<'a> {
     fn open(&mut self, partitions: Vec<(String, i32)>) -> Result<(), PluginError> {
         let failed = |error: KafkaError| PluginError::disconnected(format!("taking partitions: {error}"));
         let partitions = self.assignment.begin(partitions);
-        let epoch = u64::try_from(now_ms()).unwrap_or(0);
         self.report.metrics.enter();
-        let owned = self.control.wait_for(self.parts.task.open(&partitions, epoch));
+        let owned = self.control.wait_for(self.parts.task.open(&partitions));
         self.report.metrics.leave();
         let owned = owned?;
         self.check_within_logs(&owned)?;

@@ -1,21 +1,25 @@
 //! What is durable: the sink's own offsets, and what a crash may have interrupted.
 //!
-//! A manifest is replaced as a whole (written beside, synced, renamed, folder synced). Who owns it is in it: whoever finds another owner's
-//! name must not write any more.
+//! A manifest is replaced as a whole (written beside, synced, renamed, folder synced). Who owns it is in it, a random name: whoever finds another
+//! owner's name must not write any more. Whose offsets they are is in it, too: a connector of another name begins where its group says.
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_connect::plugin::PluginError;
 use serde::{Deserialize, Serialize};
+use tracing::info;
 
 use super::disk::{Disk, failed};
 
 /// The content of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub(super) struct Manifest {
-    /// Of the owner; grows with each.
-    pub epoch: u64,
-    /// Tells owners of one epoch apart.
+    /// The task that opened it last: no other has this name.
     pub owner: String,
+    /// The connector whose offsets they are; none where it was not written down yet.
+    #[serde(default)]
+    pub connector: Option<String>,
     /// The offsets of the records that come next.
     pub offsets: Vec<Next>,
     /// How long the file is, for a single file.
@@ -98,23 +102,64 @@ impl Manifest {
         }));
     }
 
-    /// Takes it over.
+    /// Takes it over. Offsets of a connector of another name are forgotten: this one has not written those records.
+    pub fn own(&mut self, owner: &Owner, path: &Path) {
+        if !self.is_of(&owner.connector) {
+            info!(
+                "{} was written by the connector {}; {} goes on behind that, from the offsets of its own group",
+                path.display(),
+                self.connector.as_deref().unwrap_or_default(),
+                owner.connector
+            );
+            self.offsets.clear();
+        }
+        self.connector = Some(owner.connector.clone());
+        self.owner.clone_from(&owner.token);
+    }
+
+    /// Whether these are the offsets of this connector.
+    pub fn is_of(&self, connector: &str) -> bool {
+        self.connector.as_deref().is_none_or(|its| its == connector)
+    }
+
+    /// Makes sure that nobody took over.
     ///
     /// # Errors
-    /// If its owner is newer.
-    pub fn own(&mut self, epoch: u64, owner: &str, path: &Path) -> Result<(), PluginError> {
-        if self.epoch > epoch {
-            return Err(fenced(path, self.epoch));
-        }
-        (self.epoch, self.owner) = (epoch, owner.to_owned());
-        Ok(())
+    /// If somebody did: a task of this connector is started again, one of another connector must not.
+    pub fn check_owner(there: Option<&Self>, owner: &Owner, path: &Path) -> Result<(), PluginError> {
+        let Some(there) = there.filter(|there| there.owner != owner.token) else {
+            return Ok(());
+        };
+        let path = path.display();
+        Err(match &there.connector {
+            Some(connector) if *connector != owner.connector => PluginError::user_config(format!(
+                "the connector {connector} has taken over {path}: two connectors cannot write to one place, so give {} another one",
+                owner.connector
+            )),
+            _ => PluginError::fatal(format!(
+                "another task owns {path} now: this one must not write any more"
+            )),
+        })
     }
 }
 
-/// Another task has taken over.
-pub(super) fn fenced(path: &Path, epoch: u64) -> PluginError {
-    PluginError::fatal(format!(
-        "another task (epoch {epoch}) owns {} now: this one must not write any more",
-        path.display()
-    ))
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub connector: String,
+    /// A name that no other task has, in this process or another.
+    pub token: String,
+}
+
+impl Owner {
+    /// A task of a connector that begins now.
+    pub fn new(connector: &str) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let random = || BuildHasher::hash_one(&RandomState::new(), number);
+        Self {
+            connector: connector.to_owned(),
+            token: format!("{:016x}{:016x}-{number}", random(), random()),
+        }
+    }
 }

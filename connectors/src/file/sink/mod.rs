@@ -12,6 +12,7 @@ mod format;
 mod json;
 mod manifest;
 mod naming;
+mod offsets;
 mod parquet;
 mod progress;
 mod rolling;
@@ -27,13 +28,12 @@ mod tests;
 use async_trait::async_trait;
 use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::plugin::{
-    Connector, ConnectorContext, ExactlyOnceSupport, Plugin, PluginError, SinkPlugin, SinkTask,
-    TopicPartition, Validated,
+    Connector, ConnectorContext, ExactlyOnceSupport, PartitionOffset, Plugin, PluginError, SinkPlugin,
+    SinkTask, TopicPartition, Validated,
 };
 
 use config::{SinkConfig, Target};
-use disk::{Disk, RealDisk, failed};
-use manifest::Manifest;
+use disk::RealDisk;
 
 /// The sink that writes lines and rows to files.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,11 @@ impl SinkPlugin for FileSink {
         config: &ConfigMap,
         offsets: &[(TopicPartition, Option<i64>)],
     ) -> Result<(), PluginError> {
-        alter_offsets(&RealDisk, config, offsets)
+        offsets::alter(&RealDisk, config, offsets)
+    }
+
+    fn owned_offsets(&self, config: &ConfigMap) -> Result<Vec<PartitionOffset>, PluginError> {
+        offsets::owned(&RealDisk, config)
     }
 
     fn new_connector(&self) -> Box<dyn Connector> {
@@ -98,38 +102,6 @@ impl SinkPlugin for FileSink {
     fn new_task(&self) -> Box<dyn SinkTask> {
         Box::new(task::FileSinkTask::default())
     }
-}
-
-/// Sets the offsets in manifests: they are what a task goes by.
-fn alter_offsets(
-    disk: &dyn Disk,
-    config: &ConfigMap,
-    offsets: &[(TopicPartition, Option<i64>)],
-) -> Result<(), PluginError> {
-    let config = SinkConfig::parse(config).map_err(config_error)?;
-    for (partition, next) in offsets {
-        let (path, _held) = match &config.target {
-            Target::StandardOutput => return Ok(()),
-            Target::File(file) => (single::manifest_path(file), None),
-            Target::Folder(rolling) => {
-                let lock = rolling
-                    .folder
-                    .join(rolling::lock_name(&partition.topic, partition.partition)?);
-                let own = lock.parent().unwrap_or(&rolling.folder);
-                disk.create_folders(own)
-                    .map_err(|error| failed("make the folder", own, error))?;
-                let held = disk.lock(&lock).map_err(|error| failed("lock", &lock, error))?;
-                let name = rolling::manifest_name(&partition.topic, partition.partition)?;
-                (rolling.folder.join(name), Some(held))
-            }
-        };
-        let Some(mut manifest) = Manifest::read(disk, &path)? else {
-            continue;
-        };
-        manifest.set_next(&partition.topic, partition.partition, *next);
-        manifest.write(disk, &path)?;
-    }
-    Ok(())
 }
 
 /// Says how many tasks there are.

@@ -2,7 +2,7 @@
 //!
 //! Topics and fields come from outside: whatever could leave the folder or hide in it is escaped, so that no name leads anywhere else.
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -202,10 +202,21 @@ pub(super) fn stem(topic: &str, partition: i32) -> Result<String, PluginError> {
     Ok(stem)
 }
 
+/// The name of a complete file with a number in front of what its format appends: `t+0+1-2.csv.gz` becomes `t+0+1-2.1.csv.gz`. Without a
+/// number it stays as it is.
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Topics may have dots, offsets have none.
+    let offsets = name.rfind('+').unwrap_or(0);
+    let end = name[offsets..].find('.').map_or(name.len(), |dot| offsets + dot);
+    path.with_file_name(format!("{}.{number}{}", &name[..end], &name[end..]))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use millstream_connect::record::Datum;
 
     use super::*;
@@ -256,5 +267,8 @@ mod tests {
         }
         assert!(format.folder(&record("t", &"x".repeat(500)), 0).is_err());
         assert_eq!(stem("a+b/c", 1).unwrap(), "a%2Bb%2Fc+1");
+        let name = Path::new("d/a.b+0+1-2.csv.gz");
+        assert_eq!(numbered(name, 0), name);
+        assert_eq!(numbered(name, 3), Path::new("d/a.b+0+1-2.3.csv.gz"));
     }
 }

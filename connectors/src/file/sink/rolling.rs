@@ -8,6 +8,7 @@
 //! Owns: the partitions of a task with their open files. Does not own: what is in files ([`format`](super::format)).
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,12 +19,12 @@ use millstream_connect::record::Record;
 use super::config::{Rolling, SinkConfig};
 use super::disk::{Disk, failed};
 use super::format::{Compression, Encoder, Format, extension};
-use super::manifest::{Manifest, Renaming, fenced};
+use super::manifest::{Manifest, Owner, Renaming};
 use super::naming;
 use super::progress::origin;
 
 /// The folder of manifests and temporary files, below the sink's.
-const OWN_FOLDER: &str = ".millstream";
+pub(super) const OWN_FOLDER: &str = ".millstream";
 
 /// The sink's folder.
 pub(super) struct Folder {
@@ -31,7 +32,7 @@ pub(super) struct Folder {
     config: Rolling,
     format: Format,
     compression: Compression,
-    owner: String,
+    owner: Owner,
     partitions: Vec<Partition>,
     last: usize,
     open_files: usize,
@@ -74,7 +75,7 @@ pub(super) fn lock_name(topic: &str, partition: i32) -> Result<PathBuf, PluginEr
 }
 
 impl Folder {
-    pub fn new(disk: Arc<dyn Disk>, config: &SinkConfig, rolling: Rolling, owner: String) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, config: &SinkConfig, rolling: Rolling, owner: Owner) -> Self {
         Self {
             disk,
             config: rolling,
@@ -102,15 +103,11 @@ impl Folder {
     }
 
     /// See [`SinkTask::open`](millstream_connect::plugin::SinkTask::open).
-    pub fn open(
-        &mut self,
-        partitions: &[TopicPartition],
-        epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    pub fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         let mut known = Vec::new();
         for id in partitions {
             self.partitions.retain(|partition| partition.id != *id);
-            let manifest = self.take_over(id, epoch)?;
+            let manifest = self.take_over(id)?;
             let next = manifest.next(&id.topic, id.partition);
             known.extend(next.map(|next| PartitionOffset {
                 partition: id.clone(),
@@ -130,7 +127,7 @@ impl Folder {
     }
 
     /// Ends what a former owner began, and becomes the owner.
-    fn take_over(&self, id: &TopicPartition, epoch: u64) -> Result<Manifest, PluginError> {
+    fn take_over(&self, id: &TopicPartition) -> Result<Manifest, PluginError> {
         let lock = self.path(&lock_name(&id.topic, id.partition)?);
         let _held = self
             .disk
@@ -138,7 +135,7 @@ impl Folder {
             .map_err(|error| failed("lock", &lock, error))?;
         let path = self.path(&manifest_name(&id.topic, id.partition)?);
         let mut manifest = Manifest::read(&*self.disk, &path)?.unwrap_or_default();
-        manifest.own(epoch, &self.owner, &path)?;
+        manifest.own(&self.owner, &path);
         self.name_files(&manifest.files)?;
         manifest.files.clear();
         manifest.write(&*self.disk, &path)?;
@@ -170,9 +167,7 @@ impl Folder {
                 .exists(&from)
                 .map_err(|error| failed("look at", &from, error))?;
             if there {
-                self.disk
-                    .rename(&from, &to)
-                    .map_err(|error| failed("name", &to, error))?;
+                self.name_file(&from, &to)?;
             }
             folders.extend(to.parent().map(Path::to_owned));
         }
@@ -184,6 +179,19 @@ impl Folder {
                 .map_err(|error| failed("sync", &folder, error))?;
         }
         Ok(())
+    }
+
+    /// Gives a file its name, or one with a number where there is a file of that name: of a topic that was deleted and made anew, of
+    /// another partition whose records a transform sent to the same topic. It stays.
+    fn name_file(&self, from: &Path, to: &Path) -> Result<(), PluginError> {
+        for number in 0_u32.. {
+            let name = naming::numbered(to, number);
+            match self.disk.rename_new(from, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                named => return named.map_err(|error| failed("name", &name, error)),
+            }
+        }
+        Err(PluginError::fatal("a folder has no name left"))
     }
 
     fn count_files(&mut self) {
@@ -340,7 +348,7 @@ impl Folder {
         let name = format!(
             "{}+{}-{}.tmp",
             naming::stem(&id.topic, id.partition)?,
-            self.owner,
+            self.owner.token,
             self.temporaries
         );
         let temporary = Path::new(OWN_FOLDER).join(name);
@@ -384,10 +392,10 @@ impl Folder {
                 continue;
             }
             let path = folder.join(&file.temporary);
+            let name = self.name_of(&file, &id)?;
             file.encoder
                 .finish()
                 .map_err(|error| failed("write", &path, error))?;
-            let name = self.free_name(&file.folder, &file.topic, &id, (file.first, file.last))?;
             let into = folder.join(&file.folder);
             self.disk
                 .create_folders(&into)
@@ -413,9 +421,7 @@ impl Folder {
             .map_err(|error| failed("lock", &lock, error))?;
         let path = folder.join(manifest_name(&id.topic, id.partition)?);
         let there = Manifest::read(&*self.disk, &path)?;
-        if let Some(there) = there.filter(|there| there.owner != self.owner) {
-            return Err(fenced(&path, there.epoch));
-        }
+        Manifest::check_owner(there.as_ref(), &self.owner, &path)?;
         let manifest = &mut self.partitions[place].manifest;
         manifest.set_next(&id.topic, id.partition, next);
         manifest.files = renamings.clone();
@@ -423,34 +429,13 @@ impl Folder {
         self.name_files(&renamings)
     }
 
-    fn free_name(
-        &self,
-        below: &Path,
-        topic: &str,
-        id: &TopicPartition,
-        (first, last): (i64, i64),
-    ) -> Result<PathBuf, PluginError> {
-        let mut stem = naming::stem(topic, id.partition)?;
+    /// The name of a complete file; whether it is free shows when it is given.
+    fn name_of(&self, file: &Writing, id: &TopicPartition) -> Result<PathBuf, PluginError> {
+        let mut name = naming::stem(&file.topic, id.partition)?;
         let width = self.config.pad_width;
-        let _ = write!(stem, "+{first:0width$}-{last:0width$}");
         let end = extension(self.format, self.compression);
-        for number in 0_u32.. {
-            // A file of that name is of a topic that was deleted and made anew: it stays.
-            let name = match number {
-                0 => format!("{stem}.{end}"),
-                _ => format!("{stem}.{number}.{end}"),
-            };
-            let name = below.join(name);
-            let path = self.path(&name);
-            if !self
-                .disk
-                .exists(&path)
-                .map_err(|error| failed("look at", &path, error))?
-            {
-                return Ok(name);
-            }
-        }
-        Err(PluginError::fatal("a folder has no name left"))
+        let _ = write!(name, "+{:0width$}-{:0width$}.{end}", file.first, file.last);
+        Ok(file.folder.join(name))
     }
 
     /// See [`SinkTask::flush`](millstream_connect::plugin::SinkTask::flush).

@@ -235,6 +235,14 @@ impl Disk for SimulatedDisk {
         })
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let there = self.0.lock().unwrap().names.contains_key(to);
+        match there {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => self.rename(from, to),
+        }
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.with(|state| match state.names.remove(path) {
             Some(_) => Ok(()),

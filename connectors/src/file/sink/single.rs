@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::disk::{Disk, Output, failed};
 use super::format::Format;
-use super::manifest::{Manifest, fenced};
+use super::manifest::{Manifest, Owner};
 use super::progress::Progress;
 use super::text;
 
@@ -26,7 +26,7 @@ pub(super) struct Single {
     format: Format,
     /// None: the standard output.
     path: Option<PathBuf>,
-    owner: String,
+    owner: Owner,
     output: Option<Box<dyn Output>>,
     manifest: Option<Manifest>,
     progress: Progress,
@@ -70,7 +70,7 @@ fn is_special(path: &Path) -> bool {
 }
 
 impl Single {
-    pub fn new(disk: Arc<dyn Disk>, format: Format, path: Option<PathBuf>, owner: String) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, format: Format, path: Option<PathBuf>, owner: Owner) -> Self {
         Self {
             disk,
             format,
@@ -106,18 +106,14 @@ impl Single {
     }
 
     /// See [`SinkTask::open`](millstream_connect::plugin::SinkTask::open).
-    pub fn open(
-        &mut self,
-        partitions: &[TopicPartition],
-        epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    pub fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         if let Some(path) = self
             .path
             .clone()
             .filter(|_| self.manifest.is_some() || self.output.is_none())
         {
             if self.manifest.is_none() {
-                self.take_over(&path, epoch)?;
+                self.take_over(&path)?;
             }
             let manifest = self.manifest.as_ref().expect("it was taken over");
             let known = partitions.iter().filter_map(|partition| {
@@ -133,7 +129,7 @@ impl Single {
         Ok(Vec::new())
     }
 
-    fn take_over(&mut self, path: &Path, epoch: u64) -> Result<(), PluginError> {
+    fn take_over(&mut self, path: &Path) -> Result<(), PluginError> {
         let manifest_path = manifest_path(path);
         // The lock on the file is there before the manifest is read: nobody else changes it then.
         let read: std::cell::RefCell<Option<Result<Option<Manifest>, PluginError>>> =
@@ -141,7 +137,7 @@ impl Single {
         let cut = |length: u64| {
             let manifest = Manifest::read(&*self.disk, &manifest_path);
             let cut = match &manifest {
-                Ok(Some(manifest)) if manifest.writing && manifest.epoch <= epoch => manifest.length,
+                Ok(Some(manifest)) if manifest.writing => manifest.length,
                 _ => length,
             };
             *read.borrow_mut() = Some(manifest);
@@ -153,7 +149,7 @@ impl Single {
             .map_err(|error| failed("open", path, error))?;
         let read = read.into_inner().unwrap_or(Ok(None))?;
         let mut manifest = read.unwrap_or_default();
-        manifest.own(epoch, &self.owner, path)?;
+        manifest.own(&self.owner, path);
         let length = output.length().map_err(|error| failed("look at", path, error))?;
         if length < manifest.length {
             warn!(
@@ -246,9 +242,9 @@ impl Single {
         };
         let manifest_path = manifest_path(path);
         let there = Manifest::read(&*self.disk, &manifest_path)?;
-        if let Some(there) = there.filter(|there| there.owner != self.owner) {
-            self.output = None;
-            return Err(fenced(&manifest_path, there.epoch));
+        if let Err(error) = Manifest::check_owner(there.as_ref(), &self.owner, path) {
+            (self.output, self.manifest) = (None, None);
+            return Err(error);
         }
         let before = manifest.clone();
         manifest.length = length;

@@ -1,6 +1,5 @@
 //! The task that writes files.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -13,6 +12,7 @@ use tracing::warn;
 
 use super::config::{SinkConfig, Target};
 use super::disk::{Disk, RealDisk};
+use super::manifest::Owner;
 use super::rolling::Folder;
 use super::single::Single;
 
@@ -33,15 +33,6 @@ impl Default for FileSinkTask {
     }
 }
 
-/// A name that no other owner has, in this process or another.
-fn owner_name() -> String {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let random: u64 =
-        std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), number);
-    format!("{random:016x}-{number}")
-}
-
 impl FileSinkTask {
     /// A task that writes to `disk`.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
@@ -56,9 +47,9 @@ impl FileSinkTask {
 
 #[async_trait]
 impl SinkTask for FileSinkTask {
-    async fn start(&mut self, given: &ConfigMap, _context: SinkTaskContext) -> Result<(), PluginError> {
+    async fn start(&mut self, given: &ConfigMap, context: SinkTaskContext) -> Result<(), PluginError> {
         let config = SinkConfig::parse(given).map_err(super::config_error)?;
-        let (disk, owner) = (Arc::clone(&self.disk), owner_name());
+        let (disk, owner) = (Arc::clone(&self.disk), Owner::new(&context.task.connector));
         let mut writing = match &config.target {
             Target::StandardOutput => {
                 Writing::Single(Box::new(Single::new(disk, config.format, None, owner)))
@@ -79,14 +70,10 @@ impl SinkTask for FileSinkTask {
         Ok(())
     }
 
-    async fn open(
-        &mut self,
-        partitions: &[TopicPartition],
-        epoch: u64,
-    ) -> Result<Vec<PartitionOffset>, PluginError> {
+    async fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         match self.writing()? {
-            Writing::Single(single) => single.open(partitions, epoch),
-            Writing::Folder(folder) => folder.open(partitions, epoch),
+            Writing::Single(single) => single.open(partitions),
+            Writing::Folder(folder) => folder.open(partitions),
         }
     }
 

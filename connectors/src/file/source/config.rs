@@ -9,6 +9,7 @@ use regex::bytes::Regex;
 use super::csv::{self, CsvRules};
 use super::lines::{LineEnd, Splitter};
 use super::pattern::Pattern;
+use crate::file::arrow::Times;
 
 /// How many tasks share the files; the connector tells its tasks.
 pub(super) const TASK_COUNT: &str = "file.task.count";
@@ -52,6 +53,8 @@ pub(super) struct SourceConfig {
     pub once: bool,
     pub unpack: bool,
     pub rows: Rows,
+    /// Files have columns, and so no lines.
+    pub parquet: Option<Times>,
     /// Rows that are not as they should be are left out.
     pub skip_invalid_rows: bool,
     pub splitter: Splitter,
@@ -64,6 +67,7 @@ pub(super) struct SourceConfig {
     pub long_lines: Invalid,
     pub scan_interval: Duration,
     pub open_files_max: usize,
+    pub files_max: usize,
     pub rotation_wait: Duration,
     pub rotation_copies: bool,
     pub finished: Finished,
@@ -84,13 +88,14 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("batch.size", Int, "2000", Low, "The maximum number of records the source task can read from the file each time it is polled").between(1, i32::MAX.into()))
         .with(ConfigKey::optional("file.pattern", String, Medium, "Which files of the folder are read, such as *.log or **/*.csv. By default all that lie in it and whose names do not begin with a dot"))
         .with(key("read.mode", String, "tail", High, "tail: go on reading as files grow and come. once: read what is there, and be finished").one_of(&["tail", "once"]))
-        .with(key("format", String, "lines", High, "lines: a record is a line of text. jsonl: a line of JSON, a value without a schema. csv: a row, a struct").one_of(&["lines", "jsonl", "csv"]))
-        .with(key("invalid.rows", String, "fail", Medium, "What becomes of lines that are no JSON, or rows that do not have the columns. fail: the task fails. skip: they are left out, with a warning").one_of(&["fail", "skip"]))
+        .with(key("format", String, "lines", High, "lines: a record is a line of text. jsonl: a line of JSON, a value without a schema. csv: a row, a struct. parquet: a row, a struct; a file is read when it is finished, that is when it has its footer").one_of(&["lines", "jsonl", "csv", "parquet"]))
+        .with(key("invalid.rows", String, "fail", Medium, "What becomes of lines that are no JSON, rows that do not have the columns, or what is damaged of a Parquet file. fail: the task fails. skip: they are left out, with a warning").one_of(&["fail", "skip"]))
         .with(key("csv.delimiter", String, ",", Low, "What is between fields; \\t is a tabulator"))
         .with(key("csv.quote", String, "\"", Low, "What is around fields that have delimiters, quotes (doubled) or line ends"))
         .with(key("csv.header", Boolean, "true", Medium, "Whether the first row of a file has the names of the columns"))
         .with(ConfigKey::optional("csv.names", List, Medium, "The names of the columns, instead of those in files"))
         .with(ConfigKey::optional("csv.types", List, Medium, "Types of columns that are no texts, such as id:int64, price:float64"))
+        .with(key("time.precision.mode", String, "adaptive", Low, "What becomes of Parquet's times that are finer than milliseconds. adaptive: they are int64 under Debezium's names, such as io.debezium.time.MicroTimestamp. connect: they are Connect's types, cut to milliseconds").one_of(&["adaptive", "connect"]))
         .with(key("compression", String, "auto", Low, "auto: what begins like a gzip or zstd file is unpacked. none: files are read as they are").one_of(&["auto", "none"]))
         .with(key("line.separator", String, "any", Low, "any: LF, CR LF, or CR alone, as Kafka's connector has it. lf: LF or CR LF").one_of(&["any", "lf"]))
         .with(key("last.line", String, "auto", Medium, "What becomes of a last line that nothing ends. hold: it waits for its end. emit: it is a record at the end of the file. auto: hold in mode tail, emit in mode once").one_of(&["auto", "hold", "emit"]))
@@ -102,6 +107,7 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("multiline.max.lines", Int, "1000", Low, "The most lines of such a record; further lines begin another").between(1, i32::MAX.into()))
         .with(key("scan.interval.ms", Long, "500", Low, "How often files are looked for and looked at, beside what the operating system reports of them. Where looking takes long it is done less often").between(10, 3_600_000))
         .with(key("max.open.files", Int, "256", Low, "The most files that a task keeps open. A file that is deleted is read to its end only if it is open").between(1, 1_000_000))
+        .with(key("max.files", Int, "1000000", Low, "The most files that a task keeps track of; about a kibibyte of memory is needed for each. The task fails where more match").between(1, i32::MAX.into()))
         .with(key("rotation.wait.ms", Long, "10000", Low, "How long a file that was renamed so that it does not match any more, or deleted, is watched for further lines").between(0, 3_600_000))
         .with(key("rotation.copies", Boolean, "true", Low, "Whether a new file app.log.1, app.log-20261231 or app.log.gz that begins with all that was read of app.log is taken for a copy of it, and only read behind that, once app.log is truncated"))
         .with(key("finished.files", String, "keep", Medium, "What is done with a file that was read to its end, once that is stored").one_of(&["keep", "move", "delete"]))
@@ -140,41 +146,21 @@ impl SourceConfig {
             }
             (None, None) => None,
         };
-        let finished = match (
-            &*lower(&config, "finished.files"),
-            config.optional_string("finished.directory"),
-        ) {
-            ("delete", _) => Finished::Delete,
-            ("move", Some(folder)) if !folder.is_empty() => Finished::Move(PathBuf::from(folder)),
-            ("move", _) => {
-                wrong(
-                    "finished.directory",
-                    "finished.files=move needs a folder to move to".to_owned(),
-                );
-                Finished::Keep
-            }
-            _ => Finished::Keep,
-        };
+        let finished = finished(&config).unwrap_or_else(|(key, error)| {
+            wrong(key, error);
+            Finished::Keep
+        });
         let rows = rows(&config).unwrap_or_else(|(key, error)| {
             wrong(key, error);
             Rows::Lines
         });
-        let start = config
-            .optional_string("multiline.start")
-            .filter(|start| !start.is_empty());
-        if !matches!(rows, Rows::Lines) {
-            if start.is_some() {
-                wrong("multiline.start", "it is for format=lines".to_owned());
-            }
-            if lower(&config, "invalid.utf8") == "bytes" {
-                wrong("invalid.utf8", "bytes is for format=lines".to_owned());
-            }
-        }
+        errors.extend(not_for_lines(&config));
         if !errors.is_empty() {
             return Err(errors);
         }
         let once = lower(&config, "read.mode") == "once";
         let last = lower(&config, "last.line");
+        let parquet = (lower(&config, "format") == "parquet").then(|| times(&config));
         let size =
             |key: &str| usize::try_from(config.int(key)).expect("the declaration asks for a positive number");
         let millis = |key: &str| u64::try_from(config.long(key)).ok().map(Duration::from_millis);
@@ -183,7 +169,8 @@ impl SourceConfig {
             topic: Arc::from(config.string("topic")),
             batch_size: size("batch.size"),
             once,
-            unpack: lower(&config, "compression") == "auto",
+            unpack: parquet.is_none() && lower(&config, "compression") == "auto",
+            parquet,
             splitter: splitter(&config, &rows),
             rows,
             skip_invalid_rows: lower(&config, "invalid.rows") == "skip",
@@ -194,6 +181,7 @@ impl SourceConfig {
             long_lines: invalid(&config, "long.lines"),
             scan_interval: millis("scan.interval.ms").unwrap_or_default(),
             open_files_max: size("max.open.files"),
+            files_max: size("max.files"),
             rotation_wait: millis("rotation.wait.ms").unwrap_or_default(),
             rotation_copies: config.boolean("rotation.copies") && !once,
             finished,
@@ -215,6 +203,49 @@ fn invalid(config: &Config, key: &str) -> Invalid {
         "bytes" => Invalid::Bytes,
         "skip" => Invalid::Skip,
         _ => Invalid::Fail,
+    }
+}
+
+fn finished(config: &Config) -> Result<Finished, (&'static str, String)> {
+    let folder = config.optional_string("finished.directory");
+    match (&*lower(config, "finished.files"), folder) {
+        ("delete", _) => Ok(Finished::Delete),
+        ("move", Some(folder)) if !folder.is_empty() => Ok(Finished::Move(PathBuf::from(folder))),
+        ("move", _) => Err((
+            "finished.directory",
+            "finished.files=move needs a folder to move to".to_owned(),
+        )),
+        _ => Ok(Finished::Keep),
+    }
+}
+
+/// Keys that are given though they are for lines.
+fn not_for_lines(config: &Config) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    let mut tell = |key: &str, error: &str| wrong.push((key.to_owned(), error.to_owned()));
+    let format = lower(config, "format");
+    if format != "lines" {
+        let start = config.optional_string("multiline.start");
+        if start.is_some_and(|start| !start.is_empty()) {
+            tell("multiline.start", "it is for format=lines");
+        }
+        if lower(config, "invalid.utf8") == "bytes" {
+            tell("invalid.utf8", "bytes is for format=lines");
+        }
+    }
+    if format == "parquet" && config.optional_string("file").is_none_or(str::is_empty) {
+        tell(
+            "file",
+            "format=parquet needs files; the standard input cannot be read from its end",
+        );
+    }
+    wrong
+}
+
+fn times(config: &Config) -> Times {
+    match &*lower(config, "time.precision.mode") {
+        "connect" => Times::Connect,
+        _ => Times::Adaptive,
     }
 }
 

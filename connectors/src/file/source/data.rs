@@ -93,6 +93,14 @@ impl Data {
         Ok(Stamp::of(&file.metadata()?))
     }
 
+    /// The file, if its data are its bytes.
+    pub fn plain(&self) -> Option<&File> {
+        match self {
+            Self::Plain(file) => Some(file),
+            Self::Packed(_) => None,
+        }
+    }
+
     /// Whether reading its end again means reading all of it.
     pub fn is_packed(&self) -> bool {
         matches!(self, Self::Packed(_))

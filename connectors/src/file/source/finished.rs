@@ -1,4 +1,5 @@
 //! What becomes of files that are done.
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,22 @@ fn free_name(path: &Path, folder: &Path) -> PathBuf {
         .expect("a folder has fewer files than there are numbers")
 }
 
+/// To another device: the file appears there when it is whole, and goes here when it is durable there.
 fn copy(path: &Path, target: &Path) -> io::Result<()> {
-    fs::copy(path, target)?;
-    File::open(target)?.sync_all()?;
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".part");
+    let part = target.with_file_name(name);
+    let whole = || {
+        fs::copy(path, &part)?;
+        File::open(&part)?.sync_all()?;
+        fs::rename(&part, target)
+    };
+    if let Err(error) = whole() {
+        // A part is of no use; the next try makes another.
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    File::open(target.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     fs::remove_file(path)
 }

@@ -48,11 +48,6 @@ impl Chunk {
             schema: None,
         }
     }
-
-    /// What changes when something is done.
-    pub fn progress(&self) -> (usize, bool) {
-        (self.cursor, self.skipping)
-    }
 }
 
 /// The value of a row; empty lines between rows are none.
@@ -70,6 +65,18 @@ fn row(rows: &Rows, line: Datum, schema: Option<&SchemaRef>) -> Result<Option<Da
         (Rows::Csv(_), None) => Err("the names of its columns are not known".to_owned()),
         _ => json::parse(text).map(Some),
     }
+}
+
+/// A record is longer than it may be: whether it is left out.
+fn too_long(config: &SourceConfig, place: &str) -> Result<(), PluginError> {
+    if config.long_lines == Invalid::Fail {
+        return Err(PluginError::user_config(format!(
+            "the record at {place} is longer than max.line.bytes, {}; make that greater, or set long.lines=skip",
+            config.line_bytes_max
+        )));
+    }
+    warn!("the record at {place} is longer than max.line.bytes and left out");
+    Ok(())
 }
 
 /// How far the making of records came.
@@ -132,23 +139,13 @@ impl Making {
                 chunk.skipping = false;
                 continue;
             }
-            if self.records.len() >= self.records_max || self.bytes_left == 0 {
+            if self.is_full() {
                 return Ok(Step::Full);
             }
             let found = config.splitter.next(data, last_call);
             let length = found.map_or(data.len(), |found| found.content);
             if length > config.line_bytes_max {
-                if config.long_lines == Invalid::Fail {
-                    return Err(PluginError::user_config(format!(
-                        "the record at {} is longer than max.line.bytes, {}; make that greater, or set long.lines=skip",
-                        place(chunk.cursor),
-                        config.line_bytes_max
-                    )));
-                }
-                warn!(
-                    "the record at {} is longer than max.line.bytes and left out",
-                    place(chunk.cursor)
-                );
+                too_long(&config, &place(chunk.cursor))?;
                 match found {
                     Some(found) => chunk.cursor += found.whole,
                     None => chunk.skipping = true,
@@ -184,8 +181,15 @@ impl Making {
         }
     }
 
+    /// Whether the budget is spent.
     #[inline]
-    fn push(&mut self, value: Datum, length: usize) {
+    pub fn is_full(&self) -> bool {
+        self.records.len() >= self.records_max || self.bytes_left == 0
+    }
+
+    /// Adds a record that has about `length` bytes.
+    #[inline]
+    pub fn push(&mut self, value: Datum, length: usize) {
         let record = Record::new(Arc::clone(&self.config.topic), value);
         self.bytes_left = self.bytes_left.saturating_sub(length.max(1));
         self.records.push(record);

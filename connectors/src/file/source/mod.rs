@@ -2,7 +2,8 @@
 //!
 //! A record is a line (or several, or a row), its offset the position behind it, its source partition the file's path. The task looks
 //! for files (`pattern`), knows each by what it is rather than by its name (`tracking`, `place`), reads what is behind the place
-//! (`data`), divides it (`lines`) and makes records whose texts are slices of what was read (`making`, `text`).
+//! (`data`), divides it (`lines`) and makes records whose texts are slices of what was read (`making`, `text`). Files of columns have no
+//! lines: they are read when they are finished, row group by row group (`parquet`).
 //!
 //! Several tasks share the files by their paths; a file and its rotations are one task's. Owns: offsets of files. Does not own: when
 //! offsets are stored. Kafka's own offsets (`{"position": N}`) are taken over.
@@ -15,6 +16,7 @@ mod finished;
 mod json;
 mod lines;
 mod making;
+mod parquet;
 mod pattern;
 mod place;
 mod rotation;

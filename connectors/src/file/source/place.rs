@@ -62,6 +62,14 @@ impl Stamp {
     }
 }
 
+/// The next row of a file of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct RowPlace {
+    pub group: u64,
+    /// In the group.
+    pub row: u64,
+}
+
 /// A position in a file's data (unpacked, if the file is compressed), and what lay before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -74,6 +82,8 @@ pub(super) struct Place {
     pub skipping: bool,
     /// It is trusted: an offset that Kafka's connector stored has no hashes.
     pub unchecked: bool,
+    /// In a file of columns, whose position is its end, because it is read as a whole or not at all.
+    pub rows: Option<RowPlace>,
 }
 
 impl Place {
@@ -85,7 +95,24 @@ impl Place {
             tail_hash: hash(&[]),
             skipping: false,
             unchecked: false,
+            rows: None,
         }
+    }
+
+    /// A row of a finished file of `length` bytes that begins and ends with these.
+    pub fn whole(length: u64, prefix: &[u8], tail: &[u8], row: RowPlace) -> Self {
+        Self {
+            position: length,
+            prefix_hash: hash(prefix),
+            tail_hash: hash(tail),
+            rows: Some(row),
+            ..Self::start()
+        }
+    }
+
+    /// What tells places in one file apart.
+    pub fn reached(&self) -> (u64, Option<RowPlace>) {
+        (self.position, self.rows)
     }
 
     pub fn prefix_length(&self) -> usize {
@@ -123,6 +150,7 @@ impl Place {
             tail_hash: hash(tail),
             skipping: false,
             unchecked: false,
+            rows: None,
         }
     }
 }
@@ -177,6 +205,10 @@ impl Stored {
             if let Some(birth) = key.birth_ns {
                 map.insert("birth_ns".into(), birth.into());
             }
+        }
+        if let Some(rows) = self.place.rows {
+            map.insert("row_group".into(), rows.group.into());
+            map.insert("row".into(), rows.row.into());
         }
         if !self.place.unchecked {
             map.insert("prefix_length".into(), self.place.prefix_length().into());
@@ -237,6 +269,9 @@ impl Stored {
                 tail_hash,
                 skipping: offset.0.get("skipping").and_then(Json::as_bool).unwrap_or(false),
                 unchecked,
+                rows: number("row_group")
+                    .zip(number("row"))
+                    .map(|(group, row)| RowPlace { group, row }),
             },
             key,
             sequence: number("sequence").unwrap_or(0),

@@ -1,31 +1,35 @@
 //! The task that reads files.
+mod loading;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{
     Budget, PluginError, SourceBatch, SourceOffset, SourcePartition, SourceTask, SourceTaskContext,
 };
 use tracing::{info, warn};
 
-use super::columns::{Beginning, NoColumns};
 use super::config::{Finished, SourceConfig, TASK_COUNT};
 use super::making::{Chunk, Making, Step};
+use super::parquet::RowReader;
 use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
-use super::text;
 use super::tracking::{Files, Opened, Rules, Whereabouts};
 use super::watch::Watch;
 use super::{finished, rotation};
 
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 512 << 10;
+/// So many files are warned about, each once.
+const TOLD_MAX: usize = 1000;
 /// Looking for files takes at most this part of the time.
 const SCAN_SHARE: u32 = 20;
+/// A file of columns that is not whole is taken for one that is not written any more after so long without a change.
+const UNFINISHED_IDLE: Duration = Duration::from_secs(2);
 
 /// A task of the file source.
 #[derive(Default)]
@@ -69,14 +73,49 @@ impl Share {
     }
 }
 
-/// The part of a file that is being made into records.
+/// What of a file is being made into records.
 struct Current {
     key: FileKey,
+    part: Part,
+}
+
+enum Part {
+    Chunk(Read),
+    Rows(Box<RowReader>),
+}
+
+/// A part of a file's data.
+struct Read {
     chunk: Chunk,
     /// The place that was stored last.
     place: Place,
     /// Where records began in the chunk.
     start: usize,
+}
+
+impl Part {
+    /// What changes when something is done.
+    fn progress(&self) -> (u64, u64, bool) {
+        match self {
+            Self::Chunk(Read { chunk, .. }) => (chunk.cursor as u64, 0, chunk.skipping),
+            Self::Rows(rows) => rows.progress(),
+        }
+    }
+
+    /// The next place, if it is another than this.
+    fn place(&self, last: &Place) -> Option<Place> {
+        match self {
+            Self::Chunk(Read { chunk, place, .. }) => {
+                let to = chunk.base + chunk.cursor as u64;
+                (to != last.position || chunk.skipping != last.skipping).then(|| {
+                    let mut moved = place.moved(to, chunk.base, &chunk.bytes);
+                    moved.skipping = chunk.skipping;
+                    moved
+                })
+            }
+            Self::Rows(rows) => Some(rows.place()).filter(|place| place != last),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +145,11 @@ impl SourceTask for FileSourceTask {
             Some(pattern) => pattern.single().and_then(|file| Stream::of_pipe(file, &config)),
         };
         if let Some(stream) = stream {
+            if config.parquet.is_some() {
+                return Err(PluginError::user_config(
+                    "format=parquet needs files: a pipe cannot be read from its end, where Parquet says what is in it",
+                ));
+            }
             self.running = Some(Running::Stream(stream));
             return Ok(());
         }
@@ -141,14 +185,17 @@ impl SourceTask for FileSourceTask {
 
     async fn committed(&mut self, offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
         if let Some(Running::Files(reading)) = &mut self.running {
+            let mut stored_keys = Vec::new();
             for (partition, offset) in offsets {
                 if let Ok(stored) = Stored::parse(partition, offset)
-                    && let Some(file) = stored.key.and_then(|key| reading.files.get_mut(&key))
+                    && let Some(key) = stored.key
+                    && let Some(file) = reading.files.get_mut(&key)
                 {
-                    file.committed = Some(stored.place.position);
+                    file.committed = Some(stored.place.reached());
+                    stored_keys.push(key);
                 }
             }
-            reading.finish(Instant::now())?;
+            reading.finish(&stored_keys, Instant::now())?;
         }
         Ok(())
     }
@@ -177,7 +224,10 @@ impl Reading {
             open_files_max: config.open_files_max,
             rotation_wait: config.rotation_wait,
             rotation_copies: config.rotation_copies,
-            last_idle: config.last_idle,
+            last_idle: match config.parquet {
+                Some(_) => config.last_idle.or(Some(UNFINISHED_IDLE)),
+                None => config.last_idle,
+            },
             strict: config.once || pattern.single().is_some(),
         };
         let watch = Watch::new(pattern.base(), pattern.is_deep());
@@ -229,15 +279,24 @@ impl Reading {
             .pattern
             .as_ref()
             .expect("a task without files reads a stream");
-        let (mut found, share) = (Vec::new(), self.share);
+        let (mut found, mut count, share) = (Vec::new(), 0, self.share);
+        let most = self.config.files_max;
         let passed = pattern.walk(&mut |path, metadata| {
             if share.has(&path) {
-                found.push((path, Stamp::of(metadata)));
+                count += 1;
+                if count <= most {
+                    found.push((path, Stamp::of(metadata)));
+                }
             }
         });
+        if count > most {
+            return Err(PluginError::user_config(format!(
+                "{count} files match, more than max.files, {most}: narrow the pattern, share them among more tasks (tasks.max), or raise it"
+            )));
+        }
         let told = &mut self.told;
         for path in passed.special {
-            if told.len() < 1000 && told.insert(path.clone()) {
+            if told.len() < TOLD_MAX && told.insert(path.clone()) {
                 warn!(
                     "{} is left out: it is a pipe or a device; to read a pipe, give its path as file",
                     file_name(&path)
@@ -252,13 +311,16 @@ impl Reading {
             if self.config.once || pattern.single().is_some() {
                 return Err(PluginError::disconnected(text));
             }
-            if told.len() < 1000 && told.insert(path) {
+            if told.len() < TOLD_MAX && told.insert(path) {
                 warn!("{text}");
             }
         }
         self.files.scan(found, now);
         self.scans += 1;
-        self.finish(now)?;
+        if self.config.finished != Finished::Keep {
+            let all: Vec<FileKey> = self.files.iter().map(|(key, _)| *key).collect();
+            self.finish(&all, now)?;
+        }
         let took = now.elapsed() * SCAN_SHARE;
         self.next_scan = now + self.config.scan_interval.max(took);
         self.earliest_scan = now + Duration::from_millis(2).max(took);
@@ -279,15 +341,28 @@ impl Reading {
                 continue;
             }
             let current = self.current.as_mut().expect("there is one");
-            let before = current.chunk.progress();
-            let path = self.files.get_mut(&current.key).map(|file| &*file.path);
-            let step = making.run(&mut current.chunk, path);
-            if before != current.chunk.progress() && touched.last() != Some(&current.key) {
-                touched.push(current.key);
+            let (key, before) = (current.key, current.part.progress());
+            let step = match &mut current.part {
+                Part::Chunk(read) => {
+                    let path = self.files.get_mut(&key).map(|file| &*file.path);
+                    making.run(&mut read.chunk, path)
+                }
+                Part::Rows(rows) => match rows.run(&mut making) {
+                    Ok(step) => Ok(step),
+                    // What was made before is delivered first; then the same failure comes again.
+                    Err(_) if !making.records.is_empty() => Ok(Step::Full),
+                    Err(failure) => match self.fail_rows(failure, now)? {
+                        Some(step) => Ok(step),
+                        None => continue,
+                    },
+                },
+            };
+            let current = self.current.as_ref().expect("there is one");
+            if before != current.part.progress() && touched.last() != Some(&key) {
+                touched.push(key);
             }
             let step = match step {
                 Ok(step) => step,
-                // What was made before is delivered first; then the same error comes again.
                 Err(_) if !making.records.is_empty() => Step::Full,
                 Err(error) => return Err(error),
             };
@@ -296,7 +371,7 @@ impl Reading {
                 Step::Full => break,
                 Step::Read => self.more(now)?,
                 Step::End { partial } => {
-                    let key = self.current.take().expect("there is one").key;
+                    self.current = None;
                     let file = self.files.get_mut(&key).expect("a file that is read is tracked");
                     file.partial = partial;
                     file.at_end = true;
@@ -319,23 +394,15 @@ impl Reading {
     /// Notes how far the current file is read.
     fn settle(&mut self) {
         let current = self.current.as_ref().expect("there is one");
-        if let Some(file) = self.files.get_mut(&current.key) {
-            let chunk = &current.chunk;
-            let to = chunk.base + chunk.cursor as u64;
-            if to != file.place.position || chunk.skipping != file.place.skipping {
-                file.place = current.place.moved(to, chunk.base, &chunk.bytes);
-                file.place.skipping = chunk.skipping;
-            }
+        if let Some(file) = self.files.get_mut(&current.key)
+            && let Some(place) = current.part.place(&file.place)
+        {
+            file.place = place;
         }
     }
 
     fn offsets(&mut self, touched: Vec<FileKey>) -> Vec<(SourcePartition, SourceOffset)> {
-        let mut keys: Vec<FileKey> = Vec::new();
-        for (key, file) in self.files.iter_mut() {
-            if std::mem::take(&mut file.unstored) {
-                keys.push(*key);
-            }
-        }
+        let mut keys = self.files.take_unstored();
         keys.extend(touched);
         keys.sort();
         keys.dedup();
@@ -349,105 +416,22 @@ impl Reading {
             .collect()
     }
 
-    /// Reads on in the current file, or more of it at once if what was read is not a record.
-    fn more(&mut self, now: Instant) -> Result<(), PluginError> {
-        let current = self.current.take().expect("there is one");
-        self.want = match current.chunk.cursor > current.start {
-            true => CHUNK_BYTES,
-            false => (self.want * 2).min(self.config.line_bytes_max + CHUNK_BYTES),
-        };
-        self.load(current.key, now)
-    }
-
-    fn load(&mut self, key: FileKey, now: Instant) -> Result<(), PluginError> {
-        let file = self.files.get_mut(&key).expect("a file that is read is tracked");
-        let place = file.place.clone();
-        let back = place.look_back();
-        let base = place.position - back as u64;
-        let Some(data) = &mut file.data else {
-            self.files.enqueue(key);
-            return Ok(());
-        };
-        let bytes = match data.read(base, back + self.want) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.files.failed(key, error).map(drop),
-        };
-        if bytes.len() < back || !place.fits(&bytes[..back]) {
-            self.files.restart(key, now);
-            return Ok(());
-        }
-        let at_end = bytes.len() < back + self.want;
-        let mark = match place.position {
-            0 => text::mark_length(&bytes).map_err(|encoding| {
-                PluginError::user_config(format!(
-                    "{} is {encoding}, which is not read; convert it to UTF-8 (iconv -f {encoding} -t UTF-8)",
-                    file_name(&file.path)
-                ))
-            })?,
-            _ => 0,
-        };
-        let last_call = at_end && (self.config.emit_last || file.last_call);
-        let begin = Beginning {
-            place: &place,
-            mark,
-            bytes: &bytes,
-            last_call,
-        };
-        let columns = begin.columns(&self.config, file);
-        let header = match columns {
-            Ok(header) => header,
-            Err(NoColumns::NotYet) if at_end => {
-                (file.at_end, file.partial) = (true, bytes.len() > mark);
-                return Ok(());
-            }
-            Err(NoColumns::NotYet) if self.want < self.config.line_bytes_max => {
-                self.want *= 2;
-                return self.load(key, now);
-            }
-            Err(NoColumns::NotYet) => {
-                let name = file_name(&file.path);
-                return Err(PluginError::user_config(format!(
-                    "the row of names in {name} is longer than max.line.bytes"
-                )));
-            }
-            Err(NoColumns::Wrong(error)) => {
-                let name = file_name(&file.path);
-                return Err(PluginError::user_config(format!(
-                    "the names of the columns in {name}: {error}"
-                )));
-            }
-        };
-        let start = back + mark + header;
-        let mut chunk = Chunk::new(Bytes::from(bytes), start, base, self.config.invalid_text);
-        (chunk.skipping, chunk.at_end, chunk.last_call) = (place.skipping, at_end, last_call);
-        chunk.schema.clone_from(&file.schema);
-        self.current = Some(Current {
-            key,
-            chunk,
-            place,
-            start,
-        });
-        Ok(())
-    }
-
-    /// Moves or deletes files that are done.
-    fn finish(&mut self, now: Instant) -> Result<(), PluginError> {
+    /// Moves or deletes those files that are done.
+    fn finish(&mut self, keys: &[FileKey], now: Instant) -> Result<(), PluginError> {
         if self.config.finished == Finished::Keep {
             return Ok(());
         }
         let after = self.config.finished_after;
-        let done: Vec<(FileKey, PathBuf)> = self
-            .files
-            .iter_mut()
-            .filter(|(_, file)| {
-                file.at_end
-                    && !file.partial
-                    && file.whereabouts == Whereabouts::Here
-                    && file.committed == Some(file.place.position)
-                    && now.saturating_duration_since(file.changed) >= after
-            })
-            .map(|(key, file)| (*key, file.path.clone()))
-            .collect();
+        let done = keys.iter().filter_map(|key| {
+            let file = self.files.get(key)?;
+            let is_done = file.at_end
+                && !file.partial
+                && file.whereabouts == Whereabouts::Here
+                && file.committed == Some(file.place.reached())
+                && now.saturating_duration_since(file.changed) >= after;
+            is_done.then(|| (*key, file.path.clone()))
+        });
+        let done: Vec<(FileKey, PathBuf)> = done.collect();
         for (key, path) in done {
             let file = self.files.get_mut(&key).expect("a file that is tracked");
             if !finished::is_unchanged(&path, &file.stamp) {

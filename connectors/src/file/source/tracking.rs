@@ -7,19 +7,19 @@
 //!
 //! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
 mod copies;
+mod folder;
+mod missing;
 mod opening;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::{self, Metadata};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use millstream_connect::record::SchemaRef;
-use tracing::warn;
 
 use super::clock;
 use super::data::Data;
-use super::place::{FileKey, Place, Stamp, Stored, file_name};
+use super::place::{FileKey, Place, RowPlace, Stamp, Stored};
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
@@ -45,8 +45,8 @@ pub(super) struct Tracked {
     pub whereabouts: Whereabouts,
     /// When it was last seen to change.
     pub changed: Instant,
-    /// Its offset has to be stored, though nothing was read.
-    pub unstored: bool,
+    /// Its offset has to be stored, though nothing was read; it is in the list of those.
+    unstored: bool,
     /// What no line end ends is a record now.
     pub last_call: bool,
     /// Of its rows, if they have one.
@@ -54,7 +54,7 @@ pub(super) struct Tracked {
     /// There is something behind the position that is no whole record.
     pub partial: bool,
     /// How far what was read is stored.
-    pub committed: Option<u64>,
+    pub committed: Option<(u64, Option<RowPlace>)>,
     /// Read to its end as of `stamp`.
     pub at_end: bool,
     checked: bool,
@@ -98,6 +98,7 @@ pub(super) struct Files {
     rules: Rules,
     files: HashMap<FileKey, Tracked>,
     by_path: HashMap<PathBuf, FileKey>,
+    by_inode: BTreeSet<(u64, FileKey)>,
     /// Which file had a name last, of names that were given up.
     last_at: HashMap<PathBuf, FileKey>,
     queue: VecDeque<FileKey>,
@@ -105,6 +106,10 @@ pub(super) struct Files {
     open: VecDeque<FileKey>,
     stored: HashMap<PathBuf, Stored>,
     stored_by_inode: HashMap<u64, Vec<PathBuf>>,
+    /// Files whose offsets have to be stored, though nothing was read of them.
+    unstored: Vec<FileKey>,
+    /// Files that were found to be copies of others; some may not be any more.
+    copies: HashSet<FileKey>,
     round: u64,
     sequence: u64,
     /// What was warned about already.
@@ -118,6 +123,9 @@ impl Files {
             rules,
             files: HashMap::new(),
             by_path: HashMap::new(),
+            by_inode: BTreeSet::new(),
+            unstored: Vec::new(),
+            copies: HashSet::new(),
             last_at: HashMap::new(),
             queue: VecDeque::new(),
             open: VecDeque::new(),
@@ -135,11 +143,9 @@ impl Files {
     }
 
     fn remember(&mut self, stored: Stored) {
-        if self.stored.len() >= REMEMBERED_MAX.max(2 * self.files.len()) {
-            let oldest = self.stored.values().min_by_key(|one| one.sequence);
-            if let Some(path) = oldest.map(|one| one.path.clone()) {
-                self.stored.remove(&path);
-            }
+        let most = REMEMBERED_MAX.max(2 * self.files.len());
+        if self.stored.len() >= most {
+            self.forget(most / 4);
         }
         if let Some(key) = stored.key {
             let paths = self.stored_by_inode.entry(key.inode).or_default();
@@ -150,18 +156,71 @@ impl Files {
         self.stored.insert(stored.path.clone(), stored);
     }
 
+    /// Forgets the oldest offsets: many at once, because looking for them means looking at all.
+    fn forget(&mut self, count: usize) {
+        let mut sequences: Vec<u64> = self.stored.values().map(|one| one.sequence).collect();
+        let (_, last, _) = sequences.select_nth_unstable(count.min(self.stored.len() - 1));
+        let (last, mut left) = (*last, count);
+        self.stored.retain(|_, one| {
+            let goes = one.sequence <= last && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
+        let stored = &self.stored;
+        self.stored_by_inode.retain(|_, paths| {
+            paths.retain(|path| stored.contains_key(path));
+            !paths.is_empty()
+        });
+    }
+
+    /// The file that is tracked under a key that says the same.
+    fn same(&self, key: &FileKey) -> Option<FileKey> {
+        let first = FileKey {
+            device: 0,
+            inode: 0,
+            birth_ns: None,
+        };
+        let of_inode = self.by_inode.range((key.inode, first)..);
+        let mut of_inode = of_inode.take_while(|(inode, _)| *inode == key.inode);
+        of_inode.find(|(_, its)| its.is_same(key)).map(|(_, its)| *its)
+    }
+
+    /// The file's offset has to be stored.
+    fn mark_unstored(&mut self, key: FileKey) {
+        if let Some(file) = self.files.get_mut(&key)
+            && !std::mem::replace(&mut file.unstored, true)
+        {
+            self.unstored.push(key);
+        }
+    }
+
+    /// The files whose offsets have to be stored, though nothing was read of them; once.
+    pub fn take_unstored(&mut self) -> Vec<FileKey> {
+        let keys = std::mem::take(&mut self.unstored);
+        for key in &keys {
+            if let Some(file) = self.files.get_mut(key) {
+                file.unstored = false;
+            }
+        }
+        keys
+    }
+
     /// The number of the next batch of offsets.
     pub fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
 
+    pub fn get(&self, key: &FileKey) -> Option<&Tracked> {
+        self.files.get(key)
+    }
+
     pub fn get_mut(&mut self, key: &FileKey) -> Option<&mut Tracked> {
         self.files.get_mut(key)
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&FileKey, &mut Tracked)> {
-        self.files.iter_mut()
+    pub fn iter(&self) -> impl Iterator<Item = (&FileKey, &Tracked)> {
+        self.files.iter()
     }
 
     /// What is to be stored of a file now.
@@ -220,6 +279,8 @@ impl Files {
             {
                 self.last_at.remove(former);
             }
+            self.by_inode.remove(&(key.inode, key));
+            self.copies.remove(&key);
             self.open.retain(|open| *open != key);
             self.sequence += 1;
             self.remember(Stored {
@@ -271,7 +332,6 @@ impl Files {
     fn rename(&mut self, key: FileKey, path: PathBuf) -> PathBuf {
         let file = self.files.get_mut(&key).expect("a file that is tracked");
         let old = std::mem::replace(&mut file.path, path.clone());
-        file.unstored = true;
         if let Some(forgotten) = file.former.replace(old.clone())
             && self.last_at.get(&forgotten) == Some(&key)
         {
@@ -282,6 +342,7 @@ impl Files {
             self.by_path.remove(&old);
         }
         self.by_path.insert(path, key);
+        self.mark_unstored(key);
         old
     }
 
@@ -316,83 +377,6 @@ impl Files {
             file.copy_of = None;
             file.fresh = false;
             self.enqueue(key);
-        }
-    }
-
-    /// Files that the pattern does not find.
-    fn miss(&mut self, former: &mut HashMap<PathBuf, FileKey>, now: Instant) {
-        let missing: Vec<FileKey> = self
-            .files
-            .iter()
-            .filter(|(_, file)| file.round != self.round)
-            .map(|(key, _)| *key)
-            .collect();
-        let mut folders: HashMap<PathBuf, Vec<(PathBuf, Stamp)>> = HashMap::new();
-        for key in missing {
-            let file = self.files.get_mut(&key).expect("a file that is tracked");
-            file.round = self.round;
-            if file.whereabouts == Whereabouts::Here {
-                former.insert(file.path.clone(), key);
-                file.changed = now;
-                file.whereabouts = Whereabouts::Away;
-            }
-            if let Ok(metadata) = fs::metadata(&file.path)
-                && Stamp::of(&metadata).key == key
-            {
-                self.look(key, Stamp::of(&metadata), now);
-                self.leave_when_idle(key, now);
-                continue;
-            }
-            let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
-            let there = folders.entry(folder).or_insert_with_key(|folder| list(folder));
-            let elsewhere = there.iter().find(|(_, stamp)| stamp.key == key).cloned();
-            if let Some((path, stamp)) = elsewhere {
-                self.rename(key, path);
-                self.look(key, stamp, now);
-                self.leave_when_idle(key, now);
-                continue;
-            }
-            match file.data.as_ref().map(|data| data.stamp()) {
-                Some(Ok(stamp)) => {
-                    file.former = Some(file.path.clone());
-                    self.last_at.insert(file.path.clone(), key);
-                    self.look(key, stamp, now);
-                    self.leave_when_idle(key, now);
-                }
-                _ => {
-                    let unread = !file.at_end && file.copy_of.is_none();
-                    if unread {
-                        warn!(
-                            "{} is gone, and was read up to byte {} only, because it was not open: its last lines are lost; \
-                             a greater max.open.files keeps more files open",
-                            file_name(&file.path),
-                            file.place.position
-                        );
-                    }
-                    self.leave(key);
-                }
-            }
-        }
-    }
-
-    fn leave_when_idle(&mut self, key: FileKey, now: Instant) {
-        let file = self.files.get_mut(&key).expect("a file that is tracked");
-        if file.queued || !file.at_end || now - file.changed < self.rules.rotation_wait {
-            return;
-        }
-        if file.partial && !file.last_call {
-            file.last_call = true;
-            self.enqueue(key);
-            return;
-        }
-        self.leave(key);
-    }
-
-    fn leave(&mut self, key: FileKey) {
-        if let Some(file) = self.files.get(&key) {
-            let place = file.place.clone();
-            self.release_copies(key, &place);
-            self.drop_file(key);
         }
     }
 
@@ -432,8 +416,8 @@ impl Files {
         let file = Tracked {
             path: path.clone(),
             stamp,
-            committed: stored.as_ref().map(|stored| stored.place.position),
-            unstored: former.is_some(),
+            committed: stored.as_ref().map(|stored| stored.place.reached()),
+            unstored: false,
             former,
             place,
             data: None,
@@ -452,48 +436,17 @@ impl Files {
             queued: false,
             round: self.round,
         };
+        let renamed = file.former.is_some();
         self.files.insert(stamp.key, file);
         self.by_path.insert(path, stamp.key);
+        self.by_inode.insert((stamp.key.inode, stamp.key));
+        if renamed {
+            self.mark_unstored(stamp.key);
+        }
         self.enqueue(stamp.key);
         if self.open.len() < self.rules.open_files_max {
             // Who has it open can read it even when it is deleted. What goes wrong is said when it is read.
             let _ = self.open(stamp.key);
-        }
-    }
-
-    /// Files that were renamed, while no task ran, to where the pattern does not find them.
-    fn find_moved(&mut self, now: Instant) {
-        let mut folders: HashMap<PathBuf, Vec<(PathBuf, Stamp)>> = HashMap::new();
-        let gone: Vec<Stored> = self.stored.values().cloned().collect();
-        for stored in gone {
-            let Some(key) = stored.key else { continue };
-            if self.newest(&stored).sequence > stored.sequence {
-                continue;
-            }
-            if self
-                .files
-                .keys()
-                .any(|its| its.inode == key.inode && its.is_same(&key))
-            {
-                continue;
-            }
-            let folder = stored.path.parent().unwrap_or(Path::new("")).to_owned();
-            let there = folders.entry(folder).or_insert_with_key(|folder| list(folder));
-            let found = there.iter().find(|(_, stamp)| stamp.key.is_same(&key)).cloned();
-            let successor = self.by_path.get(&stored.path).copied();
-            if let Some((path, stamp)) = found {
-                let newest = self.stored_of(&path, &stamp.key).map(|stored| stored.sequence);
-                if newest == Some(stored.sequence) && !self.files.contains_key(&stamp.key) {
-                    self.admit(path, stamp, None, now);
-                    self.set_away(stamp.key);
-                    self.put_behind(successor, stamp.key);
-                }
-            } else if self.rules.rotation_copies && stored.place.position > 0 && stored.copy_of.is_none() {
-                let copy = self.find_copy(&stored.path, &stored.place, there.clone(), now);
-                if let Some(copy) = copy {
-                    self.put_behind(successor, copy);
-                }
-            }
         }
     }
 
@@ -508,23 +461,4 @@ impl Files {
             successor.behind = Some(key);
         }
     }
-}
-
-/// The files of a folder.
-fn list(folder: &Path) -> Vec<(PathBuf, Stamp)> {
-    let shown = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let Ok(entries) = fs::read_dir(shown) else {
-        return Vec::new();
-    };
-    let files = entries.flatten().filter_map(|entry| {
-        let metadata = fs::metadata(entry.path()).ok().filter(Metadata::is_file)?;
-        Some((folder.join(entry.file_name()), Stamp::of(&metadata)))
-    });
-    let mut files: Vec<_> = files.collect();
-    files.sort();
-    files
 }

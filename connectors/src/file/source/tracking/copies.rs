@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::opening::{fits, has};
-use super::{Files, Opened, list};
+use super::{Files, Opened, folder};
 use crate::file::source::data::Data;
 use crate::file::source::place::{FileKey, PREFIX_BYTES, Place, Stamp, file_name};
 use crate::file::source::rotation;
@@ -52,17 +52,18 @@ impl Files {
                 file.place = place;
                 file.fresh = false;
                 file.checked = true;
-                file.unstored = true;
+                self.mark_unstored(key);
                 Ok(Opened::Ready)
             }
             Verdict::CopyOf(original, place) => {
+                file.copy_of = Some(original);
+                file.changed = now;
+                self.copies.insert(key);
                 if let Some(place) = place {
                     file.place = place;
                     file.known_copy = true;
-                    file.unstored = true;
+                    self.mark_unstored(key);
                 }
-                file.copy_of = Some(original);
-                file.changed = now;
                 Ok(Opened::NotNow)
             }
         }
@@ -81,9 +82,7 @@ impl Files {
                 continue;
             };
             let place = stored.place.clone();
-            let original = stored
-                .key
-                .and_then(|its| self.files.keys().find(|key| key.is_same(&its)).copied());
+            let original = stored.key.and_then(|its| self.same(&its));
             // If it is tracked it was compared, unless it began again since.
             let current = original
                 .and_then(|its| self.files.get(&its))
@@ -140,14 +139,14 @@ impl Files {
             file.path.clone(),
             std::mem::replace(&mut file.place, Place::start()),
         );
-        (file.checked, file.partial, file.unstored, file.fresh) = (true, false, true, false);
+        (file.checked, file.partial, file.fresh) = (true, false, false);
         file.schema = None;
         let former = file.former.clone();
+        self.mark_unstored(key);
         let mut copy = self.release_copies(key, &place);
         for name in [Some(&path), former.as_ref()].into_iter().flatten() {
             if copy.is_none() && self.rules.rotation_copies {
-                let folder = name.parent().unwrap_or(Path::new(""));
-                copy = self.find_copy(name, &place, list(folder), now);
+                copy = self.find_copy(&place, folder::copies_of(name), now);
             }
         }
         match copy {
@@ -164,11 +163,9 @@ impl Files {
 
     /// Lets copies of a file go on where it was read to, and returns one that does.
     pub(super) fn release_copies(&mut self, original: FileKey, place: &Place) -> Option<FileKey> {
-        let copies = self
-            .files
-            .iter()
-            .filter(|(key, file)| file.copy_of == Some(original) && **key != original);
-        let copies: Vec<FileKey> = copies.map(|(key, _)| *key).collect();
+        let its = |key: &FileKey| self.files.get(key).and_then(|file| file.copy_of) == Some(original);
+        let mut copies: Vec<FileKey> = self.copies.iter().filter(|key| its(key)).copied().collect();
+        copies.sort();
         let mut released = None;
         for key in copies {
             let opened = self.open(key);
@@ -178,7 +175,9 @@ impl Files {
             if whole && released.is_none() {
                 file.place = place.clone();
                 (file.copy_of, file.known_copy, file.fresh) = (None, false, false);
-                (file.checked, file.unstored) = (true, true);
+                file.checked = true;
+                self.copies.remove(&key);
+                self.mark_unstored(key);
                 self.enqueue(key);
                 released = Some(key);
             } else {
@@ -189,20 +188,16 @@ impl Files {
         released
     }
 
-    /// A file that is not read yet and begins with what was read of another, before `place`.
+    /// The candidate that is not read yet and begins with what was read of another, before `place`.
     pub(super) fn find_copy(
         &mut self,
-        path: &Path,
         place: &Place,
-        there: Vec<(PathBuf, Stamp)>,
+        candidates: Vec<(PathBuf, Stamp)>,
         now: Instant,
     ) -> Option<FileKey> {
-        for (candidate, stamp) in there {
+        for (candidate, stamp) in candidates {
             let unread = self.files.get(&stamp.key).is_none_or(|file| file.fresh);
-            if !unread
-                || !rotation::may_be_copy(&candidate, path)
-                || self.stored_of(&candidate, &stamp.key).is_some()
-            {
+            if !unread || self.stored_of(&candidate, &stamp.key).is_some() {
                 continue;
             }
             let fitting =
@@ -216,7 +211,8 @@ impl Files {
             }
             let file = self.files.get_mut(&stamp.key).expect("it was admitted");
             file.place = place.clone();
-            (file.fresh, file.checked, file.unstored, file.copy_of) = (false, true, true, None);
+            (file.fresh, file.checked, file.copy_of) = (false, true, None);
+            self.mark_unstored(stamp.key);
             self.enqueue(stamp.key);
             return Some(stamp.key);
         }

@@ -74,6 +74,17 @@ impl Files {
         Ok(Opened::NotNow)
     }
 
+    /// Whether what was read of an open file is still in it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn is_intact(&mut self, key: FileKey, place: &Place) -> io::Result<bool> {
+        match self.files.get_mut(&key).and_then(|file| file.data.as_mut()) {
+            Some(data) => fits(place, data),
+            None => Ok(true),
+        }
+    }
+
     fn try_prepare(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
         self.open(key)?;
         let file = self.files.get_mut(&key).expect("a file that is tracked");
@@ -135,5 +146,7 @@ fn adopt(place: &Place, data: &mut Data) -> io::Result<Option<Place>> {
     }
     let mut adopted = Place::start();
     adopted.prefix_hash = hash(&prefix);
-    Ok(Some(adopted.moved(place.position, base, &before)))
+    let mut adopted = adopted.moved(place.position, base, &before);
+    adopted.rows = place.rows;
+    Ok(Some(adopted))
 }
