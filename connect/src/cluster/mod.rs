@@ -8,5 +8,7 @@ mod producer_events;
 pub(crate) mod table;
 pub(crate) mod topics;
 
-pub(crate) use producer::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, undelivered};
+pub(crate) use producer::{
+    Encoding, Outgoing, OutgoingRow, Producer, ProducerError, transaction_timeout, undelivered,
+};
 pub(crate) use producer_events::FailedDelivery;

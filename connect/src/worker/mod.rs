@@ -18,10 +18,11 @@ mod report;
 mod setup;
 mod sink;
 mod source;
+mod stall;
+mod state;
 mod tasks;
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,85 +33,16 @@ use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
 use crate::config::providers::ConfigProviders;
 use crate::plugin::{
-    Connector, ConnectorContext, ErrorKind, PluginError, Registry, SourceOffset, SourcePartition, TaskId,
-    TopicPartition,
+    Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
 };
-use metrics::{TaskMetrics, now_ms};
 use offsets::{FileOffsets, OffsetStore, TopicOffsets};
 use report::Reporter;
 use setup::TaskSetup;
-use tasks::{TaskHandle, TaskPlugin};
+use tasks::{TaskHandle, TaskPlugin, Tasks};
 
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
-
-/// What a connector or a task is doing, in the words of Kafka Connect's REST API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// No worker runs it.
-    Unassigned,
-    /// It works.
-    Running,
-    /// It waits until it is resumed.
-    Paused,
-    /// It ended with an error.
-    Failed,
-    /// It is being started again.
-    Restarting,
-    /// It was stopped, and has no tasks until it is resumed.
-    Stopped,
-}
-
-impl State {
-    /// Its name in answers of the REST API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unassigned => "UNASSIGNED",
-            Self::Running => "RUNNING",
-            Self::Paused => "PAUSED",
-            Self::Failed => "FAILED",
-            Self::Restarting => "RESTARTING",
-            Self::Stopped => "STOPPED",
-        }
-    }
-}
-
-/// What a user wants a connector to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TargetState {
-    /// Work.
-    Started,
-    /// Keep its tasks, without working.
-    Paused,
-    /// Have no tasks.
-    Stopped,
-}
-
-impl TargetState {
-    /// What `initial_state` says, in any case: `RUNNING`, `PAUSED` or `STOPPED`.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name.to_ascii_uppercase().as_str() {
-            "RUNNING" => Some(Self::Started),
-            "PAUSED" => Some(Self::Paused),
-            "STOPPED" => Some(Self::Stopped),
-            _ => None,
-        }
-    }
-}
-
-/// Hears what becomes of connectors and tasks. Called from any thread; must not block.
-pub trait StatusListener: Send + Sync {
-    /// A connector's state changed; `trace` says why it failed, `kind` whether another start may help.
-    fn on_connector(&self, name: &str, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
-
-    /// A task's state changed; `trace` says why it failed, `kind` whether another start may help.
-    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
-
-    /// A connector wants its work to be divided anew.
-    fn on_reconfiguration_request(&self, name: &str);
-
-    /// A connector's task writes to, or reads from, a topic (KIP-558); said once a topic and start of a task, or a little more often.
-    fn on_topic(&self, id: &TaskId, topic: &str);
-}
+pub use stall::{StallAction, StallPolicy};
+pub use state::{State, StatusListener, TargetState};
 
 /// Offsets of a connector, as the REST API shows them.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +65,7 @@ pub struct Worker {
     store: Arc<dyn OffsetStore>,
     /// Each behind a lock of its own: one that hangs holds up nobody else.
     connectors: Mutex<Connectors>,
-    tasks: Mutex<HashMap<TaskId, TaskHandle>>,
+    tasks: Arc<Mutex<Tasks>>,
 }
 
 impl Worker {
@@ -168,6 +100,8 @@ impl Worker {
         // Wrong options of clients are named now, not when the first task starts.
         of(Role::Admin, "connect-admin")?;
         let providers = ConfigProviders::of_worker(&config.given)?;
+        let tasks = Arc::<Mutex<Tasks>>::default();
+        tokio::spawn(stall::watch(Arc::downgrade(&tasks)));
         Ok(Self {
             config,
             registry,
@@ -176,7 +110,7 @@ impl Worker {
             runtime: Handle::current(),
             store,
             connectors: Mutex::default(),
-            tasks: Mutex::default(),
+            tasks,
         })
     }
 
@@ -189,7 +123,7 @@ impl Worker {
         Ok(self.providers.resolve(config)?)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,21 +212,10 @@ impl Worker {
         task_config: &ConfigMap,
         target: TargetState,
     ) {
-        let reporter = Reporter {
-            id: id.clone(),
-            listener: Arc::clone(&self.listener),
-            metrics: Arc::new(TaskMetrics::default()),
-            abandoned: Arc::default(),
-        };
+        let reporter = Reporter::new(id, &self.listener);
         let started = self.try_start_task(id, connector_config, task_config, target, reporter);
         if let Err(error) = started {
-            let reporter = Reporter {
-                id: id.clone(),
-                listener: Arc::clone(&self.listener),
-                metrics: Arc::default(),
-                abandoned: Arc::default(),
-            };
-            reporter.failed(&error);
+            Reporter::new(id, &self.listener).failed(&error);
         }
     }
 
@@ -313,13 +236,13 @@ impl Worker {
         };
         let plugin = self.plugin(&setup.connector_config)?;
         let mut tasks = self.tasks();
-        if tasks.get(id).is_some_and(|task| !task.has_ended()) {
+        if tasks.running.get(id).is_some_and(|task| !task.has_ended()) {
             return Err(PluginError::fatal(format!("the task {id} is running already")));
         }
         let task = TaskHandle::start(setup, plugin, target, reporter, &self.runtime);
         let task =
             task.map_err(|error| PluginError::disconnected(format!("starting a thread for {id}: {error}")))?;
-        tasks.insert(id.clone(), task);
+        tasks.running.insert(id.clone(), task);
         Ok(())
     }
 
@@ -328,7 +251,9 @@ impl Worker {
     pub async fn stop_tasks(&self, ids: &[TaskId]) {
         let stopped: Vec<(TaskId, TaskHandle)> = {
             let mut tasks = self.tasks();
-            ids.iter().filter_map(|id| tasks.remove_entry(id)).collect()
+            ids.iter()
+                .filter_map(|id| tasks.running.remove_entry(id))
+                .collect()
         };
         for (_, task) in &stopped {
             task.ask_to_stop();
@@ -344,7 +269,7 @@ impl Worker {
 
     /// Pauses or resumes a connector's running tasks.
     pub fn set_target(&self, connector: &str, target: TargetState) {
-        for (id, task) in &*self.tasks() {
+        for (id, task) in &self.tasks().running {
             if id.connector == connector {
                 task.set_target(target);
             }
@@ -487,56 +412,22 @@ impl Worker {
 
     /// What tasks count, in Prometheus' text form.
     pub fn metrics(&self) -> String {
-        let mut families: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
-        let now = now_ms();
-        for (id, task) in &*self.tasks() {
-            let connector = id
-                .connector
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            let labels = format!("{{connector=\"{connector}\",task=\"{}\"}}", id.task);
-            for (name, value) in task.metrics.counters(task.is_source) {
-                let _ = writeln!(
-                    families.entry(name).or_default(),
-                    "kafka_connect_task_{name}{labels} {value}"
-                );
-            }
-            let inside = task
-                .metrics
-                .inside_since_ms
-                .load(std::sync::atomic::Ordering::Relaxed);
-            let stalled = if inside > 0 { (now - inside).max(0) } else { 0 };
-            let age = (now
-                - task
-                    .metrics
-                    .alive_at_ms
-                    .load(std::sync::atomic::Ordering::Relaxed))
-            .max(0);
-            let ages = [("call_seconds", stalled), ("last_progress_age_seconds", age)];
-            for (name, milliseconds) in ages {
-                let seconds = milliseconds as f64 / 1000.0;
-                let _ = writeln!(
-                    families.entry(name).or_default(),
-                    "kafka_connect_task_{name}{labels} {seconds}"
-                );
-            }
-        }
-        let mut text = String::new();
-        for (name, lines) in families {
-            let kind = if name.ends_with("_seconds") {
-                "gauge"
-            } else {
-                "counter"
-            };
-            let _ = write!(text, "# TYPE kafka_connect_task_{name} {kind}\n{lines}");
-        }
-        text
+        let tasks = self.tasks();
+        let figures = tasks
+            .running
+            .iter()
+            .map(|(id, task)| (id, task.metrics(), task.is_source));
+        metrics::write(figures)
+    }
+
+    /// The tasks that have been in one call for longer than `task.stall.timeout.ms`, a sentence each.
+    pub fn stalled(&self) -> Vec<String> {
+        self.tasks().stalled()
     }
 
     /// Stops everything.
     pub async fn stop(&self) {
-        let ids: Vec<TaskId> = self.tasks().keys().cloned().collect();
+        let ids: Vec<TaskId> = self.tasks().running.keys().cloned().collect();
         self.stop_tasks(&ids).await;
         let names: Vec<String> = self.connectors().keys().cloned().collect();
         for name in names {

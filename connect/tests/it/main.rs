@@ -7,3 +7,5 @@ mod harness;
 mod plugins;
 mod sinks;
 mod sources;
+mod stalls;
+mod standalone;
