@@ -3,9 +3,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+
+use super::ClientLog;
 
 /// Failures that are kept until somebody asks; the client queues no more than its limit.
 const FAILURES_MAX: usize = 1_000;
@@ -27,6 +30,7 @@ pub(crate) struct Events {
     /// Those that were not kept.
     more: AtomicU64,
     fatal: Mutex<Option<String>>,
+    log: ClientLog,
 }
 
 impl Events {
@@ -60,8 +64,12 @@ impl ClientContext for Events {
             *lock(&self.fatal) = Some(reason.to_owned());
             self.failed.store(true, Ordering::Release);
         } else {
-            tracing::warn!(%error, reason, "producer");
+            self.log.error("producer", &error, reason);
         }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
     }
 }
 

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Mutex as AsyncMutex;
+use tracing::Instrument;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
@@ -160,8 +161,8 @@ impl Worker {
             request_task_reconfiguration: Arc::new(move || listener.on_reconfiguration_request(&its)),
         };
         // A connector that panics, or that waits for ever, fails alone.
-        let starting =
-            tokio::spawn(async move { connector.start(&config, context).await.map(|()| connector) });
+        let starting = async move { connector.start(&config, context).await.map(|()| connector) };
+        let starting = tokio::spawn(starting.instrument(context_of(name)));
         let connector = starting.await.map_err(|error| {
             PluginError::fatal(format!("the connector panicked when it was started: {error}"))
         })??;
@@ -187,7 +188,8 @@ impl Worker {
         let stopped = self.connectors().remove(name);
         if let Some(connector) = stopped {
             // One that panics or hangs when it is stopped is left to itself.
-            let stopping = tokio::spawn(async move { connector.lock().await.stop().await });
+            let stopping = async move { connector.lock().await.stop().await };
+            let stopping = tokio::spawn(stopping.instrument(context_of(name)));
             let _ = tokio::time::timeout(self.config.task_shutdown_timeout, stopping).await;
             self.listener.on_connector(name, State::Unassigned, None, None);
         }
@@ -201,7 +203,8 @@ impl Worker {
         let connector = self.connectors().get(name).cloned();
         let missing = || PluginError::fatal(format!("the connector {name} does not run"));
         let mut connector = connector.ok_or_else(missing)?.lock_owned().await;
-        off_the_runtime(move || connector.task_configs(max)).await
+        let context = context_of(name);
+        off_the_runtime(move || context.in_scope(|| connector.task_configs(max))).await
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -434,6 +437,11 @@ impl Worker {
             self.stop_connector(&name).await;
         }
     }
+}
+
+/// What stands before all that a connector logs itself, as `tasks` has it for tasks.
+fn context_of(connector: &str) -> tracing::Span {
+    tracing::error_span!("connector", connector)
 }
 
 fn of_other_kind(its: &str, given: &str) -> PluginError {

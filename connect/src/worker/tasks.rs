@@ -105,8 +105,8 @@ impl TaskHandle {
         };
         let name = format!("task-{}", setup.id);
         std::thread::Builder::new().name(name).spawn(move || {
-            let span = context(&setup.id);
-            let _within = span.enter();
+            let context = context(&setup.id);
+            let _within = context.enter();
             let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
