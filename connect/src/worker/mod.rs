@@ -32,7 +32,7 @@ use tracing::Instrument;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
-use crate::config::providers::ConfigProviders;
+use crate::config::providers::{ConfigProviders, Secrets};
 use crate::plugin::{
     Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
 };
@@ -54,7 +54,15 @@ pub enum ConnectorOffsets {
     Sink(Vec<(TopicPartition, Option<i64>)>),
 }
 
-type Connectors = HashMap<String, Arc<AsyncMutex<Box<dyn Connector>>>>;
+/// A connector that was started; it is behind a lock of its own, so that one that hangs holds up nobody else.
+#[derive(Clone)]
+struct Started {
+    connector: Arc<AsyncMutex<Box<dyn Connector>>>,
+    /// What its errors must not tell.
+    secrets: Secrets,
+}
+
+type Connectors = HashMap<String, Started>;
 
 /// Runs connectors and tasks in this process.
 pub struct Worker {
@@ -64,7 +72,6 @@ pub struct Worker {
     providers: ConfigProviders,
     runtime: Handle,
     store: Arc<dyn OffsetStore>,
-    /// Each behind a lock of its own: one that hangs holds up nobody else.
     connectors: Mutex<Connectors>,
     tasks: Arc<Mutex<Tasks>>,
 }
@@ -138,6 +145,7 @@ impl Worker {
     /// When its class is not known, its references to secrets cannot be resolved, or it says so itself.
     pub async fn start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
         let started = self.try_start_connector(name, config).await;
+        let started = started.map_err(|error| error.without(&self.providers.secrets(config)));
         match &started {
             Ok(()) => self.listener.on_connector(name, State::Running, None, None),
             Err(error) => {
@@ -150,6 +158,7 @@ impl Worker {
     }
 
     async fn try_start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
+        let secrets = self.providers.secrets(config);
         let config = self.resolve(config)?;
         let mut connector = match self.plugin(&config)? {
             TaskPlugin::Source(plugin, _) => plugin.new_connector(),
@@ -167,7 +176,8 @@ impl Worker {
             PluginError::fatal(format!("the connector panicked when it was started: {error}"))
         })??;
         let connector = Arc::new(AsyncMutex::new(connector));
-        self.connectors().insert(name.to_owned(), connector);
+        let started = Started { connector, secrets };
+        self.connectors().insert(name.to_owned(), started);
         Ok(())
     }
 
@@ -186,7 +196,7 @@ impl Worker {
     /// Stops a connector (not its tasks), if it runs.
     pub async fn stop_connector(&self, name: &str) {
         let stopped = self.connectors().remove(name);
-        if let Some(connector) = stopped {
+        if let Some(Started { connector, .. }) = stopped {
             // One that panics or hangs when it is stopped is left to itself.
             let stopping = async move { connector.lock().await.stop().await };
             let stopping = tokio::spawn(stopping.instrument(context_of(name)));
@@ -200,11 +210,13 @@ impl Worker {
     /// # Errors
     /// When it does not run, or says so itself.
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
-        let connector = self.connectors().get(name).cloned();
+        let started = self.connectors().get(name).cloned();
         let missing = || PluginError::fatal(format!("the connector {name} does not run"));
-        let mut connector = connector.ok_or_else(missing)?.lock_owned().await;
+        let Started { connector, secrets } = started.ok_or_else(missing)?;
+        let mut connector = connector.lock_owned().await;
         let context = context_of(name);
-        off_the_runtime(move || context.in_scope(|| connector.task_configs(max))).await
+        let divided = off_the_runtime(move || context.in_scope(|| connector.task_configs(max))).await;
+        divided.map_err(|error| error.without(&secrets))
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -215,10 +227,11 @@ impl Worker {
         task_config: &ConfigMap,
         target: TargetState,
     ) {
-        let reporter = Reporter::new(id, &self.listener);
+        let secrets = self.providers.secrets(connector_config);
+        let reporter = Reporter::new(id, &self.listener, secrets.clone());
         let started = self.try_start_task(id, connector_config, task_config, target, reporter);
         if let Err(error) = started {
-            Reporter::new(id, &self.listener).failed(&error);
+            Reporter::new(id, &self.listener, secrets).failed(&error);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::metrics::TaskMetrics;
 use super::{State, StatusListener};
+use crate::config::providers::Secrets;
 use crate::plugin::{PluginError, TaskId};
 
 /// Reports a task's states to the listener.
@@ -13,17 +14,20 @@ pub(super) struct Reporter {
     /// Another may have the task's place already: nothing is said any more.
     pub(super) abandoned: Arc<AtomicBool>,
     listener: Arc<dyn StatusListener>,
+    /// What errors must not tell.
+    secrets: Secrets,
     /// What was said last. Held while something is said: whoever watches the task from outside must not talk over it.
     said: Mutex<Option<State>>,
 }
 
 impl Reporter {
-    pub(super) fn new(id: &TaskId, listener: &Arc<dyn StatusListener>) -> Self {
+    pub(super) fn new(id: &TaskId, listener: &Arc<dyn StatusListener>, secrets: Secrets) -> Self {
         Self {
             id: id.clone(),
             metrics: Arc::default(),
             abandoned: Arc::default(),
             listener: Arc::clone(listener),
+            secrets,
             said: Mutex::default(),
         }
     }
@@ -61,12 +65,12 @@ impl Reporter {
 
     fn fail(&self, mut said: MutexGuard<'_, Option<State>>, error: &PluginError) {
         *said = Some(State::Failed);
+        let trace = self.secrets.hidden(&error.to_string());
         tracing::error!(
             connector = self.id.connector,
             task = self.id.task,
-            "task failed: {error}"
+            "task failed: {trace}"
         );
-        let trace = error.to_string();
         self.listener
             .on_task(&self.id, State::Failed, Some(&trace), Some(error.kind()));
     }
