@@ -23,6 +23,7 @@ use crate::client::split_property;
 use crate::embedded::EmbeddedBroker;
 use crate::error::CliError;
 use crate::logging;
+use crate::pages;
 use crate::stop::StopSignal;
 
 /// Run a worker that keeps connectors in memory.
@@ -67,6 +68,7 @@ pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
         .iter()
         .map(|path| submit::read(path))
         .collect::<Result<Vec<_>, _>>()?;
+    pages::keep_small();
     let stop = StopSignal::listen()?;
     let broker = match args.embedded_broker {
         true => Some(EmbeddedBroker::start(args.data_dir.as_deref(), &stop)?),

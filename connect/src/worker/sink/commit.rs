@@ -89,6 +89,7 @@ impl SinkLoop<'_> {
             }
         }
         self.assignment.stored(durable);
+        tracing::debug!(partitions = durable.len(), "offsets are committed");
         TaskMetrics::add(&self.report.metrics.commits, 1);
         Ok(())
     }

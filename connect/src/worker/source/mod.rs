@@ -463,6 +463,7 @@ impl<'a> SourceLoop<'a> {
             return Ok(());
         }
         TaskMetrics::add(&self.metrics().commits, 1);
+        tracing::debug!(partitions = committed.len(), "offsets are stored");
         let task = &mut self.parts.task;
         let tell = || control.wait_for(task.committed(&committed));
         if let Err(error) = metrics.within(Call::Committed, tell) {
