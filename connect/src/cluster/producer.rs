@@ -339,20 +339,20 @@ impl Producer {
 
     /// Whether the producer can still be used.
     pub(crate) fn check(&self) -> Result<(), ProducerError> {
-        match self.producer.context().failed() {
-            true => self.check_transaction(),
-            false => Ok(()),
+        let events = self.producer.context();
+        if !events.alarmed() {
+            return Ok(());
         }
-    }
-
-    fn check_transaction(&self) -> Result<(), ProducerError> {
-        match self.producer.context().fatal() {
-            None => Ok(()),
-            Some(cause) => Err(self.blamed(ProducerError::Fatal {
-                cause,
-                remedy: "; is another task with this transactional id running?",
-            })),
-        }
+        // Before it is asked: what comes meanwhile alarms anew.
+        events.set_alarmed(false);
+        let Some((_, cause)) = self.producer.client().fatal_error() else {
+            return Ok(());
+        };
+        events.set_alarmed(true);
+        Err(self.blamed(ProducerError::Fatal {
+            cause,
+            remedy: "; is another task with this transactional id running?",
+        }))
     }
 
     fn wait(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
