@@ -11,6 +11,7 @@ use millstream_broker::{Broker, InitialTopic};
 
 use crate::client::split_property;
 use crate::error::{CliError, output};
+use crate::pages;
 use crate::stop::StopSignal;
 
 /// Run a broker that Kafka clients can use.
@@ -48,19 +49,10 @@ pub struct BrokerArgs {
     create_topics: Vec<InitialTopic>,
 }
 
-/// The allocator asks for huge pages. A broker's buffers are small and come and go: with huge pages it holds twice the
-/// memory under load and is no faster.
-fn keep_pages_small() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay on");
-    }
-}
-
 /// Runs the subcommand until the user stops it.
 pub fn run(args: &BrokerArgs) -> Result<(), CliError> {
     let config = config(args)?;
-    keep_pages_small();
+    pages::keep_small();
     let stop = StopSignal::listen()?;
     let mut builder = Broker::builder().config(config);
     if let Some(directory) = &args.data_dir {

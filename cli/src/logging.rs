@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use self::json::JsonLines;
+use self::json::{JsonLines, JsonValues};
 use crate::error::CliError;
 
 /// Options of the log, the same for every subcommand.
@@ -58,7 +58,11 @@ impl LoggingArgs {
                 let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
                 log.with_ansi(colours).try_init()
             }
-            LogFormat::Json => log.with_ansi(false).event_format(JsonLines).try_init(),
+            LogFormat::Json => log
+                .with_ansi(false)
+                .fmt_fields(JsonValues)
+                .event_format(JsonLines)
+                .try_init(),
         };
         started.map_err(|error| CliError::new(format!("cannot start the log: {error}")))
     }
@@ -80,6 +84,7 @@ impl LoggingArgs {
             LogFormat::Json => {
                 let log = log
                     .with_ansi(false)
+                    .fmt_fields(JsonValues)
                     .event_format(JsonLines)
                     .with_filter_reloading();
                 let handle = log.reload_handle();

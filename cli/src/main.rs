@@ -22,6 +22,7 @@ mod groups;
 mod log_dirs;
 mod logging;
 mod offsets;
+mod pages;
 mod perf;
 mod produce;
 mod stop;

@@ -17,6 +17,7 @@ use millstream_connect::worker::{Worker, WorkerConfig};
 
 use super::{api, standalone};
 use crate::error::CliError;
+use crate::pages;
 use crate::stop::StopSignal;
 
 /// How often it is looked whether the worker has joined its group.
@@ -52,6 +53,7 @@ pub fn run(args: &DistributedArgs) -> Result<(), CliError> {
     if let Some(broker) = &args.broker {
         given.insert("bootstrap.servers".to_owned(), broker.clone());
     }
+    pages::keep_small();
     let stop = StopSignal::listen()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -23,6 +23,7 @@ use crate::client::split_property;
 use crate::embedded::EmbeddedBroker;
 use crate::error::CliError;
 use crate::logging;
+use crate::pages;
 use crate::stop::StopSignal;
 
 /// Run a worker that keeps connectors in memory.
@@ -67,6 +68,7 @@ pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
         .iter()
         .map(|path| submit::read(path))
         .collect::<Result<Vec<_>, _>>()?;
+    pages::keep_small();
     let stop = StopSignal::listen()?;
     let broker = match args.embedded_broker {
         true => Some(EmbeddedBroker::start(args.data_dir.as_deref(), &stop)?),
@@ -201,20 +203,117 @@ async fn begin(
     api::say(&format!("millstream connect ready on {}", urls.join(" and ")))
 }
 
+/// What Kafka Connect's loggers are called here; the longest name that fits counts.
+const LOGGERS: [(&str, &[&str]); 11] = [
+    (
+        "org.apache.kafka.connect",
+        &["millstream_connect", "millstream_connectors"],
+    ),
+    (
+        "org.apache.kafka.connect.runtime",
+        &[
+            "millstream_connect::worker",
+            "millstream_connect::herder",
+            "millstream_connect::cluster",
+            "millstream_connect::rest",
+        ],
+    ),
+    (
+        "org.apache.kafka.connect.runtime.rest",
+        &["millstream_connect::rest"],
+    ),
+    (
+        "org.apache.kafka.connect.runtime.distributed",
+        &["millstream_connect::herder"],
+    ),
+    (
+        "org.apache.kafka.connect.runtime.standalone",
+        &["millstream_connect::herder"],
+    ),
+    (
+        "org.apache.kafka.connect.json",
+        &["millstream_connect::converter"],
+    ),
+    (
+        "org.apache.kafka.connect.converters",
+        &["millstream_connect::converter"],
+    ),
+    (
+        "org.apache.kafka.connect.storage",
+        &["millstream_connect::worker::offsets"],
+    ),
+    (
+        "org.apache.kafka.connect.transforms",
+        &["millstream_connect::transform"],
+    ),
+    ("org.apache.kafka.connect.file", &["millstream_connectors::file"]),
+    (
+        "org.apache.kafka.clients",
+        &["librdkafka", "millstream_connect::cluster"],
+    ),
+];
+
+/// The targets of this program's log that a logger stands for.
+fn targets(logger: &str) -> Vec<String> {
+    let within = |outer: &str| {
+        let rest = logger.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '$']))
+    };
+    let named = LOGGERS.iter().filter(|(outer, _)| within(outer));
+    match named.max_by_key(|(outer, _)| outer.len()) {
+        Some((_, targets)) => targets.iter().map(|target| (*target).to_owned()).collect(),
+        None => vec![logger.replace(['.', '$'], "::")],
+    }
+}
+
 /// Puts levels of loggers into effect. Kafka Connect's own loggers stand for this program's.
 pub(super) fn apply_levels(levels: &BTreeMap<String, LogLevel>) {
-    let target = |name: &str| match name {
-        "root" => String::new(),
-        name if name.starts_with("org.apache.kafka.connect") => "millstream_connect=".to_owned(),
-        name => format!("{}=", name.replace('.', "::")),
+    logging::adjust(&filter(levels));
+}
+
+/// The filter that loggers with these levels are.
+fn filter(levels: &BTreeMap<String, LogLevel>) -> String {
+    let allowed = |name: &str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.:$".contains(&byte))
     };
+    let mut filters = Vec::new();
     // The longer name comes later, and wins.
-    let filters = levels.iter().filter(|(name, _)| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:".contains(&byte);
-        name.bytes().all(allowed)
-    });
-    let filters: Vec<String> = filters
-        .map(|(name, level)| format!("{}{}", target(name), level.filter()))
-        .collect();
-    logging::adjust(&filters.join(","));
+    for (name, level) in levels.iter().filter(|(name, _)| allowed(name)) {
+        let level = level.filter();
+        match name.as_str() {
+            "root" => filters.insert(0, level.to_owned()),
+            name => filters.extend(targets(name).iter().map(|target| format!("{target}={level}"))),
+        }
+    }
+    filters.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loggers_of_kafka_connect_stand_for_ours() {
+        let levels = [
+            ("root", LogLevel::Warn),
+            (
+                "org.apache.kafka.connect.file.FileStreamSourceTask",
+                LogLevel::Debug,
+            ),
+            ("org.apache.kafka.connect.runtime.rest", LogLevel::Trace),
+            ("org.apache.kafka.connectors", LogLevel::Error),
+            ("a,b", LogLevel::Error),
+        ];
+        let levels = levels.map(|(name, level)| (name.to_owned(), level));
+        assert_eq!(
+            filter(&levels.into()),
+            "warn,millstream_connectors::file=debug,millstream_connect::rest=trace,org::apache::kafka::connectors=error"
+        );
+        assert_eq!(targets("org.apache.kafka.connect.Other").len(), 2);
+        assert_eq!(
+            targets("millstream_connect.worker"),
+            ["millstream_connect::worker"]
+        );
+    }
 }

@@ -5,12 +5,14 @@ use std::fmt;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// One event, one line, one object: timestamp (UTC), level, target, message, fields, and the names of its spans.
+/// One event, one line, one object: timestamp (UTC), level, target, message, fields, the names of its spans, and, as `context`, their values
+/// (the connector and the task, for what tasks log).
 #[derive(Debug)]
 pub struct JsonLines;
 
@@ -47,7 +49,34 @@ where
         if !spans.is_empty() {
             line.insert("spans".into(), spans.into());
         }
+        let mut all = Map::new();
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            let extensions = span.extensions();
+            let values = extensions.get::<FormattedFields<N>>();
+            if let Some(Ok(values)) = values.map(|text| serde_json::from_str::<Map<_, _>>(&text.fields)) {
+                all.extend(values);
+            }
+        }
+        if !all.is_empty() {
+            line.insert("context".into(), all.into());
+        }
         writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+/// Writes the values of a span as an object, for [`JsonLines`].
+#[derive(Debug)]
+pub struct JsonValues;
+
+impl<'writer> FormatFields<'writer> for JsonValues {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut values = Fields::default();
+        fields.record(&mut values);
+        write!(writer, "{}", Value::Object(values.others))
     }
 }
 
@@ -123,10 +152,12 @@ mod tests {
         let writer = sink.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
+            .fmt_fields(JsonValues)
             .event_format(JsonLines)
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("broker").entered();
+            let _task = tracing::info_span!("task", connector = "a b", task = 2).entered();
             tracing::info!(target: "log", partition = 3, topic = "a\"b", error = %"bad\nline", "cut {}", "off");
         });
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
@@ -138,7 +169,11 @@ mod tests {
         assert_eq!(line["fields"]["partition"], 3);
         assert_eq!(line["fields"]["topic"], "a\"b");
         assert_eq!(line["fields"]["error"], "bad\nline");
-        assert_eq!(line["spans"][0], "broker");
+        assert_eq!(line["spans"], serde_json::json!(["broker", "task"]));
+        assert_eq!(
+            line["context"],
+            serde_json::json!({"connector": "a b", "task": 2})
+        );
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
     }
 }

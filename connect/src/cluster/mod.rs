@@ -3,10 +3,14 @@
 //! Everything goes through librdkafka, so that any Kafka cluster will do. Owns: how Java's client options are understood
 //! ([`clients`]), the making of topics ([`topics`]), and compacted topics read to their end ([`table`]). Does not own: what is in them.
 pub(crate) mod clients;
+mod logs;
 mod producer;
 mod producer_events;
 pub(crate) mod table;
 pub(crate) mod topics;
 
-pub(crate) use producer::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, undelivered};
+pub(crate) use logs::ClientLog;
+pub(crate) use producer::{
+    Encoding, Outgoing, OutgoingRow, Producer, ProducerError, transaction_timeout, undelivered,
+};
 pub(crate) use producer_events::FailedDelivery;

@@ -19,6 +19,8 @@ use super::producer_events::{Events, FailedDelivery};
 /// How long to wait for room or deliveries at a time: nothing rings for them. It doubles from the first to the second.
 const WAIT_MIN: Duration = Duration::from_micros(500);
 const WAIT_MAX: Duration = Duration::from_millis(10);
+/// The client library's default for `transaction.timeout.ms`.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one request of a transaction may take before it is tried again.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(10);
 /// How long one request that fences others may take: whoever is told to stop must not fence.
@@ -33,6 +35,13 @@ const METADATA_AGE_MAX: Duration = Duration::from_secs(60);
 /// Topics that handles are kept of: transforms may make any number.
 const TOPICS_MAX: usize = 1_000;
 
+/// How long the cluster leaves a transaction of such a producer open.
+pub(crate) fn transaction_timeout(config: &ClientConfig) -> Duration {
+    let given = config.get("transaction.timeout.ms");
+    let given = given.and_then(|text| text.trim().parse().ok());
+    given.map_or(TRANSACTION_TIMEOUT, Duration::from_millis)
+}
+
 /// Why a producer could not do what it was asked.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum ProducerError {
@@ -42,6 +51,16 @@ pub(crate) enum ProducerError {
     /// Another producer has the transactional id, or the cluster denies transactions.
     #[error("the producer cannot go on: {cause}{remedy}")]
     Fatal { cause: String, remedy: &'static str },
+    /// The cluster dropped the transaction because it was open for too long; the task begins anew.
+    #[error(
+        "the transaction was open for {seconds} s and the cluster dropped it after transaction.timeout.ms={limit_ms}; it is written again. Raise \
+         producer.override.transaction.timeout.ms, or have transactions end earlier (transaction.boundary): {cause}"
+    )]
+    Late {
+        seconds: u64,
+        limit_ms: u128,
+        cause: String,
+    },
     /// The task is to stop.
     #[error("the task is stopping with {records} records not yet acknowledged")]
     Stopping { records: usize },
@@ -118,9 +137,10 @@ pub(crate) struct Producer {
     /// Those that were written to; dropped before the producer.
     topics: HashMap<Arc<str>, Destination>,
     producer: BaseProducer<Events>,
-    /// A transaction has begun.
-    open: bool,
+    /// Since when a transaction is open.
+    open: Option<Instant>,
     transactional: bool,
+    transaction_timeout: Duration,
 }
 
 impl Producer {
@@ -139,8 +159,9 @@ impl Producer {
             bell,
             topics: HashMap::new(),
             producer,
-            open: false,
+            open: None,
             transactional: config.get("transactional.id").is_some(),
+            transaction_timeout: transaction_timeout(config),
         })
     }
 
@@ -158,12 +179,12 @@ impl Producer {
         batch: &Outgoing,
         stopping: &dyn Fn() -> bool,
     ) -> Result<Vec<Refused>, ProducerError> {
-        if self.transactional && !self.open && !batch.rows.is_empty() {
+        if self.transactional && self.open.is_none() && !batch.rows.is_empty() {
             let begun = self.producer.begin_transaction();
             begun.map_err(|error| ProducerError::Aborted {
                 cause: error.to_string(),
             })?;
-            self.open = true;
+            self.open = Some(Instant::now());
         }
         let (mut next, mut alone, mut refused) = (0, false, Vec::new());
         let mut wait = WAIT_MIN;
@@ -324,20 +345,20 @@ impl Producer {
 
     /// Whether the producer can still be used.
     pub(crate) fn check(&self) -> Result<(), ProducerError> {
-        match self.producer.context().failed() {
-            true => self.check_transaction(),
-            false => Ok(()),
+        let events = self.producer.context();
+        if !events.alarmed() {
+            return Ok(());
         }
-    }
-
-    fn check_transaction(&self) -> Result<(), ProducerError> {
-        match self.producer.context().fatal() {
-            None => Ok(()),
-            Some(cause) => Err(ProducerError::Fatal {
-                cause,
-                remedy: "; is another task with this transactional id running?",
-            }),
-        }
+        // Before it is asked: what comes meanwhile alarms anew.
+        events.set_alarmed(false);
+        let Some((_, cause)) = self.producer.client().fatal_error() else {
+            return Ok(());
+        };
+        events.set_alarmed(true);
+        Err(self.blamed(ProducerError::Fatal {
+            cause,
+            remedy: "; is another task with this transactional id running?",
+        }))
     }
 
     fn wait(&self, wait: &mut Duration, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
@@ -363,32 +384,55 @@ impl Producer {
 
     /// Whether a transaction is open.
     pub(crate) fn in_transaction(&self) -> bool {
-        self.open
+        self.open.is_some()
+    }
+
+    /// That the cluster has dropped the open transaction, if its time is over. It answers to whatever comes after as to somebody who was
+    /// replaced.
+    pub(crate) fn late(&self, cause: &str) -> Option<ProducerError> {
+        let open = self.open.map(|since| since.elapsed())?;
+        (open >= self.transaction_timeout).then(|| ProducerError::Late {
+            seconds: open.as_secs(),
+            limit_ms: self.transaction_timeout.as_millis(),
+            cause: cause.to_owned(),
+        })
+    }
+
+    /// The error, or what is behind it.
+    fn blamed(&self, error: ProducerError) -> ProducerError {
+        match &error {
+            ProducerError::Aborted { cause } | ProducerError::Fatal { cause, .. } => {
+                self.late(cause).unwrap_or(error)
+            }
+            _ => error,
+        }
     }
 
     /// Ends the transaction, if there is one, for good.
     pub(crate) fn commit(&mut self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
-        if self.open {
+        if self.open.is_some() {
             // Delivery first: a report that names the record says more than the abort which follows from it.
             self.flush(stopping)?;
-            self.definite(stopping, || self.producer.commit_transaction(TRANSACTION_WAIT))?;
-            self.open = false;
+            let committed = self.definite(stopping, || self.producer.commit_transaction(TRANSACTION_WAIT));
+            committed.map_err(|error| self.blamed(error))?;
+            self.open = None;
         }
         Ok(())
     }
 
     /// Drops what the open transaction holds, if there is one.
     pub(crate) fn abort(&mut self) -> Result<(), ProducerError> {
-        if !self.open {
+        if self.open.is_none() {
             return Ok(());
         }
         let until = Instant::now() + TRANSACTION_WAIT * 3;
-        self.definite(&|| Instant::now() >= until, || {
+        let aborted = self.definite(&|| Instant::now() >= until, || {
             let aborted = self.producer.abort_transaction(ABORT_WAIT);
             self.serve();
             aborted
-        })?;
-        self.open = false;
+        });
+        aborted.map_err(|error| self.blamed(error))?;
+        self.open = None;
         self.producer.context().take();
         Ok(())
     }

@@ -3,9 +3,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+
+use super::ClientLog;
 
 /// Failures that are kept until somebody asks; the client queues no more than its limit.
 const FAILURES_MAX: usize = 1_000;
@@ -26,7 +29,9 @@ pub(crate) struct Events {
     failures: Mutex<Vec<FailedDelivery>>,
     /// Those that were not kept.
     more: AtomicU64,
-    fatal: Mutex<Option<String>>,
+    /// The client reported an error of its own: it may be of no more use.
+    alarmed: AtomicBool,
+    log: ClientLog,
 }
 
 impl Events {
@@ -35,14 +40,19 @@ impl Events {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Why the producer is of no more use, if it is not.
-    pub(super) fn fatal(&self) -> Option<String> {
-        lock(&self.fatal).clone()
+    /// Whether the client reported an error that nobody has looked at: it has to be asked whether it can go on.
+    pub(super) fn alarmed(&self) -> bool {
+        self.alarmed.load(Ordering::Acquire)
+    }
+
+    /// It can go on, or cannot.
+    pub(super) fn set_alarmed(&self, alarmed: bool) {
+        self.alarmed.store(alarmed, Ordering::Release);
     }
 
     /// What failed, and how many more did.
     pub(super) fn take(&self) -> (Vec<FailedDelivery>, u64) {
-        self.failed.store(lock(&self.fatal).is_some(), Ordering::Release);
+        self.failed.store(false, Ordering::Release);
         (
             std::mem::take(&mut *lock(&self.failures)),
             self.more.swap(0, Ordering::AcqRel),
@@ -56,12 +66,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            *lock(&self.fatal) = Some(reason.to_owned());
-            self.failed.store(true, Ordering::Release);
-        } else {
-            tracing::warn!(%error, reason, "producer");
-        }
+        self.log.error("producer", &error, reason);
+        // The binding names the cause of a fatal error instead of saying that it is one.
+        self.set_alarmed(true);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
     }
 }
 

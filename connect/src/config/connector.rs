@@ -76,6 +76,7 @@ pub fn source_def() -> ConfigDef {
         )
         .and(dead_letters())
         .and(restart_def())
+        .and(stall_def())
 }
 
 /// The keys of every sink.
@@ -104,6 +105,7 @@ pub fn sink_def() -> ConfigDef {
         )
         .and(dead_letters())
         .and(restart_def())
+        .and(stall_def())
 }
 
 /// The keys `topic.creation.default.*` and `topic.creation.GROUP.*` for the groups that `given` names; none if a source does not use topic
@@ -395,6 +397,38 @@ pub fn restart_def() -> ConfigDef {
                 .between(0, i64::MAX)
                 .grouped(RESTARTS, 5, Width::Short, "Forget Failures After"),
         )
+}
+
+/// The keys `task.stall.*`: what happens to a task that does not come back from a call of its connector.
+pub fn stall_def() -> ConfigDef {
+    ConfigDef::new()
+        .with(
+            optional("task.stall.timeout.ms", ConfigType::Long, Importance::Medium,
+                "How long, in milliseconds, a task may be in one call of its connector before it is reported; 0 is for ever. Without it the \
+                worker's.")
+                .between(0, i64::MAX)
+                .grouped(RESTARTS, 6, Width::Short, "Stall Timeout"),
+        )
+        .with(stall_action(None).grouped(RESTARTS, 7, Width::Short, "Stall Action"))
+}
+
+/// The key `task.stall.action`, of a connector or, with a default, of a worker.
+pub(super) fn stall_action(default: Option<&str>) -> ConfigKey {
+    let documentation = "What happens to a task that is in one call for longer than task.stall.timeout.ms: report (a warning in the log, a trace in \
+        its status, and a worker that is not healthy), or restart (it is abandoned, too, and started again as what failed is). What an abandoned sink \
+        is doing may still be done while its successor works: restart is for sinks that can be repeated.";
+    let name = "task.stall.action";
+    let key = match default {
+        Some(default) => with_default(
+            name,
+            ConfigType::String,
+            default,
+            Importance::Medium,
+            documentation,
+        ),
+        None => optional(name, ConfigType::String, Importance::Medium, documentation),
+    };
+    key.checked(literally(&["report", "restart"]))
 }
 
 #[cfg(test)]

@@ -32,6 +32,32 @@ pub fn is_reference(text: &str) -> bool {
     text.contains("${") && REFERENCE.is_match(text)
 }
 
+/// The shortest value that is cut out of texts: shorter ones are parts of words.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// What references stand for, to be kept out of logs and answers. `Debug` hides it.
+#[derive(Clone, Default)]
+pub struct Secrets(std::sync::Arc<[String]>);
+
+impl Secrets {
+    /// The text without them.
+    pub fn hidden(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.0.iter() {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "[hidden]");
+            }
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
 /// The providers that a worker's `config.providers` names.
 #[derive(Debug, Default)]
 pub struct ConfigProviders {
@@ -111,6 +137,42 @@ impl ConfigProviders {
     /// # Errors
     /// Which reference cannot be resolved, and why.
     pub fn resolve_text(&self, text: &str) -> Result<String, String> {
+        self.resolve_each(text, &mut |_| {})
+    }
+
+    /// What the references in `given` stand for; those that cannot be resolved stand for nothing.
+    ///
+    /// ```
+    /// use millstream_connect::config::{ConfigMap, providers::ConfigProviders};
+    ///
+    /// let worker = ConfigMap::from([
+    ///     ("config.providers".to_owned(), "env".to_owned()),
+    ///     ("config.providers.env.class".to_owned(), "EnvVarConfigProvider".to_owned()),
+    /// ]);
+    /// let providers = ConfigProviders::of_worker(&worker)?;
+    /// let given = ConfigMap::from([("url".to_owned(), "db://me:${env:PATH}@host".to_owned())]);
+    /// let secrets = providers.secrets(&given);
+    /// assert_eq!(secrets.hidden(&format!("{} is wrong", std::env::var("PATH").unwrap())), "[hidden] is wrong");
+    /// # Ok::<(), millstream_connect::config::ConfigErrors>(())
+    /// ```
+    pub fn secrets(&self, given: &ConfigMap) -> Secrets {
+        let mut secrets = Vec::new();
+        for text in given.values() {
+            // What cannot be resolved is an error of its own, elsewhere.
+            let _ = self.resolve_each(text, &mut |secret| {
+                let secret = secret.trim();
+                if secret.len() >= SECRET_BYTES_MIN && !secrets.iter().any(|its| its == secret) {
+                    secrets.push(secret.to_owned());
+                }
+            });
+        }
+        // One may hold another.
+        secrets.sort_by_key(|secret: &String| std::cmp::Reverse(secret.len()));
+        Secrets(secrets.into())
+    }
+
+    /// The same as `resolve_text`; gives each value to `each`.
+    fn resolve_each(&self, text: &str, each: &mut dyn FnMut(&str)) -> Result<String, String> {
         if !is_reference(text) {
             return Ok(text.to_owned());
         }
@@ -125,8 +187,9 @@ impl ConfigProviders {
                 None => resolved.push_str(whole.as_str()),
                 Some((_, provider)) => {
                     let value = provider.value(part(2), part(3));
-                    resolved
-                        .push_str(&value.map_err(|why| format!("cannot resolve {}: {why}", whole.as_str()))?);
+                    let value = value.map_err(|why| format!("cannot resolve {}: {why}", whole.as_str()))?;
+                    each(&value);
+                    resolved.push_str(&value);
                 }
             }
         }

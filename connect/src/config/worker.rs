@@ -4,6 +4,7 @@
 //! ([`WorkerConfig`](crate::worker::WorkerConfig)).
 mod rows;
 
+use super::connector::stall_action;
 use super::{ConfigDef, ConfigKey, ConfigMap, ConfigType, Importance};
 use ConfigType::{Class, Int, List, Long, Short, String as Text};
 use Importance::{High, Low, Medium};
@@ -86,6 +87,7 @@ pub fn worker_def(mode: WorkerMode) -> ConfigDef {
             "Between values and their bytes, for connectors that do not say it themselves.",
         ))
         .and(declared(SHARED))
+        .with(stall_action(Some("report")))
         .with(
             ConfigKey::with_default(
                 "connector.client.config.override.policy",

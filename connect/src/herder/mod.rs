@@ -100,6 +100,19 @@ pub enum Health {
     Unhealthy(String),
 }
 
+impl Health {
+    /// That of a worker which works but for tasks that hang: `stalled` has a sentence for each.
+    fn of_tasks(stalled: &[String]) -> Self {
+        match stalled {
+            [] => Self::Healthy,
+            [one] => Self::Unhealthy(format!("The {one}.")),
+            [first, more @ ..] => {
+                Self::Unhealthy(format!("The {first}, and {} more tasks hang.", more.len()))
+            }
+        }
+    }
+}
+
 /// Who does what a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doer {

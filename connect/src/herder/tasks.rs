@@ -49,6 +49,10 @@ pub trait Tasks: Send + Sync {
     async fn cluster_id(&self, wait: Duration) -> Result<String, PluginError>;
     /// See [`Worker::stop`].
     async fn stop(&self);
+    /// See [`Worker::stalled`].
+    fn stalled(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Writes figures of tasks behind `out`, in the text format of Prometheus; by default none.
     fn write_metrics(&self, _out: &mut String) {}
 }
@@ -112,6 +116,10 @@ impl Tasks for Worker {
 
     async fn stop(&self) {
         Self::stop(self).await;
+    }
+
+    fn stalled(&self) -> Vec<String> {
+        Self::stalled(self)
     }
 
     fn write_metrics(&self, out: &mut String) {

@@ -2,6 +2,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::config::providers::Secrets;
+
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -65,6 +67,17 @@ impl PluginError {
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same without what the configuration's references stand for.
+    pub(crate) fn without(self, secrets: &Secrets) -> Self {
+        let text = self.to_string();
+        let hidden = secrets.hidden(&text);
+        match hidden == text {
+            true => self,
+            // The cause would say it again.
+            false => Self::new(self.kind, hidden),
+        }
     }
 
     /// What is to be done.

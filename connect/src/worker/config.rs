@@ -6,6 +6,7 @@ use crate::config::overrides::OverridePolicy;
 use crate::config::worker::{WorkerMode, worker_def};
 use crate::config::{Config, ConfigErrors, ConfigMap};
 use crate::rest::RestConfig;
+use crate::worker::stall::{StallAction, StallPolicy};
 
 /// What a worker is told: the parsed keys of `connect-standalone.properties` or `connect-distributed.properties`.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct WorkerConfig {
     pub offset_flush_timeout: Duration,
     /// `task.shutdown.graceful.timeout.ms`.
     pub task_shutdown_timeout: Duration,
+    /// `task.stall.timeout.ms` and `task.stall.action`, for connectors that do not say it themselves.
+    pub task_stall: StallPolicy,
     /// `exactly.once.source.support=enabled`.
     pub exactly_once_source: bool,
     /// `group.id`, of distributed workers.
@@ -121,6 +124,11 @@ impl WorkerConfig {
             offset_flush_interval: millis("offset.flush.interval.ms"),
             offset_flush_timeout: millis("offset.flush.timeout.ms"),
             task_shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
+            task_stall: StallPolicy {
+                after: None,
+                action: StallAction::Report,
+            }
+            .but(&parsed),
             exactly_once_source: parsed
                 .string("exactly.once.source.support")
                 .eq_ignore_ascii_case("enabled"),
@@ -179,6 +187,8 @@ mod tests {
         assert_eq!(config.bootstrap_servers, "a:1,b:2");
         assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
         assert_eq!(config.task_shutdown_timeout, Duration::from_secs(5));
+        assert_eq!(config.task_stall.after, Some(Duration::from_secs(300)));
+        assert_eq!(config.task_stall.action, StallAction::Report);
         assert_eq!(config.client_overrides, OverridePolicy::All);
         assert!(config.topic_creation && !config.exactly_once_source);
         assert_eq!(config.rest.listeners, ["0.0.0.0:8083"]);

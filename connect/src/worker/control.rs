@@ -2,7 +2,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -59,24 +59,35 @@ impl Control {
         self.runtime.block_on(future)
     }
 
-    /// The future's outcome, or none if the task is told something first.
-    pub(super) fn wait_unless_told<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    /// The future's outcome, or none if the task is told something first, or the time is over.
+    pub(super) fn wait_unless_told<T>(
+        &self,
+        until: Option<Instant>,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut signal = self.signal.clone();
         signal.mark_unchanged();
         if self.stopping() {
             return None;
         }
         self.runtime.block_on(async {
+            let over = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 _ = signal.changed() => None,
                 outcome = future => Some(outcome),
+                () = over => None,
             }
         })
     }
 
     /// Waits; not longer than until the task is told something.
     pub(super) fn sleep(&self, time: Duration) {
-        let _ = self.wait_unless_told(async { tokio::time::sleep(time).await });
+        let _ = self.wait_unless_told(None, async { tokio::time::sleep(time).await });
     }
 }

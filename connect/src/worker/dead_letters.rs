@@ -2,11 +2,15 @@
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::errors::RecordFailure;
 use crate::cluster::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, undelivered};
 use crate::plugin::{ErrorKind, PluginError, TaskId};
 use crate::record::Origin;
+
+/// The header of a dead letter that is too large to be kept whole.
+const OMITTED: &str = "__connect.errors.record.omitted";
 
 /// A record's bytes as they were read.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +65,34 @@ impl DeadLetters {
         origin: Option<&Origin>,
         stopping: &dyn Fn() -> bool,
     ) -> Result<(), PluginError> {
+        self.fill(record, failure, origin);
+        let Some(error) = self.queue(stopping)? else {
+            return Ok(());
+        };
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            return Err(self.lost(undelivered(&self.topic, &error)));
+        }
+        // What is known of it is kept, though not all of what it was.
+        let bytes = self.batch.bytes.len();
+        let without = RawRecord {
+            timestamp: record.timestamp,
+            ..RawRecord::default()
+        };
+        self.fill(&without, failure, origin);
+        let begin = self.batch.bytes.len();
+        let omitted =
+            format!("{bytes} bytes of key, value and headers are more than a dead letter may have: {error}");
+        self.batch.bytes.extend_from_slice(omitted.as_bytes());
+        let header = (Arc::from(OMITTED), Some(begin..self.batch.bytes.len()));
+        self.batch.rows[0].headers.push(header);
+        match self.queue(stopping)? {
+            None => Ok(()),
+            Some(error) => Err(self.lost(undelivered(&self.topic, &error))),
+        }
+    }
+
+    /// Makes a dead letter of a record.
+    fn fill(&mut self, record: &RawRecord<'_>, failure: &RecordFailure, origin: Option<&Origin>) {
         let batch = &mut self.batch;
         batch.clear();
         let mut put = |bytes: &[u8]| {
@@ -87,12 +119,13 @@ impl DeadLetters {
             headers,
         };
         batch.rows.push(row);
+    }
+
+    /// Queues the dead letter; gives why it is not taken for what it is.
+    fn queue(&mut self, stopping: &dyn Fn() -> bool) -> Result<Option<KafkaError>, PluginError> {
         let sent = self.producer.send(&self.batch, stopping);
         let refused = sent.map_err(|error| failed(&self.topic, &error))?;
-        match refused.first() {
-            None => Ok(()),
-            Some(refused) => Err(self.lost(undelivered(&self.topic, &refused.error))),
-        }
+        Ok(refused.into_iter().next().map(|refused| refused.error))
     }
 
     /// From now on nothing may be committed.

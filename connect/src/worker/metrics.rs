@@ -1,6 +1,11 @@
-//! What a task counts.
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+//! What a task counts, and how long it has been doing what it does.
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::stall::Call;
+use crate::plugin::TaskId;
 
 /// Counters of a task since it was started. Names in the metrics page follow Kafka Connect's.
 #[derive(Debug, Default)]
@@ -21,10 +26,42 @@ pub(crate) struct TaskMetrics {
     pub(crate) commits: AtomicU64,
     /// Times that offsets could not be stored.
     pub(crate) commit_failures: AtomicU64,
-    /// When the task last came back from its connector's code, in milliseconds since 1970.
-    pub(crate) alive_at_ms: AtomicI64,
-    /// Whether the task is in its connector's code now, and since when (0: it is not).
-    pub(crate) inside_since_ms: AtomicI64,
+    progress: Progress,
+}
+
+/// What a task is doing. Times are those of the clock that never jumps: a clock that is set must not make a task look stuck.
+#[derive(Debug)]
+struct Progress {
+    began: Instant,
+    /// When the task last came back from a call, in milliseconds since it began.
+    alive_at_ms: AtomicU64,
+    /// The call that it is in (the lowest byte), and since when (milliseconds since it began); 0 if it is in none.
+    inside: AtomicU64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            alive_at_ms: AtomicU64::new(0),
+            inside: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Progress {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A call that a task is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inside {
+    pub(crate) call: Call,
+    /// Milliseconds since the task began: the same for as long as the call lasts.
+    pub(crate) since_ms: u64,
+    pub(crate) lasts: Duration,
 }
 
 impl TaskMetrics {
@@ -32,19 +69,32 @@ impl TaskMetrics {
         counter.fetch_add(more as u64, Ordering::Relaxed);
     }
 
-    /// The task calls its connector's code.
-    pub(crate) fn enter(&self) {
-        self.inside_since_ms.store(now_ms(), Ordering::Relaxed);
+    /// Makes a call that may take long, of the connector's code or of the cluster.
+    pub(crate) fn within<T>(&self, call: Call, work: impl FnOnce() -> T) -> T {
+        let inside = (self.progress.now_ms() << 8) | u64::from(call as u8);
+        self.progress.inside.store(inside, Ordering::Relaxed);
+        let outcome = work();
+        let now = self.progress.now_ms();
+        self.progress.alive_at_ms.store(now, Ordering::Relaxed);
+        self.progress.inside.store(0, Ordering::Relaxed);
+        outcome
     }
 
-    /// The task came back from it.
-    pub(crate) fn leave(&self) {
-        self.alive_at_ms.store(now_ms(), Ordering::Relaxed);
-        self.inside_since_ms.store(0, Ordering::Relaxed);
+    /// The call that the task is in, if it is in one.
+    pub(crate) fn inside(&self) -> Option<Inside> {
+        let inside = self.progress.inside.load(Ordering::Relaxed);
+        let call = Call::of((inside & 0xff) as u8)?;
+        let since_ms = inside >> 8;
+        let lasts = Duration::from_millis(self.progress.now_ms().saturating_sub(since_ms));
+        Some(Inside {
+            call,
+            since_ms,
+            lasts,
+        })
     }
 
     /// Counters with their names.
-    pub(crate) fn counters(&self, source: bool) -> [(&'static str, u64); 8] {
+    fn counters(&self, source: bool) -> [(&'static str, u64); 8] {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (read, written) = match source {
             true => ("source_record_poll_total", "source_record_write_total"),
@@ -61,11 +111,90 @@ impl TaskMetrics {
             ("offset_commit_failure_total", get(&self.commit_failures)),
         ]
     }
+
+    /// How long its call has lasted, and how long ago it came back from one.
+    fn ages(&self) -> [(&'static str, Duration); 2] {
+        let alive_at = self.progress.alive_at_ms.load(Ordering::Relaxed);
+        let age = self.progress.now_ms().saturating_sub(alive_at);
+        [
+            (
+                "call_seconds",
+                self.inside().map_or(Duration::ZERO, |inside| inside.lasts),
+            ),
+            ("last_progress_age_seconds", Duration::from_millis(age)),
+        ]
+    }
 }
 
-/// Milliseconds since 1970. For metrics and epochs; nothing that is delivered depends on it.
+/// The figures of tasks, in Prometheus' text form.
+pub(super) fn write<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a TaskMetrics, bool)>) -> String {
+    let mut families: BTreeMap<&str, String> = BTreeMap::new();
+    for (id, metrics, is_source) in tasks {
+        let connector = id
+            .connector
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        let labels = format!("{{connector=\"{connector}\",task=\"{}\"}}", id.task);
+        // Writing to a text cannot fail.
+        for (name, value) in metrics.counters(is_source) {
+            let family = families.entry(name).or_default();
+            let _ = writeln!(family, "kafka_connect_task_{name}{labels} {value}");
+        }
+        for (name, age) in metrics.ages() {
+            let (family, seconds) = (families.entry(name).or_default(), age.as_secs_f64());
+            let _ = writeln!(family, "kafka_connect_task_{name}{labels} {seconds}");
+        }
+    }
+    let mut text = String::new();
+    for (name, lines) in families {
+        let kind = if name.ends_with("_seconds") {
+            "gauge"
+        } else {
+            "counter"
+        };
+        let _ = write!(text, "# TYPE kafka_connect_task_{name} {kind}\n{lines}");
+    }
+    text
+}
+
+/// Milliseconds since 1970. For timestamps and epochs; nothing that is delivered depends on it.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_call_that_a_task_is_in_is_known_while_it_lasts() {
+        let metrics = TaskMetrics::default();
+        assert_eq!(metrics.inside(), None);
+        metrics.within(Call::Put, || {
+            let inside = metrics.inside().unwrap();
+            assert_eq!(inside.call, Call::Put);
+            std::thread::sleep(Duration::from_millis(5));
+            let later = metrics.inside().unwrap();
+            assert_eq!(later.since_ms, inside.since_ms);
+            assert!(later.lasts >= Duration::from_millis(4), "{later:?}");
+        });
+        assert_eq!(metrics.inside(), None);
+        let id = TaskId {
+            connector: "a\"b".to_owned(),
+            task: 1,
+        };
+        let text = write([(&id, &metrics, false)].into_iter());
+        let labels = "{connector=\"a\\\"b\",task=\"1\"}";
+        assert!(
+            text.contains(&format!("kafka_connect_task_call_seconds{labels} 0\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE kafka_connect_task_sink_record_send_total counter\n"),
+            "{text}"
+        );
+    }
 }

@@ -18,99 +18,32 @@ mod report;
 mod setup;
 mod sink;
 mod source;
+mod stall;
+mod state;
 mod tasks;
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Mutex as AsyncMutex;
+use tracing::Instrument;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
-use crate::config::providers::ConfigProviders;
+use crate::config::providers::{ConfigProviders, Secrets};
 use crate::plugin::{
-    Connector, ConnectorContext, ErrorKind, PluginError, Registry, SourceOffset, SourcePartition, TaskId,
-    TopicPartition,
+    Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
 };
-use metrics::{TaskMetrics, now_ms};
 use offsets::{FileOffsets, OffsetStore, TopicOffsets};
 use report::Reporter;
 use setup::TaskSetup;
-use tasks::{TaskHandle, TaskPlugin};
+use tasks::{TaskHandle, TaskPlugin, Tasks};
 
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
-
-/// What a connector or a task is doing, in the words of Kafka Connect's REST API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// No worker runs it.
-    Unassigned,
-    /// It works.
-    Running,
-    /// It waits until it is resumed.
-    Paused,
-    /// It ended with an error.
-    Failed,
-    /// It is being started again.
-    Restarting,
-    /// It was stopped, and has no tasks until it is resumed.
-    Stopped,
-}
-
-impl State {
-    /// Its name in answers of the REST API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unassigned => "UNASSIGNED",
-            Self::Running => "RUNNING",
-            Self::Paused => "PAUSED",
-            Self::Failed => "FAILED",
-            Self::Restarting => "RESTARTING",
-            Self::Stopped => "STOPPED",
-        }
-    }
-}
-
-/// What a user wants a connector to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TargetState {
-    /// Work.
-    Started,
-    /// Keep its tasks, without working.
-    Paused,
-    /// Have no tasks.
-    Stopped,
-}
-
-impl TargetState {
-    /// What `initial_state` says, in any case: `RUNNING`, `PAUSED` or `STOPPED`.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name.to_ascii_uppercase().as_str() {
-            "RUNNING" => Some(Self::Started),
-            "PAUSED" => Some(Self::Paused),
-            "STOPPED" => Some(Self::Stopped),
-            _ => None,
-        }
-    }
-}
-
-/// Hears what becomes of connectors and tasks. Called from any thread; must not block.
-pub trait StatusListener: Send + Sync {
-    /// A connector's state changed; `trace` says why it failed, `kind` whether another start may help.
-    fn on_connector(&self, name: &str, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
-
-    /// A task's state changed; `trace` says why it failed, `kind` whether another start may help.
-    fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>);
-
-    /// A connector wants its work to be divided anew.
-    fn on_reconfiguration_request(&self, name: &str);
-
-    /// A connector's task writes to, or reads from, a topic (KIP-558); said once a topic and start of a task, or a little more often.
-    fn on_topic(&self, id: &TaskId, topic: &str);
-}
+pub use stall::{StallAction, StallPolicy};
+pub use state::{State, StatusListener, TargetState};
 
 /// Offsets of a connector, as the REST API shows them.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +54,15 @@ pub enum ConnectorOffsets {
     Sink(Vec<(TopicPartition, Option<i64>)>),
 }
 
-type Connectors = HashMap<String, Arc<AsyncMutex<Box<dyn Connector>>>>;
+/// A connector that was started; it is behind a lock of its own, so that one that hangs holds up nobody else.
+#[derive(Clone)]
+struct Started {
+    connector: Arc<AsyncMutex<Box<dyn Connector>>>,
+    /// What its errors must not tell.
+    secrets: Secrets,
+}
+
+type Connectors = HashMap<String, Started>;
 
 /// Runs connectors and tasks in this process.
 pub struct Worker {
@@ -131,9 +72,8 @@ pub struct Worker {
     providers: ConfigProviders,
     runtime: Handle,
     store: Arc<dyn OffsetStore>,
-    /// Each behind a lock of its own: one that hangs holds up nobody else.
     connectors: Mutex<Connectors>,
-    tasks: Mutex<HashMap<TaskId, TaskHandle>>,
+    tasks: Arc<Mutex<Tasks>>,
 }
 
 impl Worker {
@@ -168,6 +108,8 @@ impl Worker {
         // Wrong options of clients are named now, not when the first task starts.
         of(Role::Admin, "connect-admin")?;
         let providers = ConfigProviders::of_worker(&config.given)?;
+        let tasks = Arc::<Mutex<Tasks>>::default();
+        tokio::spawn(stall::watch(Arc::downgrade(&tasks)));
         Ok(Self {
             config,
             registry,
@@ -176,7 +118,7 @@ impl Worker {
             runtime: Handle::current(),
             store,
             connectors: Mutex::default(),
-            tasks: Mutex::default(),
+            tasks,
         })
     }
 
@@ -189,7 +131,7 @@ impl Worker {
         Ok(self.providers.resolve(config)?)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, TaskHandle>> {
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,6 +145,7 @@ impl Worker {
     /// When its class is not known, its references to secrets cannot be resolved, or it says so itself.
     pub async fn start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
         let started = self.try_start_connector(name, config).await;
+        let started = started.map_err(|error| error.without(&self.providers.secrets(config)));
         match &started {
             Ok(()) => self.listener.on_connector(name, State::Running, None, None),
             Err(error) => {
@@ -215,6 +158,7 @@ impl Worker {
     }
 
     async fn try_start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
+        let secrets = self.providers.secrets(config);
         let config = self.resolve(config)?;
         let mut connector = match self.plugin(&config)? {
             TaskPlugin::Source(plugin, _) => plugin.new_connector(),
@@ -226,13 +170,14 @@ impl Worker {
             request_task_reconfiguration: Arc::new(move || listener.on_reconfiguration_request(&its)),
         };
         // A connector that panics, or that waits for ever, fails alone.
-        let starting =
-            tokio::spawn(async move { connector.start(&config, context).await.map(|()| connector) });
+        let starting = async move { connector.start(&config, context).await.map(|()| connector) };
+        let starting = tokio::spawn(starting.instrument(context_of(name)));
         let connector = starting.await.map_err(|error| {
             PluginError::fatal(format!("the connector panicked when it was started: {error}"))
         })??;
         let connector = Arc::new(AsyncMutex::new(connector));
-        self.connectors().insert(name.to_owned(), connector);
+        let started = Started { connector, secrets };
+        self.connectors().insert(name.to_owned(), started);
         Ok(())
     }
 
@@ -251,9 +196,10 @@ impl Worker {
     /// Stops a connector (not its tasks), if it runs.
     pub async fn stop_connector(&self, name: &str) {
         let stopped = self.connectors().remove(name);
-        if let Some(connector) = stopped {
+        if let Some(Started { connector, .. }) = stopped {
             // One that panics or hangs when it is stopped is left to itself.
-            let stopping = tokio::spawn(async move { connector.lock().await.stop().await });
+            let stopping = async move { connector.lock().await.stop().await };
+            let stopping = tokio::spawn(stopping.instrument(context_of(name)));
             let _ = tokio::time::timeout(self.config.task_shutdown_timeout, stopping).await;
             self.listener.on_connector(name, State::Unassigned, None, None);
         }
@@ -264,10 +210,13 @@ impl Worker {
     /// # Errors
     /// When it does not run, or says so itself.
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
-        let connector = self.connectors().get(name).cloned();
+        let started = self.connectors().get(name).cloned();
         let missing = || PluginError::fatal(format!("the connector {name} does not run"));
-        let mut connector = connector.ok_or_else(missing)?.lock_owned().await;
-        off_the_runtime(move || connector.task_configs(max)).await
+        let Started { connector, secrets } = started.ok_or_else(missing)?;
+        let mut connector = connector.lock_owned().await;
+        let context = context_of(name);
+        let divided = off_the_runtime(move || context.in_scope(|| connector.task_configs(max))).await;
+        divided.map_err(|error| error.without(&secrets))
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -278,21 +227,11 @@ impl Worker {
         task_config: &ConfigMap,
         target: TargetState,
     ) {
-        let reporter = Reporter {
-            id: id.clone(),
-            listener: Arc::clone(&self.listener),
-            metrics: Arc::new(TaskMetrics::default()),
-            abandoned: Arc::default(),
-        };
+        let secrets = self.providers.secrets(connector_config);
+        let reporter = Reporter::new(id, &self.listener, secrets.clone());
         let started = self.try_start_task(id, connector_config, task_config, target, reporter);
         if let Err(error) = started {
-            let reporter = Reporter {
-                id: id.clone(),
-                listener: Arc::clone(&self.listener),
-                metrics: Arc::default(),
-                abandoned: Arc::default(),
-            };
-            reporter.failed(&error);
+            Reporter::new(id, &self.listener, secrets).failed(&error);
         }
     }
 
@@ -313,13 +252,13 @@ impl Worker {
         };
         let plugin = self.plugin(&setup.connector_config)?;
         let mut tasks = self.tasks();
-        if tasks.get(id).is_some_and(|task| !task.has_ended()) {
+        if tasks.running.get(id).is_some_and(|task| !task.has_ended()) {
             return Err(PluginError::fatal(format!("the task {id} is running already")));
         }
         let task = TaskHandle::start(setup, plugin, target, reporter, &self.runtime);
         let task =
             task.map_err(|error| PluginError::disconnected(format!("starting a thread for {id}: {error}")))?;
-        tasks.insert(id.clone(), task);
+        tasks.running.insert(id.clone(), task);
         Ok(())
     }
 
@@ -328,7 +267,9 @@ impl Worker {
     pub async fn stop_tasks(&self, ids: &[TaskId]) {
         let stopped: Vec<(TaskId, TaskHandle)> = {
             let mut tasks = self.tasks();
-            ids.iter().filter_map(|id| tasks.remove_entry(id)).collect()
+            ids.iter()
+                .filter_map(|id| tasks.running.remove_entry(id))
+                .collect()
         };
         for (_, task) in &stopped {
             task.ask_to_stop();
@@ -344,7 +285,7 @@ impl Worker {
 
     /// Pauses or resumes a connector's running tasks.
     pub fn set_target(&self, connector: &str, target: TargetState) {
-        for (id, task) in &*self.tasks() {
+        for (id, task) in &self.tasks().running {
             if id.connector == connector {
                 task.set_target(target);
             }
@@ -489,62 +430,33 @@ impl Worker {
 
     /// What tasks count, in Prometheus' text form.
     pub fn metrics(&self) -> String {
-        let mut families: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
-        let now = now_ms();
-        for (id, task) in &*self.tasks() {
-            let connector = id
-                .connector
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            let labels = format!("{{connector=\"{connector}\",task=\"{}\"}}", id.task);
-            for (name, value) in task.metrics.counters(task.is_source) {
-                let _ = writeln!(
-                    families.entry(name).or_default(),
-                    "kafka_connect_task_{name}{labels} {value}"
-                );
-            }
-            let inside = task
-                .metrics
-                .inside_since_ms
-                .load(std::sync::atomic::Ordering::Relaxed);
-            let stalled = if inside > 0 { (now - inside).max(0) } else { 0 };
-            let age = (now
-                - task
-                    .metrics
-                    .alive_at_ms
-                    .load(std::sync::atomic::Ordering::Relaxed))
-            .max(0);
-            let ages = [("call_seconds", stalled), ("last_progress_age_seconds", age)];
-            for (name, milliseconds) in ages {
-                let seconds = milliseconds as f64 / 1000.0;
-                let _ = writeln!(
-                    families.entry(name).or_default(),
-                    "kafka_connect_task_{name}{labels} {seconds}"
-                );
-            }
-        }
-        let mut text = String::new();
-        for (name, lines) in families {
-            let kind = if name.ends_with("_seconds") {
-                "gauge"
-            } else {
-                "counter"
-            };
-            let _ = write!(text, "# TYPE kafka_connect_task_{name} {kind}\n{lines}");
-        }
-        text
+        let tasks = self.tasks();
+        let figures = tasks
+            .running
+            .iter()
+            .map(|(id, task)| (id, task.metrics(), task.is_source));
+        metrics::write(figures)
+    }
+
+    /// The tasks that have been in one call for longer than `task.stall.timeout.ms`, a sentence each.
+    pub fn stalled(&self) -> Vec<String> {
+        self.tasks().stalled()
     }
 
     /// Stops everything.
     pub async fn stop(&self) {
-        let ids: Vec<TaskId> = self.tasks().keys().cloned().collect();
+        let ids: Vec<TaskId> = self.tasks().running.keys().cloned().collect();
         self.stop_tasks(&ids).await;
         let names: Vec<String> = self.connectors().keys().cloned().collect();
         for name in names {
             self.stop_connector(&name).await;
         }
     }
+}
+
+/// What stands before all that a connector logs itself, as `tasks` has it for tasks.
+fn context_of(connector: &str) -> tracing::Span {
+    tracing::error_span!("connector", connector)
 }
 
 fn of_other_kind(its: &str, given: &str) -> PluginError {

@@ -13,9 +13,9 @@ use super::offsets::{OffsetStore, OwnOffsets, TopicOffsets};
 use super::sink::{SinkParts, Subscription};
 use super::source::{OffsetSink, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
-use crate::cluster::Producer;
 use crate::cluster::clients::{Role, client};
 use crate::cluster::topics::{TopicSpec, ensure};
+use crate::cluster::{Producer, transaction_timeout};
 use crate::config::connector::{sink_def, source_def};
 use crate::config::{Config, ConfigMap};
 use crate::plugin::{ExactlyOnceSupport, PluginError, Registry, SinkPlugin, SourcePlugin, TaskId};
@@ -78,15 +78,17 @@ impl TaskSetup {
                 producer.remove("delivery.timeout.ms");
                 let topic = topic.expect("with exactly-once offsets are in a topic");
                 let interval = config.optional_long("transaction.boundary.interval.ms");
-                let interval = interval.filter(|_| transactions == Transactions::AfterInterval);
                 let interval = interval
                     .and_then(|ms| u64::try_from(ms).ok())
-                    .map(Duration::from_millis);
+                    .map_or(self.worker.offset_flush_interval, Duration::from_millis);
+                // One that is still open when its time is over is dropped by the cluster.
+                let longest = transaction_timeout(&producer) / 2;
+                let interval = (transactions == Transactions::AfterInterval).then_some(interval.min(longest));
                 (OffsetSink::with_records(store, &topic, transactions), interval)
             }
         };
         Ok(SourceParts {
-            task: plugin.new_task(),
+            task: plugin.new_task().into(),
             conversion: self.conversion()?,
             policy: ErrorPolicy::new(&config),
             producer: Producer::new(&producer)?,
@@ -289,7 +291,7 @@ impl TaskSetup {
         let override_max = self.connector_config.get("consumer.override.max.poll.records");
         let polled_max = override_max.or_else(|| self.worker.given.get("consumer.max.poll.records"));
         Ok(SinkParts {
-            task: plugin.new_task(),
+            task: plugin.new_task().into(),
             conversion: self.conversion()?,
             policy: ErrorPolicy::new(&config),
             consumer,

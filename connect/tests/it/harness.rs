@@ -1,5 +1,5 @@
 //! A cluster, a worker, and what became of its tasks.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use millstream_connect::config::{ConfigMap, worker::WorkerMode};
 use millstream_connect::plugin::{ErrorKind, Registry, TaskId};
 use millstream_connect::worker::{State, StatusListener, TargetState, Worker, WorkerConfig};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -33,6 +35,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(test: &str) -> Self {
+        Self::with(test, BrokerConfig::default())
+    }
+
+    /// With a broker like this, where it is the test's own.
+    pub fn with(test: &str, config: BrokerConfig) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::tempdir().unwrap();
         let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
@@ -40,7 +47,7 @@ impl Cluster {
             Err(_) => {
                 let config = BrokerConfig {
                     group_initial_rebalance_delay_ms: 0,
-                    ..BrokerConfig::default()
+                    ..config
                 };
                 let builder = Broker::builder().data_dir(directory.path().join("broker"));
                 let broker = builder
@@ -82,6 +89,38 @@ impl Cluster {
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Makes a topic.
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let made = self.runtime.block_on(admin.create_topics([&topic], &options));
+        made.unwrap().remove(0).unwrap();
+    }
+
+    /// Produces these values to the partitions by turns.
+    pub fn produce_by_turns(&self, topic: &str, partitions: i32, values: &[String]) {
+        let producer: BaseProducer = self.client().create().unwrap();
+        for (value, partition) in values.iter().zip((0..partitions).cycle()) {
+            let record = BaseRecord::<[u8], str>::to(topic)
+                .payload(value)
+                .partition(partition);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Whether a transaction is open on the topic's first partition.
+    pub fn has_open_transaction(&self, topic: &str) -> bool {
+        let end = |isolation: &str| {
+            let mut client = self.client();
+            client.set("isolation.level", isolation);
+            let consumer: BaseConsumer = client.create().unwrap();
+            consumer.fetch_watermarks(topic, 0, PATIENCE).unwrap().1
+        };
+        end("read_committed") < end("read_uncommitted")
     }
 
     /// The committed values of a topic, as they are now, with their headers.
@@ -133,7 +172,15 @@ type Failure = Option<(ErrorKind, String)>;
 #[derive(Default)]
 pub struct Seen {
     states: Mutex<BTreeMap<TaskId, (State, Failure)>>,
+    failed: Mutex<BTreeSet<TaskId>>,
     pub topics: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    /// Whether the task ever failed.
+    pub fn has_failed(&self, id: &TaskId) -> bool {
+        self.failed.lock().unwrap().contains(id)
+    }
 }
 
 impl StatusListener for Seen {
@@ -141,6 +188,9 @@ impl StatusListener for Seen {
 
     fn on_task(&self, id: &TaskId, state: State, trace: Option<&str>, kind: Option<ErrorKind>) {
         let error = kind.zip(trace.map(str::to_owned));
+        if state == State::Failed {
+            self.failed.lock().unwrap().insert(id.clone());
+        }
         self.states.lock().unwrap().insert(id.clone(), (state, error));
     }
 
@@ -179,7 +229,7 @@ impl<'a> TestWorker<'a> {
             ..config
         };
         let (numbers, memory) = (Arc::<NumbersScript>::default(), Arc::<MemoryScript>::default());
-        let registry = Registry::new()
+        let registry = Registry::built_in()
             .with_converter(Plain)
             .with_header_converter(Plain)
             .with_source(Numbers(Arc::clone(&numbers)))
@@ -215,6 +265,11 @@ impl<'a> TestWorker<'a> {
     }
 
     pub fn sink(&self, name: &str, topics: &str, settings: &[(&str, &str)]) -> TaskId {
+        self.sink_task(name, 0, topics, settings)
+    }
+
+    /// Starts one of several tasks of a sink.
+    pub fn sink_task(&self, name: &str, task: u32, topics: &str, settings: &[(&str, &str)]) -> TaskId {
         let mut config = map(&[
             ("name", name),
             ("connector.class", "MemorySink"),
@@ -223,7 +278,7 @@ impl<'a> TestWorker<'a> {
         config.extend(map(settings));
         let id = TaskId {
             connector: name.to_owned(),
-            task: 0,
+            task,
         };
         self.worker
             .start_task(&id, &config, &config, TargetState::Started);

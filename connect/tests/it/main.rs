@@ -4,6 +4,11 @@
 #![allow(clippy::unwrap_used)]
 mod distributed;
 mod harness;
+mod logs;
 mod plugins;
+mod sink_cases;
 mod sinks;
+mod source_cases;
 mod sources;
+mod stalls;
+mod standalone;

@@ -1,6 +1,6 @@
 //! Connectors for tests: a source of numbers, a sink that remembers, and a converter that passes on.
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +27,20 @@ pub struct NumbersScript {
     pub failures: Mutex<Vec<PluginError>>,
     /// Polls do not come back.
     pub hangs: AtomicBool,
+    /// So many polls do not come back before they are released.
+    pub hanging_polls: AtomicUsize,
+    pub released: AtomicBool,
     pub panics: AtomicBool,
+    /// Each poll takes so long, in milliseconds, and cannot be dropped.
+    pub poll_takes_ms: AtomicU64,
+    /// Dropping a task panics.
+    pub panics_when_dropped: AtomicBool,
+    /// Batches whose last number can be divided by it are said to be dropped (0: none).
+    pub aborts: AtomicUsize,
+    /// Values of so many bytes come instead of these numbers.
+    pub large: Mutex<Option<(usize, usize)>>,
+    /// Keys and values that come one after another before all numbers.
+    pub texts: Mutex<Vec<(Option<&'static str>, Option<&'static str>)>>,
     /// Batches end a transaction only where the number can be divided by it (0: boundaries are not said).
     pub boundary: AtomicUsize,
     /// What was said to be stored last.
@@ -95,8 +108,29 @@ impl SourceTask for NumbersTask {
             // As a call into a library that does not come back: not by an await.
             std::thread::sleep(Duration::from_millis(10));
         }
+        if take_one(&script.hanging_polls) {
+            while !script.released.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let pause = script.poll_takes_ms.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(pause));
         if let Some(error) = script.failures.lock().unwrap().pop() {
             return Err(error);
+        }
+        let texts = std::mem::take(&mut *script.texts.lock().unwrap());
+        if !texts.is_empty() {
+            let datum = |text: Option<&str>| text.map_or(Datum::NULL, Datum::text);
+            let records = texts.into_iter().map(|(key, value)| {
+                let mut record = Record::new(Arc::clone(&self.topic), datum(value));
+                record.key = datum(key);
+                record
+            });
+            let records = records.collect();
+            return Ok(SourceBatch {
+                records,
+                ..SourceBatch::default()
+            });
         }
         let end = script.end.load(Ordering::SeqCst);
         if self.next >= end {
@@ -105,9 +139,14 @@ impl SourceTask for NumbersTask {
         }
         let until = end.min(self.next + script.batch.load(Ordering::SeqCst).max(1));
         let odd = script.odd.lock().unwrap().clone();
-        let records = (self.next..until).map(|number| match odd.contains(&number) {
-            true => Record::new(Arc::clone(&self.topic), Datum::schemaless(Value::Boolean(true))),
-            false => Record::new(Arc::clone(&self.topic), Datum::text(number.to_string())),
+        let large = *script.large.lock().unwrap();
+        let records = (self.next..until).map(|number| {
+            let value = match large {
+                _ if odd.contains(&number) => Datum::schemaless(Value::Boolean(true)),
+                Some((its, bytes)) if its == number => Datum::text("x".repeat(bytes)),
+                _ => Datum::text(number.to_string()),
+            };
+            Record::new(Arc::clone(&self.topic), value)
         });
         let records = records.collect();
         self.next = until;
@@ -116,9 +155,10 @@ impl SourceTask for NumbersTask {
         Ok(SourceBatch {
             records,
             offsets: vec![(partition(), offset)],
-            boundary: match boundary > 0 && until.is_multiple_of(boundary) {
-                true => Boundary::Commit,
-                false => Boundary::None,
+            boundary: match script.aborts.load(Ordering::SeqCst) {
+                aborts if aborts > 0 && until.is_multiple_of(aborts) => Boundary::Abort,
+                _ if boundary > 0 && until.is_multiple_of(boundary) => Boundary::Commit,
+                _ => Boundary::None,
             },
             ..SourceBatch::default()
         })
@@ -128,6 +168,21 @@ impl SourceTask for NumbersTask {
         *self.script.committed.lock().unwrap() = offsets[0].1.0["next"].as_i64();
         Ok(())
     }
+}
+
+impl Drop for NumbersTask {
+    fn drop(&mut self) {
+        let panics = self.script.panics_when_dropped.load(Ordering::SeqCst);
+        assert!(!panics, "the script says that dropping panics");
+    }
+}
+
+/// Whether one was left.
+fn take_one(number: &AtomicUsize) -> bool {
+    let less = |number: usize| number.checked_sub(1);
+    number
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
 }
 
 /// What the tasks of the sink that remembers do.
@@ -146,6 +201,50 @@ pub struct MemoryScript {
     pub owned: Mutex<Vec<(String, i32, i64)>>,
     pub closed: AtomicUsize,
     pub lost: AtomicUsize,
+    /// So many puts do nothing before they are released.
+    pub hanging_puts: AtomicUsize,
+    pub released: AtomicBool,
+    /// So many puts panic.
+    pub panicking_puts: AtomicUsize,
+    /// Each put takes so long, in milliseconds.
+    pub put_takes_ms: AtomicU64,
+    /// How often each value was put.
+    pub times: Mutex<BTreeMap<String, usize>>,
+    /// Whether it keeps its offsets itself: with each put, and of the newest owner only.
+    pub keeps_offsets: AtomicBool,
+    /// The newest owner of each partition.
+    pub epochs: Mutex<BTreeMap<(String, i32), u64>>,
+    /// Keys and values as they came.
+    pub pairs: Mutex<Vec<(Datum, Datum)>>,
+}
+
+impl MemoryScript {
+    /// The values that were put, in the order of their offsets.
+    pub fn values(&self) -> Vec<String> {
+        self.put.lock().unwrap().values().cloned().collect()
+    }
+
+    /// What a put does to what is remembered; an owner that was replaced does nothing.
+    fn keep(&self, record: &Record, text: &str, epoch: Option<&u64>) -> bool {
+        let origin = record.origin.as_ref().unwrap();
+        let place = (origin.topic.to_string(), origin.partition);
+        if self.keeps_offsets.load(Ordering::SeqCst) {
+            let epochs = self.epochs.lock().unwrap();
+            if epochs.get(&place) != epoch {
+                return false;
+            }
+            let mut owned = self.owned.lock().unwrap();
+            owned.retain(|(topic, partition, _)| (topic, *partition) != (&place.0, place.1));
+            owned.push((place.0.clone(), place.1, origin.offset + 1));
+        }
+        *self.times.lock().unwrap().entry(text.to_owned()).or_default() += 1;
+        let pair = (record.key.clone(), record.value.clone());
+        self.pairs.lock().unwrap().push(pair);
+        let (topic, partition) = place;
+        let place = (topic, partition, origin.offset);
+        self.put.lock().unwrap().insert(place, text.to_owned());
+        true
+    }
 }
 
 pub struct Memory(pub Arc<MemoryScript>);
@@ -187,11 +286,12 @@ impl SinkPlugin for Memory {
         Box::new(SameForAll::new(8))
     }
     fn new_task(&self) -> Box<dyn SinkTask> {
-        Box::new(MemoryTask(Arc::clone(&self.0)))
+        Box::new(MemoryTask(Arc::clone(&self.0), BTreeMap::new()))
     }
 }
 
-struct MemoryTask(Arc<MemoryScript>);
+/// The epoch of each partition that it has.
+struct MemoryTask(Arc<MemoryScript>, BTreeMap<(String, i32), u64>);
 
 #[async_trait]
 impl SinkTask for MemoryTask {
@@ -200,6 +300,14 @@ impl SinkTask for MemoryTask {
     }
 
     async fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
+        for partition in partitions {
+            let place = (partition.topic.to_string(), partition.partition);
+            let mut epochs = self.0.epochs.lock().unwrap();
+            let epoch = epochs.get(&place).map_or(1, |epoch| epoch + 1);
+            epochs.insert(place.clone(), epoch);
+            drop(epochs);
+            self.1.insert(place, epoch);
+        }
         let owned = self.0.owned.lock().unwrap();
         let of = |partition: &TopicPartition| {
             let own = owned
@@ -219,6 +327,14 @@ impl SinkTask for MemoryTask {
             self.0.retriable.fetch_sub(1, Ordering::SeqCst);
             return Err(PluginError::retriable("not yet"));
         }
+        assert!(!take_one(&self.0.panicking_puts), "the script says so");
+        if take_one(&self.0.hanging_puts) {
+            while !self.0.released.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let pause = self.0.put_takes_ms.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(pause));
         let (refused, mut failed) = (self.0.refused.lock().unwrap().clone(), Vec::new());
         for (index, record) in records.iter().enumerate() {
             let text = record.value.value.as_str().unwrap_or("-").to_owned();
@@ -228,8 +344,10 @@ impl SinkTask for MemoryTask {
                 continue;
             }
             let origin = record.origin.as_ref().unwrap();
-            let place = (origin.topic.to_string(), origin.partition, origin.offset);
-            self.0.put.lock().unwrap().insert(place, text);
+            let place = (origin.topic.to_string(), origin.partition);
+            if !self.0.keep(record, &text, self.1.get(&place)) {
+                return Err(PluginError::disconnected("another has the partition"));
+            }
         }
         Ok(failed)
     }

@@ -37,7 +37,7 @@ fn the_keys_are_kafkas_and_ours_stand_behind_them() {
         let (ours, golden) = (lines(of, &def), golden(of));
         assert_eq!(ours[..golden.len()], golden);
         for key in &def.keys()[golden.len()..] {
-            let beyond = ["restart.", "errors.deadletterqueue."];
+            let beyond = ["restart.", "errors.deadletterqueue.", "task.stall."];
             assert!(
                 beyond.iter().any(|prefix| key.name.starts_with(prefix)),
                 "{key:?}"

@@ -44,6 +44,14 @@ pub(super) const SHARED: &[Row] = &[
         "How long tasks may take to stop, all together.",
     ),
     (
+        "task.stall.timeout.ms",
+        Long,
+        Some("300000"),
+        Medium,
+        "How long, in milliseconds, a task may be in one call of its connector before it is reported; 0 is for ever. By default as long as \
+         max.poll.interval.ms, after which a sink's group gives its partitions to others. Connectors may say it themselves.",
+    ),
+    (
         "offset.flush.interval.ms",
         Long,
         Some("60000"),

@@ -196,7 +196,7 @@ impl Herder for DistributedHerder {
         let knowledge = locked(&self.shared.knowledge);
         let session = self.shared.settings.session;
         if knowledge.alive(std::time::Instant::now(), session).is_some() {
-            return Health::Healthy;
+            return Health::of_tasks(&self.shared.parts.tasks.stalled());
         }
         match knowledge.ready() && knowledge.roll.is_some() {
             true => Health::Unhealthy(

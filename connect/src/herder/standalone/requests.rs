@@ -120,7 +120,7 @@ impl Herder for StandaloneHerder {
 
     fn health(&self) -> Health {
         match self.shared.ready.load(Ordering::Acquire) {
-            true => Health::Healthy,
+            true => Health::of_tasks(&self.shared.parts.tasks.stalled()),
             false => Health::Starting,
         }
     }

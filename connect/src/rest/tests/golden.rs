@@ -26,23 +26,25 @@ fn clean(value: Value) -> Value {
     }
 }
 
+/// What is a key of ours alone, for a request of this path.
+fn is_ours(name: &str, path: &str) -> bool {
+    let prefixes = ["restart.", "task.stall."];
+    let dead_letters = path.contains("Source") && name.starts_with("errors.deadletterqueue");
+    dead_letters || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Without what is ours alone: further keys in validations, Java's names of task classes, numbers of tasks.
 fn shared(mut value: Value, path: &str, without: &[&str]) -> Value {
     if let Some(configs) = value.get_mut("configs").and_then(Value::as_array_mut) {
         configs.retain(|entry| {
             let name = entry["value"]["name"].as_str().unwrap_or_default();
-            let dead_letters = path.contains("Source") && name.starts_with("errors.deadletterqueue");
-            !name.starts_with("restart.") && !dead_letters && !without.contains(&name)
+            !is_ours(name, path) && !without.contains(&name)
         });
     }
     if path.starts_with("/connector-plugins/")
         && let Some(keys) = value.as_array_mut()
     {
-        keys.retain(|key| {
-            let name = key["name"].as_str().unwrap_or_default();
-            let dead_letters = path.contains("Source") && name.starts_with("errors.deadletterqueue");
-            !name.starts_with("restart.") && !dead_letters
-        });
+        keys.retain(|key| !is_ours(key["name"].as_str().unwrap_or_default(), path));
     }
     if let Some(groups) = value.get_mut("groups").and_then(Value::as_array_mut) {
         groups.retain(|group| group != "Restarts");

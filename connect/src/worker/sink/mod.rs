@@ -2,6 +2,7 @@
 //!
 //! The sink's word is what counts: only what its `flush` gives back is committed, and where it keeps offsets itself, reading begins there.
 mod assignment;
+mod commit;
 mod decode;
 mod notes;
 mod subscription;
@@ -13,7 +14,7 @@ use assignment::Assignment;
 use decode::{Chunk, Decoded};
 use millstream_client::BatchConsumer;
 use notes::{Change, Notes};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -26,6 +27,8 @@ use super::errors::{ErrorPolicy, RecordFailure, Stage};
 use super::metrics::TaskMetrics;
 use super::report::Reporter;
 use super::setup::TaskSetup;
+use super::stall::Call;
+use super::tasks::Contained;
 use crate::plugin::{
     ErrorKind, FailedRecord, PartitionOffset, PluginError, RawValue, ReadsAsIs, SinkTask, SinkTaskContext,
 };
@@ -43,13 +46,10 @@ const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a log.
 const BOUNDS_WAIT: Duration = Duration::from_secs(10);
-/// How often a commit is tried again, and the pause between.
-const COMMIT_TRIES: u32 = 20;
-const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a sink's task runs with.
 pub(super) struct SinkParts {
-    pub(super) task: Box<dyn SinkTask>,
+    pub(super) task: Contained<dyn SinkTask>,
     pub(super) conversion: Conversion,
     pub(super) policy: ErrorPolicy,
     pub(super) consumer: ClientConfig,
@@ -136,13 +136,15 @@ impl<'a> SinkLoop<'a> {
             Err(error) => {
                 if let Err(further) = self.commit().and_then(|()| self.close(false)) {
                     // What was put before the failure may be done.
-                    tracing::warn!(task = %self.setup.id, %further, "nothing more is committed");
+                    tracing::warn!(%further, "nothing more is committed");
                 }
                 Err(error)
             }
         };
         self.leave();
-        self.control.wait_for(self.parts.task.stop());
+        let (control, task) = (self.control, &mut self.parts.task);
+        let metrics = &self.report.metrics;
+        metrics.within(Call::Stop, || control.wait_for(task.stop()));
         result
     }
 
@@ -150,12 +152,10 @@ impl<'a> SinkLoop<'a> {
         let context = SinkTaskContext {
             task: self.setup.id.clone(),
         };
-        self.report.metrics.enter();
-        let started = self
-            .control
-            .wait_for(self.parts.task.start(&self.setup.task_config, context));
-        self.report.metrics.leave();
-        started?;
+        let (control, task) = (self.control, &mut self.parts.task);
+        let config = &self.setup.task_config;
+        let metrics = &self.report.metrics;
+        metrics.within(Call::Start, || control.wait_for(task.start(config, context)))?;
         if self.parts.task.wants_values() {
             self.as_is = self.parts.conversion.values_as_is();
         }
@@ -272,7 +272,7 @@ impl<'a> SinkLoop<'a> {
                 "reading the sink's topics: {error}{remedy}"
             )));
         }
-        tracing::warn!(task = %self.setup.id, %error, "consumer");
+        tracing::warn!(%error, "consumer");
         Ok(())
     }
 
@@ -324,14 +324,12 @@ impl<'a> SinkLoop<'a> {
     fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
         let mut pause = PUT_PAUSE_MIN;
         loop {
-            let task = &mut self.parts.task;
-            self.report.metrics.enter();
-            let put = match batch {
-                Batch::Records(records) => self.control.wait_for(task.put(records)),
-                Batch::Values(values) => self.control.wait_for(task.put_values(values)),
+            let (control, task) = (self.control, &mut self.parts.task);
+            let put = || match batch {
+                Batch::Records(records) => control.wait_for(task.put(records)),
+                Batch::Values(values) => control.wait_for(task.put_values(values)),
             };
-            self.report.metrics.leave();
-            let error = match put {
+            let error = match self.report.metrics.within(Call::Put, put) {
                 Ok(failures) => {
                     for failed in failures {
                         self.refuse(chunk, batch, failed)?;
@@ -341,7 +339,7 @@ impl<'a> SinkLoop<'a> {
                 Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
                 Err(error) => error,
             };
-            tracing::warn!(task = %self.setup.id, %error, "the same records are put again");
+            tracing::warn!(%error, "the same records are put again");
             if self.control.stopping() {
                 return Err(error);
             }
@@ -423,10 +421,9 @@ impl<'a> SinkLoop<'a> {
     fn open(&mut self, partitions: Vec<(String, i32)>) -> Result<(), PluginError> {
         let failed = |error: KafkaError| PluginError::disconnected(format!("taking partitions: {error}"));
         let partitions = self.assignment.begin(partitions);
-        self.report.metrics.enter();
-        let owned = self.control.wait_for(self.parts.task.open(&partitions));
-        self.report.metrics.leave();
-        let owned = owned?;
+        let (control, task) = (self.control, &mut self.parts.task);
+        let open = || control.wait_for(task.open(&partitions));
+        let owned = self.report.metrics.within(Call::Open, open)?;
         self.check_within_logs(&owned)?;
         let mut list = TopicPartitionList::new();
         for partition in &partitions {
@@ -476,88 +473,11 @@ impl<'a> SinkLoop<'a> {
             false => self.commit(),
         };
         if let Err(error) = self.close(lost) {
-            tracing::warn!(task = %self.setup.id, %error, "the sink could not close partitions");
+            tracing::warn!(%error, "the sink could not close partitions");
         }
         let unassigned = self.consumer.unassign();
         committed?;
         unassigned.map_err(|error| PluginError::disconnected(format!("giving partitions back: {error}")))
-    }
-
-    /// Makes durable what was put, and commits it.
-    fn commit(&mut self) -> Result<(), PluginError> {
-        self.due = Instant::now() + self.parts.flush_interval;
-        if !self.assignment.has_news() || self.control.is_abandoned() {
-            return Ok(());
-        }
-        let control = self.control;
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(&|| control.is_abandoned())?;
-        }
-        let taken = self.assignment.taken();
-        self.report.metrics.enter();
-        let durable = control.wait_for(self.parts.task.flush(&taken));
-        self.report.metrics.leave();
-        let durable = match durable {
-            Ok(durable) => durable,
-            Err(error) if error.kind() == ErrorKind::Retriable && !control.stopping() => {
-                TaskMetrics::add(&self.report.metrics.commit_failures, 1);
-                tracing::error!(task = %self.setup.id, %error, "nothing is committed; the sink flushes again later");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let durable = self.assignment.durable(durable);
-        self.store(&durable)
-    }
-
-    fn store(&mut self, durable: &[PartitionOffset]) -> Result<(), PluginError> {
-        if durable.is_empty() {
-            return Ok(());
-        }
-        let failed = |error: &KafkaError| PluginError::disconnected(format!("committing offsets: {error}"));
-        let mut list = TopicPartitionList::new();
-        for PartitionOffset { partition, next } in durable {
-            let listed =
-                list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
-            listed.map_err(|error| failed(&error))?;
-        }
-        let mut tries = 0;
-        loop {
-            use RDKafkaErrorCode::*;
-            match self.consumer.client().commit(&list, CommitMode::Sync) {
-                Ok(()) => break,
-                // Another member goes on from what was committed before; this one is told so soon.
-                Err(error)
-                    if matches!(
-                        error.rdkafka_error_code(),
-                        Some(
-                            IllegalGeneration
-                                | UnknownMemberId
-                                | RebalanceInProgress
-                                | FencedInstanceId
-                                | AssignmentLost
-                                | StaleMemberEpoch
-                        )
-                    ) =>
-                {
-                    TaskMetrics::add(&self.report.metrics.commit_failures, 1);
-                    tracing::warn!(task = %self.setup.id, %error, "offsets are not committed: the group has moved on");
-                    return Ok(());
-                }
-                Err(error) if tries >= COMMIT_TRIES || self.control.is_abandoned() => {
-                    TaskMetrics::add(&self.report.metrics.commit_failures, 1);
-                    return Err(failed(&error));
-                }
-                Err(error) => {
-                    tracing::warn!(task = %self.setup.id, %error, "a commit is tried again");
-                    tries += 1;
-                    std::thread::sleep(COMMIT_PAUSE);
-                }
-            }
-        }
-        self.assignment.stored(durable);
-        TaskMetrics::add(&self.report.metrics.commits, 1);
-        Ok(())
     }
 
     /// Ends well.
@@ -570,7 +490,11 @@ impl<'a> SinkLoop<'a> {
         let partitions = self.assignment.end();
         match partitions.is_empty() {
             true => Ok(()),
-            false => self.control.wait_for(self.parts.task.close(&partitions, lost)),
+            false => {
+                let (control, task) = (self.control, &mut self.parts.task);
+                let close = || control.wait_for(task.close(&partitions, lost));
+                self.report.metrics.within(Call::Close, close)
+            }
         }
     }
 

@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
+
+use crate::cluster::ClientLog;
 
 /// A change of the assignment; the client waits until it is confirmed by assigning or unassigning.
 pub(super) enum Change {
@@ -20,6 +23,7 @@ pub(super) struct Notes {
     changes: Mutex<VecDeque<Change>>,
     changed: AtomicBool,
     closing: AtomicBool,
+    log: ClientLog,
 }
 
 impl Notes {
@@ -46,7 +50,11 @@ impl Notes {
 
 impl ClientContext for Notes {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "consumer");
+        self.log.error("consumer", &error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
     }
 }
 

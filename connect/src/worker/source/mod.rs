@@ -21,6 +21,8 @@ use super::errors::{ErrorPolicy, RecordFailure, Stage};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
+use super::stall::Call;
+use super::tasks::Contained;
 use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer, undelivered};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 use crate::record::Record;
@@ -44,7 +46,7 @@ const FENCING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a source's task runs with.
 pub(super) struct SourceParts {
-    pub(super) task: Box<dyn SourceTask>,
+    pub(super) task: Contained<dyn SourceTask>,
     pub(super) conversion: Conversion,
     pub(super) policy: ErrorPolicy,
     pub(super) producer: Producer,
@@ -53,6 +55,15 @@ pub(super) struct SourceParts {
     pub(super) offsets: OffsetSink,
     /// How often offsets are stored.
     pub(super) flush_interval: Duration,
+}
+
+/// How a task ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// What it had handed over was dropped: it begins anew from its stored offsets.
+    Rewound,
 }
 
 /// A source's task that runs.
@@ -94,13 +105,18 @@ impl<'a> SourceLoop<'a> {
     ///
     /// # Errors
     /// What ends the task. What was delivered is safe, and so are the offsets that were stored.
-    pub(super) fn run(mut self) -> Result<(), PluginError> {
+    pub(super) fn run(mut self) -> Result<Ended, PluginError> {
         let result = self.start().and_then(|()| self.work());
-        let result = result.and_then(|()| self.finish());
+        let result = result.and_then(|ended| match ended {
+            Ended::Rewound => Ok(ended),
+            Ended::Stopped => self.finish(),
+        });
         if result.is_err() && !self.control.is_abandoned() {
             let _ = self.parts.producer.abort();
         }
-        self.control.wait_for(self.parts.task.stop());
+        let (control, task) = (self.control, &mut self.parts.task);
+        let metrics = &self.report.metrics;
+        metrics.within(Call::Stop, || control.wait_for(task.stop()));
         result
     }
 
@@ -123,21 +139,22 @@ impl<'a> SourceLoop<'a> {
             task: self.setup.id.clone(),
             offsets: self.parts.offsets.reader(&self.setup.id.connector),
         };
-        self.report.metrics.enter();
-        let started = self
-            .control
-            .wait_for(self.parts.task.start(&self.setup.task_config, context));
-        self.report.metrics.leave();
-        started?;
+        let (control, task) = (self.control, &mut self.parts.task);
+        let config = &self.setup.task_config;
+        let metrics = &self.report.metrics;
+        metrics.within(Call::Start, || control.wait_for(task.start(config, context)))?;
         self.due = Instant::now() + self.parts.flush_interval;
         self.report.running();
         Ok(())
     }
 
-    fn work(&mut self) -> Result<(), PluginError> {
+    fn work(&mut self) -> Result<Ended, PluginError> {
         while !self.control.stopping() {
             if self.control.paused() {
-                self.pause()?;
+                if self.settle()? == Ended::Rewound {
+                    return Ok(Ended::Rewound);
+                }
+                self.pause();
                 continue;
             }
             self.parts.producer.serve();
@@ -147,11 +164,10 @@ impl<'a> SourceLoop<'a> {
             }
             self.step()?;
         }
-        Ok(())
+        Ok(Ended::Stopped)
     }
 
-    fn pause(&mut self) -> Result<(), PluginError> {
-        self.settle()?;
+    fn pause(&self) {
         self.report.paused();
         while self.control.paused() && !self.control.stopping() {
             self.parts.producer.serve();
@@ -160,32 +176,29 @@ impl<'a> SourceLoop<'a> {
         if !self.control.stopping() {
             self.report.running();
         }
-        Ok(())
     }
 
     /// Ends well.
-    fn finish(&mut self) -> Result<(), PluginError> {
-        if self.control.is_abandoned() {
-            return Ok(());
+    fn finish(&mut self) -> Result<Ended, PluginError> {
+        if !self.control.is_abandoned() {
+            self.settle()?;
         }
-        self.settle()
+        Ok(Ended::Stopped)
     }
 
-    /// Stores what can be stored, before a pause or the end.
-    fn settle(&mut self) -> Result<(), PluginError> {
+    /// Stores what can be stored, before a pause or the end; says whether the task can go on from there.
+    fn settle(&mut self) -> Result<Ended, PluginError> {
         match self.parts.offsets.transactions() {
             // Between two boundaries nothing is whole. What is dropped comes again from the stored offsets, to which the task goes back.
             Some(Transactions::WhereConnectorSays) if self.parts.producer.in_transaction() => {
                 self.parts.producer.abort()?;
                 self.pending.clear();
-                match self.control.stopping() {
-                    true => Ok(()),
-                    false => Err(PluginError::disconnected(
-                        "paused within a transaction, which was dropped; the task begins anew from its stored offsets",
-                    )),
-                }
+                tracing::info!(
+                    "the open transaction is dropped; its records come again from the stored offsets"
+                );
+                Ok(Ended::Rewound)
             }
-            _ => self.commit(),
+            _ => self.commit().map(|()| Ended::Stopped),
         }
     }
 
@@ -196,19 +209,24 @@ impl<'a> SourceLoop<'a> {
                 .sleep(Duration::from_secs(1).min(self.due.saturating_duration_since(Instant::now())));
             return Ok(());
         }
+        // What was handed over waits no longer than for its time: a poll may be dropped where it awaits something.
+        let commits = !matches!(
+            self.parts.offsets.transactions(),
+            Some(Transactions::WhereConnectorSays | Transactions::EachPoll)
+        );
+        let until = (commits && !self.pending.is_empty()).then_some(self.due);
         let budget = Budget {
             wait: BUDGET
                 .wait
                 .min(self.due.saturating_duration_since(Instant::now())),
             ..BUDGET
         };
-        self.report.metrics.enter();
-        let polled = self.control.wait_unless_told(self.parts.task.poll(budget));
-        self.report.metrics.leave();
-        match polled {
+        let (control, task) = (self.control, &mut self.parts.task);
+        let poll = || control.wait_unless_told(until, task.poll(budget));
+        match self.report.metrics.within(Call::Poll, poll) {
             None => Ok(()),
             Some(Err(error)) if error.kind() == ErrorKind::Retriable => {
-                tracing::warn!(task = %self.setup.id, %error, "the source is polled again");
+                tracing::warn!(%error, "the source is polled again");
                 self.control.sleep(self.poll_pause);
                 self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
                 Ok(())
@@ -249,7 +267,7 @@ impl<'a> SourceLoop<'a> {
         }
         if finished && !self.finished {
             self.finished = true;
-            tracing::info!(task = %self.setup.id, "the source has come to its end");
+            tracing::info!("the source has come to its end");
         }
         Ok(())
     }
@@ -316,10 +334,9 @@ impl<'a> SourceLoop<'a> {
                 report.topic(&row.topic);
             }
         }
-        let refused = self
-            .parts
-            .producer
-            .send(&self.batch, &|| control.is_abandoned())?;
+        let (producer, batch) = (&mut self.parts.producer, &self.batch);
+        let send = || producer.send(batch, &|| control.is_abandoned());
+        let refused = report.metrics.within(Call::Deliver, send)?;
         TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - refused.len());
         for refused in refused {
             let row = &self.batch.rows[refused.index];
@@ -359,12 +376,16 @@ impl<'a> SourceLoop<'a> {
         use rdkafka::error::RDKafkaErrorCode::{
             InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, QueueFull,
         };
-        let error = undelivered(&failed.topic, &failed.error);
         let size = [&failed.key, &failed.value]
             .into_iter()
             .flatten()
             .map(Vec::len)
             .sum::<usize>();
+        let error = undelivered(&failed.topic, &failed.error);
+        let error = match failed.error.rdkafka_error_code() {
+            Some(MessageSizeTooLarge | QueueFull) => format!("a record of {size} bytes for {error}"),
+            _ => error,
+        };
         let of_the_record = match failed.error.rdkafka_error_code() {
             // The cluster refuses batches as a whole: a small record is not what is too large.
             Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
@@ -372,7 +393,8 @@ impl<'a> SourceLoop<'a> {
             _ => false,
         };
         if !of_the_record {
-            return Err(PluginError::disconnected(error));
+            let late = self.parts.producer.late(&error);
+            return Err(late.map_or_else(|| PluginError::disconnected(error), PluginError::from));
         }
         // Within a transaction the cluster's refusal dooms the rest as well.
         if self.parts.offsets.is_transactional() && !refused {
@@ -409,24 +431,16 @@ impl<'a> SourceLoop<'a> {
     /// Waits until everything is delivered, and stores the offsets behind it.
     fn commit(&mut self) -> Result<(), PluginError> {
         self.due = Instant::now() + self.parts.flush_interval;
-        let control = self.control;
+        let (control, metrics) = (self.control, Arc::clone(&self.report.metrics));
         let abandoned = || control.is_abandoned();
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(&abandoned)?;
-        }
-        self.parts.producer.flush(&abandoned)?;
-        self.check_deliveries()?;
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(&abandoned)?;
-        }
+        metrics.within(Call::Deliver, || self.deliver(&abandoned))?;
         if control.is_abandoned() {
             return Ok(());
         }
-        let connector = &self.setup.id.connector;
-        let stored = self
-            .parts
-            .offsets
-            .store(connector, &self.pending, &mut self.parts.producer, &abandoned);
+        let (connector, pending) = (&self.setup.id.connector, &self.pending);
+        let (offsets, producer) = (&self.parts.offsets, &mut self.parts.producer);
+        let store = || offsets.store(connector, pending, producer, &abandoned);
+        let stored = metrics.within(Call::Store, store);
         match stored {
             Ok(()) => {}
             // They are stored with the next ones.
@@ -436,7 +450,7 @@ impl<'a> SourceLoop<'a> {
                     && !control.stopping() =>
             {
                 TaskMetrics::add(&self.metrics().commit_failures, 1);
-                tracing::error!(task = %self.setup.id, %error, "offsets are not stored; trying again with the next ones");
+                tracing::error!(%error, "offsets are not stored; trying again with the next ones");
                 return Ok(());
             }
             Err(error) => {
@@ -449,12 +463,26 @@ impl<'a> SourceLoop<'a> {
             return Ok(());
         }
         TaskMetrics::add(&self.metrics().commits, 1);
-        self.report.metrics.enter();
-        let told = control.wait_for(self.parts.task.committed(&committed));
-        self.report.metrics.leave();
-        if let Err(error) = told {
-            tracing::warn!(task = %self.setup.id, %error, "what the source does once offsets are stored failed");
+        tracing::debug!(partitions = committed.len(), "offsets are stored");
+        let task = &mut self.parts.task;
+        let tell = || control.wait_for(task.committed(&committed));
+        if let Err(error) = metrics.within(Call::Committed, tell) {
+            tracing::warn!(%error, "what the source does once offsets are stored failed");
         }
         Ok(())
+    }
+
+    /// Waits until everything is delivered.
+    fn deliver(&mut self, abandoned: &dyn Fn() -> bool) -> Result<(), PluginError> {
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            dead_letters.flush(abandoned)?;
+        }
+        self.parts.producer.flush(abandoned)?;
+        self.check_deliveries()?;
+        // What was not delivered may have become a dead letter.
+        match &mut self.parts.dead_letters {
+            Some(dead_letters) => dead_letters.flush(abandoned),
+            None => Ok(()),
+        }
     }
 }

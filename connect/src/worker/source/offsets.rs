@@ -26,6 +26,10 @@ impl Pending {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.take();
     }
