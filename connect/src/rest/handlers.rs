@@ -270,14 +270,24 @@ fn refused(answer: Result<(), HerderError>) -> Answer {
     answer.map_or_else(Answer::from, |()| empty(StatusCode::NO_CONTENT))
 }
 
-/// Where a connector is found: an absolute address if the caller said which host it asked.
+/// Where a connector is found.
 fn location(parts: &Parts, name: &str) -> String {
-    let path = format!("/connectors/{}", utf8_percent_encode(name, PATH_PART));
+    here(
+        parts,
+        format!("/connectors/{}", utf8_percent_encode(name, PATH_PART)),
+    )
+}
+
+/// A path of this worker: an absolute address if the caller said which host it asked.
+pub(super) fn here(parts: &Parts, path: String) -> String {
     let host = parts
         .headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    host.map_or_else(|| path.clone(), |host| format!("http://{host}{path}"))
+    match host {
+        Some(host) => format!("http://{host}{path}"),
+        None => path,
+    }
 }
 
 async fn create(herder: Shared, parts: &Parts, value: Value) -> Answered {

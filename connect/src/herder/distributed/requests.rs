@@ -503,7 +503,7 @@ impl DistributedHerder {
     async fn fence_former_tasks(&self, name: &str, config: &ConfigMap) -> Result<(), HerderError> {
         let (_, its) = self.shared.connector(name)?;
         let former = its.to_fence();
-        if former.is_empty() || !self.shared.parts.tasks.delivers_exactly_once(config) {
+        if former.is_empty() || !self.shared.is_to_fence(config) {
             return Ok(());
         }
         let fenced = self.shared.parts.tasks.fence(name, config, &former);

@@ -202,6 +202,33 @@ impl Knowledge {
         todo
     }
 
+    /// A connector's configuration.
+    pub(super) fn config(&self, name: &str) -> Option<&ConfigMap> {
+        let its = self.configs.connector(name)?;
+        its.config.as_ref().map(|(_, config)| config)
+    }
+
+    /// A connector's configuration was written. If it is the one from `before`, what failed is started again (nothing else would start it), and
+    /// its work is divided anew: what was asked for on account of the former record is void.
+    pub(super) fn configured(&mut self, name: &str, before: Option<&ConfigMap>) {
+        self.restarts.forget(name);
+        if before.is_none() || self.config(name) != before {
+            return;
+        }
+        let failed = RestartRequest {
+            include_tasks: true,
+            only_failed: true,
+        };
+        self.restart(name, failed);
+        let connector = Unit {
+            connector: name.to_owned(),
+            task: None,
+        };
+        if self.running.contains_key(&connector) {
+            self.divide.insert(name.to_owned());
+        }
+    }
+
     /// Marks what a request wants to be started again and runs here.
     pub(super) fn restart(&mut self, name: &str, request: RestartRequest) {
         let units: Vec<Unit> = self.running_of(name).map(|(unit, _)| unit.clone()).collect();
