@@ -136,12 +136,20 @@ def named(call):
     return f"{call['method']} {call['path']} {(call.get('body') or '')[:120]}"
 
 
+# What the recording's worker was set up with: places of plugins, which it found twice, and the length of a path.
+SETTING = r"PluginDesc\{[^}]*\}(, )?|available versions: \[[^]]*\]|column: \d+"
+
+
+def without_setting(got):
+    text = json.dumps([got["status"], got["answered"], got.get("answer")], sort_keys=True)
+    return json.loads(re.sub(SETTING, "", text).replace('["4.2.0", "4.2.0"]', '["4.2.0"]'))
+
+
 def against_recording(calls, heard):
     """What Java says is what the recording says it says."""
     for number, call in enumerate(calls):
-        if "settle" not in call:
-            recorded = {key: call.get(key) for key in ("status", "answer")}
-            got = {key: heard[number][key] for key in ("status", "answer")}
+        if "settle" not in call and call["path"] != "/admin/loggers/root":
+            got, recorded = without_setting(heard[number]), without_setting(call)
             check(f"recorded: {named(call)}", None if got == recorded else first_difference(got, recorded, "recorded"))
 
 
@@ -178,7 +186,8 @@ def compare(mode, calls, among):
 def main():
     calls = json.loads((GOLDEN / "calls.json").read_text())
     try:
-        subprocess.run([os.environ["MILLSTREAM_BIN"], "topics", "create", "golden", "--partitions", "1", "--bootstrap-server", BOOTSTRAP], check=True)
+        subprocess.run([os.environ["MILLSTREAM_BIN"], "topics", "create", "--topic", "golden", "--partitions", "1",
+                        "--bootstrap-server", BOOTSTRAP], check=True)
         compare("standalone", calls, ("all", "live", "standalone"))
         if FULL:
             compare("distributed", calls, ("all", "live", "distributed"))

@@ -154,6 +154,7 @@ def creations():
     create({"name": "100%", "config": {**SOURCE, "name": "100%"}})
     settle("100%", "RUNNING", ["RUNNING"])
     create({"name": "  blanks  ", "config": SOURCE})
+    settle("blanks", "RUNNING", ["RUNNING"])
     create({"name": "sink", "config": SINK})
     settle("sink", "RUNNING", ["RUNNING"])
     create({"name": "broken", "config": BROKEN})
