@@ -201,6 +201,9 @@ impl Validator {
                 None => entries.push((own.key(&value.name).cloned(), value)),
             }
         }
+        if let ConnectorPlugin::Source(source) = &plugin {
+            checks::exactly_once(&self.worker, &**source, &resolved, &mut entries);
+        }
         checks::topic_creation(plugin.kind(), &resolved, &mut entries);
         checks::client_overrides(&self.worker.client_overrides, &raw, &mut entries);
         checks::nulls(given, &mut entries);

@@ -74,8 +74,9 @@ def without_versions(value, key=None):
     if key in ("commit", "version") and value is not None:
         return key.upper()
     if isinstance(value, dict):
-        if value.get("name") == "connector.plugin.version":
-            return {key: value[key] for key in value if key not in ("default_value", "value", "recommended_values")}
+        if str(value.get("name")).endswith(".plugin.version"):
+            hidden = {"default_value": None, "value": None, "recommended_values": []}
+            return {key: hidden.get(key, value[key]) for key in value}
         return {name: without_versions(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [without_versions(inner) for inner in value]

@@ -406,7 +406,7 @@ impl Herder for DistributedHerder {
         {
             let mut knowledge = locked(&self.shared.knowledge);
             if !knowledge.configs.wanted().contains(&unit) {
-                return Err(HerderError::NotFound(format!("Task {id} not found")));
+                return Err(HerderError::NotFound(format!("Unknown task: {id}")));
             }
             if !knowledge.running.contains_key(&unit) {
                 return Err(rebalancing());
