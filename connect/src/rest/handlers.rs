@@ -80,7 +80,10 @@ async fn read(herder: Shared, route: Route, parts: &Parts) -> Answered {
         Route::Connectors => connectors(&*herder, query).await?,
         Route::Connector(name) => json_of(StatusCode::OK, &answers::info(&herder.info(&name).await?)),
         Route::Config(name) => json_of(StatusCode::OK, &herder.info(&name).await?.config),
-        Route::Status(name) => json_of(StatusCode::OK, &answers::status(&herder.status(&name).await?)),
+        Route::Status(name) => json_of(
+            StatusCode::OK,
+            &answers::status(&herder.first_status(&name).await?),
+        ),
         Route::Tasks(name) => json_of(StatusCode::OK, &answers::tasks(&herder.tasks(&name).await?)),
         Route::TaskStatus(connector, task) => {
             let id = TaskId { connector, task };

@@ -24,6 +24,8 @@ use crate::worker::{ConnectorOffsets, State, TargetState};
 const CLUSTER_WAIT: Duration = Duration::from_secs(10);
 /// How long a request waits for the group to be in order.
 const ORDER_WAIT: Duration = Duration::from_secs(8);
+/// How long a connector that was just made may take until somebody says what it does.
+const FIRST_STATUS_WAIT: Duration = Duration::from_secs(3);
 /// How long a connector's tasks may take to stop before its offsets are changed.
 const STOP_WAIT: Duration = Duration::from_secs(20);
 /// How long a restart is waited for.
@@ -154,8 +156,9 @@ impl Shared {
             Doer::Task(id) => {
                 let unit = unit(&id.connector, Some(id.task));
                 if !knowledge.configs.wanted().contains(&unit) {
-                    // There is no such task: that can be said here.
-                    return Some(Known::Here);
+                    // If there is no such task, and none to come, that can be said here.
+                    let comes = knowledge.is_being_divided(&id.connector);
+                    return (!comes).then_some(Known::Here);
                 }
                 let place = knowledge.configs.assignment.units.get(&unit)?;
                 place.draining.is_none().then(|| place.owner.clone())?
@@ -276,6 +279,17 @@ impl Herder for DistributedHerder {
     async fn status(&self, name: &str) -> Result<ConnectorStatus, HerderError> {
         let status = self.shared.reported(name);
         status.ok_or_else(|| HerderError::NotFound(format!("No status found for connector {name}")))
+    }
+
+    async fn first_status(&self, name: &str) -> Result<ConnectorStatus, HerderError> {
+        let begun = self.shared.wait_until(FIRST_STATUS_WAIT, |knowledge| {
+            let its = knowledge.statuses.connectors.get(name);
+            let reported = its.is_some_and(|its| its.connector.is_some());
+            (reported || knowledge.config(name).is_none()).then_some(())
+        });
+        // Where nobody began, that is the answer.
+        let _ = begun.await;
+        self.status(name).await
     }
 
     async fn task_status(&self, id: &TaskId) -> Result<UnitStatus, HerderError> {

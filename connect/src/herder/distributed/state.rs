@@ -208,6 +208,21 @@ impl Knowledge {
         its.config.as_ref().map(|(_, config)| config)
     }
 
+    /// Whether a connector's tasks are yet to be made from its configuration.
+    pub(super) fn is_being_divided(&self, name: &str) -> bool {
+        let Some(its) = self.configs.connector(name) else {
+            return false;
+        };
+        let connector = Unit {
+            connector: name.to_owned(),
+            task: None,
+        };
+        let reported = self.statuses.of(&connector);
+        let failed = reported.is_some_and(|reported| reported.status.state == State::Failed);
+        let undivided = self.config(name) != Some(&its.division.connector);
+        its.target() == TargetState::Started && undivided && !failed
+    }
+
     /// A connector's configuration was written. If it is the one from `before`, what failed is started again (nothing else would start it), and
     /// its work is divided anew: what was asked for on account of the former record is void.
     pub(super) fn configured(&mut self, name: &str, before: Option<&ConfigMap>) {
