@@ -243,11 +243,17 @@ impl Drop for DistributedHerder {
 
 /// The worker's own work: what it runs, and its membership.
 async fn work(herder: Weak<Shared>) {
+    let mut troubled = false;
     loop {
         let Some(shared) = herder.upgrade() else {
             return;
         };
         let mut changed = shared.changed.subscribe();
+        let trouble = shared.twin_trouble();
+        if let Some(error) = trouble.as_ref().filter(|_| !troubled) {
+            warn!(%error, "two workers of one address");
+        }
+        troubled = trouble.is_some();
         shared.hear_tasks();
         shared.keep_membership();
         shared.reconcile();

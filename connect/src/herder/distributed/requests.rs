@@ -167,8 +167,20 @@ impl Shared {
         match Some(&id) == knowledge.me.as_ref() {
             true if *doer == Doer::Leader => None,
             true => Some(Known::Here),
+            // At that address this worker answers: perhaps the other one is its former life, which the group forgets soon.
+            false if knowledge.is_twin(&id) => None,
             false => Some(Known::There(id.url().to_owned())),
         }
+    }
+
+    /// What is wrong if another worker of the group says that it has this one's address.
+    pub(super) fn twin_trouble(&self) -> Option<HerderError> {
+        let knowledge = locked(&self.knowledge);
+        let address = knowledge.shared_address(std::time::Instant::now(), self.settings.session)?;
+        Some(HerderError::Conflict(format!(
+            "another worker of the group has the address {address}, too, so that requests do not reach it; set rest.advertised.host.name and \
+             rest.advertised.port of each worker to what the others reach it by"
+        )))
     }
 
     async fn leads(&self) -> Result<(), HerderError> {
@@ -491,9 +503,10 @@ impl Herder for DistributedHerder {
         let known = self
             .shared
             .wait_until(ORDER_WAIT, |knowledge| Shared::known(knowledge, doer));
-        match known.await.ok_or_else(rebalancing)? {
-            Known::Here => Ok(None),
-            Known::There(url) => Ok(Some(url)),
+        match known.await {
+            Some(Known::Here) => Ok(None),
+            Some(Known::There(url)) => Ok(Some(url)),
+            None => Err(self.shared.twin_trouble().unwrap_or_else(rebalancing)),
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Knowledge {
     /// When it was last known to be in the group.
     pub(super) seen: Option<Instant>,
     pub(super) roll: Option<Roll>,
+    /// Since when another member has had this worker's address.
+    twin_since: Option<Instant>,
     /// Whether it may write configurations.
     pub(super) leading: bool,
     pub(super) running: BTreeMap<Unit, Started>,
@@ -94,8 +96,23 @@ impl Knowledge {
             .leader
             .clone()
             .or(before.filter(|leader| roll.members.contains(leader)));
+        let twin = roll.members.iter().any(|member| self.is_twin(member));
+        self.twin_since = twin.then(|| self.twin_since.unwrap_or(roll.asked));
         self.roll = Some(Roll { leader, ..roll });
         away
+    }
+
+    /// Whether it is another member of the group with this worker's address.
+    pub(super) fn is_twin(&self, member: &MemberId) -> bool {
+        let mine = |me: &MemberId| me != member && me.url() == member.url();
+        self.me.as_ref().is_some_and(mine)
+    }
+
+    /// The address, if another member has had it for longer than a session: a former life of this worker would be gone by then.
+    pub(super) fn shared_address(&self, now: Instant, session: Duration) -> Option<&str> {
+        let since = self.twin_since?;
+        let me = self.me.as_ref()?;
+        (now.saturating_duration_since(since) > session).then(|| me.worker_id())
     }
 
     /// Who runs here, if this worker may run anything: the group knows it, and has not had time to give up on it.
