@@ -9,6 +9,7 @@ mod config;
 pub(super) mod double;
 mod http;
 mod subject;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
