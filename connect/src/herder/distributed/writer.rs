@@ -210,7 +210,10 @@ impl Notes {
     /// When a client's option is wrong.
     pub(super) fn new(client: &ClientConfig) -> Result<Self, PluginError> {
         let mut client = client.clone();
-        client.set("linger.ms", "0");
+        client
+            // Who waits for a record wants to hear that it is there.
+            .set("delivery.report.only.error", "false")
+            .set("linger.ms", "0");
         let producer = client.create_with_context(Complaints);
         let producer = producer.map_err(|error| PluginError::user_config(error.to_string()))?;
         Ok(Self {
