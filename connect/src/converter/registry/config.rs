@@ -120,8 +120,8 @@ impl RegistryConfig {
 
 fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
     let known = ["http://", "https://"].into_iter();
-    let found = known.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?)));
-    let Some((scheme, rest)) = found.last() else {
+    let mut found = known.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?)));
+    let Some((scheme, rest)) = found.next() else {
         // What stands before the @ may be a password.
         let shown = url.rsplit('@').next().unwrap_or_default();
         return Err(PluginError::user_config(format!(
