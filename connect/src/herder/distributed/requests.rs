@@ -429,6 +429,13 @@ impl Herder for DistributedHerder {
 
     async fn restart_task(&self, id: &TaskId) -> Result<(), HerderError> {
         let unit = unit(&id.connector, Some(id.task));
+        // One that is about to start here is waited for.
+        let begun = self.shared.wait_until(ORDER_WAIT, |knowledge| {
+            let wanted = knowledge.configs.wanted().contains(&unit);
+            let settled = knowledge.running.contains_key(&unit) || !wanted;
+            settled.then_some(())
+        });
+        begun.await.ok_or_else(rebalancing)?;
         {
             let mut knowledge = locked(&self.shared.knowledge);
             if !knowledge.configs.wanted().contains(&unit) {
