@@ -4,13 +4,15 @@ use std::process::Command;
 
 use millstream_tests::program::{output_of, repository};
 
-const PERMISSIVE: [&str; 13] = [
+const PERMISSIVE: [&str; 14] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Of the list of root certificates (webpki-roots).
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

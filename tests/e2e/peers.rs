@@ -49,6 +49,17 @@ fn kafka_connects_converters_and_transforms() {
     run("connect-golden");
 }
 
+/// What Kafka Connect's worker answers to the recorded calls is what ours answers, but for the differences that are listed.
+#[test]
+fn the_rest_api_is_kafka_connects() {
+    run("connect-rest");
+}
+
+#[test]
+fn go_kafka_connects_own_tests_pass() {
+    run("go-kafka-connect");
+}
+
 #[test]
 fn franz_gos_own_tests_pass() {
     run("kgo");

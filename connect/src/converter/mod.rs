@@ -58,7 +58,7 @@ enum Role {
 }
 
 /// The key that says what a converter is for. The runtime knows it from where the converter stands.
-const CONVERTER_TYPE: &str = "converter.type";
+pub(crate) const CONVERTER_TYPE: &str = "converter.type";
 
 impl Role {
     fn of(is_key: bool) -> Self {

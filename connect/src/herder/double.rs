@@ -21,7 +21,7 @@ use crate::worker::{ConnectorOffsets, State, StatusListener, TargetState, Worker
 struct Source;
 /// Kafka's file sink, as far as its keys go.
 struct Sink;
-/// A converter that is only a name.
+/// A converter that is only a name, with the keys of the real one.
 struct Named(&'static str);
 
 impl Plugin for Source {
@@ -100,7 +100,10 @@ impl Plugin for Named {
         "4.2.0"
     }
     fn config_def(&self) -> ConfigDef {
-        ConfigDef::new()
+        let real = Registry::built_in();
+        let of_records = real.converter(self.0).map(|plugin| plugin.config_def());
+        let of_headers = || real.header_converter(self.0).map(|plugin| plugin.config_def());
+        of_records.or_else(|_| of_headers()).unwrap_or_default()
     }
 }
 

@@ -151,6 +151,11 @@ pub trait Herder: Send + Sync {
     /// What it is doing.
     async fn status(&self, name: &str) -> Result<ConnectorStatus, HerderError>;
 
+    /// What it is doing; one that was made a moment ago is given the time to begin.
+    async fn first_status(&self, name: &str) -> Result<ConnectorStatus, HerderError> {
+        self.status(name).await
+    }
+
     /// What a task is doing.
     async fn task_status(&self, id: &TaskId) -> Result<UnitStatus, HerderError>;
 

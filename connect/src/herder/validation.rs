@@ -192,7 +192,6 @@ impl Validator {
         for (key, value) in framework.keys().iter().zip(framework.validate(&resolved)) {
             entries.push((Some(key.clone()), value));
         }
-        checks::converters(&self.registry, &resolved, &mut entries);
         checks::sink_topics(plugin.kind(), &resolved, &mut entries);
         let own = plugin.plugin().config_def();
         for value in plugin.validate(&resolved)? {
@@ -200,6 +199,10 @@ impl Validator {
                 Some((_, its)) => its.errors.extend(value.errors),
                 None => entries.push((own.key(&value.name).cloned(), value)),
             }
+        }
+        checks::converters(&self.registry, &resolved, &mut entries);
+        if let ConnectorPlugin::Source(source) = &plugin {
+            checks::exactly_once(&self.worker, &**source, &resolved, &mut entries);
         }
         checks::topic_creation(plugin.kind(), &resolved, &mut entries);
         checks::client_overrides(&self.worker.client_overrides, &raw, &mut entries);

@@ -1,6 +1,9 @@
 //! Reading requests: what they may hold, and what their bodies say.
+use std::collections::HashMap;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::answers::{Answer, failure, plain_failure};
@@ -9,10 +12,13 @@ use crate::worker::TargetState;
 
 /// The largest body that is read.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Whether the client takes JSON (or, for metrics, text).
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let mut given = headers.get_all(header::ACCEPT).iter().peekable();
+    let given = headers.get_all(header::ACCEPT).iter();
+    let mut given = given.filter(|value| !value.is_empty()).peekable();
     if given.peek().is_none() {
         return true;
     }
@@ -39,15 +45,38 @@ pub(super) async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, 
         None if bytes.is_empty() => {}
         _ => return Err(Box::new(plain_failure(StatusCode::UNSUPPORTED_MEDIA_TYPE))),
     }
-    if bytes.is_empty() {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    if text.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let mut value = serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         malformed(&format!(
             "the body is no JSON at line {line}, column {column}; send valid JSON"
         ))
-    })
+    })?;
+    as_written(&mut value, text);
+    Ok(value)
+}
+
+/// Configurations are texts: their numbers stay as they are written (`1.50`, `1e3`, more digits than a number has here).
+fn as_written(value: &mut Value, text: &[u8]) {
+    let Value::Object(object) = value else { return };
+    let inner = object.get("config").is_some_and(Value::is_object);
+    if !inner && !object.values().any(Value::is_number) {
+        return;
+    }
+    let written = serde_json::from_slice::<HashMap<String, &RawValue>>(text).unwrap_or_default();
+    for (key, value) in object {
+        let Some(raw) = written.get(key.as_str()) else {
+            continue;
+        };
+        match value {
+            Value::Number(_) => *value = Value::String(raw.get().to_owned()),
+            Value::Object(_) if key == "config" => as_written(value, raw.get().as_bytes()),
+            _ => {}
+        }
+    }
 }
 
 async fn read(body: Body) -> Result<Bytes, Box<Answer>> {
@@ -103,6 +132,7 @@ pub(super) fn create_request(value: Value) -> Result<CreateRequest, Box<Answer>>
         Some(Value::String(text)) => Ok(Some(text)),
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(Value::Bool(flag)) => Ok(Some(flag.to_string())),
         Some(_) => Err(malformed("name and initial_state have to be texts")),
     };
     let name = text(object.remove("name"))?;

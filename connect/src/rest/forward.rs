@@ -9,8 +9,8 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::answers::{Answer, failure, typed, with_header};
-use super::body;
 use super::route::Route;
+use super::{body, handlers};
 use crate::herder::{Doer, Herder};
 use crate::plugin::TaskId;
 
@@ -77,13 +77,22 @@ async fn handed_on(url: &str, parts: &Parts, value: &Value) -> Answer {
                 false => typed(status, "application/json", body),
             };
             match location {
-                Some(location) => with_header(answer, header::LOCATION, &location),
+                Some(location) => {
+                    let place = handlers::here(parts, path_of(&location).to_owned());
+                    with_header(answer, header::LOCATION, &place)
+                }
                 None => answer,
             }
         }
         Ok(Err(error)) => unreachable(error.to_string()),
         Err(error) => unreachable(error.to_string()),
     }
+}
+
+/// The path of an address. Who asked knows this worker, and may not reach the other one.
+fn path_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.find('/').map_or("/", |start| &rest[start..])
 }
 
 type Answered = (StatusCode, Option<String>, Vec<u8>);

@@ -80,7 +80,10 @@ async fn read(herder: Shared, route: Route, parts: &Parts) -> Answered {
         Route::Connectors => connectors(&*herder, query).await?,
         Route::Connector(name) => json_of(StatusCode::OK, &answers::info(&herder.info(&name).await?)),
         Route::Config(name) => json_of(StatusCode::OK, &herder.info(&name).await?.config),
-        Route::Status(name) => json_of(StatusCode::OK, &answers::status(&herder.status(&name).await?)),
+        Route::Status(name) => json_of(
+            StatusCode::OK,
+            &answers::status(&herder.first_status(&name).await?),
+        ),
         Route::Tasks(name) => json_of(StatusCode::OK, &answers::tasks(&herder.tasks(&name).await?)),
         Route::TaskStatus(connector, task) => {
             let id = TaskId { connector, task };
@@ -270,14 +273,24 @@ fn refused(answer: Result<(), HerderError>) -> Answer {
     answer.map_or_else(Answer::from, |()| empty(StatusCode::NO_CONTENT))
 }
 
-/// Where a connector is found: an absolute address if the caller said which host it asked.
+/// Where a connector is found.
 fn location(parts: &Parts, name: &str) -> String {
-    let path = format!("/connectors/{}", utf8_percent_encode(name, PATH_PART));
+    here(
+        parts,
+        format!("/connectors/{}", utf8_percent_encode(name, PATH_PART)),
+    )
+}
+
+/// A path of this worker: an absolute address if the caller said which host it asked.
+pub(super) fn here(parts: &Parts, path: String) -> String {
     let host = parts
         .headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    host.map_or_else(|| path.clone(), |host| format!("http://{host}{path}"))
+    match host {
+        Some(host) => format!("http://{host}{path}"),
+        None => path,
+    }
 }
 
 async fn create(herder: Shared, parts: &Parts, value: Value) -> Answered {

@@ -1,6 +1,8 @@
 //! The API over sockets: against the answers of Kafka Connect's own standalone worker, and what goes beyond.
 mod differences;
 mod golden;
+mod kcctl;
+mod rough;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

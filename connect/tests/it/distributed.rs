@@ -1,4 +1,5 @@
 //! Several workers that share connectors.
+mod edges;
 mod worker;
 
 use std::sync::Arc;

@@ -4,8 +4,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use ureq::tls::TlsConfig;
 
 use super::subject::SubjectNames;
+use super::tls;
 use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance, Secret};
 use crate::plugin::PluginError;
 
@@ -34,6 +36,7 @@ pub(in crate::converter) struct RegistryConfig {
     pub(super) subjects: SubjectNames,
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
+    pub(super) tls: TlsConfig,
 }
 
 /// A registry.
@@ -63,6 +66,7 @@ pub(in crate::converter) fn keys() -> ConfigDef {
         .with(ConfigKey::with_default(OLD_USER_INFO, Password, "", Medium, "An older name of basic.auth.user.info."))
         .with(ConfigKey::with_default(CONNECT_TIMEOUT, Int, "60000", Low, "How long connecting to a registry may take, in milliseconds.").between(1, i32::MAX.into()))
         .with(ConfigKey::with_default(READ_TIMEOUT, Int, "60000", Low, "How long a registry may take to answer, in milliseconds.").between(1, i32::MAX.into()))
+        .and(tls::keys())
 }
 
 impl RegistryConfig {
@@ -104,6 +108,7 @@ impl RegistryConfig {
             subjects: SubjectNames::named(config.string(strategy))?,
             connect_timeout: ms(CONNECT_TIMEOUT),
             read_timeout: ms(READ_TIMEOUT),
+            tls: tls::of(config)?,
         })
     }
 
@@ -114,15 +119,13 @@ impl RegistryConfig {
 }
 
 fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
-    let Some(rest) = url.strip_prefix("http://") else {
+    let known = ["http://", "https://"].into_iter();
+    let mut found = known.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?)));
+    let Some((scheme, rest)) = found.next() else {
         // What stands before the @ may be a password.
         let shown = url.rsplit('@').next().unwrap_or_default();
-        let why = match url.starts_with("https://") {
-            true => "https is not built in; use http, through a local proxy if need be",
-            false => "it has to begin with http://",
-        };
         return Err(PluginError::user_config(format!(
-            "{URL} has the URL {shown}: {why}"
+            "{URL} has the URL {shown}: it has to begin with http:// or https://"
         )));
     };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -138,7 +141,7 @@ fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
         Secret::new(format!("Basic {encoded}"))
     });
     Ok(Address {
-        url: format!("http://{}", place.trim_end_matches('/')),
+        url: format!("{scheme}{}", place.trim_end_matches('/')),
         authorization,
     })
 }
@@ -151,6 +154,8 @@ mod tests {
     fn credentials_are_taken_out_of_urls() {
         let of = |url: &str| address(url, None).unwrap();
         assert_eq!(of("http://host:80/path/").url, "http://host:80/path");
+        assert_eq!(of("https://a:b@host/").url, "https://host");
+        assert!(address("ftp://geheim@host", None).is_err_and(|error| !error.to_string().contains("geheim")));
         let with = of("http://us%3Aer:p%40ss@host:80/a@b");
         assert_eq!(with.url, "http://host:80/a@b");
         let expected = format!("Basic {}", STANDARD.encode("us:er:p@ss"));

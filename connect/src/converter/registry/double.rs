@@ -21,27 +21,48 @@ struct State {
 
 /// The registry. It ends with the test's process.
 pub(in crate::converter) struct Double {
+    scheme: &'static str,
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
 impl Double {
     pub(in crate::converter) fn start() -> Self {
+        Self::serving("http", serve)
+    }
+
+    /// One that speaks TLS as `config` says.
+    pub(in crate::converter) fn start_with_tls(config: rustls::ServerConfig) -> Self {
+        let config = Arc::new(config);
+        Self::serving("https", move |stream, state| {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(rustls::StreamOwned::new(session, stream), state);
+        })
+    }
+
+    fn serving(
+        scheme: &'static str,
+        serve: impl Fn(TcpStream, &Mutex<State>) + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
+                let (state, serve) = (Arc::clone(&shared), serve.clone());
                 std::thread::spawn(move || serve(stream, &state));
             }
         });
-        Self { port, state }
+        Self { scheme, port, state }
+    }
+
+    pub(in crate::converter) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(in crate::converter) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Requests so far: method and path.
@@ -178,9 +199,8 @@ impl State {
     }
 }
 
-fn serve(stream: TcpStream, state: &Mutex<State>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
+fn serve(stream: impl Read + Write, state: &Mutex<State>) {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
         let mut words = line.split(' ');
@@ -212,7 +232,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         drop(state);
         let answer = answer.to_string();
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", answer.len());
+        let writer = reader.get_mut();
         writer.write_all(format!("{head}{answer}").as_bytes()).unwrap();
+        writer.flush().unwrap();
         line.clear();
     }
 }

@@ -53,6 +53,7 @@ impl Http {
             .http_status_as_error(false)
             // As in Java, what the environment says of proxies is not for registries.
             .proxy(None)
+            .tls_config(config.tls.clone())
             .timeout_connect(Some(config.connect_timeout))
             .timeout_recv_response(Some(config.read_timeout))
             .timeout_recv_body(Some(config.read_timeout))

@@ -9,6 +9,7 @@ mod config;
 pub(super) mod double;
 mod http;
 mod subject;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -372,7 +373,7 @@ mod tests {
     fn wrong_configurations_are_refused() {
         for (key, value, what) in [
             ("schema.registry.url", "", "schema.registry.url"),
-            ("schema.registry.url", "https://a", "https"),
+            ("schema.registry.url", "ftp://a", "https"),
             ("schema.registry.url", "a:80", "http://"),
             ("basic.auth.credentials.source", "KERBEROS", "KERBEROS"),
             ("value.subject.name.strategy", "Mine", "Mine"),

@@ -13,7 +13,7 @@ use super::writer::ConfigWriter;
 use super::{Shared, TICK, locked, rebalancing};
 use crate::config::ConfigMap;
 use crate::herder::{HerderError, Unit};
-use crate::plugin::PluginError;
+use crate::plugin::{ErrorKind, ExactlyOnceSupport, PluginError};
 use crate::worker::TargetState;
 
 /// How long a record may take to come back.
@@ -117,6 +117,8 @@ impl Shared {
             };
             match its.write(&records) {
                 Ok(offset) => Ok(Some(offset)),
+                // Nothing was written, and the pen is as good as before.
+                Err(error) if error.kind() == ErrorKind::UserConfig => Err(error),
                 Err(error) => {
                     pen.take();
                     locked(&shared.knowledge).leading = false;
@@ -200,7 +202,7 @@ impl Shared {
             all.collect()
         };
         for (name, config, tasks, count) in unfenced {
-            if !self.parts.tasks.delivers_exactly_once(&config) {
+            if !self.is_to_fence(&config) {
                 continue;
             }
             if !tasks.is_empty() {
@@ -210,6 +212,19 @@ impl Shared {
             self.write(vec![configs::fenced(&name, count)]).await?;
         }
         Ok(())
+    }
+
+    /// Whether some worker may deliver the connector's records exactly once. One that leads while the group is being changed over
+    /// (`exactly.once.source.support=preparing`) does not do so itself, but others wait for its fencing already (KIP-618).
+    pub(super) fn is_to_fence(&self, config: &ConfigMap) -> bool {
+        if self.parts.config.exactly_once_source {
+            return self.parts.tasks.delivers_exactly_once(config);
+        }
+        let config = self.parts.validator.resolved(config);
+        let class = config.get("connector.class").map_or("", |class| class.trim());
+        let source = self.parts.validator.registry().source(class);
+        let able = source.is_ok_and(|plugin| plugin.exactly_once(&config) == ExactlyOnceSupport::Supported);
+        self.settings.fences && able
     }
 
     /// Deletes statuses of what is no more.

@@ -91,6 +91,9 @@ struct Settings {
     consumer: ClientConfig,
     transactional_id: String,
     session: Duration,
+    /// Whether some worker of the group may deliver exactly once, so that its leader has to fence: `exactly.once.source.support` is not
+    /// disabled.
+    fences: bool,
 }
 
 struct Shared {
@@ -152,6 +155,10 @@ impl Settings {
             // Java's leaders use the same.
             transactional_id: format!("connect-cluster-{group}"),
             session: Duration::from_millis(session),
+            fences: !parsed
+                .string("exactly.once.source.support")
+                .trim()
+                .eq_ignore_ascii_case("disabled"),
         })
     }
 }
@@ -236,11 +243,17 @@ impl Drop for DistributedHerder {
 
 /// The worker's own work: what it runs, and its membership.
 async fn work(herder: Weak<Shared>) {
+    let mut troubled = false;
     loop {
         let Some(shared) = herder.upgrade() else {
             return;
         };
         let mut changed = shared.changed.subscribe();
+        let trouble = shared.twin_trouble();
+        if let Some(error) = trouble.as_ref().filter(|_| !troubled) {
+            warn!(%error, "two workers of one address");
+        }
+        troubled = trouble.is_some();
         shared.hear_tasks();
         shared.keep_membership();
         shared.reconcile();
@@ -292,6 +305,8 @@ impl Shared {
             }
             Read::Record(offset, key, value) => {
                 let live = knowledge.configs_ready;
+                let name = key.strip_prefix("connector-");
+                let before = name.and_then(|name| knowledge.config(name).cloned());
                 match knowledge.configs.apply(offset, key, value) {
                     Change::Restart(name, request) if live => knowledge.restart(&name, request),
                     // As in Java, levels last as long as the worker.
@@ -302,7 +317,7 @@ impl Shared {
                         }
                     }
                     Change::Connector(name) if key.starts_with("connector-") => {
-                        knowledge.restarts.forget(&name);
+                        knowledge.configured(&name, before.as_ref());
                     }
                     _ => {}
                 }

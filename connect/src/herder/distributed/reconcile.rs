@@ -253,6 +253,17 @@ impl Shared {
         self.watch(unit, State::Failed, Some(error.kind()));
     }
 
+    /// What became of the record that asks for a division: one that is too large will not be smaller the next time, anything else is tried again.
+    fn asked_to_divide(&self, name: &str, tasks: usize, written: Result<(), PluginError>) {
+        let Err(error) = written else { return };
+        if error.kind() == ErrorKind::UserConfig {
+            let why = format!("the configurations of its {tasks} tasks: {error}");
+            return self.failed(&whole(name), &PluginError::user_config(why));
+        }
+        warn!(connector = name, %error, "the division of its work could not be written; it is tried again");
+        locked(&self.knowledge).divide.insert(name.to_owned());
+    }
+
     /// Asks the connector how its work is divided, and the leader to write it where it is new.
     async fn divide_work(&self, name: &str) {
         let (at, config) = {
@@ -296,8 +307,9 @@ impl Shared {
         if new {
             let record = configs::division(name, at, &tasks);
             let topic = &self.settings.topics.config.name;
-            let value = record.value.map(|value| value.to_string());
-            self.notes.write(topic, Some(0), &record.key, value.as_deref());
+            let value = record.value.map(|value| value.to_string()).unwrap_or_default();
+            let written = self.notes.deliver(topic, 0, &record.key, &value).await;
+            self.asked_to_divide(name, tasks.len(), written);
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::worker::{ConnectorOffsets, State, TargetState};
 const CLUSTER_WAIT: Duration = Duration::from_secs(10);
 /// How long a request waits for the group to be in order.
 const ORDER_WAIT: Duration = Duration::from_secs(8);
+/// How long a connector that was just made may take until somebody says what it does.
+const FIRST_STATUS_WAIT: Duration = Duration::from_secs(3);
 /// How long a connector's tasks may take to stop before its offsets are changed.
 const STOP_WAIT: Duration = Duration::from_secs(20);
 /// How long a restart is waited for.
@@ -154,8 +156,9 @@ impl Shared {
             Doer::Task(id) => {
                 let unit = unit(&id.connector, Some(id.task));
                 if !knowledge.configs.wanted().contains(&unit) {
-                    // There is no such task: that can be said here.
-                    return Some(Known::Here);
+                    // If there is no such task, and none to come, that can be said here.
+                    let comes = knowledge.is_being_divided(&id.connector);
+                    return (!comes).then_some(Known::Here);
                 }
                 let place = knowledge.configs.assignment.units.get(&unit)?;
                 place.draining.is_none().then(|| place.owner.clone())?
@@ -164,8 +167,20 @@ impl Shared {
         match Some(&id) == knowledge.me.as_ref() {
             true if *doer == Doer::Leader => None,
             true => Some(Known::Here),
+            // At that address this worker answers: perhaps the other one is its former life, which the group forgets soon.
+            false if knowledge.is_twin(&id) => None,
             false => Some(Known::There(id.url().to_owned())),
         }
+    }
+
+    /// What is wrong if another worker of the group says that it has this one's address.
+    pub(super) fn twin_trouble(&self) -> Option<HerderError> {
+        let knowledge = locked(&self.knowledge);
+        let address = knowledge.shared_address(std::time::Instant::now(), self.settings.session)?;
+        Some(HerderError::Conflict(format!(
+            "another worker of the group has the address {address}, too, so that requests do not reach it; set rest.advertised.host.name and \
+             rest.advertised.port of each worker to what the others reach it by"
+        )))
     }
 
     async fn leads(&self) -> Result<(), HerderError> {
@@ -276,6 +291,17 @@ impl Herder for DistributedHerder {
     async fn status(&self, name: &str) -> Result<ConnectorStatus, HerderError> {
         let status = self.shared.reported(name);
         status.ok_or_else(|| HerderError::NotFound(format!("No status found for connector {name}")))
+    }
+
+    async fn first_status(&self, name: &str) -> Result<ConnectorStatus, HerderError> {
+        let begun = self.shared.wait_until(FIRST_STATUS_WAIT, |knowledge| {
+            let its = knowledge.statuses.connectors.get(name);
+            let reported = its.is_some_and(|its| its.connector.is_some());
+            (reported || knowledge.config(name).is_none()).then_some(())
+        });
+        // Where nobody began, that is the answer.
+        let _ = begun.await;
+        self.status(name).await
     }
 
     async fn task_status(&self, id: &TaskId) -> Result<UnitStatus, HerderError> {
@@ -403,10 +429,17 @@ impl Herder for DistributedHerder {
 
     async fn restart_task(&self, id: &TaskId) -> Result<(), HerderError> {
         let unit = unit(&id.connector, Some(id.task));
+        // One that is about to start here is waited for.
+        let begun = self.shared.wait_until(ORDER_WAIT, |knowledge| {
+            let wanted = knowledge.configs.wanted().contains(&unit);
+            let settled = knowledge.running.contains_key(&unit) || !wanted;
+            settled.then_some(())
+        });
+        begun.await.ok_or_else(rebalancing)?;
         {
             let mut knowledge = locked(&self.shared.knowledge);
             if !knowledge.configs.wanted().contains(&unit) {
-                return Err(HerderError::NotFound(format!("Task {id} not found")));
+                return Err(HerderError::NotFound(format!("Unknown task: {id}")));
             }
             if !knowledge.running.contains_key(&unit) {
                 return Err(rebalancing());
@@ -477,9 +510,10 @@ impl Herder for DistributedHerder {
         let known = self
             .shared
             .wait_until(ORDER_WAIT, |knowledge| Shared::known(knowledge, doer));
-        match known.await.ok_or_else(rebalancing)? {
-            Known::Here => Ok(None),
-            Known::There(url) => Ok(Some(url)),
+        match known.await {
+            Some(Known::Here) => Ok(None),
+            Some(Known::There(url)) => Ok(Some(url)),
+            None => Err(self.shared.twin_trouble().unwrap_or_else(rebalancing)),
         }
     }
 
@@ -503,7 +537,7 @@ impl DistributedHerder {
     async fn fence_former_tasks(&self, name: &str, config: &ConfigMap) -> Result<(), HerderError> {
         let (_, its) = self.shared.connector(name)?;
         let former = its.to_fence();
-        if former.is_empty() || !self.shared.parts.tasks.delivers_exactly_once(config) {
+        if former.is_empty() || !self.shared.is_to_fence(config) {
             return Ok(());
         }
         let fenced = self.shared.parts.tasks.fence(name, config, &former);

@@ -58,6 +58,8 @@ pub(super) struct Knowledge {
     /// When it was last known to be in the group.
     pub(super) seen: Option<Instant>,
     pub(super) roll: Option<Roll>,
+    /// Since when another member has had this worker's address.
+    twin_since: Option<Instant>,
     /// Whether it may write configurations.
     pub(super) leading: bool,
     pub(super) running: BTreeMap<Unit, Started>,
@@ -94,8 +96,23 @@ impl Knowledge {
             .leader
             .clone()
             .or(before.filter(|leader| roll.members.contains(leader)));
+        let twin = roll.members.iter().any(|member| self.is_twin(member));
+        self.twin_since = twin.then(|| self.twin_since.unwrap_or(roll.asked));
         self.roll = Some(Roll { leader, ..roll });
         away
+    }
+
+    /// Whether it is another member of the group with this worker's address.
+    pub(super) fn is_twin(&self, member: &MemberId) -> bool {
+        let mine = |me: &MemberId| me != member && me.url() == member.url();
+        self.me.as_ref().is_some_and(mine)
+    }
+
+    /// The address, if another member has had it for longer than a session: a former life of this worker would be gone by then.
+    pub(super) fn shared_address(&self, now: Instant, session: Duration) -> Option<&str> {
+        let since = self.twin_since?;
+        let me = self.me.as_ref()?;
+        (now.saturating_duration_since(since) > session).then(|| me.worker_id())
     }
 
     /// Who runs here, if this worker may run anything: the group knows it, and has not had time to give up on it.
@@ -200,6 +217,48 @@ impl Knowledge {
             .is_some_and(|its| its.target == TargetState::Started);
         todo.divide = alive && runs && !todo.stop.contains(&connector) && self.divide.contains(name);
         todo
+    }
+
+    /// A connector's configuration.
+    pub(super) fn config(&self, name: &str) -> Option<&ConfigMap> {
+        let its = self.configs.connector(name)?;
+        its.config.as_ref().map(|(_, config)| config)
+    }
+
+    /// Whether a connector's tasks are yet to be made from its configuration.
+    pub(super) fn is_being_divided(&self, name: &str) -> bool {
+        let Some(its) = self.configs.connector(name) else {
+            return false;
+        };
+        let connector = Unit {
+            connector: name.to_owned(),
+            task: None,
+        };
+        let reported = self.statuses.of(&connector);
+        let failed = reported.is_some_and(|reported| reported.status.state == State::Failed);
+        let undivided = self.config(name) != Some(&its.division.connector);
+        its.target() == TargetState::Started && undivided && !failed
+    }
+
+    /// A connector's configuration was written. If it is the one from `before`, what failed is started again (nothing else would start it), and
+    /// its work is divided anew: what was asked for on account of the former record is void.
+    pub(super) fn configured(&mut self, name: &str, before: Option<&ConfigMap>) {
+        self.restarts.forget(name);
+        if before.is_none() || self.config(name) != before {
+            return;
+        }
+        let failed = RestartRequest {
+            include_tasks: true,
+            only_failed: true,
+        };
+        self.restart(name, failed);
+        let connector = Unit {
+            connector: name.to_owned(),
+            task: None,
+        };
+        if self.running.contains_key(&connector) {
+            self.divide.insert(name.to_owned());
+        }
     }
 
     /// Marks what a request wants to be started again and runs here.

@@ -1,8 +1,10 @@
 //! Checks beyond what each key's declaration says.
 use crate::config::overrides::OverridePolicy;
 use crate::config::{ConfigDef, ConfigKey, ConfigMap, ConfigValue, connector};
+use crate::converter::CONVERTER_TYPE;
 use crate::herder::GivenConfig;
-use crate::plugin::{Plugin, PluginKind, Registry};
+use crate::plugin::{ExactlyOnceSupport, Plugin, PluginKind, Registry, SourcePlugin};
+use crate::worker::WorkerConfig;
 
 /// Keys and what was found about them.
 pub(super) type Entries = Vec<(Option<ConfigKey>, ConfigValue)>;
@@ -88,8 +90,14 @@ pub(super) fn converters(registry: &Registry, given: &ConfigMap, entries: &mut E
         let own = given
             .iter()
             .filter_map(|(name, text)| Some((name.strip_prefix(&prefix)?, text)));
-        let own: ConfigMap = own.map(|(name, text)| (name.to_owned(), text.clone())).collect();
+        let mut own: ConfigMap = own.map(|(name, text)| (name.to_owned(), text.clone())).collect();
+        // What it converts is told by the runtime.
+        let what = key.strip_suffix(".converter").unwrap_or(key);
+        own.insert(CONVERTER_TYPE.to_owned(), what.to_owned());
         for (declared, mut value) in found.def.keys().iter().zip(found.def.validate(&own)) {
+            if value.name == CONVERTER_TYPE {
+                value.recommended.clear();
+            }
             value.name = format!("{prefix}{}", value.name);
             let key = ConfigKey {
                 name: value.name.clone(),
@@ -136,6 +144,38 @@ pub(super) fn sink_topics(kind: PluginKind, given: &ConfigMap, entries: &mut Ent
         entry(entries, "topics.regex").errors.push(format!(
             "The DLQ topic '{dead}' may not be matched by the regex for the topics ('topics.regex={pattern}') consumed by the connector"
         ));
+    }
+}
+
+/// What a source is asked for and cannot do, in Java's words; its tasks would fail. As in Java, distributed workers tell it.
+pub(super) fn exactly_once(
+    worker: &WorkerConfig,
+    source: &dyn SourcePlugin,
+    given: &ConfigMap,
+    entries: &mut Entries,
+) {
+    let is = |key: &str, word: &str| {
+        let text = given.get(key).map_or("", |text| text.trim());
+        text.eq_ignore_ascii_case(word)
+    };
+    if worker.group_id.is_none() {
+        return;
+    }
+    if is("exactly.once.support", "required") {
+        let errors = &mut entry(entries, "exactly.once.support").errors;
+        if !worker.exactly_once_source {
+            errors.push("This worker does not have exactly-once source support enabled.".to_owned());
+        }
+        if source.exactly_once(given) != ExactlyOnceSupport::Supported {
+            let why =
+                "The connector does not support exactly-once semantics with the provided configuration.";
+            errors.push(why.to_owned());
+        }
+    }
+    if is("transaction.boundary", "connector") && !source.defines_transaction_boundaries(given) {
+        let why = "The connector does not support connector-defined transaction boundaries with the given configuration. Please \
+                   reconfigure it to use a different transaction boundary definition.";
+        entry(entries, "transaction.boundary").errors.push(why.to_owned());
     }
 }
 

@@ -112,3 +112,47 @@ fn unknown_keys_are_warnings_and_prefixes_are_not() {
     );
     assert_eq!(validation.refusal(), None);
 }
+
+/// A connector that named its own converters was refused: the converter's declaration asks for `converter.type`, which nobody writes.
+#[test]
+fn connectors_may_name_converters_of_their_own() {
+    let validator = validator(&[], |_, _| ConfigDef::new());
+    for class in ["StringConverter", "JsonConverter", "IntegerConverter"] {
+        let class = registry().converter(class).unwrap().class();
+        for key in ["key.converter", "value.converter"] {
+            let validation = validator.validate(&given(&[(key, class)])).unwrap();
+            assert_eq!(errors(&validation), Vec::<String>::new(), "{key}={class}");
+        }
+    }
+    let bad = ("value.converter.schemas.cache.size", "many");
+    let json = ("value.converter", "org.apache.kafka.connect.json.JsonConverter");
+    assert_eq!(
+        errors(&validator.validate(&given(&[json, bad])).unwrap()).len(),
+        1
+    );
+}
+
+#[test]
+fn what_a_source_cannot_do_exactly_once_is_told_before_its_tasks_fail() {
+    let group = [
+        ("group.id", "g"),
+        ("config.storage.topic", "c"),
+        ("offset.storage.topic", "o"),
+        ("status.storage.topic", "s"),
+    ];
+    let all = worker_config(&group).given.clone();
+    let config = Arc::new(WorkerConfig::parse(crate::config::worker::WorkerMode::Distributed, all).unwrap());
+    let providers = ConfigProviders::of_worker(&config.given).unwrap();
+    let validator = Validator::new(registry(), config, Arc::new(providers), |_, _| ConfigDef::new());
+    let asked = given(&[
+        ("exactly.once.support", "REQUIRED"),
+        ("transaction.boundary", "connector"),
+    ]);
+    let found = errors(&validator.validate(&asked).unwrap());
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].contains("This worker does not") && found[2].contains("transaction boundaries"),
+        "{found:?}"
+    );
+    assert!(errors(&validator.validate(&given(&[])).unwrap()).is_empty());
+}

@@ -96,6 +96,21 @@ impl<'a> Member<'a> {
 
     /// Calls its REST API.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let mut answer = self.answer(method, path, body);
+        let text = answer.body_mut().read_to_string().unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or_default(),
+        )
+    }
+
+    /// Where an answer says that something is.
+    pub fn location(&self, method: &str, path: &str, body: &Value) -> String {
+        let answer = self.answer(method, path, Some(body));
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    }
+
+    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> ureq::http::Response<ureq::Body> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -107,12 +122,7 @@ impl<'a> Member<'a> {
             .uri(format!("http://{}{path}", self.worker_id))
             .header("content-type", "application/json");
         let body = body.map_or(String::new(), Value::to_string);
-        let mut answer = agent.run(request.body(body).unwrap()).unwrap();
-        let text = answer.body_mut().read_to_string().unwrap();
-        (
-            answer.status().as_u16(),
-            serde_json::from_str(&text).unwrap_or_default(),
-        )
+        agent.run(request.body(body).unwrap()).unwrap()
     }
 
     pub fn wait_healthy(&self) {

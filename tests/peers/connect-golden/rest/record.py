@@ -7,44 +7,17 @@ The worker has to be fresh (no connectors), with JsonConverter for keys and valu
 partition on its cluster. What differs from run to run is replaced: the worker's address, the cluster's id, times and traces. Documentation
 is left out."""
 
-import http.client
 import json
 import sys
-import time
-import urllib.parse
+
+from asking import answered, settled
 
 SOURCE = {"connector.class": "FileStreamSource", "topic": "golden", "file": "/nowhere/golden.txt"}
 SINK = {"connector.class": "FileStreamSink", "topics": "golden", "file": "/tmp/golden-sink.txt"}
 BROKEN = {**SINK, "file": "/nowhere/at/all/sink.txt"}
 
-base = urllib.parse.urlsplit(sys.argv[1])
+base = sys.argv[1]
 recorded = []
-
-
-def request(method, path, body, headers):
-    connection = http.client.HTTPConnection(base.hostname, base.port, timeout=120)
-    connection.request(method, path, body=body, headers=headers)
-    response = connection.getresponse()
-    text = response.read().decode()
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    connection.close()
-    return response.status, headers, text
-
-
-def clean(value, key=None):
-    if key == "worker_id":
-        return "WORKER"
-    if key == "trace":
-        return "TRACE"
-    if key == "kafka_cluster_id":
-        return "CLUSTER"
-    if key == "last_modified" and value is not None:
-        return 0
-    if isinstance(value, dict):
-        return {name: clean(inner, name) for name, inner in value.items() if name != "documentation"}
-    if isinstance(value, list):
-        return [clean(inner) for inner in value]
-    return value
 
 
 def call(method, path, body=None, content_type="application/json", accept=None):
@@ -55,30 +28,15 @@ def call(method, path, body=None, content_type="application/json", accept=None):
         headers["Content-Type"] = content_type
     if accept:
         headers["Accept"] = accept
-    status, answered, answer = request(method, path, text, headers)
-    kept = {name: answered[name] for name in ("content-type", "location", "allow") if name in answered}
-    if "location" in kept:
-        kept["location"] = kept["location"].replace(sys.argv[1], "BASE")
-    try:
-        parsed = clean(json.loads(answer)) if answer else None
-    except ValueError:
-        parsed = answer if len(answer) < 300 else answer[:40] + "…"
-    recorded.append({"method": method, "path": path, "headers": headers, "body": text,
-                     "status": status, "answered": kept, "answer": parsed})
+    its = {"method": method, "path": path, "headers": headers, "body": text}
+    recorded.append(its | answered(base, its))
 
 
 def settle(name, connector, tasks):
-    """Waits until the connector and its tasks have these states; it is recorded, so that the test waits, too."""
-    for _ in range(100):
-        text = request("GET", "/connectors?expand=status", None, {})[2]
-        # Right after a connector was made its status may be missing, and the whole answer with it.
-        seen = json.loads(text).get(name, {}).get("status") if text.startswith("{") else None
-        if seen:
-            if seen["connector"]["state"] == connector and [task["state"] for task in seen["tasks"]] == tasks:
-                break
-        time.sleep(0.1)
-    else:
-        raise SystemExit(f"{name} is not {connector} {tasks}: {text[:300]}")
+    """Waits until the connector and its tasks have these states; it is recorded, so that whoever asks again waits, too."""
+    seen = settled(base, name, connector, tasks)
+    if seen is not None:
+        raise SystemExit(f"{name} is not {connector} {tasks}: {seen}")
     recorded.append({"settle": name, "connector": connector, "tasks": tasks})
 
 
@@ -196,6 +154,7 @@ def creations():
     create({"name": "100%", "config": {**SOURCE, "name": "100%"}})
     settle("100%", "RUNNING", ["RUNNING"])
     create({"name": "  blanks  ", "config": SOURCE})
+    settle("blanks", "RUNNING", ["RUNNING"])
     create({"name": "sink", "config": SINK})
     settle("sink", "RUNNING", ["RUNNING"])
     create({"name": "broken", "config": BROKEN})

@@ -204,3 +204,50 @@ fn a_restart_takes_what_it_names() {
     table.run();
     assert!(table.todo().is_empty());
 }
+
+/// It forgot the restart that was due, and nothing else started what had failed.
+#[test]
+fn the_same_configuration_again_starts_what_failed_and_nothing_else() {
+    let mut table = Table::new();
+    table.run();
+    let failed = r#"{"state":"FAILED","trace":"why","worker_id":"a:1","generation":2,"version":null}"#;
+    table
+        .knowledge
+        .statuses
+        .apply("status-task-c-1", Some(failed.as_bytes()));
+    let before = table.knowledge.config("c").cloned();
+    table.write([configs::connector("c", &map("x"))]);
+    table.knowledge.configured("c", before.as_ref());
+    let todo = table.todo();
+    assert_eq!(todo.stop, units(&[Some(1)]));
+    // What its owner asked for on account of the former record was dropped with it.
+    assert!(todo.divide);
+    table.run();
+    assert!(!table.todo().stop.contains(&unit(Some(1))));
+
+    table.write([configs::connector("c", &map("y"))]);
+    table.knowledge.configured("c", before.as_ref());
+    assert_eq!(
+        table.todo().stop,
+        units(&[None]),
+        "its tasks wait for their division"
+    );
+}
+
+#[test]
+fn tasks_are_to_come_until_the_work_is_divided_by_the_present_configuration() {
+    let mut table = Table::new();
+    assert!(!table.knowledge.is_being_divided("c") && !table.knowledge.is_being_divided("nobody"));
+    table.write([configs::connector("c", &map("y"))]);
+    assert!(table.knowledge.is_being_divided("c"));
+    let failed = r#"{"state":"FAILED","trace":"why","worker_id":"a:1","generation":2,"version":null}"#;
+    let statuses = &mut table.knowledge.statuses;
+    statuses.apply("status-connector-c", Some(failed.as_bytes()));
+    assert!(!table.knowledge.is_being_divided("c"), "it divides nothing");
+    table.knowledge.statuses.apply("status-connector-c", None);
+    table.write([configs::target("c", TargetState::Paused)]);
+    assert!(!table.knowledge.is_being_divided("c"));
+    table.write([configs::target("c", TargetState::Started)]);
+    table.write(configs::tasks("c", &[]));
+    assert!(!table.knowledge.is_being_divided("c"));
+}
