@@ -11,6 +11,7 @@ use millstream_connect::config::worker::{WorkerMode, warnings};
 use millstream_connect::herder::{
     DistributedHerder, DistributedParts, Health, Herder, LogLevel, Loggers, TaskEvents, Validator,
 };
+use millstream_connect::plugin::Registry;
 use millstream_connect::rest::Listeners;
 use millstream_connect::transform::config_def_for;
 use millstream_connect::worker::{Worker, WorkerConfig};
@@ -47,7 +48,7 @@ pub struct DistributedArgs {
 }
 
 /// Runs the subcommand until the user stops it.
-pub fn run(args: &DistributedArgs) -> Result<(), CliError> {
+pub fn run(args: &DistributedArgs, plugins: Registry) -> Result<(), CliError> {
     let mut given = standalone::read_worker(&args.worker, &args.overrides)?;
     if let Some(broker) = &args.broker {
         given.insert("bootstrap.servers".to_owned(), broker.clone());
@@ -57,12 +58,17 @@ pub fn run(args: &DistributedArgs) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
-    let ran = runtime.block_on(serve(args, &given, &stop));
+    let ran = runtime.block_on(serve(args, plugins, &given, &stop));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ran
 }
 
-async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> Result<(), CliError> {
+async fn serve(
+    args: &DistributedArgs,
+    plugins: Registry,
+    given: &ConfigMap,
+    stop: &StopSignal,
+) -> Result<(), CliError> {
     let shown = args.worker.display();
     let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
     let providers = ConfigProviders::of_worker(given).map_err(|errors| wrong(&errors))?;
@@ -72,7 +78,7 @@ async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> 
     }
     let config = WorkerConfig::parse(WorkerMode::Distributed, resolved).map_err(|errors| wrong(&errors))?;
     let listeners = Listeners::bind(&config.rest).await.map_err(CliError::new)?;
-    let herder = herder(args, Arc::new(config), Arc::new(providers), &listeners).await?;
+    let herder = herder(args, plugins, Arc::new(config), Arc::new(providers), &listeners).await?;
     let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);
     let urls: Vec<String> = server
         .addresses()
@@ -100,13 +106,14 @@ async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> 
 
 async fn herder(
     args: &DistributedArgs,
+    plugins: Registry,
     config: Arc<WorkerConfig>,
     providers: Arc<ConfigProviders>,
     listeners: &Listeners,
 ) -> Result<Arc<DistributedHerder>, CliError> {
     let shown = args.worker.display();
     let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
-    let registry = Arc::new(standalone::registry());
+    let registry = Arc::new(plugins);
     let events = Arc::<TaskEvents>::default();
     let worker = Worker::new(
         Arc::clone(&config),

@@ -27,8 +27,8 @@ pub use error::{ErrorKind, PluginError};
 pub use registry::{PluginKind, Registry, UnknownPlugin};
 pub use sink::{FailedRecord, PartitionOffset, SinkPlugin, SinkTask, SinkTaskContext, TopicPartition};
 pub use source::{
-    Boundary, Budget, ExactlyOnceSupport, OffsetReader, SourceBatch, SourceOffset, SourcePartition,
-    SourcePlugin, SourceTask, SourceTaskContext,
+    Boundary, Budget, ExactlyOnceSupport, OffsetReader, Progress, ProgressUnit, SourceBatch, SourceOffset,
+    SourcePartition, SourcePlugin, SourceTask, SourceTaskContext,
 };
 
 /// What every plugin says of itself.

@@ -129,6 +129,28 @@ pub struct SourceBatch {
     pub finished: bool,
 }
 
+/// What [`Progress`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressUnit {
+    /// Bytes of the source.
+    Bytes,
+    /// Records, rows, messages.
+    Records,
+}
+
+/// How far a task is in what there is to read, for people who wait for it: the command line shows it, and so do metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// How much was read since the source's beginning, by earlier tasks, too.
+    pub done: u64,
+    /// How much of that was done when this task began.
+    pub before: u64,
+    /// How much there is now, if that is known; it may grow.
+    pub total: Option<u64>,
+    /// What is counted.
+    pub unit: ProgressUnit,
+}
+
 /// A task of a source.
 ///
 /// Calls come one at a time: `start`, any number of `poll` and `committed`, `stop`.
@@ -153,6 +175,11 @@ pub trait SourceTask: Send {
     /// When what the source has to do then fails (deleting a file that is done, say): it is logged, and not repeated.
     async fn committed(&mut self, _offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
         Ok(())
+    }
+
+    /// How far it is, if it can tell. It is asked a few times a second at most, between other calls, and answers at once.
+    fn progress(&self) -> Option<Progress> {
+        None
     }
 
     /// Ends. Also called when `start` failed.

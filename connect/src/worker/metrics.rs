@@ -1,6 +1,11 @@
 //! What a task counts.
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::plugin::{PartitionOffset, Progress, ProgressUnit, TopicPartition};
 
 /// Counters of a task since it was started. Names in the metrics page follow Kafka Connect's.
 #[derive(Debug, Default)]
@@ -25,6 +30,16 @@ pub(crate) struct TaskMetrics {
     pub(crate) alive_at_ms: AtomicI64,
     /// Whether the task is in its connector's code now, and since when (0: it is not).
     pub(crate) inside_since_ms: AtomicI64,
+    /// A source has come to its end: all is delivered, and its offsets are stored.
+    pub(crate) finished: AtomicBool,
+    /// How far a source says it is.
+    progress: Mutex<Option<Progress>>,
+    /// Behind what was put into a sink, of the partitions it has.
+    taken: Mutex<HashMap<TopicPartition, i64>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TaskMetrics {
@@ -41,6 +56,50 @@ impl TaskMetrics {
     pub(crate) fn leave(&self) {
         self.alive_at_ms.store(now_ms(), Ordering::Relaxed);
         self.inside_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// The source is so far.
+    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
+        *locked(&self.progress) = progress;
+    }
+
+    /// How far the source is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        *locked(&self.progress)
+    }
+
+    /// Records were put into the sink, up to these offsets.
+    pub(crate) fn took(&self, ends: impl Iterator<Item = PartitionOffset>) {
+        locked(&self.taken).extend(ends.map(|end| (end.partition, end.next)));
+    }
+
+    /// The sink has no partitions any more.
+    pub(crate) fn gave_back(&self) {
+        locked(&self.taken).clear();
+    }
+
+    /// How far records of partitions that it has were put into the sink.
+    pub(crate) fn taken(&self) -> HashMap<TopicPartition, i64> {
+        locked(&self.taken).clone()
+    }
+
+    /// What is written of the progress: a metric's name and its line.
+    pub(crate) fn progress_lines(&self, labels: &str) -> Vec<(&'static str, String)> {
+        let Some(progress) = self.progress() else {
+            return Vec::new();
+        };
+        let (done, total) = match progress.unit {
+            ProgressUnit::Bytes => ("source_progress_done_bytes", "source_progress_total_bytes"),
+            ProgressUnit::Records => ("source_progress_done_records", "source_progress_total_records"),
+        };
+        let values = [(done, Some(progress.done)), (total, progress.total)];
+        let lines = values.into_iter().filter_map(|(name, value)| {
+            let mut line = String::new();
+            // Writing to a text cannot fail.
+            let _ = writeln!(line, "kafka_connect_task_{name}{labels} {}", value?);
+            Some((name, line))
+        });
+        lines.collect()
     }
 
     /// Counters with their names.

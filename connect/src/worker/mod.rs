@@ -6,6 +6,7 @@
 //!
 //! Owns: threads, clients, source offsets (`offsets`). Does not own: which connectors there are and what they should do, which is
 //! the herder's. Invariant: an offset is stored, or committed, only once everything before it is delivered, or durable in the sink.
+mod behind;
 mod config;
 mod control;
 mod conversion;
@@ -41,6 +42,7 @@ use report::Reporter;
 use setup::TaskSetup;
 use tasks::{TaskHandle, TaskPlugin};
 
+pub use behind::TaskProgress;
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
 
 /// What a connector or a task is doing, in the words of Kafka Connect's REST API.
@@ -502,6 +504,9 @@ impl Worker {
                     "kafka_connect_task_{name}{labels} {value}"
                 );
             }
+            for (name, line) in task.metrics.progress_lines(&labels) {
+                families.entry(name).or_default().push_str(&line);
+            }
             let inside = task
                 .metrics
                 .inside_since_ms
@@ -524,7 +529,7 @@ impl Worker {
         }
         let mut text = String::new();
         for (name, lines) in families {
-            let kind = if name.ends_with("_seconds") {
+            let kind = if name.ends_with("_seconds") || name.starts_with("source_progress_") {
                 "gauge"
             } else {
                 "counter"

@@ -281,6 +281,7 @@ impl<'a> SinkLoop<'a> {
         }
         TaskMetrics::add(&metrics.written, sent);
         self.assignment.took(self.chunk.ends());
+        metrics.took(self.chunk.ends());
         Ok(())
     }
 
@@ -525,6 +526,7 @@ impl<'a> SinkLoop<'a> {
 
     fn close(&mut self, lost: bool) -> Result<(), PluginError> {
         let partitions = self.assignment.end();
+        self.report.metrics.gave_back();
         match partitions.is_empty() {
             true => Ok(()),
             false => self.control.wait_for(self.parts.task.close(&partitions, lost)),

@@ -8,6 +8,7 @@ mod encode;
 mod offsets;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use creation::TopicCreation;
@@ -39,6 +40,8 @@ const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A record from this size on may be what makes a batch too large for its topic.
 const LARGE_RECORD_BYTES: usize = 64 << 10;
+/// How often a source is asked how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long fencing older tasks may take.
 const FENCING_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,6 +70,8 @@ pub(super) struct SourceLoop<'a> {
     due: Instant,
     finished: bool,
     poll_pause: Duration,
+    /// When the source is asked how far it is.
+    ask_progress: Instant,
 }
 
 impl<'a> SourceLoop<'a> {
@@ -87,6 +92,7 @@ impl<'a> SourceLoop<'a> {
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
+            ask_progress: Instant::now(),
         }
     }
 
@@ -146,8 +152,17 @@ impl<'a> SourceLoop<'a> {
                 self.commit_if_allowed()?;
             }
             self.step()?;
+            self.note_progress();
         }
         Ok(())
+    }
+
+    fn note_progress(&mut self) {
+        let now = Instant::now();
+        if now >= self.ask_progress {
+            self.ask_progress = now + PROGRESS_INTERVAL;
+            self.report.metrics.set_progress(self.parts.task.progress());
+        }
     }
 
     fn pause(&mut self) -> Result<(), PluginError> {
@@ -249,6 +264,8 @@ impl<'a> SourceLoop<'a> {
         }
         if finished && !self.finished {
             self.finished = true;
+            self.report.metrics.set_progress(self.parts.task.progress());
+            self.report.metrics.finished.store(true, Ordering::Release);
             tracing::info!(task = %self.setup.id, "the source has come to its end");
         }
         Ok(())

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{
-    Budget, PluginError, SourceBatch, SourceOffset, SourcePartition, SourceTask, SourceTaskContext,
+    Budget, PluginError, Progress, SourceBatch, SourceOffset, SourcePartition, SourceTask, SourceTaskContext,
 };
 use tracing::{info, warn};
 
@@ -155,6 +155,13 @@ impl SourceTask for FileSourceTask {
 
     async fn stop(&mut self) {
         self.running = None;
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        match &self.running {
+            Some(Running::Files(reading)) if reading.scans > 0 => Some(reading.files.progress()),
+            _ => None,
+        }
     }
 }
 

@@ -133,6 +133,12 @@ impl Bench {
         Ok((batch.records, batch.finished))
     }
 
+    /// How many bytes are done, of how many, and how many were done before.
+    fn progress(&self) -> (u64, u64, u64) {
+        let progress = self.task.as_ref().unwrap().progress().unwrap();
+        (progress.done, progress.total.unwrap(), progress.before)
+    }
+
     fn scans(&self) -> u64 {
         self.task
             .as_ref()
@@ -805,4 +811,36 @@ fn a_file_is_waited_for_where_there_is_no_folder_yet() {
     fs::create_dir(bench.path("logs")).unwrap();
     bench.write("logs/app-1.log", "one\n");
     assert_eq!(bench.lines(), ["one"]);
+}
+
+/// What people who wait are shown: bytes on the disk, of packed files, too, and of those that were done before.
+#[test]
+fn progress_counts_bytes_of_all_files() {
+    let mut bench = Bench::new("*.txt*", &[("read.mode", "once")]);
+    bench.write("a.txt", "one\ntwo\nthree\n");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packed
+        .write_all("packed line\n".repeat(100_000).as_bytes())
+        .unwrap();
+    let packed = packed.finish().unwrap();
+    bench.write("b.txt.gz", &packed);
+    let all = 14 + packed.len() as u64;
+    let (records, _) = bench.poll(2, 1000).unwrap();
+    assert_eq!(records.len(), 2);
+    assert_eq!(bench.progress(), (8, all, 0));
+    bench.stop();
+    let (mut before, mut steps) = (8, 0);
+    loop {
+        let (_, finished) = bench.poll(1000, 1000).unwrap();
+        let (done, total, earlier) = bench.progress();
+        assert_eq!((total, earlier), (all, 8));
+        assert!(before <= done, "{done} after {before}");
+        steps += usize::from(before < done && done < all);
+        before = done;
+        if finished {
+            break;
+        }
+    }
+    assert_eq!(before, all);
+    assert!(steps > 3, "a packed file shows where it is: {steps} steps");
 }

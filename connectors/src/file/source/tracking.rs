@@ -14,6 +14,7 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use millstream_connect::plugin::{Progress, ProgressUnit};
 use millstream_connect::record::SchemaRef;
 use tracing::warn;
 
@@ -107,6 +108,10 @@ pub(super) struct Files {
     stored_by_inode: HashMap<u64, Vec<PathBuf>>,
     round: u64,
     sequence: u64,
+    /// The sizes of files that were moved or deleted, or have gone, since the task began.
+    settled_bytes: u64,
+    /// How many bytes were read before the task began.
+    bytes_before: Option<u64>,
     /// What was warned about already.
     warned: HashSet<PathBuf>,
 }
@@ -125,6 +130,8 @@ impl Files {
             stored_by_inode: HashMap::new(),
             round: 0,
             sequence: 0,
+            settled_bytes: 0,
+            bytes_before: None,
             warned: HashSet::new(),
         };
         for one in stored {
@@ -158,6 +165,25 @@ impl Files {
 
     pub fn get_mut(&mut self, key: &FileKey) -> Option<&mut Tracked> {
         self.files.get_mut(key)
+    }
+
+    /// How many bytes of the files are read, as they lie on the disk.
+    pub fn progress(&self) -> Progress {
+        let (mut done, mut total) = (self.settled_bytes, self.settled_bytes);
+        for file in self.files.values() {
+            total += file.stamp.size;
+            done += match &file.data {
+                _ if file.at_end || file.copy_of.is_some() => file.stamp.size,
+                Some(data) if data.is_packed() => data.packed_position().min(file.stamp.size),
+                _ => file.place.position.min(file.stamp.size),
+            };
+        }
+        Progress {
+            done,
+            before: self.bytes_before.unwrap_or(done),
+            total: Some(total),
+            unit: ProgressUnit::Bytes,
+        }
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&FileKey, &mut Tracked)> {
@@ -212,6 +238,7 @@ impl Files {
     /// Forgets a file that was moved or deleted.
     pub fn drop_file(&mut self, key: FileKey) {
         if let Some(file) = self.files.remove(&key) {
+            self.settled_bytes += file.stamp.size;
             if self.by_path.get(&file.path) == Some(&key) {
                 self.by_path.remove(&file.path);
             }
@@ -264,6 +291,7 @@ impl Files {
         }
         if self.round == 1 {
             self.find_moved(now);
+            self.bytes_before = Some(self.progress().done);
         }
     }
 
