@@ -15,7 +15,8 @@ mod source;
 
 use std::fmt;
 
-use async_trait::async_trait;
+/// What the traits of connectors and tasks are written with; implementations need it, too.
+pub use async_trait::async_trait;
 
 use crate::config::{ConfigDef, ConfigMap, ConfigValue};
 

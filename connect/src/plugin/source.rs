@@ -20,6 +20,56 @@ pub struct SourcePartition(pub Map<String, Json>);
 #[serde(transparent)]
 pub struct SourceOffset(pub Map<String, Json>);
 
+macro_rules! fields {
+    ($type:ident, $example:literal) => {
+        impl $type {
+            /// Without fields.
+            ///
+            /// ```
+            #[doc = concat!("use millstream_connect::plugin::", stringify!($type), ";")]
+            ///
+            #[doc = $example]
+            /// ```
+            #[must_use]
+            pub fn new() -> Self {
+                Self(Map::new())
+            }
+
+            /// The same with a field: a text, a number, a boolean.
+            #[must_use]
+            pub fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
+                self.0.insert(name.to_owned(), value.into());
+                self
+            }
+
+            /// The text of a field, if it is one.
+            pub fn text(&self, name: &str) -> Option<&str> {
+                self.0.get(name).and_then(Json::as_str)
+            }
+
+            /// The number of a field, if it is a whole one and not negative.
+            pub fn number(&self, name: &str) -> Option<u64> {
+                self.0.get(name).and_then(Json::as_u64)
+            }
+        }
+
+        impl Default for $type {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
+}
+
+fields!(
+    SourcePartition,
+    "assert_eq!(SourcePartition::new().with(\"filename\", \"a.txt\").text(\"filename\"), Some(\"a.txt\"));"
+);
+fields!(
+    SourceOffset,
+    "assert_eq!(SourceOffset::new().with(\"position\", 42).number(\"position\"), Some(42));"
+);
+
 /// Whether a source can deliver exactly once with a configuration (KIP-618).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExactlyOnceSupport {
