@@ -21,7 +21,8 @@ use crate::error::CliError;
     after_help = "All but standalone and distributed speak to a worker's REST API, ours or Kafka Connect's.\n\n\
     Examples:\n  \
     millstream connect standalone worker.properties source.properties sink.json\n  \
-    millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect standalone worker.properties source.properties --embedded-broker\n  \
+    millstream connect standalone worker.properties load.properties --exit-when-done\n  \
     millstream connect distributed worker.properties\n  \
     millstream connect validate source.properties\n  \
     millstream connect create source.properties\n  \

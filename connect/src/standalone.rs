@@ -55,13 +55,14 @@ pub enum StartError {
     #[error("{0}")]
     Worker(PluginError),
     /// No broker answered.
-    #[error("no broker answered at {servers} within {wait_ms} ms ({error})")]
+    #[error("no broker answered at bootstrap.servers={servers} within {wait_ms} ms")]
     Unreachable {
         /// `bootstrap.servers`.
         servers: String,
         /// How long was waited, in milliseconds.
         wait_ms: u128,
-        /// What the client says.
+        /// What was tried.
+        #[source]
         error: PluginError,
     },
 }

@@ -30,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(50);
     are kept in topics; those that Kafka's workers made are gone on with. Both kinds of workers cannot be in a group at once.\n\n\
     Examples:\n  \
     millstream connect distributed worker.properties\n  \
-    millstream connect distributed worker.properties --broker localhost:9092 --override listeners=http://localhost:8084"
+    millstream connect distributed worker.properties --broker localhost:9092\n  \
+    millstream connect distributed worker.properties --override listeners=http://localhost:8084"
 )]
 pub struct DistributedArgs {
     /// The worker's properties, as connect-distributed takes them
@@ -122,9 +123,9 @@ async fn herder(
     );
     let worker = worker.map_err(|error| wrong(&error))?;
     let wait = Duration::from_millis(args.connect_timeout_ms);
-    worker.cluster_id(wait).await.map_err(|error| {
+    worker.cluster_id(wait).await.map_err(|_| {
         CliError::new(format!(
-            "no broker answered at {} within {} ms ({error}); start one with `millstream broker`, or name another with --broker",
+            "no broker answered at bootstrap.servers={} within {} ms; start one with `millstream broker`, or name another with --broker",
             config.bootstrap_servers, args.connect_timeout_ms
         ))
     })?;

@@ -19,6 +19,9 @@ use crate::error::CliError;
 use crate::logging;
 use crate::stop::StopSignal;
 
+/// How often what fails in a load is started again, unless the connector says it: with growing pauses, for half a minute.
+const LOAD_ATTEMPTS: &str = "5";
+
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -27,13 +30,13 @@ const TICK: Duration = Duration::from_millis(100);
 #[command(
     after_help = "The files are those of Kafka's connect-standalone. Source offsets are kept in offset.storage.file.filename.\n\n\
     With --exit-when-done a load has an end: when sources have come to theirs (files with read.mode=once) and sinks have taken all there is, \
-    the worker stops and exits with 0; when something fails for good, with 1; after Ctrl-C, which ends it cleanly, with 130. \
+    the worker stops and exits with 0; when something still fails after some attempts (restart.attempts.max), with 1; after Ctrl-C, which ends it cleanly, with 130. \
     The next run goes on where it stopped.\n\n\
     Examples:\n  \
     millstream connect standalone worker.properties source.properties sink.json\n  \
     millstream connect standalone worker.properties --broker localhost:9092\n  \
     millstream connect standalone worker.properties load.properties --exit-when-done\n  \
-    millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect standalone worker.properties source.properties --embedded-broker\n  \
     millstream connect standalone worker.properties --override listeners=http://localhost:8084"
 )]
 pub struct StandaloneArgs {
@@ -79,8 +82,8 @@ pub fn run(args: &StandaloneArgs, plugins: Registry) -> Result<(), CliError> {
     let connectors = args
         .connectors
         .iter()
-        .map(|path| submit::read(path))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|path| Ok((path.as_path(), submit::read(path)?)))
+        .collect::<Result<Vec<_>, CliError>>()?;
     let stop = StopSignal::listen()?;
     let broker = match args.embedded_broker {
         true => Some(EmbeddedBroker::start(args.data_dir.as_deref(), &stop)?),
@@ -112,6 +115,11 @@ pub(super) fn read_worker(path: &Path, overrides: &[String]) -> Result<ConfigMap
         ))
     })?;
     let mut given = properties::parse(&text).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
+    if given.contains_key("connector.class") && !given.contains_key("key.converter") {
+        return Err(CliError::new(format!(
+            "{shown} is the file of a connector; the worker's comes first, as in `millstream connect standalone worker.properties {shown}`"
+        )));
+    }
     for property in overrides {
         let (key, value) = split_property("--override", property)?;
         given.insert(key.to_owned(), value.to_owned());
@@ -123,7 +131,7 @@ async fn serve(
     args: &StandaloneArgs,
     plugins: Registry,
     given: ConfigMap,
-    connectors: Vec<ConnectorFile>,
+    connectors: Vec<(&Path, ConnectorFile)>,
     stop: &StopSignal,
 ) -> Result<(), CliError> {
     let builder = Standalone::builder(plugins)
@@ -135,7 +143,7 @@ async fn serve(
         .start()
         .await
         .map_err(|error| not_started(&args.worker, &error))?;
-    let ended = match begin(&connect, connectors).await {
+    let ended = match begin(args, &connect, connectors).await {
         Ok(()) if args.exit_when_done => until_done(&connect, stop, Progress::new(args.quiet)).await,
         Ok(()) => {
             let stop = stop.clone();
@@ -166,11 +174,24 @@ fn not_started(worker: &Path, error: &StartError) -> CliError {
 }
 
 /// Makes the connectors to begin with, and says that all is there.
-async fn begin(connect: &Standalone, connectors: Vec<ConnectorFile>) -> Result<(), CliError> {
-    for file in connectors {
-        let name = file.name.clone();
+async fn begin(
+    args: &StandaloneArgs,
+    connect: &Standalone,
+    connectors: Vec<(&Path, ConnectorFile)>,
+) -> Result<(), CliError> {
+    for (path, mut file) in connectors {
+        if args.exit_when_done {
+            let attempts = file.config.entry("restart.attempts.max".to_owned());
+            attempts.or_insert_with(|| LOAD_ATTEMPTS.to_owned());
+        }
         let made = connect.create(file).await;
-        made.map_err(|error| CliError::new(format!("{name}: {error}")))?;
+        made.map_err(|error| {
+            CliError::new(format!(
+                "{}: {}",
+                path.display(),
+                submit::reasons(&error.to_string())
+            ))
+        })?;
     }
     connect.ready();
     let urls: Vec<String> = connect

@@ -138,19 +138,7 @@ impl Group {
         };
         group.write_properties();
         group.start_workers();
-        group.await_ready();
-        let url = group.url(0);
-        program::millstream_output(
-            &[
-                "connect",
-                "create",
-                &group.at("source.json"),
-                &group.at("sink.json"),
-                "--url",
-                &url,
-            ],
-            "",
-        );
+        group.create_connectors();
         group.await_running();
         group
     }
@@ -241,12 +229,13 @@ impl Group {
         finished.success.then_some(finished.stdout)
     }
 
-    fn await_ready(&mut self) {
-        self.wait_for("the workers answer", |group| {
-            group
-                .ask(&["list"])
-                .ok_or_else(|| "no answer".to_owned())
-                .map(drop)
+    /// Makes the connectors, as soon as the workers are a group.
+    fn create_connectors(&mut self) {
+        self.wait_for("connectors are made", |group| {
+            let files = [group.at("source.json"), group.at("sink.json")];
+            let words = ["create", "--replace", &files[0], &files[1]];
+            let made = group.ask(&words);
+            made.ok_or_else(|| "no answer".to_owned()).map(drop)
         });
     }
 

@@ -236,12 +236,21 @@ impl Reading {
             .pattern
             .as_ref()
             .expect("a task without files reads a stream");
-        let (mut found, share) = (Vec::new(), self.share);
+        let (mut found, share, mut any) = (Vec::new(), self.share, false);
         let passed = pattern.walk(&mut |path, metadata| {
+            any = true;
             if share.has(&path) {
                 found.push((path, Stamp::of(metadata)));
             }
         });
+        if !any && self.scans == 0 && share.task == 0 {
+            let base = file_name(pattern.base());
+            match (pattern.single(), self.config.once) {
+                (Some(_), _) => warn!("{base} does not exist yet; it is waited for"),
+                (None, false) => warn!("no file below {base} matches yet; files are waited for"),
+                (None, true) => warn!("no file below {base} matches; there is nothing to read"),
+            }
+        }
         let told = &mut self.told;
         for path in passed.special {
             if told.len() < 1000 && told.insert(path.clone()) {
