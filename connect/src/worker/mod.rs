@@ -169,7 +169,7 @@ impl Worker {
         };
         // Wrong options of clients and unknown converters are named now, not when the first task starts.
         of(Role::Admin, "connect-admin")?;
-        check_converters(&config, &registry)?;
+        conversion::check_converters(&config, &registry)?;
         let providers = ConfigProviders::of_worker(&config.given)?;
         Ok(Self {
             config,
@@ -549,21 +549,6 @@ impl Worker {
             self.stop_connector(&name).await;
         }
     }
-}
-
-/// Whether the registry has the worker's converters.
-fn check_converters(config: &WorkerConfig, registry: &Registry) -> Result<(), PluginError> {
-    for key in ["key.converter", "value.converter", "header.converter"] {
-        let Some(class) = config.given.get(key).map(|class| class.trim()) else {
-            continue;
-        };
-        let found = match key {
-            "header.converter" => registry.header_converter(class).map(drop),
-            _ => registry.converter(class).map(drop),
-        };
-        found.map_err(|error| PluginError::user_config(format!("{key}: {error}")))?;
-    }
-    Ok(())
 }
 
 fn of_other_kind(its: &str, given: &str) -> PluginError {

@@ -8,13 +8,13 @@
 //! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
 mod copies;
 mod opening;
+mod progress;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use millstream_connect::plugin::{Progress, ProgressUnit};
 use millstream_connect::record::SchemaRef;
 use tracing::warn;
 
@@ -165,25 +165,6 @@ impl Files {
 
     pub fn get_mut(&mut self, key: &FileKey) -> Option<&mut Tracked> {
         self.files.get_mut(key)
-    }
-
-    /// How many bytes of the files are read, as they lie on the disk.
-    pub fn progress(&self) -> Progress {
-        let (mut done, mut total) = (self.settled_bytes, self.settled_bytes);
-        for file in self.files.values() {
-            total += file.stamp.size;
-            done += match &file.data {
-                _ if file.at_end || file.copy_of.is_some() => file.stamp.size,
-                Some(data) if data.is_packed() => data.packed_position().min(file.stamp.size),
-                _ => file.place.position.min(file.stamp.size),
-            };
-        }
-        Progress {
-            done,
-            before: self.bytes_before.unwrap_or(done),
-            total: Some(total),
-            unit: ProgressUnit::Bytes,
-        }
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&FileKey, &mut Tracked)> {
