@@ -154,6 +154,11 @@ fn line(amount: Amount, rate: Option<f64>) -> String {
     let Some(rate) = rate else {
         return text;
     };
+    // What has come to its end is not shown here; so something waits, and perhaps without an end.
+    if amount.total == Some(amount.done) && rate == 0.0 {
+        text.push_str("; the source waits for more (with read.mode=once a source of files does not)");
+        return text;
+    }
     text.push_str(&format!(", {}/s", shown(rate, unit)));
     if let Some(total) = amount.total.filter(|_| rate >= 1.0) {
         let left = total.saturating_sub(amount.done) as f64 / rate;
@@ -207,6 +212,11 @@ mod tests {
             "read 2.50 GB of 10.00 GB, 50.0 MB/s, 2 min left"
         );
         assert_eq!(line(bytes(1_000_000, None), Some(1e5)), "read 1.0 MB, 0.1 MB/s");
+        let waiting = line(bytes(5_000_000, Some(5_000_000)), Some(0.0));
+        assert!(
+            waiting.starts_with("read 5.0 MB of 5.0 MB; ") && waiting.contains("read.mode=once"),
+            "{waiting}"
+        );
         let records = Amount {
             unit: ProgressUnit::Records,
             ..bytes(10, Some(20))

@@ -68,7 +68,7 @@ impl TaskMetrics {
         *locked(&self.progress)
     }
 
-    /// Records were put into the sink, up to these offsets.
+    /// Records were put into the sink, now or by who had these partitions before, up to these offsets.
     pub(crate) fn took(&self, ends: impl Iterator<Item = PartitionOffset>) {
         locked(&self.taken).extend(ends.map(|end| (end.partition, end.next)));
     }

@@ -399,6 +399,8 @@ impl<'a> SinkLoop<'a> {
             return Ok(());
         }
         self.consumer.assign(&list).map_err(failed)?;
+        // What the sink has already need not be put.
+        self.report.metrics.took(owned.iter().cloned());
         self.assignment.keep(owned);
         Ok(())
     }
