@@ -89,7 +89,7 @@ fn a_load_ends_when_all_is_delivered_and_the_next_one_brings_only_what_is_new() 
         first.stdout
     );
     assert!(
-        first.stderr.contains("millstream: done: read 0.0 MB in "),
+        first.stderr.contains("millstream: done: read 19 bytes in "),
         "{}",
         first.stderr
     );

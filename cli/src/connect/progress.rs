@@ -139,7 +139,8 @@ fn style(known: bool) -> ProgressStyle {
 fn shown(amount: f64, unit: ProgressUnit) -> String {
     match unit {
         ProgressUnit::Bytes if amount >= 1e9 => format!("{:.2} GB", amount / 1e9),
-        ProgressUnit::Bytes => format!("{:.1} MB", amount / 1e6),
+        ProgressUnit::Bytes if amount >= 1e5 => format!("{:.1} MB", amount / 1e6),
+        ProgressUnit::Bytes => format!("{amount:.0} bytes"),
         ProgressUnit::Records => format!("{amount:.0} records"),
     }
 }
@@ -207,6 +208,7 @@ mod tests {
     fn a_line_says_how_far_how_fast_and_how_long() {
         let known = bytes(2_500_000_000, Some(10_000_000_000));
         assert_eq!(line(known, None), "read 2.50 GB of 10.00 GB");
+        assert_eq!(line(bytes(192, Some(200_000)), None), "read 192 bytes of 0.2 MB");
         assert_eq!(
             line(known, Some(50e6)),
             "read 2.50 GB of 10.00 GB, 50.0 MB/s, 2 min left"
