@@ -228,11 +228,24 @@ impl<'a> SourceLoop<'a> {
                 self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
                 Ok(())
             }
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => {
+                self.keep_what_came_before();
+                Err(error)
+            }
             Some(Ok(batch)) => {
                 self.poll_pause = POLL_PAUSE_MIN;
                 self.take(batch)
             }
+        }
+    }
+
+    /// The source failed, and not what it gave before: that is delivered, and need not come again. In transactions it is dropped.
+    fn keep_what_came_before(&mut self) {
+        if self.parts.offsets.is_transactional() {
+            return;
+        }
+        if let Err(error) = self.commit() {
+            tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
         }
     }
 
