@@ -3,11 +3,13 @@
 mod api;
 mod distributed;
 mod offsets;
+mod progress;
 mod standalone;
 mod status;
 mod submit;
 
 use clap::{Args, Subcommand, ValueEnum};
+use millstream_connect::plugin::Registry;
 
 use self::api::Api;
 use crate::error::CliError;
@@ -19,7 +21,8 @@ use crate::error::CliError;
     after_help = "All but standalone and distributed speak to a worker's REST API, ours or Kafka Connect's.\n\n\
     Examples:\n  \
     millstream connect standalone worker.properties source.properties sink.json\n  \
-    millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect standalone worker.properties source.properties --embedded-broker\n  \
+    millstream connect standalone worker.properties load.properties --exit-when-done\n  \
     millstream connect distributed worker.properties\n  \
     millstream connect validate source.properties\n  \
     millstream connect create source.properties\n  \
@@ -121,18 +124,19 @@ struct NamesArgs {
 impl ConnectArgs {
     /// The level of logs that fits: a worker says what it does.
     pub const fn default_level(&self) -> &'static str {
-        match self.action {
-            Action::Standalone(_) | Action::Distributed(_) => "info",
+        match &self.action {
+            Action::Standalone(args) => args.default_level(),
+            Action::Distributed(_) => "info",
             _ => "warn",
         }
     }
 }
 
-/// Runs the subcommand.
-pub fn run(args: &ConnectArgs) -> Result<(), CliError> {
+/// Runs the subcommand; a worker has these plugins.
+pub fn run(args: &ConnectArgs, plugins: Registry) -> Result<(), CliError> {
     match &args.action {
-        Action::Standalone(args) => standalone::run(args),
-        Action::Distributed(args) => distributed::run(args),
+        Action::Standalone(args) => standalone::run(args, plugins),
+        Action::Distributed(args) => distributed::run(args, plugins),
         Action::List(args) => status::list(args),
         Action::Create(args) => submit::create(args),
         Action::Validate(args) => submit::validate(args),

@@ -14,7 +14,8 @@ use crate::error::CliError;
 #[derive(Debug, Args)]
 pub struct LoggingArgs {
     /// What is logged on standard error: a level (error, warn, info, debug, trace) or filters like
-    /// `info,millstream_broker=debug` [default: info for `broker`, warn elsewhere; environment: MILLSTREAM_LOG]
+    /// `info,millstream_broker=debug` [default: info for `broker` and
+    /// workers of Connect, warn elsewhere; environment: MILLSTREAM_LOG]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Logs")]
     log: Option<String>,
     /// How it is logged: text for people, or one JSON object a line with timestamp, level, target, message and

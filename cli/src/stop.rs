@@ -6,9 +6,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::CliError;
+
+/// Signals within so long of the first one are one with it.
+const ONE_WISH: Duration = Duration::from_millis(200);
 
 /// Whether the user asked for a stop.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +48,14 @@ impl StopSignal {
         };
         let wait = move || {
             runtime.block_on(async {
+                let mut first: Option<Instant> = None;
                 loop {
                     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                    // One wish may come as two signals: `timeout` and some shells send one to the process and one to its group.
+                    let since = first.get_or_insert_with(Instant::now).elapsed();
+                    if seen.requested() && since < ONE_WISH {
+                        continue;
+                    }
                     if seen.requested() {
                         eprintln!("millstream: stopped at once by a second signal");
                         seen.remove_temporary();

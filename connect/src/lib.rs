@@ -2,7 +2,8 @@
 //!
 //! * [`record`]: what is handed on; [`config`]: maps of texts and what their keys mean;
 //! * [`plugin`]: the traits of plugins and their registry; [`converter`], [`transform`], [`predicate`]: Kafka Connect's own;
-//! * [`worker`]: the threads that run tasks, offsets, errors; [`herder`]: which connectors there are; [`rest`]: Kafka Connect's REST API.
+//! * [`worker`]: the threads that run tasks, offsets, errors; [`herder`]: which connectors there are; [`rest`]: Kafka Connect's REST API;
+//! * [`standalone`]: all of it as a worker inside a program.
 //!
 //! It reaches a cluster only through the Kafka protocol and never into the broker's inside.
 #![deny(unsafe_code)]
@@ -14,5 +15,6 @@ pub mod plugin;
 pub mod predicate;
 pub mod record;
 pub mod rest;
+pub mod standalone;
 pub mod transform;
 pub mod worker;

@@ -204,3 +204,185 @@ fn a_wrong_command_line_names_the_word() {
     let finished = program::run(&mut command(&["word-cuont"]), b"");
     assert!(finished.stderr.contains("word-count"), "{}", finished.stderr);
 }
+
+const WORKER: &str = "key.converter=org.apache.kafka.connect.storage.StringConverter\n\
+    value.converter=org.apache.kafka.connect.storage.StringConverter\n\
+    offset.storage.file.filename=connect.offsets\nlisteners=http://127.0.0.1:0\n";
+const SOURCE: &str = "name=in\nconnector.class=FileStreamSource\nfile=in.txt\ntopic=lines\n";
+
+/// What users of Connect get wrong in files: what is changed in which, and what the one line says.
+#[test]
+fn what_is_wrong_in_the_files_of_a_pipeline_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let listener = format!("listeners=http://{taken}");
+    let mistakes: [(&str, &str, &str, &[&str]); 14] = [
+        (
+            "worker",
+            "storage.StringConverter",
+            "storage.StringConvertr",
+            &["worker.properties", "key.converter", "did you mean"],
+        ),
+        (
+            "worker",
+            "key.converter=",
+            "key.convertr=",
+            &["worker.properties", "key.converter: missing"],
+        ),
+        (
+            "worker",
+            "offset.storage",
+            "offset.storag",
+            &["offset.storage.file.filename: missing"],
+        ),
+        (
+            "worker",
+            "listeners=http://127.0.0.1:0",
+            "listeners=localhost",
+            &["listeners", "give http://HOST:PORT"],
+        ),
+        (
+            "worker",
+            "listeners=http://127.0.0.1:0",
+            &listener,
+            &["cannot listen on", &taken, "listeners="],
+        ),
+        (
+            "source",
+            "FileStreamSource",
+            "FileStreamSorce",
+            &["source.properties", "did you mean", "FileStreamSourceConnector"],
+        ),
+        (
+            "source",
+            "connector.class=FileStreamSource\n",
+            "",
+            &["source.properties", "no connector.class"],
+        ),
+        (
+            "source",
+            "name=in\n",
+            "",
+            &["source.properties", "there is no name"],
+        ),
+        (
+            "source",
+            "topic=",
+            "topics=",
+            &["source.properties: Missing required configuration \"topic\""],
+        ),
+        (
+            "source",
+            "topic=lines",
+            "topic=lines\ntasks.max=many",
+            &["source.properties", "tasks.max", "many"],
+        ),
+        (
+            "source",
+            "topic=lines",
+            "topic=lines\nread.mode=onse",
+            &["source.properties", "read.mode", "once"],
+        ),
+        (
+            "source",
+            "topic=lines",
+            "topic=lines\ntransforms=a",
+            &["source.properties", "transforms.a.type"],
+        ),
+        (
+            "source",
+            "topic=lines",
+            "topic=lines\nvalue.converter=JsonConvertor",
+            &["source.properties", "value.converter", "JsonConvertor"],
+        ),
+        (
+            "source",
+            SOURCE,
+            WORKER,
+            &["source.properties", "there is no name"],
+        ),
+    ];
+    for (file, from, to, named) in mistakes {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("worker", WORKER), ("source", SOURCE)] {
+            let changed = text.replace(from, to);
+            assert!(name != file || changed != text, "{from} is in {file}");
+            let text = if name == file { &changed } else { text };
+            std::fs::write(folder.path().join(format!("{name}.properties")), text).unwrap();
+        }
+        let mut worker = command(&["connect", "standalone", "worker.properties", "source.properties"]);
+        worker.args(["--embedded-broker", "--log", "error"]);
+        let finished = program::run(worker.current_dir(folder.path()), b"");
+        let said = &finished.stderr;
+        assert!(
+            !finished.success && said.trim_end().lines().count() == 1,
+            "{to}: {said}"
+        );
+        for part in named {
+            assert!(said.contains(part), "{to}: {part:?} is not in {said}");
+        }
+        assert!(!said.contains("endpoint"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_connects_command_line_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let worker = format!("bootstrap.servers=localhost:port\n{WORKER}");
+    std::fs::write(at("worker.properties"), worker).unwrap();
+    std::fs::write(at("source.properties"), SOURCE).unwrap();
+    let (worker, source, nothing) = (at("worker.properties"), at("source.properties"), at("nothing"));
+    let dead = free_address();
+    let mistakes: [(&[&str], &[&str]); 9] = [
+        (
+            &["standalone", &nothing],
+            &["nothing", "name a worker's properties file"],
+        ),
+        (
+            &["standalone", &worker, &nothing],
+            &["nothing", "name a connector's file"],
+        ),
+        (
+            &["standalone", &worker],
+            &["bootstrap.servers", "localhost:port", "HOST:PORT"],
+        ),
+        (
+            &["standalone", &source, &worker],
+            &["source.properties is the file of a connector", "comes first"],
+        ),
+        (
+            &["standalone", &worker, &worker],
+            &["worker.properties is the file of a worker"],
+        ),
+        (
+            &[
+                "standalone",
+                &worker,
+                "--broker",
+                &dead,
+                "--connect-timeout-ms",
+                "300",
+            ],
+            &[&dead, "--broker", "--embedded-broker"],
+        ),
+        (
+            &["standalone", &worker, "--override", "listeners"],
+            &["--override listeners", "KEY=VALUE"],
+        ),
+        (
+            &["distributed", &worker, "--broker", &dead],
+            &["worker.properties", "group.id: missing"],
+        ),
+        (&["status", "in", "--url", &dead], &[&dead, "--url"]),
+    ];
+    for (words, named) in mistakes {
+        let mut all = vec!["connect"];
+        all.extend_from_slice(words);
+        all.extend(["--log", "error"]);
+        let said = failure(&all).stderr;
+        for part in named {
+            assert!(said.contains(part), "{words:?}: {part:?} is not in {said}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millstream_tests::broker::{BrokerProcess, free_address};
 use millstream_tests::cluster::Cluster;
-use millstream_tests::kill_connect::{self, Plan};
+use millstream_tests::kill_connect::{self, Plan, group};
 use millstream_tests::program;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -225,6 +225,15 @@ fn a_worker_without_a_broker_says_so_and_ends() {
         "{}",
         finished.stderr
     );
+}
+
+/// A bounded slice of `kill-connect group`.
+#[test]
+fn each_line_comes_once_whichever_of_two_workers_dies() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = group::run(directory.path(), 6, 11);
+    assert_eq!(report.rounds, 6);
+    assert!(report.worker_kills >= 6 && report.lines > 0, "{report:?}");
 }
 
 #[test]

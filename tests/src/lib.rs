@@ -16,6 +16,7 @@ pub mod count;
 pub mod kill_connect;
 pub mod kill_rounds;
 pub mod kill_streams;
+pub mod large_files;
 pub mod program;
 pub mod random;
 pub mod stream_latency;

@@ -11,6 +11,7 @@ use millstream_connect::config::worker::{WorkerMode, warnings};
 use millstream_connect::herder::{
     DistributedHerder, DistributedParts, Health, Herder, LogLevel, Loggers, TaskEvents, Validator,
 };
+use millstream_connect::plugin::Registry;
 use millstream_connect::rest::Listeners;
 use millstream_connect::transform::config_def_for;
 use millstream_connect::worker::{Worker, WorkerConfig};
@@ -30,7 +31,8 @@ const LOOK: Duration = Duration::from_millis(50);
     are kept in topics; those that Kafka's workers made are gone on with. Both kinds of workers cannot be in a group at once.\n\n\
     Examples:\n  \
     millstream connect distributed worker.properties\n  \
-    millstream connect distributed worker.properties --broker localhost:9092 --override listeners=http://localhost:8084"
+    millstream connect distributed worker.properties --broker localhost:9092\n  \
+    millstream connect distributed worker.properties --override listeners=http://localhost:8084"
 )]
 pub struct DistributedArgs {
     /// The worker's properties, as connect-distributed takes them
@@ -48,7 +50,7 @@ pub struct DistributedArgs {
 }
 
 /// Runs the subcommand until the user stops it.
-pub fn run(args: &DistributedArgs) -> Result<(), CliError> {
+pub fn run(args: &DistributedArgs, plugins: Registry) -> Result<(), CliError> {
     let mut given = standalone::read_worker(&args.worker, &args.overrides)?;
     if let Some(broker) = &args.broker {
         given.insert("bootstrap.servers".to_owned(), broker.clone());
@@ -59,12 +61,17 @@ pub fn run(args: &DistributedArgs) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
-    let ran = runtime.block_on(serve(args, &given, &stop));
+    let ran = runtime.block_on(serve(args, plugins, &given, &stop));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ran
 }
 
-async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> Result<(), CliError> {
+async fn serve(
+    args: &DistributedArgs,
+    plugins: Registry,
+    given: &ConfigMap,
+    stop: &StopSignal,
+) -> Result<(), CliError> {
     let shown = args.worker.display();
     let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
     let providers = ConfigProviders::of_worker(given).map_err(|errors| wrong(&errors))?;
@@ -74,7 +81,7 @@ async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> 
     }
     let config = WorkerConfig::parse(WorkerMode::Distributed, resolved).map_err(|errors| wrong(&errors))?;
     let listeners = Listeners::bind(&config.rest).await.map_err(CliError::new)?;
-    let herder = herder(args, Arc::new(config), Arc::new(providers), &listeners).await?;
+    let herder = herder(args, plugins, Arc::new(config), Arc::new(providers), &listeners).await?;
     let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);
     let urls: Vec<String> = server
         .addresses()
@@ -102,13 +109,14 @@ async fn serve(args: &DistributedArgs, given: &ConfigMap, stop: &StopSignal) -> 
 
 async fn herder(
     args: &DistributedArgs,
+    plugins: Registry,
     config: Arc<WorkerConfig>,
     providers: Arc<ConfigProviders>,
     listeners: &Listeners,
 ) -> Result<Arc<DistributedHerder>, CliError> {
     let shown = args.worker.display();
     let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
-    let registry = Arc::new(standalone::registry());
+    let registry = Arc::new(plugins);
     let events = Arc::<TaskEvents>::default();
     let worker = Worker::new(
         Arc::clone(&config),
@@ -117,9 +125,9 @@ async fn herder(
     );
     let worker = worker.map_err(|error| wrong(&error))?;
     let wait = Duration::from_millis(args.connect_timeout_ms);
-    worker.cluster_id(wait).await.map_err(|error| {
+    worker.cluster_id(wait).await.map_err(|_| {
         CliError::new(format!(
-            "no broker answered at {} within {} ms ({error}); start one with `millstream broker`, or name another with --broker",
+            "no broker answered at bootstrap.servers={} within {} ms; start one with `millstream broker`, or name another with --broker",
             config.bootstrap_servers, args.connect_timeout_ms
         ))
     })?;

@@ -54,10 +54,17 @@ pub fn run(args: &OffsetsArgs) -> Result<(), CliError> {
                     "{shown}: {error}; give what `millstream connect offsets --output json` prints"
                 ))
             })?;
-            api.call("PATCH", &path, Some(&body))?
+            api.call("PATCH", &path, Some(&body))
         }
-        None => api.call("DELETE", &path, None)?,
+        None => api.call("DELETE", &path, None),
     };
+    let answer = answer.map_err(|error| match error.to_string().contains("must be in the STOPPED state") {
+        true => CliError::new(format!(
+            "{name} is not stopped, and only offsets of stopped connectors can be changed; `millstream connect stop {name}` stops it",
+            name = args.name
+        )),
+        false => error,
+    })?;
     match args.api.json() {
         true => print(&answer),
         false => say(&text(&answer, "message")),

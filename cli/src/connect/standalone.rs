@@ -2,22 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use millstream_connect::config::connector_file::ConnectorFile;
-use millstream_connect::config::providers::ConfigProviders;
-use millstream_connect::config::worker::{WorkerMode, warnings};
 use millstream_connect::config::{ConfigMap, properties};
-use millstream_connect::herder::{
-    Herder, LogLevel, Loggers, StandaloneHerder, StandaloneParts, StatusBoard, Validator,
-};
+use millstream_connect::herder::{LogLevel, Loggers};
 use millstream_connect::plugin::Registry;
-use millstream_connect::rest::{Listeners, RestServer};
-use millstream_connect::transform::config_def_for;
-use millstream_connect::worker::{TargetState, Worker, WorkerConfig};
+use millstream_connect::standalone::{Standalone, StartError};
 
+use super::progress::Progress;
 use super::{api, submit};
 use crate::client::split_property;
 use crate::embedded::EmbeddedBroker;
@@ -26,14 +20,24 @@ use crate::logging;
 use crate::pages;
 use crate::stop::StopSignal;
 
+/// How often what fails in a load is started again, unless the connector says it: with growing pauses, for half a minute.
+const LOAD_ATTEMPTS: &str = "5";
+
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Run a worker that keeps connectors in memory.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The files are those of Kafka's connect-standalone. Source offsets are kept in offset.storage.file.filename.\n\n\
+    With --exit-when-done a load has an end: when sources have come to theirs (files with read.mode=once) and sinks have taken all there is, \
+    the worker stops and exits with 0; when something still fails after some attempts (restart.attempts.max), with 1; after Ctrl-C, which ends it cleanly, with 130. \
+    The next run goes on where it stopped.\n\n\
     Examples:\n  \
     millstream connect standalone worker.properties source.properties sink.json\n  \
     millstream connect standalone worker.properties --broker localhost:9092\n  \
-    millstream connect standalone worker.properties source.properties --embedded-broker --data-dir ./data\n  \
+    millstream connect standalone worker.properties load.properties --exit-when-done\n  \
+    millstream connect standalone worker.properties source.properties --embedded-broker\n  \
     millstream connect standalone worker.properties --override listeners=http://localhost:8084"
 )]
 pub struct StandaloneArgs {
@@ -58,16 +62,29 @@ pub struct StandaloneArgs {
     /// How long to try to reach a broker, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     connect_timeout_ms: u64,
+    /// Stop when all sources have come to their end and all sinks have taken what there is, and show how far that is
+    #[arg(long, requires = "connectors")]
+    exit_when_done: bool,
+    /// Show no progress
+    #[arg(long, requires = "exit_when_done")]
+    quiet: bool,
 }
 
-/// Runs the subcommand until the user stops it.
-pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
+impl StandaloneArgs {
+    /// The level of logs that fits: a service says what it does, a load shows how far it is.
+    pub const fn default_level(&self) -> &'static str {
+        if self.exit_when_done { "warn" } else { "info" }
+    }
+}
+
+/// Runs the subcommand until the user stops it, or all is done if that is to be the end.
+pub fn run(args: &StandaloneArgs, plugins: Registry) -> Result<(), CliError> {
     let mut given = read_worker(&args.worker, &args.overrides)?;
     let connectors = args
         .connectors
         .iter()
-        .map(|path| submit::read(path))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|path| Ok((path.as_path(), submit::read(path)?)))
+        .collect::<Result<Vec<_>, CliError>>()?;
     pages::keep_small();
     let stop = StopSignal::listen()?;
     let broker = match args.embedded_broker {
@@ -85,7 +102,7 @@ pub fn run(args: &StandaloneArgs) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("cannot start threads: {error}")))?;
-    let ran = runtime.block_on(serve(args, given, connectors, &stop));
+    let ran = runtime.block_on(serve(args, plugins, given, connectors, &stop));
     runtime.shutdown_timeout(Duration::from_secs(1));
     let stopped = broker.map_or(Ok(()), EmbeddedBroker::stop);
     ran.and(stopped)
@@ -100,6 +117,11 @@ pub(super) fn read_worker(path: &Path, overrides: &[String]) -> Result<ConfigMap
         ))
     })?;
     let mut given = properties::parse(&text).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
+    if given.contains_key("connector.class") && !given.contains_key("key.converter") {
+        return Err(CliError::new(format!(
+            "{shown} is the file of a connector; the worker's comes first, as in `millstream connect standalone worker.properties {shown}`"
+        )));
+    }
     for property in overrides {
         let (key, value) = split_property("--override", property)?;
         given.insert(key.to_owned(), value.to_owned());
@@ -109,22 +131,22 @@ pub(super) fn read_worker(path: &Path, overrides: &[String]) -> Result<ConfigMap
 
 async fn serve(
     args: &StandaloneArgs,
+    plugins: Registry,
     given: ConfigMap,
-    connectors: Vec<ConnectorFile>,
+    connectors: Vec<(&Path, ConnectorFile)>,
     stop: &StopSignal,
 ) -> Result<(), CliError> {
-    let shown = args.worker.display();
-    let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
-    let providers = ConfigProviders::of_worker(&given).map_err(|errors| wrong(&errors))?;
-    let resolved = providers.resolve(&given).map_err(|errors| wrong(&errors))?;
-    for warning in warnings(WorkerMode::Standalone, &resolved) {
-        tracing::warn!("{shown}: {warning}");
-    }
-    let config = WorkerConfig::parse(WorkerMode::Standalone, resolved).map_err(|errors| wrong(&errors))?;
-    let listeners = Listeners::bind(&config.rest).await.map_err(CliError::new)?;
-    let herder = herder(args, Arc::new(config), Arc::new(providers), &listeners).await?;
-    let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);
-    let ended = match begin(&herder, &server, connectors).await {
+    let builder = Standalone::builder(plugins)
+        .properties(given)
+        .with_rest()
+        .connect_timeout(Duration::from_millis(args.connect_timeout_ms))
+        .loggers(Loggers::new(LogLevel::Info, Box::new(apply_levels)));
+    let connect = builder
+        .start()
+        .await
+        .map_err(|error| not_started(&args.worker, &error))?;
+    let ended = match begin(args, &connect, connectors).await {
+        Ok(()) if args.exit_when_done => until_done(&connect, stop, Progress::new(args.quiet)).await,
         Ok(()) => {
             let stop = stop.clone();
             let waited = tokio::task::spawn_blocking(move || while !stop.wait(Duration::from_secs(3600)) {});
@@ -132,75 +154,76 @@ async fn serve(
         }
         Err(error) => Err(error),
     };
-    server.stop().await;
-    herder.stop().await;
-    ended
+    let stopped = connect.stop().await;
+    match (ended, stopped) {
+        // What fails as it is stopped is not done.
+        (Ok(()), Err(failed)) if args.exit_when_done => Err(CliError::new(failed.to_string())),
+        (ended, _) => ended,
+    }
 }
 
-/// The plugins of this program.
-pub(super) fn registry() -> Registry {
-    millstream_connectors::register(Registry::built_in())
-}
-
-async fn herder(
-    args: &StandaloneArgs,
-    config: Arc<WorkerConfig>,
-    providers: Arc<ConfigProviders>,
-    listeners: &Listeners,
-) -> Result<Arc<StandaloneHerder>, CliError> {
-    let registry = Arc::new(registry());
-    let board = Arc::new(StatusBoard::new(listeners.worker_id()));
-    let worker = Worker::new(
-        Arc::clone(&config),
-        Arc::clone(&registry),
-        Arc::clone(&board) as _,
-    )
-    .map_err(|error| CliError::new(format!("{}: {error}", args.worker.display())))?;
-    let wait = Duration::from_millis(args.connect_timeout_ms);
-    worker.cluster_id(wait).await.map_err(|error| {
-        CliError::new(format!(
-            "no broker answered at {} within {} ms ({error}); start one with `millstream broker`, name another with --broker, or run one \
-             in this process with --embedded-broker",
-            config.bootstrap_servers, args.connect_timeout_ms
-        ))
-    })?;
-    let validator = Validator::new(registry, Arc::clone(&config), providers, config_def_for);
-    Ok(Arc::new(StandaloneHerder::start(StandaloneParts {
-        tasks: Arc::new(worker),
-        board,
-        validator,
-        config,
-        loggers: Loggers::new(LogLevel::Info, Box::new(apply_levels)),
-    })))
+/// Why the worker of this file could not be started, and what helps.
+fn not_started(worker: &Path, error: &StartError) -> CliError {
+    match error {
+        StartError::Unreachable { .. } => CliError::new(format!(
+            "{error}; start one with `millstream broker`, name another with --broker, or run one in this process with --embedded-broker"
+        )),
+        StartError::Listen(why) => CliError::new(why.clone()),
+        StartError::Config(_) | StartError::Worker(_) => {
+            CliError::new(format!("{}: {error}", worker.display()))
+        }
+    }
 }
 
 /// Makes the connectors to begin with, and says that all is there.
 async fn begin(
-    herder: &Arc<StandaloneHerder>,
-    server: &RestServer,
-    connectors: Vec<ConnectorFile>,
+    args: &StandaloneArgs,
+    connect: &Standalone,
+    connectors: Vec<(&Path, ConnectorFile)>,
 ) -> Result<(), CliError> {
-    for file in connectors {
-        let target = match file.initial_state.as_deref() {
-            None => TargetState::Started,
-            Some(state) => TargetState::parse(state).ok_or_else(|| {
-                CliError::new(format!(
-                    "{}: initial_state is not known; it is RUNNING, PAUSED or STOPPED",
-                    file.name
-                ))
-            })?,
-        };
-        let config = file.config.into_iter().map(|(key, text)| (key, Some(text)));
-        let made = herder.create(&file.name, config.collect(), target).await;
-        made.map_err(|error| CliError::new(format!("{}: {error}", file.name)))?;
+    for (path, mut file) in connectors {
+        if args.exit_when_done {
+            let attempts = file.config.entry("restart.attempts.max".to_owned());
+            attempts.or_insert_with(|| LOAD_ATTEMPTS.to_owned());
+        }
+        let made = connect.create(file).await;
+        made.map_err(|error| {
+            CliError::new(format!(
+                "{}: {}",
+                path.display(),
+                submit::reasons(&error.to_string())
+            ))
+        })?;
     }
-    herder.ready();
-    let urls: Vec<String> = server
+    connect.ready();
+    let urls: Vec<String> = connect
         .addresses()
         .iter()
         .map(|address| format!("http://{address}"))
         .collect();
     api::say(&format!("millstream connect ready on {}", urls.join(" and ")))
+}
+
+/// Waits until all is done or the user stops it, and shows how far it is.
+async fn until_done(connect: &Standalone, stop: &StopSignal, mut shown: Progress) -> Result<(), CliError> {
+    let mut done = std::pin::pin!(connect.until_done());
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            ended = &mut done => {
+                if let Ok(progress) = connect.progress() {
+                    shown.done(progress);
+                }
+                return ended.map_err(|error| CliError::new(error.to_string()));
+            }
+            _ = tick.tick() => {
+                stop.check()?;
+                if let Ok(progress) = connect.progress() {
+                    shown.show(progress);
+                }
+            }
+        }
+    }
 }
 
 /// What Kafka Connect's loggers are called here; the longest name that fits counts.

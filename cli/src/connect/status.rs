@@ -195,7 +195,12 @@ pub fn plugins(args: &PluginsArgs) -> Result<(), CliError> {
             &["class", "type", "version"],
         ),
     };
-    let answer = api.get(&path)?;
+    let answer = api
+        .get(&path)
+        .map_err(|error| match error.to_string().starts_with("Unknown plugin") {
+            true => CliError::new(format!("{error} `millstream connect plugins --all` lists them")),
+            false => error,
+        })?;
     if args.api.json() {
         return print(&answer);
     }

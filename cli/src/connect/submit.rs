@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use millstream_connect::config::connector_file::ConnectorFile;
+use millstream_connect::config::connector_file::{ConnectorFile, ConnectorFileError};
 use serde_json::{Value, json};
 
 use super::ApiArgs;
-use super::api::{connector, print, say, text};
+use super::api::{Api, connector, print, say, text};
 use crate::error::CliError;
 use crate::table;
 
@@ -41,8 +41,26 @@ pub struct ValidateArgs {
 pub fn read(path: &Path) -> Result<ConnectorFile, CliError> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| CliError::new(format!("cannot read {shown}: {error}")))?;
-    ConnectorFile::parse(&text).map_err(|error| CliError::new(format!("{shown}: {error}")))
+        .map_err(|error| CliError::new(format!("cannot read {shown}: {error}; name a connector's file")))?;
+    ConnectorFile::parse(&text).map_err(|error| match error {
+        ConnectorFileError::NoName if text.contains("bootstrap.servers") => CliError::new(format!(
+            "{shown} is the file of a worker, not of a connector: it has no name; a worker's file comes first"
+        )),
+        error => CliError::new(format!("{shown}: {error}")),
+    })
+}
+
+/// What is wrong with a connector, without the words for programs that Kafka's API puts around it.
+pub fn reasons(refusal: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in refusal.lines() {
+        let for_programs = line.starts_with("Connector configuration is invalid and contains")
+            || line.starts_with("You can also find the above list of errors");
+        if !for_programs && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("; ")
 }
 
 /// Makes connectors.
@@ -59,14 +77,16 @@ pub fn create(args: &CreateArgs) -> Result<(), CliError> {
                 "PUT",
                 &connector(&file.name, "/config"),
                 Some(&json!(file.config)),
-            )?
+            )
         } else {
             let mut body = json!({"name": file.name, "config": file.config});
             if let Some(state) = args.initial_state.clone().or(file.initial_state) {
                 body["initial_state"] = state.to_uppercase().into();
             }
-            api.call("POST", "/connectors", Some(&body))?
+            api.call("POST", "/connectors", Some(&body))
         };
+        let answer = answer
+            .map_err(|error| CliError::new(format!("{}: {}", file.name, reasons(&error.to_string()))))?;
         match args.api.json() {
             true => print(&answer)?,
             false => say(&format!("created {} ({})", file.name, text(&answer, "type")))?,
@@ -78,37 +98,52 @@ pub fn create(args: &CreateArgs) -> Result<(), CliError> {
 /// Checks connectors; fails if anything is wrong.
 pub fn validate(args: &ValidateArgs) -> Result<(), CliError> {
     let api = args.api.api();
-    let mut wrong = 0;
+    // Who answers this is a worker: what it refuses from now on is the file's fault.
+    api.get("/")?;
+    let mut rows = Vec::new();
     for path in &args.files {
         let file = read(path)?;
-        let class = file.config.get("connector.class").ok_or_else(|| {
-            let shown = path.display();
-            CliError::new(format!(
-                "{shown}: there is no connector.class; `millstream connect plugins` lists them"
-            ))
-        })?;
-        let simple = class.rsplit('.').next().unwrap_or(class);
-        let answer = api.call(
-            "PUT",
-            &format!("/connector-plugins/{simple}/config/validate"),
-            Some(&json!(file.config)),
-        )?;
-        wrong += answer["error_count"].as_u64().unwrap_or_default();
-        if args.api.json() {
-            print(&answer)?;
-            continue;
+        let found = match checked(&api, &file) {
+            Ok(answer) if args.api.json() => {
+                print(&answer)?;
+                errors(&answer)
+            }
+            Ok(answer) => errors(&answer),
+            Err(error) => {
+                let class = file.config.get("connector.class").map_or("-", String::as_str);
+                let row = ["connector.class", class, &reasons(&error.to_string())];
+                vec![row.map(str::to_owned).to_vec()]
+            }
+        };
+        if found.is_empty() && !args.api.json() {
+            say(&format!("{} is good", file.name))?;
         }
-        let rows = errors(&answer);
-        match rows.is_empty() {
-            true => say(&format!("{} is good", file.name))?,
-            false => table::print(&["KEY", "VALUE", "ERROR"], &rows, false)?,
-        }
+        rows.extend(found.into_iter().map(|mut row| {
+            row.insert(0, file.name.clone());
+            row
+        }));
     }
-    match wrong {
+    if !rows.is_empty() && !args.api.json() {
+        table::print(&["CONNECTOR", "KEY", "VALUE", "ERROR"], &rows, false)?;
+    }
+    match rows.len() {
         0 => Ok(()),
         1 => Err(CliError::new("there is 1 error")),
         many => Err(CliError::new(format!("there are {many} errors"))),
     }
+}
+
+/// What a worker says of a connector.
+fn checked(api: &Api, file: &ConnectorFile) -> Result<Value, CliError> {
+    let class = file.config.get("connector.class");
+    let class =
+        class.ok_or_else(|| CliError::new("is missing; `millstream connect plugins` lists the plugins"))?;
+    let simple = class.rsplit('.').next().unwrap_or(class);
+    api.call(
+        "PUT",
+        &format!("/connector-plugins/{simple}/config/validate"),
+        Some(&json!(file.config)),
+    )
 }
 
 /// Each error with its key.
@@ -128,6 +163,17 @@ fn errors(answer: &Value) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_stand_alone_and_once() {
+        let refusal = "Connector configuration is invalid and contains the following 2 error(s):\nMust a\nMust a\nNo b\n\
+            You can also find the above list of errors at the endpoint `/x`";
+        assert_eq!(reasons(refusal), "Must a; No b");
+        assert_eq!(
+            reasons("Connector a already exists"),
+            "Connector a already exists"
+        );
+    }
 
     #[test]
     fn each_error_has_a_row() {

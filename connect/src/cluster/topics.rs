@@ -10,6 +10,20 @@ use crate::plugin::PluginError;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Whether a topic may be called so.
+///
+/// # Errors
+/// What is wrong with the name.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(format!(
+            "{name:?} is no name of a topic: it has 1 to 249 letters, digits, dots, underscores and hyphens"
+        )),
+    }
+}
+
 /// A topic to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicSpec {

@@ -71,11 +71,14 @@ pub fn worker_def(mode: WorkerMode) -> ConfigDef {
     let policies = "Which producer.override.*, consumer.override.* and admin.override.* keys connectors may have: All, None, Principal \
         (who they are: SASL and security.protocol), Allowlist.";
     let shared = ConfigDef::new()
-        .with(required(
-            "bootstrap.servers",
-            List,
-            "Brokers to begin with: HOST:PORT, separated by commas.",
-        ))
+        .with(
+            required(
+                "bootstrap.servers",
+                List,
+                "Brokers to begin with: HOST:PORT, separated by commas.",
+            )
+            .checked(addresses),
+        )
         .with(required(
             "key.converter",
             Class,
@@ -178,6 +181,24 @@ fn storage(which: &str, documentation: &str, partitions: Option<&str>) -> Config
     };
     let text = "Replicas of that topic when it is made; -1 is the broker's default.";
     def.with(number("replication.factor", Short, "3", text))
+}
+
+/// Whether these may be addresses: a name, and perhaps a port.
+fn addresses(value: &str) -> Result<(), String> {
+    let wrong = |address: &str| {
+        let address = address.trim();
+        let port = match address.rsplit_once(':') {
+            Some((_, rest)) if !rest.ends_with(']') => rest.parse::<u16>().is_ok(),
+            _ => true,
+        };
+        address.is_empty() || address.contains(char::is_whitespace) || !port
+    };
+    match value.split(',').find(|address| wrong(address)) {
+        None => Ok(()),
+        Some(address) => Err(format!(
+            "{address:?} is no address of a broker; give HOST:PORT,HOST:PORT,…"
+        )),
+    }
 }
 
 fn positive_or_default(value: &str) -> Result<(), String> {

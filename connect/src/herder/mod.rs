@@ -34,7 +34,7 @@ pub use error::HerderError;
 pub use loggers::{LogLevel, LoggerLevel, Loggers};
 pub use offsets::GivenOffset;
 pub use restarts::{RestartPolicy, Restarts, Unit};
-pub use standalone::{StandaloneHerder, StandaloneParts};
+pub use standalone::{SourcesProgress, StandaloneHerder, StandaloneParts};
 pub use tasks::Tasks;
 pub use validation::{StagesDef, Validation, Validator};
 

@@ -1,19 +1,22 @@
 //! A herder of one process, which keeps connectors in memory as Kafka's `connect-standalone` does.
 pub(super) mod lifecycle;
+mod load;
 pub(super) mod requests;
 pub(super) mod supervisor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
 use super::locks::NameLocks;
-use super::{HerderError, Loggers, Restarts, StatusBoard, Tasks, Validator};
+use super::{HerderError, Loggers, Restarts, StatusBoard, Tasks, Unit, Validator};
 use crate::config::ConfigMap;
 use crate::plugin::PluginKind;
 use crate::worker::{TargetState, WorkerConfig};
+
+pub use load::SourcesProgress;
 
 /// What a [`StandaloneHerder`] is made of.
 pub struct StandaloneParts {
@@ -41,6 +44,8 @@ struct Shared {
     locks: NameLocks,
     restarts: Mutex<Restarts>,
     restarts_made: AtomicU64,
+    /// What failed and stays so.
+    given_up: Mutex<BTreeSet<Unit>>,
     ready: AtomicBool,
 }
 
@@ -82,6 +87,7 @@ impl StandaloneHerder {
             locks: NameLocks::default(),
             restarts: Mutex::default(),
             restarts_made: AtomicU64::new(0),
+            given_up: Mutex::default(),
             ready: AtomicBool::new(false),
         });
         let supervisor = tokio::spawn(supervisor::run(Arc::downgrade(&shared)));

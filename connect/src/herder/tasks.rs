@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::config::ConfigMap;
 use crate::plugin::{PluginError, TaskId};
-use crate::worker::{ConnectorOffsets, TargetState, Worker};
+use crate::worker::{ConnectorOffsets, TargetState, TaskProgress, Worker};
 
 /// Runs connectors and tasks; what [`Worker`] does, so that herders can be tried without a cluster. Its methods are described there.
 #[async_trait]
@@ -52,6 +52,14 @@ pub trait Tasks: Send + Sync {
     /// See [`Worker::stalled`].
     fn stalled(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// See [`Worker::progress`].
+    fn progress(&self) -> Vec<TaskProgress> {
+        Vec::new()
+    }
+    /// See [`Worker::is_behind`].
+    async fn is_behind(&self, _name: &str, _config: &ConfigMap) -> Result<bool, PluginError> {
+        Ok(false)
     }
     /// Writes figures of tasks behind `out`, in the text format of Prometheus; by default none.
     fn write_metrics(&self, _out: &mut String) {}
@@ -120,6 +128,14 @@ impl Tasks for Worker {
 
     fn stalled(&self) -> Vec<String> {
         Self::stalled(self)
+    }
+
+    fn progress(&self) -> Vec<TaskProgress> {
+        Self::progress(self)
+    }
+
+    async fn is_behind(&self, name: &str, config: &ConfigMap) -> Result<bool, PluginError> {
+        Self::is_behind(self, name, config).await
     }
 
     fn write_metrics(&self, out: &mut String) {

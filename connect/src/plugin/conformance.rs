@@ -231,6 +231,7 @@ impl<'a> Reading<'a> {
             }
             let batch = task.poll(budget).await.map_err(failed("poll"))?;
             let finished = batch.finished;
+            check_progress(&*task)?;
             idle = if batch.records.is_empty() { idle + 1 } else { 0 };
             if !batch.records.is_empty() && batch.offsets.is_empty() {
                 return wrong("records came without an offset to go on from");
@@ -251,6 +252,16 @@ impl<'a> Reading<'a> {
         }
         task.stop().await;
         Ok(records)
+    }
+}
+
+fn check_progress(task: &dyn SourceTask) -> Result<(), Nonconformity> {
+    let Some(progress) = task.progress() else {
+        return Ok(());
+    };
+    match progress.before > progress.done || progress.total.is_some_and(|total| progress.done > total) {
+        true => wrong(format!("{progress:?} says that more is done than there is")),
+        false => Ok(()),
     }
 }
 

@@ -15,7 +15,8 @@ mod source;
 
 use std::fmt;
 
-use async_trait::async_trait;
+/// What the traits of connectors and tasks are written with; implementations need it, too.
+pub use async_trait::async_trait;
 
 use crate::config::{ConfigDef, ConfigMap, ConfigValue};
 
@@ -29,8 +30,8 @@ pub use sink::{
     FailedRecord, PartitionOffset, RawValue, SinkPlugin, SinkTask, SinkTaskContext, TopicPartition,
 };
 pub use source::{
-    Boundary, Budget, ExactlyOnceSupport, OffsetReader, SourceBatch, SourceOffset, SourcePartition,
-    SourcePlugin, SourceTask, SourceTaskContext,
+    Boundary, Budget, ExactlyOnceSupport, OffsetReader, Progress, ProgressUnit, SourceBatch, SourceOffset,
+    SourcePartition, SourcePlugin, SourceTask, SourceTaskContext,
 };
 
 /// What every plugin says of itself.

@@ -20,6 +20,56 @@ pub struct SourcePartition(pub Map<String, Json>);
 #[serde(transparent)]
 pub struct SourceOffset(pub Map<String, Json>);
 
+macro_rules! fields {
+    ($type:ident, $example:literal) => {
+        impl $type {
+            /// Without fields.
+            ///
+            /// ```
+            #[doc = concat!("use millstream_connect::plugin::", stringify!($type), ";")]
+            ///
+            #[doc = $example]
+            /// ```
+            #[must_use]
+            pub fn new() -> Self {
+                Self(Map::new())
+            }
+
+            /// The same with a field: a text, a number, a boolean.
+            #[must_use]
+            pub fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
+                self.0.insert(name.to_owned(), value.into());
+                self
+            }
+
+            /// The text of a field, if it is one.
+            pub fn text(&self, name: &str) -> Option<&str> {
+                self.0.get(name).and_then(Json::as_str)
+            }
+
+            /// The number of a field, if it is a whole one and not negative.
+            pub fn number(&self, name: &str) -> Option<u64> {
+                self.0.get(name).and_then(Json::as_u64)
+            }
+        }
+
+        impl Default for $type {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
+}
+
+fields!(
+    SourcePartition,
+    "assert_eq!(SourcePartition::new().with(\"filename\", \"a.txt\").text(\"filename\"), Some(\"a.txt\"));"
+);
+fields!(
+    SourceOffset,
+    "assert_eq!(SourceOffset::new().with(\"position\", 42).number(\"position\"), Some(42));"
+);
+
 /// Whether a source can deliver exactly once with a configuration (KIP-618).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExactlyOnceSupport {
@@ -129,6 +179,28 @@ pub struct SourceBatch {
     pub finished: bool,
 }
 
+/// What [`Progress`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressUnit {
+    /// Bytes of the source.
+    Bytes,
+    /// Records, rows, messages.
+    Records,
+}
+
+/// How far a task is in what there is to read, for people who wait for it: the command line shows it, and so do metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// How much was read since the source's beginning, by earlier tasks, too.
+    pub done: u64,
+    /// How much of that was done when this task began.
+    pub before: u64,
+    /// How much there is now, if that is known; it may grow.
+    pub total: Option<u64>,
+    /// What is counted.
+    pub unit: ProgressUnit,
+}
+
 /// A task of a source.
 ///
 /// Calls come one at a time: `start`, any number of `poll` and `committed`, `stop`.
@@ -153,6 +225,11 @@ pub trait SourceTask: Send {
     /// When what the source has to do then fails (deleting a file that is done, say): it is logged, and not repeated.
     async fn committed(&mut self, _offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
         Ok(())
+    }
+
+    /// How far it is, if it can tell. It is asked a few times a second at most, between other calls, and answers at once.
+    fn progress(&self) -> Option<Progress> {
+        None
     }
 
     /// Ends. Also called when `start` failed.

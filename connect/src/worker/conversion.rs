@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::config::ConfigMap;
 use crate::plugin::{Converter, HeaderConverter, PluginError, ReadsAsIs, Registry};
 use crate::transform::TransformChain;
+use crate::worker::WorkerConfig;
 
 /// The converters of a task with their names, and its transforms.
 pub(super) struct Conversion {
@@ -84,4 +85,19 @@ impl Conversion {
             chain: TransformChain::new(connector, registry)?,
         })
     }
+}
+
+/// Whether the registry has the worker's converters.
+pub(super) fn check_converters(config: &WorkerConfig, registry: &Registry) -> Result<(), PluginError> {
+    for key in ["key.converter", "value.converter", "header.converter"] {
+        let Some(class) = config.given.get(key).map(|class| class.trim()) else {
+            continue;
+        };
+        let found = match key {
+            "header.converter" => registry.header_converter(class).map(drop),
+            _ => registry.converter(class).map(drop),
+        };
+        found.map_err(|error| PluginError::user_config(format!("{key}: {error}")))?;
+    }
+    Ok(())
 }

@@ -28,6 +28,13 @@ fn failed(error: &KafkaError) -> PluginError {
 
 /// The committed offsets of the topics that the sink reads.
 pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>)>, PluginError> {
+    let mut offsets = read_all(setup)?;
+    offsets.retain(|(_, next)| next.is_some());
+    Ok(offsets)
+}
+
+/// All partitions of the topics that the sink reads, with their committed offsets where they have one.
+pub(super) fn read_all(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>)>, PluginError> {
     let config = sink_def().parse(&setup.connector_config)?;
     let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
     let metadata = consumer
@@ -59,15 +66,15 @@ pub(super) fn read(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<i64>
     let elements = committed.elements();
     let mut offsets: Vec<_> = elements
         .iter()
-        .filter_map(|element| match element.offset() {
-            Offset::Offset(next) => Some((
-                TopicPartition {
-                    topic: Arc::from(element.topic()),
-                    partition: element.partition(),
-                },
-                Some(next),
-            )),
-            _ => None,
+        .map(|element| {
+            let partition = TopicPartition {
+                topic: Arc::from(element.topic()),
+                partition: element.partition(),
+            };
+            match element.offset() {
+                Offset::Offset(next) => (partition, Some(next)),
+                _ => (partition, None),
+            }
         })
         .collect();
     offsets.sort_unstable();

@@ -1,11 +1,13 @@
 //! What a task counts, and how long it has been doing what it does.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::stall::Call;
-use crate::plugin::TaskId;
+
+use crate::plugin::{PartitionOffset, Progress, ProgressUnit, TaskId, TopicPartition};
 
 /// Counters of a task since it was started. Names in the metrics page follow Kafka Connect's.
 #[derive(Debug, Default)]
@@ -26,12 +28,22 @@ pub(crate) struct TaskMetrics {
     pub(crate) commits: AtomicU64,
     /// Times that offsets could not be stored.
     pub(crate) commit_failures: AtomicU64,
-    progress: Progress,
+    calls: Calls,
+    /// A source has come to its end: all is delivered, and its offsets are stored.
+    pub(crate) finished: AtomicBool,
+    /// How far a source says it is.
+    progress: Mutex<Option<Progress>>,
+    /// Behind what was put into a sink, of the partitions it has.
+    taken: Mutex<HashMap<TopicPartition, i64>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a task is doing. Times are those of the clock that never jumps: a clock that is set must not make a task look stuck.
 #[derive(Debug)]
-struct Progress {
+struct Calls {
     began: Instant,
     /// When the task last came back from a call, in milliseconds since it began.
     alive_at_ms: AtomicU64,
@@ -39,7 +51,7 @@ struct Progress {
     inside: AtomicU64,
 }
 
-impl Default for Progress {
+impl Default for Calls {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -49,7 +61,7 @@ impl Default for Progress {
     }
 }
 
-impl Progress {
+impl Calls {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -71,26 +83,70 @@ impl TaskMetrics {
 
     /// Makes a call that may take long, of the connector's code or of the cluster.
     pub(crate) fn within<T>(&self, call: Call, work: impl FnOnce() -> T) -> T {
-        let inside = (self.progress.now_ms() << 8) | u64::from(call as u8);
-        self.progress.inside.store(inside, Ordering::Relaxed);
+        let inside = (self.calls.now_ms() << 8) | u64::from(call as u8);
+        self.calls.inside.store(inside, Ordering::Relaxed);
         let outcome = work();
-        let now = self.progress.now_ms();
-        self.progress.alive_at_ms.store(now, Ordering::Relaxed);
-        self.progress.inside.store(0, Ordering::Relaxed);
+        let now = self.calls.now_ms();
+        self.calls.alive_at_ms.store(now, Ordering::Relaxed);
+        self.calls.inside.store(0, Ordering::Relaxed);
         outcome
     }
 
     /// The call that the task is in, if it is in one.
     pub(crate) fn inside(&self) -> Option<Inside> {
-        let inside = self.progress.inside.load(Ordering::Relaxed);
+        let inside = self.calls.inside.load(Ordering::Relaxed);
         let call = Call::of((inside & 0xff) as u8)?;
         let since_ms = inside >> 8;
-        let lasts = Duration::from_millis(self.progress.now_ms().saturating_sub(since_ms));
+        let lasts = Duration::from_millis(self.calls.now_ms().saturating_sub(since_ms));
         Some(Inside {
             call,
             since_ms,
             lasts,
         })
+    }
+
+    /// The source is so far.
+    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
+        *locked(&self.progress) = progress;
+    }
+
+    /// How far the source is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        *locked(&self.progress)
+    }
+
+    /// Records were put into the sink, now or by who had these partitions before, up to these offsets.
+    pub(crate) fn took(&self, ends: impl Iterator<Item = PartitionOffset>) {
+        locked(&self.taken).extend(ends.map(|end| (end.partition, end.next)));
+    }
+
+    /// The sink has no partitions any more.
+    pub(crate) fn gave_back(&self) {
+        locked(&self.taken).clear();
+    }
+
+    /// How far records of partitions that it has were put into the sink.
+    pub(crate) fn taken(&self) -> HashMap<TopicPartition, i64> {
+        locked(&self.taken).clone()
+    }
+
+    /// What is written of the progress: a metric's name and its line.
+    pub(crate) fn progress_lines(&self, labels: &str) -> Vec<(&'static str, String)> {
+        let Some(progress) = self.progress() else {
+            return Vec::new();
+        };
+        let (done, total) = match progress.unit {
+            ProgressUnit::Bytes => ("source_progress_done_bytes", "source_progress_total_bytes"),
+            ProgressUnit::Records => ("source_progress_done_records", "source_progress_total_records"),
+        };
+        let values = [(done, Some(progress.done)), (total, progress.total)];
+        let lines = values.into_iter().filter_map(|(name, value)| {
+            let mut line = String::new();
+            // Writing to a text cannot fail.
+            let _ = writeln!(line, "kafka_connect_task_{name}{labels} {}", value?);
+            Some((name, line))
+        });
+        lines.collect()
     }
 
     /// Counters with their names.
@@ -114,8 +170,8 @@ impl TaskMetrics {
 
     /// How long its call has lasted, and how long ago it came back from one.
     fn ages(&self) -> [(&'static str, Duration); 2] {
-        let alive_at = self.progress.alive_at_ms.load(Ordering::Relaxed);
-        let age = self.progress.now_ms().saturating_sub(alive_at);
+        let alive_at = self.calls.alive_at_ms.load(Ordering::Relaxed);
+        let age = self.calls.now_ms().saturating_sub(alive_at);
         [
             (
                 "call_seconds",
@@ -141,6 +197,9 @@ pub(super) fn write<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a TaskMetrics
             let family = families.entry(name).or_default();
             let _ = writeln!(family, "kafka_connect_task_{name}{labels} {value}");
         }
+        for (name, line) in metrics.progress_lines(&labels) {
+            families.entry(name).or_default().push_str(&line);
+        }
         for (name, age) in metrics.ages() {
             let (family, seconds) = (families.entry(name).or_default(), age.as_secs_f64());
             let _ = writeln!(family, "kafka_connect_task_{name}{labels} {seconds}");
@@ -148,7 +207,7 @@ pub(super) fn write<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a TaskMetrics
     }
     let mut text = String::new();
     for (name, lines) in families {
-        let kind = if name.ends_with("_seconds") {
+        let kind = if name.ends_with("_seconds") || name.starts_with("source_progress_") {
             "gauge"
         } else {
             "counter"

@@ -6,6 +6,7 @@
 //!
 //! Owns: threads, clients, source offsets (`offsets`). Does not own: which connectors there are and what they should do, which is
 //! the herder's. Invariant: an offset is stored, or committed, only once everything before it is delivered, or durable in the sink.
+mod behind;
 mod config;
 mod control;
 mod conversion;
@@ -41,6 +42,7 @@ use report::Reporter;
 use setup::TaskSetup;
 use tasks::{TaskHandle, TaskPlugin, Tasks};
 
+pub use behind::TaskProgress;
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
 pub use stall::{StallAction, StallPolicy};
 pub use state::{State, StatusListener, TargetState};
@@ -105,8 +107,9 @@ impl Worker {
                 config.exactly_once_source,
             )?),
         };
-        // Wrong options of clients are named now, not when the first task starts.
+        // Wrong options of clients and unknown converters are named now, not when the first task starts.
         of(Role::Admin, "connect-admin")?;
+        conversion::check_converters(&config, &registry)?;
         let providers = ConfigProviders::of_worker(&config.given)?;
         let tasks = Arc::<Mutex<Tasks>>::default();
         tokio::spawn(stall::watch(Arc::downgrade(&tasks)));

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::random::Random;
 
-/// How many files are written to.
-const FILES: u64 = 3;
 /// Renamed files that are kept before the oldest is deleted.
 const ROTATED_MAX: usize = 4;
 
 /// Files that are written to, and what should come of it.
 pub(super) struct InputFiles {
+    /// How many files are written to.
+    count: u64,
     directory: PathBuf,
     /// Where copies go that are not to be read.
     backup: PathBuf,
@@ -29,10 +29,11 @@ pub(super) struct InputFiles {
 }
 
 impl InputFiles {
-    pub(super) fn new(directory: &Path, backup: &Path) -> Self {
+    pub(super) fn new(directory: &Path, backup: &Path, count: u64) -> Self {
         fs::create_dir_all(directory).unwrap();
         fs::create_dir_all(backup).unwrap();
         Self {
+            count,
             directory: directory.to_owned(),
             backup: backup.to_owned(),
             next: BTreeMap::new(),
@@ -66,7 +67,7 @@ impl InputFiles {
 
     /// Does something to a file; says whether its content was moved or taken away, which may be done only where `all_read`.
     pub(super) fn act(&mut self, random: &mut Random, all_read: bool) -> bool {
-        let file = random.below(FILES);
+        let file = random.below(self.count);
         let path = self.path(file);
         let exists = path.exists();
         match random.below(10) {
@@ -151,7 +152,7 @@ impl InputFiles {
     }
 
     pub(super) fn complete_all(&mut self) {
-        for file in 0..FILES {
+        for file in 0..self.count {
             self.complete(file);
         }
     }
@@ -160,8 +161,7 @@ impl InputFiles {
     pub(super) fn compare(&self, lines: &[String]) -> Result<(), String> {
         let mut next: BTreeMap<u64, u64> = BTreeMap::new();
         for (place, line) in lines.iter().enumerate() {
-            let mut words = line.split(' ').map(str::parse::<u64>);
-            let (Some(Ok(file)), Some(Ok(number))) = (words.next(), words.next()) else {
+            let Some((file, number)) = numbered(line) else {
                 return Err(format!("record {place} is no line that was written: {line:?}"));
             };
             let expected = next.entry(file).or_default();
@@ -180,4 +180,46 @@ impl InputFiles {
             self.next
         ))
     }
+
+    /// Whether these are the lines that were written: each once, those of a file in their order within a partition.
+    pub(super) fn compare_partitions(&self, partitions: &[Vec<String>]) -> Result<(), String> {
+        let mut found: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        for (partition, lines) in partitions.iter().enumerate() {
+            let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+            for (place, line) in lines.iter().enumerate() {
+                let (file, number) = numbered(line).ok_or_else(|| {
+                    format!("record {place} of partition {partition} is no line that was written: {line:?}")
+                })?;
+                if let Some(before) = last.insert(file, number).filter(|before| *before >= number) {
+                    return Err(format!(
+                        "record {place} of partition {partition} is line {number} of file {file}, behind line {before}"
+                    ));
+                }
+                if !found.entry(file).or_default().insert(number) {
+                    return Err(format!(
+                        "line {number} of file {file} is there twice, the second time in partition {partition}"
+                    ));
+                }
+            }
+        }
+        for (file, next) in &self.next {
+            let found = found.entry(*file).or_default();
+            if let Some(missing) = (0..*next).find(|number| !found.contains(number)) {
+                return Err(format!("line {missing} of file {file} is missing, of {next}"));
+            }
+            if found.len() as u64 != *next {
+                return Err(format!(
+                    "{} lines of file {file} came, {next} were written",
+                    found.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file and the number that a line begins with.
+fn numbered(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.split(' ').map(str::parse::<u64>);
+    Some((words.next()?.ok()?, words.next()?.ok()?))
 }

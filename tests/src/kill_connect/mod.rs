@@ -5,11 +5,13 @@
 //! what was written: each line once, those of a file in their order.
 
 mod files;
+pub mod group;
+mod sunk;
 mod topic;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use files::InputFiles;
@@ -21,6 +23,8 @@ use crate::random::Random;
 
 /// How long everything that was written may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How many files are written to.
+const FILES: u64 = 3;
 /// How many rounds pass between two comparisons.
 const ROUNDS_PER_CHECK: u64 = 10;
 
@@ -80,12 +84,40 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         }
     }
     report.lines = pipeline.files.lines();
-    report.sink_files = pipeline.sink_files().len();
+    report.sink_files = sunk::finished_files(&directory.join("out")).len();
     report
 }
 
 /// A running worker; killed when dropped.
 struct WorkerProcess(Child);
+
+impl WorkerProcess {
+    /// Starts `millstream connect` with these words, whose log goes behind what is in `log`.
+    fn start(words: &[&str], directory: &Path, log: &Path) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        let mut command = Command::new(program::millstream());
+        command.arg("connect").args(words);
+        let child = command
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.unwrap())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// How it ended, if it has.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+}
+
+/// The last lines of a log.
+fn log_end(log: &Path) -> String {
+    let log = std::fs::File::open(log).unwrap();
+    let lines: Vec<String> = BufReader::new(log).lines().map_while(Result::ok).collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
 
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
@@ -113,8 +145,8 @@ impl Pipeline {
         let bootstrap = plan.bootstrap.clone().or(address).expect("one of the two");
         let name = format!("lines-{}", std::process::id());
         let pipeline = Self {
-            files: InputFiles::new(&directory.join("in"), &directory.join("backup")),
-            topic: TopicReader::new(&bootstrap, &name),
+            files: InputFiles::new(&directory.join("in"), &directory.join("backup"), FILES),
+            topic: TopicReader::new(&bootstrap, &name, 1),
             directory: directory.to_owned(),
             broker,
             bootstrap,
@@ -158,20 +190,17 @@ impl Pipeline {
     }
 
     fn start_worker(&self) -> WorkerProcess {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.directory.join("worker.log"));
-        let mut command = Command::new(program::millstream());
-        command.args(["connect", "standalone"]);
-        command.args(["worker.properties", "source.properties", "sink.properties"]);
-        let child = command
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn();
-        WorkerProcess(child.unwrap())
+        let words = [
+            "standalone",
+            "worker.properties",
+            "source.properties",
+            "sink.properties",
+        ];
+        WorkerProcess::start(&words, &self.directory, &self.log())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("worker.log")
     }
 
     /// Kills the broker, and starts it again on the same port.
@@ -189,26 +218,20 @@ impl Pipeline {
     /// Waits until the topic holds every line that was written so far.
     fn await_lines(&mut self, worker: &mut WorkerProcess) {
         let until = Instant::now() + PATIENCE;
-        while self.topic.read().len() < self.files.complete_lines() {
-            self.assert_not_over(until, worker, "the topic", self.topic.lines().len());
+        while self.topic.read() < self.files.complete_lines() {
+            self.assert_not_over(until, worker, "the topic", self.topic.lines());
         }
     }
 
     fn assert_not_over(&self, until: Instant, worker: &mut WorkerProcess, what: &str, count: usize) {
-        let ended = worker.0.try_wait().unwrap();
+        let ended = worker.ended();
         assert!(
             ended.is_none() && Instant::now() < until,
             "seed {}: {what} holds {count} lines of {}, and no more come (worker {ended:?}); its log ends:\n{}",
             self.seed,
             self.files.complete_lines(),
-            self.log_end()
+            log_end(&self.log())
         );
-    }
-
-    fn log_end(&self) -> String {
-        let log = std::fs::File::open(self.directory.join("worker.log")).unwrap();
-        let lines: Vec<String> = BufReader::new(log).lines().map_while(Result::ok).collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// Lets a worker run until everything arrived, and compares.
@@ -217,7 +240,7 @@ impl Pipeline {
         let mut worker = self.start_worker();
         self.await_lines(&mut worker);
         let until = Instant::now() + PATIENCE;
-        while self.sunk_lines() < self.topic.lines().len() {
+        while self.sunk_lines() < self.topic.lines() {
             self.assert_not_over(until, &mut worker, "the sink", self.sunk_lines());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -225,12 +248,11 @@ impl Pipeline {
         std::thread::sleep(Duration::from_millis(300));
         drop(worker);
         self.topic.read();
-        if let Err(difference) = self.files.compare(self.topic.lines()) {
+        let topic = &self.topic.partitions()[0];
+        if let Err(difference) = self.files.compare(topic) {
             panic!("seed {}: files and topic differ: {difference}", self.seed);
         }
-        let sunk = self.sunk();
-        let sunk: Vec<&str> = sunk.lines().collect();
-        let topic = self.topic.lines();
+        let sunk = &sunk::lines(&self.directory.join("out"), 1)[0];
         let differ = sunk.iter().zip(topic).position(|(sunk, sent)| sunk != sent);
         assert!(
             differ.is_none() && sunk.len() == topic.len(),
@@ -241,40 +263,7 @@ impl Pipeline {
         );
     }
 
-    /// The sink's finished files, in the order of their offsets.
-    fn sink_files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let mut open = vec![self.directory.join("out")];
-        while let Some(directory) = open.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                if path.is_dir() {
-                    open.push(path);
-                } else if let Some(first) = first_offset(&name) {
-                    files.push((first, path));
-                }
-            }
-        }
-        files.sort();
-        files.into_iter().map(|(_, path)| path).collect()
-    }
-
-    fn sunk(&self) -> String {
-        let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
-        self.sink_files().iter().map(read).collect()
-    }
-
     fn sunk_lines(&self) -> usize {
-        self.sunk().lines().count()
+        sunk::lines(&self.directory.join("out"), 1)[0].len()
     }
-}
-
-/// The first offset in the name of a finished file, `topic+partition+first-last.ext`.
-fn first_offset(name: &str) -> Option<u64> {
-    if name.starts_with('.') || name.ends_with(".tmp") {
-        return None;
-    }
-    let range = name.rsplit_once('+')?.1;
-    range.split_once('-')?.0.parse().ok()
 }

@@ -5,18 +5,18 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-/// Reads a topic's only partition from its beginning.
+/// Reads a topic from its beginning.
 pub(super) struct TopicReader {
     consumer: BaseConsumer,
-    lines: Vec<String>,
+    partitions: Vec<Vec<String>>,
 }
 
 impl TopicReader {
-    pub(super) fn new(bootstrap: &str, topic: &str) -> Self {
+    pub(super) fn new(bootstrap: &str, topic: &str, partitions: usize) -> Self {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", bootstrap)
-            .set("group.id", "kill-connect")
+            .set("group.id", "kill-connect-reader")
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
@@ -25,26 +25,36 @@ impl TopicReader {
             .set("log_level", "0");
         let consumer: BaseConsumer = client.create().unwrap();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        for partition in 0..partitions {
+            let partition = i32::try_from(partition).unwrap();
+            list.add_partition_offset(topic, partition, Offset::Beginning)
+                .unwrap();
+        }
         consumer.assign(&list).unwrap();
-        let lines = Vec::new();
-        Self { consumer, lines }
+        let partitions = vec![Vec::new(); partitions];
+        Self { consumer, partitions }
     }
 
-    /// What is there, after what there is to read now was read.
-    pub(super) fn read(&mut self) -> &[String] {
+    /// How many lines are there, after what there is to read now was read.
+    pub(super) fn read(&mut self) -> usize {
         // Errors pass: the broker may just be starting.
         while let Some(message) = self.consumer.poll(Duration::from_millis(100)) {
             if let Ok(message) = message {
                 let line = message.payload().expect("a line is never null");
-                self.lines
-                    .push(String::from_utf8(line.to_vec()).expect("lines are ASCII"));
+                let line = String::from_utf8(line.to_vec()).expect("lines are ASCII");
+                self.partitions[usize::try_from(message.partition()).unwrap()].push(line);
             }
         }
-        &self.lines
+        self.lines()
     }
 
-    pub(super) fn lines(&self) -> &[String] {
-        &self.lines
+    /// How many lines were read.
+    pub(super) fn lines(&self) -> usize {
+        self.partitions.iter().map(Vec::len).sum()
+    }
+
+    /// The lines of each partition.
+    pub(super) fn partitions(&self) -> &[Vec<String>] {
+        &self.partitions
     }
 }

@@ -35,6 +35,7 @@ pub(super) async fn run(herder: Weak<Shared>) {
         let now = Instant::now();
         for unit in &news.running {
             locked(&shared.restarts).running(unit, now);
+            locked(&shared.given_up).remove(unit);
         }
         for (unit, kind) in &news.failed {
             schedule(&shared, unit, *kind, now);
@@ -51,12 +52,16 @@ pub(super) async fn run(herder: Weak<Shared>) {
 
 fn schedule(shared: &Shared, unit: &Unit, kind: Option<ErrorKind>, now: Instant) {
     if kind == Some(ErrorKind::UserConfig) {
+        locked(&shared.given_up).insert(unit.clone());
         return;
     }
     let Some(policy) = policy(shared, &unit.connector) else {
         return;
     };
     let at = locked(&shared.restarts).failed(unit, &policy, now, chance());
+    if at.is_none() {
+        locked(&shared.given_up).insert(unit.clone());
+    }
     let (connector, task) = (&unit.connector, unit.task);
     match at {
         Some(at) => {

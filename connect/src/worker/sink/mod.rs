@@ -292,6 +292,7 @@ impl<'a> SinkLoop<'a> {
         if let Some(written) = put.filter(|_| !self.control.is_abandoned()) {
             TaskMetrics::add(&metrics.written, written);
             self.assignment.took(chunk.ends());
+            metrics.took(chunk.ends());
         }
         self.chunk = chunk;
         Ok(())
@@ -438,6 +439,8 @@ impl<'a> SinkLoop<'a> {
             return Ok(());
         }
         self.consumer.assign(&list).map_err(failed)?;
+        // What the sink has already need not be put.
+        self.report.metrics.took(owned.iter().cloned());
         self.assignment.keep(owned);
         Ok(())
     }
@@ -488,6 +491,7 @@ impl<'a> SinkLoop<'a> {
 
     fn close(&mut self, lost: bool) -> Result<(), PluginError> {
         let partitions = self.assignment.end();
+        self.report.metrics.gave_back();
         match partitions.is_empty() {
             true => Ok(()),
             false => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use regex::Regex;
 
-use crate::cluster::topics::{TopicSpec, ensure};
+use crate::cluster::topics::{TopicSpec, check_name, ensure};
 use crate::config::ConfigMap;
 use crate::plugin::PluginError;
 use crate::worker::control::Control;
@@ -62,6 +62,7 @@ impl TopicCreation {
         if self.known.contains(topic) {
             return Ok(false);
         }
+        check_name(topic).map_err(PluginError::user_config)?;
         if let Some(group) = self.groups.iter().find(|group| group.matches(topic)) {
             let spec = TopicSpec {
                 name: topic.to_string(),

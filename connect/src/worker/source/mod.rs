@@ -8,6 +8,7 @@ mod encode;
 mod offsets;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use creation::TopicCreation;
@@ -41,6 +42,8 @@ const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A record from this size on may be what makes a batch too large for its topic.
 const LARGE_RECORD_BYTES: usize = 64 << 10;
+/// How often a source is asked how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long fencing older tasks may take.
 const FENCING_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,6 +81,8 @@ pub(super) struct SourceLoop<'a> {
     due: Instant,
     finished: bool,
     poll_pause: Duration,
+    /// When the source is asked how far it is.
+    ask_progress: Instant,
 }
 
 impl<'a> SourceLoop<'a> {
@@ -98,6 +103,7 @@ impl<'a> SourceLoop<'a> {
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
+            ask_progress: Instant::now(),
         }
     }
 
@@ -163,8 +169,17 @@ impl<'a> SourceLoop<'a> {
                 self.commit_if_allowed()?;
             }
             self.step()?;
+            self.note_progress();
         }
         Ok(Ended::Stopped)
+    }
+
+    fn note_progress(&mut self) {
+        let now = Instant::now();
+        if now >= self.ask_progress {
+            self.ask_progress = now + PROGRESS_INTERVAL;
+            self.report.metrics.set_progress(self.parts.task.progress());
+        }
     }
 
     fn pause(&self) {
@@ -231,11 +246,24 @@ impl<'a> SourceLoop<'a> {
                 self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
                 Ok(())
             }
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => {
+                self.keep_what_came_before();
+                Err(error)
+            }
             Some(Ok(batch)) => {
                 self.poll_pause = POLL_PAUSE_MIN;
                 self.take(batch)
             }
+        }
+    }
+
+    /// The source failed, and not what it gave before: that is delivered, and need not come again. In transactions it is dropped.
+    fn keep_what_came_before(&mut self) {
+        if self.parts.offsets.is_transactional() {
+            return;
+        }
+        if let Err(error) = self.commit() {
+            tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
         }
     }
 
@@ -267,6 +295,8 @@ impl<'a> SourceLoop<'a> {
         }
         if finished && !self.finished {
             self.finished = true;
+            self.report.metrics.set_progress(self.parts.task.progress());
+            self.report.metrics.finished.store(true, Ordering::Release);
             tracing::info!("the source has come to its end");
         }
         Ok(())

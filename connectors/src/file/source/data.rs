@@ -106,6 +106,18 @@ impl Data {
         matches!(self, Self::Packed(_))
     }
 
+    /// How much of a compressed file was unpacked, in bytes as they lie on the disk.
+    pub fn packed_position(&self) -> u64 {
+        match self {
+            Self::Plain(_) => 0,
+            // The decoder reads through a copy of the descriptor, which shares its position.
+            Self::Packed(Packed { file, .. }) => {
+                let mut file: &File = file;
+                file.stream_position().unwrap_or(0)
+            }
+        }
+    }
+
     /// The bytes from `from` on, `most` of them; fewer only at the end.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{
-    Budget, PluginError, SourceBatch, SourceOffset, SourcePartition, SourceTask, SourceTaskContext,
+    Budget, PluginError, Progress, SourceBatch, SourceOffset, SourcePartition, SourceTask, SourceTaskContext,
 };
 use tracing::{info, warn};
 
@@ -203,6 +203,13 @@ impl SourceTask for FileSourceTask {
     async fn stop(&mut self) {
         self.running = None;
     }
+
+    fn progress(&self) -> Option<Progress> {
+        match &self.running {
+            Some(Running::Files(reading)) if reading.scans > 0 => Some(reading.files.progress()),
+            _ => None,
+        }
+    }
 }
 
 impl Reading {
@@ -279,9 +286,10 @@ impl Reading {
             .pattern
             .as_ref()
             .expect("a task without files reads a stream");
-        let (mut found, mut count, share) = (Vec::new(), 0, self.share);
+        let (mut found, mut count, mut any, share) = (Vec::new(), 0, false, self.share);
         let most = self.config.files_max;
         let passed = pattern.walk(&mut |path, metadata| {
+            any = true;
             if share.has(&path) {
                 count += 1;
                 if count <= most {
@@ -293,6 +301,14 @@ impl Reading {
             return Err(PluginError::user_config(format!(
                 "{count} files match, more than max.files, {most}: narrow the pattern, share them among more tasks (tasks.max), or raise it"
             )));
+        }
+        if !any && self.scans == 0 && share.task == 0 {
+            let base = file_name(pattern.base());
+            match (pattern.single(), self.config.once) {
+                (Some(_), _) => warn!("{base} does not exist yet; it is waited for"),
+                (None, false) => warn!("no file below {base} matches yet; files are waited for"),
+                (None, true) => warn!("no file below {base} matches; there is nothing to read"),
+            }
         }
         let told = &mut self.told;
         for path in passed.special {

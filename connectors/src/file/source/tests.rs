@@ -172,6 +172,12 @@ impl Bench {
             .min(u64::MAX - 10)
     }
 
+    /// How many bytes are done, of how many, and how many were done before.
+    pub fn progress(&self) -> (u64, u64, u64) {
+        let progress = self.task.as_ref().unwrap().progress().unwrap();
+        (progress.done, progress.total.unwrap(), progress.before)
+    }
+
     /// Waits until files were looked for again.
     pub fn scan(&mut self) -> Vec<Record> {
         let before = self.scans();

@@ -10,6 +10,7 @@ mod copies;
 mod folder;
 mod missing;
 mod opening;
+mod progress;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -112,6 +113,10 @@ pub(super) struct Files {
     copies: HashSet<FileKey>,
     round: u64,
     sequence: u64,
+    /// The sizes of files that were moved or deleted, or have gone, since the task began.
+    settled_bytes: u64,
+    /// How many bytes were read before the task began.
+    bytes_before: Option<u64>,
     /// What was warned about already.
     warned: HashSet<PathBuf>,
 }
@@ -133,6 +138,8 @@ impl Files {
             stored_by_inode: HashMap::new(),
             round: 0,
             sequence: 0,
+            settled_bytes: 0,
+            bytes_before: None,
             warned: HashSet::new(),
         };
         for one in stored {
@@ -271,6 +278,7 @@ impl Files {
     /// Forgets a file that was moved or deleted.
     pub fn drop_file(&mut self, key: FileKey) {
         if let Some(file) = self.files.remove(&key) {
+            self.settled_bytes += file.stamp.size;
             if self.by_path.get(&file.path) == Some(&key) {
                 self.by_path.remove(&file.path);
             }
@@ -325,6 +333,7 @@ impl Files {
         }
         if self.round == 1 {
             self.find_moved(now);
+            self.bytes_before = Some(self.progress().done);
         }
     }
 

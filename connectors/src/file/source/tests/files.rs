@@ -325,3 +325,35 @@ fn renamed_and_made_anew_between_two_polls() {
     expected.sort();
     assert_eq!(lines, expected);
 }
+
+/// What people who wait are shown: bytes on the disk, of packed files, too, and of those that were done before.
+#[test]
+fn progress_counts_bytes_of_all_files() {
+    let mut bench = Bench::new("*.txt*", &[("read.mode", "once")]);
+    bench.write("a.txt", "one\ntwo\nthree\n");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packed
+        .write_all("packed line\n".repeat(100_000).as_bytes())
+        .unwrap();
+    let packed = packed.finish().unwrap();
+    bench.write("b.txt.gz", &packed);
+    let all = 14 + packed.len() as u64;
+    let (records, _) = bench.poll(2, 1000).unwrap();
+    assert_eq!(records.len(), 2);
+    assert_eq!(bench.progress(), (8, all, 0));
+    bench.stop();
+    let (mut before, mut steps) = (8, 0);
+    loop {
+        let (_, finished) = bench.poll(1000, 1000).unwrap();
+        let (done, total, earlier) = bench.progress();
+        assert_eq!((total, earlier), (all, 8));
+        assert!(before <= done, "{done} after {before}");
+        steps += usize::from(before < done && done < all);
+        before = done;
+        if finished {
+            break;
+        }
+    }
+    assert_eq!(before, all);
+    assert!(steps > 3, "a packed file shows where it is: {steps} steps");
+}
