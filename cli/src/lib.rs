@@ -10,9 +10,9 @@
 //! ```
 //!
 //! One file a subcommand; each holds its arguments, its `--help` and its `run`. What several share stands in
-//! [`arguments`] (Kafka's order of words), [`client`] (how to reach a cluster), [`admin`] (what librdkafka has no call
-//! for), [`datetime`] (times and spans), [`stop`] (Ctrl-C), [`delivery`] (what became of sent records), [`embedded`] (a
-//! broker inside the process) and [`error`] (one line with a remedy, and the exit code). The CLI decides nothing about
+//! `arguments` (Kafka's order of words), `client` (how to reach a cluster), `admin` (what librdkafka has no call
+//! for), `datetime` (times and spans), `stop` (Ctrl-C), `delivery` (what became of sent records), `embedded` (a
+//! broker inside the process) and `error` (one line with a remedy, and the exit code). The CLI decides nothing about
 //! streams or logs: it parses, calls the crates, and prints.
 
 mod admin;

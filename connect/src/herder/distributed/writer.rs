@@ -98,7 +98,7 @@ impl ConfigWriter {
     /// have it.
     ///
     /// # Errors
-    /// When another leader took over, or the cluster does not answer. An error of the kind [`ErrorKind::UserConfig`] is about a record that is
+    /// When another leader took over, or the cluster does not answer. An error of the kind `ErrorKind::UserConfig` is about a record that is
     /// too large: nothing was written, and the pen goes on writing.
     pub(super) fn write(&mut self, records: &[ConfigRecord]) -> Result<i64, PluginError> {
         let failed = |error: KafkaError| {
@@ -234,7 +234,7 @@ impl Notes {
     /// Writes a record and waits until it is there.
     ///
     /// # Errors
-    /// When it is too large ([`ErrorKind::UserConfig`]), or the cluster does not take it.
+    /// When it is too large (`ErrorKind::UserConfig`), or the cluster does not take it.
     pub(super) async fn deliver(
         &self,
         topic: &str,
