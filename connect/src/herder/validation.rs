@@ -78,7 +78,7 @@ impl ConnectorPlugin {
             };
             let scored = all.iter().map(|its| (strsim::damerau_levenshtein(&end(its), &end(class)), *its));
             let meant = match scored.min() {
-                Some((distance, its)) if distance <= 1 + class.len() / 5 => format!(" (did you mean {its}?)"),
+                Some((distance, its)) if distance <= 1 + end(class).len() / 5 => format!(" (did you mean {its}?)"),
                 _ => String::new(),
             };
             let all = all.join(", ");

@@ -188,7 +188,7 @@ fn unknown<'a>(kind: &'static str, name: &str, classes: impl Iterator<Item = &'a
         .iter()
         .map(|class| (strsim::damerau_levenshtein(&end(class), &end(name)), *class));
     let suggestion = match scored.min() {
-        Some((distance, class)) if distance <= 1 + name.len() / 5 => format!(" (did you mean {class}?)"),
+        Some((distance, class)) if distance <= 1 + end(name).len() / 5 => format!(" (did you mean {class}?)"),
         _ => String::new(),
     };
     UnknownPlugin {

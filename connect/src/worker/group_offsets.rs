@@ -8,6 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
 use super::setup::TaskSetup;
+use super::sink::is_matched;
 use crate::config::connector::sink_def;
 use crate::plugin::{PartitionOffset, PluginError, SinkPlugin, TopicPartition};
 
@@ -53,7 +54,7 @@ pub(super) fn read_all(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<
         if named
             || pattern
                 .as_ref()
-                .is_some_and(|pattern| pattern.is_match(topic.name()))
+                .is_some_and(|pattern| is_matched(pattern, topic.name()))
         {
             for partition in topic.partitions() {
                 list.add_partition(topic.name(), partition.id());
@@ -101,6 +102,8 @@ pub(super) fn alter(
 ) -> Result<(), PluginError> {
     let config = &setup.connector_config;
     if let Some(changes) = given {
+        // What the group cannot have, the sink is not to keep either.
+        check(setup, &changes)?;
         plugin.alter_offsets(config, &changes)?;
         return write(setup, &changes);
     }
@@ -114,6 +117,16 @@ pub(super) fn alter(
     write(setup, &forgotten(committed))
 }
 
+/// Whether all partitions that are given an offset are there.
+fn check(setup: &TaskSetup, changes: &[(TopicPartition, Option<i64>)]) -> Result<(), PluginError> {
+    let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
+    for (partition, _) in changes.iter().filter(|(_, next)| next.is_some()) {
+        let bounds = consumer.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT);
+        bounds.map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
 /// Commits these offsets for the group, which has no members; those without one are forgotten.
 pub(super) fn write(setup: &TaskSetup, changes: &[(TopicPartition, Option<i64>)]) -> Result<(), PluginError> {
     let consumer: BaseConsumer = setup.group_client()?.create().map_err(|error| failed(&error))?;
@@ -121,8 +134,6 @@ pub(super) fn write(setup: &TaskSetup, changes: &[(TopicPartition, Option<i64>)]
     for (partition, next) in changes {
         let Some(next) = next else { continue };
         let (topic, number) = (&partition.topic, partition.partition);
-        let bounds = consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT);
-        bounds.map_err(|error| failed(&error))?;
         let listed = list.add_partition_offset(topic, number, Offset::Offset(*next));
         listed.map_err(|error| failed(&error))?;
     }

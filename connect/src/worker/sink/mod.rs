@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-pub(super) use subscription::Subscription;
+pub(super) use subscription::{Subscription, is_matched};
 
 use super::control::Control;
 use super::conversion::Conversion;

@@ -24,6 +24,11 @@ pub(in crate::worker) struct Subscription {
     look_at: Instant,
 }
 
+/// Whether an expression means this topic: it never means those that clusters keep for themselves.
+pub(in crate::worker) fn is_matched(pattern: &Regex, topic: &str) -> bool {
+    !topic.starts_with("__") && pattern.is_match(topic)
+}
+
 impl Subscription {
     /// # Errors
     /// When the expression is not one.
@@ -55,10 +60,8 @@ impl Subscription {
                 }
             };
             let names = metadata.topics().iter().filter(|topic| topic.error().is_none());
-            let names = names
-                .map(|topic| topic.name())
-                .filter(|name| !name.starts_with("__"));
-            topics.extend(names.filter(|name| pattern.is_match(name)).map(str::to_owned));
+            let names = names.map(|topic| topic.name());
+            topics.extend(names.filter(|name| is_matched(pattern, name)).map(str::to_owned));
         }
         if topics != self.subscribed && !topics.is_empty() {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
