@@ -297,7 +297,10 @@ fn rows(config: &Config) -> Result<Rows, (&'static str, String)> {
 
 fn splitter(config: &Config, rows: &Rows) -> Splitter {
     if let Rows::Csv(rules) = rows {
-        return Splitter::Quoted { quote: rules.quote };
+        return Splitter::Quoted {
+            quote: rules.quote,
+            delimiter: rules.delimiter,
+        };
     }
     let end = match &*lower(config, "line.separator") {
         "lf" => LineEnd::LineFeed,

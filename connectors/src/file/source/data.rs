@@ -25,6 +25,8 @@ pub(super) struct Packed {
     /// The position of the window's first byte.
     base: u64,
     kind: Packing,
+    /// What was unpacked last ends within a frame.
+    unfinished: bool,
 }
 
 /// How a file is compressed.
@@ -47,8 +49,9 @@ impl Packing {
             }
         }
         Ok(match &magic[..length] {
-            [0x1f, 0x8b, 8, _] => Some(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd] => Some(Self::Zstandard),
+            // Two bytes are enough for a file that is cut there: neither pair begins a text.
+            [0x1f, 0x8b] | [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [0x28, 0xb5] | [0x28, 0xb5, 0x2f] | [0x28, 0xb5, 0x2f, 0xfd] => Some(Self::Zstandard),
             _ => None,
         })
     }
@@ -68,18 +71,31 @@ impl Data {
             return Err(io::Error::other("it is no regular file"));
         }
         let stamp = Stamp::of(&metadata);
-        let kind = if unpack { Packing::of(&file)? } else { None };
-        let data = match kind {
-            None => Self::Plain(file),
-            Some(kind) => Self::Packed(Packed {
-                file,
+        let mut data = Self::Plain(file);
+        if unpack {
+            data.tell_packing()?;
+        }
+        Ok((data, stamp))
+    }
+
+    /// Looks whether the file is compressed: it may have been empty before.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn tell_packing(&mut self) -> io::Result<()> {
+        if let Self::Plain(file) = self
+            && let Some(kind) = Packing::of(file)?
+        {
+            *self = Self::Packed(Packed {
+                file: file.try_clone()?,
                 decoder: None,
                 window: Vec::new(),
                 base: 0,
                 kind,
-            }),
-        };
-        Ok((data, stamp))
+                unfinished: false,
+            });
+        }
+        Ok(())
     }
 
     /// What the file system says of it now.
@@ -104,6 +120,14 @@ impl Data {
     /// Whether reading its end again means reading all of it.
     pub fn is_packed(&self) -> bool {
         matches!(self, Self::Packed(_))
+    }
+
+    /// Whether the end that was read last is one within a frame, so that what is there is not all.
+    pub fn is_unfinished(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Packed(packed) => packed.unfinished,
+        }
     }
 
     /// How much of a compressed file was unpacked, in bytes as they lie on the disk.
@@ -142,6 +166,7 @@ impl Packed {
     fn rewind(&mut self) -> io::Result<()> {
         self.window = Vec::new();
         self.base = 0;
+        self.unfinished = false;
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         let file = BufReader::with_capacity(64 << 10, file);
@@ -170,6 +195,7 @@ impl Packed {
             // What is there of a file that is being written; when it has grown, it is read again from its start.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.decoder = None;
+                self.unfinished = true;
                 Ok(())
             }
             Err(error) => {

@@ -30,8 +30,8 @@ pub(super) enum Splitter {
         start: Regex,
         lines_max: usize,
     },
-    /// A record a line, but for line ends between quotes.
-    Quoted { quote: u8 },
+    /// A record a line, but for line ends in fields between quotes.
+    Quoted { quote: u8, delimiter: u8 },
 }
 
 impl LineEnd {
@@ -79,7 +79,7 @@ impl Splitter {
                 start,
                 lines_max,
             } => block(*end, start, *lines_max, data, at_end),
-            Self::Quoted { quote } => quoted(*quote, data),
+            Self::Quoted { quote, delimiter } => quoted(*quote, *delimiter, data, at_end),
         };
         let rest = Found {
             content: data.len(),
@@ -119,24 +119,53 @@ fn block(end: LineEnd, start: &Regex, lines_max: usize, data: &[u8], at_end: boo
     Some(found)
 }
 
-fn quoted(quote: u8, data: &[u8]) -> Option<Found> {
-    let mut inside = false;
-    for at in memchr::memchr2_iter(b'\n', quote, data) {
-        if data[at] == quote {
-            inside = !inside;
-        } else if !inside {
-            let content = if at > 0 && data[at - 1] == b'\r' {
-                at - 1
-            } else {
-                at
-            };
-            return Some(Found {
-                content,
-                whole: at + 1,
-            });
+/// A quote opens a field only where one begins. What does not go on as it must behind a closing quote, and at the end a quote that nothing
+/// closes, makes a row that cannot be parsed, and ends with its line: so one bad row does not take those behind it.
+fn quoted(quote: u8, delimiter: u8, data: &[u8], at_end: bool) -> Option<Found> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'\n', quote, &data[from..])?;
+        if data[at] == b'\n' {
+            return Some(row_to(data, at));
         }
+        from = at + 1;
+        if at > 0 && data[at - 1] != delimiter {
+            continue;
+        }
+        let Some(behind) = behind_quoted(quote, data, from) else {
+            return if at_end { line_from(data, from) } else { None };
+        };
+        // The end of the line is none of this field's, whether something stands before it or not.
+        if *data.get(behind)? != delimiter {
+            return line_from(data, behind);
+        }
+        from = behind + 1;
     }
-    None
+}
+
+/// Behind the quote that closes the field whose text begins at `from`.
+fn behind_quoted(quote: u8, data: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let close = from + memchr::memchr(quote, &data[from..])?;
+        if data.get(close + 1) != Some(&quote) {
+            return Some(close + 1);
+        }
+        from = close + 2;
+    }
+}
+
+/// The row whose line ends first at or behind `from`.
+fn line_from(data: &[u8], from: usize) -> Option<Found> {
+    memchr::memchr(b'\n', &data[from..]).map(|end| row_to(data, from + end))
+}
+
+/// The row before the line feed at `at`.
+fn row_to(data: &[u8], at: usize) -> Found {
+    let carriage = at > 0 && data[at - 1] == b'\r';
+    Found {
+        content: at - usize::from(carriage),
+        whole: at + 1,
+    }
 }
 
 #[cfg(test)]
@@ -185,8 +214,31 @@ mod tests {
 
     #[test]
     fn quotes_keep_line_ends() {
-        let quoted = Splitter::Quoted { quote: b'"' };
+        let quoted = Splitter::Quoted {
+            quote: b'"',
+            delimiter: b',',
+        };
         let rows = all(&quoted, b"a,\"b\n\"\"c\"\r\nd,e\n\"f", false);
         assert_eq!(rows, ["a,\"b\n\"\"c\"", "d,e"]);
+    }
+
+    #[test]
+    fn quotes_open_where_fields_begin_only() {
+        let quoted = Splitter::Quoted {
+            quote: b'"',
+            delimiter: b',',
+        };
+        let rows = all(&quoted, b"2,5\" pipe\n3,x\r\n4,\"\"\n\"\",\"\n\"\n", false);
+        assert_eq!(rows, ["2,5\" pipe", "3,x", "4,\"\"", "\"\",\"\n\""]);
+        // Behind a closing quote only a delimiter or the line's end may stand; the next line is read again.
+        let rows = all(&quoted, b"2,\"5\" pipe, \"x\n3,\"y\" \"\r\n4,z\n", false);
+        assert_eq!(rows, ["2,\"5\" pipe, \"x", "3,\"y\" \"", "4,z"]);
+        let open = b"1,a\n2,\"b\n3,c\n";
+        assert_eq!(all(&quoted, open, false), ["1,a"], "what closes it may follow");
+        assert_eq!(all(&quoted, open, true), ["1,a", "2,\"b", "3,c"]);
+        for cut in 0..open.len() {
+            let rows = all(&quoted, &open[..cut], false);
+            assert_eq!(rows.len(), usize::from(cut > 3), "{cut}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::making::{Chunk, Making, Step};
 use super::parquet::RowReader;
 use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
-use super::tracking::{Files, Opened, Rules, Whereabouts};
+use super::tracking::{Files, Opened, Rules, UNFINISHED_IDLE, Whereabouts};
 use super::watch::Watch;
 use super::{finished, rotation};
 
@@ -28,8 +28,6 @@ const CHUNK_BYTES: usize = 512 << 10;
 const TOLD_MAX: usize = 1000;
 /// Looking for files takes at most this part of the time.
 const SCAN_SHARE: u32 = 20;
-/// A file of columns that is not whole is taken for one that is not written any more after so long without a change.
-const UNFINISHED_IDLE: Duration = Duration::from_secs(2);
 
 /// A task of the file source.
 #[derive(Default)]
@@ -91,6 +89,8 @@ struct Read {
     place: Place,
     /// Where records began in the chunk.
     start: usize,
+    /// The file is compressed, and ends within a frame.
+    unfinished: bool,
 }
 
 impl Part {
@@ -361,7 +361,8 @@ impl Reading {
             let step = match &mut current.part {
                 Part::Chunk(read) => {
                     let path = self.files.get_mut(&key).map(|file| &*file.path);
-                    making.run(&mut read.chunk, path)
+                    let step = making.run(&mut read.chunk, path);
+                    step.and_then(|step| read.judge_end(step, path, &self.config))
                 }
                 Part::Rows(rows) => match rows.run(&mut making) {
                     Ok(step) => Ok(step),

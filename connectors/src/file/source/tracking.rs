@@ -28,6 +28,9 @@ const REMEMBERED_MAX: usize = 100_000;
 /// File systems count time in ticks of up to this: what changes twice within one may look unchanged.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A file that says itself that it is not whole is taken for one that is not written any more after so long without a change.
+pub(super) const UNFINISHED_IDLE: Duration = Duration::from_secs(2);
+
 /// Where a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whereabouts {
@@ -54,6 +57,8 @@ pub(super) struct Tracked {
     pub schema: Option<SchemaRef>,
     /// There is something behind the position that is no whole record.
     pub partial: bool,
+    /// It is compressed, and ends within a frame: what is there is not all.
+    pub unfinished: bool,
     /// How far what was read is stored.
     pub committed: Option<(u64, Option<RowPlace>)>,
     /// Read to its end as of `stamp`.
@@ -356,8 +361,9 @@ impl Files {
     }
 
     fn look(&mut self, key: FileKey, stamp: Stamp, now: Instant) {
-        let idle = self.rules.last_idle;
         let file = self.files.get_mut(&key).expect("a file that is tracked");
+        let unfinished = file.unfinished.then_some(UNFINISHED_IDLE);
+        let idle = self.rules.last_idle.or(unfinished);
         if file.stamp != stamp {
             file.stamp = stamp;
             file.changed = now;
@@ -435,6 +441,7 @@ impl Files {
             last_call: false,
             schema: None,
             partial: false,
+            unfinished: false,
             at_end: false,
             checked: false,
             settled: clock::now_ms() - stamp.modified_ns / 1_000_000 > 1000,

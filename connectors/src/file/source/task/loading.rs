@@ -1,5 +1,6 @@
 //! What of a file is read next.
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,10 +10,44 @@ use tracing::warn;
 use super::{CHUNK_BYTES, Current, Part, Read, Reading, TOLD_MAX};
 use crate::file::arrow::Times;
 use crate::file::source::columns::{Beginning, NoColumns};
+use crate::file::source::config::SourceConfig;
 use crate::file::source::making::{Chunk, Step};
 use crate::file::source::parquet::{Failure, Footer, RowReader};
 use crate::file::source::place::{FileKey, file_name};
 use crate::file::source::text;
+use crate::file::source::tracking::Whereabouts;
+
+/// A compressed file that is to be read as it is, and is not whole.
+fn ends_within_frame(name: &str) -> PluginError {
+    PluginError::user_config(format!(
+        "{name} is cut, or still being written: its compressed data end within a frame; restore the file, remove it, \
+         or wait for the rest of it with read.mode=tail"
+    ))
+}
+
+impl Read {
+    /// A file that ends within a frame is not at its end: more is to come, or was lost.
+    ///
+    /// # Errors
+    /// If more is not waited for.
+    pub(super) fn judge_end(
+        &self,
+        step: Step,
+        path: Option<&Path>,
+        config: &SourceConfig,
+    ) -> Result<Step, PluginError> {
+        match step {
+            Step::End { .. } if self.unfinished && config.once => {
+                let name = path.map_or_else(String::new, file_name);
+                Err(ends_within_frame(&name))
+            }
+            Step::End { partial } => Ok(Step::End {
+                partial: partial || self.unfinished,
+            }),
+            step => Ok(step),
+        }
+    }
+}
 
 impl Reading {
     /// Reads on in the current file, or more of it at once if what was read is not a record.
@@ -62,18 +97,21 @@ impl Reading {
             })?,
             _ => 0,
         };
-        let last_call = at_end && (self.config.emit_last || file.last_call);
+        file.unfinished = at_end && data.is_unfinished();
+        // What a cut file ends with may be a part of a line only.
+        let last_call = at_end && !file.unfinished && (self.config.emit_last || file.last_call);
         let begin = Beginning {
             place: &place,
             mark,
             bytes: &bytes,
             last_call,
         };
+        let unfinished = file.unfinished;
         let columns = begin.columns(&self.config, file);
         let header = match columns {
             Ok(header) => header,
             Err(reason) => {
-                let partial = bytes.len() > mark;
+                let partial = bytes.len() > mark || unfinished;
                 return self.without_columns(key, reason, at_end.then_some(partial), now);
             }
         };
@@ -81,11 +119,36 @@ impl Reading {
         let mut chunk = Chunk::new(Bytes::from(bytes), start, base, self.config.invalid_text);
         (chunk.skipping, chunk.at_end, chunk.last_call) = (place.skipping, at_end, last_call);
         chunk.schema.clone_from(&file.schema);
+        let read = Read {
+            chunk,
+            place,
+            start,
+            unfinished,
+        };
         self.current = Some(Current {
             key,
-            part: Part::Chunk(Read { chunk, place, start }),
+            part: Part::Chunk(read),
         });
+        self.tell_unfinished(key);
         Ok(())
+    }
+
+    /// Warns of a file that ends within a frame, and has not grown for a while.
+    fn tell_unfinished(&mut self, key: FileKey) {
+        let file = self.files.get_mut(&key).expect("a file that is read is tracked");
+        let tells = file.unfinished && file.last_call && !self.config.once;
+        if !tells || self.told.len() >= TOLD_MAX || !self.told.insert(file.path.clone()) {
+            return;
+        }
+        let name = file_name(&file.path);
+        match file.whereabouts {
+            Whereabouts::Here => warn!(
+                "the compressed data of {name} end within a frame: the rest is waited for; restore the file if nothing writes it any more"
+            ),
+            Whereabouts::Away => warn!(
+                "{name} is gone, and its compressed data ended within a frame: what was behind its last whole line is lost"
+            ),
+        }
     }
 
     /// The columns of a file are not known. At its end it is `partial`, or empty.
@@ -102,8 +165,12 @@ impl Reading {
             (NoColumns::Wrong(error), _) => Err(PluginError::user_config(format!(
                 "the names of the columns in {name}: {error}"
             ))),
+            (NoColumns::NotYet, Some(_)) if file.unfinished && self.config.once => {
+                Err(ends_within_frame(&name))
+            }
             (NoColumns::NotYet, Some(partial)) => {
                 (file.at_end, file.partial) = (true, partial);
+                self.tell_unfinished(key);
                 Ok(())
             }
             (NoColumns::NotYet, None) if self.want < self.config.line_bytes_max => {

@@ -151,6 +151,98 @@ fn compressed_files_have_several_parts_and_grow() {
     }
 }
 
+fn packed(is_gzip: bool, text: &str) -> Vec<u8> {
+    if is_gzip {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    } else {
+        zstd::stream::encode_all(text.as_bytes(), 1).unwrap()
+    }
+}
+
+/// A first frame, and a second that is cut after each of `cuts` of its parts of a tenth.
+fn cut_frames(is_gzip: bool) -> Vec<Vec<u8>> {
+    let second: String = (0..400).map(|line| format!("second {}\n", line * 7919)).collect();
+    let (first, second) = (packed(is_gzip, "one\ntwo\n"), packed(is_gzip, &second));
+    let mut cuts: Vec<usize> = (1..10).map(|tenth| second.len() * tenth / 10).collect();
+    cuts.extend([2, 3, 5, second.len() - 1]);
+    let alone = cuts.iter().map(|cut| second[..*cut].to_vec());
+    let behind = cuts.iter().map(|cut| [&first, &second[..*cut]].concat());
+    alone.chain(behind).collect()
+}
+
+#[test]
+fn a_cut_compressed_file_is_an_error_when_files_are_read_once() {
+    for is_gzip in [true, false] {
+        for cut in cut_frames(is_gzip) {
+            for keys in [&[][..], &[("format", "csv"), ("invalid.rows", "skip")]] {
+                let once = [("read.mode", "once"), ("finished.files", "delete")];
+                let mut bench = Bench::new("*.packed", &[&once, keys].concat());
+                bench.write("a.packed", &cut);
+                let (mut lines, mut error) = (Vec::new(), None);
+                while error.is_none() {
+                    match bench.poll(1000, 1000) {
+                        Ok((records, finished)) => {
+                            assert!(!finished, "{} bytes", cut.len());
+                            lines.extend(records.iter().map(text));
+                        }
+                        Err(failed) => error = Some(failed.to_string()),
+                    }
+                }
+                let error = error.unwrap();
+                assert!(
+                    error.contains("a.packed is cut") && error.contains("restore"),
+                    "{error}"
+                );
+                if keys.is_empty() {
+                    assert!(lines.iter().all(|line| is_whole(line)), "{lines:?}");
+                }
+                assert!(bench.path("a.packed").exists());
+            }
+        }
+    }
+}
+
+fn is_whole(line: &str) -> bool {
+    let number = line
+        .strip_prefix("second ")
+        .and_then(|number| number.parse().ok());
+    let known: Option<usize> = number;
+    ["one", "two"].contains(&line) || known.is_some_and(|number| number % 7919 == 0)
+}
+
+#[test]
+fn a_cut_compressed_file_is_waited_for() {
+    for is_gzip in [true, false] {
+        let all: Vec<String> = (0..400).map(|line| format!("line {line}")).collect();
+        let whole = packed(is_gzip, &(all.join("\n") + "\n"));
+        for cut in [0, 1, 2, whole.len() / 2, whole.len() - 1] {
+            let keys = [
+                ("finished.files", "delete"),
+                ("last.line.idle.ms", "20"),
+                ("last.line", "emit"),
+                ("finished.after.ms", "0"),
+            ];
+            let mut bench = Bench::new("*.packed", &keys);
+            bench.write("a.packed", &whole[..cut]);
+            let mut lines = match cut {
+                // A single byte is no magic yet.
+                1 => Vec::new(),
+                _ => bench.lines(),
+            };
+            assert!(all.starts_with(&lines), "{cut}: {lines:?}");
+            assert!(cut == 0 || bench.path("a.packed").exists());
+            bench.write("a.packed", &whole);
+            lines.extend(bench.lines());
+            assert_eq!(lines, all, "{cut}");
+            while bench.path("a.packed").exists() {
+                bench.scan();
+            }
+        }
+    }
+}
+
 #[test]
 fn many_files_with_few_open() {
     let mut bench = Bench::new("**/*.txt", &[("max.open.files", "8"), ("read.mode", "once")]);

@@ -101,3 +101,36 @@ fn rows_of_csv() {
         );
     }
 }
+
+#[test]
+fn a_stray_quote_is_of_its_row_only() {
+    let keys = [("format", "csv"), ("invalid.rows", "skip")];
+    let text = "id,size\n1,a\n2,5\" pipe\n3,\"6\" pipe\n4,\"b\n\"\"c\"\n5,d\n";
+    let sizes = |records: Vec<Record>| -> Vec<String> {
+        let sizes = records.iter().map(|record| match &record.value.value {
+            Value::Struct(fields) => fields.get("size").and_then(Value::as_str).unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        });
+        sizes.collect()
+    };
+    for mode in ["tail", "once"] {
+        let mut bench = Bench::new("*.csv", &[&keys[..], &[("read.mode", mode)]].concat());
+        bench.write("a.csv", text);
+        assert_eq!(
+            sizes(bench.drain().unwrap()),
+            ["a", "5\" pipe", "b\n\"c", "d"],
+            "{mode}"
+        );
+    }
+    let mut bench = Bench::new("*.csv", &[("format", "csv")]);
+    bench.write("a.csv", text);
+    let error = bench.error();
+    assert!(
+        error.contains("byte 22 of") && error.contains("closing quote"),
+        "{error}"
+    );
+    // A quote that nothing closes takes no more than its line.
+    let mut bench = Bench::new("*.csv", &[&keys[..], &[("read.mode", "once")]].concat());
+    bench.write("a.csv", "id,size\n1,a\n2,\"b\n3,c\n");
+    assert_eq!(sizes(bench.drain().unwrap()), ["a", "c"]);
+}

@@ -88,6 +88,9 @@ impl Files {
     fn try_prepare(&mut self, key: FileKey, now: Instant) -> io::Result<Opened> {
         self.open(key)?;
         let file = self.files.get_mut(&key).expect("a file that is tracked");
+        if let (0, true, Some(data)) = (file.place.position, self.rules.unpack, &mut file.data) {
+            data.tell_packing()?;
+        }
         if file.fresh {
             return self.tell_copy(key, now);
         }
