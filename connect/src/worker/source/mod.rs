@@ -118,6 +118,7 @@ impl<'a> SourceLoop<'a> {
             Ended::Stopped => self.finish(),
         });
         if result.is_err() && !self.control.is_abandoned() {
+            self.keep_what_came_before();
             let _ = self.parts.producer.abort();
         }
         let (control, task) = (self.control, &mut self.parts.task);
@@ -246,10 +247,7 @@ impl<'a> SourceLoop<'a> {
                 self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
                 Ok(())
             }
-            Some(Err(error)) => {
-                self.keep_what_came_before();
-                Err(error)
-            }
+            Some(Err(error)) => Err(error),
             Some(Ok(batch)) => {
                 self.poll_pause = POLL_PAUSE_MIN;
                 self.take(batch)
@@ -257,7 +255,7 @@ impl<'a> SourceLoop<'a> {
         }
     }
 
-    /// The source failed, and not what it gave before: that is delivered, and need not come again. In transactions it is dropped.
+    /// The task failed, and not the batches before: they are delivered, and need not come again. In transactions they are dropped.
     fn keep_what_came_before(&mut self) {
         if self.parts.offsets.is_transactional() {
             return;
