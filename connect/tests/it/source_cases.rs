@@ -319,3 +319,66 @@ fn a_plugin_that_panics_when_it_is_dropped_harms_nobody() {
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..9));
 }
+
+/// Offsets are stored at the end of a task alone.
+const NO_FLUSH: (&str, &str) = ("offset.flush.interval.ms", "3600000");
+
+#[test]
+fn what_came_before_a_record_that_fails_does_not_come_again() {
+    let cluster = Cluster::new("kept");
+    let topic = cluster.name("numbers");
+    let worker = TestWorker::start(&cluster, &[NO_FLUSH]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(30, Ordering::SeqCst);
+    *worker.numbers.odd.lock().unwrap() = vec![25];
+    for _ in 0..2 {
+        let id = worker.source(&topic, &[]);
+        let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+        assert_eq!(kind, ErrorKind::UserConfig, "{error}");
+        worker.stop(&id);
+        assert_eq!(*worker.numbers.committed.lock().unwrap(), Some(20));
+    }
+    worker.numbers.odd.lock().unwrap().clear();
+    let id = worker.source(&topic, &[]);
+    wait(|| (cluster.values(&topic).len() >= 30).then_some(()));
+    worker.stop(&id);
+    assert_eq!(cluster.values(&topic), numbers(0..30));
+}
+
+#[test]
+fn what_was_acknowledged_before_a_record_that_the_cluster_refuses_does_not_come_again() {
+    let cluster = Cluster::new("acknowledged");
+    let topic = cluster.name("numbers");
+    cluster.create_topic_with(&topic, 1, &[("max.message.bytes", "2000")]);
+    let worker = TestWorker::start(&cluster, &[NO_FLUSH]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(1_000, Ordering::SeqCst);
+    *worker.numbers.large.lock().unwrap() = Some((505, 5_000));
+    let settings = [("producer.override.batch.size", "1000")];
+    let id = worker.source(&topic, &settings);
+    let (_, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert!(
+        error.contains("a record of ") && error.contains("max.message.bytes of the topic"),
+        "{error}"
+    );
+    worker.stop(&id);
+    // The batch of the record, or the one before, of which something may have travelled with it.
+    let committed = worker.numbers.committed.lock().unwrap().unwrap();
+    assert!((490..=500).contains(&committed), "{committed}");
+    *worker.numbers.large.lock().unwrap() = None;
+    let id = worker.source(&topic, &settings);
+    wait(|| {
+        cluster
+            .values(&topic)
+            .ends_with(&numbers(999..1_000))
+            .then_some(())
+    });
+    worker.stop(&id);
+    let all = cluster.values(&topic);
+    let mut distinct: Vec<usize> = all.iter().map(|text| text.parse().unwrap()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct, (0..1_000).collect::<Vec<_>>());
+    // Nothing from before that batch is there twice.
+    assert!(all.iter().filter(|text| *text == "0" || *text == "480").count() == 2);
+}

@@ -4,6 +4,7 @@
 //! batches so far are stored. Exactly once (KIP-618): records and offsets are in one transaction; a task that begins fences
 //! those of its id, reads the offsets then, and a lost transaction ends the task, which begins anew from what is stored.
 mod creation;
+mod delivery;
 mod encode;
 mod offsets;
 
@@ -18,13 +19,13 @@ use offsets::Pending;
 use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::{DeadLetters, RawRecord};
-use super::errors::{ErrorPolicy, RecordFailure, Stage};
+use super::errors::{ErrorPolicy, RecordFailure};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use super::stall::Call;
 use super::tasks::Contained;
-use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer, undelivered};
+use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 use crate::record::Record;
 
@@ -40,8 +41,6 @@ const BUDGET: Budget = Budget {
 /// The pause after a poll that may succeed later; it doubles.
 const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A record from this size on may be what makes a batch too large for its topic.
-const LARGE_RECORD_BYTES: usize = 64 << 10;
 /// How often a source is asked how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long fencing older tasks may take.
@@ -77,6 +76,8 @@ pub(super) struct SourceLoop<'a> {
     report: &'a Reporter,
     pending: Pending,
     batch: Outgoing,
+    /// The first batch of which a record was lost.
+    lost_from: Option<usize>,
     /// When offsets are stored next.
     due: Instant,
     finished: bool,
@@ -100,6 +101,7 @@ impl<'a> SourceLoop<'a> {
             report,
             pending: Pending::default(),
             batch: Outgoing::default(),
+            lost_from: None,
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
@@ -166,6 +168,9 @@ impl<'a> SourceLoop<'a> {
             }
             self.parts.producer.serve();
             self.check_deliveries()?;
+            if self.parts.producer.is_idle() {
+                self.pending.all_delivered();
+            }
             if Instant::now() >= self.due {
                 self.commit_if_allowed()?;
             }
@@ -255,16 +260,6 @@ impl<'a> SourceLoop<'a> {
         }
     }
 
-    /// The task failed, and not the batches before: they are delivered, and need not come again. In transactions they are dropped.
-    fn keep_what_came_before(&mut self) {
-        if self.parts.offsets.is_transactional() {
-            return;
-        }
-        if let Err(error) = self.commit() {
-            tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
-        }
-    }
-
     fn take(&mut self, batch: SourceBatch) -> Result<(), PluginError> {
         if self.control.is_abandoned() {
             return Ok(());
@@ -282,7 +277,7 @@ impl<'a> SourceLoop<'a> {
             self.encode(batch.records, batch.made_now)?;
             self.send()?;
         }
-        self.pending.add(batch.offsets);
+        self.pending.add(self.parts.producer.last_batch(), batch.offsets);
         let ends = match self.parts.offsets.transactions() {
             None | Some(Transactions::AfterInterval) => false,
             Some(Transactions::EachPoll) => any,
@@ -378,139 +373,5 @@ impl<'a> SourceLoop<'a> {
             self.not_delivered(&failed, true)?;
         }
         Ok(())
-    }
-
-    /// Looks at what could not be delivered.
-    fn check_deliveries(&mut self) -> Result<(), PluginError> {
-        let (failures, more) = self.parts.producer.failures();
-        let first = failures.first().map(|failed| failed.error.to_string());
-        for failed in failures {
-            self.not_delivered(&failed, false)?;
-        }
-        match (more, first) {
-            (0, _) => {}
-            (_, first) => {
-                let cause = first.unwrap_or_default();
-                return Err(PluginError::disconnected(format!(
-                    "{more} more records could not be delivered: {cause}"
-                )));
-            }
-        }
-        Ok(self.parts.producer.check()?)
-    }
-
-    /// A record was not delivered; `refused`: it was not even queued, so that the others are not concerned.
-    fn not_delivered(&mut self, failed: &FailedDelivery, refused: bool) -> Result<(), PluginError> {
-        use rdkafka::error::RDKafkaErrorCode::{
-            InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, QueueFull,
-        };
-        let size = [&failed.key, &failed.value]
-            .into_iter()
-            .flatten()
-            .map(Vec::len)
-            .sum::<usize>();
-        let error = undelivered(&failed.topic, &failed.error);
-        let error = match failed.error.rdkafka_error_code() {
-            Some(MessageSizeTooLarge | QueueFull) => format!("a record of {size} bytes for {error}"),
-            _ => error,
-        };
-        let of_the_record = match failed.error.rdkafka_error_code() {
-            // The cluster refuses batches as a whole: a small record is not what is too large.
-            Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
-            Some(InvalidRecord | InvalidTimestamp | QueueFull) => true,
-            _ => false,
-        };
-        if !of_the_record {
-            let late = self.parts.producer.late(&error);
-            return Err(late.map_or_else(|| PluginError::disconnected(error), PluginError::from));
-        }
-        // Within a transaction the cluster's refusal dooms the rest as well.
-        if self.parts.offsets.is_transactional() && !refused {
-            return Err(PluginError::user_config(error));
-        }
-        let failure = RecordFailure {
-            stage: Stage::Produce,
-            class: "org.apache.kafka.connect.runtime.WorkerSourceTask".to_owned(),
-            error: PluginError::bad_record(error),
-        };
-        if !self.parts.policy.tolerant {
-            return Err(failure.into_task_error());
-        }
-        let record = RawRecord {
-            key: failed.key.as_deref(),
-            value: failed.value.as_deref(),
-            headers: Vec::new(),
-            timestamp: None,
-        };
-        self.pass_over(&failure, record)
-    }
-
-    /// Stores offsets, unless only the connector says where a transaction ends.
-    fn commit_if_allowed(&mut self) -> Result<(), PluginError> {
-        match self.parts.offsets.transactions() {
-            Some(Transactions::WhereConnectorSays | Transactions::EachPoll) => {
-                self.due = Instant::now() + self.parts.flush_interval;
-                Ok(())
-            }
-            None | Some(Transactions::AfterInterval) => self.commit(),
-        }
-    }
-
-    /// Waits until everything is delivered, and stores the offsets behind it.
-    fn commit(&mut self) -> Result<(), PluginError> {
-        self.due = Instant::now() + self.parts.flush_interval;
-        let (control, metrics) = (self.control, Arc::clone(&self.report.metrics));
-        let abandoned = || control.is_abandoned();
-        metrics.within(Call::Deliver, || self.deliver(&abandoned))?;
-        if control.is_abandoned() {
-            return Ok(());
-        }
-        let (connector, pending) = (&self.setup.id.connector, &self.pending);
-        let (offsets, producer) = (&self.parts.offsets, &mut self.parts.producer);
-        let store = || offsets.store(connector, pending, producer, &abandoned);
-        let stored = metrics.within(Call::Store, store);
-        match stored {
-            Ok(()) => {}
-            // They are stored with the next ones.
-            Err(error)
-                if error.kind() == ErrorKind::Retriable
-                    && !self.parts.offsets.is_transactional()
-                    && !control.stopping() =>
-            {
-                TaskMetrics::add(&self.metrics().commit_failures, 1);
-                tracing::error!(%error, "offsets are not stored; trying again with the next ones");
-                return Ok(());
-            }
-            Err(error) => {
-                TaskMetrics::add(&self.metrics().commit_failures, 1);
-                return Err(error);
-            }
-        }
-        let committed = self.pending.take();
-        if committed.is_empty() {
-            return Ok(());
-        }
-        TaskMetrics::add(&self.metrics().commits, 1);
-        tracing::debug!(partitions = committed.len(), "offsets are stored");
-        let task = &mut self.parts.task;
-        let tell = || control.wait_for(task.committed(&committed));
-        if let Err(error) = metrics.within(Call::Committed, tell) {
-            tracing::warn!(%error, "what the source does once offsets are stored failed");
-        }
-        Ok(())
-    }
-
-    /// Waits until everything is delivered.
-    fn deliver(&mut self, abandoned: &dyn Fn() -> bool) -> Result<(), PluginError> {
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(abandoned)?;
-        }
-        self.parts.producer.flush(abandoned)?;
-        self.check_deliveries()?;
-        // What was not delivered may have become a dead letter.
-        match &mut self.parts.dead_letters {
-            Some(dead_letters) => dead_letters.flush(abandoned),
-            None => Ok(()),
-        }
     }
 }
