@@ -356,9 +356,10 @@ fn what_was_acknowledged_before_a_record_that_the_cluster_refuses_does_not_come_
     *worker.numbers.large.lock().unwrap() = Some((505, 5_000));
     let settings = [("producer.override.batch.size", "1000")];
     let id = worker.source(&topic, &settings);
-    let (_, error) = worker.wait_for(&id, State::Failed).unwrap();
+    let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert_eq!(kind, ErrorKind::UserConfig);
     assert!(
-        error.contains("a record of ") && error.contains("max.message.bytes of the topic"),
+        error.contains("a record of 5000 bytes") && error.contains("max.message.bytes of the topic"),
         "{error}"
     );
     worker.stop(&id);
@@ -381,4 +382,29 @@ fn what_was_acknowledged_before_a_record_that_the_cluster_refuses_does_not_come_
     assert_eq!(distinct, (0..1_000).collect::<Vec<_>>());
     // Nothing from before that batch is there twice.
     assert!(all.iter().filter(|text| *text == "0" || *text == "480").count() == 2);
+}
+
+#[test]
+fn a_record_beyond_a_small_limit_of_its_topic_becomes_a_dead_letter() {
+    let cluster = Cluster::new("small-limit");
+    let (topic, dead) = (cluster.name("numbers"), cluster.name("dead"));
+    cluster.create_topic_with(&topic, 1, &[("max.message.bytes", "2000")]);
+    let worker = TestWorker::start(&cluster, &[]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(1_000, Ordering::SeqCst);
+    *worker.numbers.large.lock().unwrap() = Some((505, 5_000));
+    let settings = [
+        ("producer.override.batch.size", "1000"),
+        ("errors.tolerance", "all"),
+        ("errors.deadletterqueue.topic.name", &*dead),
+        ("errors.deadletterqueue.topic.replication.factor", "1"),
+    ];
+    let id = worker.source(&topic, &settings);
+    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(1_000)).then_some(()));
+    assert!(!worker.seen.has_failed(&id));
+    worker.stop(&id);
+    let values = cluster.values(&topic);
+    let all: std::collections::BTreeSet<usize> = values.iter().map(|text| text.parse().unwrap()).collect();
+    assert!(all.into_iter().eq((0..1_000).filter(|number| *number != 505)));
+    assert_eq!(cluster.values(&dead), ["x".repeat(5_000)]);
 }

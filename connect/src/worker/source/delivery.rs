@@ -2,8 +2,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{SourceLoop, Transactions};
-use crate::cluster::{FailedDelivery, Failures, undelivered};
+use super::{Alone, Ended, SourceLoop, Transactions};
+use crate::cluster::{FailedDelivery, Failures, Producer, undelivered};
 use crate::plugin::{ErrorKind, PluginError};
 use crate::worker::dead_letters::RawRecord;
 use crate::worker::errors::{RecordFailure, Stage};
@@ -45,13 +45,45 @@ impl SourceLoop<'_> {
     }
 
     /// The task failed, and not the batches before: they are delivered, and need not come again. In transactions they are dropped.
-    pub(super) fn keep_what_came_before(&mut self) {
+    /// Says whether that went well.
+    pub(super) fn keep_what_came_before(&mut self) -> bool {
         if self.parts.offsets.is_transactional() {
-            return;
+            return false;
         }
-        if let Err(error) = self.deliver_and_keep() {
+        let kept = self.deliver_and_keep();
+        if let Err(error) = &kept {
             tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
         }
+        kept.is_ok()
+    }
+
+    /// The end of a task that failed: where the cluster refused records that went together, it begins anew and sends them alone.
+    pub(super) fn go_alone(&self, kept: bool, error: PluginError) -> Result<Ended, PluginError> {
+        if !(kept && self.too_large) || self.control.stopping() {
+            return Err(error);
+        }
+        let records = self.sent - self.settled;
+        tracing::warn!(task = %self.setup.id, %error, records, "records are sent again, one by one");
+        Ok(Ended::TooLarge { records })
+    }
+
+    /// Once all records are sent that had to go alone, the others go together again.
+    pub(super) fn go_together(&mut self) -> Result<(), PluginError> {
+        let Some(alone) = self.parts.alone.take_if(|alone| self.sent >= alone.records) else {
+            return Ok(());
+        };
+        self.commit()?;
+        match self.pending.is_empty() {
+            true => self.parts.producer = Producer::new(&alone.producer)?,
+            // The offsets are still to be stored; batches are numbered by this producer.
+            false => {
+                self.parts.alone = Some(Alone {
+                    records: self.sent + 1,
+                    ..alone
+                });
+            }
+        }
+        Ok(())
     }
 
     fn deliver_and_keep(&mut self) -> Result<(), PluginError> {
@@ -97,7 +129,11 @@ impl SourceLoop<'_> {
             _ => error,
         };
         let of_the_record = match failed.error.rdkafka_error_code() {
-            // The cluster refuses batches as a whole: a small record is not what is too large.
+            // The cluster refuses batches as a whole: only of one that went alone is it known that it is too large.
+            Some(MessageSizeTooLarge) if !self.parts.offsets.is_transactional() => {
+                self.too_large = !refused && self.parts.alone.is_none();
+                !self.too_large
+            }
             Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
             Some(InvalidRecord | InvalidTimestamp | QueueFull) => true,
             _ => false,
@@ -146,6 +182,9 @@ impl SourceLoop<'_> {
         metrics.within(Call::Deliver, || self.deliver(&abandoned))?;
         if control.is_abandoned() {
             return Ok(());
+        }
+        if !self.pending.is_empty() {
+            self.settled = self.sent;
         }
         self.pending.all_delivered();
         self.store_delivered()

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use creation::TopicCreation;
 use encode::{Outcome, encode};
 use offsets::Pending;
+use rdkafka::ClientConfig;
 
 use super::control::Control;
 use super::conversion::Conversion;
@@ -57,6 +58,14 @@ pub(super) struct SourceParts {
     pub(super) offsets: OffsetSink,
     /// How often offsets are stored.
     pub(super) flush_interval: Duration,
+    pub(super) alone: Option<Alone>,
+}
+
+/// The first records go one by one, so that the cluster says which of them it refuses.
+pub(super) struct Alone {
+    pub(super) records: usize,
+    /// What the producer behind them is made of.
+    pub(super) producer: ClientConfig,
 }
 
 /// How a task ended that did not fail.
@@ -66,6 +75,8 @@ pub(super) enum Ended {
     Stopped,
     /// What it had handed over was dropped: it begins anew from its stored offsets.
     Rewound,
+    /// The cluster refused records that went together as too large: it begins anew from its stored offsets, with so many that go alone.
+    TooLarge { records: usize },
 }
 
 /// A source's task that runs.
@@ -78,6 +89,11 @@ pub(super) struct SourceLoop<'a> {
     batch: Outgoing,
     /// The first batch of which a record was lost.
     lost_from: Option<usize>,
+    /// How many records were sent, and how many when all of them were delivered and had offsets that were stored or can be.
+    sent: usize,
+    settled: usize,
+    /// Records that went together were refused as too large.
+    too_large: bool,
     /// When offsets are stored next.
     due: Instant,
     finished: bool,
@@ -102,6 +118,9 @@ impl<'a> SourceLoop<'a> {
             pending: Pending::default(),
             batch: Outgoing::default(),
             lost_from: None,
+            sent: 0,
+            settled: 0,
+            too_large: false,
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
@@ -116,13 +135,17 @@ impl<'a> SourceLoop<'a> {
     pub(super) fn run(mut self) -> Result<Ended, PluginError> {
         let result = self.start().and_then(|()| self.work());
         let result = result.and_then(|ended| match ended {
-            Ended::Rewound => Ok(ended),
             Ended::Stopped => self.finish(),
+            Ended::Rewound | Ended::TooLarge { .. } => Ok(ended),
         });
-        if result.is_err() && !self.control.is_abandoned() {
-            self.keep_what_came_before();
-            let _ = self.parts.producer.abort();
-        }
+        let result = match result {
+            Err(error) if !self.control.is_abandoned() => {
+                let kept = self.keep_what_came_before();
+                let _ = self.parts.producer.abort();
+                self.go_alone(kept, error)
+            }
+            result => result,
+        };
         let (control, task) = (self.control, &mut self.parts.task);
         let metrics = &self.report.metrics;
         metrics.within(Call::Stop, || control.wait_for(task.stop()));
@@ -170,7 +193,11 @@ impl<'a> SourceLoop<'a> {
             self.check_deliveries()?;
             if self.parts.producer.is_idle() {
                 self.pending.all_delivered();
+                if !self.pending.is_empty() {
+                    self.settled = self.sent;
+                }
             }
+            self.go_together()?;
             if Instant::now() >= self.due {
                 self.commit_if_allowed()?;
             }
@@ -360,6 +387,7 @@ impl<'a> SourceLoop<'a> {
         let (producer, batch) = (&mut self.parts.producer, &self.batch);
         let send = || producer.send(batch, &|| control.is_abandoned());
         let refused = report.metrics.within(Call::Deliver, send)?;
+        self.sent += self.batch.rows.len();
         TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - refused.len());
         for refused in refused {
             let row = &self.batch.rows[refused.index];
