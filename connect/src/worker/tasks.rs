@@ -110,7 +110,7 @@ impl TaskHandle {
             let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
-                Err(error) => reporter.failed(&error),
+                Err(error) => reporter.failed(&error.ending_task()),
             }
             drop((setup, plugin));
             let _ = end.send(true);

@@ -408,3 +408,17 @@ fn a_record_beyond_a_small_limit_of_its_topic_becomes_a_dead_letter() {
     assert!(all.into_iter().eq((0..1_000).filter(|number| *number != 505)));
     assert_eq!(cluster.values(&dead), ["x".repeat(5_000)]);
 }
+
+#[test]
+fn a_poll_that_meets_a_bad_record_is_not_repeated_for_ever() {
+    let cluster = Cluster::new("bad-poll");
+    let topic = cluster.name("numbers");
+    let worker = TestWorker::start(&cluster, &[]);
+    *worker.numbers.failures.lock().unwrap() = vec![PluginError::bad_record("line 7 is no line")];
+    let id = worker.source(&topic, &[("errors.tolerance", "all")]);
+    let error = worker.wait_for(&id, State::Failed);
+    assert_eq!(
+        error,
+        Some((ErrorKind::UserConfig, "line 7 is no line".to_owned()))
+    );
+}
