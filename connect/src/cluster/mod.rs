@@ -6,11 +6,11 @@ pub(crate) mod clients;
 mod logs;
 mod producer;
 mod producer_events;
+mod remedies;
 pub(crate) mod table;
 pub(crate) mod topics;
 
 pub(crate) use logs::ClientLog;
-pub(crate) use producer::{
-    Encoding, Outgoing, OutgoingRow, Producer, ProducerError, transaction_timeout, undelivered,
-};
-pub(crate) use producer_events::FailedDelivery;
+pub(crate) use producer::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, transaction_timeout};
+pub(crate) use producer_events::{FailedDelivery, Failures};
+pub(crate) use remedies::undelivered;

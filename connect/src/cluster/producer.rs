@@ -14,7 +14,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use thiserror::Error;
 
-use super::producer_events::{Events, FailedDelivery};
+use super::producer_events::{Events, Failures};
+use super::remedies::remedy;
 
 /// How long to wait for room or deliveries at a time: nothing rings for them. It doubles from the first to the second.
 const WAIT_MIN: Duration = Duration::from_micros(500);
@@ -72,11 +73,6 @@ pub(crate) struct Refused {
     /// Its place in what was to be sent.
     pub(crate) index: usize,
     pub(crate) error: KafkaError,
-}
-
-/// What is wrong with a record that was not delivered, and what helps.
-pub(crate) fn undelivered(topic: &str, error: &KafkaError) -> String {
-    format!("{topic}: {error}{}", remedy(error))
 }
 
 /// A batch of encoded records.
@@ -141,6 +137,8 @@ pub(crate) struct Producer {
     open: Option<Instant>,
     transactional: bool,
     transaction_timeout: Duration,
+    /// How many batches were sent: the number of the last one.
+    batches: usize,
 }
 
 impl Producer {
@@ -162,6 +160,7 @@ impl Producer {
             open: None,
             transactional: config.get("transactional.id").is_some(),
             transaction_timeout: transaction_timeout(config),
+            batches: 0,
         })
     }
 
@@ -186,6 +185,7 @@ impl Producer {
             })?;
             self.open = Some(Instant::now());
         }
+        self.batches += 1;
         let (mut next, mut alone, mut refused) = (0, false, Vec::new());
         let mut wait = WAIT_MIN;
         while next < batch.rows.len() {
@@ -226,7 +226,9 @@ impl Producer {
             true => self.next_turn(&row.topic).map_err(failed)?,
             false => row.partition,
         };
+        let number = self.batches;
         let topic = &mut self.topic(&row.topic).map_err(failed)?.handle;
+        topic.mark(number);
         if row.is_plain() {
             let same = batch.rows[next..].iter().take_while(|other| {
                 other.is_plain()
@@ -267,7 +269,8 @@ impl Producer {
                 value: batch.at(value),
             });
         }
-        let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic).headers(headers);
+        let mut record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(&row.topic, self.batches).headers(headers);
         (record.key, record.payload) = (batch.at(&row.key), batch.at(&row.value));
         (record.partition, record.timestamp) = (row.partition, row.timestamp);
         let unknown = RDKafkaErrorCode::Unknown;
@@ -335,12 +338,22 @@ impl Producer {
         }
     }
 
-    /// What could not be delivered since the last call, and how many more it was.
-    pub(crate) fn failures(&self) -> (Vec<FailedDelivery>, u64) {
+    /// What could not be delivered since the last call.
+    pub(crate) fn failures(&self) -> Failures {
         match self.producer.context().failed() {
             true => self.producer.context().take(),
-            false => (Vec::new(), 0),
+            false => Failures::default(),
         }
+    }
+
+    /// The number of the batch that was sent last.
+    pub(crate) fn last_batch(&self) -> usize {
+        self.batches
+    }
+
+    /// Whether each record was acknowledged or has failed, and all failures can be taken.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.producer.in_flight_count() == 0
     }
 
     /// Whether the producer can still be used.
@@ -467,32 +480,5 @@ fn fatal(error: &KafkaError) -> ProducerError {
     ProducerError::Fatal {
         cause: error.to_string(),
         remedy: remedy(error),
-    }
-}
-
-fn remedy(error: &KafkaError) -> &'static str {
-    use RDKafkaErrorCode::*;
-    match error.rdkafka_error_code() {
-        Some(UnknownTopic | UnknownTopicOrPartition) => "; create the topic",
-        Some(MessageSizeTooLarge) => {
-            "; raise max.message.bytes of the topic and producer.override.max.request.size; where the topic takes less than a batch, lower \
-             producer.override.batch.size"
-        }
-        Some(QueueFull) => {
-            "; the record is larger than the producer's queue: raise producer.override.buffer.memory"
-        }
-        Some(MessageTimedOut) => "; is the cluster reachable and the topic writable?",
-        Some(TopicAuthorizationFailed) => "; grant this client Write on the topic",
-        Some(TransactionalIdAuthorizationFailed) => "; grant this client Write on the transactional id",
-        Some(Fenced | ProducerFenced | InvalidProducerEpoch) => {
-            "; another task took its transactional id over"
-        }
-        Some(InvalidTransactionTimeout) => {
-            "; transaction.timeout.ms is beyond the brokers' transaction.max.timeout.ms"
-        }
-        Some(UnsupportedFeature | UnsupportedVersion) => {
-            "; the brokers know no transactions: set exactly.once.source.support=disabled"
-        }
-        _ => "",
     }
 }

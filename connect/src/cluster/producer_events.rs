@@ -1,5 +1,5 @@
 //! What a producer's events mean.
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -22,13 +22,21 @@ pub(crate) struct FailedDelivery {
     pub(crate) error: KafkaError,
 }
 
+/// What could not be delivered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failures {
+    pub(crate) kept: Vec<FailedDelivery>,
+    /// How many more there were that are not kept.
+    pub(crate) more: u64,
+    /// The first batch that any of them was in.
+    pub(crate) first: Option<usize>,
+}
+
 /// Keeps failures.
 #[derive(Default)]
 pub(crate) struct Events {
     failed: AtomicBool,
-    failures: Mutex<Vec<FailedDelivery>>,
-    /// Those that were not kept.
-    more: AtomicU64,
+    failures: Mutex<Failures>,
     /// The client reported an error of its own: it may be of no more use.
     alarmed: AtomicBool,
     log: ClientLog,
@@ -50,13 +58,10 @@ impl Events {
         self.alarmed.store(alarmed, Ordering::Release);
     }
 
-    /// What failed, and how many more did.
-    pub(super) fn take(&self) -> (Vec<FailedDelivery>, u64) {
+    /// What failed.
+    pub(super) fn take(&self) -> Failures {
         self.failed.store(false, Ordering::Release);
-        (
-            std::mem::take(&mut *lock(&self.failures)),
-            self.more.swap(0, Ordering::AcqRel),
-        )
+        std::mem::take(&mut *lock(&self.failures))
     }
 }
 
@@ -77,20 +82,22 @@ impl ClientContext for Events {
 }
 
 impl ProducerContext for Events {
-    type DeliveryOpaque = ();
+    /// The number of the batch.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: usize) {
         let Err((error, message)) = result else { return };
         let mut failures = lock(&self.failures);
-        if failures.len() < FAILURES_MAX {
-            failures.push(FailedDelivery {
+        failures.first = Some(failures.first.map_or(batch, |first| first.min(batch)));
+        if failures.kept.len() < FAILURES_MAX {
+            failures.kept.push(FailedDelivery {
                 topic: message.topic().to_owned(),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
                 error: error.clone(),
             });
         } else {
-            self.more.fetch_add(1, Ordering::AcqRel);
+            failures.more += 1;
         }
         drop(failures);
         self.failed.store(true, Ordering::Release);

@@ -146,7 +146,7 @@ impl DeadLetters {
         self.producer
             .flush(stopping)
             .map_err(|error| failed(&self.topic, &error))?;
-        match self.producer.failures().0.first() {
+        match self.producer.failures().kept.first() {
             None => Ok(()),
             Some(failure) => Err(self.lost(undelivered(&self.topic, &failure.error))),
         }

@@ -63,6 +63,14 @@ impl RecordFailure {
 }
 
 impl PluginError {
+    /// The same as what ends a task: a record that fails again and again is not mended by starting again, also where nobody says which one it is.
+    pub(super) fn ending_task(self) -> Self {
+        match self.kind() {
+            ErrorKind::BadRecord => Self::user_config(self.to_string()),
+            _ => self,
+        }
+    }
+
     /// The same, naming the record.
     pub(super) fn at(self, origin: &Origin) -> Self {
         let Origin {

@@ -11,7 +11,7 @@ use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
 use super::offsets::{OffsetStore, OwnOffsets, TopicOffsets};
 use super::sink::{SinkParts, Subscription};
-use super::source::{OffsetSink, SourceParts, Topics, Transactions};
+use super::source::{Alone, OffsetSink, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
 use crate::cluster::clients::{Role, client};
 use crate::cluster::topics::{TopicSpec, ensure};
@@ -60,12 +60,13 @@ impl TaskSetup {
         Conversion::new(&self.registry, &self.worker.given, &self.connector_config)
     }
 
-    /// What a source's task runs with.
+    /// What a source's task runs with; so many records go `alone` first.
     pub(super) fn source(
         &self,
         plugin: &dyn SourcePlugin,
         store: &Arc<dyn OffsetStore>,
         control: &Control,
+        alone: Option<usize>,
     ) -> Result<SourceParts, PluginError> {
         let config = source_def().parse(&self.connector_config)?;
         let transactions = self.transactions(plugin, &config)?;
@@ -87,6 +88,13 @@ impl TaskSetup {
                 (OffsetSink::with_records(store, &topic, transactions), interval)
             }
         };
+        let alone = alone.map(|records| Alone {
+            records,
+            producer: producer.clone(),
+        });
+        if alone.is_some() {
+            producer.set("batch.num.messages", "1");
+        }
         Ok(SourceParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
@@ -100,6 +108,7 @@ impl TaskSetup {
             dead_letters: self.dead_letters(&config, control)?,
             offsets,
             flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
+            alone,
         })
     }
 

@@ -110,7 +110,7 @@ impl TaskHandle {
             let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
-                Err(error) => reporter.failed(&error),
+                Err(error) => reporter.failed(&error.ending_task()),
             }
             drop((setup, plugin));
             let _ = end.send(true);
@@ -161,6 +161,7 @@ fn run(
     control: &Control,
     reporter: &Reporter,
 ) -> Result<(), PluginError> {
+    let mut alone = None;
     loop {
         // A task that is to be paused from the start does nothing before it is resumed.
         if control.paused() && !control.stopping() {
@@ -174,10 +175,11 @@ fn run(
         }
         match plugin {
             TaskPlugin::Source(plugin, store) => {
-                let parts = setup.source(&**plugin, store, control)?;
+                let parts = setup.source(&**plugin, store, control, alone)?;
                 match SourceLoop::new(parts, setup, control, reporter).run()? {
                     Ended::Stopped => return Ok(()),
-                    Ended::Rewound => {}
+                    Ended::Rewound => alone = None,
+                    Ended::TooLarge { records } => alone = Some(records),
                 }
             }
             TaskPlugin::Sink(plugin) => {

@@ -93,8 +93,16 @@ impl Cluster {
 
     /// Makes a topic.
     pub fn create_topic(&self, topic: &str, partitions: i32) {
+        self.create_topic_with(topic, partitions, &[]);
+    }
+
+    /// Makes a topic with these settings.
+    pub fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            topic = topic.set(name, value);
+        }
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let made = self.runtime.block_on(admin.create_topics([&topic], &options));
         made.unwrap().remove(0).unwrap();

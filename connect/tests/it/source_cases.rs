@@ -319,3 +319,106 @@ fn a_plugin_that_panics_when_it_is_dropped_harms_nobody() {
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..9));
 }
+
+/// Offsets are stored at the end of a task alone.
+const NO_FLUSH: (&str, &str) = ("offset.flush.interval.ms", "3600000");
+
+#[test]
+fn what_came_before_a_record_that_fails_does_not_come_again() {
+    let cluster = Cluster::new("kept");
+    let topic = cluster.name("numbers");
+    let worker = TestWorker::start(&cluster, &[NO_FLUSH]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(30, Ordering::SeqCst);
+    *worker.numbers.odd.lock().unwrap() = vec![25];
+    for _ in 0..2 {
+        let id = worker.source(&topic, &[]);
+        let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+        assert_eq!(kind, ErrorKind::UserConfig, "{error}");
+        worker.stop(&id);
+        assert_eq!(*worker.numbers.committed.lock().unwrap(), Some(20));
+    }
+    worker.numbers.odd.lock().unwrap().clear();
+    let id = worker.source(&topic, &[]);
+    wait(|| (cluster.values(&topic).len() >= 30).then_some(()));
+    worker.stop(&id);
+    assert_eq!(cluster.values(&topic), numbers(0..30));
+}
+
+#[test]
+fn what_was_acknowledged_before_a_record_that_the_cluster_refuses_does_not_come_again() {
+    let cluster = Cluster::new("acknowledged");
+    let topic = cluster.name("numbers");
+    cluster.create_topic_with(&topic, 1, &[("max.message.bytes", "2000")]);
+    let worker = TestWorker::start(&cluster, &[NO_FLUSH]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(1_000, Ordering::SeqCst);
+    *worker.numbers.large.lock().unwrap() = Some((505, 5_000));
+    let settings = [("producer.override.batch.size", "1000")];
+    let id = worker.source(&topic, &settings);
+    let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+    assert_eq!(kind, ErrorKind::UserConfig);
+    assert!(
+        error.contains("a record of 5000 bytes") && error.contains("max.message.bytes of the topic"),
+        "{error}"
+    );
+    worker.stop(&id);
+    // The batch of the record, or the one before, of which something may have travelled with it.
+    let committed = worker.numbers.committed.lock().unwrap().unwrap();
+    assert!((490..=500).contains(&committed), "{committed}");
+    *worker.numbers.large.lock().unwrap() = None;
+    let id = worker.source(&topic, &settings);
+    wait(|| {
+        cluster
+            .values(&topic)
+            .ends_with(&numbers(999..1_000))
+            .then_some(())
+    });
+    worker.stop(&id);
+    let all = cluster.values(&topic);
+    let mut distinct: Vec<usize> = all.iter().map(|text| text.parse().unwrap()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct, (0..1_000).collect::<Vec<_>>());
+    // Nothing from before that batch is there twice.
+    assert!(all.iter().filter(|text| *text == "0" || *text == "480").count() == 2);
+}
+
+#[test]
+fn a_record_beyond_a_small_limit_of_its_topic_becomes_a_dead_letter() {
+    let cluster = Cluster::new("small-limit");
+    let (topic, dead) = (cluster.name("numbers"), cluster.name("dead"));
+    cluster.create_topic_with(&topic, 1, &[("max.message.bytes", "2000")]);
+    let worker = TestWorker::start(&cluster, &[]);
+    worker.numbers.batch.store(10, Ordering::SeqCst);
+    worker.numbers.end.store(1_000, Ordering::SeqCst);
+    *worker.numbers.large.lock().unwrap() = Some((505, 5_000));
+    let settings = [
+        ("producer.override.batch.size", "1000"),
+        ("errors.tolerance", "all"),
+        ("errors.deadletterqueue.topic.name", &*dead),
+        ("errors.deadletterqueue.topic.replication.factor", "1"),
+    ];
+    let id = worker.source(&topic, &settings);
+    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(1_000)).then_some(()));
+    assert!(!worker.seen.has_failed(&id));
+    worker.stop(&id);
+    let values = cluster.values(&topic);
+    let all: std::collections::BTreeSet<usize> = values.iter().map(|text| text.parse().unwrap()).collect();
+    assert!(all.into_iter().eq((0..1_000).filter(|number| *number != 505)));
+    assert_eq!(cluster.values(&dead), ["x".repeat(5_000)]);
+}
+
+#[test]
+fn a_poll_that_meets_a_bad_record_is_not_repeated_for_ever() {
+    let cluster = Cluster::new("bad-poll");
+    let topic = cluster.name("numbers");
+    let worker = TestWorker::start(&cluster, &[]);
+    *worker.numbers.failures.lock().unwrap() = vec![PluginError::bad_record("line 7 is no line")];
+    let id = worker.source(&topic, &[("errors.tolerance", "all")]);
+    let error = worker.wait_for(&id, State::Failed);
+    assert_eq!(
+        error,
+        Some((ErrorKind::UserConfig, "line 7 is no line".to_owned()))
+    );
+}

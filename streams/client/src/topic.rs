@@ -28,6 +28,8 @@ pub struct ProducerTopic {
     handle: NonNull<sys::rd_kafka_topic_t>,
     client: *mut sys::rd_kafka_t,
     batch: Vec<sys::rd_kafka_message_t>,
+    /// What delivery reports of the records give back.
+    mark: usize,
 }
 
 // SAFETY: librdkafka's topics may be used by any thread, and so may what is left of a batch, which nobody follows.
@@ -46,7 +48,13 @@ impl ProducerTopic {
             handle,
             client,
             batch: Vec::with_capacity(BATCH),
+            mark: 0,
         })
+    }
+
+    /// Has the delivery reports of records that are queued from now on give this back, where the client's opaque is a number.
+    pub fn mark(&mut self, mark: usize) {
+        self.mark = mark;
     }
 
     /// Queues a copy of a record; without a partition by its key, without a time at the time of now (milliseconds since 1970).
@@ -77,6 +85,8 @@ impl ProducerTopic {
                 key_length,
                 RD_KAFKA_VTYPE_TIMESTAMP,
                 time.unwrap_or(0),
+                RD_KAFKA_VTYPE_OPAQUE,
+                mark_pointer(self.mark),
                 RD_KAFKA_VTYPE_END,
             )
         };
@@ -95,6 +105,7 @@ impl ProducerTopic {
     ) -> Queued {
         let (mut records, mut queued) = (records.peekable(), Queued::default());
         let partition = partition.unwrap_or(UNASSIGNED);
+        let mark = mark_pointer(self.mark);
         while records.peek().is_some() {
             self.batch.clear();
             self.batch
@@ -109,7 +120,7 @@ impl ProducerTopic {
                         key,
                         key_len,
                         offset: 0,
-                        _private: null_mut(),
+                        _private: mark,
                     }
                 }));
             // SAFETY: the bytes live as long as the records' borrow, and are copied before the call returns.
@@ -143,6 +154,11 @@ impl Drop for ProducerTopic {
         // SAFETY: the handle is good, and used no more.
         unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
     }
+}
+
+/// A number as C passes it on: nobody follows it.
+fn mark_pointer(mark: usize) -> *mut c_void {
+    std::ptr::without_provenance_mut(mark)
 }
 
 /// Bytes as C takes them: none is a null, and an empty slice is not.

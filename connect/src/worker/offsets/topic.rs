@@ -100,7 +100,7 @@ impl OffsetStore for TopicOffsets {
         let late = || Instant::now() > until;
         let sent = writer.send(&batch, &late);
         let sent = sent.and_then(|refused| writer.flush(&late).map(|()| refused));
-        let (failures, _) = writer.failures();
+        let failures = writer.failures().kept;
         let error = match (sent, failures.first()) {
             (Ok(refused), None) if refused.is_empty() => return Ok(()),
             (Ok(refused), None) => refused[0].error.to_string(),

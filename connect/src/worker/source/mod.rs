@@ -4,6 +4,7 @@
 //! batches so far are stored. Exactly once (KIP-618): records and offsets are in one transaction; a task that begins fences
 //! those of its id, reads the offsets then, and a lost transaction ends the task, which begins anew from what is stored.
 mod creation;
+mod delivery;
 mod encode;
 mod offsets;
 
@@ -14,17 +15,18 @@ use std::time::{Duration, Instant};
 use creation::TopicCreation;
 use encode::{Outcome, encode};
 use offsets::Pending;
+use rdkafka::ClientConfig;
 
 use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::{DeadLetters, RawRecord};
-use super::errors::{ErrorPolicy, RecordFailure, Stage};
+use super::errors::{ErrorPolicy, RecordFailure};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use super::stall::Call;
 use super::tasks::Contained;
-use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer, undelivered};
+use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 use crate::record::Record;
 
@@ -40,8 +42,6 @@ const BUDGET: Budget = Budget {
 /// The pause after a poll that may succeed later; it doubles.
 const POLL_PAUSE_MIN: Duration = Duration::from_millis(100);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A record from this size on may be what makes a batch too large for its topic.
-const LARGE_RECORD_BYTES: usize = 64 << 10;
 /// How often a source is asked how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long fencing older tasks may take.
@@ -58,6 +58,14 @@ pub(super) struct SourceParts {
     pub(super) offsets: OffsetSink,
     /// How often offsets are stored.
     pub(super) flush_interval: Duration,
+    pub(super) alone: Option<Alone>,
+}
+
+/// The first records go one by one, so that the cluster says which of them it refuses.
+pub(super) struct Alone {
+    pub(super) records: usize,
+    /// What the producer behind them is made of.
+    pub(super) producer: ClientConfig,
 }
 
 /// How a task ended that did not fail.
@@ -67,6 +75,8 @@ pub(super) enum Ended {
     Stopped,
     /// What it had handed over was dropped: it begins anew from its stored offsets.
     Rewound,
+    /// The cluster refused records that went together as too large: it begins anew from its stored offsets, with so many that go alone.
+    TooLarge { records: usize },
 }
 
 /// A source's task that runs.
@@ -77,6 +87,13 @@ pub(super) struct SourceLoop<'a> {
     report: &'a Reporter,
     pending: Pending,
     batch: Outgoing,
+    /// The first batch of which a record was lost.
+    lost_from: Option<usize>,
+    /// How many records were sent, and how many when all of them were delivered and had offsets that were stored or can be.
+    sent: usize,
+    settled: usize,
+    /// Records that went together were refused as too large.
+    too_large: bool,
     /// When offsets are stored next.
     due: Instant,
     finished: bool,
@@ -100,6 +117,10 @@ impl<'a> SourceLoop<'a> {
             report,
             pending: Pending::default(),
             batch: Outgoing::default(),
+            lost_from: None,
+            sent: 0,
+            settled: 0,
+            too_large: false,
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
@@ -114,12 +135,17 @@ impl<'a> SourceLoop<'a> {
     pub(super) fn run(mut self) -> Result<Ended, PluginError> {
         let result = self.start().and_then(|()| self.work());
         let result = result.and_then(|ended| match ended {
-            Ended::Rewound => Ok(ended),
             Ended::Stopped => self.finish(),
+            Ended::Rewound | Ended::TooLarge { .. } => Ok(ended),
         });
-        if result.is_err() && !self.control.is_abandoned() {
-            let _ = self.parts.producer.abort();
-        }
+        let result = match result {
+            Err(error) if !self.control.is_abandoned() => {
+                let kept = self.keep_what_came_before();
+                let _ = self.parts.producer.abort();
+                self.go_alone(kept, error)
+            }
+            result => result,
+        };
         let (control, task) = (self.control, &mut self.parts.task);
         let metrics = &self.report.metrics;
         metrics.within(Call::Stop, || control.wait_for(task.stop()));
@@ -165,6 +191,13 @@ impl<'a> SourceLoop<'a> {
             }
             self.parts.producer.serve();
             self.check_deliveries()?;
+            if self.parts.producer.is_idle() {
+                self.pending.all_delivered();
+                if !self.pending.is_empty() {
+                    self.settled = self.sent;
+                }
+            }
+            self.go_together()?;
             if Instant::now() >= self.due {
                 self.commit_if_allowed()?;
             }
@@ -246,24 +279,11 @@ impl<'a> SourceLoop<'a> {
                 self.poll_pause = (self.poll_pause * 2).min(POLL_PAUSE_MAX);
                 Ok(())
             }
-            Some(Err(error)) => {
-                self.keep_what_came_before();
-                Err(error)
-            }
+            Some(Err(error)) => Err(error),
             Some(Ok(batch)) => {
                 self.poll_pause = POLL_PAUSE_MIN;
                 self.take(batch)
             }
-        }
-    }
-
-    /// The source failed, and not what it gave before: that is delivered, and need not come again. In transactions it is dropped.
-    fn keep_what_came_before(&mut self) {
-        if self.parts.offsets.is_transactional() {
-            return;
-        }
-        if let Err(error) = self.commit() {
-            tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
         }
     }
 
@@ -284,7 +304,7 @@ impl<'a> SourceLoop<'a> {
             self.encode(batch.records, batch.made_now)?;
             self.send()?;
         }
-        self.pending.add(batch.offsets);
+        self.pending.add(self.parts.producer.last_batch(), batch.offsets);
         let ends = match self.parts.offsets.transactions() {
             None | Some(Transactions::AfterInterval) => false,
             Some(Transactions::EachPoll) => any,
@@ -367,6 +387,7 @@ impl<'a> SourceLoop<'a> {
         let (producer, batch) = (&mut self.parts.producer, &self.batch);
         let send = || producer.send(batch, &|| control.is_abandoned());
         let refused = report.metrics.within(Call::Deliver, send)?;
+        self.sent += self.batch.rows.len();
         TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - refused.len());
         for refused in refused {
             let row = &self.batch.rows[refused.index];
@@ -380,139 +401,5 @@ impl<'a> SourceLoop<'a> {
             self.not_delivered(&failed, true)?;
         }
         Ok(())
-    }
-
-    /// Looks at what could not be delivered.
-    fn check_deliveries(&mut self) -> Result<(), PluginError> {
-        let (failures, more) = self.parts.producer.failures();
-        let first = failures.first().map(|failed| failed.error.to_string());
-        for failed in failures {
-            self.not_delivered(&failed, false)?;
-        }
-        match (more, first) {
-            (0, _) => {}
-            (_, first) => {
-                let cause = first.unwrap_or_default();
-                return Err(PluginError::disconnected(format!(
-                    "{more} more records could not be delivered: {cause}"
-                )));
-            }
-        }
-        Ok(self.parts.producer.check()?)
-    }
-
-    /// A record was not delivered; `refused`: it was not even queued, so that the others are not concerned.
-    fn not_delivered(&mut self, failed: &FailedDelivery, refused: bool) -> Result<(), PluginError> {
-        use rdkafka::error::RDKafkaErrorCode::{
-            InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, QueueFull,
-        };
-        let size = [&failed.key, &failed.value]
-            .into_iter()
-            .flatten()
-            .map(Vec::len)
-            .sum::<usize>();
-        let error = undelivered(&failed.topic, &failed.error);
-        let error = match failed.error.rdkafka_error_code() {
-            Some(MessageSizeTooLarge | QueueFull) => format!("a record of {size} bytes for {error}"),
-            _ => error,
-        };
-        let of_the_record = match failed.error.rdkafka_error_code() {
-            // The cluster refuses batches as a whole: a small record is not what is too large.
-            Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
-            Some(InvalidRecord | InvalidTimestamp | QueueFull) => true,
-            _ => false,
-        };
-        if !of_the_record {
-            let late = self.parts.producer.late(&error);
-            return Err(late.map_or_else(|| PluginError::disconnected(error), PluginError::from));
-        }
-        // Within a transaction the cluster's refusal dooms the rest as well.
-        if self.parts.offsets.is_transactional() && !refused {
-            return Err(PluginError::user_config(error));
-        }
-        let failure = RecordFailure {
-            stage: Stage::Produce,
-            class: "org.apache.kafka.connect.runtime.WorkerSourceTask".to_owned(),
-            error: PluginError::bad_record(error),
-        };
-        if !self.parts.policy.tolerant {
-            return Err(failure.into_task_error());
-        }
-        let record = RawRecord {
-            key: failed.key.as_deref(),
-            value: failed.value.as_deref(),
-            headers: Vec::new(),
-            timestamp: None,
-        };
-        self.pass_over(&failure, record)
-    }
-
-    /// Stores offsets, unless only the connector says where a transaction ends.
-    fn commit_if_allowed(&mut self) -> Result<(), PluginError> {
-        match self.parts.offsets.transactions() {
-            Some(Transactions::WhereConnectorSays | Transactions::EachPoll) => {
-                self.due = Instant::now() + self.parts.flush_interval;
-                Ok(())
-            }
-            None | Some(Transactions::AfterInterval) => self.commit(),
-        }
-    }
-
-    /// Waits until everything is delivered, and stores the offsets behind it.
-    fn commit(&mut self) -> Result<(), PluginError> {
-        self.due = Instant::now() + self.parts.flush_interval;
-        let (control, metrics) = (self.control, Arc::clone(&self.report.metrics));
-        let abandoned = || control.is_abandoned();
-        metrics.within(Call::Deliver, || self.deliver(&abandoned))?;
-        if control.is_abandoned() {
-            return Ok(());
-        }
-        let (connector, pending) = (&self.setup.id.connector, &self.pending);
-        let (offsets, producer) = (&self.parts.offsets, &mut self.parts.producer);
-        let store = || offsets.store(connector, pending, producer, &abandoned);
-        let stored = metrics.within(Call::Store, store);
-        match stored {
-            Ok(()) => {}
-            // They are stored with the next ones.
-            Err(error)
-                if error.kind() == ErrorKind::Retriable
-                    && !self.parts.offsets.is_transactional()
-                    && !control.stopping() =>
-            {
-                TaskMetrics::add(&self.metrics().commit_failures, 1);
-                tracing::error!(%error, "offsets are not stored; trying again with the next ones");
-                return Ok(());
-            }
-            Err(error) => {
-                TaskMetrics::add(&self.metrics().commit_failures, 1);
-                return Err(error);
-            }
-        }
-        let committed = self.pending.take();
-        if committed.is_empty() {
-            return Ok(());
-        }
-        TaskMetrics::add(&self.metrics().commits, 1);
-        tracing::debug!(partitions = committed.len(), "offsets are stored");
-        let task = &mut self.parts.task;
-        let tell = || control.wait_for(task.committed(&committed));
-        if let Err(error) = metrics.within(Call::Committed, tell) {
-            tracing::warn!(%error, "what the source does once offsets are stored failed");
-        }
-        Ok(())
-    }
-
-    /// Waits until everything is delivered.
-    fn deliver(&mut self, abandoned: &dyn Fn() -> bool) -> Result<(), PluginError> {
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(abandoned)?;
-        }
-        self.parts.producer.flush(abandoned)?;
-        self.check_deliveries()?;
-        // What was not delivered may have become a dead letter.
-        match &mut self.parts.dead_letters {
-            Some(dead_letters) => dead_letters.flush(abandoned),
-            None => Ok(()),
-        }
     }
 }

@@ -6,15 +6,101 @@ use crate::cluster::{Outgoing, Producer, undelivered};
 use crate::plugin::{OffsetReader, PluginError, SourceOffset, SourcePartition};
 use crate::worker::offsets::{ConnectorOffsetReader, OffsetChange, OffsetStore, topic};
 
-/// The last offset of each partition that is not stored yet, in the order in which partitions first came.
+/// Offsets and batches beyond which neighbouring batches are taken together.
+const RECENT_MAX: usize = 2_048;
+
+/// Offsets that are not stored yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    /// Those of batches that are delivered as a whole.
+    delivered: LastOffsets,
+    /// Those behind them, with the number of the last batch of the producer that holds their records; numbers never fall.
+    recent: Vec<(usize, LastOffsets)>,
+    /// Offsets and batches in `recent`.
+    size: usize,
+    /// The size from which neighbours are taken together; 0 stands for the least.
+    limit: usize,
+}
+
+impl Pending {
+    /// The offsets behind all records up to the producer's batch `number`.
+    pub(super) fn add(&mut self, number: usize, offsets: Vec<(SourcePartition, SourceOffset)>) {
+        if offsets.is_empty() {
+            return;
+        }
+        self.size += 1 + offsets.len();
+        let mut last = LastOffsets::default();
+        last.add(offsets);
+        self.recent.push((number, last));
+        if self.size > self.limit.max(RECENT_MAX) {
+            self.take_together();
+        }
+    }
+
+    /// Makes one of each two neighbours: what is remembered stays bounded, and the more of it there is the coarser it gets.
+    fn take_together(&mut self) {
+        let mut pairs = std::mem::take(&mut self.recent).into_iter();
+        while let Some((mut number, mut offsets)) = pairs.next() {
+            if let Some((next, its)) = pairs.next() {
+                number = next;
+                offsets.add(its.offsets);
+            }
+            self.recent.push((number, offsets));
+        }
+        let sizes = self.recent.iter().map(|(_, offsets)| 1 + offsets.offsets.len());
+        self.size = sizes.sum();
+        // Where little was saved, the next time comes later: all of it is looked at each time.
+        self.limit = self.size * 2;
+    }
+
+    /// All records of the batches before `number` are delivered.
+    pub(super) fn delivered_before(&mut self, number: usize) {
+        let count = self.recent.partition_point(|(its, _)| *its < number);
+        for (_, offsets) in self.recent.drain(..count) {
+            self.size -= 1 + offsets.offsets.len();
+            self.delivered.add(offsets.offsets);
+        }
+        if self.recent.is_empty() {
+            self.limit = 0;
+        }
+    }
+
+    /// All records are delivered.
+    pub(super) fn all_delivered(&mut self) {
+        self.delivered_before(usize::MAX);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.delivered.offsets.is_empty() && self.recent.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets the offsets whose records are delivered, and gives them.
+    pub(super) fn take(&mut self) -> Vec<(SourcePartition, SourceOffset)> {
+        std::mem::take(&mut self.delivered).offsets
+    }
+
+    /// The offsets whose records are delivered.
+    fn changes(&self) -> Vec<OffsetChange> {
+        let offsets = self.delivered.offsets.iter();
+        offsets
+            .map(|(partition, offset)| (partition.clone(), Some(offset.clone())))
+            .collect()
+    }
+}
+
+/// The last offset of each partition, in the order in which partitions first came.
+#[derive(Debug, Default)]
+struct LastOffsets {
     offsets: Vec<(SourcePartition, SourceOffset)>,
     places: HashMap<SourcePartition, usize>,
 }
 
-impl Pending {
-    pub(super) fn add(&mut self, offsets: Vec<(SourcePartition, SourceOffset)>) {
+impl LastOffsets {
+    fn add(&mut self, offsets: Vec<(SourcePartition, SourceOffset)>) {
         for (partition, offset) in offsets {
             match self.places.get(&partition) {
                 Some(place) => self.offsets[*place].1 = offset,
@@ -24,26 +110,6 @@ impl Pending {
                 }
             }
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.take();
-    }
-
-    pub(super) fn take(&mut self) -> Vec<(SourcePartition, SourceOffset)> {
-        self.places.clear();
-        std::mem::take(&mut self.offsets)
-    }
-
-    fn changes(&self) -> Vec<OffsetChange> {
-        self.offsets
-            .iter()
-            .map(|(partition, offset)| (partition.clone(), Some(offset.clone())))
-            .collect()
     }
 }
 
@@ -141,11 +207,34 @@ mod tests {
             serde_json::from_value(serde_json::json!({"p": position})).unwrap()
         };
         let mut pending = Pending::default();
-        pending.add(vec![(a.clone(), at(1)), (b.clone(), at(5))]);
-        pending.add(vec![(a.clone(), at(2))]);
+        pending.add(1, vec![(a.clone(), at(1)), (b.clone(), at(5))]);
+        pending.add(2, vec![(a.clone(), at(2))]);
+        pending.all_delivered();
         assert_eq!(pending.changes().len(), 2);
         assert_eq!(pending.take(), [(a.clone(), at(2)), (b, at(5))]);
-        pending.add(vec![(a.clone(), at(3))]);
+        pending.add(3, vec![(a.clone(), at(3))]);
+        assert!(pending.changes().is_empty());
+        pending.all_delivered();
         assert_eq!(pending.take(), [(a, at(3))]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_delivered_is_stored_however_much_there_is() {
+        let json = |value: serde_json::Value| serde_json::from_value(value).unwrap();
+        let partition: SourcePartition = json(serde_json::json!({"f": "a"}));
+        let at = |position: usize| -> SourceOffset {
+            serde_json::from_value(serde_json::json!({"p": position})).unwrap()
+        };
+        let mut pending = Pending::default();
+        for number in 1..=100_000 {
+            pending.add(number, vec![(partition.clone(), at(number))]);
+        }
+        assert!(pending.recent.len() <= RECENT_MAX);
+        pending.delivered_before(60_000);
+        let stored = pending.take();
+        let stored = stored[0].1.0["p"].as_u64().unwrap();
+        assert!((50_000..60_000).contains(&stored), "{stored}");
+        assert!(!pending.is_empty());
     }
 }
