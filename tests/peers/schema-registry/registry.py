@@ -214,6 +214,18 @@ def by_record(pair):
     pair.end()
 
 
+def another(pair):
+    """Registries are asked in turn until one answers; if none does, the task says so."""
+    nobody = "http://127.0.0.1:1"
+    pair.write("1.csv", FIRST)
+    pair.source(schema_registry_url=nobody)
+    pair.soon_failed("nobody answers", "source", f"the schema registry at {nobody} cannot be asked")
+    pair.source(schema_registry_url=f"{nobody},{pair.registry.url}")
+    pair.sink()
+    pair.soon("the second one answers", FIRST)
+    pair.end()
+
+
 def unknown(pair):
     """A record whose schema the registry does not have: its id, topic and place are named, or it is left out."""
     produce(pair.topic, (None, b"\0\0\x0f\x42\x3f\0"), (None, b"no schema"))
@@ -229,8 +241,8 @@ def unknown(pair):
 
 
 CASES = {
-    "avro": [evolution, read_by_confluent, from_confluent, references, not_registered, by_record, unknown],
-    "protobuf": [evolution, read_by_confluent, from_confluent, not_registered, by_record, unknown],
+    "avro": [evolution, read_by_confluent, from_confluent, references, not_registered, by_record, another, unknown],
+    "protobuf": [evolution, read_by_confluent, from_confluent, not_registered, by_record, another, unknown],
 }
 
 
