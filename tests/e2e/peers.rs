@@ -79,3 +79,9 @@ fn round_trips_with_kafkajs_pass() {
 fn saramas_own_tests_pass() {
     run("sarama");
 }
+
+/// What converters write with a schema registry that is not ours, Confluent's clients read, and the other way round.
+#[test]
+fn a_schema_registry_and_confluents_serializers_get_along_with_ours() {
+    run("schema-registry");
+}

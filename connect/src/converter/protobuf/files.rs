@@ -12,6 +12,7 @@ use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FieldOptions, FileDescriptorProto,
 };
 
+use super::compiled;
 use super::names::FIELD_META;
 use super::wire::Scalar;
 use crate::converter::problem::Problem;
@@ -279,8 +280,11 @@ fn qualified(scope: &str, name: &str) -> Arc<str> {
     }
 }
 
-/// Parses a text that is not nested too deep for it.
+/// Parses a text that is not nested too deep for it, or reads what was compiled.
 fn parse(text: &str) -> Result<FileDescriptorProto, Problem> {
+    if let Some(file) = compiled::decode(text) {
+        return file;
+    }
     let deepest = deepest_brackets(text.as_bytes());
     if deepest > BRACKETS_MAX {
         return Err(Problem::new(format!(

@@ -6,6 +6,7 @@
 //! Not here: `generalized.sum.type.support`, the logical type of variants (which are read as structs), groups, and messages that hold themselves,
 //! which a schema of Connect cannot here. Of dates, times, timestamps and wrappers that a message gives twice the last counts.
 mod agree;
+mod compiled;
 mod config;
 mod files;
 mod from_connect;

@@ -8,6 +8,9 @@ use crate::plugin::{ErrorKind, PluginError};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
+/// What paths of schemas begin with that are asked for by their ids.
+pub(super) const SCHEMAS_BY_ID: &str = "/schemas/ids/";
+
 /// How long an answer may be.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
@@ -146,6 +149,9 @@ fn refused(url: &str, path: &str, status: u16, body: &str) -> PluginError {
     };
     let hint = match status {
         401 | 403 => "; check the credentials (basic.auth.credentials.source)",
+        404 if path.starts_with(SCHEMAS_BY_ID) => {
+            "; what was written with it was written with another registry, or it was deleted there: check schema.registry.url"
+        }
         404 => "; check the subject and auto.register.schemas",
         409 => "; the schema is not compatible with those before it",
         _ => "",

@@ -182,7 +182,7 @@ impl SchemaRegistry {
         if let Some(known) = self.by_id.get(&id) {
             return Ok(known.clone());
         }
-        let path = format!("/schemas/ids/{id}?fetchMaxId=false");
+        let path = format!("{}{id}?fetchMaxId=false", http::SCHEMAS_BY_ID);
         let answer: Answer = self.http.call(Method::Get, &path)?;
         let registered = self.complete(answer, Some(id))?;
         bound(&mut self.by_id, self.config.schemas_max);
@@ -294,7 +294,9 @@ mod tests {
             error.to_string().contains("Subject 't-value' not found"),
             "{error}"
         );
-        assert_eq!(registry.by_id(7).unwrap_err().kind(), ErrorKind::BadRecord);
+        let error = registry.by_id(7).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadRecord);
+        assert!(error.to_string().contains("another registry"), "{error}");
     }
 
     #[test]
