@@ -90,6 +90,8 @@ pub(super) struct SinkLoop<'a> {
     as_is: ReadsAsIs,
     due: Instant,
     has_left: bool,
+    /// A batch was put in part, or one of its records ends the task: the sink may hold records behind what counts as taken.
+    half_taken: bool,
 }
 
 impl<'a> SinkLoop<'a> {
@@ -121,6 +123,7 @@ impl<'a> SinkLoop<'a> {
             as_is: ReadsAsIs::Nothing,
             due,
             has_left: false,
+            half_taken: false,
         })
     }
 
@@ -134,10 +137,7 @@ impl<'a> SinkLoop<'a> {
             Ok(()) if !self.control.is_abandoned() => self.finish(),
             Ok(()) => Ok(()),
             Err(error) => {
-                if let Err(further) = self.commit().and_then(|()| self.close(false)) {
-                    // What was put before the failure may be done.
-                    tracing::warn!(%further, "nothing more is committed");
-                }
+                self.give_up();
                 Err(error)
             }
         };
@@ -276,6 +276,18 @@ impl<'a> SinkLoop<'a> {
         Ok(())
     }
 
+    /// Ends after a failure. What was put before may be done, but nothing of a batch that failed: it comes again, to the record that failed.
+    fn give_up(&mut self) {
+        let committed = match self.half_taken {
+            true => Err(PluginError::fatal("the last batch was not taken as a whole")),
+            false => self.commit(),
+        };
+        let closed = self.close(committed.is_err() || self.control.is_abandoned());
+        if let Err(further) = committed.and(closed) {
+            tracing::warn!(%further, "nothing more is committed");
+        }
+    }
+
     /// Puts the chunk's records.
     fn take(&mut self) -> Result<(), PluginError> {
         let metrics = Arc::clone(&self.report.metrics);
@@ -333,11 +345,17 @@ impl<'a> SinkLoop<'a> {
             let error = match self.report.metrics.within(Call::Put, put) {
                 Ok(failures) => {
                     for failed in failures {
+                        // Only what follows a whole batch may be made durable.
+                        self.half_taken = true;
                         self.refuse(chunk, batch, failed)?;
                     }
+                    self.half_taken = false;
                     return Ok(Some(batch.len()));
                 }
-                Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
+                Err(error) if error.kind() != ErrorKind::Retriable => {
+                    self.half_taken = true;
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             tracing::warn!(%error, "the same records are put again");
@@ -475,7 +493,7 @@ impl<'a> SinkLoop<'a> {
             true => Ok(()),
             false => self.commit(),
         };
-        if let Err(error) = self.close(lost) {
+        if let Err(error) = self.close(lost || committed.is_err()) {
             tracing::warn!(%error, "the sink could not close partitions");
         }
         let unassigned = self.consumer.unassign();
