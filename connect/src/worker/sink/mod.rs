@@ -335,6 +335,8 @@ impl<'a> SinkLoop<'a> {
     /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
     /// which it is read again.
     fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
+        // A sink may make offsets durable within `put`: what failed before must be safe by then.
+        self.deliver()?;
         let mut pause = PUT_PAUSE_MIN;
         loop {
             let (control, task) = (self.control, &mut self.parts.task);
