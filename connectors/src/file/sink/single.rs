@@ -237,6 +237,9 @@ impl Single {
     /// See [`SinkTask::flush`](millstream_connect::plugin::SinkTask::flush).
     pub fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError> {
         self.write_waiting()?;
+        if !self.is_covered(taken) {
+            return Ok(Vec::new());
+        }
         let Some(output) = &mut self.output else {
             return Ok(Vec::new());
         };
@@ -277,6 +280,18 @@ impl Single {
         }
         self.unsettled = false;
         Ok(taken.to_vec())
+    }
+
+    /// Whether no line is of a record that does not count as taken: the file's length would cover it.
+    fn is_covered(&self, taken: &[PartitionOffset]) -> bool {
+        let Some(manifest) = &self.manifest else {
+            return true;
+        };
+        self.progress.all().all(|(partition, next)| {
+            let of_it = taken.iter().find(|taken| taken.partition == *partition);
+            let durable = manifest.next(&partition.topic, partition.partition);
+            Some(next) <= of_it.map(|taken| taken.next).max(durable)
+        })
     }
 
     /// See [`SinkTask::close`](millstream_connect::plugin::SinkTask::close).
