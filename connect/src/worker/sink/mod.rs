@@ -4,6 +4,7 @@
 mod assignment;
 mod commit;
 mod decode;
+mod end;
 mod notes;
 mod subscription;
 
@@ -42,8 +43,6 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The pause before a batch is put again; it doubles.
 const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long a member that leaves waits for its partitions to be taken back.
-const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a log.
 const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 
@@ -276,18 +275,6 @@ impl<'a> SinkLoop<'a> {
         Ok(())
     }
 
-    /// Ends after a failure. What was put before may be done, but nothing of a batch that failed: it comes again, to the record that failed.
-    fn give_up(&mut self) {
-        let committed = match self.half_taken {
-            true => Err(PluginError::fatal("the last batch was not taken as a whole")),
-            false => self.commit(),
-        };
-        let closed = self.close(committed.is_err() || self.control.is_abandoned());
-        if let Err(further) = committed.and(closed) {
-            tracing::warn!(%further, "nothing more is committed");
-        }
-    }
-
     /// Puts the chunk's records.
     fn take(&mut self) -> Result<(), PluginError> {
         let metrics = Arc::clone(&self.report.metrics);
@@ -501,46 +488,6 @@ impl<'a> SinkLoop<'a> {
         let unassigned = self.consumer.unassign();
         committed?;
         unassigned.map_err(|error| PluginError::disconnected(format!("giving partitions back: {error}")))
-    }
-
-    /// Ends well.
-    fn finish(&mut self) -> Result<(), PluginError> {
-        self.commit()?;
-        self.close(false)
-    }
-
-    fn close(&mut self, lost: bool) -> Result<(), PluginError> {
-        let partitions = self.assignment.end();
-        self.report.metrics.gave_back();
-        match partitions.is_empty() {
-            true => Ok(()),
-            false => {
-                let (control, task) = (self.control, &mut self.parts.task);
-                let close = || control.wait_for(task.close(&partitions, lost));
-                self.report.metrics.within(Call::Close, close)
-            }
-        }
-    }
-
-    /// Leaves the group, so that others need not wait for the session to end.
-    fn leave(&mut self) {
-        if std::mem::replace(&mut self.has_left, true) {
-            return;
-        }
-        self.consumer.client().context().close();
-        // A change that waits to be confirmed, or a lost assignment, would hold up the client's end for ever.
-        let _ = self.consumer.unassign();
-        self.consumer.client().unsubscribe();
-        let until = Instant::now() + LEAVE_WAIT;
-        while self
-            .consumer
-            .client()
-            .assignment()
-            .is_ok_and(|held| held.count() > 0)
-            && Instant::now() < until
-        {
-            let _ = self.consumer.client().poll(Duration::from_millis(10));
-        }
     }
 }
 
