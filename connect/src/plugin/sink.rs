@@ -120,7 +120,8 @@ pub trait SinkTask: Send {
     }
 
     /// Takes records. Those that cannot be taken for what they are come back with their reasons (they go to the dead letters, or fail the
-    /// task); all others count as taken.
+    /// task); all others count as taken. A sink that keeps offsets itself stores none behind a refused record before the next call of `put`
+    /// or `flush`, which comes only if the task goes on behind it.
     ///
     /// # Errors
     /// When the batch as a whole could not be taken. With [`ErrorKind::Retriable`](super::ErrorKind::Retriable) the same batch comes again.
@@ -141,13 +142,16 @@ pub trait SinkTask: Send {
     }
 
     /// Makes durable what was taken, and says how far: only that is committed. `taken` is how far records were put; giving it back
-    /// means that all of them are durable.
+    /// means that all of them are durable. A sink that keeps offsets itself stores none behind `taken`. Dead letters of records up to there are
+    /// safe by now, as those of earlier calls are when `put` is called.
     ///
     /// # Errors
     /// When nothing is known to be durable: nothing is committed.
     async fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError>;
 
     /// These partitions are this task's no more; if they are `lost`, another may already own them, and nothing more may be written for them.
+    /// So it is after a failure, too: what was not flushed comes again. If they are not lost, what the last `flush` gave as taken may be stored, and
+    /// no more.
     ///
     /// # Errors
     /// When it cannot; it is logged.

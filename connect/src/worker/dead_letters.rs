@@ -28,6 +28,8 @@ pub(super) struct DeadLetters {
     task: TaskId,
     producer: Producer,
     batch: Outgoing,
+    /// Something was queued since all was known to be safe.
+    queued: bool,
     /// Why a record is not safe, once one is not.
     lost: Option<String>,
 }
@@ -50,6 +52,7 @@ impl DeadLetters {
             task: task.clone(),
             producer,
             batch: Outgoing::default(),
+            queued: false,
             lost: None,
         })
     }
@@ -65,6 +68,7 @@ impl DeadLetters {
         origin: Option<&Origin>,
         stopping: &dyn Fn() -> bool,
     ) -> Result<(), PluginError> {
+        self.queued = true;
         self.fill(record, failure, origin);
         let Some(error) = self.queue(stopping)? else {
             return Ok(());
@@ -135,6 +139,11 @@ impl DeadLetters {
         error
     }
 
+    /// Whether something was queued that is not known to be safe.
+    pub(super) fn are_queued(&self) -> bool {
+        self.queued
+    }
+
     /// Waits until everything that was queued is safe.
     ///
     /// # Errors
@@ -147,7 +156,10 @@ impl DeadLetters {
             .flush(stopping)
             .map_err(|error| failed(&self.topic, &error))?;
         match self.producer.failures().kept.first() {
-            None => Ok(()),
+            None => {
+                self.queued = false;
+                Ok(())
+            }
             Some(failure) => Err(self.lost(undelivered(&self.topic, &failure.error))),
         }
     }

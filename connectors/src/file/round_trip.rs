@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_connect::config::ConfigMap;
-use millstream_connect::plugin::{SinkPlugin, SinkTaskContext, TaskId, TopicPartition};
+use millstream_connect::plugin::{PartitionOffset, SinkPlugin, SinkTaskContext, TaskId, TopicPartition};
 use millstream_connect::record::{
     Datum, Field, Origin, Record, Schema, SchemaKind, SchemaRef, Struct, Value, logical,
 };
@@ -132,6 +132,11 @@ fn write(folder: &str, compression: &str, records: &[Record]) {
         sink.open(std::slice::from_ref(&partition)).await.unwrap();
         let refused = sink.put(records).await.unwrap();
         assert!(refused.is_empty(), "{refused:?}");
+        let taken = [PartitionOffset {
+            partition: partition.clone(),
+            next: i64::try_from(records.len()).unwrap(),
+        }];
+        sink.flush(&taken).await.unwrap();
         sink.close(&[partition], false).await.unwrap();
         sink.stop().await;
     });

@@ -22,11 +22,8 @@ impl SinkLoop<'_> {
         if !self.assignment.has_news() || self.control.is_abandoned() {
             return Ok(());
         }
+        self.deliver()?;
         let control = self.control;
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            let flush = || dead_letters.flush(&|| control.is_abandoned());
-            self.report.metrics.within(Call::Deliver, flush)?;
-        }
         let taken = self.assignment.taken();
         let task = &mut self.parts.task;
         let flush = || control.wait_for(task.flush(&taken));
@@ -41,6 +38,21 @@ impl SinkLoop<'_> {
         };
         let (metrics, durable) = (Arc::clone(&self.report.metrics), self.assignment.durable(durable));
         metrics.within(Call::Store, || self.store(&durable))
+    }
+
+    /// Waits until the dead letters that were queued are safe.
+    pub(super) fn deliver(&mut self) -> Result<(), PluginError> {
+        let control = self.control;
+        let queued = self
+            .parts
+            .dead_letters
+            .as_mut()
+            .filter(|letters| letters.are_queued());
+        let Some(dead_letters) = queued else {
+            return Ok(());
+        };
+        let flush = || dead_letters.flush(&|| control.is_abandoned());
+        self.report.metrics.within(Call::Deliver, flush)
     }
 
     fn store(&mut self, durable: &[PartitionOffset]) -> Result<(), PluginError> {

@@ -4,6 +4,7 @@
 mod assignment;
 mod commit;
 mod decode;
+mod end;
 mod notes;
 mod subscription;
 
@@ -42,8 +43,6 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The pause before a batch is put again; it doubles.
 const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long a member that leaves waits for its partitions to be taken back.
-const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a log.
 const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 
@@ -90,6 +89,8 @@ pub(super) struct SinkLoop<'a> {
     as_is: ReadsAsIs,
     due: Instant,
     has_left: bool,
+    /// A batch was put in part, or one of its records ends the task: the sink may hold records behind what counts as taken.
+    half_taken: bool,
 }
 
 impl<'a> SinkLoop<'a> {
@@ -121,6 +122,7 @@ impl<'a> SinkLoop<'a> {
             as_is: ReadsAsIs::Nothing,
             due,
             has_left: false,
+            half_taken: false,
         })
     }
 
@@ -134,10 +136,7 @@ impl<'a> SinkLoop<'a> {
             Ok(()) if !self.control.is_abandoned() => self.finish(),
             Ok(()) => Ok(()),
             Err(error) => {
-                if let Err(further) = self.commit().and_then(|()| self.close(false)) {
-                    // What was put before the failure may be done.
-                    tracing::warn!(%further, "nothing more is committed");
-                }
+                self.give_up();
                 Err(error)
             }
         };
@@ -323,6 +322,8 @@ impl<'a> SinkLoop<'a> {
     /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
     /// which it is read again.
     fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
+        // A sink may make offsets durable within `put`: what failed before must be safe by then.
+        self.deliver()?;
         let mut pause = PUT_PAUSE_MIN;
         loop {
             let (control, task) = (self.control, &mut self.parts.task);
@@ -333,11 +334,17 @@ impl<'a> SinkLoop<'a> {
             let error = match self.report.metrics.within(Call::Put, put) {
                 Ok(failures) => {
                     for failed in failures {
+                        // Only what follows a whole batch may be made durable.
+                        self.half_taken = true;
                         self.refuse(chunk, batch, failed)?;
                     }
+                    self.half_taken = false;
                     return Ok(Some(batch.len()));
                 }
-                Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
+                Err(error) if error.kind() != ErrorKind::Retriable => {
+                    self.half_taken = true;
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             tracing::warn!(%error, "the same records are put again");
@@ -475,52 +482,12 @@ impl<'a> SinkLoop<'a> {
             true => Ok(()),
             false => self.commit(),
         };
-        if let Err(error) = self.close(lost) {
+        if let Err(error) = self.close(lost || committed.is_err()) {
             tracing::warn!(%error, "the sink could not close partitions");
         }
         let unassigned = self.consumer.unassign();
         committed?;
         unassigned.map_err(|error| PluginError::disconnected(format!("giving partitions back: {error}")))
-    }
-
-    /// Ends well.
-    fn finish(&mut self) -> Result<(), PluginError> {
-        self.commit()?;
-        self.close(false)
-    }
-
-    fn close(&mut self, lost: bool) -> Result<(), PluginError> {
-        let partitions = self.assignment.end();
-        self.report.metrics.gave_back();
-        match partitions.is_empty() {
-            true => Ok(()),
-            false => {
-                let (control, task) = (self.control, &mut self.parts.task);
-                let close = || control.wait_for(task.close(&partitions, lost));
-                self.report.metrics.within(Call::Close, close)
-            }
-        }
-    }
-
-    /// Leaves the group, so that others need not wait for the session to end.
-    fn leave(&mut self) {
-        if std::mem::replace(&mut self.has_left, true) {
-            return;
-        }
-        self.consumer.client().context().close();
-        // A change that waits to be confirmed, or a lost assignment, would hold up the client's end for ever.
-        let _ = self.consumer.unassign();
-        self.consumer.client().unsubscribe();
-        let until = Instant::now() + LEAVE_WAIT;
-        while self
-            .consumer
-            .client()
-            .assignment()
-            .is_ok_and(|held| held.count() > 0)
-            && Instant::now() < until
-        {
-            let _ = self.consumer.client().poll(Duration::from_millis(10));
-        }
     }
 }
 

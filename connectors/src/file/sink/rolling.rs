@@ -6,8 +6,9 @@
 //! a crash at any step leaves a record in one file, or in none and its offset before it.
 //!
 //! Owns: the partitions of a task with their open files. Does not own: what is in files ([`format`](super::format)).
+mod complete;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use millstream_connect::record::Record;
 
 use super::config::{Rolling, SinkConfig};
 use super::disk::{Disk, failed};
-use super::format::{Compression, Encoder, Format, extension};
+use super::format::{Compression, Encoder, Format};
 use super::manifest::{Manifest, Owner, Renaming};
 use super::naming;
 use super::progress::origin;
@@ -52,6 +53,13 @@ struct Partition {
     places: HashMap<(PathBuf, Arc<str>), usize>,
     /// When the first of these files was begun.
     began: Option<Instant>,
+    /// Files that are complete while the manifest does not say so yet, and the offset behind their records.
+    complete: Vec<Renaming>,
+    complete_next: Option<i64>,
+    /// A record was refused in this call: the manifest must not pass it before the caller has dealt with it, and so calls again.
+    refused: bool,
+    /// How far the last flush said that records were taken.
+    flushed: Option<i64>,
 }
 
 /// A file that is not complete.
@@ -120,6 +128,10 @@ impl Folder {
                 files: Vec::new(),
                 places: HashMap::new(),
                 began: None,
+                complete: Vec::new(),
+                complete_next: None,
+                refused: false,
+                flushed: None,
             });
         }
         self.count_files();
@@ -224,6 +236,7 @@ impl Folder {
     }
 
     fn put_all(&mut self, records: &[Record], now: Instant) -> Result<Vec<FailedRecord>, PluginError> {
+        self.settle()?;
         let mut refused = Vec::new();
         for (index, record) in records.iter().enumerate() {
             let place = self.place_of(record)?;
@@ -238,7 +251,8 @@ impl Folder {
                 Ok(true) => self.roll(place)?,
                 Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::BadRecord => {
-                    refused.push(FailedRecord { index, error })
+                    self.partitions[place].refused = true;
+                    refused.push(FailedRecord { index, error });
                 }
                 Err(error) => return Err(error),
             }
@@ -373,84 +387,30 @@ impl Folder {
         Ok(())
     }
 
-    /// Completes all files of a partition.
-    fn roll(&mut self, place: usize) -> Result<(), PluginError> {
-        let folder = self.config.folder.clone();
-        let partition = &mut self.partitions[place];
-        partition.began = None;
-        let (id, next) = (partition.id.clone(), partition.next);
-        partition.places.clear();
-        let files = std::mem::take(&mut partition.files);
-        let mut renamings = Vec::new();
-        for file in files {
-            if file.encoder.records == 0 {
-                // All its records were refused.
-                let path = folder.join(&file.temporary);
-                self.disk
-                    .remove(&path)
-                    .map_err(|error| failed("remove", &path, error))?;
-                continue;
-            }
-            let path = folder.join(&file.temporary);
-            let name = self.name_of(&file, &id)?;
-            file.encoder
-                .finish()
-                .map_err(|error| failed("write", &path, error))?;
-            let into = folder.join(&file.folder);
-            self.disk
-                .create_folders(&into)
-                .map_err(|error| failed("make the folder", &into, error))?;
-            renamings.push(Renaming {
-                temporary: file.temporary,
-                name,
-            });
-        }
-        self.count_files();
-        if renamings.is_empty() {
-            return Ok(());
-        }
-        // Names of temporary files have to be there after a crash, too.
-        let own = folder.join(OWN_FOLDER);
-        self.disk
-            .sync_folder(&own)
-            .map_err(|error| failed("sync", &own, error))?;
-        let lock = folder.join(lock_name(&id.topic, id.partition)?);
-        let _held = self
-            .disk
-            .lock(&lock)
-            .map_err(|error| failed("lock", &lock, error))?;
-        let path = folder.join(manifest_name(&id.topic, id.partition)?);
-        let there = Manifest::read(&*self.disk, &path)?;
-        Manifest::check_owner(there.as_ref(), &self.owner, &path)?;
-        let manifest = &mut self.partitions[place].manifest;
-        manifest.set_next(&id.topic, id.partition, next);
-        manifest.files = renamings.clone();
-        manifest.write(&*self.disk, &path)?;
-        self.name_files(&renamings)
-    }
-
-    /// The name of a complete file; whether it is free shows when it is given.
-    fn name_of(&self, file: &Writing, id: &TopicPartition) -> Result<PathBuf, PluginError> {
-        let mut name = naming::stem(&file.topic, id.partition)?;
-        let width = self.config.pad_width;
-        let end = extension(self.format, self.compression);
-        let _ = write!(name, "+{:0width$}-{:0width$}.{end}", file.first, file.last);
-        Ok(file.folder.join(name))
-    }
-
     /// See [`SinkTask::flush`](millstream_connect::plugin::SinkTask::flush).
     pub fn flush(
         &mut self,
         taken: &[PartitionOffset],
         now: Instant,
     ) -> Result<Vec<PartitionOffset>, PluginError> {
-        self.unbroken(|folder| folder.roll_by_time(now))?;
+        for taken in taken {
+            let partition = self.partitions.iter_mut().find(|own| own.id == taken.partition);
+            if let Some(partition) = partition {
+                partition.flushed = Some(taken.next);
+            }
+        }
+        self.unbroken(
+            |folder| match folder.partitions.iter().all(Partition::is_flushed) {
+                true => folder.settle().and_then(|()| folder.roll_by_time(now)),
+                false => Ok(()),
+            },
+        )?;
         let durable = taken.iter().filter_map(|taken| {
             let partition = self
                 .partitions
                 .iter()
                 .find(|partition| partition.id == taken.partition)?;
-            let next = match partition.files.is_empty() {
+            let next = match partition.files.is_empty() && partition.complete.is_empty() {
                 true => Some(taken.next),
                 false => {
                     let first = partition.files.iter().map(|file| file.first).min();
@@ -468,20 +428,23 @@ impl Folder {
         Ok(durable.collect())
     }
 
-    /// See [`SinkTask::close`](millstream_connect::plugin::SinkTask::close).
+    /// See [`SinkTask::close`](millstream_connect::plugin::SinkTask::close). Files are completed early if the last flush covers them; else
+    /// their records come again.
     pub fn close(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), PluginError> {
         let mut result = Ok(());
         for id in partitions {
             let Some(place) = self.partitions.iter().position(|partition| partition.id == *id) else {
                 continue;
             };
-            if !lost && result.is_ok() {
+            let covered = self.partitions[place].is_flushed();
+            if !lost && covered && result.is_ok() {
                 result = self.unbroken(|folder| folder.roll(place));
             }
             let partition = self.partitions.swap_remove(place);
-            for file in partition.files {
+            let open = partition.files.iter().map(|file| &file.temporary);
+            for temporary in open.chain(partition.complete.iter().map(|file| &file.temporary)) {
                 // What is left is removed by the next owner.
-                let _ = self.disk.remove(&self.config.folder.join(&file.temporary));
+                let _ = self.disk.remove(&self.config.folder.join(temporary));
             }
         }
         self.last = 0;

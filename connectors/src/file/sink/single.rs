@@ -31,6 +31,8 @@ pub(super) struct Single {
     manifest: Option<Manifest>,
     progress: Progress,
     waiting: Vec<u8>,
+    /// Something was written since the manifest was.
+    unsettled: bool,
 }
 
 /// The standard output.
@@ -80,6 +82,7 @@ impl Single {
             manifest: None,
             progress: Progress::default(),
             waiting: Vec::new(),
+            unsettled: false,
         }
     }
 
@@ -164,6 +167,7 @@ impl Single {
             .map_err(|error| failed("write to the folder", folder, error))?;
         manifest.write(&*self.disk, &manifest_path)?;
         (self.manifest, self.output) = (Some(manifest), Some(output));
+        self.unsettled = false;
         Ok(())
     }
 
@@ -216,6 +220,7 @@ impl Single {
                 )),
             };
         };
+        self.unsettled |= !self.waiting.is_empty();
         let written = output.write_all(&self.waiting);
         self.waiting.clear();
         self.waiting.shrink_to(BUFFER_BYTES);
@@ -232,6 +237,9 @@ impl Single {
     /// See [`SinkTask::flush`](millstream_connect::plugin::SinkTask::flush).
     pub fn flush(&mut self, taken: &[PartitionOffset]) -> Result<Vec<PartitionOffset>, PluginError> {
         self.write_waiting()?;
+        if !self.is_covered(taken) {
+            return Ok(Vec::new());
+        }
         let Some(output) = &mut self.output else {
             return Ok(Vec::new());
         };
@@ -270,26 +278,42 @@ impl Single {
                 return Err(error);
             }
         }
+        self.unsettled = false;
         Ok(taken.to_vec())
+    }
+
+    /// Whether no line is of a record that does not count as taken: the file's length would cover it.
+    fn is_covered(&self, taken: &[PartitionOffset]) -> bool {
+        let Some(manifest) = &self.manifest else {
+            return true;
+        };
+        self.progress.all().all(|(partition, next)| {
+            let of_it = taken.iter().find(|taken| taken.partition == *partition);
+            let durable = manifest.next(&partition.topic, partition.partition);
+            Some(next) <= of_it.map(|taken| taken.next).max(durable)
+        })
     }
 
     /// See [`SinkTask::close`](millstream_connect::plugin::SinkTask::close).
     pub fn close(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<(), PluginError> {
-        if !lost {
-            self.flush(&[])?;
+        if self.manifest.is_some() && (lost || self.unsettled) {
+            // Lines that no offset covers: who opens next, perhaps this task, cuts them off, for their records come again.
+            (self.output, self.manifest) = (None, None);
+            self.waiting.clear();
         }
         self.progress.end(partitions);
         Ok(())
     }
 
-    /// Leaves the file to others.
+    /// Leaves the file to others. What was not flushed stays unsaid, and is cut off by the next owner.
     pub fn stop(&mut self) -> Result<(), PluginError> {
-        if self.manifest.is_some() {
-            self.flush(&[])?;
-        }
-        if let (Some(path), Some(mut manifest)) = (&self.path, self.manifest.take()) {
+        let manifest = self.manifest.take().filter(|_| !self.unsettled);
+        if let (Some(path), Some(mut manifest)) = (&self.path, manifest) {
+            let manifest_path = manifest_path(path);
+            let there = Manifest::read(&*self.disk, &manifest_path)?;
+            Manifest::check_owner(there.as_ref(), &self.owner, path)?;
             manifest.writing = false;
-            manifest.write(&*self.disk, &manifest_path(path))?;
+            manifest.write(&*self.disk, &manifest_path)?;
         }
         self.output = None;
         Ok(())

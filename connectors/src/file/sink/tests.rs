@@ -2,6 +2,7 @@
 mod disks;
 mod formats;
 mod owners;
+mod promises;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -101,6 +102,11 @@ impl Bench {
         });
         let taken: Vec<PartitionOffset> = taken.collect();
         self.runtime.block_on(self.task.flush(&taken))
+    }
+
+    /// Opens again, as the same task.
+    fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
+        self.runtime.block_on(self.task.open(partitions))
     }
 
     fn close(&mut self, lost: bool) -> Result<(), PluginError> {

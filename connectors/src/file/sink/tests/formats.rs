@@ -6,7 +6,7 @@ use millstream_connect::record::{Field, Schema, SchemaKind, SchemaRef, Struct};
 
 use super::*;
 
-fn order_schema() -> SchemaRef {
+pub(super) fn order_schema() -> SchemaRef {
     let field = |name: &str, schema: Schema| Field {
         name: Arc::from(name),
         schema: Arc::new(schema),
@@ -35,6 +35,19 @@ fn orders() -> TopicPartition {
         topic: Arc::from("orders"),
         partition: 0,
     }
+}
+
+/// Ends well: all that was put is flushed.
+fn end(bench: &mut Bench) {
+    let taken = [PartitionOffset {
+        partition: orders(),
+        next: 100,
+    }];
+    bench.runtime.block_on(bench.task.flush(&taken)).unwrap();
+    bench
+        .runtime
+        .block_on(bench.task.close(&[orders()], false))
+        .unwrap();
 }
 
 #[test]
@@ -74,10 +87,7 @@ fn rolling_files_have_names_formats_and_compressions() {
             .zip(names)
             .map(|(offset, name)| order(&schema, offset, name));
         assert!(bench.put(records.collect()).unwrap().is_empty());
-        bench
-            .runtime
-            .block_on(bench.task.close(&[orders()], false))
-            .unwrap();
+        end(&mut bench);
         let content = std::fs::read(path.join(name)).unwrap();
         let mut text = String::new();
         match compression {
@@ -118,10 +128,7 @@ fn a_record_without_columns_is_refused_alone_and_other_columns_begin_a_file() {
         refused.iter().map(|refused| refused.index).collect::<Vec<_>>(),
         [0, 2]
     );
-    bench
-        .runtime
-        .block_on(bench.task.close(&[orders()], false))
-        .unwrap();
+    end(&mut bench);
     let files = disk.all_files();
     let of = |name: &str| {
         let file = files
@@ -209,10 +216,7 @@ fn rows_of_parquet_have_all_types() {
             .collect::<Vec<_>>(),
         [1, 2]
     );
-    bench
-        .runtime
-        .block_on(bench.task.close(&[orders()], false))
-        .unwrap();
+    end(&mut bench);
     let path = folder.path().join("orders+0+0000000000-0000000003.parquet");
     let file = std::fs::File::open(path).unwrap();
     let mut batches = ParquetRecordBatchReaderBuilder::try_new(file)

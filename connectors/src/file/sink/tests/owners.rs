@@ -148,6 +148,7 @@ fn offsets_are_set_and_forgotten() {
         offsets::alter(&*bench.disk, &bench.config, &[(partition(0), Some(5))]).unwrap();
         assert_eq!(nexts(&bench.start(&both).unwrap()), [(0, 5), (1, 8)]);
         bench.put((5..8).map(|offset| line(0, offset)).collect()).unwrap();
+        bench.flush(&[(0, 8), (1, 8)]).unwrap();
         bench.close(false).unwrap();
         bench.stop();
         assert_eq!(nexts(&forget_all(&bench)), [(0, 8), (1, 8)]);
@@ -239,6 +240,7 @@ fn a_single_file_is_kafkas_and_keeps_what_others_wrote() {
         "what was not flushed comes again"
     );
     bench.put(vec![line(0, 1), line(0, 2)]).unwrap();
+    bench.flush(&[(0, 3)]).unwrap();
     bench.close(false).unwrap();
     bench.stop();
     crate::file::source::tests::append(&path, "by hand\n");
