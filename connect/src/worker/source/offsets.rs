@@ -7,7 +7,7 @@ use crate::plugin::{OffsetReader, PluginError, SourceOffset, SourcePartition};
 use crate::worker::offsets::{ConnectorOffsetReader, OffsetChange, OffsetStore, topic};
 
 /// Offsets and batches beyond which neighbouring batches are taken together.
-const RECENT_MAX: usize = 2_048;
+const RECENT_MAX: usize = 8_192;
 
 /// Offsets that are not stored yet.
 #[derive(Debug, Default)]
@@ -231,10 +231,10 @@ mod tests {
             pending.add(number, vec![(partition.clone(), at(number))]);
         }
         assert!(pending.recent.len() <= RECENT_MAX);
-        pending.delivered_before(60_000);
+        pending.delivered_before(90_000);
         let stored = pending.take();
         let stored = stored[0].1.0["p"].as_u64().unwrap();
-        assert!((50_000..60_000).contains(&stored), "{stored}");
+        assert!((89_000..90_000).contains(&stored), "{stored}");
         assert!(!pending.is_empty());
     }
 }
