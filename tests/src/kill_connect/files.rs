@@ -166,8 +166,16 @@ impl InputFiles {
             };
             let expected = next.entry(file).or_default();
             if number != *expected {
+                let wanted = (file, *expected);
+                let later = lines
+                    .iter()
+                    .skip(place)
+                    .position(|line| numbered(line) == Some(wanted));
+                let found = later.map_or("which never comes".to_owned(), |later| {
+                    format!("which is record {}", place + later)
+                });
                 return Err(format!(
-                    "record {place} is line {number} of file {file}, where {expected} comes next"
+                    "record {place} is line {number} of file {file}, where {expected} comes next, {found}"
                 ));
             }
             *expected += 1;
