@@ -1,4 +1,4 @@
-//! Change data capture from MySQL and MariaDB: the sans-IO part, which takes the bytes of a binary log and gives rows.
+//! Change data capture from MySQL and MariaDB.
 //!
 //! # Layout
 //!
@@ -7,13 +7,17 @@
 //! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
 //! * [`charset`]: what the bytes of texts say.
 //! * [`text`]: values as the server itself prints them.
+//! * [`config`]: what a source is told.
+//! * [`schema`]: what tables are.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
 pub mod binlog;
 pub mod charset;
+pub mod config;
 pub mod gtid;
 pub mod json;
+pub mod schema;
 pub mod text;
 
 #[cfg(test)]
