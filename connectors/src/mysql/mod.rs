@@ -9,6 +9,8 @@
 //! * [`text`]: values as the server itself prints them.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`stream`]: transactions, from events; sans-IO.
+//! * [`offset`]: how far a source is, as it is stored.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -17,7 +19,9 @@ pub mod charset;
 pub mod config;
 pub mod gtid;
 pub mod json;
+pub mod offset;
 pub mod schema;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]
