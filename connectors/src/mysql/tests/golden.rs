@@ -21,12 +21,12 @@ fn folder(case: &str) -> std::path::PathBuf {
         .join(case)
 }
 
-pub(super) fn log(case: &str) -> Bytes {
+pub(in crate::mysql) fn log(case: &str) -> Bytes {
     Bytes::from(std::fs::read(folder(case).join("log.bin")).unwrap())
 }
 
 /// The raw events of a file.
-pub(super) fn raw_events(log: &Bytes) -> Vec<Bytes> {
+pub(in crate::mysql) fn raw_events(log: &Bytes) -> Vec<Bytes> {
     assert_eq!(log[..4], MAGIC);
     let (mut events, mut at) = (Vec::new(), 4);
     while at < log.len() {

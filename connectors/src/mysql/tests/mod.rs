@@ -1,3 +1,3 @@
 //! Logs of real servers, whole and damaged.
 mod damage;
-mod golden;
+pub(super) mod golden;

@@ -1,0 +1,3 @@
+//! Logs of real servers, and logs that are made here event by event.
+mod cuts;
+mod server;
