@@ -81,7 +81,7 @@ fn a_stream_goes_on_where_its_connection_broke() {
         for hold_bytes in [0, 1 << 20] {
             let (server, options) = (server(case), options(hold_bytes));
             let (expected, _) = uncut(&server, &options);
-            let mut stream = Stream::new(server.start(), options);
+            let mut stream = Stream::new(Server::start("log.bin"), options);
             let mut lines = Vec::new();
             for broken_after in [7, 1, 90, 33, 250, 3, usize::MAX] {
                 let resume = stream.resume(None);

@@ -96,10 +96,11 @@ impl Server {
         sent
     }
 
-    pub(super) fn start(&self) -> Resume {
+    /// The beginning of a file, without any transaction before it.
+    pub(super) fn start(file: &str) -> Resume {
         Resume::at(LogPosition {
             gtids: Some("".parse().unwrap()),
-            ..LogPosition::at(self.file.clone(), 4)
+            ..LogPosition::at(file.to_owned(), 4)
         })
     }
 }
@@ -215,7 +216,7 @@ fn shown(step: &RowsStep, row: &Row<'_>) -> String {
 
 /// All that a client without any accident is told, and the offset behind each thing.
 pub(super) fn uncut(server: &Server, options: &StreamOptions) -> (Vec<String>, Vec<(usize, Resume)>) {
-    let start = server.start();
+    let start = Server::start(&server.file);
     let mut stream = Stream::new(start.clone(), options.clone());
     let mut resumes = Vec::new();
     let lines = run(
