@@ -9,6 +9,7 @@
 //! * [`text`]: values as the server itself prints them.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`record`]: rows as records.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -17,6 +18,7 @@ pub mod charset;
 pub mod config;
 pub mod gtid;
 pub mod json;
+pub mod record;
 pub mod schema;
 pub mod text;
 
