@@ -16,6 +16,8 @@ mod column;
 mod declared;
 mod envelope;
 mod error;
+#[cfg(test)]
+pub(in crate::mysql) mod fixtures;
 mod headers;
 mod heartbeat;
 mod moment;
