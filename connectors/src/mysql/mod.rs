@@ -11,6 +11,7 @@
 //! * [`schema`]: what tables are.
 //! * [`stream`]: transactions, from events; sans-IO.
 //! * [`offset`]: how far a source is, as it is stored.
+//! * [`record`]: rows as records.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -20,6 +21,7 @@ pub mod config;
 pub mod gtid;
 pub mod json;
 pub mod offset;
+pub mod record;
 pub mod schema;
 pub mod stream;
 pub mod text;
