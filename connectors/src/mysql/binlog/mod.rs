@@ -34,7 +34,7 @@ pub use error::{Damage, DecodeError, Kind, Place};
 pub use event::Event;
 pub use header::{ARTIFICIAL, Format, HEADER_BYTES, Header};
 pub use query::{Query, Session, XaPrepare, Xid};
-pub use rows::{Change, Row, Rows};
+pub use rows::{Change, Row, Rows, RowsBody};
 pub use table_map::{Column, KeyPart, TableMap};
 pub use temporal::{Date, DateTime, Time};
 pub use transaction::{MariadbStart, TransactionStart};

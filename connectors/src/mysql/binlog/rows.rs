@@ -1,6 +1,8 @@
 //! Rows events: the values before and after each change.
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::column::ColumnType;
 use super::cursor::{Bitmap, Cursor};
 use super::decimal::Decimal;
@@ -38,6 +40,59 @@ pub struct Rows<'a> {
     rest: Cursor<'a>,
     place: &'a Place,
     event_type: u8,
+    /// What it was read from.
+    source: (RowsKind, &'a Bytes),
+}
+
+/// Rows that outlive their decoder. They share its bytes.
+#[derive(Clone, Debug)]
+pub struct RowsBody {
+    kind: RowsKind,
+    ends_statement: bool,
+    content: Bytes,
+    table: Arc<TableMap>,
+    place: Place,
+    event_type: u8,
+}
+
+impl RowsBody {
+    /// Their table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableMap> {
+        &self.table
+    }
+
+    /// What happened to them.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        self.kind.change
+    }
+
+    /// Where their event is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The rows, from the first one on.
+    #[must_use]
+    pub fn rows(&self) -> Rows<'_> {
+        let (table, at) = (Arc::clone(&self.table), (&self.place, self.event_type));
+        Rows::read(self.kind, self.ends_statement, &self.content, table, at)
+            .expect("the same bytes were read before")
+    }
+
+    /// The rows behind those that were read when [`Rows::bytes_left`] gave `left`, at least one.
+    #[must_use]
+    pub fn rows_behind(&self, left: usize) -> Rows<'_> {
+        let mut rows = self.rows();
+        rows.blank = false;
+        let read = rows.rest.left().saturating_sub(left);
+        rows.rest
+            .take(read, "rows that were read")
+            .expect("there are no fewer");
+        rows
+    }
 }
 
 /// The values of one changed row, by the table's columns. Reused from row to row.
@@ -58,7 +113,7 @@ pub(crate) struct RowsHead<'a> {
 }
 
 /// The kinds of rows events.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsKind {
     pub(crate) change: Change,
     /// With the length of extra data in the post header.
@@ -94,7 +149,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn read(
         kind: RowsKind,
         ends_statement: bool,
-        body: &'a [u8],
+        body: &'a Bytes,
         table: Arc<TableMap>,
         at: (&'a Place, u8),
     ) -> Result<Self, Damage> {
@@ -127,7 +182,28 @@ impl<'a> Rows<'a> {
             rest,
             place,
             event_type,
+            source: (kind, body),
         })
+    }
+
+    /// All its rows, for when the decoder has gone on.
+    #[must_use]
+    pub fn keep(&self) -> RowsBody {
+        let (kind, content) = self.source;
+        RowsBody {
+            kind,
+            ends_statement: self.ends_statement,
+            content: content.clone(),
+            table: Arc::clone(&self.table),
+            place: self.place.clone(),
+            event_type: self.event_type,
+        }
+    }
+
+    /// The bytes of rows that are not read yet.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.rest.left()
     }
 
     /// Where the event is.
