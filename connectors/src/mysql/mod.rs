@@ -9,6 +9,9 @@
 //! * [`text`]: values as the server itself prints them.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`record`]: rows as records.
+//! * [`snapshot`]: what tables hold already; sans-IO, and connections that read.
+//! * [`signal`]: what a running source is asked for.
 //! * [`stream`]: transactions, from events; sans-IO.
 //! * [`offset`]: how far a source is, as it is stored.
 //! * [`record`]: rows as records.
@@ -23,6 +26,8 @@ pub mod json;
 pub mod offset;
 pub mod record;
 pub mod schema;
+pub mod signal;
+pub mod snapshot;
 pub mod stream;
 pub mod text;
 
