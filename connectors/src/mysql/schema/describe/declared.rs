@@ -1,4 +1,7 @@
 //! Types as servers write them, and how values of them stand in logs.
+use std::iter::Peekable;
+use std::str::Chars;
+
 use crate::mysql::binlog::{Collation, Column, ColumnType};
 use crate::mysql::client::server::Flavour;
 
@@ -205,36 +208,40 @@ fn arguments(column_type: &str) -> Option<&str> {
     column_type.get(open + 1..close)
 }
 
-/// The labels of ENUM and SET. Quotes are doubled; some characters stand behind a backslash.
+/// The labels of ENUM and SET.
 fn labels(list: &str) -> Option<Vec<String>> {
     let mut labels = Vec::new();
     let mut chars = list.chars().peekable();
     loop {
-        if chars.next()? != '\'' {
-            return None;
-        }
-        let mut label = String::new();
-        loop {
-            match chars.next()? {
-                '\'' if chars.peek() == Some(&'\'') => {
-                    chars.next();
-                    label.push('\'');
-                }
-                '\'' => break,
-                '\\' => label.push(match chars.next()? {
-                    '0' => '\0',
-                    'n' => '\n',
-                    'r' => '\r',
-                    other => other,
-                }),
-                char => label.push(char),
-            }
-        }
-        labels.push(label);
+        labels.push(quoted(&mut chars)?);
         match chars.next() {
             None => return Some(labels),
             Some(',') => {}
             Some(_) => return None,
+        }
+    }
+}
+
+/// A text between quotes. Quotes within are doubled; some characters stand behind a backslash.
+pub(super) fn quoted(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
+    if chars.next()? != '\'' {
+        return None;
+    }
+    let mut text = String::new();
+    loop {
+        match chars.next()? {
+            '\'' if chars.peek() == Some(&'\'') => {
+                chars.next();
+                text.push('\'');
+            }
+            '\'' => return Some(text),
+            '\\' => text.push(match chars.next()? {
+                '0' => '\0',
+                'n' => '\n',
+                'r' => '\r',
+                other => other,
+            }),
+            char => text.push(char),
         }
     }
 }

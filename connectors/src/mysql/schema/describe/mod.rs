@@ -289,7 +289,10 @@ fn column(
     let is_time = matches!(&*data_type, "timestamp" | "datetime");
     let is_expression = extra.contains("DEFAULT_GENERATED");
     let default = match flavour {
-        Flavour::MySql => text(2).filter(|_| is_time || !is_expression).map(str::to_owned),
+        Flavour::MySql => {
+            let now = |default: &&str| is_time && default.starts_with("CURRENT_TIMESTAMP");
+            text(2).filter(|default| !is_expression || now(default)).map(str::to_owned)
+        }
         Flavour::MariaDb if version < Version::new(10, 2, 7) => text(2).map(str::to_owned),
         Flavour::MariaDb => text(2).and_then(|default| literal(default, is_time)),
     };
@@ -306,8 +309,9 @@ fn column(
 
 /// A default as MariaDB writes it, which is an expression; nothing for those that are no literal.
 fn literal(text: &str, is_time: bool) -> Option<String> {
-    if let Some(quoted) = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-        return Some(quoted.replace("''", "'").replace("\\\\", "\\"));
+    if text.starts_with('\'') {
+        let mut chars = text.chars().peekable();
+        return declared::quoted(&mut chars).filter(|_| chars.next().is_none());
     }
     let number = text.starts_with(|char: char| char.is_ascii_digit() || char == '-' || char == '.')
         && text
