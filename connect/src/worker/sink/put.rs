@@ -1,0 +1,135 @@
+//! Putting records into the sink, and what becomes of those that it refuses.
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+
+use super::SinkLoop;
+use super::decode::Chunk;
+use crate::plugin::{ErrorKind, FailedRecord, PluginError, RawValue};
+use crate::record::Record;
+use crate::worker::errors::{RecordFailure, Stage};
+use crate::worker::metrics::TaskMetrics;
+use crate::worker::stall::Call;
+
+/// The pause before a batch is put again; it doubles.
+const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
+const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What is put.
+#[derive(Clone, Copy)]
+pub(super) enum Batch<'a> {
+    Records(&'a [Record]),
+    Values(&'a [RawValue<'a>]),
+}
+
+impl Batch<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Records(records) => records.len(),
+            Self::Values(values) => values.len(),
+        }
+    }
+}
+
+impl SinkLoop<'_> {
+    /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
+    /// which it is read again.
+    pub(super) fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
+        // A sink may make offsets durable within `put`: what failed before must be safe by then.
+        self.deliver()?;
+        let mut pause = PUT_PAUSE_MIN;
+        loop {
+            let (control, task) = (self.control, &mut self.parts.task);
+            let put = || match batch {
+                Batch::Records(records) => control.wait_for(task.put(records)),
+                Batch::Values(values) => control.wait_for(task.put_values(values)),
+            };
+            let error = match self.report.metrics.within(Call::Put, put) {
+                Ok(failures) => {
+                    for failed in failures {
+                        // Only what follows a whole batch may be made durable.
+                        self.half_taken = true;
+                        self.refuse(chunk, batch, failed)?;
+                    }
+                    self.half_taken = false;
+                    return Ok(Some(batch.len()));
+                }
+                Err(error) if error.kind() != ErrorKind::Retriable => {
+                    self.half_taken = true;
+                    return Err(error);
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(%error, "the same records are put again");
+            if self.control.stopping() {
+                return Err(error);
+            }
+            self.control.sleep(pause);
+            pause = (pause * 2).min(PUT_PAUSE_MAX);
+            // The group's events are served, so that the member stays in it.
+            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
+                self.judge(&error)?;
+            }
+            if self.consumer.client().context().has_changed() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The sink refused a record of a batch.
+    fn refuse(&mut self, chunk: &Chunk, batch: Batch<'_>, failed: FailedRecord) -> Result<(), PluginError> {
+        let index = match batch {
+            Batch::Values(values) => Some(failed.index).filter(|index| *index < values.len()),
+            Batch::Records(records) => {
+                let record = records.get(failed.index);
+                let origin = record.and_then(|record| record.origin.as_ref());
+                origin.and_then(|origin| chunk.index_of(origin))
+            }
+        };
+        let index = index.ok_or_else(|| {
+            PluginError::fatal(format!(
+                "the sink says that record {} of {} failed",
+                failed.index,
+                batch.len()
+            ))
+        })?;
+        let class = self.setup.connector_config.get("connector.class");
+        let failure = RecordFailure {
+            stage: Stage::TaskPut,
+            class: class.cloned().unwrap_or_default(),
+            error: failed.error,
+        };
+        self.fail(chunk, index, failure)
+    }
+
+    /// A record failed: it goes to the dead letters, is passed over, or ends the task.
+    pub(super) fn fail(
+        &mut self,
+        chunk: &Chunk,
+        index: usize,
+        failure: RecordFailure,
+    ) -> Result<(), PluginError> {
+        let metrics = &self.report.metrics;
+        TaskMetrics::add(&metrics.failed, 1);
+        let origin = chunk.origin(index);
+        self.parts.policy.log(&self.setup.id, &failure, Some(&origin));
+        if !self.parts.policy.tolerant {
+            return Err(failure.into_task_error().at(&origin));
+        }
+        TaskMetrics::add(&metrics.skipped, 1);
+        if let Some(dead_letters) = &mut self.parts.dead_letters {
+            if *origin.topic == *self.parts.dead_letters_topic {
+                return Err(PluginError::user_config(format!(
+                    "a record of {} failed, which is also where failed records go: read other topics, or name another one for dead letters",
+                    origin.topic
+                )));
+            }
+            let control = self.control;
+            dead_letters.send(&chunk.raw(index), &failure, Some(&origin), &|| {
+                control.is_abandoned()
+            })?;
+            TaskMetrics::add(&metrics.dead_letters, 1);
+        }
+        Ok(())
+    }
+}
