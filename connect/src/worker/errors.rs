@@ -44,6 +44,11 @@ pub(super) struct RecordFailure {
 }
 
 impl RecordFailure {
+    /// Whether it might have succeeded later, had the task not been told to stop: it is not the record's fault then.
+    pub(super) fn is_of_stopping(&self, control: &Control) -> bool {
+        self.error.kind() == ErrorKind::Retriable && control.stopping()
+    }
+
     /// The same as the failure of the task.
     pub(super) fn into_task_error(self) -> PluginError {
         let kind = match self.error.kind() {

@@ -57,6 +57,13 @@ impl Reporter {
         self.say(State::Unassigned);
     }
 
+    /// The task was told to stop while something was to be tried again. What was not done comes again.
+    pub(super) fn interrupted(&self, error: &PluginError) {
+        let error = self.secrets.hidden(&error.to_string());
+        tracing::warn!(error, "the task ends before this was tried again");
+        self.stopped();
+    }
+
     pub(super) fn failed(&self, error: &PluginError) {
         if let Some(said) = self.may_say() {
             self.fail(said, error);

@@ -18,7 +18,7 @@ use super::setup::TaskSetup;
 use super::sink::SinkLoop;
 use super::source::{Ended, SourceLoop};
 use super::stall::{self, HANGING_MAX, Reported, StallPolicy};
-use crate::plugin::{PluginError, SinkPlugin, SourcePlugin, TaskId};
+use crate::plugin::{ErrorKind, PluginError, SinkPlugin, SourcePlugin, TaskId};
 
 /// What a task runs.
 pub(super) enum TaskPlugin {
@@ -110,6 +110,9 @@ impl TaskHandle {
             let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
+                Err(error) if control.stopping() && error.kind() == ErrorKind::Retriable => {
+                    reporter.interrupted(&error);
+                }
                 Err(error) => reporter.failed(&error.ending_task()),
             }
             drop((setup, plugin));

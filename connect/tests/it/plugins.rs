@@ -368,7 +368,7 @@ impl SinkTask for MemoryTask {
     }
 }
 
-/// Texts as they are; "bad" is not read, and nothing but text is written.
+/// Texts as they are; "bad" is not read, "later" never yet, and nothing but text is written.
 pub struct Plain;
 
 impl Plugin for Plain {
@@ -415,6 +415,9 @@ impl Converter for PlainConverter {
         };
         if &**bytes == b"bad" {
             return Err(PluginError::bad_record("bad is bad"));
+        }
+        if &**bytes == b"later" {
+            return Err(PluginError::retriable("not yet"));
         }
         let text = ByteString::try_from(bytes.clone())
             .map_err(|error| PluginError::bad_record(error.to_string()))?;

@@ -222,6 +222,8 @@ pub(super) struct Decoded {
     pub(super) failures: Vec<(usize, RecordFailure)>,
     /// How many transforms dropped.
     pub(super) filtered: usize,
+    /// The task was told to stop while a row was tried again and again: what is here is not all.
+    pub(super) interrupted: bool,
 }
 
 /// Has the chunk's rows converted and transformed.
@@ -236,6 +238,7 @@ pub(super) fn decode(
         records: Vec::with_capacity(chunk.len()),
         failures: Vec::new(),
         filtered: 0,
+        interrupted: false,
     };
     for (index, row) in chunk.rows.iter().enumerate() {
         let record = convert(chunk, row, conversion, policy, control);
@@ -253,6 +256,10 @@ pub(super) fn decode(
         match transformed {
             Ok(Some(record)) => decoded.records.push(record),
             Ok(None) => decoded.filtered += 1,
+            Err(failure) if failure.is_of_stopping(control) => {
+                decoded.interrupted = true;
+                break;
+            }
             Err(failure) => {
                 decoded.failures.push((index, failure));
                 if !policy.tolerant {

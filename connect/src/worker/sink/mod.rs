@@ -57,6 +57,14 @@ pub(super) struct SinkParts {
     pub(super) records_max: Option<usize>,
 }
 
+/// What a task that is paused has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    Nothing,
+    /// Records that are to be put again.
+    ABatch,
+}
+
 /// A sink's task that runs.
 pub(super) struct SinkLoop<'a> {
     parts: SinkParts,
@@ -155,7 +163,7 @@ impl<'a> SinkLoop<'a> {
     fn work(&mut self) -> Result<(), PluginError> {
         while !self.control.stopping() {
             if self.control.paused() {
-                self.pause()?;
+                self.pause(Holding::Nothing)?;
                 continue;
             }
             if Instant::now() >= self.due {
@@ -169,14 +177,14 @@ impl<'a> SinkLoop<'a> {
         Ok(())
     }
 
-    /// Waits, as a member of the group.
-    fn pause(&mut self) -> Result<(), PluginError> {
+    /// Waits, as a member of the group, for as long as the task is paused. Whoever holds a batch waits no longer than its partitions stay.
+    fn pause(&mut self, holding: Holding) -> Result<(), PluginError> {
         self.commit()?;
         self.report.paused();
         while self.control.paused() && !self.control.stopping() {
-            // Partitions have queues of their own: this serves the group's events alone.
-            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
-                self.judge(&error)?;
+            self.serve_group()?;
+            if holding == Holding::ABatch && self.consumer.client().context().has_changed() {
+                return Ok(());
             }
             self.rebalance()?;
             self.check_again()?;
@@ -189,6 +197,14 @@ impl<'a> SinkLoop<'a> {
             self.report.running();
         }
         Ok(())
+    }
+
+    /// Serves the group's events, so that the member stays in it. Records do not come with them: partitions have queues of their own.
+    fn serve_group(&self) -> Result<(), PluginError> {
+        match self.consumer.client().poll(Duration::ZERO) {
+            Some(Err(error)) => self.judge(&error),
+            _ => Ok(()),
+        }
     }
 
     /// Takes records and puts them.
@@ -288,12 +304,16 @@ impl<'a> SinkLoop<'a> {
             records,
             failures,
             filtered,
+            interrupted,
         } = decode::decode(
             chunk,
             &mut self.parts.conversion,
             &self.parts.policy,
             self.control,
         );
+        if interrupted {
+            return Ok(None);
+        }
         TaskMetrics::add(&self.report.metrics.filtered, filtered);
         for (index, failure) in failures {
             self.fail(chunk, index, failure)?;

@@ -1,10 +1,10 @@
 //! Putting records into the sink, and what becomes of those that it refuses.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 
-use super::SinkLoop;
 use super::decode::Chunk;
+use super::{Holding, SinkLoop, WAIT};
 use crate::plugin::{ErrorKind, FailedRecord, PluginError, RawValue};
 use crate::record::Record;
 use crate::worker::errors::{RecordFailure, Stage};
@@ -32,8 +32,8 @@ impl Batch<'_> {
 }
 
 impl SinkLoop<'_> {
-    /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
-    /// which it is read again.
+    /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up because the task is to stop or its
+    /// partitions change: it is read again then.
     pub(super) fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
         // A sink may make offsets durable within `put`: what failed before must be safe by then.
         self.deliver()?;
@@ -61,18 +61,30 @@ impl SinkLoop<'_> {
                 Err(error) => error,
             };
             tracing::warn!(%error, "the same records are put again");
-            if self.control.stopping() {
-                return Err(error);
-            }
-            self.control.sleep(pause);
-            pause = (pause * 2).min(PUT_PAUSE_MAX);
-            // The group's events are served, so that the member stays in it.
-            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
-                self.judge(&error)?;
-            }
-            if self.consumer.client().context().has_changed() {
+            if !self.wait_to_put_again(pause)? {
                 return Ok(None);
             }
+            pause = (pause * 2).min(PUT_PAUSE_MAX);
+        }
+    }
+
+    /// Waits with a batch in hand, for as long as the task is paused; says whether the batch is still to be put then.
+    fn wait_to_put_again(&mut self, pause: Duration) -> Result<bool, PluginError> {
+        let until = Instant::now() + pause;
+        loop {
+            self.serve_group()?;
+            if self.control.stopping() || self.consumer.client().context().has_changed() {
+                return Ok(false);
+            }
+            if self.control.paused() {
+                self.pause(Holding::ABatch)?;
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(true);
+            }
+            self.control.sleep(left.min(WAIT));
         }
     }
 

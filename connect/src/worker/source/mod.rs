@@ -340,7 +340,9 @@ impl<'a> SourceLoop<'a> {
             match encode(&mut parts.conversion, &parts.policy, control, record, batch) {
                 Ok(Outcome::Encoded) => {}
                 Ok(Outcome::Filtered) => filtered += 1,
-                Err(failure) if parts.policy.tolerant => failures.push((failure, kept)),
+                Err(failure) if parts.policy.tolerant && !failure.is_of_stopping(control) => {
+                    failures.push((failure, kept))
+                }
                 Err(failure) => return Err(failure.into_task_error()),
             }
         }
