@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::metrics::TaskMetrics;
+use super::stall::Call;
 use super::{State, StatusListener};
-use crate::config::providers::Secrets;
+use crate::config::secrets::Secrets;
 use crate::plugin::{PluginError, TaskId};
 
 /// Reports a task's states to the listener.
@@ -30,6 +31,21 @@ impl Reporter {
             secrets,
             said: Mutex::default(),
         }
+    }
+
+    /// Makes a call of the connector's code. What its error says holds no secret.
+    pub(super) fn within<T>(
+        &self,
+        call: Call,
+        work: impl FnOnce() -> Result<T, PluginError>,
+    ) -> Result<T, PluginError> {
+        let outcome = self.metrics.within(call, work);
+        outcome.map_err(|error| error.without(&self.secrets))
+    }
+
+    /// What errors must not tell.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Gives what was said last, unless nothing may be said any more.

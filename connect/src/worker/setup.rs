@@ -17,6 +17,7 @@ use crate::cluster::clients::{Role, client};
 use crate::cluster::topics::{TopicSpec, ensure};
 use crate::cluster::{Producer, transaction_timeout};
 use crate::config::connector::{sink_def, source_def};
+use crate::config::secrets::Secrets;
 use crate::config::{Config, ConfigMap};
 use crate::plugin::{ExactlyOnceSupport, PluginError, Registry, SinkPlugin, SourcePlugin, TaskId};
 
@@ -27,6 +28,8 @@ pub(super) struct TaskSetup {
     pub(super) registry: Arc<Registry>,
     pub(super) connector_config: ConfigMap,
     pub(super) task_config: ConfigMap,
+    /// What stands in them for references.
+    pub(super) secrets: Secrets,
 }
 
 /// How long to wait for the number of a sink's partitions, and how many there are if it is not known.
@@ -98,7 +101,7 @@ impl TaskSetup {
         Ok(SourceParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
-            policy: ErrorPolicy::new(&config),
+            policy: ErrorPolicy::new(&config, &self.secrets),
             producer: Producer::new(&producer)?,
             topics: Topics::new(
                 self.worker.topic_creation,
@@ -302,7 +305,7 @@ impl TaskSetup {
         Ok(SinkParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
-            policy: ErrorPolicy::new(&config),
+            policy: ErrorPolicy::new(&config, &self.secrets),
             consumer,
             subscription: Subscription::new(
                 topics,

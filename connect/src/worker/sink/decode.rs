@@ -247,11 +247,7 @@ pub(super) fn decode(
             false => conversion
                 .chain
                 .apply(record)
-                .map_err(|(error, stage)| RecordFailure {
-                    stage: Stage::Transformation,
-                    class: stage.class.to_owned(),
-                    error,
-                }),
+                .map_err(|(error, stage)| policy.of_transform(stage.class, error)),
         });
         match transformed {
             Ok(Some(record)) => decoded.records.push(record),

@@ -144,8 +144,8 @@ impl<'a> SinkLoop<'a> {
         };
         let (control, task) = (self.control, &mut self.parts.task);
         let config = &self.setup.task_config;
-        let metrics = &self.report.metrics;
-        metrics.within(Call::Start, || control.wait_for(task.start(config, context)))?;
+        self.report
+            .within(Call::Start, || control.wait_for(task.start(config, context)))?;
         if self.parts.task.wants_values() {
             self.as_is = self.parts.conversion.values_as_is();
         }

@@ -26,7 +26,7 @@ impl SinkLoop<'_> {
         let partitions = self.assignment.begin(partitions);
         let (control, task) = (self.control, &mut self.parts.task);
         let open = || control.wait_for(task.open(&partitions));
-        let owned = self.report.metrics.within(Call::Open, open)?;
+        let owned = self.report.within(Call::Open, open)?;
         let checked = self.check_within_logs(owned.clone())?;
         let mut list = TopicPartitionList::new();
         for partition in &partitions {

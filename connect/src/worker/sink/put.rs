@@ -44,7 +44,7 @@ impl SinkLoop<'_> {
                 Batch::Records(records) => control.wait_for(task.put(records)),
                 Batch::Values(values) => control.wait_for(task.put_values(values)),
             };
-            let error = match self.report.metrics.within(Call::Put, put) {
+            let error = match self.report.within(Call::Put, put) {
                 Ok(failures) => {
                     for failed in failures {
                         // Only what follows a whole batch may be made durable.
@@ -109,7 +109,7 @@ impl SinkLoop<'_> {
         let failure = RecordFailure {
             stage: Stage::TaskPut,
             class: class.cloned().unwrap_or_default(),
-            error: failed.error,
+            error: failed.error.without(self.report.secrets()),
         };
         self.fail(chunk, index, failure)
     }
