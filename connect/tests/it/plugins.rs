@@ -220,6 +220,7 @@ pub struct MemoryScript {
     pub owned: Mutex<Vec<(String, i32, i64)>>,
     pub closed: AtomicUsize,
     pub lost: AtomicUsize,
+    pub starts: AtomicUsize,
     /// So many puts do nothing before they are released.
     pub hanging_puts: AtomicUsize,
     pub released: AtomicBool,
@@ -315,6 +316,7 @@ struct MemoryTask(Arc<MemoryScript>, BTreeMap<(String, i32), u64>);
 #[async_trait]
 impl SinkTask for MemoryTask {
     async fn start(&mut self, _config: &ConfigMap, _context: SinkTaskContext) -> Result<(), PluginError> {
+        self.0.starts.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

@@ -42,6 +42,28 @@ fn partitions_that_move_in_mid_put_lose_nothing() {
     assert!(repeated.is_empty(), "{repeated:?}");
 }
 
+/// What is fetched ahead is shared among the partitions that were there when the task began; many more held many times as much.
+#[test]
+fn a_task_whose_partitions_become_many_more_gets_another_client_and_loses_nothing() {
+    let cluster = Cluster::new("outgrown");
+    let (few, many) = (cluster.name("few"), cluster.name("many"));
+    cluster.create_topic(&few, 1);
+    cluster.produce_by_turns(&few, 1, &["first".to_owned()]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let pattern = format!("{}.*", cluster.name(""));
+    let id = worker.sink(&cluster.name("sink"), "", &[("topics.regex", &pattern)]);
+    wait(|| (worker.memory.values().len() == 1).then_some(()));
+    cluster.create_topic(&many, 10);
+    cluster.produce_by_turns(&many, 10, &lines(100));
+    cluster.produce_by_turns(&few, 1, &["last".to_owned()]);
+    wait(|| (worker.memory.values().len() == 102).then_some(()));
+    worker.stop(&id);
+    assert_eq!(worker.wait_for(&id, State::Unassigned), None);
+    assert_eq!(worker.memory.starts.load(Ordering::SeqCst), 2);
+    let times = worker.memory.times.lock().unwrap().clone();
+    assert!(times.values().all(|times| *times == 1), "{times:?}");
+}
+
 /// A put that lasts longer than the group waits: others have the partition before it ends.
 #[test]
 fn a_put_that_outlasts_its_membership_repeats_nothing_where_the_sink_keeps_offsets() {

@@ -6,6 +6,7 @@ mod commit;
 mod decode;
 mod end;
 mod ends;
+mod fetching;
 mod notes;
 mod partitions;
 mod put;
@@ -24,7 +25,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-pub(super) use subscription::{Subscription, is_matched};
+pub(super) use fetching::QueueShare;
+pub(super) use subscription::Subscription;
 
 use super::control::Control;
 use super::conversion::Conversion;
@@ -50,11 +52,21 @@ pub(super) struct SinkParts {
     pub(super) policy: ErrorPolicy,
     pub(super) consumer: ClientConfig,
     pub(super) subscription: Subscription,
+    pub(super) queues: QueueShare,
     pub(super) dead_letters: Option<DeadLetters>,
     /// Empty without dead letters.
     pub(super) dead_letters_topic: String,
     pub(super) flush_interval: Duration,
     pub(super) records_max: Option<usize>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// So many partitions came that it needs another client for them.
+    Outgrown { partitions: usize },
 }
 
 /// What a task that is paused has in hand.
@@ -74,6 +86,8 @@ pub(super) struct SinkLoop<'a> {
     report: &'a Reporter,
     assignment: Assignment,
     unchecked: Unchecked,
+    /// More partitions came than the client is made for: they are not taken.
+    outgrown: Option<usize>,
     chunk: Chunk,
     /// Which values the task gets as they are read.
     as_is: ReadsAsIs,
@@ -109,6 +123,7 @@ impl<'a> SinkLoop<'a> {
             report,
             assignment: Assignment::default(),
             unchecked: Unchecked::default(),
+            outgrown: None,
             chunk: Chunk::default(),
             as_is: ReadsAsIs::Nothing,
             due,
@@ -121,7 +136,7 @@ impl<'a> SinkLoop<'a> {
     ///
     /// # Errors
     /// What ends the task; nothing is committed that is not durable.
-    pub(super) fn run(mut self) -> Result<(), PluginError> {
+    pub(super) fn run(mut self) -> Result<Ended, PluginError> {
         let result = self.start().and_then(|()| self.work());
         let result = match result {
             Ok(()) if !self.control.is_abandoned() => self.finish(),
@@ -135,7 +150,10 @@ impl<'a> SinkLoop<'a> {
         let (control, task) = (self.control, &mut self.parts.task);
         let metrics = &self.report.metrics;
         metrics.within(Call::Stop, || control.wait_for(task.stop()));
-        result
+        result.map(|()| match self.outgrown {
+            Some(partitions) => Ended::Outgrown { partitions },
+            None => Ended::Stopped,
+        })
     }
 
     fn start(&mut self) -> Result<(), PluginError> {
@@ -161,7 +179,7 @@ impl<'a> SinkLoop<'a> {
     }
 
     fn work(&mut self) -> Result<(), PluginError> {
-        while !self.control.stopping() {
+        while !self.control.stopping() && self.outgrown.is_none() {
             if self.control.paused() {
                 self.pause(Holding::Nothing)?;
                 continue;
@@ -181,7 +199,7 @@ impl<'a> SinkLoop<'a> {
     fn pause(&mut self, holding: Holding) -> Result<(), PluginError> {
         self.commit()?;
         self.report.paused();
-        while self.control.paused() && !self.control.stopping() {
+        while self.control.paused() && !self.control.stopping() && self.outgrown.is_none() {
             self.serve_group()?;
             if holding == Holding::ABatch && self.consumer.client().context().has_changed() {
                 return Ok(());
@@ -193,7 +211,7 @@ impl<'a> SinkLoop<'a> {
             }
             self.control.sleep(WAIT);
         }
-        if !self.control.stopping() {
+        if !self.control.paused() && !self.control.stopping() {
             self.report.running();
         }
         Ok(())
@@ -209,6 +227,9 @@ impl<'a> SinkLoop<'a> {
 
     /// Takes records and puts them.
     fn step(&mut self) -> Result<(), PluginError> {
+        if self.outgrown.is_some() {
+            return Ok(());
+        }
         let most = self
             .parts
             .records_max
@@ -302,6 +323,7 @@ impl<'a> SinkLoop<'a> {
     fn take_records(&mut self, chunk: &mut Chunk) -> Result<Option<usize>, PluginError> {
         let Decoded {
             records,
+            rows,
             failures,
             filtered,
             interrupted,
@@ -320,7 +342,7 @@ impl<'a> SinkLoop<'a> {
         }
         match records.is_empty() {
             true => Ok(Some(0)),
-            false => self.put(chunk, Batch::Records(&records)),
+            false => self.put(chunk, Batch::Records(&records, &rows)),
         }
     }
 }

@@ -14,6 +14,11 @@ impl SinkLoop<'_> {
     pub(super) fn rebalance(&mut self) -> Result<(), PluginError> {
         while let Some(change) = self.consumer.client().context().change() {
             match change {
+                Change::Assigned(partitions) if self.parts.queues.is_outgrown_by(partitions.len()) => {
+                    let partitions = partitions.len();
+                    tracing::info!(partitions, "the client is made anew for more partitions");
+                    self.outgrown = Some(partitions);
+                }
                 Change::Assigned(partitions) => self.open(partitions)?,
                 Change::Revoked { lost } => self.revoke(lost)?,
             }

@@ -18,14 +18,15 @@ const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// What is put.
 #[derive(Clone, Copy)]
 pub(super) enum Batch<'a> {
-    Records(&'a [Record]),
+    /// Records, and of which row of the chunk each is.
+    Records(&'a [Record], &'a [usize]),
     Values(&'a [RawValue<'a>]),
 }
 
 impl Batch<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Records(records) => records.len(),
+            Self::Records(records, _) => records.len(),
             Self::Values(values) => values.len(),
         }
     }
@@ -41,7 +42,7 @@ impl SinkLoop<'_> {
         loop {
             let (control, task) = (self.control, &mut self.parts.task);
             let put = || match batch {
-                Batch::Records(records) => control.wait_for(task.put(records)),
+                Batch::Records(records, _) => control.wait_for(task.put(records)),
                 Batch::Values(values) => control.wait_for(task.put_values(values)),
             };
             let error = match self.report.within(Call::Put, put) {
@@ -92,11 +93,7 @@ impl SinkLoop<'_> {
     fn refuse(&mut self, chunk: &Chunk, batch: Batch<'_>, failed: FailedRecord) -> Result<(), PluginError> {
         let index = match batch {
             Batch::Values(values) => Some(failed.index).filter(|index| *index < values.len()),
-            Batch::Records(records) => {
-                let record = records.get(failed.index);
-                let origin = record.and_then(|record| record.origin.as_ref());
-                origin.and_then(|origin| chunk.index_of(origin))
-            }
+            Batch::Records(_, rows) => rows.get(failed.index).copied(),
         };
         let index = index.ok_or_else(|| {
             PluginError::fatal(format!(
