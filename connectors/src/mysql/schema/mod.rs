@@ -2,6 +2,10 @@
 //!
 //! A [`Table`] comes from a table map of a log with `binlog_row_metadata=FULL`, or from `information_schema`, or from both: the log
 //! says what rows hold at that place, the server's descriptions add what the log never has (defaults, comments, MariaDB's own types).
+mod from_log;
+
+pub use from_log::TableError;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,6 +48,8 @@ pub struct Table {
     pub key: Vec<usize>,
     /// What it is for.
     pub comment: Option<String>,
+    /// The character set of columns that say none, where that is known.
+    pub charset: Option<String>,
 }
 
 /// A column.
@@ -59,6 +65,8 @@ pub struct Column {
     pub default: Option<String>,
     /// Whether the server makes its values.
     pub generated: bool,
+    /// Whether the server counts its values up (`AUTO_INCREMENT`).
+    pub auto_increment: bool,
     /// What it is for.
     pub comment: Option<String>,
 }
