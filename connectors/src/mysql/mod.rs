@@ -11,6 +11,8 @@
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
 //! * [`record`]: rows as records.
+//! * [`stream`]: transactions, from events; sans-IO.
+//! * [`offset`]: how far a source is, as it is stored.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -21,7 +23,9 @@ pub mod config;
 pub mod gtid;
 pub mod json;
 pub mod record;
+pub mod offset;
 pub mod schema;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]
