@@ -11,6 +11,8 @@
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
 //! * [`record`]: rows as records.
+//! * [`snapshot`]: what tables hold already; sans-IO, and connections that read.
+//! * [`signal`]: what a running source is asked for.
 //! * [`stream`]: transactions, from events; sans-IO.
 //! * [`offset`]: how far a source is, as it is stored.
 //!
@@ -22,9 +24,13 @@ pub mod client;
 pub mod config;
 pub mod gtid;
 pub mod json;
-pub mod record;
 pub mod offset;
+pub mod offset;
+pub mod record;
+pub mod record;
 pub mod schema;
+pub mod signal;
+pub mod snapshot;
 pub mod stream;
 pub mod text;
 

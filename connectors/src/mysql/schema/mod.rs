@@ -9,10 +9,13 @@ pub use from_log::TableError;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mysql::binlog;
 
-/// A table's name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A table's name. It is stored as a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
 pub struct TableId {
     /// Its database.
     pub database: Arc<str>,
@@ -28,6 +31,18 @@ impl TableId {
             database: database.into(),
             table: table.into(),
         }
+    }
+}
+
+impl From<(String, String)> for TableId {
+    fn from((database, table): (String, String)) -> Self {
+        Self::new(&database, &table)
+    }
+}
+
+impl From<TableId> for (String, String) {
+    fn from(id: TableId) -> Self {
+        (id.database.to_string(), id.table.to_string())
     }
 }
 
