@@ -25,8 +25,6 @@ pub mod config;
 pub mod gtid;
 pub mod json;
 pub mod offset;
-pub mod offset;
-pub mod record;
 pub mod record;
 pub mod schema;
 pub mod signal;
