@@ -276,6 +276,12 @@ async fn all_tables_are_found_and_many_are_described_at_once() {
             .unwrap()
             .table;
         assert_eq!(table.comment.as_deref(), Some("the 7."));
+        let charset = if kind == Kind::MySql97 {
+            "utf8mb4"
+        } else {
+            "latin1"
+        };
+        assert_eq!(table.charset.as_deref(), Some(charset));
         assert_eq!(table.columns[1].default.as_deref(), Some("it's \\"));
         assert_eq!(table.columns[1].declared.as_deref(), Some("varchar(8)"));
         let create = describe::show_create(&mut client, &ids[0])

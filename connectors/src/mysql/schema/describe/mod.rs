@@ -155,8 +155,7 @@ struct Found {
 
 impl Found {
     async fn read(&mut self, client: &mut Client, filter: &str) -> Result<(), ClientError> {
-        let tables =
-            "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, TABLE_COMMENT FROM information_schema.TABLES WHERE";
+        let tables = "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, TABLE_COMMENT, TABLE_COLLATION FROM information_schema.TABLES WHERE";
         for row in client.query(&format!("{tables} {filter}")).await? {
             self.tables.insert(row.text(0).unwrap_or_default(), row);
         }
@@ -217,6 +216,10 @@ impl Found {
                 columns,
                 key,
                 comment: row.text(3).filter(|comment| !comment.is_empty()),
+                // Names of collations begin with that of their character set.
+                charset: row
+                    .text(4)
+                    .and_then(|collation| collation.split('_').next().map(str::to_owned)),
             },
             engine: row.text(1),
             rows: row.text(2).and_then(|rows| rows.parse().ok()),
@@ -291,7 +294,9 @@ fn column(
     let default = match flavour {
         Flavour::MySql => {
             let now = |default: &&str| is_time && default.starts_with("CURRENT_TIMESTAMP");
-            text(2).filter(|default| !is_expression || now(default)).map(str::to_owned)
+            text(2)
+                .filter(|default| !is_expression || now(default))
+                .map(str::to_owned)
         }
         Flavour::MariaDb if version < Version::new(10, 2, 7) => text(2).map(str::to_owned),
         Flavour::MariaDb => text(2).and_then(|default| literal(default, is_time)),
@@ -302,6 +307,7 @@ fn column(
         log: declared.column(name)?,
         declared: Some(without_comment(column_type)),
         default,
+        auto_increment: extra.contains("AUTO_INCREMENT"),
         generated: generated.iter().any(|word| extra.contains(word)),
         comment: text(10).filter(|comment| !comment.is_empty()).map(str::to_owned),
     })
