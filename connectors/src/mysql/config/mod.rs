@@ -1,6 +1,7 @@
 //! What a MySQL source is told, typed. Keys are Debezium's, so that its property files run.
 //!
 //! Each part of the source is given the section that is its own and knows nothing of keys.
+mod build;
 mod definition;
 mod needless;
 mod parse;
