@@ -219,8 +219,15 @@ impl State {
                     records,
                 }))
             }
-            Statement::Schema { kind, touches } => {
+            Statement::Schema {
+                kind,
+                touches,
+                renames,
+            } => {
                 let touches = self.all_named(touches);
+                let renames = renames.into_iter();
+                let renames = renames.map(|(from, to)| (self.named(from), self.named(to)));
+                let renames = renames.collect();
                 self.capture.touched(&touches).then(|| {
                     Step::Schema(SchemaChange {
                         origin,
@@ -228,6 +235,7 @@ impl State {
                         text: text.into(),
                         kind,
                         touches,
+                        renames,
                     })
                 })
             }

@@ -90,6 +90,8 @@ pub struct SchemaChange {
     pub kind: SchemaKind,
     /// Which tables it may touch.
     pub touches: Touched,
+    /// Tables that are called otherwise: their names before and now, in the order in which they are renamed.
+    pub renames: Vec<(TableId, TableId)>,
 }
 
 /// One thing that a stream tells.
