@@ -30,6 +30,7 @@ pub mod record;
 pub mod schema;
 pub mod signal;
 pub mod snapshot;
+pub mod source;
 pub mod stream;
 pub mod text;
 

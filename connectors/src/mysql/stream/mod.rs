@@ -72,7 +72,7 @@ impl Stream {
         }
     }
 
-    /// Another connection was made: what was not told of the last transaction comes again, and events begin at [`Stream::resume`]'s
+    /// Another connection was made: what is not delivered of the last transaction comes again, and events begin at [`Stream::resume`]'s
     /// [`Resume::dump_from`].
     pub fn reconnect(&mut self) {
         self.state.begin_again();
@@ -100,7 +100,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The next step; nothing when more has to be pushed.
+    /// The next step; nothing when more has to be pushed. The one before counts as delivered from then on.
     ///
     /// # Errors
     /// When the log does not have what it should: the stream is of no use then, but may [reconnect](Stream::reconnect).
@@ -145,13 +145,18 @@ impl Stream {
         Ok(())
     }
 
-    /// All transactions before this were told.
+    /// The last step is delivered: [`Stream::position`] and [`Stream::resume`] are behind it.
+    pub fn settle(&mut self) {
+        self.state.told.settle();
+    }
+
+    /// All transactions before this are delivered.
     #[must_use]
     pub fn position(&self) -> &LogPosition {
         &self.state.told.position
     }
 
-    /// Where to go on once everything told is delivered; of `rows`, which were told last, only those that were read from it.
+    /// Where to go on: behind what is delivered, and behind those of the rows told last, `rows`, that were read from it.
     #[must_use]
     pub fn resume(&self, rows: Option<&RowsStep>) -> Resume {
         let row = rows.map(|step| (step.rows.next_row().ordinal, step.fresh));

@@ -19,6 +19,14 @@ pub struct RowsPlace {
     left: usize,
 }
 
+impl RowsPlace {
+    /// The bytes from the row to the event's end.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.left
+    }
+}
+
 /// Reads rows one by one.
 #[derive(Debug)]
 pub struct RowsReader<'a> {

@@ -67,7 +67,7 @@ impl State {
         &self.capture
     }
 
-    /// What is delivered once everything told is; of the rows that were told last only those before the ordinal `row`, if it is said.
+    /// What is delivered, as [`Told::cut`] says it.
     pub(super) fn resume(&self, row: Option<(u64, u64)>) -> Resume {
         let told_all = self.open.is_none() && self.told.is_empty();
         let committing = self.committing.as_ref().filter(|_| !told_all);

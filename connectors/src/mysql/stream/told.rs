@@ -66,8 +66,8 @@ pub(super) struct Told {
     pub(super) position: LogPosition,
     /// What is told, or was before a restart, of a transaction behind it.
     cut: Option<Cut>,
-    /// The same without what the last step told.
-    cut_before: Option<Cut>,
+    /// What follows from the last step, of which it is not said yet that it is delivered.
+    last: Option<Effect>,
     /// The GTID of the open transaction.
     transaction: Option<ByteString>,
     /// Whether that is the one that is cut.
@@ -86,8 +86,8 @@ impl Told {
     pub(super) fn new(position: LogPosition, cut: Option<Cut>, limit: usize) -> Self {
         Self {
             position,
-            cut_before: cut.clone(),
             cut,
+            last: None,
             transaction: None,
             is_cut: false,
             steps: 0,
@@ -106,7 +106,6 @@ impl Told {
             (Some(cut), Some(own)) => cut == own,
             _ => self.cut.is_some(),
         };
-        self.cut_before = self.cut.clone();
         self.cut.as_ref().filter(|_| self.is_cut)
     }
 
@@ -115,21 +114,31 @@ impl Told {
         self.cut.as_ref().filter(|_| self.is_cut)
     }
 
-    /// What is told of a transaction behind the position. Of the rows that were told last only those before the ordinal `row` count, if
-    /// it is said; `fresh` is the first of them that was not told before a restart.
+    /// What is told of a transaction behind the position; with `row`, also the rows of the last step before this ordinal. `fresh` is that of the
+    /// first which was not told before a restart.
     pub(super) fn cut(&self, row: Option<(u64, u64)>) -> Option<Cut> {
         match row {
-            Some((row, fresh)) if row > fresh && self.is_cut => {
-                self.cut.clone().map(|cut| Cut { row, ..cut })
-            }
-            Some(_) => self.cut_before.clone(),
-            None => self.cut.clone(),
+            Some((row, fresh)) if row > fresh && self.remembers() => Some(self.cut_at(row)),
+            _ => self.cut.clone(),
         }
     }
 
-    /// Whether nothing waits to be told.
+    /// While a part of another transaction is told, which another server has later in its log, only that is remembered.
+    fn remembers(&self) -> bool {
+        self.cut.is_none() || self.is_cut
+    }
+
+    fn cut_at(&self, row: u64) -> Cut {
+        Cut {
+            event: 0,
+            row,
+            transaction: self.transaction.clone(),
+        }
+    }
+
+    /// Whether nothing waits to be told, or to be delivered.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.last.is_none()
     }
 
     pub(super) fn push(&mut self, step: Step, effect: Effect) {
@@ -142,8 +151,9 @@ impl Told {
         self.queue.push_back(Queued { step, effect, bytes });
     }
 
-    /// The next step that may be told.
+    /// The next step that may be told. The one before is delivered.
     pub(super) fn pop(&mut self) -> Option<Step> {
+        self.settle();
         // A beginning goes together with what follows: that it was told is not remembered.
         let only_begins = self.queue.len() == 1 && matches!(self.queue[0].step, Step::Begin { .. });
         if !self.complete && (self.queued_bytes <= self.limit || only_begins) {
@@ -152,32 +162,27 @@ impl Told {
         let Queued { step, effect, bytes } = self.queue.pop_front()?;
         self.queued_bytes -= bytes;
         self.steps += 1;
-        match effect {
-            Effect::None => {}
-            Effect::Rows(rows) => self.told_rows(rows),
-            Effect::Ends(end) => {
+        self.last = Some(effect);
+        Some(step)
+    }
+
+    /// The last step is delivered.
+    pub(super) fn settle(&mut self) {
+        match self.last.take() {
+            None | Some(Effect::None) => {}
+            Some(Effect::Rows(row)) if self.remembers() => {
+                self.is_cut = true;
+                self.cut = Some(self.cut_at(row));
+            }
+            Some(Effect::Rows(_)) => {}
+            Some(Effect::Ends(end)) => {
                 end.move_behind(&mut self.position);
                 self.steps = 0;
                 self.complete = false;
                 if std::mem::take(&mut self.is_cut) {
                     self.cut = None;
                 }
-                self.cut_before = self.cut.clone();
             }
-        }
-        Some(step)
-    }
-
-    fn told_rows(&mut self, row: u64) {
-        self.cut_before.clone_from(&self.cut);
-        // While a part of another transaction is told, which another server has later in its log, only that is remembered.
-        if self.cut.is_none() || self.is_cut {
-            self.is_cut = true;
-            self.cut = Some(Cut {
-                event: 0,
-                row,
-                transaction: self.transaction.clone(),
-            });
         }
     }
 
@@ -202,6 +207,6 @@ impl Told {
         self.complete = false;
         self.steps = 0;
         self.is_cut = false;
-        self.cut_before = self.cut.clone();
+        self.last = None;
     }
 }

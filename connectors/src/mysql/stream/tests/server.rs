@@ -167,6 +167,7 @@ pub(super) fn run(
                     // Beginnings are never cut off from what follows.
                     let begins = line.starts_with("begin");
                     lines.push(line);
+                    stream.settle();
                     if !begins && !goes_on(&lines, &|| stream.resume(None)) {
                         return Ok(lines);
                     }
