@@ -1,7 +1,7 @@
 //! Connector plugins: one folder per external system holding its source, its sink and their tests.
 //!
 //! * [`mod@file`]: lines and rows of files.
-//! * [`mysql`]: binary logs of MySQL and MariaDB, so far without a connection.
+//! * [`mysql`]: changes of MySQL and MariaDB.
 //!
 //! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
 #![deny(unsafe_code)]
@@ -23,5 +23,7 @@ use millstream_connect::plugin::Registry;
 pub fn register(registry: Registry) -> Registry {
     registry
         .with_source(file::source::FileSource)
+        .with_source(mysql::source::MySqlSource)
+        .with_source(mysql::source::MariaDbSource)
         .with_sink(file::sink::FileSink)
 }

@@ -36,7 +36,16 @@ pub(super) struct Ask {
     /// Which tables.
     pub(super) tables: Vec<TableId>,
     /// The answer has to be right for this place of the log, too.
-    pub(super) since: Option<LogPosition>,
+    pub(super) since: Option<Since>,
+}
+
+/// A place of the log that an answer has to be right for.
+#[derive(Debug)]
+pub(super) struct Since {
+    /// The place.
+    pub(super) position: LogPosition,
+    /// It is within the transaction behind that place, whose own statements are known.
+    pub(super) within: bool,
 }
 
 /// What a table is.
@@ -170,11 +179,15 @@ async fn described(
 async fn scout(
     config: &SourceConfig,
     client: &mut Client,
-    since: &LogPosition,
+    since: &Since,
     end: &LogPosition,
     tables: &[TableId],
 ) -> Result<HashSet<TableId>, SourceError> {
     let mut changed = HashSet::new();
+    let Since {
+        position: since,
+        within,
+    } = since;
     if since.has_passed(end) {
         return Ok(changed);
     }
@@ -203,7 +216,10 @@ async fn scout(
             }
         }
         while let Some(step) = stream.next()? {
-            if let Step::Schema(change) = step {
+            let is_known = *within && stream.position() == since;
+            if let Step::Schema(change) = step
+                && !is_known
+            {
                 let touched = tables.iter().filter(|table| change.touches.has(table));
                 changed.extend(touched.cloned());
             }

@@ -103,12 +103,15 @@ impl SourceError {
         }
     }
 
-    /// Whether the bytes may be others when they are read once more.
-    pub(super) fn is_damage(&self) -> bool {
+    /// Where bytes are damaged, which may be others when they are read once more.
+    pub(super) fn damaged_at(&self) -> Option<&Place> {
         match self {
-            Self::Stream(error) => error.kind() == Kind::Damaged,
-            Self::Decode(error) => error.damage.kind() == Kind::Damaged,
-            _ => false,
+            Self::Stream(StreamError::Decode(error)) | Self::Decode(error)
+                if error.damage.kind() == Kind::Damaged =>
+            {
+                Some(&error.place)
+            }
+            _ => None,
         }
     }
 

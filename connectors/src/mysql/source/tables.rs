@@ -33,6 +33,7 @@ pub(super) struct Compiled {
 pub(super) struct Tables {
     records: Arc<Records>,
     prefix: Arc<str>,
+    keeps: bool,
     /// By the address of the log's description.
     by_map: HashMap<usize, Arc<Compiled>>,
     /// By the address of the server's description, which they keep.
@@ -45,8 +46,10 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(records: &Arc<Records>, prefix: &Arc<str>) -> Self {
+    /// With `keeps`, descriptions are stored: the log has no other.
+    pub(super) fn new(records: &Arc<Records>, prefix: &Arc<str>, keeps: bool) -> Self {
         Self {
+            keeps,
             records: Arc::clone(records),
             prefix: Arc::clone(prefix),
             by_map: HashMap::new(),
@@ -161,7 +164,7 @@ impl Tables {
     /// The server answered.
     pub(super) fn learn(&mut self, described: Described) {
         for (id, known) in described {
-            if self.stored.contains(&id) {
+            if self.keeps || self.stored.contains(&id) {
                 self.unstored.insert(id.clone());
             }
             self.known.insert(id, known);

@@ -156,6 +156,12 @@ impl Stream {
         &self.state.told.position
     }
 
+    /// What [`Stream::position`] will be once the last step is delivered.
+    #[must_use]
+    pub fn behind_last(&self) -> LogPosition {
+        self.state.told.behind_last()
+    }
+
     /// Where to go on: behind what is delivered, and behind those of the rows told last, `rows`, that were read from it.
     #[must_use]
     pub fn resume(&self, rows: Option<&RowsStep>) -> Resume {

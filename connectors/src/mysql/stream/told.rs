@@ -24,7 +24,7 @@ pub(super) enum Effect {
 }
 
 /// The place behind a transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct End {
     pub(super) file: ByteString,
     pub(super) position: u64,
@@ -184,6 +184,15 @@ impl Told {
                 }
             }
         }
+    }
+
+    /// The position once the last step is delivered.
+    pub(super) fn behind_last(&self) -> LogPosition {
+        let mut position = self.position.clone();
+        if let Some(Effect::Ends(end)) = &self.last {
+            end.clone().move_behind(&mut position);
+        }
+        position
     }
 
     /// Steps of the open transaction, told and queued.
