@@ -159,6 +159,21 @@ impl Log {
         self
     }
 
+    /// An event that says how far the server is; it is not in the log.
+    pub(super) fn heartbeat(&self, position: u64) -> Bytes {
+        made_up(kinds::HEARTBEAT, position as u32, 0, b"bin.000001")
+    }
+
+    /// The end of a file, as it is in the log, or as a server makes it up.
+    pub(super) fn rotate(&self, file: &str, made_up_by_server: bool) -> Bytes {
+        let mut content = 4_u64.to_le_bytes().to_vec();
+        content.extend_from_slice(file.as_bytes());
+        match made_up_by_server {
+            true => made_up(kinds::ROTATE, 0, 0x20, &content),
+            false => made_up(kinds::ROTATE, 1 << 20, 0, &content),
+        }
+    }
+
     pub(super) fn server(&self) -> Server {
         Server::new("bin.000001", self.raws.clone())
     }
@@ -169,6 +184,18 @@ impl Log {
         let lines = run(&mut Stream::new(start, options), &self.raws, |_, _| true)?;
         Ok(lines.iter().map(|line| short(line)).collect())
     }
+}
+
+fn made_up(event_type: u8, next_position: u32, flags: u16, content: &[u8]) -> Bytes {
+    let mut raw = vec![0; 4];
+    raw.push(event_type);
+    raw.extend_from_slice(&97_u32.to_le_bytes());
+    raw.extend_from_slice(&(19 + content.len() as u32 + 4).to_le_bytes());
+    raw.extend_from_slice(&next_position.to_le_bytes());
+    raw.extend_from_slice(&flags.to_le_bytes());
+    raw.extend_from_slice(content);
+    raw.extend_from_slice(&crc32fast::hash(&raw).to_le_bytes());
+    raw.into()
 }
 
 /// A line without what is the same in all logs that are made here: `begin 1`, `i 5`, `commit 1`.

@@ -3,7 +3,7 @@ use super::made::Log;
 use super::server::{Server, run};
 use crate::mysql::binlog::event_type as kinds;
 use crate::mysql::config::{FailureMode, Filters, Patterns, Selection, SkippedOperations};
-use crate::mysql::stream::{Step, Stream, StreamError, StreamOptions};
+use crate::mysql::stream::{LogPosition, Resume, Step, Stream, StreamError, StreamOptions};
 
 fn told(log: &Log) -> Vec<String> {
     log.told(StreamOptions::default()).unwrap()
@@ -368,4 +368,31 @@ fn transactions_of_other_sources_are_passed_over() {
         stream.position().gtids.as_ref().unwrap().to_string(),
         "10000000-0000-0000-0000-000000000000:1"
     );
+}
+
+/// Without transactions, events that servers make up and other files move the position.
+#[test]
+fn heartbeats_and_other_files_move_the_position() {
+    let mut log = Log::mysql();
+    log.query("BEGIN").rows("i", &[1]).commit();
+    let mut stream = Stream::new(Resume::at(LogPosition::at("bin.000001", 4)), parts());
+    run(&mut stream, &log.raws, |_, _| true).unwrap();
+    let end = stream.position().position;
+    let mut at = |raw| {
+        stream.push(raw).unwrap();
+        assert!(stream.next().unwrap().is_none());
+        stream.position().to_string()
+    };
+    assert_eq!(at(log.heartbeat(end + 500)), format!("bin.000001:{}", end + 500));
+    // One from before what was read last.
+    assert_eq!(at(log.heartbeat(end + 500)), format!("bin.000001:{}", end + 500));
+    assert_eq!(
+        at(log.rotate("bin.000002", true)),
+        format!("bin.000001:{}", end + 500)
+    );
+    assert_eq!(at(log.rotate("bin.000002", false)), "bin.000002:4");
+    // Within a transaction, nothing is behind it yet.
+    log.query("BEGIN");
+    let before = at(log.raws.last().unwrap().clone());
+    assert_eq!(at(log.heartbeat(end + 900)), before);
 }

@@ -1,0 +1,6 @@
+//! The MySQL source against real servers: its task, driven as a worker drives it, that may die at any moment.
+mod harness;
+mod interruptions;
+mod schemas;
+mod starting;
+mod types;

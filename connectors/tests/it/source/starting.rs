@@ -1,0 +1,185 @@
+//! Where a source begins, and what it says when it cannot.
+use millstream_connect::plugin::ErrorKind;
+
+use super::harness::{Delivered, run};
+use crate::servers::{KINDS, Kind, Server};
+
+#[tokio::test]
+async fn without_an_offset_it_begins_now_or_at_the_first_log() {
+    for kind in KINDS {
+        for (mode, expected) in [("no_data", vec!["c3"]), ("never", vec!["c1", "c2", "c3"])] {
+            let server = Server::start(kind, &[]);
+            let mut client = server.database("d").await;
+            run(
+                &mut client,
+                &[
+                    "CREATE TABLE t (id INT PRIMARY KEY)",
+                    "INSERT INTO t VALUES (1)",
+                    "FLUSH LOGS",
+                    "INSERT INTO t VALUES (2)",
+                ],
+            )
+            .await;
+            let settings = [("database.include.list", "d"), ("snapshot.mode", mode)];
+            let mut delivered = Delivered::new(&server, &settings);
+            let mut running = delivered.start().await;
+            run(&mut client, &["INSERT INTO t VALUES (3)"]).await;
+            running.until_count("d.t", expected.len()).await;
+            running.stop().await;
+            assert_eq!(delivered.changes("d.t", "id"), expected, "{kind:?} {mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn purged_logs_are_told() {
+    for kind in KINDS {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+        let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
+        let mut running = delivered.start().await;
+        run(&mut client, &["INSERT INTO t VALUES (1)"]).await;
+        running.until_count("d.t", 1).await;
+        running.stop().await;
+        run(
+            &mut client,
+            &[
+                "INSERT INTO t VALUES (2)",
+                "FLUSH LOGS",
+                "INSERT INTO t VALUES (3)",
+                "FLUSH LOGS",
+            ],
+        )
+        .await;
+        let rows = client.query("SHOW BINARY LOGS").await.unwrap();
+        let last = rows.last().unwrap().text(0).unwrap();
+        run(&mut client, &[&format!("PURGE BINARY LOGS TO '{last}'")]).await;
+        let error = delivered.try_start().await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::UserConfig, "{error}");
+        let says = ["deleted the logs", "snapshot.mode=when_needed"];
+        assert!(
+            says.iter().all(|words| error.to_string().contains(words)),
+            "{kind:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_lost_transactions_is_noticed() {
+    for kind in [Kind::MySql97, Kind::MariaDb] {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+        let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
+        let mut running = delivered.start().await;
+        run(&mut client, &["INSERT INTO t VALUES (1)"]).await;
+        running.until_count("d.t", 1).await;
+        running.stop().await;
+        let reset = if kind == Kind::MySql97 {
+            "RESET BINARY LOGS AND GTIDS"
+        } else {
+            "RESET MASTER"
+        };
+        run(&mut client, &[reset]).await;
+        let error = delivered.try_start().await.err().unwrap().to_string();
+        assert!(
+            error.contains("does not have transactions that were read already"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_sources_with_one_number_are_told_apart() {
+    let server = Server::start(Kind::MySql97, &[]);
+    let mut first = Delivered::new(&server, &[("database.server.id", "4711")]);
+    let mut second = Delivered::new(&server, &[("database.server.id", "4711")]);
+    let mut one = first.start().await;
+    one.poll_times(2).await;
+    let mut two = second.start().await;
+    let error = one.until_failure().await;
+    assert_eq!(error.kind(), ErrorKind::UserConfig);
+    assert!(error.to_string().contains("database.server.id"), "{error}");
+    two.poll_times(3).await;
+}
+
+#[tokio::test]
+async fn statements_instead_of_rows_are_refused() {
+    let server = Server::start(Kind::MariaDb, &["--binlog-format=STATEMENT"]);
+    let mut client = server.database("d").await;
+    run(
+        &mut client,
+        &[
+            "CREATE TABLE t (id INT PRIMARY KEY)",
+            "CREATE DATABASE e",
+            "CREATE TABLE e.t (id INT)",
+        ],
+    )
+    .await;
+    let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
+    let mut running = delivered.start().await;
+    run(
+        &mut client,
+        &[
+            "USE e",
+            "INSERT INTO e.t VALUES (1)",
+            "SET SESSION binlog_format=ROW",
+            "INSERT INTO d.t VALUES (1)",
+        ],
+    )
+    .await;
+    running.until_count("d.t", 1).await;
+    run(
+        &mut client,
+        &["SET SESSION binlog_format=STATEMENT", "UPDATE d.t SET id = 2"],
+    )
+    .await;
+    let error = running.until_failure().await.to_string();
+    assert!(
+        error.contains("UPDATE d.t SET id = 2") && error.contains("binlog_format = ROW"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn offsets_move_on_and_heartbeats_come_while_nothing_is_captured() {
+    let server = Server::start(Kind::MySql97, &[]);
+    let mut client = server.database("d").await;
+    run(
+        &mut client,
+        &[
+            "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)",
+            "CREATE TABLE beats (id INT PRIMARY KEY AUTO_INCREMENT)",
+        ],
+    )
+    .await;
+    let settings = [
+        ("table.include.list", "d.nothing"),
+        ("heartbeat.interval.ms", "50"),
+        ("heartbeat.action.query", "INSERT INTO d.beats VALUES ()"),
+    ];
+    let mut delivered = Delivered::new(&server, &settings);
+    let mut running = delivered.start().await;
+    running.poll_times(1).await;
+    let first = running.delivered().offset();
+    run(&mut client, &["INSERT INTO t VALUES ()"]).await;
+    running
+        .until("offsets that moved", |delivered| {
+            delivered.offset().text("gtids") != first.text("gtids")
+        })
+        .await;
+    let beats = |delivered: &Delivered| {
+        delivered
+            .records
+            .iter()
+            .filter(|record| &*record.topic == "__debezium-heartbeat.p")
+            .count()
+    };
+    running
+        .until("heartbeats", |delivered| beats(delivered) > 3)
+        .await;
+    running.stop().await;
+    let rows = client.query("SELECT COUNT(*) FROM beats").await.unwrap();
+    assert!(rows[0].text(0).unwrap().parse::<u32>().unwrap() > 0);
+}
