@@ -165,6 +165,10 @@ impl Bench {
         Ok((batch.records, batch.finished))
     }
 
+    pub fn runs(&self) -> bool {
+        self.task.is_some()
+    }
+
     fn scans(&self) -> u64 {
         self.task
             .as_ref()
