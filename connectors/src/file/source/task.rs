@@ -20,7 +20,7 @@ use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
 use super::tracking::{Files, Opened, Rules, UNFINISHED_IDLE, Whereabouts};
 use super::watch::Watch;
-use super::{finished, rotation};
+use super::{finished, rotation, stream};
 
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -141,15 +141,18 @@ impl SourceTask for FileSourceTask {
         })?;
         let config = Arc::new(config);
         let stream = match &config.pattern {
-            None => Some(Stream::standard_input(&config)),
-            Some(pattern) => pattern.single().and_then(|file| Stream::of_pipe(file, &config)),
+            None => Some(Stream::standard_input(&config, &context.task)?),
+            Some(pattern) => match pattern.single() {
+                Some(file) if config.parquet.is_some() && stream::is_stream(file) => {
+                    return Err(PluginError::user_config(
+                        "format=parquet needs files: a pipe cannot be read from its end, where Parquet says what is in it",
+                    ));
+                }
+                Some(file) => Stream::of_pipe(file, &config, &context.task)?,
+                None => None,
+            },
         };
         if let Some(stream) = stream {
-            if config.parquet.is_some() {
-                return Err(PluginError::user_config(
-                    "format=parquet needs files: a pipe cannot be read from its end, where Parquet says what is in it",
-                ));
-            }
             self.running = Some(Running::Stream(stream));
             return Ok(());
         }

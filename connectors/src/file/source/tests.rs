@@ -5,6 +5,7 @@ mod lines;
 mod rotation;
 mod rows;
 mod scale;
+mod streams;
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
