@@ -283,6 +283,7 @@ impl ColumnType {
                 | Self::Float
                 | Self::Double
                 | Self::Decimal { .. }
+                | Self::Year
         )
     }
 
