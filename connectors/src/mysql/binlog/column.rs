@@ -283,7 +283,6 @@ impl ColumnType {
                 | Self::Float
                 | Self::Double
                 | Self::Decimal { .. }
-                | Self::Year
         )
     }
 

@@ -9,12 +9,7 @@ use super::value::{BINARY, Collation};
 const LABELS_MAX: usize = 65_535;
 
 pub(crate) fn read(cursor: &mut Cursor<'_>, map: &mut TableMap, mariadb: bool) -> Result<(), Damage> {
-    // To MySQL a VECTOR is a text, to MariaDB a geometry is.
-    let is_character = move |column: &Column| match column.column_type {
-        ColumnType::Vector { .. } => true,
-        ColumnType::Geometry { .. } => mariadb,
-        kind => kind.is_character(),
-    };
+    let is_character = |column: &Column| says_charset(column.column_type, mariadb);
     while !cursor.is_empty() {
         let field = cursor.u8("a field of a table map")?;
         let mut value = Cursor::new(cursor.packed_bytes("a field of a table map")?);
@@ -66,6 +61,15 @@ pub(crate) fn read(cursor: &mut Cursor<'_>, map: &mut TableMap, mariadb: bool) -
     Ok(())
 }
 
+/// Whether a server says a character set of such columns beside those of texts: MySQL's VECTOR and MariaDB's GEOMETRY are kinds of BLOB.
+fn says_charset(column_type: ColumnType, mariadb: bool) -> bool {
+    match column_type {
+        ColumnType::Vector { .. } => !mariadb,
+        ColumnType::Geometry { .. } => mariadb,
+        _ => column_type.is_character(),
+    }
+}
+
 /// The most significant bit first.
 fn bit(bytes: &[u8], index: usize) -> bool {
     bytes
@@ -73,12 +77,15 @@ fn bit(bytes: &[u8], index: usize) -> bool {
         .is_some_and(|byte| byte & 0x80 >> (index % 8) != 0)
 }
 
+/// Servers count YEAR among the numbers, but do not agree on its sign, which it does not have.
 fn signedness(value: &Cursor<'_>, columns: &mut [Column]) {
-    let numeric = columns
+    let counted = columns
         .iter_mut()
-        .filter(|column| column.column_type.is_numeric());
-    for (index, column) in numeric.enumerate() {
-        column.unsigned = Some(bit(value.rest(), index));
+        .filter(|column| column.column_type.is_numeric() || column.column_type == ColumnType::Year);
+    for (index, column) in counted.enumerate() {
+        if column.column_type.is_numeric() {
+            column.unsigned = Some(bit(value.rest(), index));
+        }
     }
 }
 
@@ -199,56 +206,38 @@ pub(crate) fn is_binary(column: &Column) -> bool {
 mod tests {
     use super::*;
 
-    fn map(hex: &str, mariadb: bool) -> TableMap {
-        let bytes: Vec<u8> = (0..hex.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect();
-        TableMap::read(&bytes, 6, mariadb).unwrap()
+    /// A YEAR before an INT made that one unsigned.
+    #[test]
+    fn a_year_counts_among_numbers() {
+        // Of MySQL 9.7: a INT, y YEAR, b INT, c INT UNSIGNED, d INT.
+        let body = b"s\0\0\0\0\0\x01\0\x01p\0\x02y1\0\x05\x03\r\x03\x03\x03\0\x1f\x01\x01P\x04\n\x01a\x01y\x01b\x01c\x01d\x0c\x01\xf8";
+        let map = TableMap::read(body, 6, false).unwrap();
+        let unsigned: Vec<_> = map.columns.iter().map(|column| column.unsigned).collect();
+        assert_eq!(
+            unsigned,
+            [Some(false), None, Some(false), Some(true), Some(false)]
+        );
     }
 
-    /// `(v int, k year, w int unsigned, x int)`, as servers logged it: YEAR has a bit of its own.
+    /// A VECTOR between texts moved the character sets of those behind it, or made the table one that cannot be read.
     #[test]
-    fn years_are_numbers() {
-        let mysql = "6f000000000001000168000279320004030d0303000f01016004080176016b017701780c01f0";
-        let mariadb = "19000000000001000168000279320004030d0303000f01016004080176016b01770178";
-        for map in [map(mysql, false), map(mariadb, true)] {
-            let unsigned: Vec<_> = map.columns.iter().map(|column| column.unsigned).collect();
-            assert_eq!(unsigned, [Some(false), Some(true), Some(true), Some(false)]);
-        }
+    fn a_vector_has_a_character_set_like_texts() {
+        // Of MySQL 9.7: a VARCHAR latin1, ve VECTOR(3), b VARCHAR utf8mb4, c VARBINARY, d TEXT latin2.
+        let body = b"p\0\0\0\0\0\x01\0\x01p\0\x02v1\0\x05\x0f\xf2\x0f\x0f\xfc\x08\x05\0\x04\x14\0\x04\0\x02\x1f\x03\x07\x08?\xfc\xff\0?\t\r\
+            \x01\x03\x04\x0b\x01a\x02ve\x01b\x01c\x01d\x0c\x01\xf8";
+        let map = TableMap::read(body, 6, false).unwrap();
+        let collations: Vec<_> = map.columns.iter().map(|column| column.collation).collect();
+        assert_eq!(collations, [8, 63, 255, 63, 9]);
     }
 
-    /// Texts between all that a server may count among them, each of its own character set.
+    /// So did a GEOMETRY of MariaDB.
     #[test]
-    fn collations_are_those_of_their_columns() {
-        let collations = |map: &TableMap, names: &[&str]| -> Vec<Collation> {
-            let column = |name: &&str| {
-                let mut columns = map.columns.iter();
-                columns.find(|its| its.name.as_deref() == Some(*name)).unwrap()
-            };
-            names.iter().map(|name| column(name).collation).collect()
-        };
-        // latin1, an enum, a vector, utf8mb4, JSON, varbinary, bits, latin2, numbers.
-        let mysql = "7100000000000100016800027934000b0ffef20ff50f100f0304030f0500f7010414000405000300050004ff070101c00307083ffc\
-                     ff003f090d01020418016101650276760162016a0163026269016401690166017a0a010806030101780c02ffe0";
-        let map_of_mysql = map(&mysql.replace(' ', ""), false);
-        assert_eq!(
-            collations(&map_of_mysql, &["a", "e", "b", "c", "d"]),
-            [8, 8, 255, 63, 9]
-        );
-        // latin1, a geometry, utf8mb4, varbinary, latin2.
-        let mariadb = "1a0000000000010001680002793300050fff0f0f0f090500041400050005001f0305083f2d3f09070100040a01610167016201\
-                       630164";
-        let map_of_mariadb = map(&mariadb.replace(' ', ""), true);
-        assert_eq!(collations(&map_of_mariadb, &["a", "b", "c", "d"]), [8, 45, 63, 9]);
-        // latin1, an enum, uuid, inet4, inet6, utf8mb4, JSON, varbinary, bits, latin2, numbers, a time, compressed latin2, utf8mb4.
-        let mariadb = "1b0000000000010001680002793400100ffefefefe0ffc0f100f030403138d0f190500f701fe10fe04fe101400040500030005\
-                       00040306001000ffff0101c0030a083f3f3f2d2e3f09092d0425016101650276760269340269360162016a0163026269016401\
-                       690166017a0174026363016b0a01080603010178";
-        let map_of_mariadb = map(&mariadb.replace(' ', ""), true);
-        assert_eq!(
-            collations(&map_of_mariadb, &["a", "e", "b", "c", "d", "cc", "k"]),
-            [8, 8, 45, 63, 9, 9, 45]
-        );
+    fn a_geometry_of_mariadb_has_a_character_set_like_texts() {
+        // Of MariaDB 10.11: a VARCHAR latin1, g GEOMETRY, b VARCHAR latin2, p POINT, c VARCHAR utf8mb4.
+        let body = b"\x16\0\0\0\0\0\x01\0\x01p\0\x02q1\0\x05\x0f\xff\x0f\xff\x0f\x08\x05\0\x04\x05\0\x04\x0c\0\x1f\x03\x05\x08\x3f\x09\x3f\x2d\
+            \x07\x02\0\x01\x04\x0a\x01a\x01g\x01b\x01p\x01c";
+        let map = TableMap::read(body, 6, true).unwrap();
+        let collations: Vec<_> = map.columns.iter().map(|column| column.collation).collect();
+        assert_eq!(collations, [8, 63, 9, 63, 45]);
     }
 }
