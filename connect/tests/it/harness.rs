@@ -40,7 +40,6 @@ impl Cluster {
 
     /// With a broker like this, where it is the test's own.
     pub fn with(test: &str, config: BrokerConfig) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::tempdir().unwrap();
         let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
             Ok(bootstrap) => (bootstrap, None),
@@ -58,6 +57,16 @@ impl Cluster {
                 (broker.address().to_string(), Some(broker))
             }
         };
+        Self::of(test, directory, bootstrap, broker)
+    }
+
+    /// One that the test has itself.
+    pub fn at(test: &str, bootstrap: &str) -> Self {
+        Self::of(test, tempfile::tempdir().unwrap(), bootstrap.to_owned(), None)
+    }
+
+    fn of(test: &str, directory: TempDir, bootstrap: String, broker: Option<BrokerHandle>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             bootstrap,

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::plugin::{
-    Boundary, Budget, Connector, Converter, ConverterPlugin, Encoded, ExactlyOnceSupport, FailedRecord,
-    HeaderConverter, HeaderConverterPlugin, PartitionOffset, Plugin, PluginError, SameForAll, SinkPlugin,
-    SinkTask, SinkTaskContext, SourceBatch, SourceOffset, SourcePartition, SourcePlugin, SourceTask,
-    SourceTaskContext, TopicPartition,
+    Boundary, Budget, Connector, ConnectorContext, Converter, ConverterPlugin, Encoded, ExactlyOnceSupport,
+    FailedRecord, HeaderConverter, HeaderConverterPlugin, PartitionOffset, Plugin, PluginError, SameForAll,
+    SinkPlugin, SinkTask, SinkTaskContext, SourceBatch, SourceOffset, SourcePartition, SourcePlugin,
+    SourceTask, SourceTaskContext, TopicPartition,
 };
 use millstream_connect::record::{Datum, Record, Schema, Value};
 use serde_json::json;
@@ -69,7 +69,7 @@ impl SourcePlugin for Numbers {
         true
     }
     fn new_connector(&self) -> Box<dyn Connector> {
-        Box::new(SameForAll::new(1))
+        Box::new(OneTask(ConfigMap::new()))
     }
     fn new_task(&self) -> Box<dyn SourceTask> {
         let script = Arc::clone(&self.0);
@@ -78,6 +78,25 @@ impl SourcePlugin for Numbers {
             next: 0,
             topic: "".into(),
         })
+    }
+}
+
+/// A connector that hands its password on within an address.
+struct OneTask(ConfigMap);
+
+#[async_trait]
+impl Connector for OneTask {
+    async fn start(&mut self, config: &ConfigMap, _context: ConnectorContext) -> Result<(), PluginError> {
+        self.0 = config.clone();
+        if let Some(password) = config.get("password") {
+            self.0
+                .insert("url".to_owned(), format!("db://me:{password}@host"));
+        }
+        Ok(())
+    }
+
+    fn task_configs(&mut self, _max: usize) -> Result<Vec<ConfigMap>, PluginError> {
+        Ok(vec![self.0.clone()])
     }
 }
 
@@ -201,6 +220,7 @@ pub struct MemoryScript {
     pub owned: Mutex<Vec<(String, i32, i64)>>,
     pub closed: AtomicUsize,
     pub lost: AtomicUsize,
+    pub starts: AtomicUsize,
     /// So many puts do nothing before they are released.
     pub hanging_puts: AtomicUsize,
     pub released: AtomicBool,
@@ -296,6 +316,7 @@ struct MemoryTask(Arc<MemoryScript>, BTreeMap<(String, i32), u64>);
 #[async_trait]
 impl SinkTask for MemoryTask {
     async fn start(&mut self, _config: &ConfigMap, _context: SinkTaskContext) -> Result<(), PluginError> {
+        self.0.starts.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -368,7 +389,7 @@ impl SinkTask for MemoryTask {
     }
 }
 
-/// Texts as they are; "bad" is not read, and nothing but text is written.
+/// Texts as they are; "bad" is not read, "later" never yet, and nothing but text is written.
 pub struct Plain;
 
 impl Plugin for Plain {
@@ -415,6 +436,9 @@ impl Converter for PlainConverter {
         };
         if &**bytes == b"bad" {
             return Err(PluginError::bad_record("bad is bad"));
+        }
+        if &**bytes == b"later" {
+            return Err(PluginError::retriable("not yet"));
         }
         let text = ByteString::try_from(bytes.clone())
             .map_err(|error| PluginError::bad_record(error.to_string()))?;

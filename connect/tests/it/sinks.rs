@@ -164,6 +164,83 @@ fn a_batch_that_may_be_taken_later_comes_again() {
     worker.stop(&id);
 }
 
+/// A batch that the sink does not take yet, for minutes: nobody could pause or stop the task meanwhile.
+#[test]
+fn a_batch_that_is_put_again_and_again_does_not_hold_up_a_pause_or_a_stop() {
+    let cluster = Cluster::new("sink-retry-told");
+    let (topic, name) = (cluster.name("lines"), cluster.name("sink"));
+    cluster.produce(&topic, &["a"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let calls = || worker.memory.calls.load(Ordering::SeqCst);
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["a"]).then_some(()));
+    worker.memory.retriable.store(usize::MAX, Ordering::SeqCst);
+    cluster.produce(&topic, &["b", "c"]);
+    let before = calls();
+    wait(|| (calls() > before + 1).then_some(()));
+    worker.worker.set_target(&name, TargetState::Paused);
+    worker.wait_for(&id, State::Paused);
+    // What came before is committed, and nothing is put.
+    let while_paused = calls();
+    let offset = || {
+        let config = map(&[
+            ("name", &name),
+            ("connector.class", "MemorySink"),
+            ("topics", &topic),
+        ]);
+        let offsets = cluster.runtime.block_on(worker.worker.offsets(&name, &config));
+        match offsets.unwrap() {
+            ConnectorOffsets::Sink(offsets) => offsets.first().and_then(|(_, next)| *next),
+            ConnectorOffsets::Source(_) => panic!("a sink's"),
+        }
+    };
+    wait(|| (offset() == Some(1)).then_some(()));
+    assert_eq!(calls(), while_paused);
+    worker.worker.set_target(&name, TargetState::Started);
+    worker.wait_for(&id, State::Running);
+    wait(|| (calls() > while_paused).then_some(()));
+    worker.stop(&id);
+    assert_eq!(worker.wait_for(&id, State::Unassigned), None);
+    assert!(!worker.seen.has_failed(&id));
+    assert_eq!(offset(), Some(1));
+    worker.memory.retriable.store(0, Ordering::SeqCst);
+    let id = worker.sink(&name, &topic, &[]);
+    wait(|| (put(&worker) == ["a", "b", "c"]).then_some(()));
+    worker.stop(&id);
+    let times = worker.memory.times.lock().unwrap().clone();
+    assert!(times.values().all(|times| *times == 1), "{times:?}");
+}
+
+/// A registry that is away while the task is stopped: records that only had to wait for it were passed over as if they were bad.
+#[test]
+fn a_record_that_waits_for_its_converter_is_not_passed_over_because_of_a_stop() {
+    let cluster = Cluster::new("sink-stop-decode");
+    let (topic, name) = (cluster.name("lines"), cluster.name("sink"));
+    cluster.produce(&topic, &["later"]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let settings = [("errors.tolerance", "all"), ("errors.retry.timeout", "-1")];
+    let id = worker.sink(&name, &topic, &settings);
+    wait(|| {
+        let metrics = worker.worker.metrics();
+        let read = metrics
+            .lines()
+            .find(|line| line.contains("sink_record_read_total{"))?;
+        read.ends_with(" 1").then_some(())
+    });
+    worker.stop(&id);
+    assert_eq!(worker.wait_for(&id, State::Unassigned), None);
+    let config = map(&[
+        ("name", &name),
+        ("connector.class", "MemorySink"),
+        ("topics", &topic),
+    ]);
+    let offsets = cluster
+        .runtime
+        .block_on(worker.worker.offsets(&name, &config))
+        .unwrap();
+    assert_eq!(offsets, ConnectorOffsets::Sink(Vec::new()));
+}
+
 #[test]
 fn records_that_fail_go_to_the_dead_letters_with_what_happened() {
     let cluster = Cluster::new("sink-dead");

@@ -7,17 +7,29 @@
 //! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
 //! * [`charset`]: what the bytes of texts say.
 //! * [`text`]: values as the server itself prints them.
+//! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`record`]: rows as records.
+//! * [`snapshot`]: what tables hold already; sans-IO, and connections that read.
+//! * [`signal`]: what a running source is asked for.
+//! * [`stream`]: transactions, from events; sans-IO.
+//! * [`offset`]: how far a source is, as it is stored.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
 pub mod binlog;
 pub mod charset;
+pub mod client;
 pub mod config;
 pub mod gtid;
 pub mod json;
+pub mod offset;
+pub mod record;
 pub mod schema;
+pub mod signal;
+pub mod snapshot;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]

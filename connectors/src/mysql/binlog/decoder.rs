@@ -305,6 +305,10 @@ impl Decoder {
                 self.tables.end_statement();
                 Event::Query(Query::read(content)?)
             }
+            kinds::EXECUTE_LOAD_QUERY => {
+                self.tables.end_statement();
+                Event::LoadData(Query::read_load(content)?)
+            }
             kinds::XID => {
                 self.tables.end_statement();
                 Event::Commit(cursor.u64("a transaction's number")?)
@@ -334,7 +338,7 @@ impl Decoder {
                 ));
             }
             // Statements of old formats and their variables, group replication, and what is marked as to be passed over.
-            1 | 5..=14 | 17 | 18 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
+            1 | 5..=14 | 17 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
                 Event::Other
             }
             kinds::BINLOG_CHECKPOINT => Event::Other,
