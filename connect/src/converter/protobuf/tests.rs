@@ -79,6 +79,9 @@ pub(super) fn get<'a>(datum: &'a Datum, name: &str) -> &'a Value {
     }
 }
 
+pub(super) const ONEOF: &str = "syntax = \"proto3\"; package p; message M { optional int32 o = 9; oneof u { int32 a = 1; string b = 2; } \
+                     enum E { ZERO = 0; ONE = 1; } E e = 3; Inner inner = 4; message Inner { int32 x = 1; string y = 2; } }";
+
 #[test]
 fn a_schema_is_registered_once_and_the_data_come_back() {
     let double = Double::start();

@@ -86,9 +86,6 @@ fn defaults_stand_for_null_unless_they_are_ignored() {
     );
 }
 
-pub(super) const ONEOF: &str = "syntax = \"proto3\"; package p; message M { optional int32 o = 9; oneof u { int32 a = 1; string b = 2; } \
-                     enum E { ZERO = 0; ONE = 1; } E e = 3; Inner inner = 4; message Inner { int32 x = 1; string y = 2; } }";
-
 #[test]
 fn what_protobuf_has_no_words_for_is_refused() {
     let double = Double::start();
