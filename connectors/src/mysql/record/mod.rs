@@ -21,7 +21,7 @@ pub(in crate::mysql) mod fixtures;
 mod headers;
 mod heartbeat;
 mod moment;
-mod naming;
+pub(crate) mod naming;
 mod origin;
 mod partial;
 mod records;
