@@ -7,7 +7,45 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
+
+/// What all of a text has to match, as Java's `Matcher.matches` does; letters' case does not matter if so asked
+/// (`Pattern.CASE_INSENSITIVE`).
+///
+/// # Errors
+/// What is wrong with the pattern, or is not supported.
+///
+/// ```
+/// use millstream_connect::predicate::java_regex;
+///
+/// let tables = java_regex::whole(r"shop\.(orders|\p{Alpha}+_log)", true).unwrap();
+/// assert!(tables.is_match("Shop.ORDERS") && tables.is_match("shop.web_log"));
+/// assert!(!tables.is_match("shop.orders2"));
+/// assert!(java_regex::whole("(?=a)b", true).unwrap_err().contains("(?=a)b"));
+/// ```
+pub fn whole(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    let translated = Translator::new(pattern).translate()?;
+    compile(pattern, &format!("\\A(?:{translated})\\z"), ignore_case)
+}
+
+/// Compiles `text`, the translation of `pattern`.
+fn compile(pattern: &str, text: &str, ignore_case: bool) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).case_insensitive(ignore_case).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => {
+            format!("{pattern} needs more than {limit} bytes of memory; use smaller repetitions")
+        }
+        // The parser's message draws the pattern in several lines; its last one says what is wrong.
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            format!(
+                "{pattern} is not a regular expression: {}",
+                last.trim_start_matches("error: ")
+            )
+        }
+    })
+}
 
 /// A Java regular expression.
 ///
@@ -34,25 +72,9 @@ impl JavaRegex {
     /// What is wrong with it.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let translated = Translator::new(pattern).translate()?;
-        let compile = |text: &str| {
-            Regex::new(text).map_err(|error| match error {
-                regex::Error::CompiledTooBig(limit) => {
-                    format!("{pattern} needs more than {limit} bytes of memory; use smaller repetitions")
-                }
-                // The parser's message draws the pattern in several lines; its last one says what is wrong.
-                other => {
-                    let text = other.to_string();
-                    let last = text.lines().last().unwrap_or_default();
-                    format!(
-                        "{pattern} is not a regular expression: {}",
-                        last.trim_start_matches("error: ")
-                    )
-                }
-            })
-        };
         Ok(Self {
-            search: compile(&translated)?,
-            whole: compile(&format!("\\A(?:{translated})\\z"))?,
+            search: compile(pattern, &translated, false)?,
+            whole: compile(pattern, &format!("\\A(?:{translated})\\z"), false)?,
         })
     }
 

@@ -127,7 +127,7 @@ fn what_plugins_say_of_secrets_is_hidden_on_every_way() {
         ("errors.deadletterqueue.context.headers.enable", "true"),
     ];
     worker.create(&cluster.name("sink"), &settings);
-    wait(|| (worker.memory.values() == ["a", "c"]).then_some(()));
+    worker.memory.await_values(&["a", "c"]);
     wait(|| log.find(&["record failed", "[hidden] is refused"]));
     let letter = wait(|| Some(cluster.records(&dead)).filter(|found| found.len() == 1));
     let said = &letter[0].1["__connect.errors.exception.message"];

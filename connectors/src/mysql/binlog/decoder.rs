@@ -219,10 +219,6 @@ impl Decoder {
         Ok(Event::Compressed)
     }
 
-    fn is_mariadb(&self) -> bool {
-        self.format.as_ref().is_some_and(Format::is_mariadb)
-    }
-
     /// The bytes of a table's id: four in logs of the oldest servers.
     fn id_bytes(&self, event_type: u8) -> usize {
         let post_header = self
@@ -233,7 +229,8 @@ impl Decoder {
     }
 
     fn table(&mut self) -> Result<Event<'_>, Damage> {
-        let (id_bytes, mariadb) = (self.id_bytes(kinds::TABLE_MAP), self.is_mariadb());
+        let id_bytes = self.id_bytes(kinds::TABLE_MAP);
+        let mariadb = self.format.as_ref().is_some_and(Format::is_mariadb);
         self.tables
             .describe(&self.current, id_bytes, mariadb)
             .map(Event::Table)

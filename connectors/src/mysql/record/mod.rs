@@ -30,6 +30,9 @@ mod schemas;
 mod table;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::RecordError;
 pub use heartbeat::Heartbeats;
 pub use moment::Moment;
