@@ -19,6 +19,7 @@ use millstream_connect::plugin::Registry;
 ///
 /// let registry = millstream_connectors::register(Registry::new());
 /// assert!(registry.source("FileStreamSource").is_ok());
+/// assert!(registry.transform("io.debezium.transforms.ExtractNewRecordState").is_ok());
 /// assert!(registry.sink("org.apache.kafka.connect.file.FileStreamSinkConnector").is_ok());
 /// ```
 #[must_use]

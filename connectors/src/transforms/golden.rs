@@ -1,9 +1,10 @@
 //! What Debezium's own transforms make of the same records: `golden/debezium/transforms.jsonl.gz`, written by `tests/mysql/debezium transforms`.
+use std::collections::HashMap;
 use std::io::Read;
 
 use bytes::Bytes;
 use millstream_connect::config::{ConfigMap, DefaultValue};
-use millstream_connect::plugin::{Converter, Encoded, Plugin, Registry};
+use millstream_connect::plugin::{Converter, Encoded, Plugin, Registry, Transform};
 use millstream_connect::record::{Datum, Header, Record};
 use serde_json::{Value as Json, json};
 
@@ -36,7 +37,9 @@ impl Records {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let registry = Registry::built_in();
-        let plugin = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap();
+        let plugin = registry
+            .converter("org.apache.kafka.connect.json.JsonConverter")
+            .unwrap();
         Self(plugin.new_converter(&plain, false).unwrap())
     }
 
@@ -54,7 +57,9 @@ impl Records {
         let headers = headers.collect();
         Record {
             topic: json["topic"].as_str().unwrap().into(),
-            partition: json["partition"].as_i64().map(|number| i32::try_from(number).unwrap()),
+            partition: json["partition"]
+                .as_i64()
+                .map(|number| i32::try_from(number).unwrap()),
             key: self.read_datum(&json["key"]),
             value: self.read_datum(&json["value"]),
             headers,
@@ -91,15 +96,58 @@ impl Records {
     }
 }
 
-/// Where ours does something else, and why: part of the class's name, of the configuration, and what Debezium does.
+/// Where ours does something else, and why: parts of the configuration, of what ours does and of what Debezium does.
 struct Difference {
-    class: &'static str,
     config: &'static str,
-    debezium: &'static str,
+    ours: &'static str,
+    debeziums: &'static str,
     why: &'static str,
 }
 
-const DIFFERENCES: &[Difference] = &[];
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        config: "",
+        ours: "Ok(Null)",
+        debeziums: "[Read Outbox Event], found: null",
+        why: "a table of events is truncated: that is no event, and no reason to stop",
+    },
+    Difference {
+        config: "nowhere",
+        ours: "is placed into header, envelope or partition",
+        debeziums: "Null",
+        why: "a placement is none: the configuration is refused, and not the first event",
+    },
+    Difference {
+        config: "delete-to-tombstone",
+        ours: "\"value\": Null",
+        debeziums: "because \\\"schema\\\" is null",
+        why: "fields are to be left out of a tombstone: it has none",
+    },
+    Difference {
+        config: "add.headers",
+        ours: "would be a struct",
+        debeziums: "Ok(Null)",
+        why: "a header would be a struct, which is found out before the record ends here",
+    },
+    Difference {
+        config: "expand",
+        ours: "Ok(",
+        debeziums: "class java.lang.String",
+        why: "JSON is an array, or holds numbers that no schema has: it is expanded, or stays as it was, and is never a text with the schema of a struct",
+    },
+    Difference {
+        config: "expand",
+        ours: "String(\"[]\")",
+        debeziums: "",
+        why: "JSON is an empty array: it stays a text with its schema",
+    },
+    Difference {
+        config: "expand",
+        ours: " trailing",
+        debeziums: "Number(1)",
+        why: "something stands behind JSON: then it is none",
+    },
+];
 
 fn registry() -> Registry {
     crate::register(Registry::built_in())
@@ -108,18 +156,31 @@ fn registry() -> Registry {
 #[test]
 fn records_come_out_as_from_debezium() {
     let (registry, lines) = (registry(), lines());
-    let records: Vec<&Json> = lines.iter().filter_map(|line| line.get("record")).collect();
     let mut converter = Records::new();
+    let records = lines.iter().filter_map(|line| line.get("record"));
+    let records: Vec<Record> = records.map(|record| converter.read(record)).collect();
+    let mut transforms: HashMap<String, Result<Box<dyn Transform>, String>> = HashMap::new();
     let (mut cases, mut wrong, mut met) = (0, Vec::new(), vec![0; DIFFERENCES.len()]);
     for line in lines.iter().filter(|line| line.get("class").is_some()) {
         let class = line["class"].as_str().unwrap();
-        let input = records[usize::try_from(line["input"].as_u64().unwrap()).unwrap()];
-        let record = converter.read(input);
-        let plugin = registry.transform(class).unwrap();
-        let ours = plugin
-            .new_transform(&config(&line["config"]))
-            .and_then(|mut transform| transform.apply(record))
-            .map_err(|error| error.to_string())
+        let input = usize::try_from(line["input"].as_u64().unwrap()).unwrap();
+        // All records of a configuration go through one transform: what it remembers of one must not show in another.
+        let made = transforms.entry(format!("{class} {}", line["config"]));
+        let transform = made.or_insert_with(|| {
+            let made = registry
+                .transform(class)
+                .unwrap()
+                .new_transform(&config(&line["config"]));
+            made.map_err(|error| error.to_string())
+        });
+        let ours = transform
+            .as_mut()
+            .map_err(|error| error.clone())
+            .and_then(|transform| {
+                transform
+                    .apply(records[input].clone())
+                    .map_err(|error| error.to_string())
+            })
             .and_then(|out| out.map_or(Ok(Json::Null), |out| converter.write(&out)));
         let debeziums = match line.get("error") {
             Some(error) => Err(error.as_str().unwrap().to_owned()),
@@ -132,36 +193,60 @@ fn records_come_out_as_from_debezium() {
             _ => false,
         };
         if !same {
-            let says = debeziums.as_ref().map_or_else(Clone::clone, Json::to_string);
+            let (one, other) = (format!("{ours:?}"), format!("{debeziums:?}"));
             let listed = DIFFERENCES.iter().position(|its| {
-                class.ends_with(its.class)
-                    && line["config"].to_string().contains(its.config)
-                    && says.contains(its.debezium)
+                let config = line["config"].to_string();
+                config.contains(its.config) && one.contains(its.ours) && other.contains(its.debeziums)
             });
             match listed {
                 Some(index) => met[index] += 1,
-                None => wrong.push(format!("{class} {}\n  of {input}\n  ours  {ours:?}\n  their {debeziums:?}", line["config"])),
+                None => wrong.push(format!(
+                    "{class} {}\n  of {:?}\n  ours  {ours:?}\n  their {debeziums:?}",
+                    line["config"], records[input]
+                )),
             }
         }
     }
     assert!(cases > 5000, "{cases}");
-    let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} of {cases} cases differ:\n{shown}", wrong.len());
+    let shown = wrong.iter().take(1).cloned().collect::<Vec<_>>().join("\n");
+    assert!(
+        wrong.is_empty(),
+        "{} of {cases} cases differ:\n{shown}",
+        wrong.len()
+    );
     for (difference, met) in DIFFERENCES.iter().zip(met) {
         assert!(met > 0, "nothing differs any more where {}", difference.why);
     }
 }
 
 /// What ours refuses and Debezium does not, with the reason.
-const REFUSED: &[(&str, &str)] = &[];
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "nowhere",
+        "a placement that is none would be an error with the first event",
+    ),
+    (
+        "${none}",
+        "a group that is none would be an error with the first event",
+    ),
+    (
+        "replace.null.with.default",
+        "Debezium does not look at it, and takes it as false",
+    ),
+];
 
 #[test]
 fn what_debezium_refuses_is_refused() {
     let registry = registry();
     for line in lines().iter().filter(|line| line.get("refuses").is_some()) {
         let class = line["refuses"].as_str().unwrap();
-        let ours = registry.transform(class).unwrap().new_transform(&config(&line["config"]));
-        let listed = REFUSED.iter().any(|(config, _)| line["config"].to_string().contains(config));
+        let ours = registry
+            .transform(class)
+            .unwrap()
+            .new_transform(&config(&line["config"]));
+        let listed = REFUSED
+            .iter()
+            .any(|(config, _)| line["config"].to_string().contains(config));
         let Err(error) = ours else {
             assert!(line["error"].is_null(), "{line}");
             assert!(!listed, "{line}");
@@ -170,7 +255,11 @@ fn what_debezium_refuses_is_refused() {
         assert!(listed || !line["error"].is_null(), "{line}: {error}");
         let error = error.to_string();
         // What is wrong is named, in Debezium's words where it has some that say more.
-        let named = line["config"].as_object().unwrap().keys().any(|key| error.contains(key.as_str()));
+        let named = line["config"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|key| error.contains(key.as_str()));
         assert!(named || error.contains("topic.re"), "{line}: {error}");
         for message in line["messages"].as_array().unwrap() {
             assert!(error.contains(message.as_str().unwrap()), "{line}: {error}");
@@ -194,10 +283,22 @@ fn keys_are_declared_as_in_debezium() {
                 DefaultValue::Value(text) => Json::from(text.as_str()),
                 DefaultValue::Required | DefaultValue::Null => Json::Null,
             };
-            assert_eq!(format!("{:?}", key.kind).to_uppercase(), java["type"], "{class} {name}");
+            assert_eq!(
+                format!("{:?}", key.kind).to_uppercase(),
+                java["type"],
+                "{class} {name}"
+            );
             assert_eq!(default, java["default"], "{class} {name}");
-            assert_eq!(format!("{:?}", key.importance).to_uppercase(), java["importance"], "{class} {name}");
-            assert_eq!(format!("{:?}", key.width).to_uppercase(), java["width"], "{class} {name}");
+            assert_eq!(
+                format!("{:?}", key.importance).to_uppercase(),
+                java["importance"],
+                "{class} {name}"
+            );
+            assert_eq!(
+                format!("{:?}", key.width).to_uppercase(),
+                java["width"],
+                "{class} {name}"
+            );
             assert_eq!(json!(key.group), java["group"], "{class} {name}");
             assert_eq!(json!(key.order_in_group), java["order"], "{class} {name}");
         }

@@ -11,6 +11,8 @@ mod envelope;
 mod golden;
 mod outbox;
 mod router;
+#[cfg(test)]
+mod tests;
 mod unwrap;
 
 use millstream_connect::plugin::Registry;

@@ -26,44 +26,65 @@ plugin!(
     Router::new
 );
 
-fn keys() -> ConfigDef {
+/// A key: its name, type, default, room in a form, and what it does.
+type Row = (
+    &'static str,
+    ConfigType,
+    Option<&'static str>,
+    Width,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const ROWS: &[Row] = {
     use ConfigType::{Boolean, Int, String as Text};
-    let described = |key: ConfigKey, width: Width| ConfigKey {
-        width,
-        order_in_group: 1,
-        ..key
-    };
-    let required = |name: &str, documentation: &str| {
-        described(
-            ConfigKey::required(name, Text, Importance::Low, documentation).not_empty(),
-            Width::Long,
-        )
-    };
-    let optional = |name: &str, documentation: &str| {
-        described(
-            ConfigKey::optional(name, Text, Importance::Low, documentation),
-            Width::Long,
-        )
-    };
-    let key = |name: &str, kind: ConfigType, default: &str, width: Width, documentation: &str| {
-        described(
-            ConfigKey::with_default(name, kind, default, Importance::Low, documentation),
-            width,
-        )
-    };
-    ConfigDef::new()
-        .with(required("topic.regex", "A regular expression that a topic has to match as a whole; others stay as they are.").checked(regex))
-        .with(required("topic.replacement", "The new topic; $1 and ${name} stand for groups."))
-        .with(key("key.enforce.uniqueness", Boolean, "true", Width::Short, UNIQUE))
-        .with(optional("key.field.regex", "What says which table a topic is of; without it that is the whole topic.").checked(regex))
-        .with(optional("key.field.replacement", "What stands in the key's field; $1 and ${name} stand for groups of key.field.regex."))
-        .with(key("logical.table.cache.size", Int, "16", Width::Long, "How many topics are remembered with where they go.").between(1, 1_000_000))
-        .with(key("key.field.name", Text, "__dbz__physicalTableIdentifier", Width::Long, "The name of the key's field."))
-        .with(key("schema.name.adjustment.mode", Text, "none", Width::Medium, ADJUST).one_of(&["none", "avro", "avro_unicode"]))
-}
+    &[
+        ("topic.regex", Text, None, Width::Long, "A regular expression that a topic has to match as a whole; others stay as they are."),
+        ("topic.replacement", Text, None, Width::Long, "The new topic; $1 and ${name} stand for groups."),
+        ("key.enforce.uniqueness", Boolean, Some("true"), Width::Short, UNIQUE),
+        ("key.field.regex", Text, None, Width::Long, "What says which table a topic is of; without it that is the whole topic."),
+        ("key.field.replacement", Text, None, Width::Long, "What stands in the key's field; $1 and ${name} stand for groups of key.field.regex."),
+        ("logical.table.cache.size", Int, Some("16"), Width::Long, "How many topics are remembered with where they go."),
+        ("key.field.name", Text, Some("__dbz__physicalTableIdentifier"), Width::Long, "The name of the key's field."),
+        ("schema.name.adjustment.mode", Text, Some("none"), Width::Medium, ADJUST),
+    ]
+};
 
 const UNIQUE: &str = "Whether keys get a field that says which topic they would have gone to. Without it, rows of two tables may have one key.";
 const ADJUST: &str = "What becomes of characters in names of schemas that Avro does not take: none, avro (_) or avro_unicode (_uXXXX).";
+
+fn keys() -> ConfigDef {
+    let rows = ROWS.iter();
+    rows.fold(
+        ConfigDef::new(),
+        |all, (name, kind, default, width, documentation)| {
+            let key = match default {
+                Some(default) => {
+                    ConfigKey::with_default(name, *kind, default, Importance::Low, documentation)
+                }
+                None if name.starts_with("topic.") => {
+                    ConfigKey::required(name, *kind, Importance::Low, documentation).not_empty()
+                }
+                None => ConfigKey::optional(name, *kind, Importance::Low, documentation),
+            };
+            let key = match *name {
+                "topic.regex" => key.checked(|text| match text.trim().is_empty() {
+                    true => Err("String must be non-empty".to_owned()),
+                    false => regex(text),
+                }),
+                "key.field.regex" => key.checked(regex),
+                "logical.table.cache.size" => key.between(1, 1_000_000),
+                "schema.name.adjustment.mode" => key.one_of(&["none", "avro", "avro_unicode"]),
+                _ => key,
+            };
+            all.with(ConfigKey {
+                width: *width,
+                order_in_group: 1,
+                ..key
+            })
+        },
+    )
+}
 
 fn regex(text: &str) -> Result<(), String> {
     match text.trim().is_empty() {
@@ -132,7 +153,11 @@ impl Router {
                     "key.field.replacement must be non-empty if key.field.regex is set",
                 ));
             }
-            (true, true) => Some(Rewriting::new(config, "key.field.regex", "key.field.replacement")?),
+            (true, true) => Some(Rewriting::new(
+                config,
+                "key.field.regex",
+                "key.field.replacement",
+            )?),
             (false, _) => None,
         };
         let unique = config.boolean("key.enforce.uniqueness");
@@ -152,7 +177,9 @@ impl Router {
     fn route(&self, topic: &str) -> Option<Route> {
         let to = self.topic.of(topic)?;
         if to.is_empty() {
-            tracing::warn!("topic.regex and topic.replacement make an empty name of {topic}; its records stay there");
+            tracing::warn!(
+                "topic.regex and topic.replacement make an empty name of {topic}; its records stay there"
+            );
             return None;
         }
         let by = self.identifier.as_ref().and_then(|(_, by)| by.as_ref());
