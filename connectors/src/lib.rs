@@ -3,6 +3,7 @@
 //! * [`mod@file`]: lines and rows of files.
 //! * [`mysql`]: binary logs of MySQL and MariaDB, so far without a connection.
 //! * [`transforms`]: Debezium's transforms.
+//! * [`mysql`]: changes of MySQL and MariaDB.
 //!
 //! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
 #![deny(unsafe_code)]
@@ -27,5 +28,7 @@ pub fn register(registry: Registry) -> Registry {
     let registry = transforms::register(registry);
     registry
         .with_source(file::source::FileSource)
+        .with_source(mysql::source::MySqlSource)
+        .with_source(mysql::source::MariaDbSource)
         .with_sink(file::sink::FileSink)
 }

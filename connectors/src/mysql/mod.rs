@@ -15,6 +15,7 @@
 //! * [`signal`]: what a running source is asked for.
 //! * [`stream`]: transactions, from events; sans-IO.
 //! * [`offset`]: how far a source is, as it is stored.
+//! * [`record`]: rows as records.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -29,6 +30,7 @@ pub mod record;
 pub mod schema;
 pub mod signal;
 pub mod snapshot;
+pub mod source;
 pub mod stream;
 pub mod text;
 

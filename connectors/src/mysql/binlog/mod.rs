@@ -30,7 +30,7 @@ mod value;
 
 pub use column::ColumnType;
 pub use decimal::Decimal;
-pub use decoder::{Decoder, Limits};
+pub use decoder::{At, Decoder, Limits};
 pub use error::{Damage, DecodeError, Kind, Place};
 pub use event::Event;
 pub use header::{ARTIFICIAL, Format, HEADER_BYTES, Header};

@@ -74,6 +74,12 @@ impl RowsBody {
         &self.place
     }
 
+    /// The bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.content.len()
+    }
+
     /// The rows, from the first one on.
     #[must_use]
     pub fn rows(&self) -> Rows<'_> {

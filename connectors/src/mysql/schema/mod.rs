@@ -4,6 +4,7 @@
 //! says what rows hold at that place, the server's descriptions add what the log never has (defaults, comments, MariaDB's own types).
 pub mod describe;
 mod from_log;
+mod stored;
 
 pub use from_log::TableError;
 

@@ -23,7 +23,7 @@ fn folder(case: &str) -> std::path::PathBuf {
         .join(case)
 }
 
-pub(super) fn log(case: &str) -> Bytes {
+pub(in crate::mysql) fn log(case: &str) -> Bytes {
     Bytes::from(std::fs::read(folder(case).join("log.bin")).unwrap())
 }
 

@@ -50,6 +50,8 @@ pub enum Statement {
         kind: SchemaKind,
         /// Which descriptions of tables no longer hold.
         touches: Touched,
+        /// Tables that are called otherwise behind it: their names before and now, in the order in which they are renamed.
+        renames: Vec<(TableId, TableId)>,
     },
     /// Nothing of these.
     Other,
@@ -126,7 +128,12 @@ impl Statement {
 }
 
 fn schema(kind: SchemaKind, touches: Touched) -> Statement {
-    Statement::Schema { kind, touches }
+    let renames = Vec::new();
+    Statement::Schema {
+        kind,
+        touches,
+        renames,
+    }
 }
 
 /// A change of these tables; of any, if they could not be read.
@@ -253,22 +260,29 @@ fn alter(mut words: Words<'_>) -> Statement {
     let Some(table) = words.table() else {
         return schema(SchemaKind::Alter, Touched::Everything);
     };
-    let mut tables = vec![table];
+    let mut tables = vec![table.clone()];
+    let mut renames = Vec::new();
     while !words.is_end() {
-        let renames = words.take("RENAME");
-        if renames && !["COLUMN", "INDEX", "KEY"].iter().any(|kind| words.peek_is(kind)) {
+        let renamed = words.take("RENAME");
+        if renamed && !["COLUMN", "INDEX", "KEY"].iter().any(|kind| words.peek_is(kind)) {
             words.skip_modifiers(&["TO", "AS"]);
-            tables.extend(words.table());
+            let name = words.table();
+            renames = name.iter().map(|name| (table.clone(), name.clone())).collect();
+            tables.extend(name);
         } else if words.take("EXCHANGE") {
             while !words.is_end() && !words.take("TABLE") {
                 words.next();
             }
             tables.extend(words.table());
-        } else if !renames {
+        } else if !renamed {
             words.next();
         }
     }
-    schema(SchemaKind::Alter, Touched::Tables(tables))
+    Statement::Schema {
+        kind: SchemaKind::Alter,
+        touches: Touched::Tables(tables),
+        renames,
+    }
 }
 
 fn drop_object(mut words: Words<'_>) -> Statement {
@@ -291,7 +305,7 @@ fn rename(mut words: Words<'_>) -> Statement {
         return Statement::Other;
     }
     words.skip_if_exists();
-    let mut tables = Vec::new();
+    let (mut tables, mut renames) = (Vec::new(), Vec::new());
     loop {
         let from = words.table();
         words.skip_wait();
@@ -299,9 +313,14 @@ fn rename(mut words: Words<'_>) -> Statement {
         let (Some(from), Some(to)) = (from, to) else {
             return schema(SchemaKind::Alter, Touched::Everything);
         };
-        tables.extend([from, to]);
+        tables.extend([from.clone(), to.clone()]);
+        renames.push((from, to));
         if !words.take_sign(',') {
-            return schema(SchemaKind::Alter, Touched::Tables(tables));
+            return Statement::Schema {
+                kind: SchemaKind::Alter,
+                touches: Touched::Tables(tables),
+                renames,
+            };
         }
     }
 }

@@ -51,17 +51,41 @@ fn statements_that_change_tables_say_which() {
         ),
         ("create table größe (id int)", Create, "größe"),
     ] {
-        let touches = tables(names);
-        assert_eq!(read(text), Statement::Schema { kind, touches }, "{text}");
+        let Statement::Schema {
+            kind: found, touches, ..
+        } = read(text)
+        else {
+            panic!("{text}: {:?}", read(text))
+        };
+        assert_eq!((found, touches), (kind, tables(names)), "{text}");
     }
     let quoting = Quoting::of_mode(4);
     assert_eq!(
         Statement::read("drop table \"e\".\"t\"\"u\"", "d", quoting),
         Statement::Schema {
             kind: Drop,
-            touches: tables("e.t\"u")
+            touches: tables("e.t\"u"),
+            renames: Vec::new(),
         }
     );
+}
+
+#[test]
+fn renamed_tables_have_two_names() {
+    let pair = |from: &str, to: &str| (TableId::new("d", from), TableId::new("d", to));
+    for (text, expected) in [
+        (
+            "rename table a to b, b to c",
+            vec![pair("a", "b"), pair("b", "c")],
+        ),
+        ("alter table a add x int, rename to b", vec![pair("a", "b")]),
+        ("alter table a rename column x to y", Vec::new()),
+    ] {
+        let Statement::Schema { renames, .. } = read(text) else {
+            panic!("{text}")
+        };
+        assert_eq!(renames, expected, "{text}");
+    }
 }
 
 #[test]
@@ -92,7 +116,8 @@ fn what_is_not_understood_touches_what_it_might() {
             read(text),
             Statement::Schema {
                 kind: SchemaKind::Database,
-                touches
+                touches,
+                renames: Vec::new(),
             },
             "{text}"
         );
