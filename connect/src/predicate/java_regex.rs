@@ -48,8 +48,17 @@ fn compile(pattern: &str, text: &str, ignore_case: bool) -> Result<Regex, String
 }
 
 /// A Java regular expression.
+///
+/// ```
+/// use millstream_connect::transform::{JavaRegex, Replacement};
+///
+/// let regex = JavaRegex::new(r"(?<server>\w+)\.(.*)").unwrap();
+/// let replacement = Replacement::new("${server}-$2", &regex).unwrap();
+/// assert!(regex.matches("orders.eu"));
+/// assert_eq!(regex.replace_first("orders.eu", &replacement), "orders-eu");
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct JavaRegex {
+pub struct JavaRegex {
     /// Finds the first match.
     search: Regex,
     /// Whether all of a text is a match.
@@ -57,8 +66,11 @@ pub(crate) struct JavaRegex {
 }
 
 impl JavaRegex {
-    /// Compiles `pattern`, or says what is wrong with it.
-    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+    /// Compiles `pattern`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
         let translated = Translator::new(pattern).translate()?;
         Ok(Self {
             search: compile(pattern, &translated, false)?,
@@ -67,7 +79,10 @@ impl JavaRegex {
     }
 
     /// A validator's answer for `pattern`.
-    pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(pattern: &str) -> Result<(), String> {
         match Self::new(pattern.trim()) {
             Ok(_) => Ok(()),
             Err(wrong) => Err(format!("Invalid regex: {wrong}")),
@@ -75,12 +90,12 @@ impl JavaRegex {
     }
 
     /// Whether all of `text` is a match (`Matcher.matches`).
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.whole.is_match(text)
     }
 
     /// `text` with its first match replaced (`Matcher.replaceFirst`).
-    pub(crate) fn replace_first(&self, text: &str, replacement: &Replacement) -> String {
+    pub fn replace_first(&self, text: &str, replacement: &Replacement) -> String {
         let Some(captures) = self.search.captures(text) else {
             return text.to_owned();
         };
@@ -95,7 +110,7 @@ impl JavaRegex {
 
 /// A replacement string as Java reads it: `$1`, `${name}`, and backslashes before what stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Replacement {
+pub struct Replacement {
     parts: Vec<Part>,
 }
 
@@ -106,8 +121,11 @@ enum Part {
 }
 
 impl Replacement {
-    /// The replacement `text` for matches of `regex`, or what is wrong with it.
-    pub(crate) fn new(text: &str, regex: &JavaRegex) -> Result<Self, String> {
+    /// The replacement `text` for matches of `regex`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str, regex: &JavaRegex) -> Result<Self, String> {
         let (mut parts, mut plain) = (Vec::new(), String::new());
         let mut chars = text.chars().peekable();
         while let Some(char) = chars.next() {

@@ -16,6 +16,9 @@ const DUMP_GTID: u8 = 0x1e;
 /// BINLOG_THROUGH_GTID.
 const THROUGH_GTID: u16 = 4;
 
+/// MariaDB's code for a replica that another one with its id replaced.
+const SAME_ID: u16 = 4052;
+
 /// How many heartbeats may be missing before a server counts as gone, and the least time.
 const HEARTBEATS_MISSING: u32 = 4;
 const SILENCE_MIN: Duration = Duration::from_secs(10);
@@ -53,6 +56,8 @@ pub enum DumpStart {
 #[derive(Debug)]
 pub struct EventStream {
     client: Client,
+    /// Whether nothing of the log came yet, and it was asked for from a place.
+    at_place: bool,
     silence_max: Duration,
 }
 
@@ -110,6 +115,7 @@ impl Client {
         self.link.payload_bytes_max = request.event_bytes_max.saturating_add(1);
         Ok(EventStream {
             client: self,
+            at_place: matches!(request.start, DumpStart::Place(_)),
             silence_max: (request.heartbeat * HEARTBEATS_MISSING).max(SILENCE_MIN),
         })
     }
@@ -163,12 +169,20 @@ impl EventStream {
             },
         };
         match packet.first() {
-            Some(0) => Ok(Some(packet.slice(1..))),
+            Some(0) => {
+                let event = packet.slice(1..);
+                self.at_place &= is_artificial(&event);
+                Ok(Some(event))
+            }
             Some(0xfe) if packet.len() < 9 => Ok(None),
             Some(0xff) => {
                 let error = ServerError::read(&packet).map_err(|error| malformed(what, error))?;
                 Err(match error.code {
-                    1236 => ClientError::Log(log_error(error.message)),
+                    1236 => ClientError::Log(self.log_error(error.message)),
+                    SAME_ID => ClientError::Log(LogError {
+                        kind: LogErrorKind::Replaced,
+                        message: error.message,
+                    }),
                     _ => self.client.refusal(what, error),
                 })
             }
@@ -177,6 +191,15 @@ impl EventStream {
                 reason: "a packet that is no event",
             }),
         }
+    }
+
+    fn log_error(&self, message: String) -> LogError {
+        let mut error = log_error(message);
+        // What cannot be read right where it begins is in most cases no beginning.
+        if self.at_place && matches!(error.kind, LogErrorKind::Damaged | LogErrorKind::TooLarge) {
+            error.kind = LogErrorKind::BadPosition;
+        }
+        error
     }
 
     /// The number by which `KILL` knows the connection.
@@ -189,6 +212,11 @@ impl EventStream {
     pub async fn close(self) {
         self.client.close().await;
     }
+}
+
+/// Whether an event is not from the file: servers send it at the beginning of a stream, without the place behind it.
+fn is_artificial(event: &[u8]) -> bool {
+    event.get(13..17).is_none_or(|end| end == [0; 4])
 }
 
 fn register(server_id: u32) -> Vec<u8> {

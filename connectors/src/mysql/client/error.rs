@@ -176,7 +176,7 @@ const PRIVILEGES: [u16; 7] = [1044, 1142, 1143, 1227, 1370, 1419, 3152];
 
 fn remedy(code: u16) -> &'static str {
     match code {
-        code if PRIVILEGES.contains(&code) => "; `millstream mysql check` says what to GRANT",
+        code if code == 1045 || PRIVILEGES.contains(&code) => "; `millstream mysql check` says what to GRANT",
         1040 => "; see the server's max_connections",
         1129 => "; FLUSH HOSTS on the server lets this machine in again",
         _ => "",

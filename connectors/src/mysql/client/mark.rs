@@ -10,6 +10,9 @@ use crate::mysql::binlog::Place;
 use crate::mysql::gtid::{GtidSet, mariadb};
 use crate::mysql::schema::TableId;
 
+/// Before it, transactions were in `gtid_executed` as soon as they were in the log, which SELECTs did not see yet.
+const GTIDS_BEHIND_COMMITS: Version = Version::new(5, 7, 5);
+
 /// What a SELECT behind it is sure to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
@@ -98,8 +101,9 @@ impl Client {
 
     /// A mark such that a SELECT on `table` which begins later, outside of any older snapshot, sees all that it has.
     ///
-    /// The connection must not be within a transaction. Without GTIDs, and without `performance_schema.log_status` (MySQL 8.0, needs
-    /// `BACKUP_ADMIN`), the table is locked for reading for as long as it takes to ask.
+    /// The connection must not be within a transaction. MySQL says it by `gtid_executed`, without GTIDs by
+    /// `performance_schema.log_status` (MySQL 8.0, needs `BACKUP_ADMIN`), MariaDB by a snapshot. Otherwise, and before MySQL 5.7, the table is
+    /// locked for reading for as long as it takes to ask.
     ///
     /// # Errors
     /// When a privilege is missing, the lock is not got in time ([`Client::set_lock_timeout`]), or the connection breaks.
@@ -110,7 +114,9 @@ impl Client {
             if let Some(place) = place {
                 return Ok(Mark::Place(place));
             }
-        } else if let Some(gtids) = self.executed().await? {
+        } else if self.version() >= GTIDS_BEHIND_COMMITS
+            && let Some(gtids) = self.executed().await?
+        {
             return Ok(Mark::Gtids(gtids));
         } else if self.version() >= Version::new(8, 0, 0)
             && let Some(place) = self.log_status().await?
@@ -165,7 +171,40 @@ impl Client {
         }
     }
 
-    /// MySQL's `gtid_executed`, which a transaction joins only once it is visible; nothing where some have no GTID.
+    /// Locks a table for reading: it is given once all transactions that changed the table have ended and are visible, and until
+    /// [`Client::unlock_tables`] there is no other. The place of the log is exact for this table meanwhile.
+    ///
+    /// # Errors
+    /// When a privilege is missing (`LOCK TABLES`), the lock is not got in time ([`Client::set_lock_timeout`]), or the connection breaks.
+    pub async fn lock_table(&mut self, table: &TableId) -> Result<(), ClientError> {
+        let what = "locking a table for reading";
+        // Otherwise servers before MySQL 5.7.5 do not wait for transactions whose statements are done: InnoDB has to be asked, too, which
+        // it is only within transactions.
+        self.execute_for(what, "SET SESSION autocommit=0, innodb_table_locks=1")
+            .await?;
+        let name = format!("{}.{}", quoted(&table.database), quoted(&table.table));
+        let locked = self.execute_for(what, &format!("LOCK TABLES {name} READ")).await;
+        if let Err(error) = locked {
+            if !error.is_disconnected() {
+                self.unlock_tables().await?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Gives back what [`Client::lock_table`] took.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn unlock_tables(&mut self) -> Result<(), ClientError> {
+        for statement in ["UNLOCK TABLES", "SET SESSION autocommit=1"] {
+            self.execute_for("unlocking a table", statement).await?;
+        }
+        Ok(())
+    }
+
+    /// MySQL's `gtid_executed`, which a transaction joins only once it is visible (from MySQL 5.7.5 on); nothing where some have no GTID.
     async fn executed(&mut self) -> Result<Option<GtidSet>, ClientError> {
         let what = "asking for gtid_executed";
         let row = self
@@ -198,11 +237,9 @@ impl Client {
 
     /// The place once nobody changes a table: who did has made it visible before the lock is given.
     async fn locked_mark(&mut self, table: &TableId) -> Result<Place, ClientError> {
-        let name = format!("{}.{}", quoted(&table.database), quoted(&table.table));
-        self.execute_for("locking a table for reading", &format!("LOCK TABLES {name} READ"))
-            .await?;
+        self.lock_table(table).await?;
         let place = self.high_mark().await;
-        self.execute_for("unlocking a table", "UNLOCK TABLES").await?;
+        self.unlock_tables().await?;
         place
     }
 }

@@ -139,7 +139,8 @@ impl TableRecords {
     /// Records are counted in `transaction`, where one is given.
     ///
     /// # Errors
-    /// [`RecordError`] with the column and the place; `out` is then as before.
+    /// [`RecordError`] with the column and the place; `out` is then as before. A value that cannot be told is none where the
+    /// configuration forgives it (`failures`): it is NULL, or the default where NULL may not be.
     #[expect(
         clippy::too_many_arguments,
         reason = "both images, where they come from, and where the records go"

@@ -1,5 +1,5 @@
 //! The state machine: requests, answers, the stream's word, and what is released. It has no clock and waits for nothing.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::release::Release;
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub(super) requests: VecDeque<Request>,
     /// Requests that will be answered.
     pub(super) in_flight: HashSet<RequestId>,
+    /// Of requests for more of a table: which request began it.
+    pub(super) parts: HashMap<RequestId, RequestId>,
     pub(super) last_id: u64,
     /// Numbers touches, from 1.
     pub(super) touches: u64,
@@ -51,6 +53,7 @@ impl Snapshot {
             running: None,
             requests: VecDeque::new(),
             in_flight: HashSet::new(),
+            parts: HashMap::new(),
             last_id: 0,
             touches: 0,
             dirty: true,
@@ -68,8 +71,20 @@ impl Snapshot {
     pub fn passed(&mut self, position: &LogPosition) {
         assert!(!self.telling, "the release before is told first");
         if let Some(running) = &mut self.running {
-            running.tables.iter_mut().for_each(|table| table.pass(position));
+            let mut gone = false;
+            for work in &mut running.tables {
+                gone |= work.pass(position);
+            }
+            if gone {
+                self.finish();
+            }
         }
+        self.resumes(position);
+    }
+
+    /// The stream is about to read a transaction again of which some rows were delivered before a restart. As [`Snapshot::passed`], but that nothing
+    /// is released: what is told already is behind this place.
+    pub fn resumes(&mut self, position: &LogPosition) {
         if self.dirty {
             self.dirty = false;
             self.open(position);
@@ -85,7 +100,7 @@ impl Snapshot {
         let open = &self.state.runs[0].open;
         self.telling
             || running.tables.iter().zip(open).any(|(work, state)| {
-                let unknown = work.survey != Survey::Done && state.last.is_some() && !self.waits();
+                let unknown = work.is_unknown() && state.last.is_some() && !self.waits();
                 unknown || work.holds(self.settings.window_bytes)
             })
     }
@@ -214,6 +229,7 @@ impl Snapshot {
     pub fn answered(&mut self, answer: Answer) -> Result<(), SnapshotError> {
         let Answer { id, outcome } = answer;
         self.in_flight.remove(&id);
+        let began = self.parts.remove(&id).unwrap_or(id);
         self.dirty = true;
         if self.delaying == Some(id) {
             (self.delayed, self.delaying) = (true, None);
@@ -223,10 +239,10 @@ impl Snapshot {
             return Err(error);
         }
         let Some(mut running) = self.running.take() else {
-            forget_unknown(id, &outcome, &mut self.requests, &mut self.last_id);
+            forget_unknown(began, &outcome, &mut self.requests, &mut self.last_id);
             return Ok(());
         };
-        let done = self.answer_of(&mut running, id, outcome);
+        let done = self.answer_of(&mut running, (id, began), outcome);
         self.running = Some(running);
         self.finish();
         done
@@ -235,7 +251,7 @@ impl Snapshot {
     fn answer_of(
         &mut self,
         running: &mut Running,
-        id: RequestId,
+        (id, began): (RequestId, RequestId),
         outcome: Outcome,
     ) -> Result<(), SnapshotError> {
         if matches!(running.listing, Listing::Asked(asked) if asked == id) {
@@ -247,17 +263,13 @@ impl Snapshot {
         }
         let index = running.tables.iter().position(|work| work.is_asked(id));
         let Some(index) = index else {
-            forget_unknown(id, &outcome, &mut self.requests, &mut self.last_id);
+            forget_unknown(began, &outcome, &mut self.requests, &mut self.last_id);
             return Ok(());
         };
         let work = &mut running.tables[index];
         match outcome {
-            Outcome::Surveyed(None) => {
-                tracing::info!(table = %work.id, "the table is not there any more: its snapshot ends");
-                self.revision += 1;
-                running.end(index, &mut self.state.runs[0]);
-            }
-            Outcome::Surveyed(Some(surveyed)) => return self.surveyed(running, index, &surveyed),
+            Outcome::Missing(mark) => work.survey = Survey::Missing(mark),
+            Outcome::Surveyed(surveyed) => return self.surveyed(running, index, &surveyed),
             Outcome::Chunk(read) => {
                 if !work.is_visible(id, &read.low) {
                     tracing::debug!(table = %work.id, "a chunk was read before all that the stream had was visible: it is read again");

@@ -52,6 +52,9 @@ mod state;
 mod touch;
 mod work;
 
+#[cfg(test)]
+mod model;
+
 pub use key::{KeyColumns, KeyError, Place};
 pub use machine::Snapshot;
 pub use mark::Mark;

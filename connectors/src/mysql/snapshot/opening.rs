@@ -72,7 +72,9 @@ impl Snapshot {
         // Parts of a table for which the stream stands still come first, and what it waits for.
         let parts = running.tables.iter_mut().find_map(TableWork::wants_part);
         if let Some((of, part)) = parts {
-            *part = Part::Asked(self.ask(position, Work::More(of)));
+            let id = self.ask(position, Work::More(of));
+            self.parts.insert(id, of);
+            *part = Part::Asked(id);
             return true;
         }
         let paused = self.state.paused && matches!(run.kind, RunKind::Incremental(_));

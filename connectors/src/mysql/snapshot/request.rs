@@ -29,7 +29,7 @@ pub struct Request {
 pub enum Work {
     /// The names of all tables that are not the server's own: [`Outcome::Listed`].
     List,
-    /// What a table is, and which keys it has: [`Outcome::Surveyed`].
+    /// What a table is, and which keys it has: [`Outcome::Surveyed`] or [`Outcome::Missing`].
     Survey {
         /// The table.
         table: TableId,
@@ -82,8 +82,10 @@ pub struct Answer {
 pub enum Outcome {
     /// The tables that there are, each with how many rows it may have.
     Listed(Vec<(TableId, u64)>),
-    /// What a table is; nothing if it is not there.
-    Surveyed(Option<Box<Surveyed>>),
+    /// What a table is.
+    Surveyed(Box<Surveyed>),
+    /// It is not there. The stream tells why before this mark.
+    Missing(Mark),
     /// Rows.
     Chunk(Box<ChunkRead>),
     /// A table without a key is begun: its rows are those at this mark, exactly.

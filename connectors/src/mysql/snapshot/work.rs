@@ -16,6 +16,8 @@ use crate::mysql::stream::LogPosition;
 
 /// By how much the width of ranges changes at most from one chunk to the next.
 const WIDENING_MAX: i128 = 1 << 20;
+/// By how much they widen at least where no row is found.
+const WIDENING_EMPTY: i128 = 16;
 
 /// A table that is being read.
 #[derive(Debug)]
@@ -40,11 +42,15 @@ pub(super) struct TableWork {
 }
 
 /// Whether it is known what a table is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Survey {
     Wanted,
     Asked(RequestId),
     Done,
+    /// It is not there, as the stream will tell before this mark.
+    Missing(Mark),
+    /// It is not there, and the stream had nothing to tell.
+    Gone,
 }
 
 /// What a table is, and how it is read.
@@ -157,6 +163,9 @@ impl TableWork {
 
     /// Whether nothing is left to read.
     pub(super) fn is_done(&self, state: &TableState) -> bool {
+        if self.survey == Survey::Gone {
+            return true;
+        }
         self.survey == Survey::Done
             && self.chunks.is_empty()
             && self.keyed.is_none()
@@ -279,14 +288,21 @@ impl TableWork {
         }
     }
 
-    /// The stream stands here, between two transactions.
-    pub(super) fn pass(&mut self, position: &LogPosition) {
+    /// The stream stands here, between two transactions. Whether the table is found to be gone.
+    pub(super) fn pass(&mut self, position: &LogPosition) -> bool {
+        if let Survey::Missing(mark) = &self.survey
+            && mark.is_passed_by(position)
+        {
+            tracing::info!(table = %self.id, "the table is not there any more: its snapshot ends");
+            self.survey = Survey::Gone;
+        }
         self.each_chunk_mut().for_each(|chunk| {
             chunk.pass(position);
         });
         if let Some(Whole::Begun { mark, ready, .. }) = &mut self.whole {
             *ready = *ready || mark.is_passed_by(position);
         }
+        self.survey == Survey::Gone
     }
 
     /// Whether this is the number of a request for it.
@@ -337,6 +353,11 @@ impl TableWork {
         self.shape
             .as_ref()
             .map_or(1, |shape| shape.rows_max(chunk_rows, chunk_bytes))
+    }
+
+    /// Whether it was never found out what it is: changes of its rows mean nothing as yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.shape.is_none() && matches!(self.survey, Survey::Wanted | Survey::Asked(_))
     }
 
     /// Its rows are those at `mark`.
@@ -428,7 +449,11 @@ fn cut(chunk: &mut Chunk, rows: &Rows, key: &KeyColumns, cells: usize) -> Option
 fn next_width(asked: (i128, i128), read: Option<(i128, i128)>, found: usize, wanted: usize) -> i128 {
     let (after, up_to) = read.unwrap_or(asked);
     let span = up_to.saturating_sub(after).max(1);
-    let (found, wanted) = (found.max(1) as i128, wanted.max(1) as i128);
-    let ideal = span.saturating_mul(wanted) / found;
+    let wanted = wanted.max(1) as i128;
+    let ideal = match found {
+        // How far it is to the next row is not known.
+        0 => span.saturating_mul(WIDENING_EMPTY).saturating_mul(wanted),
+        found => span.saturating_mul(wanted) / found as i128,
+    };
     ideal.clamp(1, span.saturating_mul(WIDENING_MAX))
 }

@@ -1,4 +1,4 @@
 //! Logs of real servers, whole and damaged.
 mod damage;
-pub(super) mod golden;
+pub(in crate::mysql) mod golden;
 mod sources;
