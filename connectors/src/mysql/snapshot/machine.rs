@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub(super) touches: u64,
     /// There may be something to ask for.
     pub(super) dirty: bool,
+    /// No definition of tables was told since the stream stood between two transactions.
+    pub(super) at_boundary: bool,
     /// A release is not told yet.
     pub(super) telling: bool,
     /// What is stored is another than before.
@@ -57,6 +59,7 @@ impl Snapshot {
             last_id: 0,
             touches: 0,
             dirty: true,
+            at_boundary: false,
             telling: false,
             revision: 0,
             delayed,
@@ -71,11 +74,11 @@ impl Snapshot {
     pub fn passed(&mut self, position: &LogPosition) {
         assert!(!self.telling, "the release before is told first");
         if let Some(running) = &mut self.running {
-            let mut gone = false;
+            let mut ended = running.pass(position);
             for work in &mut running.tables {
-                gone |= work.pass(position);
+                ended |= work.pass(position);
             }
-            if gone {
+            if ended {
                 self.finish();
             }
         }
@@ -85,6 +88,7 @@ impl Snapshot {
     /// The stream is about to read a transaction again of which some rows were delivered before a restart. As [`Snapshot::passed`], but that nothing
     /// is released: what is told already is behind this place.
     pub fn resumes(&mut self, position: &LogPosition) {
+        self.at_boundary = true;
         if self.dirty {
             self.dirty = false;
             self.open(position);
@@ -100,7 +104,7 @@ impl Snapshot {
         let open = &self.state.runs[0].open;
         self.telling
             || running.tables.iter().zip(open).any(|(work, state)| {
-                let unknown = work.is_unknown() && state.last.is_some() && !self.waits();
+                let unknown = work.is_unknown(self.at_boundary) && state.last.is_some() && !self.waits();
                 unknown || work.holds(self.settings.window_bytes)
             })
     }
@@ -132,10 +136,16 @@ impl Snapshot {
 
     /// Tables themselves changed, at this place of the stream.
     pub fn changed(&mut self, change: &TableChange) {
+        self.at_boundary = false;
         let Some(mut running) = self.running.take() else {
             return;
         };
         self.dirty = true;
+        // Which tables there are is asked again where that was not told, or may be known from before this place.
+        let vague = matches!(change, TableChange::Database(_) | TableChange::Everything);
+        if vague || matches!(running.listing, Listing::Asked(_)) {
+            running.listing = Listing::Wanted;
+        }
         let run = &mut self.state.runs[0];
         match change {
             TableChange::Dropped(table) | TableChange::Truncated(table) => {
@@ -150,7 +160,7 @@ impl Snapshot {
                 if let Some(index) = begun {
                     forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
                 }
-                let was_left = running.leave_out(from);
+                let was_left = running.was_left(from, run) && running.has(from, &self.settings);
                 if (begun.is_some() || was_left)
                     && running.has(to, &self.settings)
                     && running.index_of(to).is_none()
@@ -256,7 +266,9 @@ impl Snapshot {
     ) -> Result<(), SnapshotError> {
         if matches!(running.listing, Listing::Asked(asked) if asked == id) {
             match outcome {
-                Outcome::Listed(tables) => running.listed(tables, &self.state.runs[0], &self.settings),
+                Outcome::Listed { tables, high } => {
+                    running.listed(tables, high, &self.state.runs[0], &self.settings);
+                }
                 _ => running.listing = Listing::Wanted,
             }
             return Ok(());
@@ -288,7 +300,7 @@ impl Snapshot {
                 work.busy = true;
             }
             Outcome::Rested => work.resting = None,
-            Outcome::Listed(_) | Outcome::Failed(_) => {}
+            Outcome::Listed { .. } | Outcome::Failed(_) => {}
         }
         Ok(())
     }
@@ -337,7 +349,7 @@ impl Snapshot {
                 (0..running.tables.len()).find(|index| running.tables[*index].is_done(&run.open[*index]));
             if let Some(index) = done {
                 running.end(index, run);
-            } else if running.all_begun() && running.tables.is_empty() {
+            } else if running.is_done() {
                 tracing::info!(rows = run.rows, "a snapshot is done");
                 self.state.runs.remove(0);
                 self.running = None;

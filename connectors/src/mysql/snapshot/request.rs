@@ -80,8 +80,13 @@ pub struct Answer {
 /// What comes of a request.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The tables that there are, each with how many rows it may have.
-    Listed(Vec<(TableId, u64)>),
+    /// The tables that there are.
+    Listed {
+        /// Each with how many rows it may have.
+        tables: Vec<(TableId, u64)>,
+        /// Nothing that is behind it was visible.
+        high: Mark,
+    },
     /// What a table is.
     Surveyed(Box<Surveyed>),
     /// It is not there. The stream tells why before this mark.
@@ -120,6 +125,8 @@ pub struct Surveyed {
     pub row_bytes: usize,
     /// Whether transactions isolate its readers.
     pub transactional: bool,
+    /// Nothing that is behind it was visible.
+    pub high: Mark,
 }
 
 /// Rows that were read between two marks.

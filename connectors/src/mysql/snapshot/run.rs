@@ -3,17 +3,21 @@ use std::collections::VecDeque;
 
 use regex::Regex;
 
+use super::mark::Mark;
 use super::request::RequestId;
 use super::select::Source;
 use super::settings::Settings;
 use super::state::{Run, RunKind, TableState};
 use super::work::TableWork;
 use crate::mysql::schema::TableId;
+use crate::mysql::stream::LogPosition;
 
 /// A snapshot that is under way, beside what is stored of it.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) listing: Listing,
+    /// The tables that were listed may be those of a place ahead of the stream: before this mark, others may come.
+    listed_at: Option<Mark>,
     /// The tables that are begun, as in what is stored.
     pub(super) tables: Vec<TableWork>,
     /// The tables that are its own, for signals' expressions; all that are captured without.
@@ -48,6 +52,7 @@ impl Running {
     pub(super) fn new(run: &Run) -> Self {
         let mut running = Self {
             listing: Listing::Wanted,
+            listed_at: None,
             tables: run
                 .open
                 .iter()
@@ -96,7 +101,8 @@ impl Running {
     }
 
     /// The tables that there are came.
-    pub(super) fn listed(&mut self, listed: Vec<(TableId, u64)>, run: &Run, settings: &Settings) {
+    pub(super) fn listed(&mut self, listed: Vec<(TableId, u64)>, high: Mark, run: &Run, settings: &Settings) {
+        self.listed_at = Some(high);
         let mut own: Vec<(TableId, u64)> = listed
             .into_iter()
             .filter(|(table, _)| self.has(table, settings))
@@ -150,16 +156,24 @@ impl Running {
         }
     }
 
-    /// A table that was not begun is not wanted any more; whether it was wanted.
-    pub(super) fn leave_out(&mut self, table: &TableId) -> bool {
-        match &mut self.listing {
-            Listing::Known(next) => {
-                let before = next.len();
-                next.retain(|other| other != table);
-                next.len() < before
-            }
-            _ => false,
+    /// A table is not called so any more; whether it was not begun. It need not be among the tables that come next, for these may have been listed
+    /// behind this place.
+    pub(super) fn was_left(&mut self, table: &TableId, run: &Run) -> bool {
+        if let Listing::Known(next) = &mut self.listing {
+            next.retain(|other| other != table);
         }
+        run.begun.as_ref().is_none_or(|begun| table > begun)
+    }
+
+    /// The stream stands here. Whether nothing more may come than was listed.
+    pub(super) fn pass(&mut self, position: &LogPosition) -> bool {
+        let known = self.listed_at.take_if(|mark| mark.is_passed_by(position));
+        known.is_some()
+    }
+
+    /// Whether nothing is left to read.
+    pub(super) fn is_done(&self) -> bool {
+        self.all_begun() && self.tables.is_empty() && self.listed_at.is_none()
     }
 
     /// A table that has another name now comes with that.

@@ -104,6 +104,8 @@ impl Touching<'_> {
     fn again(&mut self, identity: Place) {
         *self.dirty = true;
         if self.state.again.contains(&identity) {
+            // What is on its way may be from before this change.
+            self.work.keyed.iter_mut().for_each(Chunk::distrust);
             return;
         }
         if self.state.again.len() < AGAIN_MAX {

@@ -32,6 +32,8 @@ pub(super) struct TableWork {
     pub(super) keyed: Option<Chunk>,
     /// For a table without a key.
     pub(super) whole: Option<Whole>,
+    /// What was found when it was surveyed may be ahead of the stream: before this mark, the table is not done.
+    end: Option<Mark>,
     pub(super) touched: Touched,
     /// It waits after a lock could not be had.
     pub(super) resting: Option<RequestId>,
@@ -135,6 +137,7 @@ impl TableWork {
             chunks: VecDeque::new(),
             keyed: None,
             whole: None,
+            end: None,
             touched: Touched::default(),
             resting: None,
             busy: false,
@@ -171,6 +174,7 @@ impl TableWork {
             && self.keyed.is_none()
             && state.again.is_empty()
             && self.whole.is_none()
+            && self.end.is_none()
     }
 
     /// It is known what the table is: its ranges are laid out behind what was told.
@@ -182,6 +186,7 @@ impl TableWork {
         rows_max: usize,
     ) {
         self.survey = Survey::Done;
+        self.end = Some(surveyed.high.clone());
         // What is being told at this moment is told.
         self.chunks.retain(Chunk::is_telling);
         self.keyed.take_if(|chunk| !chunk.is_telling());
@@ -209,12 +214,14 @@ impl TableWork {
                 Rule::Keys(_) => None,
             });
             let told = telling.or_else(|| state.last.clone());
+            let numbers = key.as_integer(first).zip(key.as_integer(last));
+            // What comes before the first row from now on is told by changes.
+            let told = told.or_else(|| numbers.map(|(first, _)| vec![(first - 1).to_string()]));
             let behind = told.as_ref().and_then(|place| key.as_integer(place));
-            let numbers = numbers.map(|(first, last)| (behind.unwrap_or(first - 1), last));
+            let numbers = behind.zip(numbers).map(|(behind, (_, last))| (behind, last));
             let is_left = numbers.is_none_or(|(after, last)| after < last);
             if is_left {
-                let chunk = Chunk::range(told, last.clone(), numbers);
-                self.chunks.push_back(chunk);
+                self.chunks.push_back(Chunk::range(told, last.clone(), numbers));
             }
         }
         let width = rows_max as i128;
@@ -288,7 +295,7 @@ impl TableWork {
         }
     }
 
-    /// The stream stands here, between two transactions. Whether the table is found to be gone.
+    /// The stream stands here, between two transactions. Whether it may be at its end.
     pub(super) fn pass(&mut self, position: &LogPosition) -> bool {
         if let Survey::Missing(mark) = &self.survey
             && mark.is_passed_by(position)
@@ -302,7 +309,8 @@ impl TableWork {
         if let Some(Whole::Begun { mark, ready, .. }) = &mut self.whole {
             *ready = *ready || mark.is_passed_by(position);
         }
-        self.survey == Survey::Gone
+        let ended = self.end.take_if(|mark| mark.is_passed_by(position));
+        ended.is_some() || self.survey == Survey::Gone
     }
 
     /// Whether this is the number of a request for it.
@@ -355,9 +363,14 @@ impl TableWork {
             .map_or(1, |shape| shape.rows_max(chunk_rows, chunk_bytes))
     }
 
-    /// Whether it was never found out what it is: changes of its rows mean nothing as yet.
-    pub(super) fn is_unknown(&self) -> bool {
-        self.shape.is_none() && matches!(self.survey, Survey::Wanted | Survey::Asked(_))
+    /// Whether it was never found out what it is: changes of its rows mean nothing as yet. It can be asked for between two transactions alone.
+    pub(super) fn is_unknown(&self, at_boundary: bool) -> bool {
+        self.shape.is_none()
+            && match self.survey {
+                Survey::Wanted => at_boundary,
+                Survey::Asked(_) => true,
+                Survey::Done | Survey::Missing(_) | Survey::Gone => false,
+            }
     }
 
     /// Its rows are those at `mark`.

@@ -114,12 +114,21 @@ impl Consumer {
     }
 
     /// Whether all that is told to be known is known: of done tables all rows, of begun ones those up to their place.
-    pub(super) fn check(&self, state: &SnapshotState, now: &Database, finished: bool) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        state: &SnapshotState,
+        (now, visible): (&Database, &Database),
+        finished: bool,
+    ) -> Result<(), String> {
         let initial = state.runs.iter().find(|run| run.kind == RunKind::Initial);
         let none = Known::default();
         for (table, rows) in now {
             let known = self.tables.get(table).unwrap_or(&none);
             let open = initial.and_then(|run| run.open.iter().find(|open| open.table == *table));
+            if open.is_some() && !visible.contains_key(table) {
+                // What is not there any more cannot be read, and the stream will tell of it.
+                continue;
+            }
             let begun = initial.is_none_or(|run| run.begun.as_ref().is_some_and(|begun| table <= begun));
             let done = finished || (begun && open.is_none());
             let up_to = open.and_then(|open| open.last.as_ref()).map(|last| place(last));
