@@ -20,8 +20,8 @@ use async_trait::async_trait;
 
 use super::{
     Budget, ConnectorContext, OffsetReader, PartitionOffset, Plugin, PluginError, SinkPlugin,
-    SinkTaskContext, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext, TaskId,
-    TopicPartition,
+    SinkTaskContext, SourceBatch, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext,
+    TaskId, TopicPartition,
 };
 use crate::config::{ConfigMap, DefaultValue};
 use crate::record::Record;
@@ -223,7 +223,7 @@ impl<'a> Reading<'a> {
                     Err(_) => continue,
                     Ok(batch) => {
                         let batch = batch.map_err(failed("poll"))?;
-                        store(stored, &batch.offsets);
+                        store(stored, &batch);
                         records.extend(batch.records);
                         continue;
                     }
@@ -236,7 +236,7 @@ impl<'a> Reading<'a> {
             if !batch.records.is_empty() && batch.offsets.is_empty() {
                 return wrong("records came without an offset to go on from");
             }
-            store(stored, &batch.offsets);
+            store(stored, &batch);
             let any = !batch.records.is_empty();
             records.extend(batch.records);
             task.committed(&batch.offsets)
@@ -265,9 +265,12 @@ fn check_progress(task: &dyn SourceTask) -> Result<(), Nonconformity> {
     }
 }
 
-fn store(stored: &Stored, offsets: &[(SourcePartition, SourceOffset)]) {
+fn store(stored: &Stored, batch: &SourceBatch) {
     let mut stored = stored.0.lock().unwrap_or_else(PoisonError::into_inner);
-    stored.extend(offsets.iter().cloned());
+    for partition in &batch.forgotten {
+        stored.remove(partition);
+    }
+    stored.extend(batch.offsets.iter().cloned());
 }
 
 /// Checks that a sink takes `records` of one partition, whose offsets begin at 0, makes them durable, says so truly, and goes on behind them
