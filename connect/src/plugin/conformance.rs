@@ -22,8 +22,8 @@ use async_trait::async_trait;
 
 pub use self::sinks::{lost_membership, sink};
 use super::{
-    Budget, ConnectorContext, OffsetReader, Plugin, PluginError, SourceOffset, SourcePartition, SourcePlugin,
-    SourceTask, SourceTaskContext, TaskId,
+    Budget, ConnectorContext, OffsetReader, Plugin, PluginError, SourceBatch, SourceOffset, SourcePartition,
+    SourcePlugin, SourceTask, SourceTaskContext, TaskId,
 };
 use crate::config::{ConfigMap, DefaultValue};
 use crate::record::Record;
@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
                     Err(_) => continue,
                     Ok(batch) => {
                         let batch = batch.map_err(failed("poll"))?;
-                        store(stored, &batch.offsets);
+                        store(stored, &batch);
                         records.extend(batch.records);
                         continue;
                     }
@@ -238,7 +238,7 @@ impl<'a> Reading<'a> {
             if !batch.records.is_empty() && batch.offsets.is_empty() {
                 return wrong("records came without an offset to go on from");
             }
-            store(stored, &batch.offsets);
+            store(stored, &batch);
             let any = !batch.records.is_empty();
             records.extend(batch.records);
             task.committed(&batch.offsets)
@@ -267,7 +267,10 @@ fn check_progress(task: &dyn SourceTask) -> Result<(), Nonconformity> {
     }
 }
 
-fn store(stored: &Stored, offsets: &[(SourcePartition, SourceOffset)]) {
+fn store(stored: &Stored, batch: &SourceBatch) {
     let mut stored = stored.0.lock().unwrap_or_else(PoisonError::into_inner);
-    stored.extend(offsets.iter().cloned());
+    for partition in &batch.forgotten {
+        stored.remove(partition);
+    }
+    stored.extend(batch.offsets.iter().cloned());
 }

@@ -170,6 +170,19 @@ pub struct SourceBatch {
     pub records: Vec<Record>,
     /// What is to be stored once all these records (and all before them) are delivered; may come without records.
     pub offsets: Vec<(SourcePartition, SourceOffset)>,
+    /// Partitions that are no more: what is stored for them is forgotten at that time, so that it does not grow for ever. An offset for one of
+    /// them among `offsets`, or in a later batch, is stored. [`SourceTask::committed`] does not name them.
+    ///
+    /// ```
+    /// use millstream_connect::plugin::{SourceBatch, SourcePartition};
+    ///
+    /// let batch = SourceBatch {
+    ///     forgotten: vec![SourcePartition::new().with("filename", "a.txt")],
+    ///     ..SourceBatch::default()
+    /// };
+    /// assert!(batch.records.is_empty());
+    /// ```
+    pub forgotten: Vec<SourcePartition>,
     /// Whether a transaction ends here.
     pub boundary: Boundary,
     /// Records without a time were made just now: transforms see the time of now, and so do those who read the topic. It costs less

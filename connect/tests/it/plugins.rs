@@ -69,6 +69,10 @@ pub struct NumbersScript {
     pub boundary: AtomicUsize,
     /// What was said to be stored last.
     pub committed: Mutex<Option<i64>>,
+    /// Each batch has an offset of a partition of its own, too, and forgets that of the one before.
+    pub forgets: AtomicBool,
+    /// The first batch forgets this one's, too (0: none).
+    pub forgets_first: AtomicUsize,
     /// Values that come as something no converter takes.
     pub odd: Mutex<Vec<usize>>,
     pub starts: AtomicUsize,
@@ -113,6 +117,7 @@ impl SourcePlugin for Numbers {
             script,
             next: 0,
             topic: "".into(),
+            passing: None,
         })
     }
 }
@@ -140,6 +145,11 @@ struct NumbersTask {
     script: Arc<NumbersScript>,
     next: usize,
     topic: Arc<str>,
+    passing: Option<SourcePartition>,
+}
+
+fn passing(until: usize) -> SourcePartition {
+    SourcePartition::new().with("passing", until)
 }
 
 fn partition() -> SourcePartition {
@@ -207,9 +217,17 @@ impl SourceTask for NumbersTask {
         self.next = until;
         let boundary = script.boundary.load(Ordering::SeqCst);
         let offset: SourceOffset = serde_json::from_value(json!({ "next": until })).unwrap();
+        let (mut offsets, mut forgotten) = (vec![(partition(), offset.clone())], Vec::new());
+        if script.forgets.load(Ordering::SeqCst) {
+            offsets.push((passing(until), offset));
+            forgotten.extend(std::mem::replace(&mut self.passing, Some(passing(until))));
+            let first = script.forgets_first.swap(0, Ordering::SeqCst);
+            forgotten.extend((first > 0).then(|| passing(first)));
+        }
         Ok(SourceBatch {
             records,
-            offsets: vec![(partition(), offset)],
+            offsets,
+            forgotten,
             boundary: match script.aborts.load(Ordering::SeqCst) {
                 aborts if aborts > 0 && until.is_multiple_of(aborts) => Boundary::Abort,
                 _ if boundary > 0 && until.is_multiple_of(boundary) => Boundary::Commit,

@@ -1,6 +1,7 @@
 //! Sources.
 use std::sync::atomic::Ordering;
 
+use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{ErrorKind, PluginError};
 use millstream_connect::worker::{ConnectorOffsets, State, TargetState};
 
@@ -65,6 +66,75 @@ fn offsets_are_seen_set_and_forgotten() {
         .block_on(worker.worker.alter_offsets("numbers", &config, None))
         .unwrap();
     assert_eq!(get(), ConnectorOffsets::Source(Vec::new()));
+}
+
+/// A file that is gone, a table that was dropped: offsets of what is no more were kept for ever.
+#[test]
+fn a_source_forgets_offsets() {
+    for (test, exactly_once, own) in [
+        ("forgets-in-a-file", false, false),
+        ("forgets-in-a-topic", false, true),
+        ("forgets-exactly-once", true, true),
+    ] {
+        let cluster = Cluster::new(test);
+        let (topic, own_topic) = (cluster.name("numbers"), cluster.name("offsets"));
+        let config = map(&[
+            ("name", "numbers"),
+            ("connector.class", "Numbers"),
+            ("topic", &topic),
+        ]);
+        let stored = |worker: &TestWorker<'_>, config: &ConfigMap| {
+            let offsets = worker.worker.offsets("numbers", config);
+            let ConnectorOffsets::Source(offsets) = cluster.runtime.block_on(offsets).unwrap() else {
+                panic!("a source's")
+            };
+            let mut partitions: Vec<String> = offsets
+                .iter()
+                .map(|(partition, _)| serde_json::to_string(partition).unwrap())
+                .collect();
+            partitions.sort();
+            partitions
+        };
+        let run = |worker: &TestWorker<'_>, end: usize, settings: &[(&str, &str)]| {
+            worker.numbers.forgets.store(true, Ordering::SeqCst);
+            worker.numbers.batch.store(5, Ordering::SeqCst);
+            worker.numbers.end.store(end, Ordering::SeqCst);
+            let id = worker.source(&topic, settings);
+            let end = i64::try_from(end).unwrap();
+            wait(|| (*worker.numbers.committed.lock().unwrap() == Some(end)).then_some(()));
+            worker.stop(&id);
+        };
+        // The worker's store has an offset that is forgotten by a task that has a store of its own.
+        let worker = TestWorker::start(&cluster, &[]);
+        run(&worker, 10, &[]);
+        assert_eq!(
+            stored(&worker, &config),
+            [r#"{"numbers":"all"}"#, r#"{"passing":10}"#],
+            "{test}"
+        );
+        let worker = match exactly_once {
+            true => TestWorker::start(&cluster, &[("exactly.once.source.support", "enabled")]),
+            false => worker,
+        };
+        let (mut config, mut settings) = (config, Vec::new());
+        if own {
+            settings.push(("offsets.storage.topic", &*own_topic));
+            config.extend(map(&settings));
+        }
+        worker.numbers.forgets_first.store(10, Ordering::SeqCst);
+        run(&worker, 25, &settings);
+        assert_eq!(
+            stored(&worker, &config),
+            [r#"{"numbers":"all"}"#, r#"{"passing":25}"#],
+            "{test}"
+        );
+        if own {
+            let kept = cluster.values(&own_topic);
+            let tombstones = kept.iter().filter(|value| *value == "null").count();
+            assert!(tombstones > 0, "{kept:?}");
+        }
+        assert_eq!(cluster.values(&topic), numbers(0..25));
+    }
 }
 
 #[test]

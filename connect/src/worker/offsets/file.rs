@@ -139,6 +139,10 @@ mod tests {
         );
         assert_eq!(again.read("other").unwrap(), [(partition("c"), offset(3))]);
         assert_eq!(again.read("nobody").unwrap(), []);
+        again.write("other", &[(partition("c"), None)]).unwrap();
+        again.write("other", &[(partition("c"), None)]).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("other") && text.contains("lines"), "{text}");
     }
 
     #[test]

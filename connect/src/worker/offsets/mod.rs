@@ -28,6 +28,12 @@ pub(crate) trait OffsetStore: Send + Sync {
 
     /// Stores changes; they are durable once it returns.
     fn write(&self, connector: &str, changes: &[OffsetChange]) -> Result<(), PluginError>;
+
+    /// What these changes forget must not come back from another store that is looked into, too. For who writes the changes without
+    /// [`write`](Self::write), before that.
+    fn forget_behind(&self, _connector: &str, _changes: &[OffsetChange]) -> Result<(), PluginError> {
+        Ok(())
+    }
 }
 
 /// A connector's view of a store.
@@ -64,14 +70,20 @@ impl OffsetMap {
         let [Json::String(connector), partition @ Json::Object(_)] = &*parts else {
             return false;
         };
+        let Some(value) = value.filter(|value| *value != b"null") else {
+            if let Some(of_connector) = self.0.get_mut(connector) {
+                of_connector.remove(&partition.to_string());
+                if of_connector.is_empty() {
+                    self.0.remove(connector);
+                }
+            }
+            return true;
+        };
+        let Ok(text) = std::str::from_utf8(value) else {
+            return false;
+        };
         let of_connector = self.0.entry(connector.clone()).or_default();
-        match value.filter(|value| *value != b"null") {
-            None => drop(of_connector.remove(&partition.to_string())),
-            Some(value) => match std::str::from_utf8(value) {
-                Ok(text) => drop(of_connector.insert(partition.to_string(), text.to_owned())),
-                Err(_) => return false,
-            },
-        }
+        of_connector.insert(partition.to_string(), text.to_owned());
         true
     }
 
@@ -115,5 +127,6 @@ mod tests {
         assert_eq!(map.of("a")[0].1.0["position"], 7);
         assert!(map.apply(&key("a", &partition), None));
         assert_eq!(map.of("a"), []);
+        assert!(map.0.is_empty(), "nothing is left of what was forgotten");
     }
 }

@@ -30,16 +30,73 @@ impl OffsetStore for OwnOffsets {
     }
 
     fn write(&self, connector: &str, changes: &[OffsetChange]) -> Result<(), PluginError> {
-        self.own.write(connector, changes)?;
-        // What is forgotten must not come back from behind.
-        let forgotten: Vec<OffsetChange> = changes
-            .iter()
-            .filter(|(_, offset)| offset.is_none())
-            .cloned()
-            .collect();
-        match forgotten.is_empty() {
-            true => Ok(()),
-            false => self.workers.write(connector, &forgotten),
+        self.forget_behind(connector, changes)?;
+        self.own.write(connector, changes)
+    }
+
+    /// First, as in Kafka Connect: a failure in between leaves what was to be forgotten in the connector's own store.
+    fn forget_behind(&self, connector: &str, changes: &[OffsetChange]) -> Result<(), PluginError> {
+        let forgotten: Vec<_> = changes.iter().filter(|(_, offset)| offset.is_none()).collect();
+        if forgotten.is_empty() {
+            return Ok(());
         }
+        let there = self.workers.read(connector)?;
+        let there: HashSet<&SourcePartition> = there.iter().map(|(partition, _)| partition).collect();
+        let known = forgotten
+            .into_iter()
+            .filter(|(partition, _)| there.contains(partition));
+        let known: Vec<OffsetChange> = known.cloned().collect();
+        match known.is_empty() {
+            true => Ok(()),
+            false => self.workers.write(connector, &known),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FileOffsets;
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_does_not_come_back_from_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |name: &str| FileOffsets::open(&directory.path().join(name)).unwrap();
+        let (own, workers) = (Arc::new(open("own")), Arc::new(open("workers")));
+        let partition = |name: &str| SourcePartition::new().with("filename", name);
+        let offset = |position: u64| Some(SourceOffset::new().with("position", position));
+        let before = [
+            (partition("a"), offset(1)),
+            (partition("b"), offset(2)),
+            (partition("c"), offset(3)),
+        ];
+        workers.write("lines", &before).unwrap();
+        let both = OwnOffsets::new(Arc::clone(&own) as _, Arc::clone(&workers) as _);
+        both.write("lines", &[(partition("a"), offset(4)), (partition("b"), None)])
+            .unwrap();
+        let read = |store: &dyn OffsetStore| {
+            let mut read = store.read("lines").unwrap();
+            read.sort_by_key(|(partition, _)| partition.text("filename").map(str::to_owned));
+            let read = read.iter();
+            read.map(|(partition, offset)| {
+                (
+                    partition.text("filename").unwrap().to_owned(),
+                    offset.number("position").unwrap(),
+                )
+            })
+            .collect::<Vec<_>>()
+        };
+        let pair = |name: &str, position| (name.to_owned(), position);
+        assert_eq!(read(&both), [pair("a", 4), pair("c", 3)]);
+        assert_eq!(
+            read(&*workers),
+            [pair("a", 1), pair("c", 3)],
+            "only what was forgotten"
+        );
+        // Who delivers exactly once writes to the connector's own store itself.
+        both.forget_behind("lines", &[(partition("a"), None), (partition("c"), offset(5))])
+            .unwrap();
+        assert_eq!(read(&both), [pair("a", 4), pair("c", 3)]);
+        assert_eq!(read(&*workers), [pair("c", 3)]);
     }
 }

@@ -260,12 +260,17 @@ impl SourceLoop<'_> {
                 return Err(error);
             }
         }
-        let committed = self.pending.take();
-        if committed.is_empty() {
+        let changes = self.pending.take();
+        if changes.is_empty() {
             return Ok(());
         }
         TaskMetrics::add(&self.metrics().commits, 1);
-        tracing::debug!(partitions = committed.len(), "offsets are stored");
+        tracing::debug!(partitions = changes.len(), "offsets are stored");
+        let stored = |(partition, offset)| Some((partition, offset?));
+        let committed: Vec<_> = changes.into_iter().filter_map(stored).collect();
+        if committed.is_empty() {
+            return Ok(());
+        }
         let task = &mut self.parts.task;
         let tell = || control.wait_for(task.committed(&committed));
         if let Err(error) = self.report.within(Call::Committed, tell) {

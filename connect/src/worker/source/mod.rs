@@ -285,7 +285,7 @@ impl<'a> SourceLoop<'a> {
             return Ok(());
         }
         let (any, finished) = (
-            !batch.records.is_empty() || !batch.offsets.is_empty(),
+            !(batch.records.is_empty() && batch.offsets.is_empty() && batch.forgotten.is_empty()),
             batch.finished,
         );
         TaskMetrics::add(&self.metrics().read, batch.records.len());
@@ -297,7 +297,8 @@ impl<'a> SourceLoop<'a> {
             self.encode(batch.records, batch.made_now)?;
             self.send()?;
         }
-        self.pending.add(self.parts.producer.last_record(), batch.offsets);
+        let changes = offsets::changes(batch.offsets, batch.forgotten);
+        self.pending.add(self.parts.producer.last_record(), changes);
         let ends = match self.parts.offsets.transactions() {
             None | Some(Transactions::AfterInterval) => false,
             Some(Transactions::EachPoll) => any,

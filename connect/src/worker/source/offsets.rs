@@ -24,7 +24,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// The offsets behind all records up to the producer's record `number`.
-    pub(super) fn add(&mut self, number: usize, offsets: Vec<(SourcePartition, SourceOffset)>) {
+    pub(super) fn add(&mut self, number: usize, offsets: Vec<OffsetChange>) {
         if offsets.is_empty() {
             return;
         }
@@ -79,28 +79,37 @@ impl Pending {
     }
 
     /// Forgets the offsets whose records are delivered, and gives them.
-    pub(super) fn take(&mut self) -> Vec<(SourcePartition, SourceOffset)> {
+    pub(super) fn take(&mut self) -> Vec<OffsetChange> {
         std::mem::take(&mut self.delivered).offsets
     }
 
     /// The offsets whose records are delivered.
-    fn changes(&self) -> Vec<OffsetChange> {
-        let offsets = self.delivered.offsets.iter();
-        offsets
-            .map(|(partition, offset)| (partition.clone(), Some(offset.clone())))
-            .collect()
+    fn changes(&self) -> &[OffsetChange] {
+        &self.delivered.offsets
     }
 }
 
-/// The last offset of each partition, in the order in which partitions first came.
+/// What a batch changes in the store: of a partition that is forgotten and has an offset the offset counts.
+pub(super) fn changes(
+    offsets: Vec<(SourcePartition, SourceOffset)>,
+    forgotten: Vec<SourcePartition>,
+) -> Vec<OffsetChange> {
+    let forgotten = forgotten.into_iter().map(|partition| (partition, None));
+    let offsets = offsets
+        .into_iter()
+        .map(|(partition, offset)| (partition, Some(offset)));
+    forgotten.chain(offsets).collect()
+}
+
+/// The last offset of each partition, or that it is forgotten, in the order in which partitions first came.
 #[derive(Debug, Default)]
 struct LastOffsets {
-    offsets: Vec<(SourcePartition, SourceOffset)>,
+    offsets: Vec<OffsetChange>,
     places: HashMap<SourcePartition, usize>,
 }
 
 impl LastOffsets {
-    fn add(&mut self, offsets: Vec<(SourcePartition, SourceOffset)>) {
+    fn add(&mut self, offsets: Vec<OffsetChange>) {
         for (partition, offset) in offsets {
             match self.places.get(&partition) {
                 Some(place) => self.offsets[*place].1 = offset,
@@ -179,11 +188,12 @@ impl OffsetSink {
         let Some((_, offsets_topic)) = &self.transactional else {
             return match changes.is_empty() {
                 true => Ok(()),
-                false => self.store.write(connector, &changes),
+                false => self.store.write(connector, changes),
             };
         };
+        self.store.forget_behind(connector, changes)?;
         let mut batch = Outgoing::default();
-        topic::rows(offsets_topic, connector, &changes, &mut batch);
+        topic::rows(offsets_topic, connector, changes, &mut batch);
         if let Some(refused) = producer.send(&mut batch, stopping)?.first() {
             let why = undelivered(offsets_topic, &refused.error);
             return Err(PluginError::user_config(format!("storing offsets in {why}")));
@@ -206,17 +216,29 @@ mod tests {
         let at = |position: i64| -> SourceOffset {
             serde_json::from_value(serde_json::json!({"p": position})).unwrap()
         };
+        let stored = |offsets: &[(&SourcePartition, i64)]| {
+            let offsets = offsets
+                .iter()
+                .map(|(its, position)| ((*its).clone(), at(*position)));
+            changes(offsets.collect(), Vec::new())
+        };
         let mut pending = Pending::default();
-        pending.add(1, vec![(a.clone(), at(1)), (b.clone(), at(5))]);
-        pending.add(2, vec![(a.clone(), at(2))]);
+        pending.add(1, stored(&[(&a, 1), (&b, 5)]));
+        pending.add(2, stored(&[(&a, 2)]));
         pending.all_delivered();
         assert_eq!(pending.changes().len(), 2);
-        assert_eq!(pending.take(), [(a.clone(), at(2)), (b, at(5))]);
-        pending.add(3, vec![(a.clone(), at(3))]);
+        assert_eq!(pending.take(), stored(&[(&a, 2), (&b, 5)]));
+        pending.add(3, stored(&[(&a, 3)]));
         assert!(pending.changes().is_empty());
         pending.all_delivered();
-        assert_eq!(pending.take(), [(a, at(3))]);
+        assert_eq!(pending.take(), stored(&[(&a, 3)]));
         assert!(pending.is_empty());
+        // What is forgotten and comes again is stored, and what came before is forgotten.
+        pending.add(4, stored(&[(&a, 4), (&b, 6)]));
+        pending.add(5, changes(Vec::new(), vec![a.clone(), b.clone()]));
+        pending.add(6, changes(vec![(a.clone(), at(7))], vec![a.clone()]));
+        pending.all_delivered();
+        assert_eq!(pending.take(), [(a, Some(at(7))), (b, None)]);
     }
 
     #[test]
@@ -228,12 +250,12 @@ mod tests {
         };
         let mut pending = Pending::default();
         for number in 1..=100_000 {
-            pending.add(number, vec![(partition.clone(), at(number))]);
+            pending.add(number, vec![(partition.clone(), Some(at(number)))]);
         }
         assert!(pending.recent.len() <= RECENT_MAX);
         pending.delivered_before(90_000);
         let stored = pending.take();
-        let stored = stored[0].1.0["p"].as_u64().unwrap();
+        let stored = stored[0].1.as_ref().unwrap().0["p"].as_u64().unwrap();
         assert!((89_000..90_000).contains(&stored), "{stored}");
         assert!(!pending.is_empty());
     }
