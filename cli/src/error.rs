@@ -8,6 +8,9 @@ pub enum CliError {
     /// A message that already names the thing, the place and the remedy.
     #[error("{0}")]
     Message(String),
+    /// A server could not be asked, so that there is no answer to what the command is for.
+    #[error("{0}")]
+    Unanswered(String),
     /// The user stopped the command; what had to be finished was finished.
     #[error("interrupted")]
     Interrupted,
@@ -29,10 +32,11 @@ impl CliError {
         }
     }
 
-    /// 1 for errors, 130 as shells have it for Ctrl-C, 141 as for a closed pipe.
+    /// 1 for errors, 2 where those who look for 1 have no answer, 130 as shells have it for Ctrl-C, 141 as for a closed pipe.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Message(_) => 1,
+            Self::Unanswered(_) => 2,
             Self::Interrupted => 130,
             Self::OutputClosed => 141,
         }

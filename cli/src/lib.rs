@@ -30,6 +30,7 @@ mod error;
 mod groups;
 mod log_dirs;
 mod logging;
+mod mysql;
 mod offsets;
 mod pages;
 mod perf;
@@ -91,6 +92,8 @@ enum Command {
     Streams(streams::StreamsArgs),
     /// Run a worker of Connect, and look after connectors.
     Connect(connect::ConnectArgs),
+    /// Look at MySQL and MariaDB servers whose changes are to be captured.
+    Mysql(mysql::MysqlArgs),
     /// Write lines of standard input to a topic.
     Produce(produce::ProduceArgs),
     /// Print the records of a topic.
@@ -125,6 +128,7 @@ pub fn main(plugins: Registry) -> ExitCode {
         Command::LogDirs(args) => log_dirs::run(&args),
         Command::Streams(args) => streams::run(&args),
         Command::Connect(args) => connect::run(&args, plugins),
+        Command::Mysql(args) => mysql::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Perf(args) => perf::run(&args),

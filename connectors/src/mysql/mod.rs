@@ -7,6 +7,7 @@
 //! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
 //! * [`charset`]: what the bytes of texts say.
 //! * [`text`]: values as the server itself prints them.
+//! * [`check`]: what a server lacks, and what mends it.
 //! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
@@ -21,6 +22,7 @@
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
 pub mod binlog;
 pub mod charset;
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod gtid;

@@ -16,6 +16,7 @@ use regex::Regex;
 
 pub use definition::definition;
 pub use parse::{Told, parse, validate};
+pub use patterns::patterns as parse_patterns;
 
 /// All of it.
 #[derive(Debug, Clone)]

@@ -44,8 +44,11 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
     java_regex::whole(pattern, true).map_err(|wrong| format!("Invalid regex: {wrong}"))
 }
 
-/// A list of them.
-pub(super) fn patterns(list: &str) -> Result<Patterns, String> {
+/// A list of regular expressions of Java, with commas between them; each has to match all of a name, whatever the case of its letters.
+///
+/// # Errors
+/// What is wrong with one.
+pub fn patterns(list: &str) -> Result<Patterns, String> {
     split(list)
         .into_iter()
         .map(compile)

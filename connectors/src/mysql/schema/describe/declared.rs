@@ -158,7 +158,9 @@ impl Declared<'_> {
             // Kinds of BLOB.
             ColumnType::Vector { .. } => BINARY,
             ColumnType::Geometry { .. } if self.flavour == Flavour::MariaDb => BINARY,
-            _ if column_type.is_character() => self.collation.unwrap_or(BINARY),
+            // A collation without a number here is none that could be read.
+            _ if column_type.is_character() && self.charset.is_some() => self.collation.unwrap_or(0),
+            _ if column_type.is_character() => BINARY,
             _ => 0,
         }
     }
