@@ -50,6 +50,28 @@ class Worker:
         folder = bench.folder / f"worker-{bench.workers}"
         folder.mkdir()
         self.port = free_port()
+        settings = self.settings(bench, system, folder)
+        files = [self.properties(folder / "worker.properties", settings)]
+        files += [self.properties(folder / f"{name}.properties", {"name": name} | connector) for name, connector in connectors.items()]
+        command = [bench.binary, "connect", "standalone", *files]
+        if system == "java":
+            # Its own choice of heap, as connect-standalone.sh does it.
+            command = self.java(*files)
+            command.insert(1, "-Xms256M")
+        self.log = open(folder / "out.log", "wb")
+        self.begun = time.perf_counter()
+        self.process = subprocess.Popen([*map(str, command)], cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        while not all(self.is_running(name) for name in self.names):
+            assert self.process.poll() is None and time.perf_counter() - self.begun < 300, f"no RUNNING: see {self.log.name}"
+            time.sleep(0.002)
+        self.running_ms = (time.perf_counter() - self.begun) * 1000
+        self.start_cpu = self.cpu()
+
+    def java(self, *files):
+        return java("org.apache.kafka.connect.cli.ConnectStandalone", *files, heap="-Xmx2G")
+
+    def settings(self, bench, system, folder):
+        """The worker's own properties."""
         settings = {
             "bootstrap.servers": bench.broker.address,
             "key.converter": CONVERTERS[bench.arguments.converter],
@@ -62,21 +84,7 @@ class Worker:
         }
         if system == "ours":
             del settings["consumer.max.poll.records"]
-        files = [self.properties(folder / "worker.properties", settings)]
-        files += [self.properties(folder / f"{name}.properties", {"name": name} | connector) for name, connector in connectors.items()]
-        command = [bench.binary, "connect", "standalone", *files]
-        if system == "java":
-            # Its own choice of heap, as connect-standalone.sh does it.
-            command = java("org.apache.kafka.connect.cli.ConnectStandalone", *files, heap="-Xmx2G")
-            command.insert(1, "-Xms256M")
-        self.log = open(folder / "out.log", "wb")
-        self.begun = time.perf_counter()
-        self.process = subprocess.Popen([*map(str, command)], cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        while not all(self.is_running(name) for name in self.names):
-            assert self.process.poll() is None and time.perf_counter() - self.begun < 300, f"no RUNNING: see {self.log.name}"
-            time.sleep(0.002)
-        self.running_ms = (time.perf_counter() - self.begun) * 1000
-        self.start_cpu = self.cpu()
+        return settings
 
     @staticmethod
     def properties(path, settings):

@@ -11,12 +11,15 @@
 
 pub mod broker;
 pub mod cluster;
+pub mod connect_worker;
 pub mod corpus;
 pub mod count;
 pub mod kill_connect;
+pub mod kill_mysql;
 pub mod kill_rounds;
 pub mod kill_streams;
 pub mod large_files;
+pub mod mysql;
 pub mod program;
 pub mod random;
 pub mod stream_latency;

@@ -10,6 +10,7 @@ mod avro;
 mod boolean;
 mod byte_array;
 mod json;
+mod names;
 mod number;
 mod problem;
 mod protobuf;

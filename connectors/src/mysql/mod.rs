@@ -7,6 +7,7 @@
 //! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
 //! * [`charset`]: what the bytes of texts say.
 //! * [`text`]: values as the server itself prints them.
+//! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
 //! * [`record`]: rows as records.
@@ -14,11 +15,13 @@
 //! * [`signal`]: what a running source is asked for.
 //! * [`stream`]: transactions, from events; sans-IO.
 //! * [`offset`]: how far a source is, as it is stored.
+//! * [`record`]: rows as records.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
 pub mod binlog;
 pub mod charset;
+pub mod client;
 pub mod config;
 pub mod gtid;
 pub mod json;
@@ -27,6 +30,7 @@ pub mod record;
 pub mod schema;
 pub mod signal;
 pub mod snapshot;
+pub mod source;
 pub mod stream;
 pub mod text;
 

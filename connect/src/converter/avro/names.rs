@@ -1,11 +1,11 @@
 //! Names, and the properties by which Connect's schemas survive in Avro's.
 use std::borrow::Cow;
-use std::fmt::Write;
 
+use crate::converter::names;
+pub(super) use crate::converter::names::{CONNECT_TYPE, DECIMAL_PRECISION, DEFAULT_NAME, is_valid};
 use crate::record::{Schema, SchemaKind};
 
 pub(super) const NAMESPACE: &str = "io.confluent.connect.avro";
-pub(super) const DEFAULT_NAME: &str = "ConnectDefault";
 pub(super) const MAP_ENTRY: &str = "MapEntry";
 pub(super) const ANYTHING: &str = "io.confluent.connect.avro.Anything";
 pub(super) const UNION: &str = "io.confluent.connect.avro.Union";
@@ -22,10 +22,8 @@ pub(super) const CONNECT_ENUM_DOC: &str = "connect.enum.doc";
 pub(super) const CONNECT_VERSION: &str = "connect.version";
 pub(super) const CONNECT_DEFAULT: &str = "connect.default";
 pub(super) const CONNECT_PARAMETERS: &str = "connect.parameters";
-pub(super) const CONNECT_TYPE: &str = "connect.type";
 pub(super) const CONNECT_INTERNAL_TYPE: &str = "connect.internal.type";
 pub(super) const FIXED_SIZE: &str = "connect.fixed.size";
-pub(super) const DECIMAL_PRECISION: &str = "connect.decimal.precision";
 pub(super) const DECIMAL_PRECISION_DEFAULT: i64 = 64;
 
 /// Whether it stands for a union of several types: a struct of which one field is given.
@@ -58,31 +56,12 @@ pub(super) fn split(full: &str, scrubs: bool) -> (Option<String>, String) {
     }
 }
 
-/// The name as Avro allows it, if that is wanted: other characters are URL-encoded, with `_` for what Avro does not allow then.
+/// The name as Avro allows it, if that is wanted.
 pub(super) fn scrubbed(name: &str, scrubs: bool) -> Cow<'_, str> {
-    if !scrubs || name.is_empty() || is_valid(name) {
-        return Cow::Borrowed(name);
+    match scrubs {
+        true => names::scrubbed(name, |first| first.is_ascii_digit()),
+        false => Cow::Borrowed(name),
     }
-    let mut scrubbed = String::with_capacity(name.len() + 8);
-    if name.starts_with(|first: char| first.is_ascii_digit()) {
-        scrubbed.push('x');
-    }
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => scrubbed.push(char::from(byte)),
-            b'_' | b'-' | b'.' | b'*' | b' ' => scrubbed.push('_'),
-            other => {
-                let _ = write!(scrubbed, "_{other:02X}");
-            }
-        }
-    }
-    Cow::Owned(scrubbed)
-}
-
-/// Whether Avro allows the name (without dots).
-pub(super) fn is_valid(name: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty() && name.bytes().all(word) && !name.as_bytes()[0].is_ascii_digit()
 }
 
 #[cfg(test)]
@@ -90,18 +69,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_scrubbed_as_confluent_does() {
-        for (name, expected) in [
-            ("good_1", "good_1"),
-            ("1st", "x1st"),
-            ("with space", "with_space"),
-            ("a-b", "a_b"),
-            ("a$b", "a_24b"),
-            ("é", "_C3_A9"),
-        ] {
-            assert_eq!(scrubbed(name, true), expected);
-            assert_eq!(scrubbed(name, false), name);
-        }
+    fn parts_of_names_are_scrubbed_where_that_is_wanted() {
+        assert_eq!(split("a-b.c$", false), (Some("a-b".to_owned()), "c$".to_owned()));
         assert_eq!(
             split("a-b.c.d$", true),
             (Some("a_b.c".to_owned()), "d_24".to_owned())

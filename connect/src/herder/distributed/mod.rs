@@ -12,6 +12,7 @@ mod configs;
 mod events;
 mod group;
 mod lead;
+mod lookups;
 mod planner;
 mod reader;
 mod reconcile;

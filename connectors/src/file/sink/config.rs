@@ -27,6 +27,7 @@ pub(super) struct Rolling {
     pub interval: Duration,
     pub pad_width: usize,
     pub open_files_max: usize,
+    pub buffer_bytes_max: usize,
 }
 
 /// What the sink is told.
@@ -53,6 +54,7 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("path.format", String, "", Medium, "Folders below directory, such as {topic}/year={yyyy}/month={MM}/day={dd}: {topic}, {partition}, {yyyy}, {MM}, {dd}, {HH} of the record's time in UTC, {field:name} of its value. What cannot be a folder's name is written %XX"))
         .with(key("filename.offset.zero.pad.width", Int, "10", Low, "How many digits offsets in names have at least").between(0, 19))
         .with(key("max.open.files", Int, "256", Low, "The most files that a task has open; when there are more, some are complete early").between(1, 100_000))
+        .with(key("max.buffer.bytes", Long, "134217728", Low, "format=parquet: how much memory the open files of a task may take together. When they take more, the fullest write what they have as a row group, and become complete early where that is not enough. A file alone has row groups of up to 32 MiB").between(1 << 20, i64::MAX))
 }
 
 impl SinkConfig {
@@ -93,6 +95,7 @@ impl SinkConfig {
                 interval: Duration::from_millis(config.long("roll.interval.ms").unsigned_abs()),
                 pad_width: usize::try_from(config.int("filename.offset.zero.pad.width")).unwrap_or(0),
                 open_files_max: usize::try_from(config.int("max.open.files")).unwrap_or(1),
+                buffer_bytes_max: usize::try_from(config.long("max.buffer.bytes")).unwrap_or(usize::MAX),
             }),
         };
         if !matches!(target, Target::Folder(_)) {

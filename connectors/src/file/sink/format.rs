@@ -6,7 +6,7 @@ use millstream_connect::plugin::PluginError;
 use millstream_connect::record::{Record, SchemaRef};
 
 use super::disk::Output;
-use super::parquet::ParquetFile;
+use super::parquet::{Held, ParquetFile};
 use super::{csv, json, text};
 
 /// A format of files.
@@ -194,6 +194,25 @@ impl Encoder {
         match self.waiting.len() >= BUFFER_BYTES {
             true => self.write_waiting(),
             false => Ok(()),
+        }
+    }
+
+    /// How much memory it takes that has to be bounded for all files together. Those of other formats take about the same, whatever is in them.
+    pub fn held(&self) -> Held {
+        match &self.packer {
+            Packer::Parquet(file) => file.held(),
+            _ => Held::default(),
+        }
+    }
+
+    /// Hands on what waits, so that as little as possible of it is held.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_group(&mut self) -> io::Result<()> {
+        match &mut self.packer {
+            Packer::Parquet(file) => file.write_group(),
+            _ => self.write_waiting(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! Structs as rows of Parquet.
 //!
-//! Rows are gathered, and handed to the writer as columns. Compression is within the file.
+//! Rows are gathered, and handed to the writer as columns. Compression is within the file. A file says how much memory it takes, so that who
+//! has many can bound it: rows are copies, because texts that share a buffer would keep all of it.
 use std::io;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use arrow::datatypes::{DataType, Fields, SchemaRef as ArrowSchemaRef};
+use bytes::Bytes;
 use millstream_connect::plugin::PluginError;
-use millstream_connect::record::{Datum, Schema, SchemaKind, SchemaRef, Value};
+use millstream_connect::record::{Datum, Schema, SchemaKind, SchemaRef, Struct, Value};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -20,19 +22,40 @@ const ROWS_MAX: usize = 8192;
 /// A row group ends when it has this many bytes, so that memory stays bounded.
 const GROUP_BYTES: usize = 32 << 20;
 
+/// What the writer of a column takes that it does not tell: Snappy's table, or Zstandard's states.
+const COLUMN_BYTES: usize = 40 << 10;
+const COLUMN_BYTES_ZSTANDARD: usize = 512 << 10;
+/// What is kept up to the end of the file of a column of a row group that is written: where it is, and its statistics.
+const CHUNK_BYTES: usize = 1 << 10;
+
 /// A Parquet file that is being written.
 pub(super) struct ParquetFile {
     output: Option<Box<dyn Output>>,
     codec: Compression,
     opened: Option<Opened>,
     rows: Vec<Value>,
+    /// How much memory they take.
     rows_bytes: usize,
+    /// How much the row group takes that is being written.
+    group_bytes: usize,
+    /// How much those take that are written.
+    ended_bytes: usize,
+}
+
+/// How much memory a file takes, as far as it depends on what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Held {
+    pub all: usize,
+    /// What is free again once the row group is written.
+    pub group: usize,
 }
 
 struct Opened {
     schema: SchemaRef,
     columns: ArrowSchemaRef,
     writer: ArrowWriter<Box<dyn Output>>,
+    /// How many columns Parquet has of them, in which structs, lists and maps are none.
+    leaves: usize,
     /// There are values that the schema allows and Arrow does not.
     has_limits: bool,
 }
@@ -46,6 +69,16 @@ fn has_limits(schema: &Schema) -> bool {
         SchemaKind::Struct(fields) => fields.iter().any(|field| has_limits(&field.schema)),
         _ => false,
     }
+}
+
+fn leaves(fields: &Fields) -> usize {
+    let of = |field: &Arc<arrow::datatypes::Field>| match field.data_type() {
+        DataType::Struct(parts) => leaves(parts),
+        DataType::List(element) => leaves(&Fields::from(vec![Arc::clone(element)])),
+        DataType::Map(entries, _) => leaves(&Fields::from(vec![Arc::clone(entries)])),
+        _ => 1,
+    };
+    fields.iter().map(of).sum()
 }
 
 fn disk_error(error: parquet::errors::ParquetError) -> io::Error {
@@ -77,6 +110,41 @@ fn size(value: &Value) -> usize {
     }
 }
 
+/// A copy that shares nothing with the original.
+fn copy(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::from(&**text),
+        Value::Bytes(bytes) => Value::Bytes(Bytes::copy_from_slice(bytes)),
+        Value::Array(values) => Value::Array(values.iter().map(copy).collect()),
+        Value::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| (copy(key), copy(value)));
+            Value::Map(entries.collect())
+        }
+        Value::Struct(fields) => {
+            let values = fields.values().iter().map(copy).collect();
+            Value::Struct(Struct::new(Arc::clone(fields.schema()), values))
+        }
+        other => other.clone(),
+    }
+}
+
+/// How much memory such a copy takes.
+fn weight(value: &Value) -> usize {
+    let beside = match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| weight(key) + weight(value))
+            .sum(),
+        Value::Struct(fields) => fields.values().iter().map(weight).sum(),
+        Value::Decimal(_) => size_of::<bigdecimal::BigDecimal>() + 16,
+        _ => 0,
+    };
+    size_of::<Value>() + beside
+}
+
 impl ParquetFile {
     /// A file with nothing in it.
     pub fn new(output: Box<dyn Output>, codec: Compression) -> Self {
@@ -86,6 +154,17 @@ impl ParquetFile {
             opened: None,
             rows: Vec::new(),
             rows_bytes: 0,
+            group_bytes: 0,
+            ended_bytes: 0,
+        }
+    }
+
+    /// How much memory it takes, and how much of that only up to the end of the row group.
+    pub fn held(&self) -> Held {
+        let group = self.rows_bytes + self.group_bytes;
+        Held {
+            group,
+            all: group + self.ended_bytes,
         }
     }
 
@@ -130,13 +209,14 @@ impl ParquetFile {
             self.opened = Some(Opened {
                 has_limits: has_limits(schema),
                 schema: Arc::clone(schema),
+                leaves: leaves(columns.fields()),
                 columns,
                 writer,
             });
         }
         let bytes = size(&row.value);
-        self.rows.push(row.value.clone());
-        self.rows_bytes += bytes;
+        self.rows.push(copy(&row.value));
+        self.rows_bytes += weight(&row.value);
         Ok(bytes)
     }
 
@@ -157,11 +237,38 @@ impl ParquetFile {
         };
         let rows = std::mem::take(&mut self.rows);
         self.rows_bytes = 0;
-        let batch = batch(&rows, &opened.schema, &opened.columns).map_err(io::Error::other)?;
-        opened.writer.write(&batch).map_err(disk_error)?;
-        if opened.writer.in_progress_size() >= GROUP_BYTES {
-            opened.writer.flush().map_err(disk_error)?;
+        if !rows.is_empty() {
+            let batch = batch(&rows, &opened.schema, &opened.columns).map_err(io::Error::other)?;
+            drop(rows);
+            opened.writer.write(&batch).map_err(disk_error)?;
         }
+        let column = match self.codec {
+            Compression::Zstandard => COLUMN_BYTES_ZSTANDARD,
+            Compression::None | Compression::Gzip => COLUMN_BYTES,
+        };
+        self.group_bytes = opened.writer.memory_size() + opened.leaves * column;
+        match opened.writer.in_progress_size() >= GROUP_BYTES {
+            true => self.end_group(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what there is as a row group.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_group(&mut self) -> io::Result<()> {
+        self.write_rows()?;
+        self.end_group()
+    }
+
+    fn end_group(&mut self) -> io::Result<()> {
+        let Some(opened) = &mut self.opened else {
+            return Ok(());
+        };
+        opened.writer.flush().map_err(disk_error)?;
+        self.group_bytes = 0;
+        self.ended_bytes = opened.writer.flushed_row_groups().len() * opened.leaves * CHUNK_BYTES;
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Owns: the partitions of a task with their open files. Does not own: what is in files ([`format`](super::format)).
 mod complete;
+mod memory;
 
 use std::collections::HashMap;
 use std::io;
@@ -37,6 +38,8 @@ pub(super) struct Folder {
     partitions: Vec<Partition>,
     last: usize,
     open_files: usize,
+    /// How much memory the open files take.
+    held_bytes: usize,
     temporaries: u64,
     /// Something failed: what is in memory is not what is on the disk, and only another task, which begins there, may go on.
     broken: bool,
@@ -93,6 +96,7 @@ impl Folder {
             partitions: Vec::new(),
             last: 0,
             open_files: 0,
+            held_bytes: 0,
             temporaries: 0,
             broken: false,
         }
@@ -207,11 +211,9 @@ impl Folder {
     }
 
     fn count_files(&mut self) {
-        self.open_files = self
-            .partitions
-            .iter()
-            .map(|partition| partition.files.len())
-            .sum();
+        let files = || self.partitions.iter().flat_map(|partition| &partition.files);
+        self.open_files = files().count();
+        self.held_bytes = files().map(|file| file.encoder.held().all).sum();
     }
 
     /// What fails here leaves the rest to another task.
@@ -249,7 +251,7 @@ impl Folder {
             self.partitions[place].next = Some(offset + 1);
             match added {
                 Ok(true) => self.roll(place)?,
-                Ok(false) => {}
+                Ok(false) => self.bound_memory()?,
                 Err(error) if error.kind() == ErrorKind::BadRecord => {
                     self.partitions[place].refused = true;
                     refused.push(FailedRecord { index, error });
@@ -346,6 +348,7 @@ impl Folder {
         offset: i64,
     ) -> Result<bool, PluginError> {
         let file = &mut self.partitions[place].files[file];
+        let before = file.encoder.held().all;
         file.encoder.add(record)?;
         if file.encoder.records == 1 {
             file.first = offset;
@@ -353,6 +356,7 @@ impl Folder {
         file.last = offset;
         let spilled = file.encoder.spill();
         spilled.map_err(|error| failed("write", &self.config.folder.join(&file.temporary), error))?;
+        self.held_bytes = self.held_bytes + file.encoder.held().all - before;
         Ok(file.encoder.records >= self.config.records || file.encoder.bytes >= self.config.size_bytes)
     }
 

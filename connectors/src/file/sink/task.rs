@@ -45,6 +45,17 @@ impl FileSinkTask {
     }
 }
 
+#[cfg(test)]
+impl FileSinkTask {
+    /// How much memory the open files take, as it is counted and file by file.
+    pub fn held_bytes(&self) -> (usize, usize) {
+        match &self.writing {
+            Some(Writing::Folder(folder)) => folder.held_bytes(),
+            _ => (0, 0),
+        }
+    }
+}
+
 #[async_trait]
 impl SinkTask for FileSinkTask {
     async fn start(&mut self, given: &ConfigMap, context: SinkTaskContext) -> Result<(), PluginError> {

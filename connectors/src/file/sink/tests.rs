@@ -1,6 +1,7 @@
 //! Crashes at every step.
 mod disks;
 mod formats;
+mod memory;
 mod owners;
 mod promises;
 

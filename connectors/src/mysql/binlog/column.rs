@@ -1,10 +1,12 @@
 //! The types of columns, with what a table map says about each.
+use serde::{Deserialize, Serialize};
+
 use super::Damage;
 use super::cursor::Cursor;
 use super::decimal::Decimal;
 
 /// How a column's values stand in rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ColumnType {
     /// TINYINT.
     Tiny,

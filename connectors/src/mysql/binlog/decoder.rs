@@ -55,6 +55,19 @@ pub struct Decoder {
     header: Option<Header>,
 }
 
+/// Where an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Its header.
+    pub header: Header,
+    /// Where it begins; within a compressed transaction, where the payload does.
+    pub position: u64,
+    /// Where the event behind it begins; within a compressed transaction, the one behind all of it.
+    pub next_position: u64,
+    /// Whether it is within a compressed transaction.
+    pub within: bool,
+}
+
 impl Decoder {
     /// A decoder of a stream that begins at this place.
     #[must_use]
@@ -93,6 +106,17 @@ impl Decoder {
     /// With bytes that are no event.
     #[allow(clippy::should_implement_trait, reason = "what it gives borrows from it")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, DecodeError> {
+        match self.advance()? {
+            Some(_) => self.read().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Goes on to the next event and says where it is, before it is [read](Decoder::read); nothing when more has to be pushed.
+    ///
+    /// # Errors
+    /// With bytes that are no event.
+    pub fn advance(&mut self) -> Result<Option<At>, DecodeError> {
         let within = self.payload.is_some();
         match self.take_raw() {
             Ok(Some(raw)) => self.current = raw,
@@ -106,12 +130,43 @@ impl Decoder {
         let event_type = self.current.get(4).copied().unwrap_or(0);
         self.header = None;
         match self.unframe(within) {
-            Ok(content) => self.event(content).map(Some),
+            Ok((header, content)) => {
+                self.current = content;
+                Ok(Some(At {
+                    header,
+                    position: self.place.position,
+                    next_position: self.next_position,
+                    within,
+                }))
+            }
             Err(damage) => {
                 self.payload = None;
                 Err(damage.at(self.place.clone(), event_type))
             }
         }
+    }
+
+    /// The event that [`Decoder::advance`] went on to.
+    ///
+    /// # Errors
+    /// With bytes that are no event.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn read(&mut self) -> Result<Event<'_>, DecodeError> {
+        let header = self.header.expect("it went on to an event");
+        let place = self.place.clone();
+        let event_type = header.event_type;
+        let result = match event_type {
+            kinds::ROTATE => self.rotate(),
+            kinds::TRANSACTION_PAYLOAD => self.open_payload(),
+            kinds::TABLE_MAP => self.table(),
+            _ => match rows_kind(event_type) {
+                Some((kind, compressed)) => self.rows(kind, compressed, event_type),
+                None => self.plain(header),
+            },
+        };
+        result.map_err(|damage| damage.at(place, event_type))
     }
 
     /// The header of the last event.
@@ -143,7 +198,7 @@ impl Decoder {
     }
 
     /// Follows the log to this event, and cuts its content out.
-    fn unframe(&mut self, within: bool) -> Result<Bytes, Damage> {
+    fn unframe(&mut self, within: bool) -> Result<(Header, Bytes), Damage> {
         let raw = self.current.clone();
         if raw.len() > self.limits.event_bytes_max {
             return Err(Damage::TooLarge {
@@ -181,24 +236,7 @@ impl Decoder {
             }
         }
         self.header = Some(header);
-        Ok(raw.slice(HEADER_BYTES..HEADER_BYTES + body.len()))
-    }
-
-    fn event(&mut self, content: Bytes) -> Result<Event<'_>, DecodeError> {
-        let header = self.header.expect("it was read");
-        self.current = content;
-        let event_type = header.event_type;
-        let place = self.place.clone();
-        let result = match event_type {
-            kinds::ROTATE => self.rotate(),
-            kinds::TRANSACTION_PAYLOAD => self.open_payload(),
-            kinds::TABLE_MAP => self.table(),
-            _ => match rows_kind(event_type) {
-                Some((kind, compressed)) => self.rows(kind, compressed, event_type),
-                None => self.plain(header),
-            },
-        };
-        result.map_err(|damage| damage.at(place, event_type))
+        Ok((header, raw.slice(HEADER_BYTES..HEADER_BYTES + body.len())))
     }
 
     fn rotate(&mut self) -> Result<Event<'_>, Damage> {
@@ -219,10 +257,6 @@ impl Decoder {
         Ok(Event::Compressed)
     }
 
-    fn is_mariadb(&self) -> bool {
-        self.format.as_ref().is_some_and(Format::is_mariadb)
-    }
-
     /// The bytes of a table's id: four in logs of the oldest servers.
     fn id_bytes(&self, event_type: u8) -> usize {
         let post_header = self
@@ -233,7 +267,8 @@ impl Decoder {
     }
 
     fn table(&mut self) -> Result<Event<'_>, Damage> {
-        let (id_bytes, mariadb) = (self.id_bytes(kinds::TABLE_MAP), self.is_mariadb());
+        let id_bytes = self.id_bytes(kinds::TABLE_MAP);
+        let mariadb = self.format.as_ref().is_some_and(Format::is_mariadb);
         self.tables
             .describe(&self.current, id_bytes, mariadb)
             .map(Event::Table)
@@ -305,6 +340,10 @@ impl Decoder {
                 self.tables.end_statement();
                 Event::Query(Query::read(content)?)
             }
+            kinds::EXECUTE_LOAD_QUERY => {
+                self.tables.end_statement();
+                Event::LoadData(Query::read_load(content)?)
+            }
             kinds::XID => {
                 self.tables.end_statement();
                 Event::Commit(cursor.u64("a transaction's number")?)
@@ -334,7 +373,7 @@ impl Decoder {
                 ));
             }
             // Statements of old formats and their variables, group replication, and what is marked as to be passed over.
-            1 | 5..=14 | 17 | 18 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
+            1 | 5..=14 | 17 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
                 Event::Other
             }
             kinds::BINLOG_CHECKPOINT => Event::Other,

@@ -6,7 +6,7 @@
 //!
 //! * `header`, `cursor`, `error`: frames, checked reading, what is wrong and where.
 //! * `table_map`, `metadata`, `column`: what tables are.
-//! * `rows`, `value`, `decimal`, `temporal`: what is in them.
+//! * `rows`, `skip`, `value`, `decimal`, `temporal`: what is in them.
 //! * `transaction`, `query`, `payload`, `mariadb`: what is around them.
 mod column;
 pub(crate) mod cursor;
@@ -21,6 +21,7 @@ mod metadata;
 mod payload;
 mod query;
 mod rows;
+mod skip;
 mod table_map;
 mod tables;
 mod temporal;
@@ -29,7 +30,7 @@ mod value;
 
 pub use column::ColumnType;
 pub use decimal::Decimal;
-pub use decoder::{Decoder, Limits};
+pub use decoder::{At, Decoder, Limits};
 pub use error::{Damage, DecodeError, Kind, Place};
 pub use event::Event;
 pub use header::{ARTIFICIAL, Format, HEADER_BYTES, Header};

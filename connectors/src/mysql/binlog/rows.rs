@@ -10,7 +10,7 @@ use super::metadata::is_binary;
 use super::table_map::{Column, TableMap};
 use super::temporal::{Date, DateTime, Time, read_timestamp};
 use super::value::Value;
-use super::{Damage, DecodeError, Place};
+use super::{Damage, DecodeError, Place, skip};
 
 /// What happened to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,12 @@ impl RowsBody {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.content.len()
     }
 
     /// The rows, from the first one on.
@@ -212,6 +218,62 @@ impl<'a> Rows<'a> {
         self.place
     }
 
+    /// How many rows there are from here on; it makes no values of them.
+    ///
+    /// # Errors
+    /// With bytes that are no rows of this table.
+    pub fn count(mut self) -> Result<u64, DecodeError> {
+        let mut count = 0;
+        while self.skip_row()? {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Passes over the next row; whether there was one.
+    ///
+    /// # Errors
+    /// With bytes that are no row of this table.
+    pub fn skip_row(&mut self) -> Result<bool, DecodeError> {
+        if std::mem::take(&mut self.blank) {
+            return Ok(true);
+        }
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        let before = self.rest.left();
+        self.skip_images()
+            .and_then(|()| self.moved_from(before))
+            .map_err(|damage| damage.at(self.place.clone(), self.event_type))?;
+        Ok(true)
+    }
+
+    fn skip_images(&mut self) -> Result<(), Damage> {
+        let columns = &self.table.columns;
+        if self.change != Change::Insert {
+            skip::image(&mut self.rest, columns, self.before, None)?;
+        }
+        if self.change != Change::Delete {
+            let differences = match self.partial {
+                true => differences(&mut self.rest, columns)?,
+                false => None,
+            };
+            skip::image(&mut self.rest, columns, self.after, differences)?;
+        }
+        Ok(())
+    }
+
+    /// No column and no byte: there is no telling how many such rows there are.
+    fn moved_from(&self, before: usize) -> Result<(), Damage> {
+        match self.rest.left() == before {
+            true => Err(Damage::Surplus {
+                what: "rows without columns",
+                left: before,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Reads the next row into `row`; whether there was one.
     ///
     /// # Errors
@@ -226,17 +288,10 @@ impl<'a> Rows<'a> {
         if self.rest.is_empty() {
             return Ok(false);
         }
-        let before = self.rest;
+        let before = self.rest.left();
         self.images(row)
+            .and_then(|()| self.moved_from(before))
             .map_err(|damage| damage.at(self.place.clone(), self.event_type))?;
-        if self.rest.left() == before.left() {
-            // No column and no byte: there is no telling how many such rows there are.
-            let damage = Damage::Surplus {
-                what: "rows without columns",
-                left: before.left(),
-            };
-            return Err(damage.at(self.place.clone(), self.event_type));
-        }
         Ok(true)
     }
 
@@ -246,18 +301,11 @@ impl<'a> Rows<'a> {
             image(&mut self.rest, columns, self.before, None, &mut row.before)?;
         }
         if self.change != Change::Delete {
-            let differences = if self.partial {
-                Some(differences(&mut self.rest, columns)?)
-            } else {
-                None
+            let differences = match self.partial {
+                true => differences(&mut self.rest, columns)?,
+                false => None,
             };
-            image(
-                &mut self.rest,
-                columns,
-                self.after,
-                differences.flatten(),
-                &mut row.after,
-            )?;
+            image(&mut self.rest, columns, self.after, differences, &mut row.after)?;
         }
         Ok(())
     }
@@ -345,7 +393,7 @@ fn text<'a>(column: &Column, bytes: &'a [u8]) -> Value<'a> {
 }
 
 /// The bytes of a VARCHAR's length are one where 255 bytes are the most.
-fn varchar_length_bytes(length_max: u16) -> u8 {
+pub(super) fn varchar_length_bytes(length_max: u16) -> u8 {
     if length_max > 255 { 2 } else { 1 }
 }
 

@@ -1,4 +1,6 @@
 //! TABLE_MAP: what the rows behind it are rows of.
+use serde::{Deserialize, Serialize};
+
 use super::cursor::{Bitmap, Cursor, utf8};
 use super::metadata;
 use super::value::Collation;
@@ -25,7 +27,7 @@ pub struct TableMap {
 }
 
 /// One column of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// How its values stand in rows.
     pub column_type: ColumnType,
@@ -57,7 +59,7 @@ pub struct KeyPart {
 }
 
 impl Column {
-    fn new(column_type: ColumnType) -> Self {
+    pub(crate) fn new(column_type: ColumnType) -> Self {
         Self {
             column_type,
             nullable: false,

@@ -41,23 +41,13 @@ pub enum RecordError {
         /// Where.
         place: String,
     },
-    /// `message.key.columns` names what the table has not.
-    #[error("message.key.columns: {table} has no column {column}; name columns that it has")]
-    UnknownKey {
-        /// `database.table`.
-        table: String,
-        /// The name.
-        column: String,
-    },
     /// Two columns whose names become the same.
     #[error(
-        "{table}: two columns are named {name} once names are adjusted; leave one out (column.exclude.list), or set field.name.adjustment.mode=none"
+        "{table}: two columns have one name once names are adjusted: leave one out (column.exclude.list), or set field.name.adjustment.mode=none"
     )]
     RepeatedField {
         /// `database.table`.
         table: String,
-        /// The name.
-        name: String,
     },
     /// A hash that is not known.
     #[error(
@@ -67,4 +57,28 @@ pub enum RecordError {
         /// Its name.
         algorithm: String,
     },
+}
+
+impl RecordError {
+    /// A value that does not become one of Connect's.
+    pub(super) fn of_column(column: String, place: String, damage: Damage) -> Self {
+        let remedy = match &damage {
+            Damage::UnsaidCharset => "SET GLOBAL binlog_row_metadata = FULL on the server",
+            Damage::Invalid {
+                what: "a label's number",
+                ..
+            } => {
+                "the labels that are known are not those of this place of the log: SET GLOBAL binlog_row_metadata = FULL on the server"
+            }
+            _ => {
+                "leave the column out (column.exclude.list), or have such values told as NULL (event.processing.failure.handling.mode=warn)"
+            }
+        };
+        Self::Value {
+            column,
+            place,
+            damage,
+            remedy,
+        }
+    }
 }

@@ -6,19 +6,32 @@
 //!
 //! * `records`, `naming`, `schemas`: topics, names of schemas, and the schemas that no table decides.
 //! * `origin`, `moment`: where and when a change happened.
-//! * `table`, `partial`: what is compiled for a table, for whole and for partial images.
-//! * `column`: what is compiled for a column: schema, conversion, mask, default.
+//! * `table`, `envelope`, `headers`: what is compiled for a table, and the records that it makes.
+//! * `partial`: schemas of rows that an image does not hold whole.
+//! * `column`, `declared`: what is compiled for a column: type, schema, conversion, mask, default.
 //! * `transaction`, `heartbeat`, `schema_change`: records beside rows.
 //!
 //! Does not know connections, offsets, nor what order events have; the time is an argument.
+mod column;
+mod declared;
+mod envelope;
 mod error;
+#[cfg(test)]
+pub(in crate::mysql) mod fixtures;
+mod headers;
 mod heartbeat;
 mod moment;
+pub(crate) mod naming;
 mod origin;
+mod partial;
 mod records;
 mod schema_change;
+mod schemas;
 mod table;
 mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::RecordError;
 pub use heartbeat::Heartbeats;

@@ -1,5 +1,6 @@
 //! Where a change comes from.
 use bytestring::ByteString;
+use millstream_connect::record::Value;
 
 use super::Moment;
 
@@ -46,4 +47,30 @@ pub enum Snapshot {
     Last,
     /// A row of an incremental snapshot.
     Incremental,
+}
+
+impl Snapshot {
+    /// What the block `source` says of it. A change says nothing, which stands for `false`.
+    pub(super) fn value(self) -> Value {
+        let word = match self {
+            Self::No => return Value::Null,
+            Self::First => "first",
+            Self::FirstInTable => "first_in_data_collection",
+            Self::Yes => "true",
+            Self::LastInTable => "last_in_data_collection",
+            Self::Last => "last",
+            Self::Incremental => "incremental",
+        };
+        Value::String(ByteString::from_static(word))
+    }
+}
+
+impl Origin {
+    /// Where it is, as messages say it.
+    pub(super) fn place(&self) -> String {
+        match self.snapshot {
+            Snapshot::No => format!("{}:{} row {}", self.file, self.position, self.row),
+            _ => "the snapshot".to_owned(),
+        }
+    }
 }

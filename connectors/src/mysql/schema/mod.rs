@@ -2,7 +2,9 @@
 //!
 //! A [`Table`] comes from a table map of a log with `binlog_row_metadata=FULL`, or from `information_schema`, or from both: the log
 //! says what rows hold at that place, the server's descriptions add what the log never has (defaults, comments, MariaDB's own types).
+pub mod describe;
 mod from_log;
+mod stored;
 
 pub use from_log::TableError;
 
@@ -76,7 +78,8 @@ pub struct Column {
     pub log: binlog::Column,
     /// Its type as the server writes it, where that is known: `decimal(10,2)`, `int unsigned`, `uuid`.
     pub declared: Option<String>,
-    /// What it has where nothing is said; the text that `information_schema` has.
+    /// What it has where nothing is said: the literal's text, without quotes, or `CURRENT_TIMESTAMP` with its digits. Nothing where it is
+    /// another expression.
     pub default: Option<String>,
     /// Whether the server makes its values.
     pub generated: bool,

@@ -19,6 +19,14 @@ pub struct RowsPlace {
     left: usize,
 }
 
+impl RowsPlace {
+    /// The bytes from the row to the event's end.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.left
+    }
+}
+
 /// Reads rows one by one.
 #[derive(Debug)]
 pub struct RowsReader<'a> {
@@ -37,6 +45,25 @@ impl RowsEvent {
             left,
         };
         Self { body, at }
+    }
+
+    /// The bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.bytes()
+    }
+
+    /// Passes over `rows` of them.
+    ///
+    /// # Errors
+    /// With bytes that are no rows of this table.
+    pub fn skip(&mut self, rows: u64) -> Result<(), DecodeError> {
+        let mut reader = self.reader();
+        for _ in 0..rows {
+            reader.skip_row()?;
+        }
+        self.at = reader.next_row();
+        Ok(())
     }
 
     /// What happened to them.
@@ -79,13 +106,27 @@ impl<'a> RowsReader<'a> {
     /// # Errors
     /// With bytes that are no row of this table.
     pub fn read_row(&mut self, row: &mut Row<'a>) -> Result<bool, DecodeError> {
-        if !self.rows.read_row(row)? {
-            return Ok(false);
+        let read = self.rows.read_row(row)?;
+        self.moved(read);
+        Ok(read)
+    }
+
+    /// Passes over the next row; whether there was one.
+    ///
+    /// # Errors
+    /// With bytes that are no row of this table.
+    pub fn skip_row(&mut self) -> Result<bool, DecodeError> {
+        let skipped = self.rows.skip_row()?;
+        self.moved(skipped);
+        Ok(skipped)
+    }
+
+    fn moved(&mut self, moved: bool) {
+        if moved {
+            self.at.ordinal += 1;
+            self.at.number += 1;
+            self.at.left = self.rows.bytes_left();
         }
-        self.at.ordinal += 1;
-        self.at.number += 1;
-        self.at.left = self.rows.bytes_left();
-        Ok(true)
     }
 
     /// The row behind the last one that was read.

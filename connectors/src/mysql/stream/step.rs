@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::ddl::Statement;
+use super::capture::Captured;
+use super::ddl::{SchemaKind, Touched};
 use super::rows::RowsEvent;
 use crate::mysql::binlog::TableMap;
 use crate::mysql::schema::TableId;
@@ -54,8 +55,15 @@ pub struct RowsStep {
     pub origin: EventOrigin,
     /// Their table; the same one is the same `Arc` as long as it is as before.
     pub table: Arc<TableMap>,
-    /// The rows; those that were delivered before a restart are passed over already.
+    /// What is done with them.
+    pub captured: Captured,
+    /// The rows.
     pub rows: RowsEvent,
+    /// How many of them were delivered before a restart. They are only told where everything is ([`Stream::tell_all`](super::Stream::tell_all));
+    /// otherwise `rows` begins behind them.
+    pub delivered: u64,
+    /// The ordinal of the first row that was not.
+    pub(super) fresh: u64,
 }
 
 /// All rows of a table went, by TRUNCATE TABLE.
@@ -65,6 +73,8 @@ pub struct Truncation {
     pub origin: EventOrigin,
     /// The table.
     pub table: TableId,
+    /// Whether it becomes a record (`skipped.operations`).
+    pub records: bool,
 }
 
 /// A statement that changes what tables are.
@@ -76,15 +86,24 @@ pub struct SchemaChange {
     pub database: ByteString,
     /// Its text.
     pub text: ByteString,
-    /// What it is, and which tables it may touch.
-    pub statement: Statement,
+    /// What it does.
+    pub kind: SchemaKind,
+    /// Which tables it may touch.
+    pub touches: Touched,
+    /// Tables that are called otherwise: their names before and now, in the order in which they are renamed.
+    pub renames: Vec<(TableId, TableId)>,
 }
 
 /// One thing that a stream tells.
 #[derive(Debug)]
 pub enum Step {
     /// A transaction begins. All transactions are told, also those without rows that are captured.
-    Begin(EventOrigin),
+    Begin {
+        /// Where.
+        origin: EventOrigin,
+        /// Whether a part of it was delivered before a restart.
+        resumed: bool,
+    },
     /// Changed rows.
     Rows(RowsStep),
     /// A table was emptied.
@@ -93,6 +112,6 @@ pub enum Step {
     Schema(SchemaChange),
     /// The transaction is committed: the stream's position is behind it.
     Commit(EventOrigin),
-    /// The position moved without any transaction: another file, transactions that are passed over.
+    /// A transaction ended of which nothing is told: the stream's position is behind it.
     Moved,
 }

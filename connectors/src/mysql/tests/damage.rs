@@ -6,6 +6,9 @@ use super::golden::{CASES, log, raw_events};
 use crate::mysql::binlog::{
     Column, Damage, DecodeError, Decoder, Event, HEADER_BYTES, Kind, Limits, Row, Value, event_type,
 };
+use crate::mysql::config::Filters;
+use crate::mysql::record::{Connector, Moment, Origin, Records, TableRecords, fixtures};
+use crate::mysql::schema::Table;
 use crate::mysql::{json, text};
 
 const LIMIT: usize = 1 << 20;
@@ -19,16 +22,33 @@ fn exhaust(events: &[Bytes]) -> Result<usize, DecodeError> {
             event_bytes_max: LIMIT,
         },
     );
-    let mut values = 0;
+    let source = Records::new(fixtures::config(), Filters::default(), Connector::MySql);
+    let (mut values, mut out) = (0, Vec::new());
     for event in events {
         decoder.push(event.clone());
         while let Some(event) = decoder.next()? {
             if let Event::Rows(mut rows) = event {
                 let table = std::sync::Arc::clone(&rows.table);
+                let described = Table::from_log(&table).ok();
+                let records = described.and_then(|table| TableRecords::new(&table, &source).ok());
                 let mut row = Row::default();
                 while rows.read_row(&mut row)? {
                     values += row.before.len() + row.after.len();
                     print(&table.columns, &row);
+                    if let Some(records) = &records {
+                        let (origin, now) = (Origin::default(), Moment::default());
+                        // What becomes no record says so.
+                        drop(records.change(
+                            rows.change,
+                            &row.before,
+                            &row.after,
+                            &origin,
+                            None,
+                            now,
+                            &mut out,
+                        ));
+                        out.clear();
+                    }
                 }
             }
         }

@@ -30,7 +30,7 @@ pub(super) fn order(schema: &SchemaRef, offset: i64, name: Value) -> Record {
     )
 }
 
-fn orders() -> TopicPartition {
+pub(super) fn orders() -> TopicPartition {
     TopicPartition {
         topic: Arc::from("orders"),
         partition: 0,
@@ -38,10 +38,10 @@ fn orders() -> TopicPartition {
 }
 
 /// Ends well: all that was put is flushed.
-fn end(bench: &mut Bench) {
+pub(super) fn end(bench: &mut Bench, next: i64) {
     let taken = [PartitionOffset {
         partition: orders(),
-        next: 100,
+        next,
     }];
     bench.runtime.block_on(bench.task.flush(&taken)).unwrap();
     bench
@@ -87,7 +87,7 @@ fn rolling_files_have_names_formats_and_compressions() {
             .zip(names)
             .map(|(offset, name)| order(&schema, offset, name));
         assert!(bench.put(records.collect()).unwrap().is_empty());
-        end(&mut bench);
+        end(&mut bench, 100);
         let content = std::fs::read(path.join(name)).unwrap();
         let mut text = String::new();
         match compression {
@@ -128,7 +128,7 @@ fn a_record_without_columns_is_refused_alone_and_other_columns_begin_a_file() {
         refused.iter().map(|refused| refused.index).collect::<Vec<_>>(),
         [0, 2]
     );
-    end(&mut bench);
+    end(&mut bench, 100);
     let files = disk.all_files();
     let of = |name: &str| {
         let file = files
@@ -216,7 +216,7 @@ fn rows_of_parquet_have_all_types() {
             .collect::<Vec<_>>(),
         [1, 2]
     );
-    end(&mut bench);
+    end(&mut bench, 100);
     let path = folder.path().join("orders+0+0000000000-0000000003.parquet");
     let file = std::fs::File::open(path).unwrap();
     let mut batches = ParquetRecordBatchReaderBuilder::try_new(file)

@@ -1,0 +1,109 @@
+//! What is about to be handed over.
+use std::time::{Duration, Instant};
+
+use millstream_connect::plugin::{Boundary, Budget};
+use millstream_connect::record::Record;
+
+/// A batch ends with a transaction, unless that makes it so many times as large as it should be.
+const STRETCH: usize = 4;
+
+/// A transaction of MySQL stays one of Kafka up to so many bytes, and for so long; beyond it becomes several.
+const TOGETHER_BYTES: usize = 64 << 20;
+const TOGETHER_TIME: Duration = Duration::from_secs(5);
+
+/// What a row's record takes beside the row's values: schemas and names are shared.
+const RECORD_BYTES: usize = 300;
+
+/// Records that are about to be handed over.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    /// About how many bytes they take.
+    bytes: usize,
+    /// Bytes that were handed over since the last boundary, and when the first of them were.
+    open_bytes: usize,
+    open_since: Option<Instant>,
+    /// The offset is another than the one that was handed over last.
+    pub(super) moved: bool,
+}
+
+/// How much may be handed over at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    records: usize,
+    bytes: usize,
+}
+
+impl Room {
+    pub(super) fn new(budget: Budget, batch_records: usize) -> Self {
+        Self {
+            records: budget.records.min(batch_records).max(1),
+            bytes: budget.bytes.max(1),
+        }
+    }
+}
+
+impl Batch {
+    /// Records were added, of about so many bytes of the log.
+    pub(super) fn added(&mut self, bytes: usize, records: usize) {
+        self.bytes += bytes + records * RECORD_BYTES;
+    }
+
+    /// Whether it ends here, within a transaction or between two.
+    pub(super) fn is_full(&self, room: Room, within: bool) -> bool {
+        let stretch = if within { STRETCH } else { 1 };
+        self.records.len() >= room.records * stretch || self.bytes >= room.bytes * stretch
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Takes the records, and says whether a transaction of Kafka ends behind them.
+    pub(super) fn take(&mut self, within: bool) -> (Vec<Record>, Boundary) {
+        self.open_bytes += std::mem::take(&mut self.bytes);
+        self.moved = false;
+        let since = *self.open_since.get_or_insert_with(Instant::now);
+        let boundary = match within && self.open_bytes < TOGETHER_BYTES && since.elapsed() < TOGETHER_TIME {
+            true => Boundary::None,
+            false => Boundary::Commit,
+        };
+        if boundary == Boundary::Commit {
+            (self.open_bytes, self.open_since) = (0, None);
+        }
+        (std::mem::take(&mut self.records), boundary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_connect::record::Datum;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_with_a_transaction_unless_it_is_far_too_large() {
+        let budget = Budget {
+            records: 8,
+            bytes: 1 << 20,
+            wait: Duration::ZERO,
+        };
+        let room = Room::new(budget, 2);
+        let mut batch = Batch::default();
+        let add = |batch: &mut Batch, bytes| {
+            batch.records.push(Record::new("t", Datum::NULL));
+            batch.added(bytes, 1);
+        };
+        add(&mut batch, 10);
+        assert!(!batch.is_full(room, false));
+        add(&mut batch, 10);
+        assert!(batch.is_full(room, false) && !batch.is_full(room, true));
+        (0..6).for_each(|_| add(&mut batch, 10));
+        assert!(batch.is_full(room, true));
+        let (records, boundary) = batch.take(true);
+        assert_eq!((records.len(), boundary), (8, Boundary::None));
+        add(&mut batch, TOGETHER_BYTES);
+        assert_eq!(batch.take(true).1, Boundary::Commit);
+        assert_eq!(batch.take(false).1, Boundary::Commit);
+    }
+}

@@ -1,0 +1,299 @@
+//! A source that runs: what it consists of, and how its parts are driven. Nothing here waits; the [task](super::task) does.
+use std::sync::Arc;
+
+use millstream_connect::plugin::{SourceBatch, SourcePartition};
+
+use super::batch::{Batch, Room};
+use super::change::now;
+use super::connection::{Connection, Happened};
+use super::describe::{Described, Describer};
+use super::error::SourceError;
+use super::link::Incoming;
+use super::tables::Tables;
+use crate::mysql::client::server::Facts;
+use crate::mysql::config::{SnapshotMode, SourceConfig};
+use crate::mysql::offset::{self, Offset, Snapshots};
+use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transactions};
+use crate::mysql::schema::TableId;
+use crate::mysql::signal::Signal;
+use crate::mysql::snapshot::{Answer, Release, Request, Snapshot};
+use crate::mysql::stream::{SchemaChange, Step, Stream};
+
+/// A step that is being told.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// It was not begun, or, rows, is told as far as it was read.
+    Step(Step),
+    /// The server is asked what these tables have become by it.
+    Changed(SchemaChange, Vec<TableId>),
+}
+
+/// A source that runs.
+pub(super) struct Running {
+    pub(super) config: Arc<SourceConfig>,
+    pub(super) facts: Facts,
+    pub(super) stream: Stream,
+    pub(super) connection: Connection,
+    pub(super) describer: Describer,
+    pub(super) tables: Tables,
+    pub(super) snapshot: Snapshot,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) transactions: Option<Transactions>,
+    pub(super) schema_changes: Option<SchemaChanges>,
+    pub(super) batch: Batch,
+    pub(super) pending: Option<Pending>,
+    /// A transaction is told in part.
+    pub(super) within: bool,
+    /// The stream stands between two transactions, and the snapshot has not looked there yet.
+    pub(super) stands: bool,
+    partition: SourcePartition,
+    pub(super) server_id: Option<u32>,
+    pub(super) ts_sec: Option<u64>,
+}
+
+/// What a source runs with.
+pub(super) struct Parts {
+    pub(super) config: Arc<SourceConfig>,
+    pub(super) facts: Facts,
+    pub(super) stream: Stream,
+    pub(super) connection: Connection,
+    pub(super) snapshot: Snapshot,
+    pub(super) tables: Tables,
+    pub(super) records: Arc<Records>,
+    pub(super) offset: Offset,
+    /// The offset is a new one, which is to be stored.
+    pub(super) anew: bool,
+}
+
+impl Running {
+    pub(super) fn new(parts: Parts) -> Self {
+        let (config, records) = (parts.config, parts.records);
+        let mut batch = Batch::default();
+        batch.moved = parts.anew;
+        let mut running = Self {
+            partition: offset::partition(&config.records.prefix),
+            describer: Describer::start(Arc::clone(&config)),
+            heartbeats: Heartbeats::new(&records),
+            transactions: config.records.transactions.then(|| Transactions::new(&records)),
+            schema_changes: config
+                .records
+                .schema_changes
+                .then(|| SchemaChanges::new(&records)),
+            facts: parts.facts,
+            stream: parts.stream,
+            connection: parts.connection,
+            tables: parts.tables,
+            snapshot: parts.snapshot,
+            batch,
+            pending: None,
+            within: false,
+            stands: true,
+            server_id: parts.offset.server_id,
+            ts_sec: parts.offset.ts_sec,
+            config,
+        };
+        running.tell_all();
+        running
+    }
+
+    /// Counts of transactions and chunks that are being read have to know of all rows.
+    fn tell_all(&mut self) {
+        let all = self.transactions.is_some() || !self.snapshot.is_done();
+        self.stream.tell_all(all);
+    }
+
+    /// Handles what is there, until the batch is full or something has to be waited for. `ask` is given what readers are to do.
+    pub(super) fn drive(&mut self, room: Room, ask: &mut dyn FnMut(Request)) -> Result<(), SourceError> {
+        loop {
+            if self.describer.is_waiting() {
+                return Ok(());
+            }
+            if let Some(pending) = self.pending.take() {
+                if !self.tell(pending, room)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            if !self.within {
+                self.stand(ask)?;
+            }
+            if self.batch.is_full(room, self.within) || !self.within && self.snapshot.holds() {
+                return Ok(());
+            }
+            if let Some(step) = self.stream.next()? {
+                self.pending = Some(Pending::Step(step));
+                continue;
+            }
+            match self.connection.try_next() {
+                Some(incoming) => self.incoming(incoming)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Between two transactions: rows that were there already are told.
+    fn stand(&mut self, ask: &mut dyn FnMut(Request)) -> Result<(), SourceError> {
+        if !std::mem::take(&mut self.stands) || self.snapshot.is_done() {
+            return Ok(());
+        }
+        let revision = self.snapshot.revision();
+        self.snapshot.passed(self.stream.position());
+        while let Some(request) = self.snapshot.next_request() {
+            ask(request);
+        }
+        while let Some(release) = self.snapshot.next_release() {
+            self.release(&release)?;
+            self.snapshot.told(release);
+        }
+        if self.snapshot.revision() != revision {
+            self.batch.moved = true;
+            // What was told may have made room for more.
+            self.stands = true;
+            self.tell_all();
+        }
+        Ok(())
+    }
+
+    /// Rows that were there already, and are as they are at this place of the stream.
+    fn release(&mut self, release: &Release) -> Result<(), SourceError> {
+        let records = self.tables.of_table(&release.table)?;
+        let position = self.stream.position();
+        let now = now();
+        let mut origin = Origin {
+            moment: now,
+            file: position.file.clone(),
+            position: position.position,
+            ..Origin::default()
+        };
+        let mut cells = Vec::new();
+        for index in 0..release.len() {
+            origin.snapshot = release.row(index, &mut cells);
+            let before = self.batch.records.len();
+            let told = records.read(&cells, &origin, now, &mut self.batch.records);
+            if let Err(error) = told {
+                super::change::tolerate(error, self.config.records.failures)?;
+            }
+            let bytes = cells.iter().flatten().map(|cell| cell.len()).sum();
+            self.batch.added(bytes, self.batch.records.len() - before);
+        }
+        Ok(())
+    }
+
+    /// A raw event came, or the connection ended.
+    pub(super) fn incoming(&mut self, incoming: Incoming) -> Result<(), SourceError> {
+        match incoming {
+            Incoming::Event(raw) => {
+                self.stream.push(raw)?;
+                self.connection.is_well();
+                self.batch.moved = true;
+                self.stands = !self.within;
+                Ok(())
+            }
+            Incoming::Ended(error) => self.connection.lost(error.map(SourceError::Client)),
+        }
+    }
+
+    /// Something happened to the connection.
+    pub(super) fn happened(&mut self, happened: Happened) -> Result<(), SourceError> {
+        match happened {
+            Happened::Incoming(incoming) => self.incoming(incoming),
+            // What came before is told first.
+            Happened::MayConnect if self.pending.is_some() => {
+                self.connection.wait();
+                Ok(())
+            }
+            Happened::MayConnect => {
+                let config = Arc::clone(&self.config);
+                let offset = self.offset();
+                self.stream.reconnect();
+                self.within = false;
+                self.connection.connect(&config, offset);
+                Ok(())
+            }
+            Happened::Connected(facts) => {
+                if facts.identity != self.facts.identity {
+                    tracing::info!(before = %self.facts.identity, now = %facts.identity, "another server answers");
+                    self.snapshot.forget_pending();
+                }
+                self.facts = *facts;
+                self.stands = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The same place of the log is read again, if its bytes may be others then.
+    pub(super) fn read_again(&mut self, error: SourceError) -> Result<(), SourceError> {
+        if error.damaged_at().is_none() {
+            return Err(error);
+        }
+        self.pending = None;
+        self.connection.lost(Some(error))
+    }
+
+    /// The server said what tables are.
+    pub(super) fn described(&mut self, described: Described) {
+        self.tables.learn(described);
+    }
+
+    /// A reader answered.
+    pub(super) fn answered(&mut self, answer: Answer) -> Result<(), SourceError> {
+        self.snapshot.answered(answer)?;
+        self.stands = !self.within;
+        Ok(())
+    }
+
+    /// Does what a signal asks for.
+    pub(super) fn signal(&mut self, signal: &Signal) -> Result<(), String> {
+        match signal {
+            Signal::Log { message } => {
+                let position = self.stream.position();
+                tracing::info!("{}", message.replace("{}", &position.to_string()));
+                Ok(())
+            }
+            _ => Err("snapshots cannot be asked for".to_owned()),
+        }
+    }
+
+    /// A sign of life.
+    pub(super) fn heartbeat(&mut self) {
+        let record = self.heartbeats.record(now());
+        self.batch.records.push(record);
+        self.batch.added(0, 1);
+        self.batch.moved = true;
+    }
+
+    /// What is delivered once the batch is.
+    fn offset(&self) -> Offset {
+        let rows = match &self.pending {
+            Some(Pending::Step(Step::Rows(rows))) => Some(rows),
+            _ => None,
+        };
+        Offset {
+            resume: self.stream.resume(rows),
+            server_uuid: Some(self.facts.identity.clone()),
+            server_id: self.server_id,
+            ts_sec: self.ts_sec,
+            snapshot: Snapshots::At(self.snapshot.state().clone()),
+        }
+    }
+
+    /// Whether all is told that ever will be: with `snapshot.mode=initial_only`, once the snapshot is done.
+    pub(super) fn is_finished(&self) -> bool {
+        self.config.snapshot.mode == SnapshotMode::InitialOnly && self.snapshot.is_done() && !self.within
+    }
+
+    /// Hands over what there is.
+    pub(super) fn hand_over(&mut self) -> SourceBatch {
+        let mut offsets = self.tables.unstored();
+        offsets.push((self.partition.clone(), self.offset().to_stored()));
+        let (records, boundary) = self.batch.take(self.within);
+        SourceBatch {
+            records,
+            offsets,
+            boundary,
+            made_now: true,
+            finished: self.is_finished(),
+        }
+    }
+}

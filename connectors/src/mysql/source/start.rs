@@ -1,0 +1,346 @@
+//! Where a source begins: what is stored, what the server still has, and whether what is there already is to be read.
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error::SourceError;
+use super::link::{Incoming, Link};
+use crate::mysql::binlog::Place;
+use crate::mysql::client::dump::replica_uuid;
+use crate::mysql::client::server::{Facts, Flavour};
+use crate::mysql::client::{Client, ClientError, DumpRequest, DumpStart, Gtids as ServerGtids, LogEnd};
+use crate::mysql::config::{Selection, SnapshotMode, SourceConfig};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::offset::{Offset, Snapshots};
+use crate::mysql::snapshot::SnapshotState;
+use crate::mysql::stream::{Gtids, LogPosition, Resume};
+
+/// How often the server says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long XA transactions that were prepared before are waited for.
+const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
+const PREPARED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Codes with which servers say that XA RECOVER may not be asked, or is not known.
+const XA_REFUSED: [u16; 4] = [1044, 1142, 1227, 1064];
+
+/// A source that can begin.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) facts: Facts,
+    pub(super) offset: Offset,
+    pub(super) link: Link,
+    /// Nothing was stored, or it is of no use.
+    pub(super) anew: bool,
+}
+
+/// Connects, and finds out where to begin.
+pub(super) async fn start(config: &SourceConfig, stored: Option<Offset>) -> Result<Started, SourceError> {
+    let mode = config.snapshot.mode;
+    // What Debezium had begun to read is read anew.
+    let stored = stored.filter(|offset| offset.snapshot != Snapshots::Unfinished || !reads_tables(mode));
+    if let Some(offset) = stored {
+        let position = offset.resume.dump_from().clone();
+        match connect(config, &offset, &position).await {
+            Ok((facts, link)) => {
+                let offset = Offset {
+                    server_uuid: Some(facts.identity.clone()),
+                    snapshot: Snapshots::At(snapshot_of(&offset, mode)),
+                    ..offset
+                };
+                return Ok(Started {
+                    facts,
+                    offset,
+                    link,
+                    anew: false,
+                });
+            }
+            Err(error) if error.needs_snapshot() && mode == SnapshotMode::WhenNeeded => {
+                tracing::warn!(%error, "what comes behind the offset is gone: a new snapshot is taken");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    begin(config).await
+}
+
+/// Whether what is in tables is ever read with this mode.
+fn reads_tables(mode: SnapshotMode) -> bool {
+    !matches!(
+        mode,
+        SnapshotMode::NoData | SnapshotMode::Never | SnapshotMode::Recovery
+    )
+}
+
+fn snapshot_of(offset: &Offset, mode: SnapshotMode) -> SnapshotState {
+    match (&offset.snapshot, mode) {
+        (Snapshots::At(state), SnapshotMode::Always) if !state.is_initial() => SnapshotState::initial(),
+        (Snapshots::At(state), _) => state.clone(),
+        (Snapshots::Unfinished, _) => SnapshotState::default(),
+    }
+}
+
+/// Without anything stored.
+async fn begin(config: &SourceConfig) -> Result<Started, SourceError> {
+    let mode = config.snapshot.mode;
+    let mut client = Client::connect(&config.connection).await?;
+    let facts = client.facts().await?;
+    let resume = match mode {
+        SnapshotMode::Never => Resume::at(first_position(&mut client).await?),
+        _ => {
+            // Rows of XA transactions that are prepared now, and committed later, are read from the first of these places on; what was
+            // prepared before it is waited for.
+            let before = position(client.log_end().await?);
+            end_of_prepared(&mut client).await?;
+            let position = position(client.log_end().await?);
+            Resume {
+                read_from: (before != position).then_some(before),
+                ..Resume::at(position)
+            }
+        }
+    };
+    client.close().await;
+    let offset = Offset {
+        resume,
+        server_uuid: Some(facts.identity.clone()),
+        server_id: None,
+        ts_sec: None,
+        snapshot: Snapshots::At(match reads_tables(mode) {
+            true => SnapshotState::initial(),
+            false => SnapshotState::default(),
+        }),
+    };
+    let from = offset.resume.dump_from().clone();
+    let (facts, link) = connect(config, &offset, &from).await?;
+    Ok(Started {
+        facts,
+        offset,
+        link,
+        anew: true,
+    })
+}
+
+pub(super) fn position(end: LogEnd) -> LogPosition {
+    let gtids = end.gtids.map(|gtids| match gtids {
+        ServerGtids::MySql(set) => Gtids::Mysql(set),
+        ServerGtids::MariaDb(position) => Gtids::Mariadb(position),
+    });
+    LogPosition {
+        gtids,
+        ..LogPosition::at(end.place.file, end.place.position)
+    }
+}
+
+/// Where the logs begin that there are.
+async fn first_position(client: &mut Client) -> Result<LogPosition, SourceError> {
+    let rows = client.query("SHOW BINARY LOGS").await?;
+    match rows.first().and_then(|row| row.text(0)) {
+        Some(file) => Ok(LogPosition::at(file, 4)),
+        None => Err(SourceError::Server(
+            "the server writes no binary log (log_bin); start it with --log-bin".to_owned(),
+        )),
+    }
+}
+
+/// Waits until all XA transactions that are prepared now are committed or rolled back.
+async fn end_of_prepared(client: &mut Client) -> Result<(), SourceError> {
+    let until = Instant::now() + PREPARED_PATIENCE;
+    let mut waited: Option<Vec<String>> = None;
+    loop {
+        let now = match prepared(client).await {
+            Ok(now) => now,
+            Err(error) if error.code().is_some_and(|code| XA_REFUSED.contains(&code)) => {
+                tracing::debug!(%error, "prepared XA transactions cannot be listed");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let left: Vec<String> = match waited {
+            None => now,
+            Some(waited) => waited.into_iter().filter(|name| now.contains(name)).collect(),
+        };
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let names = left.join(", ");
+            return Err(SourceError::Prepared { names });
+        }
+        waited = Some(left);
+        sleep(PREPARED_PAUSE).await;
+    }
+}
+
+/// The names of prepared XA transactions.
+async fn prepared(client: &mut Client) -> Result<Vec<String>, ClientError> {
+    let rows = client.query("XA RECOVER").await?;
+    let name = |row: &crate::mysql::client::Row| {
+        let cell = |index| row.text(index).unwrap_or_default();
+        format!("{}:{}", cell(0), cell(3))
+    };
+    Ok(rows.iter().map(name).collect())
+}
+
+/// Connects to read the log from `from` on, which the server has to have, and to be the one that was read before.
+pub(super) async fn connect(
+    config: &SourceConfig,
+    offset: &Offset,
+    from: &LogPosition,
+) -> Result<(Facts, Link), SourceError> {
+    let mut client = Client::connect(&config.connection).await?;
+    let facts = client.facts().await?;
+    let end = position(client.log_end().await?);
+    let position = &offset.resume.position;
+    known(&facts, offset, &end, &config.stream.gtid_sources)?;
+    let start = dump_start(&facts, from, &end, &config.stream.gtid_sources)?;
+    let request = DumpRequest {
+        server_id: config.stream.server_id,
+        replica_uuid: replica_uuid(&config.records.connector),
+        start,
+        heartbeat: HEARTBEAT,
+        event_bytes_max: config.stream.event_bytes,
+    };
+    tracing::info!(%position, start = ?request.start, server = %facts.identity, "reading the log");
+    let mut link = Link::open(client.dump(&request).await?, config.stream.queue_bytes);
+    // The first event says where the stream begins; what the server does not have it says instead.
+    let first = timeout(config.connection.connect_timeout, link.peek()).await;
+    match first {
+        Ok(None) => Ok((facts, link)),
+        Ok(Some(Incoming::Ended(Some(error)))) => Err(error.into()),
+        Ok(Some(_)) => Err(lost("the server closed the connection")),
+        Err(_) => Err(lost("the server sends no event")),
+    }
+}
+
+fn lost(reason: &str) -> SourceError {
+    SourceError::Client(ClientError::Lost {
+        what: "beginning to read the binary log",
+        reason: reason.to_owned(),
+    })
+}
+
+/// Whether the server has what was read, and counts it in the same way.
+fn known(facts: &Facts, offset: &Offset, end: &LogPosition, sources: &Selection) -> Result<(), SourceError> {
+    let position = &offset.resume.position;
+    match (&position.gtids, &end.gtids) {
+        (Some(read), Some(there)) => {
+            let read = of_sources(read, sources);
+            match there.covers(&read) {
+                true => Ok(()),
+                false => Err(SourceError::LostTransactions {
+                    lost: missing(&read, there),
+                }),
+            }
+        }
+        (Some(gtids), None) if position.file.is_empty() => Err(SourceError::WithoutGtids {
+            gtids: gtids.to_string(),
+        }),
+        _ => match &offset.server_uuid {
+            Some(uuid) if *uuid != facts.identity => Err(SourceError::OtherServer {
+                expected: uuid.clone(),
+                found: facts.identity.clone(),
+            }),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Those transactions whose source counts.
+fn of_sources(gtids: &Gtids, sources: &Selection) -> Gtids {
+    match gtids {
+        Gtids::Mysql(set) => Gtids::Mysql(filtered(set, |uuid| sources.has(uuid))),
+        // A position is the last transaction of each domain, whoever committed it.
+        Gtids::Mariadb(_) => gtids.clone(),
+    }
+}
+
+/// The transactions of servers whose UUID is wanted.
+fn filtered(set: &GtidSet, wanted: impl Fn(&str) -> bool) -> GtidSet {
+    let mut others = set.clone();
+    let text = set.to_string();
+    let unwanted: Vec<&str> = text
+        .split(',')
+        .filter(|server| !server.is_empty() && !wanted(server.split(':').next().unwrap_or_default()))
+        .collect();
+    let unwanted = unwanted
+        .join(",")
+        .parse()
+        .expect("it is a part of what a set prints");
+    others.subtract(&unwanted);
+    others
+}
+
+/// What of `read` is not `there`.
+fn missing(read: &Gtids, there: &Gtids) -> String {
+    match (read, there) {
+        (Gtids::Mysql(read), Gtids::Mysql(there)) => {
+            let mut missing = read.clone();
+            missing.subtract(there);
+            missing.to_string()
+        }
+        (Gtids::Mariadb(read), Gtids::Mariadb(there)) => {
+            let missing: Vec<_> = read
+                .iter()
+                .filter(|gtid| !there.contains(gtid))
+                .map(ToString::to_string)
+                .collect();
+            missing.join(",")
+        }
+        _ => read.to_string(),
+    }
+}
+
+/// How the server is asked: by transactions if both know them, otherwise by place.
+pub(super) fn dump_start(
+    facts: &Facts,
+    from: &LogPosition,
+    end: &LogPosition,
+    sources: &Selection,
+) -> Result<DumpStart, SourceError> {
+    let gtids = from
+        .gtids
+        .as_ref()
+        .filter(|gtids| !gtids.is_empty() || from.file.is_empty());
+    match (gtids, facts.flavour) {
+        (Some(Gtids::Mysql(read)), Flavour::MySql) if facts.has_gtids() => {
+            let mut passed = read.clone();
+            // Of servers that do not count, everything is passed over that there is.
+            if let (Some(Gtids::Mysql(there)), Selection::Include(_) | Selection::Exclude(_)) =
+                (&end.gtids, sources)
+            {
+                passed.union(&filtered(there, |uuid| !sources.has(uuid)));
+            }
+            Ok(DumpStart::Gtids(passed))
+        }
+        (Some(Gtids::Mariadb(position)), Flavour::MariaDb) => Ok(DumpStart::MariadbGtids(position.clone())),
+        (Some(gtids), _) if from.file.is_empty() => Err(SourceError::WithoutGtids {
+            gtids: gtids.to_string(),
+        }),
+        _ => Ok(DumpStart::Place(Place {
+            file: from.file.to_string(),
+            position: from.position,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const B: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    #[test]
+    fn transactions_are_told_apart_by_their_source() {
+        let set: GtidSet = format!("{A}:1-5:night:7,{B}:9").parse().unwrap();
+        let of_a = filtered(&set, |uuid| uuid == A);
+        assert_eq!(of_a.to_string(), format!("{A}:1-5:night:7"));
+        assert_eq!(filtered(&set, |_| true), set);
+        assert!(filtered(&set, |_| false).is_empty());
+        let gtids = |text: &str| text.parse::<Gtids>().unwrap();
+        let lost = missing(&gtids(&format!("{A}:1-5")), &gtids(&format!("{A}:1-3")));
+        assert_eq!(lost, format!("{A}:4-5"));
+        assert_eq!(missing(&gtids("0-1-5,1-1-3"), &gtids("0-1-7,1-1-2")), "1-1-3");
+    }
+}

@@ -1,0 +1,244 @@
+//! The task: waits for what the parts of a source wait for, and hands over what they tell.
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_connect::config::ConfigMap;
+use millstream_connect::plugin::{
+    Budget, PluginError, Progress, ProgressUnit, SourceBatch, SourceTask, SourceTaskContext, async_trait,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::batch::Room;
+use super::connection::{Connection, Happened};
+use super::describe::Described;
+use super::error::SourceError;
+use super::running::{Parts, Running};
+use super::side::Action;
+use super::start::{self, Started};
+use super::tables::Tables;
+use crate::mysql::client::server::Flavour;
+use crate::mysql::config::{self, SourceConfig};
+use crate::mysql::offset::{self, Offset, Snapshots};
+use crate::mysql::record::{Connector, Records, TableRecords};
+use crate::mysql::snapshot::{Selection, Settings, Snapshot};
+use crate::mysql::stream::{HeldLimits, Stream, StreamOptions};
+
+/// How often an offset is handed over that moved without any record.
+const OFFSET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The most bytes of keys that are kept of changes to a table while chunks of it are read.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// The task of a source of MySQL or MariaDB.
+pub(super) struct MySqlTask {
+    flavour: Flavour,
+    running: Option<Box<Alive>>,
+}
+
+/// A task that runs.
+struct Alive {
+    running: Running,
+    action: Option<Action>,
+    heartbeat: Option<Duration>,
+    next_heartbeat: Instant,
+    next_offset: Instant,
+    finished: bool,
+}
+
+impl MySqlTask {
+    pub(super) fn new(flavour: Flavour) -> Self {
+        Self {
+            flavour,
+            running: None,
+        }
+    }
+}
+
+#[async_trait]
+impl SourceTask for MySqlTask {
+    async fn start(&mut self, given: &ConfigMap, context: SourceTaskContext) -> Result<(), PluginError> {
+        let told = config::parse(self.flavour, given)
+            .map_err(|errors| PluginError::from(millstream_connect::config::ConfigErrors(errors)))?;
+        for note in &told.notes {
+            tracing::info!("{note}");
+        }
+        let connector = match self.flavour {
+            Flavour::MySql => Connector::MySql,
+            Flavour::MariaDb => Connector::MariaDb,
+        };
+        let alive = Alive::start(Arc::new(told.config), connector, &context).await?;
+        self.running = Some(Box::new(alive));
+        Ok(())
+    }
+
+    async fn poll(&mut self, budget: Budget) -> Result<SourceBatch, PluginError> {
+        match &mut self.running {
+            Some(alive) => Ok(alive.poll(budget).await?),
+            None => Err(PluginError::fatal("the task was not started")),
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let snapshot = &self.running.as_ref()?.running.snapshot;
+        let progress = snapshot.progress();
+        (!snapshot.is_done()).then_some(Progress {
+            done: progress.rows_told,
+            before: 0,
+            total: progress.rows,
+            unit: ProgressUnit::Records,
+        })
+    }
+
+    async fn stop(&mut self) {
+        // Its connections and helpers end with it.
+        self.running = None;
+    }
+}
+
+impl Alive {
+    async fn start(
+        config: Arc<SourceConfig>,
+        connector: Connector,
+        context: &SourceTaskContext,
+    ) -> Result<Self, PluginError> {
+        let prefix = &config.records.prefix;
+        let stored = context.offsets.offset(&offset::partition(prefix)).await?;
+        let stored = stored
+            .map(|stored| Offset::from_stored(&stored))
+            .transpose()
+            .map_err(SourceError::from)?;
+        let Started {
+            facts,
+            offset,
+            link,
+            anew,
+        } = start::start(&config, stored).await?;
+        let records = Records::new(config.records.clone(), config.filters.clone(), connector);
+        let mut tables = Tables::new(&records, prefix, !facts.has_full_metadata());
+        if !anew {
+            for (partition, stored) in context.offsets.all().await? {
+                tables.load(&partition, &stored);
+            }
+        }
+        let Snapshots::At(state) = offset.snapshot.clone() else {
+            unreachable!("it was begun anew")
+        };
+        let options = options(&config, !facts.names_have_case());
+        let parts = Parts {
+            stream: Stream::new(offset.resume.clone(), options),
+            connection: Connection::new(link),
+            snapshot: Snapshot::new(settings(&config, &records), state),
+            config: Arc::clone(&config),
+            facts,
+            tables,
+            records,
+            offset,
+            anew,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            running: Running::new(parts),
+            action: Action::start(&config),
+            heartbeat: config.stream.heartbeat,
+            next_heartbeat: now + config.stream.heartbeat.unwrap_or_default(),
+            next_offset: now,
+            finished: false,
+        })
+    }
+
+    async fn poll(&mut self, budget: Budget) -> Result<SourceBatch, SourceError> {
+        let room = Room::new(budget, self.running.config.stream.batch_records);
+        let until = Instant::now() + budget.wait;
+        loop {
+            if let Err(error) = self.running.drive(room, &mut |_| {}) {
+                self.running.read_again(error)?;
+                continue;
+            }
+            let now = Instant::now();
+            if let Some(interval) = self.heartbeat.filter(|_| now >= self.next_heartbeat) {
+                self.next_heartbeat = now + interval;
+                self.running.heartbeat();
+                self.action.iter().for_each(Action::run);
+            }
+            let finished = self.running.is_finished() && !self.finished;
+            let offset_due = self.running.batch.moved && now >= self.next_offset;
+            if !self.running.batch.is_empty() || offset_due || finished {
+                self.next_offset = now + OFFSET_INTERVAL;
+                self.finished |= finished;
+                return Ok(self.running.hand_over());
+            }
+            if now >= until {
+                return Ok(SourceBatch::default());
+            }
+            self.wait(until).await?;
+        }
+    }
+
+    /// Waits until something happens, or the time is over. Giving up waiting loses nothing.
+    async fn wait(&mut self, until: Instant) -> Result<(), SourceError> {
+        enum Event {
+            Connection(Result<Happened, SourceError>),
+            Described(Result<Described, SourceError>),
+            Time,
+        }
+        let Running {
+            connection,
+            describer,
+            snapshot,
+            within,
+            batch,
+            ..
+        } = &mut self.running;
+        // While the stream stands still, nothing is taken from the connection.
+        let stands_still = describer.is_waiting() || !*within && snapshot.holds();
+        let mut until = until;
+        if self.heartbeat.is_some() {
+            until = until.min(self.next_heartbeat);
+        }
+        if batch.moved {
+            until = until.min(self.next_offset);
+        }
+        let event = tokio::select! {
+            happened = connection.happens(), if !stands_still => Event::Connection(happened),
+            described = describer.answer() => Event::Described(described),
+            () = sleep_until(until) => Event::Time,
+        };
+        match event {
+            Event::Connection(happened) => self.running.happened(happened?),
+            Event::Described(described) => {
+                self.running.described(described?);
+                Ok(())
+            }
+            Event::Time => Ok(()),
+        }
+    }
+}
+
+fn options(config: &SourceConfig, lower_case_names: bool) -> StreamOptions {
+    StreamOptions {
+        filters: config.filters.clone(),
+        gtid_sources: config.stream.gtid_sources.clone(),
+        lower_case_names,
+        queries: config.records.include_query,
+        failures: config.records.failures,
+        event_bytes: config.stream.event_bytes,
+        hold_bytes: config.stream.queue_bytes,
+        held: HeldLimits::with_memory(config.stream.xa_bytes),
+    }
+}
+
+fn settings(config: &SourceConfig, records: &Arc<Records>) -> Settings {
+    let records = Arc::clone(records);
+    Settings {
+        config: config.snapshot.clone(),
+        filters: config.filters.clone(),
+        window_bytes: WINDOW_BYTES,
+        selector: Arc::new(move |table| {
+            let compiled = TableRecords::new(table, &records).map_err(|error| error.to_string())?;
+            Ok(Selection {
+                list: compiled.select_list().to_owned(),
+                cells: compiled.selected().len(),
+            })
+        }),
+    }
+}
