@@ -7,6 +7,7 @@
 //! * [`gtid`]: sets of global transaction ids, of MySQL and of MariaDB.
 //! * [`charset`]: what the bytes of texts say.
 //! * [`text`]: values as the server itself prints them.
+//! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
 //!
@@ -14,6 +15,7 @@
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
 pub mod binlog;
 pub mod charset;
+pub mod client;
 pub mod config;
 pub mod gtid;
 pub mod json;
