@@ -10,6 +10,7 @@
 //! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`sink`]: rows of records, written once.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -20,6 +21,7 @@ pub mod config;
 pub mod gtid;
 pub mod json;
 pub mod schema;
+pub mod sink;
 pub mod text;
 
 #[cfg(test)]
