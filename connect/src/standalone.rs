@@ -139,11 +139,10 @@ impl Builder {
     /// When its configuration is wrong, an address cannot be had, or no broker answers.
     pub async fn start(self) -> Result<Standalone, StartError> {
         let providers = ConfigProviders::of_worker(&self.given)?;
-        let resolved = providers.resolve(&self.given)?;
-        for warning in warnings(WorkerMode::Standalone, &resolved) {
+        let mut config = WorkerConfig::resolved(WorkerMode::Standalone, &self.given, &providers)?;
+        for warning in warnings(WorkerMode::Standalone, &config.given) {
             tracing::warn!("the worker's configuration: {warning}");
         }
-        let mut config = WorkerConfig::parse(WorkerMode::Standalone, resolved)?;
         if !self.rest {
             config.rest.listeners.clear();
             config.rest.admin_listeners = None;

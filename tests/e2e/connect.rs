@@ -148,6 +148,18 @@ fn the_example_of_kafkas_documentation_runs() {
     );
     let status = worker.cli("status local-file-source");
     assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
+    // A slip that nobody reads is told where files are checked, not in the worker's log alone.
+    std::fs::write(at("slip.properties"), SOURCE.replace("file=", "fil=")).unwrap();
+    let words = ["connect", "validate", "slip.properties", "--url", &worker.url];
+    let checked = program::run(program::command(&words).current_dir(directory.path()), b"");
+    assert!(
+        checked.success && checked.stdout == "local-file-source is good\n",
+        "{checked:?}"
+    );
+    assert_eq!(
+        checked.stderr,
+        "millstream: local-file-source: warning: fil is unknown and has no effect; did you mean file?\n"
+    );
     worker.cli("pause local-file-source");
     append(&at("test.txt"), "while it is paused\n");
     std::thread::sleep(Duration::from_millis(500));

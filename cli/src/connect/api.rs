@@ -40,6 +40,17 @@ impl Api {
 
     /// A call with or without a body; the answer, null if there is none.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let (answer, _) = self.call_warned(method, path, body)?;
+        Ok(answer)
+    }
+
+    /// The same with what the worker warns about.
+    pub fn call_warned(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Value, Vec<String>), CliError> {
         let url = format!("{}{path}", self.base);
         let failed = |error: ureq::Error| {
             CliError::new(format!(
@@ -66,7 +77,8 @@ impl Api {
             .read_to_string();
         let text = read.map_err(failed)?;
         if status.is_success() {
-            return match text.is_empty() {
+            let warnings = warnings(answer.headers());
+            let parsed = match text.is_empty() {
                 true => Ok(Value::Null),
                 false => serde_json::from_str(&text).map_err(|_| {
                     let base = &self.base;
@@ -75,6 +87,7 @@ impl Api {
                     ))
                 }),
             };
+            return parsed.map(|answer| (answer, warnings));
         }
         let parsed: Option<Value> = serde_json::from_str(&text).ok();
         let message = parsed.as_ref().and_then(|answer| answer["message"].as_str());
@@ -84,6 +97,18 @@ impl Api {
         );
         Err(CliError::new(shown))
     }
+}
+
+/// The texts of `Warning` headers (RFC 7234): `199 - "TEXT"`.
+fn warnings(headers: &ureq::http::HeaderMap) -> Vec<String> {
+    let all = headers.get_all(ureq::http::header::WARNING).iter();
+    let texts = all.filter_map(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let (_, quoted) = value.split_once('"')?;
+        let (text, _) = quoted.split_once('"')?;
+        Some(text.to_owned())
+    });
+    texts.collect()
 }
 
 /// The path of a connector, and what stands behind it.
@@ -133,6 +158,20 @@ mod tests {
             "/connectors/a%20b%2Fc%25%C3%A9/status"
         );
         assert_eq!(connector("lines-1.x_~", ""), "/connectors/lines-1.x_~");
+    }
+
+    #[test]
+    fn warnings_are_read_from_their_headers() {
+        let mut headers = ureq::http::HeaderMap::new();
+        for value in [
+            "199 - \"fil is unknown\"",
+            "no quotes",
+            "199 - \"größe is unknown\"",
+        ] {
+            let value = ureq::http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("warning", value);
+        }
+        assert_eq!(warnings(&headers), ["fil is unknown", "größe is unknown"]);
     }
 
     #[test]

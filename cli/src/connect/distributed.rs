@@ -75,11 +75,11 @@ async fn serve(
     let shown = args.worker.display();
     let wrong = |error: &dyn std::fmt::Display| CliError::new(format!("{shown}: {error}"));
     let providers = ConfigProviders::of_worker(given).map_err(|errors| wrong(&errors))?;
-    let resolved = providers.resolve(given).map_err(|errors| wrong(&errors))?;
-    for warning in warnings(WorkerMode::Distributed, &resolved) {
+    let config = WorkerConfig::resolved(WorkerMode::Distributed, given, &providers);
+    let config = config.map_err(|errors| wrong(&errors))?;
+    for warning in warnings(WorkerMode::Distributed, &config.given) {
         tracing::warn!("{shown}: {warning}");
     }
-    let config = WorkerConfig::parse(WorkerMode::Distributed, resolved).map_err(|errors| wrong(&errors))?;
     let listeners = Listeners::bind(&config.rest).await.map_err(CliError::new)?;
     let herder = herder(args, plugins, Arc::new(config), Arc::new(providers), &listeners).await?;
     let server = listeners.serve(Arc::clone(&herder) as Arc<dyn Herder>);

@@ -95,7 +95,7 @@ pub fn create(args: &CreateArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Checks connectors; fails if anything is wrong.
+/// Checks connectors; fails if anything is wrong. What is only unlikely to be meant so is told beside it, and fails nothing.
 pub fn validate(args: &ValidateArgs) -> Result<(), CliError> {
     let api = args.api.api();
     // Who answers this is a worker: what it refuses from now on is the file's fault.
@@ -104,11 +104,15 @@ pub fn validate(args: &ValidateArgs) -> Result<(), CliError> {
     for path in &args.files {
         let file = read(path)?;
         let found = match checked(&api, &file) {
-            Ok(answer) if args.api.json() => {
-                print(&answer)?;
+            Ok((answer, warnings)) => {
+                for warning in warnings {
+                    eprintln!("millstream: {}: warning: {warning}", file.name);
+                }
+                if args.api.json() {
+                    print(&answer)?;
+                }
                 errors(&answer)
             }
-            Ok(answer) => errors(&answer),
             Err(error) => {
                 let class = file.config.get("connector.class").map_or("-", String::as_str);
                 let row = ["connector.class", class, &reasons(&error.to_string())];
@@ -133,13 +137,13 @@ pub fn validate(args: &ValidateArgs) -> Result<(), CliError> {
     }
 }
 
-/// What a worker says of a connector.
-fn checked(api: &Api, file: &ConnectorFile) -> Result<Value, CliError> {
+/// What a worker says of a connector, and what it warns about.
+fn checked(api: &Api, file: &ConnectorFile) -> Result<(Value, Vec<String>), CliError> {
     let class = file.config.get("connector.class");
     let class =
         class.ok_or_else(|| CliError::new("is missing; `millstream connect plugins` lists the plugins"))?;
     let simple = class.rsplit('.').next().unwrap_or(class);
-    api.call(
+    api.call_warned(
         "PUT",
         &format!("/connector-plugins/{simple}/config/validate"),
         Some(&json!(file.config)),

@@ -3,7 +3,7 @@
 //! Kafka Connect's `ConfigDef`: each plugin declares its keys with types, defaults, and documentation; the REST API shows the
 //! declarations, validation reports every error at once, and unknown keys are warned about with a "did you mean".
 //!
-//! Owns: declarations ([`ConfigDef`]), parsed values ([`Config`]), secrets ([`Secret`]). Does not own: which keys there are.
+//! Owns: declarations ([`ConfigDef`]), parsed values ([`Config`]), secrets ([`Secret`], [`Secrets`](secrets::Secrets)). Does not own: which keys there are.
 pub mod connector;
 pub mod connector_file;
 mod definition;
@@ -11,6 +11,7 @@ pub mod overrides;
 mod parsed;
 pub mod properties;
 pub mod providers;
+pub mod secrets;
 mod validation;
 pub mod worker;
 

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::secrets::Secrets;
 use super::{ConfigErrors, ConfigMap, properties};
 
 /// The largest file that values are read from.
@@ -32,30 +33,15 @@ pub fn is_reference(text: &str) -> bool {
     text.contains("${") && REFERENCE.is_match(text)
 }
 
-/// The shortest value that is cut out of texts: shorter ones are parts of words.
-const SECRET_BYTES_MIN: usize = 4;
-
-/// What references stand for, to be kept out of logs and answers. `Debug` hides it.
-#[derive(Clone, Default)]
-pub struct Secrets(std::sync::Arc<[String]>);
-
-impl Secrets {
-    /// The text without them.
-    pub fn hidden(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in self.0.iter() {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), "[hidden]");
-            }
-        }
-        text
+/// The text's parts in front of its references, each with the reference behind it; the last has none.
+pub(super) fn between_references(text: &str) -> Vec<(&str, &str)> {
+    let (mut parts, mut end) = (Vec::new(), 0);
+    for found in REFERENCE.find_iter(text) {
+        parts.push((&text[end..found.start()], found.as_str()));
+        end = found.end();
     }
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[hidden]")
-    }
+    parts.push((&text[end..], ""));
+    parts
 }
 
 /// The providers that a worker's `config.providers` names.
@@ -137,7 +123,7 @@ impl ConfigProviders {
     /// # Errors
     /// Which reference cannot be resolved, and why.
     pub fn resolve_text(&self, text: &str) -> Result<String, String> {
-        self.resolve_each(text, &mut |_| {})
+        self.resolve_each(text, &mut |_, _| {})
     }
 
     /// What the references in `given` stand for; those that cannot be resolved stand for nothing.
@@ -156,23 +142,18 @@ impl ConfigProviders {
     /// # Ok::<(), millstream_connect::config::ConfigErrors>(())
     /// ```
     pub fn secrets(&self, given: &ConfigMap) -> Secrets {
-        let mut secrets = Vec::new();
+        let mut resolved = Vec::new();
         for text in given.values() {
             // What cannot be resolved is an error of its own, elsewhere.
-            let _ = self.resolve_each(text, &mut |secret| {
-                let secret = secret.trim();
-                if secret.len() >= SECRET_BYTES_MIN && !secrets.iter().any(|its| its == secret) {
-                    secrets.push(secret.to_owned());
-                }
+            let _ = self.resolve_each(text, &mut |written, value| {
+                resolved.push((written.to_owned(), value.to_owned()));
             });
         }
-        // One may hold another.
-        secrets.sort_by_key(|secret: &String| std::cmp::Reverse(secret.len()));
-        Secrets(secrets.into())
+        Secrets::new(resolved)
     }
 
-    /// The same as `resolve_text`; gives each value to `each`.
-    fn resolve_each(&self, text: &str, each: &mut dyn FnMut(&str)) -> Result<String, String> {
+    /// The same as `resolve_text`; gives each reference with its value to `each`.
+    fn resolve_each(&self, text: &str, each: &mut dyn FnMut(&str, &str)) -> Result<String, String> {
         if !is_reference(text) {
             return Ok(text.to_owned());
         }
@@ -188,7 +169,7 @@ impl ConfigProviders {
                 Some((_, provider)) => {
                     let value = provider.value(part(2), part(3));
                     let value = value.map_err(|why| format!("cannot resolve {}: {why}", whole.as_str()))?;
-                    each(&value);
+                    each(whole.as_str(), &value);
                     resolved.push_str(&value);
                 }
             }

@@ -244,8 +244,11 @@ impl Tasks for FakeTasks {
             .ok_or_else(|| PluginError::fatal("it does not run"))?;
         let count: usize = config.get("tasks").map_or(1, |text| text.parse().unwrap());
         let mut task = config.clone();
-        for value in task.values_mut() {
-            *value = value.replace("${env:CARGO_PKG_NAME}", "the-secret");
+        if config
+            .values()
+            .any(|value| value.contains("${env:CARGO_PKG_NAME}"))
+        {
+            task.insert("handed.on".to_owned(), env!("CARGO_PKG_NAME").to_owned());
         }
         let configs = (0..count).map(|index| {
             let mut task = task.clone();
@@ -255,8 +258,7 @@ impl Tasks for FakeTasks {
         Ok(configs.collect())
     }
 
-    fn start_task(&self, id: &TaskId, config: &ConfigMap, task: &ConfigMap, target: TargetState) {
-        assert!(!task.values().any(|value| value.contains("the-secret")));
+    fn start_task(&self, id: &TaskId, config: &ConfigMap, _task: &ConfigMap, target: TargetState) {
         let attempt = self.say(format!("start {id} {target:?}"));
         if fails(config, "task", attempt)
             || config

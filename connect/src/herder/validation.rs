@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::{GivenConfig, HerderError};
 use crate::config::providers::{ConfigProviders, is_reference};
+use crate::config::secrets::Secrets;
 use crate::config::{ConfigDef, ConfigKey, ConfigMap, ConfigValue, DefaultValue, connector};
 use crate::plugin::{Plugin, PluginKind, Registry, SinkPlugin, SourcePlugin};
 use crate::worker::WorkerConfig;
@@ -165,6 +166,15 @@ impl Validator {
         texts.collect()
     }
 
+    /// Configurations of a connector's tasks as they may be shown.
+    pub(super) fn shown(&self, connector: &ConfigMap, tasks: Vec<ConfigMap>) -> Vec<ConfigMap> {
+        let secrets = self.providers.secrets(connector).and(&self.worker.secrets);
+        tasks
+            .iter()
+            .map(|task| secrets.hidden_in(connector, task))
+            .collect()
+    }
+
     /// Checks a configuration. It may take long: plugins may ask other systems.
     ///
     /// # Errors
@@ -182,7 +192,10 @@ impl Validator {
             .get("connector.class")
             .map(|class| class.trim())
             .filter(|class| !class.is_empty());
-        let plugin = ConnectorPlugin::find(&self.registry, &self.resolved_class(class.ok_or_else(missing)?))?;
+        let class = class.ok_or_else(missing)?;
+        // The error names what was written.
+        let plugin = ConnectorPlugin::find(&self.registry, &self.resolved_class(class))
+            .or_else(|_| ConnectorPlugin::find(&self.registry, class))?;
         let resolved = self.resolved(&raw);
 
         let common = self.with_defaults(plugin.common(), &plugin, &resolved);
@@ -208,7 +221,7 @@ impl Validator {
         checks::client_overrides(&self.worker.client_overrides, &raw, &mut entries);
         checks::nulls(given, &mut entries);
         self.unresolved(&raw, &mut entries);
-        hide_secrets(&raw, &resolved, &mut entries);
+        hide_secrets(&raw, &resolved, &self.providers.secrets(&raw), &mut entries);
         let warnings = checks::unknown_keys(&framework.clone().and(own), &resolved, &entries);
         let class = raw.get("connector.class").cloned().unwrap_or_default();
         Ok(Validation {
@@ -271,7 +284,12 @@ impl Validator {
 }
 
 /// Shows references as they were written, in values and in errors.
-fn hide_secrets(raw: &ConfigMap, resolved: &ConfigMap, entries: &mut [(Option<ConfigKey>, ConfigValue)]) {
+fn hide_secrets(
+    raw: &ConfigMap,
+    resolved: &ConfigMap,
+    secrets: &Secrets,
+    entries: &mut [(Option<ConfigKey>, ConfigValue)],
+) {
     for (key, written) in raw.iter().filter(|(_, text)| is_reference(text)) {
         let Some(secret) = resolved.get(key).filter(|secret| *secret != written) else {
             continue;
@@ -287,11 +305,12 @@ fn hide_secrets(raw: &ConfigMap, resolved: &ConfigMap, entries: &mut [(Option<Co
                     *error = format!(
                         "Invalid value {written} for configuration {key}: what it refers to is wrong"
                     );
-                } else if !same && secret.len() > 3 && error.contains(secret.as_str()) {
-                    *error = error.replace(secret.as_str(), "[hidden]");
                 }
             }
         }
+    }
+    for error in entries.iter_mut().flat_map(|(_, value)| &mut value.errors) {
+        *error = secrets.hidden(error);
     }
 }
 

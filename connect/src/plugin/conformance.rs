@@ -12,16 +12,18 @@
 //! # Ok(())
 //! # }
 //! ```
+mod sinks;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::sinks::{lost_membership, sink};
 use super::{
-    Budget, ConnectorContext, OffsetReader, PartitionOffset, Plugin, PluginError, SinkPlugin,
-    SinkTaskContext, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext, TaskId,
-    TopicPartition,
+    Budget, ConnectorContext, OffsetReader, Plugin, PluginError, SourceOffset, SourcePartition, SourcePlugin,
+    SourceTask, SourceTaskContext, TaskId,
 };
 use crate::config::{ConfigMap, DefaultValue};
 use crate::record::Record;
@@ -268,130 +270,4 @@ fn check_progress(task: &dyn SourceTask) -> Result<(), Nonconformity> {
 fn store(stored: &Stored, offsets: &[(SourcePartition, SourceOffset)]) {
     let mut stored = stored.0.lock().unwrap_or_else(PoisonError::into_inner);
     stored.extend(offsets.iter().cloned());
-}
-
-/// Checks that a sink takes `records` of one partition, whose offsets begin at 0, makes them durable, says so truly, and goes on behind them
-/// when it is started again.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub async fn sink(
-    plugin: &dyn SinkPlugin,
-    config: &ConfigMap,
-    records: &[Record],
-) -> Result<(), Nonconformity> {
-    let mut named = config.clone();
-    named.insert("name".to_owned(), "conformance".to_owned());
-    let configs = divided(plugin.new_connector(), &named).await?;
-    let Some(config) = configs.first() else {
-        return wrong("the connector wants no tasks");
-    };
-    let Some(origin) = records.first().and_then(|record| record.origin.clone()) else {
-        return wrong("the check needs records with origins");
-    };
-    let partition = TopicPartition {
-        topic: origin.topic,
-        partition: origin.partition,
-    };
-    let end = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let mut done = SinkRound {
-        begin: 0,
-        put: 0,
-        end: 0,
-    };
-    for end in [end / 2, end] {
-        done.end = end;
-        done.begin = done.run(plugin, (&named, config), &partition, records).await?;
-        done.put = end;
-    }
-    Ok(())
-}
-
-/// A life of a sink's task.
-struct SinkRound {
-    /// What was said to be durable.
-    begin: i64,
-    /// What was put before.
-    put: i64,
-    /// What is put by then.
-    end: i64,
-}
-
-impl SinkRound {
-    /// Where records come from when the sink was opened and gave this.
-    fn begin(&self, owned: Option<&PartitionOffset>) -> Result<i64, Nonconformity> {
-        let (durable, put) = (self.begin, self.put);
-        match owned {
-            // What was put may have become durable behind the last flush, when the task was closed.
-            Some(owned) if owned.next < durable || owned.next > put => wrong(format!(
-                "open gives {} where {durable} records were said to be durable of {put} that were put",
-                owned.next
-            )),
-            Some(owned) => Ok(owned.next),
-            None => Ok(durable),
-        }
-    }
-
-    /// Puts records up to the end, and says what is durable of them.
-    async fn run(
-        &self,
-        plugin: &dyn SinkPlugin,
-        (named, config): (&ConfigMap, &ConfigMap),
-        partition: &TopicPartition,
-        records: &[Record],
-    ) -> Result<i64, Nonconformity> {
-        let mut task = plugin.new_task();
-        let context = SinkTaskContext {
-            task: TaskId {
-                connector: "conformance".to_owned(),
-                task: 0,
-            },
-        };
-        task.start(config, context)
-            .await
-            .map_err(failed("start of a task"))?;
-        let owned = task
-            .open(std::slice::from_ref(partition))
-            .await
-            .map_err(failed("open"))?;
-        let owned = owned.iter().find(|owned| owned.partition == *partition);
-        let shown = plugin.owned_offsets(named).map_err(failed("owned_offsets"))?;
-        if shown.iter().find(|shown| shown.partition == *partition) != owned {
-            return wrong(format!("owned_offsets says {shown:?} where open gives {owned:?}"));
-        }
-        let mut begin = self.begin(owned)?;
-        task.put(&[]).await.map_err(failed("put of nothing"))?;
-        let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
-        let refused = task
-            .put(&records[place(begin)..place(self.end)])
-            .await
-            .map_err(failed("put"))?;
-        if let Some(refused) = refused.first() {
-            return wrong(format!("record {} is refused: {}", refused.index, refused.error));
-        }
-        let taken = [PartitionOffset {
-            partition: partition.clone(),
-            next: self.end,
-        }];
-        let durable = task.flush(&taken).await.map_err(failed("flush"))?;
-        for offset in &durable {
-            if offset.partition != *partition || offset.next > self.end {
-                return wrong(format!("flush calls {offset:?} durable, which it was not given"));
-            }
-        }
-        begin = durable.first().map_or(begin, |offset| offset.next);
-        let again = task
-            .flush(&taken)
-            .await
-            .map_err(failed("flush with nothing new"))?;
-        if again.iter().any(|offset| offset.next < begin) {
-            return wrong("a second flush takes back what was durable");
-        }
-        begin = again.first().map_or(begin, |offset| offset.next.max(begin));
-        task.close(std::slice::from_ref(partition), false)
-            .await
-            .map_err(failed("close"))?;
-        task.stop().await;
-        Ok(begin)
-    }
 }

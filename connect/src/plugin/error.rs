@@ -2,7 +2,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::config::providers::Secrets;
+use crate::config::secrets::Secrets;
 
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -31,7 +31,7 @@ pub use sink::{
 };
 pub use source::{
     Boundary, Budget, ExactlyOnceSupport, OffsetReader, Progress, ProgressUnit, SourceBatch, SourceOffset,
-    SourcePartition, SourcePlugin, SourceTask, SourceTaskContext,
+    SourcePartition, SourcePlugin, SourceTask, SourceTaskContext, TaskSignal,
 };
 
 /// What every plugin says of itself.

@@ -201,6 +201,19 @@ pub struct Progress {
     pub unit: ProgressUnit,
 }
 
+/// What a user asks a running task for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSignal {
+    /// Its id, by which whoever sent it knows it again.
+    pub id: String,
+    /// What it asks for, such as `execute-snapshot`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What belongs to it.
+    #[serde(default)]
+    pub data: Json,
+}
+
 /// A task of a source.
 ///
 /// Calls come one at a time: `start`, any number of `poll` and `committed`, `stop`.
@@ -225,6 +238,15 @@ pub trait SourceTask: Send {
     /// When what the source has to do then fails (deleting a file that is done, say): it is logged, and not repeated.
     async fn committed(&mut self, _offsets: &[(SourcePartition, SourceOffset)]) -> Result<(), PluginError> {
         Ok(())
+    }
+
+    /// A user asks the running task for something, over `POST /connectors/{name}/signals`. Between other calls; it takes it to be done
+    /// later, and does not wait.
+    ///
+    /// # Errors
+    /// When it makes no sense, or the task takes no signals, as by default.
+    async fn signal(&mut self, _signal: &TaskSignal) -> Result<(), PluginError> {
+        Err(PluginError::user_config("the connector takes no signals"))
     }
 
     /// How far it is, if it can tell. It is asked a few times a second at most, between other calls, and answers at once.

@@ -25,6 +25,8 @@ const API_VERSION: &str = "4.2.0";
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The most warnings that an answer has.
 const WARNINGS_MAX: usize = 20;
+/// The longest one, in characters: clients bound the headers that they read.
+const WARNING_CHARS_MAX: usize = 500;
 /// What stands for itself in a part of a path.
 const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -370,10 +372,9 @@ async fn validate(herder: Shared, plugin: String, value: Value) -> Answered {
     // A field more would break clients that read strictly; a header breaks nobody.
     for warning in validation.warnings.iter().take(WARNINGS_MAX) {
         warn!(class = validation.class, "{warning}");
-        let quoted: String = warning
-            .chars()
-            .filter(|char| !matches!(char, '"' | '\\'))
-            .collect();
+        let plain = warning.chars().filter(|char| !matches!(char, '"' | '\\'));
+        let line = plain.map(|char| if char.is_control() { ' ' } else { char });
+        let quoted: String = line.take(WARNING_CHARS_MAX).collect();
         answer = with_header(answer, header::WARNING, &format!("199 - \"{quoted}\""));
     }
     Ok(answer)

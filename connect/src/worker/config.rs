@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::overrides::OverridePolicy;
+use crate::config::providers::ConfigProviders;
+use crate::config::secrets::Secrets;
 use crate::config::worker::{WorkerMode, worker_def};
 use crate::config::{Config, ConfigErrors, ConfigMap};
 use crate::rest::RestConfig;
@@ -15,6 +17,8 @@ pub struct WorkerConfig {
     pub bootstrap_servers: String,
     /// Everything as it was given: `producer.*`, `consumer.*`, `admin.*`, `key.converter.*` and the like are read from here.
     pub given: ConfigMap,
+    /// What stands in it for references; nothing that is shown holds it.
+    pub secrets: Secrets,
     /// Where source offsets are kept: `offset.storage.file.filename` (standalone) or `offset.storage.topic` (distributed).
     pub offset_storage: OffsetStorage,
     /// `offset.flush.interval.ms`.
@@ -77,6 +81,25 @@ pub struct StorageTopic {
 }
 
 impl WorkerConfig {
+    /// The configuration that a properties file says, with what its references stand for.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn resolved(
+        mode: WorkerMode,
+        given: &ConfigMap,
+        providers: &ConfigProviders,
+    ) -> Result<Self, ConfigErrors> {
+        let secrets = providers.secrets(given);
+        let parsed = Self::parse(mode, providers.resolve(given)?);
+        let hidden = |errors: ConfigErrors| {
+            let errors = errors.0.into_iter();
+            ConfigErrors(errors.map(|(key, why)| (key, secrets.hidden(&why))).collect())
+        };
+        let parsed = parsed.map_err(hidden)?;
+        Ok(Self { secrets, ..parsed })
+    }
+
     /// The configuration that a properties file says; references to secrets are resolved before.
     ///
     /// ```
@@ -145,6 +168,7 @@ impl WorkerConfig {
             },
             rest,
             given,
+            secrets: Secrets::default(),
         })
     }
 }
@@ -238,5 +262,29 @@ mod tests {
                 "offset.flush.intervall.ms is unknown and has no effect; did you mean offset.flush.interval.ms?"
             ]
         );
+    }
+
+    #[test]
+    fn what_a_reference_stands_for_is_in_no_error() {
+        let mut given = standalone(&[
+            ("config.providers", "env"),
+            ("config.providers.env.class", "EnvVarConfigProvider"),
+            ("offset.flush.interval.ms", "${env:CARGO_PKG_NAME}"),
+        ]);
+        let providers = ConfigProviders::of_worker(&given).unwrap();
+        let wrong = WorkerConfig::resolved(WorkerMode::Standalone, &given, &providers);
+        let errors = wrong.unwrap_err().to_string();
+        assert!(
+            errors.contains("offset.flush.interval.ms") && !errors.contains("millstream-connect"),
+            "{errors}"
+        );
+        given.insert("offset.flush.interval.ms".to_owned(), "1000".to_owned());
+        given.insert(
+            "producer.client.id".to_owned(),
+            "${env:CARGO_PKG_NAME}".to_owned(),
+        );
+        let config = WorkerConfig::resolved(WorkerMode::Standalone, &given, &providers).unwrap();
+        assert_eq!(config.given["producer.client.id"], "millstream-connect");
+        assert_eq!(config.secrets.hidden("as millstream-connect"), "as [hidden]");
     }
 }

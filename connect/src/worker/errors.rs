@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use crate::config::Config;
+use crate::config::secrets::Secrets;
 use crate::plugin::{ErrorKind, PluginError, TaskId};
 use crate::record::Origin;
 
@@ -44,6 +45,11 @@ pub(super) struct RecordFailure {
 }
 
 impl RecordFailure {
+    /// Whether it might have succeeded later, had the task not been told to stop: it is not the record's fault then.
+    pub(super) fn is_of_stopping(&self, control: &Control) -> bool {
+        self.error.kind() == ErrorKind::Retriable && control.stopping()
+    }
+
     /// The same as the failure of the task.
     pub(super) fn into_task_error(self) -> PluginError {
         let kind = match self.error.kind() {
@@ -94,10 +100,11 @@ pub(super) struct ErrorPolicy {
     retry_delay_max: Duration,
     log: bool,
     log_records: bool,
+    secrets: Secrets,
 }
 
 impl ErrorPolicy {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, secrets: &Secrets) -> Self {
         Self {
             tolerant: config.string("errors.tolerance").eq_ignore_ascii_case("all"),
             retry_for: u64::try_from(config.long("errors.retry.timeout"))
@@ -108,6 +115,7 @@ impl ErrorPolicy {
             ),
             log: config.boolean("errors.log.enable"),
             log_records: config.boolean("errors.log.include.messages"),
+            secrets: secrets.clone(),
         }
     }
 
@@ -121,9 +129,11 @@ impl ErrorPolicy {
         loop {
             let error = match call() {
                 Ok(value) => return Ok(value),
-                Err(error) if error.kind() != ErrorKind::Retriable => return Err(error),
-                Err(error) => error,
+                Err(error) => error.without(&self.secrets),
             };
+            if error.kind() != ErrorKind::Retriable {
+                return Err(error);
+            }
             let (began, pause) = retries.unwrap_or_else(|| (Instant::now(), RETRY_DELAY_MIN));
             let over = self.retry_for.is_some_and(|most| began.elapsed() + pause > most);
             if over || control.stopping() {
@@ -132,6 +142,15 @@ impl ErrorPolicy {
             tracing::warn!(%error, "an operation is tried again");
             control.sleep(pause.min(self.retry_delay_max));
             retries = Some((began, pause.saturating_mul(2)));
+        }
+    }
+
+    /// A transform's failure.
+    pub(super) fn of_transform(&self, class: &str, error: PluginError) -> RecordFailure {
+        RecordFailure {
+            stage: Stage::Transformation,
+            class: class.to_owned(),
+            error: error.without(&self.secrets),
         }
     }
 

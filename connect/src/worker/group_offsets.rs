@@ -5,10 +5,8 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use regex::Regex;
 
 use super::setup::TaskSetup;
-use super::sink::is_matched;
 use crate::config::connector::sink_def;
 use crate::plugin::{PartitionOffset, PluginError, SinkPlugin, TopicPartition};
 
@@ -41,21 +39,10 @@ pub(super) fn read_all(setup: &TaskSetup) -> Result<Vec<(TopicPartition, Option<
     let metadata = consumer
         .fetch_metadata(None, REQUEST_TIMEOUT)
         .map_err(|error| failed(&error))?;
-    let pattern = config
-        .optional_string("topics.regex")
-        .filter(|text| !text.is_empty());
-    let pattern = pattern.map(|text| Regex::new(&format!("^(?:{text})$")));
-    let pattern = pattern
-        .transpose()
-        .map_err(|error| PluginError::user_config(format!("topics.regex: {error}")))?;
+    let subscription = setup.subscription(&config)?;
     let mut list = TopicPartitionList::new();
     for topic in metadata.topics() {
-        let named = config.list("topics").iter().any(|name| name == topic.name());
-        if named
-            || pattern
-                .as_ref()
-                .is_some_and(|pattern| is_matched(pattern, topic.name()))
-        {
+        if subscription.means(topic.name()) {
             for partition in topic.partitions() {
                 list.add_partition(topic.name(), partition.id());
             }

@@ -13,6 +13,7 @@ mod conversion;
 mod dead_letters;
 mod errors;
 mod group_offsets;
+mod kept_offsets;
 mod metrics;
 mod offsets;
 mod report;
@@ -33,10 +34,9 @@ use tracing::Instrument;
 
 use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
-use crate::config::providers::{ConfigProviders, Secrets};
-use crate::plugin::{
-    Connector, ConnectorContext, PluginError, Registry, SourceOffset, SourcePartition, TaskId, TopicPartition,
-};
+use crate::config::providers::ConfigProviders;
+use crate::config::secrets::Secrets;
+use crate::plugin::{Connector, ConnectorContext, PluginError, Registry, TaskId};
 use offsets::{FileOffsets, OffsetStore, TopicOffsets};
 use report::Reporter;
 use setup::TaskSetup;
@@ -44,23 +44,17 @@ use tasks::{TaskHandle, TaskPlugin, Tasks};
 
 pub use behind::TaskProgress;
 pub use config::{OffsetStorage, StorageTopic, StorageTopics, WorkerConfig};
+pub use kept_offsets::ConnectorOffsets;
 pub use stall::{StallAction, StallPolicy};
 pub use state::{State, StatusListener, TargetState};
-
-/// Offsets of a connector, as the REST API shows them.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ConnectorOffsets {
-    /// Of a source; none is to forget one.
-    Source(Vec<(SourcePartition, Option<SourceOffset>)>),
-    /// Of a sink's group; none is to forget one.
-    Sink(Vec<(TopicPartition, Option<i64>)>),
-}
 
 /// A connector that was started; it is behind a lock of its own, so that one that hangs holds up nobody else.
 #[derive(Clone)]
 struct Started {
     connector: Arc<AsyncMutex<Box<dyn Connector>>>,
-    /// What its errors must not tell.
+    /// As it was given.
+    config: ConfigMap,
+    /// What its errors and its tasks' configurations must not tell.
     secrets: Secrets,
 }
 
@@ -85,6 +79,15 @@ impl Worker {
     /// # Errors
     /// When the cluster's settings or the offset store's are wrong.
     pub fn new(
+        config: Arc<WorkerConfig>,
+        registry: Arc<Registry>,
+        listener: Arc<dyn StatusListener>,
+    ) -> Result<Self, PluginError> {
+        let secrets = config.secrets.clone();
+        Self::with_parts(config, registry, listener).map_err(|error| error.without(&secrets))
+    }
+
+    fn with_parts(
         config: Arc<WorkerConfig>,
         registry: Arc<Registry>,
         listener: Arc<dyn StatusListener>,
@@ -134,6 +137,11 @@ impl Worker {
         Ok(self.providers.resolve(config)?)
     }
 
+    /// What nothing may tell of a connector.
+    fn secrets(&self, config: &ConfigMap) -> Secrets {
+        self.providers.secrets(config).and(&self.config.secrets)
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +156,7 @@ impl Worker {
     /// When its class is not known, its references to secrets cannot be resolved, or it says so itself.
     pub async fn start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
         let started = self.try_start_connector(name, config).await;
-        let started = started.map_err(|error| error.without(&self.providers.secrets(config)));
+        let started = started.map_err(|error| error.without(&self.secrets(config)));
         match &started {
             Ok(()) => self.listener.on_connector(name, State::Running, None, None),
             Err(error) => {
@@ -161,9 +169,9 @@ impl Worker {
     }
 
     async fn try_start_connector(&self, name: &str, config: &ConfigMap) -> Result<(), PluginError> {
-        let secrets = self.providers.secrets(config);
-        let config = self.resolve(config)?;
-        let mut connector = match self.plugin(&config)? {
+        let secrets = self.secrets(config);
+        let resolved = self.resolve(config)?;
+        let mut connector = match self.plugin(&resolved)? {
             TaskPlugin::Source(plugin, _) => plugin.new_connector(),
             TaskPlugin::Sink(plugin) => plugin.new_connector(),
         };
@@ -173,13 +181,18 @@ impl Worker {
             request_task_reconfiguration: Arc::new(move || listener.on_reconfiguration_request(&its)),
         };
         // A connector that panics, or that waits for ever, fails alone.
-        let starting = async move { connector.start(&config, context).await.map(|()| connector) };
+        let starting = async move { connector.start(&resolved, context).await.map(|()| connector) };
         let starting = tokio::spawn(starting.instrument(context_of(name)));
         let connector = starting.await.map_err(|error| {
             PluginError::fatal(format!("the connector panicked when it was started: {error}"))
         })??;
         let connector = Arc::new(AsyncMutex::new(connector));
-        let started = Started { connector, secrets };
+        let config = config.clone();
+        let started = Started {
+            connector,
+            config,
+            secrets,
+        };
         self.connectors().insert(name.to_owned(), started);
         Ok(())
     }
@@ -208,18 +221,25 @@ impl Worker {
         }
     }
 
-    /// How a running connector divides its work, at most into `max` tasks.
+    /// How a running connector divides its work, at most into `max` tasks. The configurations have references where the connector handed on
+    /// what they stand for.
     ///
     /// # Errors
     /// When it does not run, or says so itself.
     pub async fn task_configs(&self, name: &str, max: usize) -> Result<Vec<ConfigMap>, PluginError> {
         let started = self.connectors().get(name).cloned();
         let missing = || PluginError::fatal(format!("the connector {name} does not run"));
-        let Started { connector, secrets } = started.ok_or_else(missing)?;
+        let Started {
+            connector,
+            config,
+            secrets,
+        } = started.ok_or_else(missing)?;
         let mut connector = connector.lock_owned().await;
         let context = context_of(name);
         let divided = off_the_runtime(move || context.in_scope(|| connector.task_configs(max))).await;
-        divided.map_err(|error| error.without(&secrets))
+        let divided = divided.map_err(|error| error.without(&secrets))?;
+        let tasks = divided.into_iter().map(|task| secrets.referred_in(&config, task));
+        Ok(tasks.collect())
     }
 
     /// Starts a task; it may not be running. `target` is Started or Paused. Everything that goes wrong goes to the listener.
@@ -230,7 +250,7 @@ impl Worker {
         task_config: &ConfigMap,
         target: TargetState,
     ) {
-        let secrets = self.providers.secrets(connector_config);
+        let secrets = self.secrets(connector_config);
         let reporter = Reporter::new(id, &self.listener, secrets.clone());
         let started = self.try_start_task(id, connector_config, task_config, target, reporter);
         if let Err(error) = started {
@@ -252,6 +272,7 @@ impl Worker {
             registry: Arc::clone(&self.registry),
             connector_config: self.resolve(connector_config)?,
             task_config: self.resolve(task_config)?,
+            secrets: reporter.secrets().clone(),
         };
         let plugin = self.plugin(&setup.connector_config)?;
         let mut tasks = self.tasks();
@@ -318,75 +339,8 @@ impl Worker {
             setup.id.task = *task;
             setups.push(setup);
         }
-        off_the_runtime(move || setups.iter().try_for_each(TaskSetup::fence)).await
-    }
-
-    /// The connector's offsets. It need not run.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<ConnectorOffsets, PluginError> {
-        let setup = self.setup_of(name, config)?;
-        let plugin = self.plugin(&setup.connector_config)?;
-        off_the_runtime(move || match plugin {
-            TaskPlugin::Source(plugin, store) => {
-                let store = setup.store(&*plugin, &store)?;
-                let stored = store.read(&setup.id.connector)?;
-                Ok(ConnectorOffsets::Source(
-                    stored
-                        .into_iter()
-                        .map(|(its, offset)| (its, Some(offset)))
-                        .collect(),
-                ))
-            }
-            TaskPlugin::Sink(plugin) => {
-                let committed = group_offsets::read(&setup)?;
-                let owned = plugin.owned_offsets(&setup.connector_config)?;
-                Ok(ConnectorOffsets::Sink(group_offsets::with_owned(
-                    committed, owned,
-                )))
-            }
-        })
-        .await
-    }
-
-    /// Sets offsets of a connector whose tasks do not run; without `offsets` all are forgotten.
-    ///
-    /// # Errors
-    /// When the connector refuses them, a topic does not exist, or they cannot be stored.
-    pub async fn alter_offsets(
-        &self,
-        name: &str,
-        config: &ConfigMap,
-        offsets: Option<&ConnectorOffsets>,
-    ) -> Result<(), PluginError> {
-        let setup = self.setup_of(name, config)?;
-        let plugin = self.plugin(&setup.connector_config)?;
-        let offsets = offsets.cloned();
-        off_the_runtime(move || match (plugin, offsets) {
-            (TaskPlugin::Source(plugin, store), offsets) => {
-                let store = setup.store(&*plugin, &store)?;
-                let changes = match offsets {
-                    None => {
-                        let stored = store.read(&setup.id.connector)?;
-                        stored.into_iter().map(|(its, _)| (its, None)).collect()
-                    }
-                    Some(ConnectorOffsets::Source(changes)) => changes,
-                    Some(ConnectorOffsets::Sink(_)) => return Err(of_other_kind("source", "sink")),
-                };
-                plugin.alter_offsets(&setup.connector_config, &changes)?;
-                store.write(&setup.id.connector, &changes)
-            }
-            (TaskPlugin::Sink(plugin), offsets) => {
-                let given = match offsets {
-                    None => None,
-                    Some(ConnectorOffsets::Sink(changes)) => Some(changes),
-                    Some(ConnectorOffsets::Source(_)) => return Err(of_other_kind("sink", "source")),
-                };
-                group_offsets::alter(&setup, &*plugin, given)
-            }
-        })
-        .await
+        let fenced = off_the_runtime(move || setups.iter().try_for_each(TaskSetup::fence)).await;
+        fenced.map_err(|error| error.without(&self.secrets(config)))
     }
 
     fn setup_of(&self, name: &str, config: &ConfigMap) -> Result<TaskSetup, PluginError> {
@@ -399,6 +353,7 @@ impl Worker {
             registry: Arc::clone(&self.registry),
             connector_config: self.resolve(config)?,
             task_config: ConfigMap::new(),
+            secrets: self.secrets(config),
         })
     }
 
@@ -460,12 +415,6 @@ impl Worker {
 /// What stands before all that a connector logs itself, as `tasks` has it for tasks.
 fn context_of(connector: &str) -> tracing::Span {
     tracing::error_span!("connector", connector)
-}
-
-fn of_other_kind(its: &str, given: &str) -> PluginError {
-    PluginError::user_config(format!(
-        "the connector is a {its}, and the offsets are those of a {given}"
-    ))
 }
 
 /// Runs something that blocks on a thread that may.

@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::metrics::TaskMetrics;
+use super::stall::Call;
 use super::{State, StatusListener};
-use crate::config::providers::Secrets;
+use crate::config::secrets::Secrets;
 use crate::plugin::{PluginError, TaskId};
 
 /// Reports a task's states to the listener.
@@ -32,6 +33,21 @@ impl Reporter {
         }
     }
 
+    /// Makes a call of the connector's code. What its error says holds no secret.
+    pub(super) fn within<T>(
+        &self,
+        call: Call,
+        work: impl FnOnce() -> Result<T, PluginError>,
+    ) -> Result<T, PluginError> {
+        let outcome = self.metrics.within(call, work);
+        outcome.map_err(|error| error.without(&self.secrets))
+    }
+
+    /// What errors must not tell.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Gives what was said last, unless nothing may be said any more.
     fn may_say(&self) -> Option<MutexGuard<'_, Option<State>>> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,6 +71,13 @@ impl Reporter {
 
     pub(super) fn stopped(&self) {
         self.say(State::Unassigned);
+    }
+
+    /// The task was told to stop while something was to be tried again. What was not done comes again.
+    pub(super) fn interrupted(&self, error: &PluginError) {
+        let error = self.secrets.hidden(&error.to_string());
+        tracing::warn!(error, "the task ends before this was tried again");
+        self.stopped();
     }
 
     pub(super) fn failed(&self, error: &PluginError) {

@@ -3,20 +3,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
 use super::offsets::{OffsetStore, OwnOffsets, TopicOffsets};
-use super::sink::{SinkParts, Subscription};
+use super::sink::{QueueShare, SinkParts, Subscription};
 use super::source::{Alone, OffsetSink, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
 use crate::cluster::clients::{Role, client};
 use crate::cluster::topics::{TopicSpec, ensure};
 use crate::cluster::{Producer, transaction_timeout};
 use crate::config::connector::{sink_def, source_def};
+use crate::config::secrets::Secrets;
 use crate::config::{Config, ConfigMap};
 use crate::plugin::{ExactlyOnceSupport, PluginError, Registry, SinkPlugin, SourcePlugin, TaskId};
 
@@ -27,11 +27,10 @@ pub(super) struct TaskSetup {
     pub(super) registry: Arc<Registry>,
     pub(super) connector_config: ConfigMap,
     pub(super) task_config: ConfigMap,
+    /// What stands in them for references.
+    pub(super) secrets: Secrets,
 }
 
-/// How long to wait for the number of a sink's partitions, and how many there are if it is not known.
-const PARTITIONS_WAIT: Duration = Duration::from_secs(10);
-const PARTITIONS_GUESSED: usize = 16;
 /// The topic of exactly-once offsets where a standalone worker names none.
 const OFFSETS_TOPIC: &str = "connect-offsets";
 
@@ -98,7 +97,7 @@ impl TaskSetup {
         Ok(SourceParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
-            policy: ErrorPolicy::new(&config),
+            policy: ErrorPolicy::new(&config, &self.secrets),
             producer: Producer::new(&producer)?,
             topics: Topics::new(
                 self.worker.topic_creation,
@@ -235,35 +234,6 @@ impl TaskSetup {
         Ok(self.offset_store(&config, workers, exactly_once, &control)?.0)
     }
 
-    /// Each partition has a queue of its own: what a task may hold of records that are fetched ahead is shared among all that it may get.
-    fn share_queue(consumer: &mut ClientConfig, topics: &[String]) {
-        let asked = |consumer: &ClientConfig| -> rdkafka::error::KafkaResult<usize> {
-            let asking: BaseConsumer = consumer.create()?;
-            let metadata = asking.fetch_metadata(None, PARTITIONS_WAIT)?;
-            let named = metadata
-                .topics()
-                .iter()
-                .filter(|topic| topics.iter().any(|its| its == topic.name()));
-            Ok(named.map(|topic| topic.partitions().len()).sum())
-        };
-        // What an expression matches is not known yet.
-        let partitions = if topics.is_empty() {
-            PARTITIONS_GUESSED
-        } else {
-            asked(consumer).unwrap_or(PARTITIONS_GUESSED).max(1)
-        };
-        // What is fetched ahead is to stay in the processor's caches until it is read: 50,000 records cost a third more each.
-        let shares = [
-            ("queued.max.messages.kbytes", 8_192, 256),
-            ("queued.min.messages", 5_000, 100),
-        ];
-        for (key, all, least) in shares {
-            if consumer.get(key).is_none() {
-                consumer.set(key, (all / partitions).max(least).to_string());
-            }
-        }
-    }
-
     /// The group of a sink's tasks, as Kafka Connect names it unless it is overridden.
     pub(super) fn group_id(&self) -> Result<String, PluginError> {
         let consumer = self.client(Role::Consumer)?;
@@ -280,19 +250,33 @@ impl TaskSetup {
         Ok(consumer)
     }
 
-    /// What a sink's task runs with.
-    pub(super) fn sink(&self, plugin: &dyn SinkPlugin, control: &Control) -> Result<SinkParts, PluginError> {
+    /// Which topics a sink reads.
+    pub(super) fn subscription(&self, config: &Config) -> Result<Subscription, PluginError> {
+        let pattern = config.optional_string("topics.regex");
+        Subscription::new(
+            config.list("topics").to_vec(),
+            pattern.filter(|text| !text.is_empty()),
+        )
+    }
+
+    /// What a sink's task runs with, which may get `partitions_at_least` partitions.
+    pub(super) fn sink(
+        &self,
+        plugin: &dyn SinkPlugin,
+        control: &Control,
+        partitions_at_least: usize,
+    ) -> Result<SinkParts, PluginError> {
         let config = sink_def().parse(&self.connector_config)?;
         let mut consumer = self.client(Role::Consumer)?;
         consumer
             .set("group.id", self.group_id()?)
             .set("partition.assignment.strategy", "range");
-        Self::share_queue(&mut consumer, config.list("topics"));
-        let topics = config.list("topics").to_vec();
+        let subscription = self.subscription(&config)?;
+        let queues = QueueShare::set(&mut consumer, &subscription, partitions_at_least);
         let dead = config
             .optional_string("errors.deadletterqueue.topic.name")
             .unwrap_or_default();
-        if topics.iter().any(|topic| topic == dead) {
+        if config.list("topics").iter().any(|topic| topic == dead) {
             return Err(PluginError::user_config(format!(
                 "errors.deadletterqueue.topic.name={dead} is among the topics that are read: name another topic"
             )));
@@ -302,14 +286,10 @@ impl TaskSetup {
         Ok(SinkParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
-            policy: ErrorPolicy::new(&config),
+            policy: ErrorPolicy::new(&config, &self.secrets),
             consumer,
-            subscription: Subscription::new(
-                topics,
-                config
-                    .optional_string("topics.regex")
-                    .filter(|text| !text.is_empty()),
-            )?,
+            subscription,
+            queues,
             dead_letters: self.dead_letters(&config, control)?,
             dead_letters_topic: dead.to_owned(),
             flush_interval: self.worker.offset_flush_interval,

@@ -15,10 +15,10 @@ use super::metrics::TaskMetrics;
 use super::offsets::OffsetStore;
 use super::report::Reporter;
 use super::setup::TaskSetup;
-use super::sink::SinkLoop;
+use super::sink::{self, SinkLoop};
 use super::source::{Ended, SourceLoop};
 use super::stall::{self, HANGING_MAX, Reported, StallPolicy};
-use crate::plugin::{PluginError, SinkPlugin, SourcePlugin, TaskId};
+use crate::plugin::{ErrorKind, PluginError, SinkPlugin, SourcePlugin, TaskId};
 
 /// What a task runs.
 pub(super) enum TaskPlugin {
@@ -110,6 +110,9 @@ impl TaskHandle {
             let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
+                Err(error) if control.stopping() && error.kind() == ErrorKind::Retriable => {
+                    reporter.interrupted(&error);
+                }
                 Err(error) => reporter.failed(&error.ending_task()),
             }
             drop((setup, plugin));
@@ -161,7 +164,7 @@ fn run(
     control: &Control,
     reporter: &Reporter,
 ) -> Result<(), PluginError> {
-    let mut alone = None;
+    let (mut alone, mut partitions_at_least) = (None, 0);
     loop {
         // A task that is to be paused from the start does nothing before it is resumed.
         if control.paused() && !control.stopping() {
@@ -183,8 +186,11 @@ fn run(
                 }
             }
             TaskPlugin::Sink(plugin) => {
-                let parts = setup.sink(&**plugin, control)?;
-                return SinkLoop::new(parts, setup, control, reporter)?.run();
+                let parts = setup.sink(&**plugin, control, partitions_at_least)?;
+                match SinkLoop::new(parts, setup, control, reporter)?.run()? {
+                    sink::Ended::Stopped => return Ok(()),
+                    sink::Ended::Outgrown { partitions } => partitions_at_least = partitions,
+                }
             }
         }
     }

@@ -10,11 +10,8 @@ use millstream_connect::plugin::PluginError;
 
 use crate::harness::{Cluster, map, wait};
 use crate::plugins::NumbersScript;
+use crate::plugins::numbers;
 use worker::Member;
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
-    range.map(|number| number.to_string()).collect()
-}
 
 /// Waits until every task of the connector runs, and gives who runs what: the connector first.
 fn running(member: &Member<'_>, name: &str, tasks: usize) -> Vec<String> {
@@ -212,7 +209,7 @@ fn a_new_configuration_is_put_into_effect_and_failures_are_restarted_where_they_
     second.wait_healthy();
     first.create("numbers", &[("topic", &topic)]);
     wait(|| (cluster.values(&topic).len() == 10).then_some(()));
-    wait(|| (*script.committed.lock().unwrap() == Some(10)).then_some(()));
+    script.await_stored(10);
     let config = map(&[
         ("connector.class", "Numbers"),
         ("topic", &other),
@@ -227,7 +224,7 @@ fn a_new_configuration_is_put_into_effect_and_failures_are_restarted_where_they_
     // Until then the task of the old configuration runs.
     wait(|| (script.starts.load(Ordering::SeqCst) > starts).then_some(()));
     script.end.store(15, Ordering::SeqCst);
-    wait(|| (*script.committed.lock().unwrap() == Some(15)).then_some(()));
+    script.await_stored(15);
     assert_eq!(cluster.values(&other), numbers(10..15));
     // Nobody restarts it by hand.
     let starts = script.starts.load(Ordering::SeqCst);

@@ -8,7 +8,9 @@ use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use millstream_connect::config::{ConfigMap, worker::WorkerMode};
 use millstream_connect::plugin::{ErrorKind, Registry, TaskId};
-use millstream_connect::worker::{State, StatusListener, TargetState, Worker, WorkerConfig};
+use millstream_connect::worker::{
+    ConnectorOffsets, State, StatusListener, TargetState, Worker, WorkerConfig,
+};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -20,7 +22,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::plugins::{Memory, MemoryScript, Numbers, NumbersScript, Plain};
+use crate::plugins::{MemoryScript, NumbersScript, Scripts};
+
+/// A worker whose sources deliver exactly once where they can.
+pub const EXACTLY_ONCE: (&str, &str) = ("exactly.once.source.support", "enabled");
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +45,6 @@ impl Cluster {
 
     /// With a broker like this, where it is the test's own.
     pub fn with(test: &str, config: BrokerConfig) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::tempdir().unwrap();
         let (bootstrap, broker) = match std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
             Ok(bootstrap) => (bootstrap, None),
@@ -58,6 +62,16 @@ impl Cluster {
                 (broker.address().to_string(), Some(broker))
             }
         };
+        Self::of(test, directory, bootstrap, broker)
+    }
+
+    /// One that the test has itself.
+    pub fn at(test: &str, bootstrap: &str) -> Self {
+        Self::of(test, tempfile::tempdir().unwrap(), bootstrap.to_owned(), None)
+    }
+
+    fn of(test: &str, directory: TempDir, bootstrap: String, broker: Option<BrokerHandle>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             bootstrap,
@@ -74,6 +88,19 @@ impl Cluster {
 
     pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
+    }
+
+    /// What all workers of this cluster are told, and more.
+    pub fn worker_settings(&self, more: &[(&str, &str)]) -> ConfigMap {
+        let mut settings = map(&[
+            ("bootstrap.servers", &self.bootstrap),
+            ("key.converter", "test.PlainConverter"),
+            ("value.converter", "test.PlainConverter"),
+            ("header.converter", "test.PlainConverter"),
+            ("offset.flush.interval.ms", "100"),
+        ]);
+        settings.extend(map(more));
+        settings
     }
 
     pub fn client(&self) -> ClientConfig {
@@ -221,13 +248,8 @@ pub struct TestWorker<'a> {
 impl<'a> TestWorker<'a> {
     pub fn start(cluster: &'a Cluster, settings: &[(&str, &str)]) -> Self {
         let offsets = cluster.directory.path().join("connect.offsets");
-        let mut given = map(&[
-            ("bootstrap.servers", &cluster.bootstrap),
-            ("key.converter", "test.PlainConverter"),
-            ("value.converter", "test.PlainConverter"),
-            ("header.converter", "test.PlainConverter"),
+        let mut given = cluster.worker_settings(&[
             ("offset.storage.file.filename", offsets.to_str().unwrap()),
-            ("offset.flush.interval.ms", "100"),
             ("group.id", &cluster.name("workers")),
         ]);
         given.extend(map(settings));
@@ -236,22 +258,18 @@ impl<'a> TestWorker<'a> {
             group_id: given.get("group.id").cloned(),
             ..config
         };
-        let (numbers, memory) = (Arc::<NumbersScript>::default(), Arc::<MemoryScript>::default());
-        let registry = Registry::built_in()
-            .with_converter(Plain)
-            .with_header_converter(Plain)
-            .with_source(Numbers(Arc::clone(&numbers)))
-            .with_sink(Memory(Arc::clone(&memory)));
+        let scripts = Scripts::default();
+        let registry = scripts.plugins(Registry::built_in());
         let seen = Arc::<Seen>::default();
         let _within = cluster.runtime.enter();
         let listener = Arc::clone(&seen);
-        let worker = Worker::new(Arc::new(config), Arc::new(registry), listener);
+        let worker = Worker::new(Arc::new(config), registry, listener);
         Self {
             cluster,
             worker: Arc::new(worker.unwrap()),
             seen,
-            numbers,
-            memory,
+            numbers: scripts.numbers,
+            memory: scripts.memory,
         }
     }
 
@@ -278,11 +296,7 @@ impl<'a> TestWorker<'a> {
 
     /// Starts one of several tasks of a sink.
     pub fn sink_task(&self, name: &str, task: u32, topics: &str, settings: &[(&str, &str)]) -> TaskId {
-        let mut config = map(&[
-            ("name", name),
-            ("connector.class", "MemorySink"),
-            ("topics", topics),
-        ]);
+        let mut config = sink_config(name, topics);
         config.extend(map(settings));
         let id = TaskId {
             connector: name.to_owned(),
@@ -291,6 +305,17 @@ impl<'a> TestWorker<'a> {
         self.worker
             .start_task(&id, &config, &config, TargetState::Started);
         id
+    }
+
+    /// The offsets of a sink, as users see them, by topic.
+    pub fn sink_offsets(&self, name: &str, topics: &str) -> Vec<(String, Option<i64>)> {
+        let config = sink_config(name, topics);
+        let read = self.worker.offsets(name, &config);
+        let ConnectorOffsets::Sink(offsets) = self.cluster.runtime.block_on(read).unwrap() else {
+            panic!("they are a sink's")
+        };
+        let shown = offsets.into_iter();
+        shown.map(|(its, next)| (its.topic.to_string(), next)).collect()
     }
 
     pub fn stop(&self, id: &TaskId) {
@@ -307,6 +332,15 @@ impl<'a> TestWorker<'a> {
             (*its == state).then(|| error.clone())
         })
     }
+}
+
+/// A sink that remembers.
+pub fn sink_config(name: &str, topics: &str) -> ConfigMap {
+    map(&[
+        ("name", name),
+        ("connector.class", "MemorySink"),
+        ("topics", topics),
+    ])
 }
 
 pub fn map(pairs: &[(&str, &str)]) -> ConfigMap {

@@ -1,8 +1,10 @@
 //! Sinks in cases that people run into.
 use std::sync::atomic::Ordering;
 
+use millstream_connect::plugin::ErrorKind;
 use millstream_connect::record::Value;
 use millstream_connect::worker::State;
+use rdkafka::mocking::MockCluster;
 use serde_json::json;
 
 use crate::harness::{Cluster, TestWorker, wait};
@@ -31,13 +33,35 @@ fn partitions_that_move_in_mid_put_lose_nothing() {
     let before = worker.memory.values().len();
     wait(|| (worker.memory.values().len() >= (before + 60).min(400)).then_some(()));
     worker.stop(&second);
-    wait(|| (worker.memory.values().len() == 400).then_some(()));
+    worker.memory.await_count(400);
     worker.stop(&first);
     let times = worker.memory.times.lock().unwrap().clone();
     assert_eq!(times.len(), 400);
     // Nobody was lost, so that whatever moved was committed before.
     let repeated: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
     assert!(repeated.is_empty(), "{repeated:?}");
+}
+
+/// What is fetched ahead is shared among the partitions that were there when the task began; many more held many times as much.
+#[test]
+fn a_task_whose_partitions_become_many_more_gets_another_client_and_loses_nothing() {
+    let cluster = Cluster::new("outgrown");
+    let (few, many) = (cluster.name("few"), cluster.name("many"));
+    cluster.create_topic(&few, 1);
+    cluster.produce_by_turns(&few, 1, &["first".to_owned()]);
+    let worker = TestWorker::start(&cluster, &[]);
+    let pattern = format!("{}.*", cluster.name(""));
+    let id = worker.sink(&cluster.name("sink"), "", &[("topics.regex", &pattern)]);
+    worker.memory.await_count(1);
+    cluster.create_topic(&many, 10);
+    cluster.produce_by_turns(&many, 10, &lines(100));
+    cluster.produce_by_turns(&few, 1, &["last".to_owned()]);
+    worker.memory.await_count(102);
+    worker.stop(&id);
+    assert_eq!(worker.wait_for(&id, State::Unassigned), None);
+    assert_eq!(worker.memory.starts.load(Ordering::SeqCst), 2);
+    let times = worker.memory.times.lock().unwrap().clone();
+    assert!(times.values().all(|times| *times == 1), "{times:?}");
 }
 
 /// A put that lasts longer than the group waits: others have the partition before it ends.
@@ -57,17 +81,47 @@ fn a_put_that_outlasts_its_membership_repeats_nothing_where_the_sink_keeps_offse
     let first = worker.sink_task(&name, 0, &topic, &settings);
     wait(|| (worker.memory.hanging_puts.load(Ordering::SeqCst) == 0).then_some(()));
     let second = worker.sink_task(&name, 1, &topic, &settings);
-    wait(|| (worker.memory.values().len() == 50).then_some(()));
+    worker.memory.await_count(50);
     worker.memory.released.store(true, Ordering::SeqCst);
     worker.wait_for(&first, State::Failed);
     cluster.produce_by_turns(&topic, 1, &["last".to_owned()]);
-    wait(|| (worker.memory.values().len() == 51).then_some(()));
+    worker.memory.await_count(51);
     worker.stop(&second);
     let times = worker.memory.times.lock().unwrap().clone();
     assert!(
         times.len() == 51 && times.values().all(|times| *times == 1),
         "{times:?}"
     );
+}
+
+/// The ends of logs were asked for one after another, and the first that nobody told failed the task.
+#[test]
+fn a_partition_without_a_leader_is_waited_for_while_others_are_read() {
+    let mock = MockCluster::new(1).unwrap();
+    let cluster = Cluster::at("leaderless", &mock.bootstrap_servers());
+    let worker = TestWorker::start(&cluster, &[]);
+    for (name, within) in [("within", true), ("beyond", false)] {
+        let topic = cluster.name(name);
+        mock.create_topic(&topic, 2, 1).unwrap();
+        cluster.produce_by_turns(&topic, 2, &lines(4));
+        mock.partition_leader(&topic, 1, None).unwrap();
+        let next = if within { 1 } else { 3 };
+        *worker.memory.owned.lock().unwrap() = vec![(topic.clone(), 0, 1), (topic.clone(), 1, next)];
+        worker.memory.put.lock().unwrap().clear();
+        let id = worker.sink(&cluster.name(name), &topic, &[]);
+        worker.memory.await_values(&["line 2"]);
+        worker.wait_for(&id, State::Running);
+        mock.partition_leader(&topic, 1, Some(1)).unwrap();
+        if within {
+            worker.memory.await_values(&["line 2", "line 3"]);
+            worker.stop(&id);
+        } else {
+            let (kind, error) = worker.wait_for(&id, State::Failed).unwrap();
+            assert_eq!(kind, ErrorKind::UserConfig);
+            assert!(error.contains("up to offset 3, but the log ends at 2"), "{error}");
+            assert_eq!(worker.memory.values(), ["line 2"]);
+        }
+    }
 }
 
 #[test]
@@ -88,12 +142,12 @@ fn a_put_that_panics_leaves_the_group_and_is_started_again() {
     worker.create("sink", &settings);
     let task = worker.wait_for("sink", "FAILED");
     assert_eq!(task["trace"], "the task panicked: the script says so");
-    wait(|| (worker.memory.values() == ["a", "b"]).then_some(()));
+    worker.memory.await_values(&["a", "b"]);
     worker.wait_for("sink", "RUNNING");
     // The worker lives.
     worker.numbers.end.store(3, Ordering::SeqCst);
     worker.create("source", &[("connector.class", "Numbers"), ("topic", &numbers)]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(3)).then_some(()));
+    worker.numbers.await_stored(3);
 }
 
 #[test]

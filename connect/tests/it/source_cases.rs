@@ -5,13 +5,8 @@ use millstream_broker::config::BrokerConfig;
 use millstream_connect::plugin::{ErrorKind, PluginError};
 use millstream_connect::worker::{State, TargetState};
 
-use crate::harness::{Cluster, TestWorker, wait};
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
-    range.map(|number| number.to_string()).collect()
-}
-
-const EXACTLY_ONCE: (&str, &str) = ("exactly.once.source.support", "enabled");
+use crate::harness::{Cluster, EXACTLY_ONCE, TestWorker, wait};
+use crate::plugins::numbers;
 
 /// A cluster that looks for transactions which are open for too long several times a second.
 fn impatient(test: &str) -> Cluster {
@@ -36,7 +31,7 @@ fn a_poll_that_outlasts_its_transaction_loses_and_repeats_nothing() {
     worker.numbers.boundary.store(10, Ordering::SeqCst);
     worker.numbers.end.store(15, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     wait(|| cluster.has_open_transaction(&topic).then_some(()));
     // The next poll takes longer than the cluster waits.
     worker.numbers.hangs.store(true, Ordering::SeqCst);
@@ -51,7 +46,7 @@ fn a_poll_that_outlasts_its_transaction_loses_and_repeats_nothing() {
     );
     // As its supervisor would.
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(20)).then_some(()));
+    worker.numbers.await_stored(20);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..20));
 }
@@ -69,9 +64,9 @@ fn a_transaction_of_an_interval_ends_before_its_time_is_over() {
     let worker = TestWorker::start(&cluster, &[EXACTLY_ONCE]);
     worker.numbers.end.store(5, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     worker.numbers.end.store(9, Ordering::SeqCst);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(9)).then_some(()));
+    worker.numbers.await_stored(9);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..9));
     assert_eq!(worker.numbers.starts.load(Ordering::SeqCst), 1);
@@ -89,14 +84,14 @@ fn a_pause_within_a_transaction_drops_it_and_goes_on_from_its_beginning() {
     worker.numbers.boundary.store(10, Ordering::SeqCst);
     worker.numbers.end.store(15, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     wait(|| cluster.has_open_transaction(&topic).then_some(()));
     worker.worker.set_target("numbers", TargetState::Paused);
     assert_eq!(worker.wait_for(&id, State::Paused), None);
     assert!(!cluster.has_open_transaction(&topic));
     worker.numbers.end.store(30, Ordering::SeqCst);
     worker.worker.set_target("numbers", TargetState::Started);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(30)).then_some(()));
+    worker.numbers.await_stored(30);
     // It never failed on the way.
     assert!(!worker.seen.has_failed(&id));
     assert_eq!(worker.numbers.starts.load(Ordering::SeqCst), 2);
@@ -118,12 +113,12 @@ fn what_a_connector_drops_is_not_read_again() {
     worker.numbers.aborts.store(20, Ordering::SeqCst);
     worker.numbers.end.store(20, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(20)).then_some(()));
+    worker.numbers.await_stored(20);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..10));
     worker.numbers.end.store(50, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(50)).then_some(()));
+    worker.numbers.await_stored(50);
     worker.stop(&id);
     let kept = [numbers(0..10), numbers(20..30), numbers(40..50)].concat();
     assert_eq!(cluster.values(&topic), kept);
@@ -142,7 +137,7 @@ fn what_was_delivered_and_not_stored_comes_again_and_nothing_is_lost() {
     first.numbers.batch.store(5, Ordering::SeqCst);
     first.numbers.end.store(5, Ordering::SeqCst);
     first.source(&topic, &[]);
-    wait(|| (*first.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    first.numbers.await_stored(5);
     let away = cluster.directory.path().join("away");
     std::fs::rename(&folder, &away).unwrap();
     first.numbers.end.store(20, Ordering::SeqCst);
@@ -154,7 +149,7 @@ fn what_was_delivered_and_not_stored_comes_again_and_nothing_is_lost() {
     second.numbers.batch.store(5, Ordering::SeqCst);
     second.numbers.end.store(30, Ordering::SeqCst);
     let id = second.source(&topic, &[]);
-    wait(|| (*second.numbers.committed.lock().unwrap() == Some(30)).then_some(()));
+    second.numbers.await_stored(30);
     second.stop(&id);
     assert_eq!(cluster.values(&topic), [numbers(0..20), numbers(5..30)].concat());
 }
@@ -172,7 +167,7 @@ fn what_was_produced_and_not_committed_comes_once_even_if_the_dead_wake_up() {
     first.numbers.boundary.store(10, Ordering::SeqCst);
     first.numbers.end.store(25, Ordering::SeqCst);
     let dead = first.source(&topic, &settings);
-    wait(|| (*first.numbers.committed.lock().unwrap() == Some(20)).then_some(()));
+    first.numbers.await_stored(20);
     wait(|| cluster.has_open_transaction(&topic).then_some(()));
     first.numbers.hanging_polls.store(1, Ordering::SeqCst);
     wait(|| (first.numbers.hanging_polls.load(Ordering::SeqCst) == 0).then_some(()));
@@ -180,7 +175,7 @@ fn what_was_produced_and_not_committed_comes_once_even_if_the_dead_wake_up() {
     second.numbers.boundary.store(10, Ordering::SeqCst);
     second.numbers.end.store(40, Ordering::SeqCst);
     let id = second.source(&topic, &settings);
-    wait(|| (*second.numbers.committed.lock().unwrap() == Some(40)).then_some(()));
+    second.numbers.await_stored(40);
     first.numbers.end.store(60, Ordering::SeqCst);
     first.numbers.released.store(true, Ordering::SeqCst);
     let (kind, error) = first.wait_for(&dead, State::Failed).unwrap();
@@ -216,7 +211,7 @@ fn a_record_that_is_too_large_is_named_and_may_become_a_dead_letter() {
     ];
     let before = cluster.values(&topic).len();
     let id = worker.source(&topic, &tolerant);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     worker.stop(&id);
     let expected = [numbers(0..3), numbers(4..10)].concat();
     assert_eq!(cluster.values(&topic)[before..], expected);
@@ -256,7 +251,7 @@ fn a_record_without_a_topic_is_judged_as_others_that_fail() {
         ("errors.deadletterqueue.topic.replication.factor", "1"),
     ];
     let id = worker.source(&topic, &[&away[..], &tolerant].concat());
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(3)).then_some(()));
+    worker.numbers.await_stored(3);
     worker.stop(&id);
     assert_eq!(cluster.values(&dead), numbers(0..3));
 }
@@ -282,7 +277,7 @@ fn a_topic_that_nobody_makes_fails_the_task_and_what_was_read_comes_once_it_is_t
     assert_eq!(*worker.numbers.committed.lock().unwrap(), None);
     cluster.create_topic(&topic, 1);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..10));
 }
@@ -295,7 +290,7 @@ fn a_plugin_that_panics_when_it_is_dropped_harms_nobody() {
     worker.numbers.panics_when_dropped.store(true, Ordering::SeqCst);
     worker.numbers.end.store(5, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     worker.stop(&id);
     assert_eq!(worker.wait_for(&id, State::Unassigned), None);
     // Also while another panic is on its way.
@@ -315,7 +310,7 @@ fn a_plugin_that_panics_when_it_is_dropped_harms_nobody() {
     worker.numbers.panics_when_dropped.store(false, Ordering::SeqCst);
     worker.numbers.end.store(9, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(9)).then_some(()));
+    worker.numbers.await_stored(9);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..9));
 }
@@ -400,7 +395,7 @@ fn a_record_beyond_a_small_limit_of_its_topic_becomes_a_dead_letter() {
         ("errors.deadletterqueue.topic.replication.factor", "1"),
     ];
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(1_000)).then_some(()));
+    worker.numbers.await_stored(1_000);
     assert!(!worker.seen.has_failed(&id));
     worker.stop(&id);
     let values = cluster.values(&topic);

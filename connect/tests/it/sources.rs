@@ -4,11 +4,8 @@ use std::sync::atomic::Ordering;
 use millstream_connect::plugin::{ErrorKind, PluginError};
 use millstream_connect::worker::{ConnectorOffsets, State, TargetState};
 
-use crate::harness::{Cluster, TestWorker, map, wait};
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
-    range.map(|number| number.to_string()).collect()
-}
+use crate::harness::{Cluster, EXACTLY_ONCE, TestWorker, map, wait};
+use crate::plugins::numbers;
 
 #[test]
 fn a_restart_goes_on_where_it_stopped() {
@@ -18,14 +15,14 @@ fn a_restart_goes_on_where_it_stopped() {
     worker.numbers.end.store(1_000, Ordering::SeqCst);
     worker.numbers.batch.store(7, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(1_000)).then_some(()));
+    worker.numbers.await_stored(1_000);
     worker.stop(&id);
     worker.wait_for(&id, State::Unassigned);
     // Another process reads the file of offsets.
     let second = TestWorker::start(&cluster, &[]);
     second.numbers.end.store(1_500, Ordering::SeqCst);
     let id = second.source(&topic, &[]);
-    wait(|| (*second.numbers.committed.lock().unwrap() == Some(1_500)).then_some(()));
+    second.numbers.await_stored(1_500);
     second.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..1_500));
     assert_eq!(*worker.seen.topics.lock().unwrap(), [topic]);
@@ -38,7 +35,7 @@ fn offsets_are_seen_set_and_forgotten() {
     let worker = TestWorker::start(&cluster, &[]);
     worker.numbers.end.store(10, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     worker.stop(&id);
     let config = map(&[
         ("name", "numbers"),
@@ -77,7 +74,7 @@ fn a_paused_source_waits() {
     let worker = TestWorker::start(&cluster, &[]);
     worker.numbers.end.store(100, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(100)).then_some(()));
+    worker.numbers.await_stored(100);
     worker.worker.set_target("numbers", TargetState::Paused);
     worker.wait_for(&id, State::Paused);
     worker.numbers.end.store(200, Ordering::SeqCst);
@@ -99,7 +96,7 @@ fn what_may_succeed_later_is_tried_again_and_the_rest_fails_the_task() {
     *worker.numbers.failures.lock().unwrap() =
         vec![PluginError::retriable("busy"), PluginError::retriable("busy")];
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     *worker.numbers.failures.lock().unwrap() = vec![PluginError::disconnected("the other side is gone")];
     let error = worker.wait_for(&id, State::Failed);
     assert_eq!(
@@ -140,7 +137,7 @@ fn records_that_fail_are_passed_over_where_that_is_wanted() {
         ("errors.deadletterqueue.context.headers.enable", "true"),
     ];
     let id = worker.source(&topic, &tolerant);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(10)).then_some(()));
+    worker.numbers.await_stored(10);
     worker.stop(&id);
     let expected = [numbers(0..3), numbers(5..10)].concat();
     assert_eq!(cluster.values(&topic), expected);
@@ -157,7 +154,7 @@ fn a_task_that_does_not_end_is_abandoned_and_writes_nothing_any_more() {
     let worker = TestWorker::start(&cluster, &[("task.shutdown.graceful.timeout.ms", "200")]);
     worker.numbers.end.store(5, Ordering::SeqCst);
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     worker.numbers.hangs.store(true, Ordering::SeqCst);
     worker.numbers.end.store(9, Ordering::SeqCst);
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -168,12 +165,10 @@ fn a_task_that_does_not_end_is_abandoned_and_writes_nothing_any_more() {
     assert_eq!(cluster.values(&topic), numbers(0..5));
     // Another one takes its place.
     let id = worker.source(&topic, &[]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(9)).then_some(()));
+    worker.numbers.await_stored(9);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..9));
 }
-
-const EXACTLY_ONCE: (&str, &str) = ("exactly.once.source.support", "enabled");
 
 #[test]
 fn exactly_once_fences_whoever_ran_the_task_before() {
@@ -184,17 +179,17 @@ fn exactly_once_fences_whoever_ran_the_task_before() {
     first.numbers.end.store(100, Ordering::SeqCst);
     first.numbers.batch.store(9, Ordering::SeqCst);
     let zombie = first.source(&topic, &settings);
-    wait(|| (*first.numbers.committed.lock().unwrap() == Some(100)).then_some(()));
+    first.numbers.await_stored(100);
     // A second process runs the same task, while the first one knows nothing of it.
     let second = TestWorker::start(&cluster, &[EXACTLY_ONCE]);
     second.numbers.end.store(150, Ordering::SeqCst);
     let id = second.source(&topic, &settings);
-    wait(|| (*second.numbers.committed.lock().unwrap() == Some(150)).then_some(()));
+    second.numbers.await_stored(150);
     first.numbers.end.store(170, Ordering::SeqCst);
     let error = first.wait_for(&zombie, State::Failed).unwrap();
     assert_eq!(error.0, ErrorKind::Disconnected, "{error:?}");
     second.numbers.end.store(200, Ordering::SeqCst);
-    wait(|| (*second.numbers.committed.lock().unwrap() == Some(200)).then_some(()));
+    second.numbers.await_stored(200);
     second.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..200));
 }
@@ -211,7 +206,7 @@ fn what_a_lost_task_left_open_is_written_again_once() {
     worker.numbers.boundary.store(10, Ordering::SeqCst);
     worker.numbers.end.store(25, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(20)).then_some(()));
+    worker.numbers.await_stored(20);
     // Five more are in an open transaction: stopping drops them.
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(cluster.values(&topic), numbers(0..20));
@@ -219,7 +214,7 @@ fn what_a_lost_task_left_open_is_written_again_once() {
     assert_eq!(cluster.values(&topic), numbers(0..20));
     worker.numbers.end.store(40, Ordering::SeqCst);
     let id = worker.source(&topic, &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(40)).then_some(()));
+    worker.numbers.await_stored(40);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..40));
 }
@@ -239,7 +234,7 @@ fn transactions_end_after_an_interval_where_that_is_wanted() {
     worker.wait_for(&id, State::Running);
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(worker.numbers.committed.lock().unwrap().is_none());
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(50)).then_some(()));
+    worker.numbers.await_stored(50);
     worker.stop(&id);
     assert_eq!(cluster.values(&topic), numbers(0..50));
 }

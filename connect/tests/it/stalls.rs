@@ -2,11 +2,8 @@
 use std::sync::atomic::Ordering;
 
 use crate::harness::{Cluster, wait};
+use crate::plugins::numbers;
 use crate::standalone::Standalone;
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
-    range.map(|number| number.to_string()).collect()
-}
 
 #[test]
 fn a_task_that_hangs_shows_in_its_status_and_in_the_workers_health() {
@@ -15,7 +12,7 @@ fn a_task_that_hangs_shows_in_its_status_and_in_the_workers_health() {
     let worker = Standalone::start(&cluster, &[("task.stall.timeout.ms", "200")]);
     worker.numbers.end.store(5, Ordering::SeqCst);
     worker.create("lines", &[("connector.class", "Numbers"), ("topic", &topic)]);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     let (status, health) = worker.ask("GET", "/health", None);
     assert_eq!((status, &health["status"]), (200, &"healthy".into()));
     worker.numbers.hangs.store(true, Ordering::SeqCst);
@@ -35,7 +32,7 @@ fn a_task_that_hangs_shows_in_its_status_and_in_the_workers_health() {
     worker.numbers.hangs.store(false, Ordering::SeqCst);
     wait(|| worker.task("lines")["trace"].is_null().then_some(()));
     wait(|| (worker.ask("GET", "/health", None).0 == 200).then_some(()));
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(9)).then_some(()));
+    worker.numbers.await_stored(9);
     assert_eq!(worker.numbers.starts.load(Ordering::SeqCst), 1);
     assert_eq!(cluster.values(&topic), numbers(0..9));
 }
@@ -53,18 +50,18 @@ fn a_source_that_hangs_is_started_again_where_that_is_wanted() {
         ("task.stall.action", "restart"),
     ];
     worker.create("lines", &settings);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(5)).then_some(()));
+    worker.numbers.await_stored(5);
     // Only this one call hangs, and it has read what comes next.
     worker.numbers.hanging_polls.store(1, Ordering::SeqCst);
     wait(|| (worker.numbers.hanging_polls.load(Ordering::SeqCst) == 0).then_some(()));
     worker.numbers.end.store(20, Ordering::SeqCst);
     wait(|| (worker.numbers.starts.load(Ordering::SeqCst) == 2).then_some(()));
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(20)).then_some(()));
+    worker.numbers.await_stored(20);
     wait(|| (worker.ask("GET", "/health", None).0 == 200).then_some(()));
     // The one that was abandoned comes back, and what it brings is not written.
     worker.numbers.released.store(true, Ordering::SeqCst);
     worker.numbers.end.store(30, Ordering::SeqCst);
-    wait(|| (*worker.numbers.committed.lock().unwrap() == Some(30)).then_some(()));
+    worker.numbers.await_stored(30);
     assert_eq!(worker.task("lines")["state"], "RUNNING");
     assert_eq!(cluster.values(&topic), numbers(0..30));
     let metrics = worker.ask_text("GET", "/metrics", None).1;
@@ -96,9 +93,9 @@ fn what_a_sink_hangs_over_is_put_by_its_successor() {
         failed.starts_with("task sink-0 has been in its connector's put for "),
         "{failed}"
     );
-    wait(|| (worker.memory.values() == ["a", "b"]).then_some(()));
+    worker.memory.await_values(&["a", "b"]);
     worker.wait_for("sink", "RUNNING");
     worker.memory.released.store(true, Ordering::SeqCst);
     cluster.produce(&topic, &["c"]);
-    wait(|| (worker.memory.values() == ["a", "b", "c"]).then_some(()));
+    worker.memory.await_values(&["a", "b", "c"]);
 }

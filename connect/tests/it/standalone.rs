@@ -1,7 +1,6 @@
 //! A standalone worker with its REST API.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_connect::config::ConfigDef;
 use millstream_connect::config::providers::ConfigProviders;
@@ -15,9 +14,10 @@ use millstream_connect::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{Cluster, map, wait};
-use crate::plugins::{Memory, MemoryScript, Numbers, NumbersScript, Plain};
+use crate::plugins::{Ledger, MemoryScript, NumbersScript, Scripts};
+use crate::rest;
 
-/// A worker with a source of numbers and a sink that remembers. What starts again does so after 50 ms.
+/// A worker with a source of numbers, a sink that remembers, and one that keeps its offsets. What starts again does so after 50 ms.
 pub struct Standalone<'a> {
     cluster: &'a Cluster,
     url: String,
@@ -25,30 +25,21 @@ pub struct Standalone<'a> {
     server: Option<RestServer>,
     pub numbers: Arc<NumbersScript>,
     pub memory: Arc<MemoryScript>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl<'a> Standalone<'a> {
     pub fn start(cluster: &'a Cluster, settings: &[(&str, &str)]) -> Self {
         let offsets = cluster.directory.path().join("standalone.offsets");
-        let mut given = map(&[
-            ("bootstrap.servers", &cluster.bootstrap),
-            ("key.converter", "test.PlainConverter"),
-            ("value.converter", "test.PlainConverter"),
-            ("header.converter", "test.PlainConverter"),
+        let mut given = cluster.worker_settings(&[
             ("offset.storage.file.filename", offsets.to_str().unwrap()),
-            ("offset.flush.interval.ms", "100"),
             ("listeners", "http://127.0.0.1:0"),
             ("task.shutdown.graceful.timeout.ms", "1000"),
         ]);
         given.extend(map(settings));
         let config = Arc::new(WorkerConfig::parse(WorkerMode::Standalone, given.clone()).unwrap());
-        let (numbers, memory) = (Arc::<NumbersScript>::default(), Arc::<MemoryScript>::default());
-        let registry = Registry::new()
-            .with_converter(Plain)
-            .with_header_converter(Plain)
-            .with_source(Numbers(Arc::clone(&numbers)))
-            .with_sink(Memory(Arc::clone(&memory)));
-        let registry = Arc::new(registry);
+        let scripts = Scripts::default();
+        let registry = scripts.plugins(Registry::new());
         let (herder, server) = cluster.runtime.block_on(async {
             let listeners = Listeners::bind(&config.rest).await.unwrap();
             let board = Arc::new(StatusBoard::new(listeners.worker_id()));
@@ -75,32 +66,19 @@ impl<'a> Standalone<'a> {
             url: format!("http://{}", server.addresses()[0]),
             herder,
             server: Some(server),
-            numbers,
-            memory,
+            numbers: scripts.numbers,
+            memory: scripts.memory,
+            ledger: scripts.ledger,
         }
     }
 
     /// Calls its REST API.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let (status, text) = self.ask_text(method, path, body);
-        (status, serde_json::from_str(&text).unwrap_or_default())
+        rest::ask(&self.url, method, path, body)
     }
 
     pub fn ask_text(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build();
-        let agent = ureq::Agent::new_with_config(agent);
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("content-type", "application/json");
-        let body = body.map_or(String::new(), Value::to_string);
-        let mut answer = agent.run(request.body(body).unwrap()).unwrap();
-        let text = answer.body_mut().read_to_string().unwrap();
-        (answer.status().as_u16(), text)
+        rest::ask_text(&self.url, method, path, body)
     }
 
     /// Makes a connector; gives the answer.

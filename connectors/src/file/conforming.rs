@@ -4,9 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millstream_connect::config::ConfigMap;
-use millstream_connect::plugin::{Plugin, SinkPlugin, conformance};
+use millstream_connect::plugin::{
+    PartitionOffset, Plugin, RawValue, SinkPlugin, SinkTaskContext, TaskId, TopicPartition, conformance,
+};
 use millstream_connect::record::{Datum, Field, Origin, Record, Schema, SchemaKind, Struct, Value};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::sink::FileSink;
 use super::source::FileSource;
@@ -141,4 +145,125 @@ fn a_sink_of_any_format_says_what_is_durable() {
             assert_eq!(owned[0].next, 20, "{format}");
         }
     }
+}
+
+/// How many records the complete files of a format hold.
+fn count(folder: &Path, format: &str) -> usize {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
+        if hidden || !path.is_file() {
+            continue;
+        }
+        let lines = || fs::read_to_string(&path).unwrap().lines().count();
+        count += match format {
+            "parquet" => {
+                let reader = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
+                usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap()
+            }
+            "csv" => lines() - 1,
+            _ => lines(),
+        };
+    }
+    count
+}
+
+/// The single file kept lines that no offset covered: they came again, and were there twice.
+#[test]
+fn a_sink_of_any_format_repeats_nothing_when_its_partitions_are_lost() {
+    let text = |mut record: Record| {
+        record.value = Datum::text("one of the lines");
+        record
+    };
+    let texts: Vec<Record> = rows(20).into_iter().map(text).collect();
+    for (format, records) in [("lines", &texts), ("lines", &rows(20)), ("jsonl", &rows(20))] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("out.txt");
+        let config = config(&[("file", file.to_str().unwrap()), ("format", format)]);
+        let count = || count(folder.path(), format);
+        let found = run(conformance::lost_membership(&FileSink, &config, records, &count));
+        assert_eq!(found, Ok(()), "{format}");
+    }
+    for format in ["lines", "jsonl", "csv", "parquet"] {
+        for roll in ["3", "1000"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().to_str().unwrap();
+            let config = config(&[("directory", path), ("format", format), ("roll.records", roll)]);
+            let count = || count(folder.path(), format);
+            let found = run(conformance::lost_membership(
+                &FileSink,
+                &config,
+                &rows(20),
+                &count,
+            ));
+            assert_eq!(found, Ok(()), "{format} with {roll} records a file");
+        }
+    }
+}
+
+/// What a sink makes of values: as records, or alone.
+fn written(values: &[Option<&'static [u8]>], alone: bool) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.txt");
+    let config = config(&[("file", file.to_str().unwrap()), ("name", "c")]);
+    let topic: Arc<str> = "t".into();
+    let partition = TopicPartition {
+        topic: Arc::clone(&topic),
+        partition: 0,
+    };
+    let records = (0..).zip(values).map(|(offset, value)| {
+        let bytes = value.map(|bytes| Value::Bytes(Bytes::from_static(bytes)));
+        let mut record = row(offset);
+        record.value = bytes.map_or(Datum::NULL, Datum::schemaless);
+        record
+    });
+    let records: Vec<Record> = records.collect();
+    let values = (0..).zip(values).map(|(offset, value)| RawValue {
+        topic: &topic,
+        partition: 0,
+        offset,
+        value: *value,
+    });
+    let values: Vec<RawValue<'_>> = values.collect();
+    let taken = PartitionOffset {
+        partition: partition.clone(),
+        next: i64::try_from(values.len()).unwrap(),
+    };
+    run(async {
+        let mut task = FileSink.new_task();
+        let id = TaskId {
+            connector: "c".to_owned(),
+            task: 0,
+        };
+        task.start(&config, SinkTaskContext { task: id }).await.unwrap();
+        task.open(std::slice::from_ref(&partition)).await.unwrap();
+        assert!(task.wants_values());
+        let refused = match alone {
+            true => task.put_values(&values).await.unwrap(),
+            false => task.put(&records).await.unwrap(),
+        };
+        assert!(refused.is_empty());
+        let taken = [taken];
+        assert_eq!(task.flush(&taken).await.unwrap(), taken);
+        task.close(std::slice::from_ref(&partition), false).await.unwrap();
+        task.stop().await;
+    });
+    fs::read(file).unwrap()
+}
+
+/// Wherever a value ends: within a character, without a byte, or without a value.
+#[test]
+fn values_alone_make_the_same_file_as_records() {
+    let values: [Option<&'static [u8]>; 6] = [
+        Some(b"a\xc3"),
+        Some(b"\xa9b"),
+        None,
+        Some(b""),
+        Some("é".as_bytes()),
+        Some(b"\xf0\x9f"),
+    ];
+    let expected = b"a\xc3\n\xa9b\nnull\n\n\xc3\xa9\n\xf0\x9f\n";
+    assert_eq!(written(&values, true), expected);
+    assert_eq!(written(&values, false), expected);
 }

@@ -11,6 +11,11 @@
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
 //! * [`sink`]: rows of records, written once.
+//! * [`record`]: rows as records.
+//! * [`snapshot`]: what tables hold already; sans-IO, and connections that read.
+//! * [`signal`]: what a running source is asked for.
+//! * [`stream`]: transactions, from events; sans-IO.
+//! * [`offset`]: how far a source is, as it is stored.
 //!
 //! What comes in was written by a server, but may be damaged on its way: every length is checked, nothing is allocated because
 //! a length says so, and what cannot be decoded is an error with its place in the log, never a skip.
@@ -20,8 +25,13 @@ pub mod client;
 pub mod config;
 pub mod gtid;
 pub mod json;
+pub mod offset;
+pub mod record;
 pub mod schema;
 pub mod sink;
+pub mod signal;
+pub mod snapshot;
+pub mod stream;
 pub mod text;
 
 #[cfg(test)]

@@ -103,19 +103,19 @@ pub fn hex(bytes: &[u8], target: &mut String) {
 
 /// A short text of digits, appended in one piece.
 #[derive(Default)]
-struct Ascii {
+pub(in crate::mysql) struct Ascii {
     bytes: [u8; 32],
     length: usize,
 }
 
 impl Ascii {
-    fn push(&mut self, byte: u8) {
+    pub(in crate::mysql) fn push(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
     }
 
     /// A number's last digits, with zeros before them.
-    fn padded(&mut self, number: u32, width: usize) {
+    pub(in crate::mysql) fn padded(&mut self, number: u32, width: usize) {
         let mut left = number;
         for digit in self.bytes[self.length..self.length + width].iter_mut().rev() {
             *digit = b'0' + (left % 10) as u8;
@@ -124,7 +124,7 @@ impl Ascii {
         self.length += width;
     }
 
-    fn date(&mut self, date: &Date) {
+    pub(in crate::mysql) fn date(&mut self, date: &Date) {
         self.padded(u32::from(date.year), 4);
         self.push(b'-');
         self.padded(u32::from(date.month), 2);
@@ -132,14 +132,14 @@ impl Ascii {
         self.padded(u32::from(date.day), 2);
     }
 
-    fn clock(&mut self, minutes: u8, seconds: u8) {
+    pub(in crate::mysql) fn clock(&mut self, minutes: u8, seconds: u8) {
         for part in [minutes, seconds] {
             self.push(b':');
             self.padded(u32::from(part), 2);
         }
     }
 
-    fn micros(&mut self, micros: u32, fraction: u8) {
+    pub(in crate::mysql) fn micros(&mut self, micros: u32, fraction: u8) {
         if fraction > 0 {
             let digits = usize::from(fraction.min(6));
             self.push(b'.');
@@ -147,8 +147,12 @@ impl Ascii {
         }
     }
 
+    pub(in crate::mysql) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).expect("digits are text")
+    }
+
     fn append(&self, target: &mut String) {
-        target.push_str(std::str::from_utf8(&self.bytes[..self.length]).expect("digits are text"));
+        target.push_str(self.as_str());
     }
 }
 

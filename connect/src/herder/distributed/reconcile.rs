@@ -9,7 +9,7 @@ use super::state::{Started, Todo};
 use super::statuses::{topic_key, topic_value};
 use super::{Shared, locked};
 use crate::config::connector::restart_def;
-use crate::herder::standalone::lifecycle::{enforced, task_limits, with_references};
+use crate::herder::standalone::lifecycle::{enforced, task_limits};
 use crate::herder::standalone::supervisor::chance;
 use crate::herder::{RestartPolicy, Unit};
 use crate::plugin::{ErrorKind, PluginError, TaskId};
@@ -293,10 +293,6 @@ impl Shared {
             Ok(tasks) => tasks,
             Err(error) => return self.failed(&whole(name), &error),
         };
-        let tasks: Vec<_> = tasks
-            .into_iter()
-            .map(|task| with_references(&config, task))
-            .collect();
         let new = {
             let knowledge = locked(&self.knowledge);
             let its = knowledge.configs.connector(name);

@@ -312,8 +312,10 @@ impl Herder for DistributedHerder {
     }
 
     async fn tasks(&self, name: &str) -> Result<Vec<(TaskId, ConfigMap)>, HerderError> {
-        let (_, its) = self.shared.connector(name)?;
-        Ok(ids(name, &its).into_iter().zip(its.division.tasks).collect())
+        let (config, its) = self.shared.connector(name)?;
+        let ids = ids(name, &its);
+        let shown = self.shared.parts.validator.shown(&config, its.division.tasks);
+        Ok(ids.into_iter().zip(shown).collect())
     }
 
     async fn validate(&self, config: GivenConfig) -> Result<Validation, HerderError> {

@@ -2,7 +2,6 @@
 use tracing::{info, warn};
 
 use super::{Connector, Shared, locked};
-use crate::config::providers::is_reference;
 use crate::config::{ConfigMap, connector};
 use crate::herder::{HerderError, Unit, Validator};
 use crate::plugin::{ErrorKind, PluginError, TaskId};
@@ -81,10 +80,6 @@ impl Shared {
             Ok(configs) => configs,
             Err(error) => return self.failed(name, &error),
         };
-        let configs: Vec<ConfigMap> = configs
-            .into_iter()
-            .map(|config| with_references(&connector.config, config))
-            .collect();
         let (before, after) = (count(&connector.tasks), count(&configs));
         let kept = |task: u32| {
             let index = task as usize;
@@ -215,15 +210,6 @@ pub(in crate::herder) fn enforced(
         "more tasks than tasks.max, which is not enforced"
     );
     Ok(configs)
-}
-
-/// A task's configuration with the connector's references instead of what they stand for.
-pub(in crate::herder) fn with_references(connector: &ConfigMap, task: ConfigMap) -> ConfigMap {
-    let keys = task.into_iter().map(|(key, value)| match connector.get(&key) {
-        Some(written) if is_reference(written) => (key, written.clone()),
-        _ => (key, value),
-    });
-    keys.collect()
 }
 
 /// The reference to `restart.*` keys of a connector whose configuration may hold references.

@@ -161,9 +161,14 @@ impl Herder for StandaloneHerder {
     }
 
     async fn tasks(&self, name: &str) -> Result<Vec<(TaskId, ConfigMap)>, HerderError> {
-        let tasks = self.shared.connector(name)?.tasks;
+        let connector = self.shared.connector(name)?;
         let ids = self.shared.info(name)?.tasks;
-        Ok(ids.into_iter().zip(tasks).collect())
+        let shown = self
+            .shared
+            .parts
+            .validator
+            .shown(&connector.config, connector.tasks);
+        Ok(ids.into_iter().zip(shown).collect())
     }
 
     async fn validate(&self, config: GivenConfig) -> Result<Validation, HerderError> {

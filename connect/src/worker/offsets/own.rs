@@ -1,4 +1,5 @@
 //! A connector's own offsets, with the worker's behind them.
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{OffsetChange, OffsetStore};
@@ -20,11 +21,11 @@ impl OwnOffsets {
 impl OffsetStore for OwnOffsets {
     fn read(&self, connector: &str) -> Result<Vec<(SourcePartition, SourceOffset)>, PluginError> {
         let mut offsets = self.own.read(connector)?;
-        for (partition, offset) in self.workers.read(connector)? {
-            if !offsets.iter().any(|(its, _)| *its == partition) {
-                offsets.push((partition, offset));
-            }
-        }
+        let workers = self.workers.read(connector)?;
+        let known: HashSet<&SourcePartition> = offsets.iter().map(|(partition, _)| partition).collect();
+        let unknown = |(partition, _): &(SourcePartition, SourceOffset)| !known.contains(partition);
+        let before: Vec<_> = workers.into_iter().filter(unknown).collect();
+        offsets.extend(before);
         Ok(offsets)
     }
 

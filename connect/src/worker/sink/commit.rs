@@ -27,7 +27,7 @@ impl SinkLoop<'_> {
         let taken = self.assignment.taken();
         let task = &mut self.parts.task;
         let flush = || control.wait_for(task.flush(&taken));
-        let durable = match self.report.metrics.within(Call::Flush, flush) {
+        let durable = match self.report.within(Call::Flush, flush) {
             Ok(durable) => durable,
             Err(error) if error.kind() == ErrorKind::Retriable && !control.stopping() => {
                 TaskMetrics::add(&self.report.metrics.commit_failures, 1);

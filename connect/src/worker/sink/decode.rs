@@ -143,15 +143,6 @@ impl Chunk {
         }
     }
 
-    /// Which row was read there.
-    pub(super) fn index_of(&self, origin: &Origin) -> Option<usize> {
-        self.rows.iter().position(|row| {
-            row.offset == origin.offset
-                && row.partition == origin.partition
-                && *self.topic_of(row) == origin.topic
-        })
-    }
-
     /// A row as it was read.
     pub(super) fn raw(&self, index: usize) -> RawRecord<'_> {
         let (row, content) = (&self.rows[index], self.content());
@@ -218,10 +209,14 @@ impl Chunk {
 /// What became of a chunk.
 pub(super) struct Decoded {
     pub(super) records: Vec<Record>,
+    /// Of which row each is.
+    pub(super) rows: Vec<usize>,
     /// Rows that failed.
     pub(super) failures: Vec<(usize, RecordFailure)>,
     /// How many transforms dropped.
     pub(super) filtered: usize,
+    /// The task was told to stop while a row was tried again and again: what is here is not all.
+    pub(super) interrupted: bool,
 }
 
 /// Has the chunk's rows converted and transformed.
@@ -234,8 +229,10 @@ pub(super) fn decode(
     chunk.share();
     let mut decoded = Decoded {
         records: Vec::with_capacity(chunk.len()),
+        rows: Vec::with_capacity(chunk.len()),
         failures: Vec::new(),
         filtered: 0,
+        interrupted: false,
     };
     for (index, row) in chunk.rows.iter().enumerate() {
         let record = convert(chunk, row, conversion, policy, control);
@@ -244,15 +241,18 @@ pub(super) fn decode(
             false => conversion
                 .chain
                 .apply(record)
-                .map_err(|(error, stage)| RecordFailure {
-                    stage: Stage::Transformation,
-                    class: stage.class.to_owned(),
-                    error,
-                }),
+                .map_err(|(error, stage)| policy.of_transform(stage.class, error)),
         });
         match transformed {
-            Ok(Some(record)) => decoded.records.push(record),
+            Ok(Some(record)) => {
+                decoded.records.push(record);
+                decoded.rows.push(index);
+            }
             Ok(None) => decoded.filtered += 1,
+            Err(failure) if failure.is_of_stopping(control) => {
+                decoded.interrupted = true;
+                break;
+            }
             Err(failure) => {
                 decoded.failures.push((index, failure));
                 if !policy.tolerant {

@@ -25,7 +25,7 @@ impl SinkLoop<'_> {
             false => {
                 let (control, task) = (self.control, &mut self.parts.task);
                 let close = || control.wait_for(task.close(&partitions, lost));
-                self.report.metrics.within(Call::Close, close)
+                self.report.within(Call::Close, close)
             }
         }
     }

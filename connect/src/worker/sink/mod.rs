@@ -5,7 +5,11 @@ mod assignment;
 mod commit;
 mod decode;
 mod end;
+mod ends;
+mod fetching;
 mod notes;
+mod partitions;
+mod put;
 mod subscription;
 
 use std::sync::Arc;
@@ -13,38 +17,33 @@ use std::time::{Duration, Instant};
 
 use assignment::Assignment;
 use decode::{Chunk, Decoded};
+use ends::Unchecked;
 use millstream_client::BatchConsumer;
-use notes::{Change, Notes};
+use notes::Notes;
+use put::Batch;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-pub(super) use subscription::{Subscription, is_matched};
+pub(super) use fetching::QueueShare;
+pub(super) use subscription::Subscription;
 
 use super::control::Control;
 use super::conversion::Conversion;
 use super::dead_letters::DeadLetters;
-use super::errors::{ErrorPolicy, RecordFailure, Stage};
+use super::errors::ErrorPolicy;
 use super::metrics::TaskMetrics;
 use super::report::Reporter;
 use super::setup::TaskSetup;
 use super::stall::Call;
 use super::tasks::Contained;
-use crate::plugin::{
-    ErrorKind, FailedRecord, PartitionOffset, PluginError, RawValue, ReadsAsIs, SinkTask, SinkTaskContext,
-};
-use crate::record::Record;
+use crate::plugin::{PluginError, ReadsAsIs, SinkTask, SinkTaskContext};
 
 /// Records that are put at once, unless `max.poll.records` says less, and the bytes beyond which no more are added.
 const RECORDS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 4 << 20;
 /// How long to wait for records.
 const WAIT: Duration = Duration::from_millis(100);
-/// The pause before a batch is put again; it doubles.
-const PUT_PAUSE_MIN: Duration = Duration::from_millis(100);
-const PUT_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long to wait for the end of a log.
-const BOUNDS_WAIT: Duration = Duration::from_secs(10);
 
 /// What a sink's task runs with.
 pub(super) struct SinkParts {
@@ -53,6 +52,7 @@ pub(super) struct SinkParts {
     pub(super) policy: ErrorPolicy,
     pub(super) consumer: ClientConfig,
     pub(super) subscription: Subscription,
+    pub(super) queues: QueueShare,
     pub(super) dead_letters: Option<DeadLetters>,
     /// Empty without dead letters.
     pub(super) dead_letters_topic: String,
@@ -60,20 +60,21 @@ pub(super) struct SinkParts {
     pub(super) records_max: Option<usize>,
 }
 
-/// What is put.
-#[derive(Clone, Copy)]
-enum Batch<'a> {
-    Records(&'a [Record]),
-    Values(&'a [RawValue<'a>]),
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// So many partitions came that it needs another client for them.
+    Outgrown { partitions: usize },
 }
 
-impl Batch<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Records(records) => records.len(),
-            Self::Values(values) => values.len(),
-        }
-    }
+/// What a task that is paused has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    Nothing,
+    /// Records that are to be put again.
+    ABatch,
 }
 
 /// A sink's task that runs.
@@ -84,6 +85,9 @@ pub(super) struct SinkLoop<'a> {
     control: &'a Control,
     report: &'a Reporter,
     assignment: Assignment,
+    unchecked: Unchecked,
+    /// More partitions came than the client is made for: they are not taken.
+    outgrown: Option<usize>,
     chunk: Chunk,
     /// Which values the task gets as they are read.
     as_is: ReadsAsIs,
@@ -118,6 +122,8 @@ impl<'a> SinkLoop<'a> {
             control,
             report,
             assignment: Assignment::default(),
+            unchecked: Unchecked::default(),
+            outgrown: None,
             chunk: Chunk::default(),
             as_is: ReadsAsIs::Nothing,
             due,
@@ -130,7 +136,7 @@ impl<'a> SinkLoop<'a> {
     ///
     /// # Errors
     /// What ends the task; nothing is committed that is not durable.
-    pub(super) fn run(mut self) -> Result<(), PluginError> {
+    pub(super) fn run(mut self) -> Result<Ended, PluginError> {
         let result = self.start().and_then(|()| self.work());
         let result = match result {
             Ok(()) if !self.control.is_abandoned() => self.finish(),
@@ -144,7 +150,10 @@ impl<'a> SinkLoop<'a> {
         let (control, task) = (self.control, &mut self.parts.task);
         let metrics = &self.report.metrics;
         metrics.within(Call::Stop, || control.wait_for(task.stop()));
-        result
+        result.map(|()| match self.outgrown {
+            Some(partitions) => Ended::Outgrown { partitions },
+            None => Ended::Stopped,
+        })
     }
 
     fn start(&mut self) -> Result<(), PluginError> {
@@ -153,8 +162,8 @@ impl<'a> SinkLoop<'a> {
         };
         let (control, task) = (self.control, &mut self.parts.task);
         let config = &self.setup.task_config;
-        let metrics = &self.report.metrics;
-        metrics.within(Call::Start, || control.wait_for(task.start(config, context)))?;
+        self.report
+            .within(Call::Start, || control.wait_for(task.start(config, context)))?;
         if self.parts.task.wants_values() {
             self.as_is = self.parts.conversion.values_as_is();
         }
@@ -170,9 +179,9 @@ impl<'a> SinkLoop<'a> {
     }
 
     fn work(&mut self) -> Result<(), PluginError> {
-        while !self.control.stopping() {
+        while !self.control.stopping() && self.outgrown.is_none() {
             if self.control.paused() {
-                self.pause()?;
+                self.pause(Holding::Nothing)?;
                 continue;
             }
             if Instant::now() >= self.due {
@@ -180,34 +189,47 @@ impl<'a> SinkLoop<'a> {
             }
             self.subscribe()?;
             self.rebalance()?;
+            self.check_again()?;
             self.step()?;
         }
         Ok(())
     }
 
-    /// Waits, as a member of the group.
-    fn pause(&mut self) -> Result<(), PluginError> {
+    /// Waits, as a member of the group, for as long as the task is paused. Whoever holds a batch waits no longer than its partitions stay.
+    fn pause(&mut self, holding: Holding) -> Result<(), PluginError> {
         self.commit()?;
         self.report.paused();
-        while self.control.paused() && !self.control.stopping() {
-            // Partitions have queues of their own: this serves the group's events alone.
-            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
-                self.judge(&error)?;
+        while self.control.paused() && !self.control.stopping() && self.outgrown.is_none() {
+            self.serve_group()?;
+            if holding == Holding::ABatch && self.consumer.client().context().has_changed() {
+                return Ok(());
             }
             self.rebalance()?;
+            self.check_again()?;
             if Instant::now() >= self.due {
                 self.commit()?;
             }
             self.control.sleep(WAIT);
         }
-        if !self.control.stopping() {
+        if !self.control.paused() && !self.control.stopping() {
             self.report.running();
         }
         Ok(())
     }
 
+    /// Serves the group's events, so that the member stays in it. Records do not come with them: partitions have queues of their own.
+    fn serve_group(&self) -> Result<(), PluginError> {
+        match self.consumer.client().poll(Duration::ZERO) {
+            Some(Err(error)) => self.judge(&error),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes records and puts them.
     fn step(&mut self) -> Result<(), PluginError> {
+        if self.outgrown.is_some() {
+            return Ok(());
+        }
         let most = self
             .parts
             .records_max
@@ -301,193 +323,27 @@ impl<'a> SinkLoop<'a> {
     fn take_records(&mut self, chunk: &mut Chunk) -> Result<Option<usize>, PluginError> {
         let Decoded {
             records,
+            rows,
             failures,
             filtered,
+            interrupted,
         } = decode::decode(
             chunk,
             &mut self.parts.conversion,
             &self.parts.policy,
             self.control,
         );
+        if interrupted {
+            return Ok(None);
+        }
         TaskMetrics::add(&self.report.metrics.filtered, filtered);
         for (index, failure) in failures {
             self.fail(chunk, index, failure)?;
         }
         match records.is_empty() {
             true => Ok(Some(0)),
-            false => self.put(chunk, Batch::Records(&records)),
+            false => self.put(chunk, Batch::Records(&records, &rows)),
         }
-    }
-
-    /// Puts a batch, again and again if that may help. Gives how much was put; none if it was given up for a change of the assignment, after
-    /// which it is read again.
-    fn put(&mut self, chunk: &Chunk, batch: Batch<'_>) -> Result<Option<usize>, PluginError> {
-        // A sink may make offsets durable within `put`: what failed before must be safe by then.
-        self.deliver()?;
-        let mut pause = PUT_PAUSE_MIN;
-        loop {
-            let (control, task) = (self.control, &mut self.parts.task);
-            let put = || match batch {
-                Batch::Records(records) => control.wait_for(task.put(records)),
-                Batch::Values(values) => control.wait_for(task.put_values(values)),
-            };
-            let error = match self.report.metrics.within(Call::Put, put) {
-                Ok(failures) => {
-                    for failed in failures {
-                        // Only what follows a whole batch may be made durable.
-                        self.half_taken = true;
-                        self.refuse(chunk, batch, failed)?;
-                    }
-                    self.half_taken = false;
-                    return Ok(Some(batch.len()));
-                }
-                Err(error) if error.kind() != ErrorKind::Retriable => {
-                    self.half_taken = true;
-                    return Err(error);
-                }
-                Err(error) => error,
-            };
-            tracing::warn!(%error, "the same records are put again");
-            if self.control.stopping() {
-                return Err(error);
-            }
-            self.control.sleep(pause);
-            pause = (pause * 2).min(PUT_PAUSE_MAX);
-            // The group's events are served, so that the member stays in it.
-            if let Some(Err(error)) = self.consumer.client().poll(Duration::ZERO) {
-                self.judge(&error)?;
-            }
-            if self.consumer.client().context().has_changed() {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The sink refused a record of a batch.
-    fn refuse(&mut self, chunk: &Chunk, batch: Batch<'_>, failed: FailedRecord) -> Result<(), PluginError> {
-        let index = match batch {
-            Batch::Values(values) => Some(failed.index).filter(|index| *index < values.len()),
-            Batch::Records(records) => {
-                let record = records.get(failed.index);
-                let origin = record.and_then(|record| record.origin.as_ref());
-                origin.and_then(|origin| chunk.index_of(origin))
-            }
-        };
-        let index = index.ok_or_else(|| {
-            PluginError::fatal(format!(
-                "the sink says that record {} of {} failed",
-                failed.index,
-                batch.len()
-            ))
-        })?;
-        let class = self.setup.connector_config.get("connector.class");
-        let failure = RecordFailure {
-            stage: Stage::TaskPut,
-            class: class.cloned().unwrap_or_default(),
-            error: failed.error,
-        };
-        self.fail(chunk, index, failure)
-    }
-
-    /// A record failed: it goes to the dead letters, is passed over, or ends the task.
-    fn fail(&mut self, chunk: &Chunk, index: usize, failure: RecordFailure) -> Result<(), PluginError> {
-        let metrics = &self.report.metrics;
-        TaskMetrics::add(&metrics.failed, 1);
-        let origin = chunk.origin(index);
-        self.parts.policy.log(&self.setup.id, &failure, Some(&origin));
-        if !self.parts.policy.tolerant {
-            return Err(failure.into_task_error().at(&origin));
-        }
-        TaskMetrics::add(&metrics.skipped, 1);
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            if *origin.topic == *self.parts.dead_letters_topic {
-                return Err(PluginError::user_config(format!(
-                    "a record of {} failed, which is also where failed records go: read other topics, or name another one for dead letters",
-                    origin.topic
-                )));
-            }
-            let control = self.control;
-            dead_letters.send(&chunk.raw(index), &failure, Some(&origin), &|| {
-                control.is_abandoned()
-            })?;
-            TaskMetrics::add(&metrics.dead_letters, 1);
-        }
-        Ok(())
-    }
-
-    /// Serves changes of the assignment.
-    fn rebalance(&mut self) -> Result<(), PluginError> {
-        while let Some(change) = self.consumer.client().context().change() {
-            match change {
-                Change::Assigned(partitions) => self.open(partitions)?,
-                Change::Revoked { lost } => self.revoke(lost)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, partitions: Vec<(String, i32)>) -> Result<(), PluginError> {
-        let failed = |error: KafkaError| PluginError::disconnected(format!("taking partitions: {error}"));
-        let partitions = self.assignment.begin(partitions);
-        let (control, task) = (self.control, &mut self.parts.task);
-        let open = || control.wait_for(task.open(&partitions));
-        let owned = self.report.metrics.within(Call::Open, open)?;
-        self.check_within_logs(&owned)?;
-        let mut list = TopicPartitionList::new();
-        for partition in &partitions {
-            let own = owned.iter().find(|own| own.partition == *partition);
-            let begin = own.map_or(Offset::Stored, |own| Offset::Offset(own.next));
-            list.add_partition_offset(&partition.topic, partition.partition, begin)
-                .map_err(failed)?;
-        }
-        if self.consumer.client().assignment_lost() {
-            // It will be revoked at one of the next polls.
-            self.consumer.forget();
-            return Ok(());
-        }
-        self.consumer.assign(&list).map_err(failed)?;
-        // What the sink has already need not be put.
-        self.report.metrics.took(owned.iter().cloned());
-        self.assignment.keep(owned);
-        Ok(())
-    }
-
-    /// A sink that keeps offsets itself may know a topic that was deleted and made anew since. It would pass over the new records one by one,
-    /// so it is stopped where that can be seen: its offset lies behind the log's end.
-    fn check_within_logs(&self, owned: &[PartitionOffset]) -> Result<(), PluginError> {
-        for PartitionOffset { partition, next } in owned {
-            let (topic, number) = (&*partition.topic, partition.partition);
-            let bounds = self
-                .consumer
-                .client()
-                .fetch_watermarks(topic, number, BOUNDS_WAIT);
-            let (_, end) = bounds.map_err(|error| {
-                PluginError::disconnected(format!("looking for the end of {topic}-{number}: {error}"))
-            })?;
-            if *next > end {
-                return Err(PluginError::user_config(format!(
-                    "the sink has written {topic}-{number} up to offset {next}, but the log ends at {end}: the topic was made anew, or this is another \
-                     cluster; stop the connector and set its offset with PATCH /connectors/{}/offsets, or give it another place to write to",
-                    self.setup.id.connector
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Partitions are taken away: what was put is made durable and committed first, unless they are lost already.
-    fn revoke(&mut self, lost: bool) -> Result<(), PluginError> {
-        self.consumer.forget();
-        let committed = match lost {
-            true => Ok(()),
-            false => self.commit(),
-        };
-        if let Err(error) = self.close(lost || committed.is_err()) {
-            tracing::warn!(%error, "the sink could not close partitions");
-        }
-        let unassigned = self.consumer.unassign();
-        committed?;
-        unassigned.map_err(|error| PluginError::disconnected(format!("giving partitions back: {error}")))
     }
 }
 

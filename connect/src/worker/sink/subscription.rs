@@ -25,7 +25,7 @@ pub(in crate::worker) struct Subscription {
 }
 
 /// Whether an expression means this topic: it never means those that clusters keep for themselves.
-pub(in crate::worker) fn is_matched(pattern: &Regex, topic: &str) -> bool {
+fn is_matched(pattern: &Regex, topic: &str) -> bool {
     !topic.starts_with("__") && pattern.is_match(topic)
 }
 
@@ -41,6 +41,12 @@ impl Subscription {
             subscribed: BTreeSet::new(),
             look_at: Instant::now(),
         })
+    }
+
+    /// Whether it means this topic.
+    pub(in crate::worker) fn means(&self, topic: &str) -> bool {
+        let matched = |pattern: &Regex| is_matched(pattern, topic);
+        self.named.iter().any(|named| named == topic) || self.pattern.as_ref().is_some_and(matched)
     }
 
     /// Subscribes to what is there, if it is time to look and if there is anything new.

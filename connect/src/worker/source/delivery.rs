@@ -223,7 +223,7 @@ impl SourceLoop<'_> {
         tracing::debug!(partitions = committed.len(), "offsets are stored");
         let task = &mut self.parts.task;
         let tell = || control.wait_for(task.committed(&committed));
-        if let Err(error) = metrics.within(Call::Committed, tell) {
+        if let Err(error) = self.report.within(Call::Committed, tell) {
             tracing::warn!(%error, "what the source does once offsets are stored failed");
         }
         Ok(())

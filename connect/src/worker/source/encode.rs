@@ -32,11 +32,7 @@ pub(super) fn encode(
         false => conversion
             .chain
             .apply(record)
-            .map_err(|(error, stage)| RecordFailure {
-                stage: Stage::Transformation,
-                class: stage.class.to_owned(),
-                error,
-            })?,
+            .map_err(|(error, stage)| policy.of_transform(stage.class, error))?,
     };
     let Some(record) = transformed else {
         return Ok(Outcome::Filtered);

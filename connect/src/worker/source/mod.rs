@@ -173,8 +173,8 @@ impl<'a> SourceLoop<'a> {
         };
         let (control, task) = (self.control, &mut self.parts.task);
         let config = &self.setup.task_config;
-        let metrics = &self.report.metrics;
-        metrics.within(Call::Start, || control.wait_for(task.start(config, context)))?;
+        self.report
+            .within(Call::Start, || control.wait_for(task.start(config, context)))?;
         self.due = Instant::now() + self.parts.flush_interval;
         self.report.running();
         Ok(())
@@ -271,7 +271,12 @@ impl<'a> SourceLoop<'a> {
         };
         let (control, task) = (self.control, &mut self.parts.task);
         let poll = || control.wait_unless_told(until, task.poll(budget));
-        match self.report.metrics.within(Call::Poll, poll) {
+        match self
+            .report
+            .metrics
+            .within(Call::Poll, poll)
+            .map(|polled| polled.map_err(|error| error.without(self.report.secrets())))
+        {
             None => Ok(()),
             Some(Err(error)) if error.kind() == ErrorKind::Retriable => {
                 tracing::warn!(%error, "the source is polled again");
@@ -340,7 +345,9 @@ impl<'a> SourceLoop<'a> {
             match encode(&mut parts.conversion, &parts.policy, control, record, batch) {
                 Ok(Outcome::Encoded) => {}
                 Ok(Outcome::Filtered) => filtered += 1,
-                Err(failure) if parts.policy.tolerant => failures.push((failure, kept)),
+                Err(failure) if parts.policy.tolerant && !failure.is_of_stopping(control) => {
+                    failures.push((failure, kept))
+                }
                 Err(failure) => return Err(failure.into_task_error()),
             }
         }

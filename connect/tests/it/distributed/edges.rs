@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
+use super::running;
 use super::worker::Member;
-use super::{numbers, running};
 use crate::harness::{Cluster, wait};
 use crate::plugins::NumbersScript;
+use crate::plugins::numbers;
 
 /// The most that a record of the topic of configurations may have here.
 const RECORD_BYTES_MAX: usize = 20_000;

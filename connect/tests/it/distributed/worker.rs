@@ -1,7 +1,6 @@
 //! A worker of a group, with its REST API.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_connect::config::ConfigDef;
 use millstream_connect::config::providers::ConfigProviders;
@@ -15,7 +14,8 @@ use millstream_connect::worker::{Worker, WorkerConfig};
 use serde_json::Value;
 
 use crate::harness::{Cluster, map, wait};
-use crate::plugins::{Memory, MemoryScript, Numbers, NumbersScript, Plain};
+use crate::plugins::{NumbersScript, Scripts};
+use crate::rest;
 
 pub struct Member<'a> {
     cluster: &'a Cluster,
@@ -35,12 +35,7 @@ impl<'a> Member<'a> {
         script: &Arc<NumbersScript>,
         settings: &[(&str, &str)],
     ) -> Result<Self, PluginError> {
-        let mut given = map(&[
-            ("bootstrap.servers", &cluster.bootstrap),
-            ("key.converter", "test.PlainConverter"),
-            ("value.converter", "test.PlainConverter"),
-            ("header.converter", "test.PlainConverter"),
-            ("offset.flush.interval.ms", "100"),
+        let mut given = cluster.worker_settings(&[
             ("group.id", &cluster.name("workers")),
             ("listeners", "http://127.0.0.1:0"),
             ("session.timeout.ms", "6000"),
@@ -56,12 +51,11 @@ impl<'a> Member<'a> {
         }
         given.extend(map(settings));
         let config = Arc::new(WorkerConfig::parse(WorkerMode::Distributed, given.clone()).unwrap());
-        let registry = Registry::new()
-            .with_converter(Plain)
-            .with_header_converter(Plain)
-            .with_source(Numbers(Arc::clone(script)))
-            .with_sink(Memory(Arc::<MemoryScript>::default()));
-        let registry = Arc::new(registry);
+        let scripts = Scripts {
+            numbers: Arc::clone(script),
+            ..Scripts::default()
+        };
+        let registry = scripts.plugins(Registry::new());
         let events = Arc::<TaskEvents>::default();
         cluster.runtime.block_on(async {
             let listeners = Listeners::bind(&config.rest).await.unwrap();
@@ -96,33 +90,17 @@ impl<'a> Member<'a> {
 
     /// Calls its REST API.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let mut answer = self.answer(method, path, body);
-        let text = answer.body_mut().read_to_string().unwrap();
-        (
-            answer.status().as_u16(),
-            serde_json::from_str(&text).unwrap_or_default(),
-        )
+        rest::ask(&self.url(), method, path, body)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.worker_id)
     }
 
     /// Where an answer says that something is.
     pub fn location(&self, method: &str, path: &str, body: &Value) -> String {
-        let answer = self.answer(method, path, Some(body));
+        let answer = rest::answer(&self.url(), method, path, Some(body));
         answer.headers()["location"].to_str().unwrap().to_owned()
-    }
-
-    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> ureq::http::Response<ureq::Body> {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build();
-        let agent = ureq::Agent::new_with_config(agent);
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.worker_id))
-            .header("content-type", "application/json");
-        let body = body.map_or(String::new(), Value::to_string);
-        agent.run(request.body(body).unwrap()).unwrap()
     }
 
     pub fn wait_healthy(&self) {

@@ -219,10 +219,6 @@ impl Decoder {
         Ok(Event::Compressed)
     }
 
-    fn is_mariadb(&self) -> bool {
-        self.format.as_ref().is_some_and(Format::is_mariadb)
-    }
-
     /// The bytes of a table's id: four in logs of the oldest servers.
     fn id_bytes(&self, event_type: u8) -> usize {
         let post_header = self
@@ -233,7 +229,8 @@ impl Decoder {
     }
 
     fn table(&mut self) -> Result<Event<'_>, Damage> {
-        let (id_bytes, mariadb) = (self.id_bytes(kinds::TABLE_MAP), self.is_mariadb());
+        let id_bytes = self.id_bytes(kinds::TABLE_MAP);
+        let mariadb = self.format.as_ref().is_some_and(Format::is_mariadb);
         self.tables
             .describe(&self.current, id_bytes, mariadb)
             .map(Event::Table)
@@ -305,6 +302,10 @@ impl Decoder {
                 self.tables.end_statement();
                 Event::Query(Query::read(content)?)
             }
+            kinds::EXECUTE_LOAD_QUERY => {
+                self.tables.end_statement();
+                Event::LoadData(Query::read_load(content)?)
+            }
             kinds::XID => {
                 self.tables.end_statement();
                 Event::Commit(cursor.u64("a transaction's number")?)
@@ -334,7 +335,7 @@ impl Decoder {
                 ));
             }
             // Statements of old formats and their variables, group replication, and what is marked as to be passed over.
-            1 | 5..=14 | 17 | 18 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
+            1 | 5..=14 | 17 | kinds::IGNORABLE | kinds::TRANSACTION_CONTEXT | kinds::VIEW_CHANGE => {
                 Event::Other
             }
             kinds::BINLOG_CHECKPOINT => Event::Other,

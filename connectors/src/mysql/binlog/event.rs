@@ -34,6 +34,8 @@ pub enum Event<'a> {
     MariadbStart(MariadbStart),
     /// A statement: DDL, BEGIN, COMMIT of tables without transactions, XA COMMIT.
     Query(Query<'a>),
+    /// A statement that loads a file, logged as text: LOAD DATA.
+    LoadData(Query<'a>),
     /// The text of the statement whose rows follow.
     RowsQuery(&'a [u8]),
     /// The table of rows that follow; the same one is the same `Arc` as long as it is as before.

@@ -10,6 +10,8 @@ pub const ROTATE: u8 = 4;
 pub const FORMAT_DESCRIPTION: u8 = 15;
 /// A transaction is committed.
 pub const XID: u8 = 16;
+/// A statement that loads a file (`binlog_format=STATEMENT`).
+pub const EXECUTE_LOAD_QUERY: u8 = 18;
 /// The table of rows that follow.
 pub const TABLE_MAP: u8 = 19;
 /// Inserted rows, before MySQL 5.6 and in MariaDB.

@@ -9,13 +9,13 @@ use super::value::{BINARY, Collation};
 const LABELS_MAX: usize = 65_535;
 
 pub(crate) fn read(cursor: &mut Cursor<'_>, map: &mut TableMap, mariadb: bool) -> Result<(), Damage> {
-    let is_character = move |column: &Column| column.column_type.is_character();
+    let is_character = |column: &Column| says_charset(column.column_type, mariadb);
     while !cursor.is_empty() {
         let field = cursor.u8("a field of a table map")?;
         let mut value = Cursor::new(cursor.packed_bytes("a field of a table map")?);
         let columns = &mut map.columns;
         match field {
-            1 => signedness(&value, columns, mariadb),
+            1 => signedness(&value, columns),
             2 => default_charset(&mut value, columns, is_character)?,
             3 => column_charsets(&mut value, columns, is_character)?,
             4 => {
@@ -61,6 +61,15 @@ pub(crate) fn read(cursor: &mut Cursor<'_>, map: &mut TableMap, mariadb: bool) -
     Ok(())
 }
 
+/// Whether a server says a character set of such columns beside those of texts: MySQL's VECTOR and MariaDB's GEOMETRY are kinds of BLOB.
+fn says_charset(column_type: ColumnType, mariadb: bool) -> bool {
+    match column_type {
+        ColumnType::Vector { .. } => !mariadb,
+        ColumnType::Geometry { .. } => mariadb,
+        _ => column_type.is_character(),
+    }
+}
+
 /// The most significant bit first.
 fn bit(bytes: &[u8], index: usize) -> bool {
     bytes
@@ -68,13 +77,15 @@ fn bit(bytes: &[u8], index: usize) -> bool {
         .is_some_and(|byte| byte & 0x80 >> (index % 8) != 0)
 }
 
-/// MariaDB counts YEAR among the numbers.
-fn signedness(value: &Cursor<'_>, columns: &mut [Column], mariadb: bool) {
-    let numeric = columns.iter_mut().filter(|column| {
-        column.column_type.is_numeric() || mariadb && column.column_type == ColumnType::Year
-    });
-    for (index, column) in numeric.enumerate() {
-        column.unsigned = Some(bit(value.rest(), index));
+/// Servers count YEAR among the numbers, but do not agree on its sign, which it does not have.
+fn signedness(value: &Cursor<'_>, columns: &mut [Column]) {
+    let counted = columns
+        .iter_mut()
+        .filter(|column| column.column_type.is_numeric() || column.column_type == ColumnType::Year);
+    for (index, column) in counted.enumerate() {
+        if column.column_type.is_numeric() {
+            column.unsigned = Some(bit(value.rest(), index));
+        }
     }
 }
 
@@ -189,4 +200,44 @@ fn primary_key(value: &mut Cursor<'_>, columns: usize, prefixed: bool) -> Result
 /// Whether bytes of a column are no text.
 pub(crate) fn is_binary(column: &Column) -> bool {
     column.collation == BINARY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A YEAR before an INT made that one unsigned.
+    #[test]
+    fn a_year_counts_among_numbers() {
+        // Of MySQL 9.7: a INT, y YEAR, b INT, c INT UNSIGNED, d INT.
+        let body = b"s\0\0\0\0\0\x01\0\x01p\0\x02y1\0\x05\x03\r\x03\x03\x03\0\x1f\x01\x01P\x04\n\x01a\x01y\x01b\x01c\x01d\x0c\x01\xf8";
+        let map = TableMap::read(body, 6, false).unwrap();
+        let unsigned: Vec<_> = map.columns.iter().map(|column| column.unsigned).collect();
+        assert_eq!(
+            unsigned,
+            [Some(false), None, Some(false), Some(true), Some(false)]
+        );
+    }
+
+    /// A VECTOR between texts moved the character sets of those behind it, or made the table one that cannot be read.
+    #[test]
+    fn a_vector_has_a_character_set_like_texts() {
+        // Of MySQL 9.7: a VARCHAR latin1, ve VECTOR(3), b VARCHAR utf8mb4, c VARBINARY, d TEXT latin2.
+        let body = b"p\0\0\0\0\0\x01\0\x01p\0\x02v1\0\x05\x0f\xf2\x0f\x0f\xfc\x08\x05\0\x04\x14\0\x04\0\x02\x1f\x03\x07\x08?\xfc\xff\0?\t\r\
+            \x01\x03\x04\x0b\x01a\x02ve\x01b\x01c\x01d\x0c\x01\xf8";
+        let map = TableMap::read(body, 6, false).unwrap();
+        let collations: Vec<_> = map.columns.iter().map(|column| column.collation).collect();
+        assert_eq!(collations, [8, 63, 255, 63, 9]);
+    }
+
+    /// So did a GEOMETRY of MariaDB.
+    #[test]
+    fn a_geometry_of_mariadb_has_a_character_set_like_texts() {
+        // Of MariaDB 10.11: a VARCHAR latin1, g GEOMETRY, b VARCHAR latin2, p POINT, c VARCHAR utf8mb4.
+        let body = b"\x16\0\0\0\0\0\x01\0\x01p\0\x02q1\0\x05\x0f\xff\x0f\xff\x0f\x08\x05\0\x04\x05\0\x04\x0c\0\x1f\x03\x05\x08\x3f\x09\x3f\x2d\
+            \x07\x02\0\x01\x04\x0a\x01a\x01g\x01b\x01p\x01c";
+        let map = TableMap::read(body, 6, true).unwrap();
+        let collations: Vec<_> = map.columns.iter().map(|column| column.collation).collect();
+        assert_eq!(collations, [8, 63, 9, 63, 45]);
+    }
 }

@@ -6,7 +6,7 @@
 //!
 //! * `header`, `cursor`, `error`: frames, checked reading, what is wrong and where.
 //! * `table_map`, `metadata`, `column`: what tables are.
-//! * `rows`, `value`, `decimal`, `temporal`: what is in them.
+//! * `rows`, `skip`, `value`, `decimal`, `temporal`: what is in them.
 //! * `transaction`, `query`, `payload`, `mariadb`: what is around them.
 mod column;
 pub(crate) mod cursor;
@@ -21,6 +21,7 @@ mod metadata;
 mod payload;
 mod query;
 mod rows;
+mod skip;
 mod table_map;
 mod tables;
 mod temporal;
@@ -34,7 +35,7 @@ pub use error::{Damage, DecodeError, Kind, Place};
 pub use event::Event;
 pub use header::{ARTIFICIAL, Format, HEADER_BYTES, Header};
 pub use query::{Query, Session, XaPrepare, Xid};
-pub use rows::{Change, Row, Rows};
+pub use rows::{Change, Row, Rows, RowsBody};
 pub use table_map::{Column, KeyPart, TableMap};
 pub use temporal::{Date, DateTime, Time};
 pub use transaction::{MariadbStart, TransactionStart};

@@ -41,12 +41,22 @@ pub struct Session<'a> {
 
 impl<'a> Query<'a> {
     pub(crate) fn read(content: &'a [u8]) -> Result<Self, Damage> {
+        Self::read_behind(content, 0)
+    }
+
+    /// One that loads a file: its number, where its name stands in the text, and what is done about duplicates are before its settings.
+    pub(crate) fn read_load(content: &'a [u8]) -> Result<Self, Damage> {
+        Self::read_behind(content, 13)
+    }
+
+    fn read_behind(content: &'a [u8], extra_bytes: usize) -> Result<Self, Damage> {
         let mut cursor = Cursor::new(content);
         let thread_id = cursor.u32("a statement's thread")?;
         let duration_s = cursor.u32("a statement's duration")?;
         let database_bytes = cursor.u8("the length of a statement's database")?;
         let error_code = cursor.u16("a statement's error")?;
         let settings_bytes = cursor.u16("the length of a statement's settings")?;
+        cursor.take(extra_bytes, "the file of a statement")?;
         let settings = cursor.take(usize::from(settings_bytes), "a statement's settings")?;
         let database = cursor.take(usize::from(database_bytes), "a statement's database")?;
         let database = utf8(database, "a statement's database")?;

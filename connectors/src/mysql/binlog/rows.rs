@@ -1,6 +1,8 @@
 //! Rows events: the values before and after each change.
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::column::ColumnType;
 use super::cursor::{Bitmap, Cursor};
 use super::decimal::Decimal;
@@ -8,7 +10,7 @@ use super::metadata::is_binary;
 use super::table_map::{Column, TableMap};
 use super::temporal::{Date, DateTime, Time, read_timestamp};
 use super::value::Value;
-use super::{Damage, DecodeError, Place};
+use super::{Damage, DecodeError, Place, skip};
 
 /// What happened to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,59 @@ pub struct Rows<'a> {
     rest: Cursor<'a>,
     place: &'a Place,
     event_type: u8,
+    /// What it was read from.
+    source: (RowsKind, &'a Bytes),
+}
+
+/// Rows that outlive their decoder. They share its bytes.
+#[derive(Clone, Debug)]
+pub struct RowsBody {
+    kind: RowsKind,
+    ends_statement: bool,
+    content: Bytes,
+    table: Arc<TableMap>,
+    place: Place,
+    event_type: u8,
+}
+
+impl RowsBody {
+    /// Their table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableMap> {
+        &self.table
+    }
+
+    /// What happened to them.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        self.kind.change
+    }
+
+    /// Where their event is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The rows, from the first one on.
+    #[must_use]
+    pub fn rows(&self) -> Rows<'_> {
+        let (table, at) = (Arc::clone(&self.table), (&self.place, self.event_type));
+        Rows::read(self.kind, self.ends_statement, &self.content, table, at)
+            .expect("the same bytes were read before")
+    }
+
+    /// The rows behind those that were read when [`Rows::bytes_left`] gave `left`, at least one.
+    #[must_use]
+    pub fn rows_behind(&self, left: usize) -> Rows<'_> {
+        let mut rows = self.rows();
+        rows.blank = false;
+        let read = rows.rest.left().saturating_sub(left);
+        rows.rest
+            .take(read, "rows that were read")
+            .expect("there are no fewer");
+        rows
+    }
 }
 
 /// The values of one changed row, by the table's columns. Reused from row to row.
@@ -58,7 +113,7 @@ pub(crate) struct RowsHead<'a> {
 }
 
 /// The kinds of rows events.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsKind {
     pub(crate) change: Change,
     /// With the length of extra data in the post header.
@@ -94,7 +149,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn read(
         kind: RowsKind,
         ends_statement: bool,
-        body: &'a [u8],
+        body: &'a Bytes,
         table: Arc<TableMap>,
         at: (&'a Place, u8),
     ) -> Result<Self, Damage> {
@@ -127,13 +182,90 @@ impl<'a> Rows<'a> {
             rest,
             place,
             event_type,
+            source: (kind, body),
         })
+    }
+
+    /// All its rows, for when the decoder has gone on.
+    #[must_use]
+    pub fn keep(&self) -> RowsBody {
+        let (kind, content) = self.source;
+        RowsBody {
+            kind,
+            ends_statement: self.ends_statement,
+            content: content.clone(),
+            table: Arc::clone(&self.table),
+            place: self.place.clone(),
+            event_type: self.event_type,
+        }
+    }
+
+    /// The bytes of rows that are not read yet.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.rest.left()
     }
 
     /// Where the event is.
     #[must_use]
     pub fn place(&self) -> &'a Place {
         self.place
+    }
+
+    /// How many rows there are from here on; it makes no values of them.
+    ///
+    /// # Errors
+    /// With bytes that are no rows of this table.
+    pub fn count(mut self) -> Result<u64, DecodeError> {
+        let mut count = 0;
+        while self.skip_row()? {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Passes over the next row; whether there was one.
+    ///
+    /// # Errors
+    /// With bytes that are no row of this table.
+    pub fn skip_row(&mut self) -> Result<bool, DecodeError> {
+        if std::mem::take(&mut self.blank) {
+            return Ok(true);
+        }
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        let before = self.rest.left();
+        self.skip_images()
+            .and_then(|()| self.moved_from(before))
+            .map_err(|damage| damage.at(self.place.clone(), self.event_type))?;
+        Ok(true)
+    }
+
+    fn skip_images(&mut self) -> Result<(), Damage> {
+        let columns = &self.table.columns;
+        if self.change != Change::Insert {
+            skip::image(&mut self.rest, columns, self.before, None)?;
+        }
+        if self.change != Change::Delete {
+            let differences = match self.partial {
+                true => differences(&mut self.rest, columns)?,
+                false => None,
+            };
+            skip::image(&mut self.rest, columns, self.after, differences)?;
+        }
+        Ok(())
+    }
+
+    /// No column and no byte: there is no telling how many such rows there are.
+    fn moved_from(&self, before: usize) -> Result<(), Damage> {
+        match self.rest.left() == before {
+            true => Err(Damage::Surplus {
+                what: "rows without columns",
+                left: before,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Reads the next row into `row`; whether there was one.
@@ -150,17 +282,10 @@ impl<'a> Rows<'a> {
         if self.rest.is_empty() {
             return Ok(false);
         }
-        let before = self.rest;
+        let before = self.rest.left();
         self.images(row)
+            .and_then(|()| self.moved_from(before))
             .map_err(|damage| damage.at(self.place.clone(), self.event_type))?;
-        if self.rest.left() == before.left() {
-            // No column and no byte: there is no telling how many such rows there are.
-            let damage = Damage::Surplus {
-                what: "rows without columns",
-                left: before.left(),
-            };
-            return Err(damage.at(self.place.clone(), self.event_type));
-        }
         Ok(true)
     }
 
@@ -170,18 +295,11 @@ impl<'a> Rows<'a> {
             image(&mut self.rest, columns, self.before, None, &mut row.before)?;
         }
         if self.change != Change::Delete {
-            let differences = if self.partial {
-                Some(differences(&mut self.rest, columns)?)
-            } else {
-                None
+            let differences = match self.partial {
+                true => differences(&mut self.rest, columns)?,
+                false => None,
             };
-            image(
-                &mut self.rest,
-                columns,
-                self.after,
-                differences.flatten(),
-                &mut row.after,
-            )?;
+            image(&mut self.rest, columns, self.after, differences, &mut row.after)?;
         }
         Ok(())
     }
@@ -269,7 +387,7 @@ fn text<'a>(column: &Column, bytes: &'a [u8]) -> Value<'a> {
 }
 
 /// The bytes of a VARCHAR's length are one where 255 bytes are the most.
-fn varchar_length_bytes(length_max: u16) -> u8 {
+pub(super) fn varchar_length_bytes(length_max: u16) -> u8 {
     if length_max > 255 { 2 } else { 1 }
 }
 

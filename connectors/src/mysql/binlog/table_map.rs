@@ -57,7 +57,7 @@ pub struct KeyPart {
 }
 
 impl Column {
-    fn new(column_type: ColumnType) -> Self {
+    pub(crate) fn new(column_type: ColumnType) -> Self {
         Self {
             column_type,
             nullable: false,

@@ -55,7 +55,7 @@ fn checked(what: &'static str, value: u64, max: u64, rule: &'static str) -> Resu
     }
 }
 
-fn fraction_bytes(fraction: u8) -> usize {
+pub(super) fn fraction_bytes(fraction: u8) -> usize {
     usize::from(fraction).div_ceil(2)
 }
 

@@ -61,6 +61,24 @@ pub fn name(collation: Collation) -> Option<&'static str> {
     charset(collation).map(|charset| charset.name)
 }
 
+/// The most bytes of a character; 1 where the collation is not known.
+///
+/// ```
+/// use millstream_connectors::mysql::charset;
+///
+/// assert_eq!(charset::bytes_max(255), 4);
+/// assert_eq!(charset::bytes_max(8), 1);
+/// ```
+#[must_use]
+pub fn bytes_max(collation: Collation) -> u16 {
+    match name(collation) {
+        Some("utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030") => 4,
+        Some("utf8mb3" | "ujis" | "eucjpms") => 3,
+        Some("ucs2" | "big5" | "sjis" | "cp932" | "euckr" | "gb2312" | "gbk") => 2,
+        _ => 1,
+    }
+}
+
 /// Appends the characters of a collation's bytes.
 ///
 /// # Errors

@@ -2,13 +2,21 @@
 //!
 //! A [`Table`] comes from a table map of a log with `binlog_row_metadata=FULL`, or from `information_schema`, or from both: the log
 //! says what rows hold at that place, the server's descriptions add what the log never has (defaults, comments, MariaDB's own types).
+pub mod describe;
+mod from_log;
+
+pub use from_log::TableError;
+
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mysql::binlog;
 
-/// A table's name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A table's name. It is stored as a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
 pub struct TableId {
     /// Its database.
     pub database: Arc<str>,
@@ -24,6 +32,18 @@ impl TableId {
             database: database.into(),
             table: table.into(),
         }
+    }
+}
+
+impl From<(String, String)> for TableId {
+    fn from((database, table): (String, String)) -> Self {
+        Self::new(&database, &table)
+    }
+}
+
+impl From<TableId> for (String, String) {
+    fn from(id: TableId) -> Self {
+        (id.database.to_string(), id.table.to_string())
     }
 }
 
@@ -44,6 +64,8 @@ pub struct Table {
     pub key: Vec<usize>,
     /// What it is for.
     pub comment: Option<String>,
+    /// The character set of columns that say none, where that is known.
+    pub charset: Option<String>,
 }
 
 /// A column.
@@ -55,10 +77,13 @@ pub struct Column {
     pub log: binlog::Column,
     /// Its type as the server writes it, where that is known: `decimal(10,2)`, `int unsigned`, `uuid`.
     pub declared: Option<String>,
-    /// What it has where nothing is said; the text that `information_schema` has.
+    /// What it has where nothing is said: the literal's text, without quotes, or `CURRENT_TIMESTAMP` with its digits. Nothing where it is
+    /// another expression.
     pub default: Option<String>,
     /// Whether the server makes its values.
     pub generated: bool,
+    /// Whether the server counts its values up (`AUTO_INCREMENT`).
+    pub auto_increment: bool,
     /// What it is for.
     pub comment: Option<String>,
 }

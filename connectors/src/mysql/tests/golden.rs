@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::sources::Sources;
 use crate::mysql::binlog::{
     Change, Column, ColumnType, Decoder, Event, Limits, MAGIC, Row, Rows, TableMap, Value, Xid, mariadb,
 };
 use crate::mysql::gtid::{GtidSet, mariadb as mariadb_gtid};
+use crate::mysql::record::Connector;
 use crate::mysql::{charset, json, text};
 
 /// What has to be in a case's log beside rows.
@@ -38,22 +40,22 @@ pub(super) fn raw_events(log: &Bytes) -> Vec<Bytes> {
 }
 
 /// One row's values as hex of their text, as `states.tsv` has them.
-type Texts = Vec<Option<String>>;
+pub(super) type Texts = Vec<Option<String>>;
 
 #[derive(Default)]
-struct Expected {
-    columns: BTreeMap<String, Vec<Described>>,
+pub(super) struct Expected {
+    pub(super) columns: BTreeMap<String, Vec<Described>>,
     states: Vec<(String, Vec<Texts>)>,
     gtids: String,
 }
 
 /// A column as the server describes it.
-struct Described {
-    name: String,
+pub(super) struct Described {
+    pub(super) name: String,
     unsigned: bool,
     collation: u16,
     labels: Vec<Vec<u8>>,
-    data_type: String,
+    pub(super) data_type: String,
 }
 
 fn expected(case: &str) -> Expected {
@@ -114,6 +116,8 @@ struct Replay {
     mariadb_gtids: mariadb_gtid::Position,
     statements: usize,
     values: usize,
+    /// What values become, whoever says them.
+    sources: Sources,
 }
 
 type Tables = BTreeMap<String, Vec<Texts>>;
@@ -152,6 +156,13 @@ impl Replay {
                         .zip(&row.after)
                         .map(|(column, value)| shown(column, value).flatten());
                     state.push(values.collect());
+                    self.sources.of_row(
+                        &self.expected,
+                        &table.table,
+                        &columns,
+                        &row,
+                        &state[state.len() - 1],
+                    );
                 }
                 Change::Update => {
                     let place =
@@ -168,6 +179,8 @@ impl Replay {
                             state[place][index] = value;
                         }
                     }
+                    self.sources
+                        .of_row(&self.expected, &table.table, &columns, &row, &state[place]);
                 }
                 Change::Delete => {
                     let place = place.unwrap_or_else(|| panic!("{} has no row {before:?}", table.table));
@@ -264,6 +277,7 @@ impl Replay {
             if sorted(&own) != sorted(rows) {
                 break;
             }
+            self.sources.of_select(table, &self.expected.columns[table], rows);
             self.expected.states.remove(0);
         }
     }
@@ -347,6 +361,10 @@ fn replay(case: &str) {
         mariadb_gtids: mariadb_gtid::Position::default(),
         statements: 0,
         values: 0,
+        sources: Sources::new(match case.starts_with("mariadb") {
+            true => Connector::MariaDb,
+            false => Connector::MySql,
+        }),
     };
     let states = replay.expected.states.len();
     assert!(states > 5, "{states} states");
@@ -383,6 +401,7 @@ fn replay(case: &str) {
         left.len()
     );
     assert!(replay.values > 20);
+    assert!(replay.sources.compared > 20, "{}", replay.sources.compared);
     let mariadb = case.starts_with("mariadb");
     let gtids = if mariadb {
         replay.mariadb_gtids.to_string()
