@@ -4,3 +4,4 @@ mod client;
 mod describe;
 mod log;
 mod servers;
+mod sink;
