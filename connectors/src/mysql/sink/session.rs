@@ -17,6 +17,16 @@ const IDLE_SECONDS: u32 = 60;
 /// How long statements wait for rows that others lock, and for tables.
 const LOCK_SECONDS: u32 = 20;
 
+/// How long they wait where the holder is ended then.
+const SHORT_LOCK_SECONDS: u32 = 3;
+
+/// How long to wait for locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Usual,
+    Short,
+}
+
 /// A connection, or the lack of one.
 pub(super) struct Session {
     connection: ConnectionConfig,
@@ -106,6 +116,19 @@ impl Session {
     pub async fn end_other(&mut self, owner: &str) -> Result<(), ClientError> {
         let name = lock_name(owner);
         end_session(self.client().await?, &name).await
+    }
+
+    /// Sets how long statements wait for rows that others lock.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub async fn wait_for_locks(&mut self, patience: Patience) -> Result<(), ClientError> {
+        let seconds = match patience {
+            Patience::Usual => LOCK_SECONDS,
+            Patience::Short => SHORT_LOCK_SECONDS,
+        };
+        let statement = format!("SET SESSION innodb_lock_wait_timeout={seconds}");
+        self.execute(statement.as_bytes()).await.map(drop)
     }
 
     /// Runs a statement.

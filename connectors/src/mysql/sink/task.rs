@@ -10,13 +10,13 @@ use tracing::{info, warn};
 use super::config::SinkConfig;
 use super::offsets::{Stored, known, stored};
 use super::refusal::Refusal;
-use super::session::failed;
+use super::session::{Patience, failed};
 use super::writing::Writing;
 use super::{config_error, new_owner};
 use crate::mysql::client::ClientError;
 
-/// How often a lock on offsets is waited for, each time as long as the session waits.
-const OPEN_TRIES: u32 = 5;
+/// How often a lock on offsets is waited for. What cannot be ended ends by itself before that is over.
+const OPEN_TRIES: u32 = 40;
 
 /// A task of the MySQL sink.
 #[derive(Default)]
@@ -137,6 +137,9 @@ pub(super) async fn prepare(writing: &mut Writing) -> Result<(), PluginError> {
 async fn take(writing: &mut Writing, partitions: &[TopicPartition]) -> Result<Vec<Stored>, PluginError> {
     let read = writing.offsets.read(partitions);
     let taking = writing.offsets.take(partitions, &writing.owner);
+    let waiting = "setting how long locks are waited for";
+    let set = writing.session.wait_for_locks(Patience::Short).await;
+    set.map_err(|error| failed(waiting, error))?;
     let mut tries = 0;
     loop {
         let taken = writing.session.execute(taking.as_bytes()).await;
@@ -151,6 +154,8 @@ async fn take(writing: &mut Writing, partitions: &[TopicPartition]) -> Result<Ve
             Err(error) => return Err(failed("taking over offsets", error)),
         }
     }
+    let set = writing.session.wait_for_locks(Patience::Usual).await;
+    set.map_err(|error| failed(waiting, error))?;
     let rows = writing.session.rows(&read).await;
     rows.map(|rows| stored(&rows))
         .map_err(|error| failed("reading offsets", error))
