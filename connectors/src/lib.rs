@@ -2,11 +2,13 @@
 //!
 //! * [`mod@file`]: lines and rows of files.
 //! * [`mysql`]: binary logs of MySQL and MariaDB, so far without a connection.
+//! * [`transforms`]: Debezium's transforms.
 //!
 //! Connectors see only the plugin API of `millstream-connect`; [`register`] adds all of them to a program's registry.
 #![deny(unsafe_code)]
 pub mod file;
 pub mod mysql;
+pub mod transforms;
 
 use millstream_connect::plugin::Registry;
 
@@ -21,6 +23,7 @@ use millstream_connect::plugin::Registry;
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
+    let registry = transforms::register(registry);
     registry
         .with_source(file::source::FileSource)
         .with_sink(file::sink::FileSink)

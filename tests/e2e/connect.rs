@@ -2,14 +2,14 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use millstream_tests::broker::{BrokerProcess, free_address};
 use millstream_tests::cluster::Cluster;
+use millstream_tests::connect_worker::{ConnectWorker, append, await_file};
 use millstream_tests::kill_connect::{self, Plan, group};
 use millstream_tests::program;
-use rustix::process::{Pid, Signal, kill_process};
 
 /// `config/connect-standalone.properties`, `connect-file-source.properties` and `connect-file-sink.properties` of Apache Kafka 4.2
 /// without their comments; only addresses and paths are this test's.
@@ -25,88 +25,12 @@ const WORKER: &str = "bootstrap.servers=localhost:9092\n\
 const SOURCE: &str = "name=local-file-source\nconnector.class=FileStreamSource\ntasks.max=1\nfile=test.txt\ntopic=connect-test\n";
 const SINK: &str = "name=local-file-sink\nconnector.class=FileStreamSink\ntasks.max=1\nfile=test.sink.txt\ntopics=connect-test\n";
 
-/// A running worker; killed when dropped.
-struct Worker {
-    child: Child,
-    url: String,
-}
-
-impl Worker {
-    /// Starts a standalone worker in `directory` with the property files there.
-    fn start(directory: &Path, files: &[&str]) -> Self {
-        Self::start_with(directory, files, Stdio::inherit())
-    }
-
-    /// The same with options before the files, the worker's file being the first, and with this for its log.
-    fn start_with(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
-        let child = Command::new(program::millstream())
-            .args(["connect", "standalone"])
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let file = arguments
-            .iter()
-            .find(|argument| argument.ends_with(".properties"));
-        let worker = std::fs::read_to_string(directory.join(file.unwrap())).unwrap();
-        let url = worker
-            .lines()
-            .find_map(|line| line.strip_prefix("listeners="))
-            .unwrap()
-            .to_owned();
-        Self { child, url }
-    }
-
-    /// What a subcommand of `millstream connect` prints.
-    fn cli(&self, arguments: &str) -> String {
-        let words = ["connect"]
-            .into_iter()
-            .chain(arguments.split(' '))
-            .chain(["--url", &self.url]);
-        program::output_of(&mut program::command(&words.collect::<Vec<_>>()), b"")
-    }
-
-    /// Asks it to stop, and waits until it has.
-    fn stop(mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success(), "it stops cleanly");
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits until the file holds this.
-fn await_file(path: &Path, content: &str) {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        let found = std::fs::read_to_string(path).unwrap_or_default();
-        if found == content {
-            return;
-        }
-        assert!(
-            Instant::now() < until,
-            "{} holds {found:?} instead of {content:?}",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn write_properties(directory: &Path, bootstrap: &str) {
     let offsets = directory.join("connect.offsets").display().to_string();
     let worker = WORKER
         .replace("localhost:9092", bootstrap)
         .replace("/tmp/connect.offsets", &offsets);
-    let worker = format!("{worker}listeners=http://{}\n", free_address());
+    let worker = format!("{worker}listeners=http://127.0.0.1:0\n");
     for (name, text) in [
         ("connect-standalone", &*worker),
         ("connect-file-source", SOURCE),
@@ -130,7 +54,7 @@ fn the_example_of_kafkas_documentation_runs() {
     let at = |name: &str| directory.path().join(name);
     write_properties(directory.path(), cluster.broker.address());
     std::fs::write(at("test.txt"), "foo\nbar\n").unwrap();
-    let worker = Worker::start(directory.path(), &FILES);
+    let worker = ConnectWorker::start(directory.path(), &FILES);
     await_file(&at("test.sink.txt"), "foo\nbar\n");
     let shown = cluster.line("consume --topic connect-test --from-beginning --max-messages 2");
     assert_eq!(
@@ -150,7 +74,7 @@ fn the_example_of_kafkas_documentation_runs() {
     assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
     // A slip that nobody reads is told where files are checked, not in the worker's log alone.
     std::fs::write(at("slip.properties"), SOURCE.replace("file=", "fil=")).unwrap();
-    let words = ["connect", "validate", "slip.properties", "--url", &worker.url];
+    let words = ["connect", "validate", "slip.properties", "--url", worker.url()];
     let checked = program::run(program::command(&words).current_dir(directory.path()), b"");
     assert!(
         checked.success && checked.stdout == "local-file-source is good\n",
@@ -173,17 +97,12 @@ fn the_example_of_kafkas_documentation_runs() {
 
     // The next one goes on where this one stopped.
     append(&at("test.txt"), "after a restart\n");
-    let worker = Worker::start(directory.path(), &FILES);
+    let worker = ConnectWorker::start(directory.path(), &FILES);
     await_file(
         &at("test.sink.txt"),
         "foo\nbar\nAnother line\nwhile it is paused\nafter a restart\n",
     );
     worker.stop();
-}
-
-fn append(path: &Path, text: &str) {
-    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
 }
 
 /// The pipeline of the README; only addresses are this test's.
@@ -214,7 +133,7 @@ fn the_pipeline_of_the_readme_runs() {
         format!("millstream connect standalone {}", files.join(" "))
     );
     std::fs::write(directory.path().join("in.txt"), "to be\nor not\n").unwrap();
-    let worker = Worker::start(directory.path(), &files);
+    let worker = ConnectWorker::start(directory.path(), &files);
     await_file(&directory.path().join("out.txt"), "to be\nor not\n");
     let shown = worker.cli(commands[1].strip_prefix("millstream connect ").unwrap());
     assert!(shown.contains("RUNNING"), "{shown}");
@@ -270,7 +189,7 @@ fn levels_that_are_set_while_it_runs_reach_the_log() {
     write_properties(directory.path(), cluster.broker.address());
     std::fs::write(at("test.txt"), "foo\n").unwrap();
     let log = std::fs::File::create(at("log")).unwrap();
-    let worker = Worker::start_with(
+    let worker = ConnectWorker::start_with(
         directory.path(),
         &["--log-format", "json", FILES[0], FILES[1], FILES[2]],
         Stdio::from(log),
@@ -288,7 +207,7 @@ fn levels_that_are_set_while_it_runs_reach_the_log() {
     };
     assert!(!lines().iter().any(of_the_task));
     let body = "{\"level\":\"DEBUG\"}";
-    let address = worker.url.strip_prefix("http://").unwrap();
+    let address = worker.url().strip_prefix("http://").unwrap();
     let request = format!(
         "PUT /admin/loggers/org.apache.kafka.connect.runtime.WorkerSourceTask HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -339,7 +258,7 @@ fn a_hundred_connectors_run_in_one_worker() {
         files.push(name);
     }
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let worker = Worker::start(directory.path(), &files);
+    let worker = ConnectWorker::start(directory.path(), &files);
     let consume = [
         "consume",
         "--topic",
@@ -353,12 +272,7 @@ fn a_hundred_connectors_run_in_one_worker() {
     let shown = program::millstream_output(&consume, "");
     let lines: std::collections::BTreeSet<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 100);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kilobytes: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    let kilobytes = worker.resident_kilobytes();
     // 95 MB at present: less than one for each connector with its client and its threads. With huge pages it would be eight times as much.
     assert!(kilobytes < 200 * 1024, "{kilobytes} kB");
     worker.stop();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millstream_tests::broker::{BrokerProcess, free_address};
+use millstream_tests::connect_worker::append;
 use millstream_tests::large_files;
 use millstream_tests::program::{self, Finished};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,16 +36,6 @@ fn write_files(folder: &Path, bootstrap: &str, more: &str) {
 
 fn load(folder: &Path) -> Finished {
     program::run(program::command(&LOAD).current_dir(folder), b"")
-}
-
-fn append(path: &Path, text: &str) {
-    use std::io::Write;
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
 }
 
 /// All lines of the topic.

@@ -5,6 +5,7 @@
 mod admin;
 mod bad_input;
 mod connect;
+mod connect_faults;
 mod connect_load;
 mod console;
 mod faults;

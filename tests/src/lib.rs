@@ -11,6 +11,7 @@
 
 pub mod broker;
 pub mod cluster;
+pub mod connect_worker;
 pub mod corpus;
 pub mod count;
 pub mod kill_connect;

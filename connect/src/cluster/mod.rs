@@ -4,6 +4,7 @@
 //! ([`clients`]), the making of topics ([`topics`]), and compacted topics read to their end ([`table`]). Does not own: what is in them.
 pub(crate) mod clients;
 mod logs;
+mod outgoing;
 mod producer;
 mod producer_events;
 mod remedies;
@@ -11,6 +12,7 @@ pub(crate) mod table;
 pub(crate) mod topics;
 
 pub(crate) use logs::ClientLog;
-pub(crate) use producer::{Encoding, Outgoing, OutgoingRow, Producer, ProducerError, transaction_timeout};
+pub(crate) use outgoing::{Encoding, Outgoing, OutgoingRow};
+pub(crate) use producer::{Producer, ProducerError, Refused, transaction_timeout};
 pub(crate) use producer_events::{FailedDelivery, Failures};
 pub(crate) use remedies::undelivered;

@@ -3,7 +3,6 @@
 //! Why not the binding's alone: it looks a topic up by name for each record, and polls by spinning. Owns: queueing, waiting for
 //! acknowledgements, transactions. Does not own: what to do about failures.
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,10 @@ use millstream_client::{Bell, ProducerTopic, Queue, Queued};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use thiserror::Error;
 
+use super::outgoing::{Outgoing, OutgoingRow};
 use super::producer_events::{Events, Failures};
 use super::remedies::remedy;
 
@@ -75,46 +75,6 @@ pub(crate) struct Refused {
     pub(crate) error: KafkaError,
 }
 
-/// A batch of encoded records.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    /// The bytes of all keys, values and headers.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) rows: Vec<OutgoingRow>,
-}
-
-/// Where the bytes of something are, unless it is null.
-pub(crate) type Encoding = Option<Range<usize>>;
-
-/// A record of a batch.
-#[derive(Debug)]
-pub(crate) struct OutgoingRow {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: Option<i32>,
-    pub(crate) key: Encoding,
-    pub(crate) value: Encoding,
-    /// Milliseconds since 1970; now if none.
-    pub(crate) timestamp: Option<i64>,
-    pub(crate) headers: Vec<(Arc<str>, Encoding)>,
-}
-
-impl OutgoingRow {
-    fn is_plain(&self) -> bool {
-        self.timestamp.is_none() && self.headers.is_empty()
-    }
-}
-
-impl Outgoing {
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.rows.clear();
-    }
-
-    fn at(&self, place: &Encoding) -> Option<&[u8]> {
-        place.as_ref().map(|range| &self.bytes[range.clone()])
-    }
-}
-
 /// A topic that is written to.
 struct Destination {
     handle: ProducerTopic,
@@ -137,8 +97,8 @@ pub(crate) struct Producer {
     open: Option<Instant>,
     transactional: bool,
     transaction_timeout: Duration,
-    /// How many batches were sent: the number of the last one.
-    batches: usize,
+    /// How many records were sent: the number of the last one.
+    records: usize,
 }
 
 impl Producer {
@@ -160,7 +120,16 @@ impl Producer {
             open: None,
             transactional: config.get("transactional.id").is_some(),
             transaction_timeout: transaction_timeout(config),
-            batches: 0,
+            records: 0,
+        })
+    }
+
+    /// A producer in the place of another one, whose last record was `last`.
+    pub(crate) fn behind(last: usize, config: &ClientConfig) -> Result<Self, ProducerError> {
+        let records = last;
+        Ok(Self {
+            records,
+            ..Self::new(config)?
         })
     }
 
@@ -175,7 +144,7 @@ impl Producer {
     /// When the producer cannot go on.
     pub(crate) fn send(
         &mut self,
-        batch: &Outgoing,
+        batch: &mut Outgoing,
         stopping: &dyn Fn() -> bool,
     ) -> Result<Vec<Refused>, ProducerError> {
         if self.transactional && self.open.is_none() && !batch.rows.is_empty() {
@@ -185,7 +154,10 @@ impl Producer {
             })?;
             self.open = Some(Instant::now());
         }
-        self.batches += 1;
+        for row in batch.rows.iter_mut().filter(|row| row.number == 0) {
+            self.records += 1;
+            row.number = self.records;
+        }
         let (mut next, mut alone, mut refused) = (0, false, Vec::new());
         let mut wait = WAIT_MIN;
         while next < batch.rows.len() {
@@ -226,17 +198,19 @@ impl Producer {
             true => self.next_turn(&row.topic).map_err(failed)?,
             false => row.partition,
         };
-        let number = self.batches;
+        let number = row.number;
         let topic = &mut self.topic(&row.topic).map_err(failed)?.handle;
         topic.mark(number);
         if row.is_plain() {
-            let same = batch.rows[next..].iter().take_while(|other| {
+            let same = batch.rows[next..].iter().zip(number..);
+            let same = same.take_while(|(other, number)| {
                 other.is_plain()
+                    && other.number == *number
                     && other.partition == row.partition
                     && other.key.is_none() == row.key.is_none()
                     && (Arc::ptr_eq(&other.topic, &row.topic) || other.topic == row.topic)
             });
-            let records = same.map(|row| (batch.at(&row.key), batch.at(&row.value)));
+            let records = same.map(|(row, _)| (batch.at(&row.key), batch.at(&row.value)));
             return Ok(topic.send_all(partition, records));
         }
         let (key, value) = (batch.at(&row.key), batch.at(&row.value));
@@ -270,7 +244,7 @@ impl Producer {
             });
         }
         let mut record =
-            BaseRecord::<[u8], [u8], usize>::with_opaque_to(&row.topic, self.batches).headers(headers);
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(&row.topic, row.number).headers(headers);
         (record.key, record.payload) = (batch.at(&row.key), batch.at(&row.value));
         (record.partition, record.timestamp) = (row.partition, row.timestamp);
         let unknown = RDKafkaErrorCode::Unknown;
@@ -326,6 +300,10 @@ impl Producer {
     pub(crate) fn flush(&self, stopping: &dyn Fn() -> bool) -> Result<(), ProducerError> {
         let mut wait = WAIT_MIN;
         while self.producer.in_flight_count() > 0 {
+            if self.producer.context().alarmed() && self.is_broken() {
+                // What was on its way and has to be sent again waits for ever.
+                self.producer.purge(PurgeConfig::default().queue());
+            }
             self.wait(&mut wait, stopping)?;
         }
         Ok(())
@@ -346,9 +324,15 @@ impl Producer {
         }
     }
 
-    /// The number of the batch that was sent last.
-    pub(crate) fn last_batch(&self) -> usize {
-        self.batches
+    /// The number of the record that was sent last.
+    pub(crate) fn last_record(&self) -> usize {
+        self.records
+    }
+
+    /// Whether it will deliver nothing more, so that nothing comes behind what the cluster refused. What it had is among the failures.
+    pub(crate) fn is_broken(&self) -> bool {
+        let fatal = self.producer.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::GaplessGuarantee)
     }
 
     /// Whether each record was acknowledged or has failed, and all failures can be taken.
@@ -364,10 +348,14 @@ impl Producer {
         }
         // Before it is asked: what comes meanwhile alarms anew.
         events.set_alarmed(false);
-        let Some((_, cause)) = self.producer.client().fatal_error() else {
+        let Some((code, cause)) = self.producer.client().fatal_error() else {
             return Ok(());
         };
         events.set_alarmed(true);
+        if code == RDKafkaErrorCode::GaplessGuarantee {
+            // The failures tell it.
+            return Ok(());
+        }
         Err(self.blamed(ProducerError::Fatal {
             cause,
             remedy: "; is another task with this transactional id running?",

@@ -191,6 +191,8 @@ impl ConfigKey {
 #[derive(Debug, Clone, Default)]
 pub struct ConfigDef {
     keys: Vec<ConfigKey>,
+    /// Beginnings of keys whose ends are a user's.
+    prefixes: Vec<&'static str>,
 }
 
 impl ConfigDef {
@@ -221,10 +223,30 @@ impl ConfigDef {
         self
     }
 
+    /// The same, and all keys that begin like this are known, whatever they end with: nobody is warned about them, and they are not checked.
+    ///
+    /// ```
+    /// use millstream_connect::config::ConfigDef;
+    ///
+    /// let keys = ConfigDef::new().with_prefix("driver.");
+    /// assert!(keys.knows("driver.useSSL") && !keys.knows("drive"));
+    /// ```
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &'static str) -> Self {
+        self.prefixes.push(prefix);
+        self
+    }
+
     /// The same and all keys of `other`.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn and(mut self, other: Self) -> Self {
+        self.prefixes.extend(other.prefixes);
         other.keys.into_iter().fold(self, Self::with)
+    }
+
+    /// Whether the key was declared, by its name or by its beginning.
+    pub fn knows(&self, name: &str) -> bool {
+        self.key(name).is_some() || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
     }
 
     /// The keys, in the order of their declaration.

@@ -7,11 +7,58 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
+
+/// What all of a text has to match, as Java's `Matcher.matches` does; letters' case does not matter if so asked
+/// (`Pattern.CASE_INSENSITIVE`).
+///
+/// # Errors
+/// What is wrong with the pattern, or is not supported.
+///
+/// ```
+/// use millstream_connect::predicate::java_regex;
+///
+/// let tables = java_regex::whole(r"shop\.(orders|\p{Alpha}+_log)", true).unwrap();
+/// assert!(tables.is_match("Shop.ORDERS") && tables.is_match("shop.web_log"));
+/// assert!(!tables.is_match("shop.orders2"));
+/// assert!(java_regex::whole("(?=a)b", true).unwrap_err().contains("(?=a)b"));
+/// ```
+pub fn whole(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    let translated = Translator::new(pattern).translate()?;
+    compile(pattern, &format!("\\A(?:{translated})\\z"), ignore_case)
+}
+
+/// Compiles `text`, the translation of `pattern`.
+fn compile(pattern: &str, text: &str, ignore_case: bool) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).case_insensitive(ignore_case).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => {
+            format!("{pattern} needs more than {limit} bytes of memory; use smaller repetitions")
+        }
+        // The parser's message draws the pattern in several lines; its last one says what is wrong.
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            format!(
+                "{pattern} is not a regular expression: {}",
+                last.trim_start_matches("error: ")
+            )
+        }
+    })
+}
 
 /// A Java regular expression.
+///
+/// ```
+/// use millstream_connect::transform::{JavaRegex, Replacement};
+///
+/// let regex = JavaRegex::new(r"(?<server>\w+)\.(.*)").unwrap();
+/// let replacement = Replacement::new("${server}-$2", &regex).unwrap();
+/// assert!(regex.matches("orders.eu"));
+/// assert_eq!(regex.replace_first("orders.eu", &replacement), "orders-eu");
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct JavaRegex {
+pub struct JavaRegex {
     /// Finds the first match.
     search: Regex,
     /// Whether all of a text is a match.
@@ -19,33 +66,23 @@ pub(crate) struct JavaRegex {
 }
 
 impl JavaRegex {
-    /// Compiles `pattern`, or says what is wrong with it.
-    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+    /// Compiles `pattern`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
         let translated = Translator::new(pattern).translate()?;
-        let compile = |text: &str| {
-            Regex::new(text).map_err(|error| match error {
-                regex::Error::CompiledTooBig(limit) => {
-                    format!("{pattern} needs more than {limit} bytes of memory; use smaller repetitions")
-                }
-                // The parser's message draws the pattern in several lines; its last one says what is wrong.
-                other => {
-                    let text = other.to_string();
-                    let last = text.lines().last().unwrap_or_default();
-                    format!(
-                        "{pattern} is not a regular expression: {}",
-                        last.trim_start_matches("error: ")
-                    )
-                }
-            })
-        };
         Ok(Self {
-            search: compile(&translated)?,
-            whole: compile(&format!("\\A(?:{translated})\\z"))?,
+            search: compile(pattern, &translated, false)?,
+            whole: compile(pattern, &format!("\\A(?:{translated})\\z"), false)?,
         })
     }
 
     /// A validator's answer for `pattern`.
-    pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(pattern: &str) -> Result<(), String> {
         match Self::new(pattern.trim()) {
             Ok(_) => Ok(()),
             Err(wrong) => Err(format!("Invalid regex: {wrong}")),
@@ -53,12 +90,12 @@ impl JavaRegex {
     }
 
     /// Whether all of `text` is a match (`Matcher.matches`).
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.whole.is_match(text)
     }
 
     /// `text` with its first match replaced (`Matcher.replaceFirst`).
-    pub(crate) fn replace_first(&self, text: &str, replacement: &Replacement) -> String {
+    pub fn replace_first(&self, text: &str, replacement: &Replacement) -> String {
         let Some(captures) = self.search.captures(text) else {
             return text.to_owned();
         };
@@ -73,7 +110,7 @@ impl JavaRegex {
 
 /// A replacement string as Java reads it: `$1`, `${name}`, and backslashes before what stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Replacement {
+pub struct Replacement {
     parts: Vec<Part>,
 }
 
@@ -84,8 +121,11 @@ enum Part {
 }
 
 impl Replacement {
-    /// The replacement `text` for matches of `regex`, or what is wrong with it.
-    pub(crate) fn new(text: &str, regex: &JavaRegex) -> Result<Self, String> {
+    /// The replacement `text` for matches of `regex`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str, regex: &JavaRegex) -> Result<Self, String> {
         let (mut parts, mut plain) = (Vec::new(), String::new());
         let mut chars = text.chars().peekable();
         while let Some(char) = chars.next() {

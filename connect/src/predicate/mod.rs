@@ -4,7 +4,7 @@
 //!
 //! Owns: the predicates. Does not own: which transform asks which one ([`transform`](crate::transform)).
 mod has_header_key;
-pub(crate) mod java_regex;
+pub mod java_regex;
 mod record_is_tombstone;
 mod topic_name_matches;
 

@@ -36,6 +36,10 @@ mod value_to_key;
 
 pub use chain::{StageName, TransformChain};
 pub use chain_keys::config_def_for;
+/// What other crates' transforms are written with, too.
+pub use plans::Plans;
+
+pub use crate::predicate::java_regex::{JavaRegex, Replacement};
 
 use crate::plugin::Registry;
 use side::Side::{Key, Value};

@@ -10,8 +10,17 @@ use crate::record::{Schema, SchemaRef};
 const SCHEMAS: usize = 64;
 
 /// Plans by schema.
+///
+/// ```
+/// use millstream_connect::record::{Schema, SchemaError};
+/// use millstream_connect::transform::Plans;
+///
+/// let mut plans = Plans::new();
+/// let plan = plans.of(&Schema::string(), |schema| Ok::<_, SchemaError>(schema.kind_name()));
+/// assert_eq!(*plan.unwrap(), "string");
+/// ```
 #[derive(Debug)]
-pub(super) struct Plans<P> {
+pub struct Plans<P> {
     entries: Vec<(SchemaRef, P)>,
     /// Where the last one was found.
     last: usize,
@@ -19,9 +28,15 @@ pub(super) struct Plans<P> {
     oldest: usize,
 }
 
+impl<P> Default for Plans<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<P> Plans<P> {
     /// None.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             entries: Vec::new(),
             last: 0,
@@ -30,7 +45,10 @@ impl<P> Plans<P> {
     }
 
     /// The plan for `schema`, made if it is a new one.
-    pub(super) fn of<E>(
+    ///
+    /// # Errors
+    /// Those of `make`; nothing is remembered then.
+    pub fn of<E>(
         &mut self,
         schema: &SchemaRef,
         make: impl FnOnce(&Schema) -> Result<P, E>,

@@ -115,6 +115,7 @@ impl DeadLetters {
             }
         }
         let row = OutgoingRow {
+            number: 0,
             topic: Arc::clone(&self.topic),
             partition: None,
             key: record.key.map(&mut put),
@@ -127,7 +128,7 @@ impl DeadLetters {
 
     /// Queues the dead letter; gives why it is not taken for what it is.
     fn queue(&mut self, stopping: &dyn Fn() -> bool) -> Result<Option<KafkaError>, PluginError> {
-        let sent = self.producer.send(&self.batch, stopping);
+        let sent = self.producer.send(&mut self.batch, stopping);
         let refused = sent.map_err(|error| failed(&self.topic, &error))?;
         Ok(refused.into_iter().next().map(|refused| refused.error))
     }

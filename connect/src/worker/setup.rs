@@ -10,7 +10,7 @@ use super::dead_letters::DeadLetters;
 use super::errors::ErrorPolicy;
 use super::offsets::{OffsetStore, OwnOffsets, TopicOffsets};
 use super::sink::{QueueShare, SinkParts, Subscription};
-use super::source::{Alone, OffsetSink, SourceParts, Topics, Transactions};
+use super::source::{OffsetSink, Resending, SourceParts, Topics, Transactions};
 use super::{OffsetStorage, WorkerConfig};
 use crate::cluster::clients::{Role, client};
 use crate::cluster::topics::{TopicSpec, ensure};
@@ -59,13 +59,12 @@ impl TaskSetup {
         Conversion::new(&self.registry, &self.worker.given, &self.connector_config)
     }
 
-    /// What a source's task runs with; so many records go `alone` first.
+    /// What a source's task runs with.
     pub(super) fn source(
         &self,
         plugin: &dyn SourcePlugin,
         store: &Arc<dyn OffsetStore>,
         control: &Control,
-        alone: Option<usize>,
     ) -> Result<SourceParts, PluginError> {
         let config = source_def().parse(&self.connector_config)?;
         let transactions = self.transactions(plugin, &config)?;
@@ -87,17 +86,12 @@ impl TaskSetup {
                 (OffsetSink::with_records(store, &topic, transactions), interval)
             }
         };
-        let alone = alone.map(|records| Alone {
-            records,
-            producer: producer.clone(),
-        });
-        if alone.is_some() {
-            producer.set("batch.num.messages", "1");
-        }
+        let policy = ErrorPolicy::new(&config, &self.secrets);
+        let resending = (!offsets.is_transactional()).then(|| Self::resending(&mut producer, &policy));
         Ok(SourceParts {
             task: plugin.new_task().into(),
             conversion: self.conversion()?,
-            policy: ErrorPolicy::new(&config, &self.secrets),
+            policy,
             producer: Producer::new(&producer)?,
             topics: Topics::new(
                 self.worker.topic_creation,
@@ -107,8 +101,32 @@ impl TaskSetup {
             dead_letters: self.dead_letters(&config, control)?,
             offsets,
             flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
-            alone,
+            resending,
         })
+    }
+
+    /// Has a source's producer deliver nothing behind what the cluster refuses, and says what sends it again.
+    fn resending(producer: &mut ClientConfig, policy: &ErrorPolicy) -> Resending {
+        // Without idempotence there is no order to keep.
+        let ordered = producer
+            .get("enable.idempotence")
+            .is_some_and(|on| on.eq_ignore_ascii_case("true"));
+        if ordered && producer.get("enable.gapless.guarantee").is_none() {
+            producer.set("enable.gapless.guarantee", "true");
+        }
+        let mut alone = producer.clone();
+        alone.set("batch.num.messages", "1");
+        if policy.tolerant {
+            // What is refused alone is passed over, and the next one follows.
+            alone.remove("enable.gapless.guarantee");
+        } else {
+            // Nothing is on its way behind a record that ends the task.
+            alone.set("max.in.flight.requests.per.connection", "1");
+        }
+        Resending {
+            alone,
+            together: producer.clone(),
+        }
     }
 
     /// Whether a source's records and offsets go in transactions.

@@ -164,7 +164,7 @@ fn run(
     control: &Control,
     reporter: &Reporter,
 ) -> Result<(), PluginError> {
-    let (mut alone, mut partitions_at_least) = (None, 0);
+    let mut partitions_at_least = 0;
     loop {
         // A task that is to be paused from the start does nothing before it is resumed.
         if control.paused() && !control.stopping() {
@@ -178,11 +178,10 @@ fn run(
         }
         match plugin {
             TaskPlugin::Source(plugin, store) => {
-                let parts = setup.source(&**plugin, store, control, alone)?;
+                let parts = setup.source(&**plugin, store, control)?;
                 match SourceLoop::new(parts, setup, control, reporter).run()? {
                     Ended::Stopped => return Ok(()),
-                    Ended::Rewound => alone = None,
-                    Ended::TooLarge { records } => alone = Some(records),
+                    Ended::Rewound => {}
                 }
             }
             TaskPlugin::Sink(plugin) => {

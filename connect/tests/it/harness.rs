@@ -158,8 +158,12 @@ impl Cluster {
         end("read_committed") < end("read_uncommitted")
     }
 
-    /// The committed values of a topic, as they are now, with their headers.
+    /// The committed values of a topic's first partition, as they are now, with their headers.
     pub fn records(&self, topic: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        self.records_of(topic, 0)
+    }
+
+    fn records_of(&self, topic: &str, partition: i32) -> Vec<(String, BTreeMap<String, String>)> {
         let mut client = self.client();
         client
             .set("group.id", "test-reader")
@@ -168,7 +172,8 @@ impl Cluster {
             .set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer = client.create().unwrap();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        list.add_partition_offset(topic, partition, Offset::Beginning)
+            .unwrap();
         consumer.assign(&list).unwrap();
         let mut records = Vec::new();
         let until = Instant::now() + PATIENCE;
@@ -196,7 +201,12 @@ impl Cluster {
     }
 
     pub fn values(&self, topic: &str) -> Vec<String> {
-        self.records(topic).into_iter().map(|(value, _)| value).collect()
+        self.values_of(topic, 0)
+    }
+
+    pub fn values_of(&self, topic: &str, partition: i32) -> Vec<String> {
+        let records = self.records_of(topic, partition).into_iter();
+        records.map(|(value, _)| value).collect()
     }
 }
 

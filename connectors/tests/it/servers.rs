@@ -142,3 +142,12 @@ impl Drop for Server {
         let _ = Command::new(script()).args(["stop", self.path()]).output();
     }
 }
+
+/// A certificate that the tests of https have, too.
+pub fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../connect/golden/tls")
+        .join(name)
+        .canonicalize()
+        .unwrap()
+}

@@ -28,7 +28,7 @@ pub struct ProducerTopic {
     handle: NonNull<sys::rd_kafka_topic_t>,
     client: *mut sys::rd_kafka_t,
     batch: Vec<sys::rd_kafka_message_t>,
-    /// What delivery reports of the records give back.
+    /// What the delivery report of the next record gives back.
     mark: usize,
 }
 
@@ -52,7 +52,8 @@ impl ProducerTopic {
         })
     }
 
-    /// Has the delivery reports of records that are queued from now on give this back, where the client's opaque is a number.
+    /// Has the delivery report of the next record that is queued give this back, where the client's opaque is a number, and those of records
+    /// that are queued with it the numbers behind it.
     pub fn mark(&mut self, mark: usize) {
         self.mark = mark;
     }
@@ -105,12 +106,14 @@ impl ProducerTopic {
     ) -> Queued {
         let (mut records, mut queued) = (records.peekable(), Queued::default());
         let partition = partition.unwrap_or(UNASSIGNED);
-        let mark = mark_pointer(self.mark);
+        let mut mark = self.mark;
         while records.peek().is_some() {
             self.batch.clear();
             self.batch
                 .extend(records.by_ref().take(BATCH).map(|(key, value)| {
                     let ((key, key_len), (payload, len)) = (parts(key), parts(value));
+                    let number = mark;
+                    mark += 1;
                     sys::rd_kafka_message_t {
                         err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
                         rkt: null_mut(),
@@ -120,7 +123,7 @@ impl ProducerTopic {
                         key,
                         key_len,
                         offset: 0,
-                        _private: mark,
+                        _private: mark_pointer(number),
                     }
                 }));
             // SAFETY: the bytes live as long as the records' borrow, and are copied before the call returns.

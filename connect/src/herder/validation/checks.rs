@@ -251,7 +251,7 @@ pub(super) fn unknown_keys(def: &ConfigDef, given: &ConfigMap, entries: &Entries
         entries
             .iter()
             .any(|(declared, value)| declared.is_some() && value.name == key)
-            || def.key(key).is_some()
+            || def.knows(key)
             || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
             || key.starts_with("topic.creation.")
     };

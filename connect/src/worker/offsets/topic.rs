@@ -61,6 +61,7 @@ pub(crate) fn rows(topic: &str, connector: &str, changes: &[OffsetChange], out: 
             begin..out.bytes.len()
         };
         let row = OutgoingRow {
+            number: 0,
             topic: std::sync::Arc::clone(&topic),
             partition: None,
             key: Some(put(&key(connector, partition))),
@@ -98,7 +99,7 @@ impl OffsetStore for TopicOffsets {
         rows(&self.topic, connector, changes, &mut batch);
         let until = Instant::now() + WRITE_PATIENCE;
         let late = || Instant::now() > until;
-        let sent = writer.send(&batch, &late);
+        let sent = writer.send(&mut batch, &late);
         let sent = sent.and_then(|refused| writer.flush(&late).map(|()| refused));
         let failures = writer.failures().kept;
         let error = match (sent, failures.first()) {

@@ -1,16 +1,23 @@
 //! What becomes of records that were handed to the producer, and of the offsets behind them.
+//!
+//! The cluster refuses records together with all that travelled with them, without saying which it means. The producer delivers nothing
+//! behind them then (librdkafka's `enable.gapless.guarantee`): what failed is sent again in its order, one by one up to the last that was
+//! refused, and nothing comes twice. Only what is refused alone is judged. (Behind the first batch of a producer in a partition the cluster
+//! takes whatever follows, so that there the order may be another.)
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Alone, Ended, SourceLoop, Transactions};
-use crate::cluster::{FailedDelivery, Failures, Producer, undelivered};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::{SourceLoop, Transactions};
+use crate::cluster::{FailedDelivery, Failures, Outgoing, Producer, Refused, undelivered};
 use crate::plugin::{ErrorKind, PluginError};
 use crate::worker::dead_letters::RawRecord;
 use crate::worker::errors::{RecordFailure, Stage};
 use crate::worker::metrics::TaskMetrics;
 use crate::worker::stall::Call;
 
-/// A record from this size on may be what makes a batch too large for its topic.
+/// Within a transaction, a record from this size on may be what makes a batch too large for its topic.
 const LARGE_RECORD_BYTES: usize = 64 << 10;
 /// How long a task that failed waits for what came before.
 const KEEPING_PATIENCE: Duration = Duration::from_secs(30);
@@ -18,12 +25,36 @@ const KEEPING_PATIENCE: Duration = Duration::from_secs(30);
 impl SourceLoop<'_> {
     /// Looks at what could not be delivered.
     pub(super) fn check_deliveries(&mut self) -> Result<(), PluginError> {
-        let Failures { kept, more, first } = self.parts.producer.failures();
+        let failures = self.parts.producer.failures();
+        self.check_failures(failures)
+    }
+
+    fn check_failures(&mut self, mut failures: Failures) -> Result<(), PluginError> {
+        let broken = self.parts.producer.is_broken();
+        if failures.are_none() && !broken {
+            return Ok(self.parts.producer.check()?);
+        }
         let before = self.lost_from;
-        self.lose(first);
+        self.lose(failures.first);
+        let is_refused = |failures: &Failures| failures.kept.iter().any(FailedDelivery::is_refused);
+        if self.parts.resending.is_some() && (broken || is_refused(&failures)) {
+            // The cause may come behind what follows from it.
+            let (control, producer) = (self.control, &self.parts.producer);
+            let flush = || producer.flush(&|| control.is_abandoned());
+            self.report.metrics.within(Call::Deliver, flush)?;
+            failures.extend(self.parts.producer.failures());
+            self.lose(failures.first);
+            if failures.more == 0 && is_refused(&failures) {
+                self.send_again(failures.kept)?;
+                self.lost_from = before;
+                return Ok(());
+            }
+        }
+        let Failures { mut kept, more, .. } = failures;
+        kept.sort_by_key(|failed| (failed.is_consequence(), failed.number));
         let cause = kept.first().map(|failed| failed.error.to_string());
         for failed in kept {
-            self.not_delivered(&failed, false)?;
+            self.not_delivered(&failed, Alone::No)?;
         }
         if more > 0 {
             let cause = cause.unwrap_or_default();
@@ -36,54 +67,86 @@ impl SourceLoop<'_> {
         Ok(self.parts.producer.check()?)
     }
 
-    /// A record of the batch `first` is lost.
-    fn lose(&mut self, first: Option<usize>) {
-        self.lost_from = match (self.lost_from, first) {
-            (Some(before), Some(first)) => Some(before.min(first)),
-            (before, first) => before.or(first),
+    /// Sends what failed again, in its order; what is refused for itself is judged.
+    fn send_again(&mut self, mut failed: Vec<FailedDelivery>) -> Result<(), PluginError> {
+        let Some(resending) = &self.parts.resending else {
+            return Ok(());
         };
+        failed.sort_by_key(|failed| failed.number);
+        let refused = failed.iter().rposition(FailedDelivery::is_refused);
+        let together = failed.split_off(refused.map_or(0, |last| last + 1));
+        if let Some(cause) = failed.iter().find(|failed| failed.is_refused()) {
+            let error = undelivered(&cause.topic, &cause.error);
+            tracing::warn!(task = %self.setup.id, error, records = failed.len(), "records are sent again, one by one");
+        }
+        let last = self.parts.producer.last_record();
+        let mut producer = Producer::behind(last, &resending.alone)?;
+        let successor = Producer::behind(last, &resending.together)?;
+        let control = self.control;
+        let abandoned = || control.is_abandoned();
+        let batch = &mut batch_of(&failed);
+        let sent = self.report.metrics.within(Call::Deliver, || {
+            let sent = producer.send(batch, &abandoned)?;
+            producer.flush(&abandoned).map(|()| sent)
+        });
+        let unsent = sent?;
+        if control.is_abandoned() {
+            return Ok(());
+        }
+        let mut failures = producer.failures();
+        add_unsent(&mut failures, batch, unsent);
+        self.lose(failures.first);
+        // The first that was refused is the cause of all else.
+        failures
+            .kept
+            .sort_by_key(|failed| (!failed.is_refused(), failed.number));
+        for failed in &failures.kept {
+            self.not_delivered(failed, Alone::Yes)?;
+        }
+        self.parts.producer = successor;
+        self.hand_over(&mut batch_of(&together)).map(|_| ())
+    }
+
+    /// Gives a batch to the producer, and says how many records it took.
+    pub(super) fn hand_over(&mut self, batch: &mut Outgoing) -> Result<usize, PluginError> {
+        let (control, report) = (self.control, self.report);
+        let producer = &mut self.parts.producer;
+        let send = || producer.send(batch, &|| control.is_abandoned());
+        let refused = report.metrics.within(Call::Deliver, send)?;
+        if refused.is_empty() {
+            return Ok(batch.rows.len());
+        }
+        let is_fatal =
+            |refused: &Refused| refused.error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
+        let (unsent, refused): (Vec<Refused>, Vec<Refused>) = refused.into_iter().partition(is_fatal);
+        let taken = batch.rows.len() - refused.len();
+        for Refused { index, error } in refused {
+            let failed = FailedDelivery::of_row(batch, &batch.rows[index], error);
+            self.not_delivered(&failed, Alone::Yes)?;
+        }
+        if unsent.is_empty() {
+            return Ok(taken);
+        }
+        // They are behind what broke the producer.
+        let mut failures = self.parts.producer.failures();
+        add_unsent(&mut failures, batch, unsent);
+        self.check_failures(failures)?;
+        Ok(taken)
+    }
+
+    /// A record is lost.
+    fn lose(&mut self, first: Option<usize>) {
+        self.lost_from = self.lost_from.into_iter().chain(first).min();
     }
 
     /// The task failed, and not the batches before: they are delivered, and need not come again. In transactions they are dropped.
-    /// Says whether that went well.
-    pub(super) fn keep_what_came_before(&mut self) -> bool {
+    pub(super) fn keep_what_came_before(&mut self) {
         if self.parts.offsets.is_transactional() {
-            return false;
+            return;
         }
-        let kept = self.deliver_and_keep();
-        if let Err(error) = &kept {
+        if let Err(error) = self.deliver_and_keep() {
             tracing::warn!(task = %self.setup.id, %error, "what was read before the failure may come again");
         }
-        kept.is_ok()
-    }
-
-    /// The end of a task that failed: where the cluster refused records that went together, it begins anew and sends them alone.
-    pub(super) fn go_alone(&self, kept: bool, error: PluginError) -> Result<Ended, PluginError> {
-        if !(kept && self.too_large) || self.control.stopping() {
-            return Err(error);
-        }
-        let records = self.sent - self.settled;
-        tracing::warn!(task = %self.setup.id, %error, records, "records are sent again, one by one");
-        Ok(Ended::TooLarge { records })
-    }
-
-    /// Once all records are sent that had to go alone, the others go together again.
-    pub(super) fn go_together(&mut self) -> Result<(), PluginError> {
-        let Some(alone) = self.parts.alone.take_if(|alone| self.sent >= alone.records) else {
-            return Ok(());
-        };
-        self.commit()?;
-        match self.pending.is_empty() {
-            true => self.parts.producer = Producer::new(&alone.producer)?,
-            // The offsets are still to be stored; batches are numbered by this producer.
-            false => {
-                self.parts.alone = Some(Alone {
-                    records: self.sent + 1,
-                    ..alone
-                });
-            }
-        }
-        Ok(())
     }
 
     fn deliver_and_keep(&mut self) -> Result<(), PluginError> {
@@ -109,41 +172,28 @@ impl SourceLoop<'_> {
         self.store_delivered()
     }
 
-    /// A record was not delivered; `refused`: it was not even queued, so that the others are not concerned.
-    pub(super) fn not_delivered(
-        &mut self,
-        failed: &FailedDelivery,
-        refused: bool,
-    ) -> Result<(), PluginError> {
-        use rdkafka::error::RDKafkaErrorCode::{
-            InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, QueueFull,
-        };
-        let size = [&failed.key, &failed.value]
-            .into_iter()
-            .flatten()
-            .map(Vec::len)
-            .sum::<usize>();
+    /// A record was not delivered: it is judged if it is known to be its own fault.
+    fn not_delivered(&mut self, failed: &FailedDelivery, alone: Alone) -> Result<(), PluginError> {
+        use RDKafkaErrorCode::{MessageSizeTooLarge, QueueFull};
+        let (size, code) = (failed.size(), failed.error.rdkafka_error_code());
         let error = undelivered(&failed.topic, &failed.error);
-        let error = match failed.error.rdkafka_error_code() {
+        let error = match code {
             Some(MessageSizeTooLarge | QueueFull) => format!("a record of {size} bytes for {error}"),
             _ => error,
         };
-        let of_the_record = match failed.error.rdkafka_error_code() {
-            // The cluster refuses batches as a whole: only of one that went alone is it known that it is too large.
-            Some(MessageSizeTooLarge) if !self.parts.offsets.is_transactional() => {
-                self.too_large = !refused && self.parts.alone.is_none();
-                !self.too_large
-            }
-            Some(MessageSizeTooLarge) => refused || size >= LARGE_RECORD_BYTES,
-            Some(InvalidRecord | InvalidTimestamp | QueueFull) => true,
-            _ => false,
+        let transactional = self.parts.offsets.is_transactional();
+        let of_the_record = match code {
+            Some(QueueFull) => true,
+            _ if alone == Alone::Yes => failed.is_refused(),
+            Some(MessageSizeTooLarge) => transactional && size >= LARGE_RECORD_BYTES,
+            _ => transactional && failed.is_refused(),
         };
         if !of_the_record {
             let late = self.parts.producer.late(&error);
             return Err(late.map_or_else(|| PluginError::disconnected(error), PluginError::from));
         }
         // Within a transaction the cluster's refusal dooms the rest as well.
-        if self.parts.offsets.is_transactional() && !refused {
+        if transactional && alone == Alone::No {
             return Err(PluginError::user_config(error));
         }
         let failure = RecordFailure {
@@ -177,14 +227,9 @@ impl SourceLoop<'_> {
     /// Waits until everything is delivered, and stores the offsets behind it.
     pub(super) fn commit(&mut self) -> Result<(), PluginError> {
         self.due = Instant::now() + self.parts.flush_interval;
-        let (control, metrics) = (self.control, Arc::clone(&self.report.metrics));
-        let abandoned = || control.is_abandoned();
-        metrics.within(Call::Deliver, || self.deliver(&abandoned))?;
-        if control.is_abandoned() {
+        self.deliver()?;
+        if self.control.is_abandoned() {
             return Ok(());
-        }
-        if !self.pending.is_empty() {
-            self.settled = self.sent;
         }
         self.pending.all_delivered();
         self.store_delivered()
@@ -230,16 +275,54 @@ impl SourceLoop<'_> {
     }
 
     /// Waits until everything is delivered.
-    fn deliver(&mut self, abandoned: &dyn Fn() -> bool) -> Result<(), PluginError> {
-        if let Some(dead_letters) = &mut self.parts.dead_letters {
-            dead_letters.flush(abandoned)?;
+    fn deliver(&mut self) -> Result<(), PluginError> {
+        loop {
+            self.flush_dead_letters()?;
+            let (control, producer) = (self.control, &self.parts.producer);
+            let flush = || producer.flush(&|| control.is_abandoned());
+            self.report.metrics.within(Call::Deliver, flush)?;
+            self.check_deliveries()?;
+            // What failed may have been sent again.
+            if self.parts.producer.is_idle() || control.is_abandoned() {
+                break;
+            }
         }
-        self.parts.producer.flush(abandoned)?;
-        self.check_deliveries()?;
         // What was not delivered may have become a dead letter.
+        self.flush_dead_letters()
+    }
+
+    fn flush_dead_letters(&mut self) -> Result<(), PluginError> {
+        let control = self.control;
         match &mut self.parts.dead_letters {
-            Some(dead_letters) => dead_letters.flush(abandoned),
+            Some(dead_letters) => {
+                let flush = || dead_letters.flush(&|| control.is_abandoned());
+                self.report.metrics.within(Call::Deliver, flush)
+            }
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a record went alone, so that a refusal means it and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Yes,
+    No,
+}
+
+/// Failed records as they are sent again.
+fn batch_of(failed: &[FailedDelivery]) -> Outgoing {
+    let mut batch = Outgoing::default();
+    for failed in failed {
+        failed.put(&mut batch);
+    }
+    batch
+}
+
+/// Rows that were not queued fail like those that were.
+fn add_unsent(failures: &mut Failures, batch: &Outgoing, unsent: Vec<Refused>) {
+    for Refused { index, error } in unsent {
+        let row = &batch.rows[index];
+        failures.add(row.number, || FailedDelivery::of_row(batch, row, error));
     }
 }

@@ -78,6 +78,7 @@ fn convert(
     })
     .map_err(|error| failure(Stage::ValueConverter, conversion.value_class, error))?;
     out.rows.push(OutgoingRow {
+        number: 0,
         key,
         value,
         headers,

@@ -26,7 +26,7 @@ use super::report::Reporter;
 use super::setup::TaskSetup;
 use super::stall::Call;
 use super::tasks::Contained;
-use crate::cluster::{Encoding, FailedDelivery, Outgoing, Producer};
+use crate::cluster::{Outgoing, Producer};
 use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
 use crate::record::Record;
 
@@ -58,14 +58,16 @@ pub(super) struct SourceParts {
     pub(super) offsets: OffsetSink,
     /// How often offsets are stored.
     pub(super) flush_interval: Duration,
-    pub(super) alone: Option<Alone>,
+    /// What sends again what was refused; not within transactions, which the cluster dooms as a whole.
+    pub(super) resending: Option<Resending>,
 }
 
-/// The first records go one by one, so that the cluster says which of them it refuses.
-pub(super) struct Alone {
-    pub(super) records: usize,
-    /// What the producer behind them is made of.
-    pub(super) producer: ClientConfig,
+/// What producers are made of that send again.
+pub(super) struct Resending {
+    /// One that sends each record alone.
+    pub(super) alone: ClientConfig,
+    /// One in the place of that which broke.
+    pub(super) together: ClientConfig,
 }
 
 /// How a task ended that did not fail.
@@ -75,8 +77,6 @@ pub(super) enum Ended {
     Stopped,
     /// What it had handed over was dropped: it begins anew from its stored offsets.
     Rewound,
-    /// The cluster refused records that went together as too large: it begins anew from its stored offsets, with so many that go alone.
-    TooLarge { records: usize },
 }
 
 /// A source's task that runs.
@@ -87,13 +87,8 @@ pub(super) struct SourceLoop<'a> {
     report: &'a Reporter,
     pending: Pending,
     batch: Outgoing,
-    /// The first batch of which a record was lost.
+    /// The first record that was lost.
     lost_from: Option<usize>,
-    /// How many records were sent, and how many when all of them were delivered and had offsets that were stored or can be.
-    sent: usize,
-    settled: usize,
-    /// Records that went together were refused as too large.
-    too_large: bool,
     /// When offsets are stored next.
     due: Instant,
     finished: bool,
@@ -118,9 +113,6 @@ impl<'a> SourceLoop<'a> {
             pending: Pending::default(),
             batch: Outgoing::default(),
             lost_from: None,
-            sent: 0,
-            settled: 0,
-            too_large: false,
             due,
             finished: false,
             poll_pause: POLL_PAUSE_MIN,
@@ -136,13 +128,13 @@ impl<'a> SourceLoop<'a> {
         let result = self.start().and_then(|()| self.work());
         let result = result.and_then(|ended| match ended {
             Ended::Stopped => self.finish(),
-            Ended::Rewound | Ended::TooLarge { .. } => Ok(ended),
+            Ended::Rewound => Ok(ended),
         });
         let result = match result {
             Err(error) if !self.control.is_abandoned() => {
-                let kept = self.keep_what_came_before();
+                self.keep_what_came_before();
                 let _ = self.parts.producer.abort();
-                self.go_alone(kept, error)
+                Err(error)
             }
             result => result,
         };
@@ -193,11 +185,7 @@ impl<'a> SourceLoop<'a> {
             self.check_deliveries()?;
             if self.parts.producer.is_idle() {
                 self.pending.all_delivered();
-                if !self.pending.is_empty() {
-                    self.settled = self.sent;
-                }
             }
-            self.go_together()?;
             if Instant::now() >= self.due {
                 self.commit_if_allowed()?;
             }
@@ -309,7 +297,7 @@ impl<'a> SourceLoop<'a> {
             self.encode(batch.records, batch.made_now)?;
             self.send()?;
         }
-        self.pending.add(self.parts.producer.last_batch(), batch.offsets);
+        self.pending.add(self.parts.producer.last_record(), batch.offsets);
         let ends = match self.parts.offsets.transactions() {
             None | Some(Transactions::AfterInterval) => false,
             Some(Transactions::EachPoll) => any,
@@ -391,22 +379,11 @@ impl<'a> SourceLoop<'a> {
                 report.topic(&row.topic);
             }
         }
-        let (producer, batch) = (&mut self.parts.producer, &self.batch);
-        let send = || producer.send(batch, &|| control.is_abandoned());
-        let refused = report.metrics.within(Call::Deliver, send)?;
-        self.sent += self.batch.rows.len();
-        TaskMetrics::add(&report.metrics.written, self.batch.rows.len() - refused.len());
-        for refused in refused {
-            let row = &self.batch.rows[refused.index];
-            let bytes = |place: &Encoding| place.clone().map(|range| self.batch.bytes[range].to_vec());
-            let failed = FailedDelivery {
-                topic: row.topic.to_string(),
-                key: bytes(&row.key),
-                value: bytes(&row.value),
-                error: refused.error,
-            };
-            self.not_delivered(&failed, true)?;
-        }
+        // Judging what is refused takes all of this.
+        let mut batch = std::mem::take(&mut self.batch);
+        let sent = self.hand_over(&mut batch);
+        self.batch = batch;
+        TaskMetrics::add(&report.metrics.written, sent?);
         Ok(())
     }
 }

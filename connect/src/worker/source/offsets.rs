@@ -14,7 +14,7 @@ const RECENT_MAX: usize = 8_192;
 pub(super) struct Pending {
     /// Those of batches that are delivered as a whole.
     delivered: LastOffsets,
-    /// Those behind them, with the number of the last batch of the producer that holds their records; numbers never fall.
+    /// Those behind them, with the number of the producer's last record before them; numbers never fall.
     recent: Vec<(usize, LastOffsets)>,
     /// Offsets and batches in `recent`.
     size: usize,
@@ -23,7 +23,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// The offsets behind all records up to the producer's batch `number`.
+    /// The offsets behind all records up to the producer's record `number`.
     pub(super) fn add(&mut self, number: usize, offsets: Vec<(SourcePartition, SourceOffset)>) {
         if offsets.is_empty() {
             return;
@@ -53,7 +53,7 @@ impl Pending {
         self.limit = self.size * 2;
     }
 
-    /// All records of the batches before `number` are delivered.
+    /// All records before `number` are delivered.
     pub(super) fn delivered_before(&mut self, number: usize) {
         let count = self.recent.partition_point(|(its, _)| *its < number);
         for (_, offsets) in self.recent.drain(..count) {
@@ -152,7 +152,7 @@ impl OffsetSink {
         }
     }
 
-    pub(super) fn is_transactional(&self) -> bool {
+    pub(in crate::worker) fn is_transactional(&self) -> bool {
         self.transactional.is_some()
     }
 
@@ -184,7 +184,7 @@ impl OffsetSink {
         };
         let mut batch = Outgoing::default();
         topic::rows(offsets_topic, connector, &changes, &mut batch);
-        if let Some(refused) = producer.send(&batch, stopping)?.first() {
+        if let Some(refused) = producer.send(&mut batch, stopping)?.first() {
             let why = undelivered(offsets_topic, &refused.error);
             return Err(PluginError::user_config(format!("storing offsets in {why}")));
         }

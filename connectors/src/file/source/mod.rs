@@ -31,6 +31,8 @@ mod properties;
 #[cfg(test)]
 pub(in crate::file) mod tests;
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::plugin::{
@@ -74,9 +76,10 @@ impl SourcePlugin for FileSource {
 
     /// Positions say exactly what was read; only streams (the standard input, pipes) have none.
     fn exactly_once(&self, config: &ConfigMap) -> ExactlyOnceSupport {
-        match config.get("file").is_some_and(|file| !file.trim().is_empty()) {
-            true => ExactlyOnceSupport::Supported,
-            false => ExactlyOnceSupport::Unsupported,
+        let file = config.get("file").map(|file| file.trim());
+        match file.filter(|file| !file.is_empty()) {
+            Some(file) if !stream::is_stream(Path::new(file)) => ExactlyOnceSupport::Supported,
+            _ => ExactlyOnceSupport::Unsupported,
         }
     }
 

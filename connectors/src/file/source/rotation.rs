@@ -45,6 +45,33 @@ pub(super) fn origins(path: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| path.with_file_name(name)).collect()
 }
 
+/// The number that a rotated file was given, if that is short enough to be no date: most programs give the oldest file the greatest.
+pub(super) fn number(path: &Path) -> Option<u16> {
+    let name = path.file_name()?.as_bytes();
+    let name = unpacked(name).unwrap_or(name);
+    let number = name.strip_prefix(unnumbered(name)?)?.get(1..)?;
+    let number = str::from_utf8(number).ok().filter(|number| number.len() < 4)?;
+    number.parse().ok()
+}
+
+/// The names that a compressed file of a number may have had before it was compressed: those of lesser numbers, where a rotation
+/// compresses the newest and gives the next number to all.
+pub(super) fn earlier_names(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().and_then(|name| unpacked(name.as_bytes())) else {
+        return Vec::new();
+    };
+    let (Some(number), Some(stem)) = (number(path), unnumbered(name)) else {
+        return Vec::new();
+    };
+    let set_off = &name[..=stem.len()];
+    let earlier = (1..number).rev().map(|number| {
+        let mut name = set_off.to_owned();
+        name.extend(number.to_string().bytes());
+        path.with_file_name(OsString::from_vec(name))
+    });
+    earlier.collect()
+}
+
 /// The path of the file whose rotations this is one of: they all go to the same task.
 pub(super) fn stem(path: &Path) -> PathBuf {
     origins(path).pop().unwrap_or_else(|| path.to_owned())
@@ -77,6 +104,18 @@ mod tests {
         for name in ["d/log2", "d/2026", "d/a-1.csv", "d/.gz", "d/x.txt"] {
             assert_eq!(stem_of(name), name);
         }
+        for (name, its) in [
+            ("d/app.log", None),
+            ("d/app.log.2", Some(2)),
+            ("d/app.log-010.gz", Some(10)),
+            ("d/app.log-20261231", None),
+            ("d/app.log.1-2", None),
+        ] {
+            assert_eq!(number(Path::new(name)), its, "{name}");
+        }
+        let earlier = earlier_names(Path::new("d/app.log.3.gz"));
+        assert_eq!(earlier, [Path::new("d/app.log.2"), Path::new("d/app.log.1")]);
+        assert!(earlier_names(Path::new("d/app.log.3")).is_empty());
         assert!(may_be_copy(Path::new("a.log.1"), Path::new("a.log")));
         assert!(may_be_copy(Path::new("a.log.1.gz"), Path::new("a.log.1")));
         assert!(!may_be_copy(Path::new("a.log.2"), Path::new("a.log.1")));

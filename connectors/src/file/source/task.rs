@@ -20,7 +20,7 @@ use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
 use super::stream::Stream;
 use super::tracking::{Files, Opened, Rules, UNFINISHED_IDLE, Whereabouts};
 use super::watch::Watch;
-use super::{finished, rotation};
+use super::{finished, rotation, stream};
 
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -141,15 +141,18 @@ impl SourceTask for FileSourceTask {
         })?;
         let config = Arc::new(config);
         let stream = match &config.pattern {
-            None => Some(Stream::standard_input(&config)),
-            Some(pattern) => pattern.single().and_then(|file| Stream::of_pipe(file, &config)),
+            None => Some(Stream::standard_input(&config, &context.task)?),
+            Some(pattern) => match pattern.single() {
+                Some(file) if config.parquet.is_some() && stream::is_stream(file) => {
+                    return Err(PluginError::user_config(
+                        "format=parquet needs files: a pipe cannot be read from its end, where Parquet says what is in it",
+                    ));
+                }
+                Some(file) => Stream::of_pipe(file, &config, &context.task)?,
+                None => None,
+            },
         };
         if let Some(stream) = stream {
-            if config.parquet.is_some() {
-                return Err(PluginError::user_config(
-                    "format=parquet needs files: a pipe cannot be read from its end, where Parquet says what is in it",
-                ));
-            }
             self.running = Some(Running::Stream(stream));
             return Ok(());
         }
@@ -258,7 +261,7 @@ impl Reading {
         let deadline = Instant::now() + budget.wait;
         loop {
             let now = Instant::now();
-            if now >= self.next_scan || (self.watch.has_rung() && now >= self.earliest_scan) {
+            if now >= self.scan_due() {
                 self.scan(now)?;
             }
             let batch = self.read(budget, now)?;
@@ -266,16 +269,24 @@ impl Reading {
             if !batch.records.is_empty() || !batch.offsets.is_empty() || batch.finished || now >= deadline {
                 return Ok(batch);
             }
+            let until = deadline.min(self.scan_due());
             if self.watch.has_rung() {
-                tokio::time::sleep_until(deadline.min(self.earliest_scan).into()).await;
+                tokio::time::sleep_until(until.into()).await;
             } else {
-                self.watch.wait(deadline.min(self.next_scan)).await;
+                self.watch.wait(until).await;
             }
         }
     }
 
+    fn scan_due(&self) -> Instant {
+        match self.watch.has_rung() || self.files.seeks() {
+            true => self.next_scan.min(self.earliest_scan),
+            false => self.next_scan,
+        }
+    }
+
     fn scan(&mut self, now: Instant) -> Result<(), PluginError> {
-        if self.config.once && self.scans > 0 {
+        if self.config.once && self.scans > 0 && !self.files.seeks() {
             self.watch.reset();
             self.next_scan = now + Duration::from_secs(3600);
             return Ok(());
@@ -395,8 +406,8 @@ impl Reading {
                 }
             }
         }
-        let finished =
-            self.config.once && self.scans > 0 && self.current.is_none() && making.records.is_empty();
+        let nothing = self.current.is_none() && making.records.is_empty() && !self.files.seeks();
+        let finished = self.config.once && self.scans > 0 && nothing;
         self.typical = making.records.len();
         let offsets = self.offsets(touched);
         Ok(SourceBatch {

@@ -5,6 +5,7 @@ mod lines;
 mod rotation;
 mod rows;
 mod scale;
+mod streams;
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -163,6 +164,10 @@ impl Bench {
         self.offsets.store(&batch.offsets);
         self.runtime.block_on(task.committed(&batch.offsets))?;
         Ok((batch.records, batch.finished))
+    }
+
+    pub fn runs(&self) -> bool {
+        self.task.is_some()
     }
 
     fn scans(&self) -> u64 {

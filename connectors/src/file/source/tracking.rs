@@ -6,11 +6,13 @@
 //! docs/adr/0017 says what cannot be told apart. [`copies`] tells copies of files from files.
 //!
 //! Owns: the set of files with their places, and how many of them are open. Does not own: records ([`task`](super::task)).
+mod arrival;
 mod copies;
 mod folder;
 mod missing;
 mod opening;
 mod progress;
+mod turns;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -18,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use millstream_connect::record::SchemaRef;
 
-use super::clock;
 use super::data::Data;
 use super::place::{FileKey, Place, RowPlace, Stamp, Stored};
+use turns::Turns;
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
 const REMEMBERED_MAX: usize = 100_000;
@@ -74,9 +76,8 @@ pub(super) struct Tracked {
     former: Option<PathBuf>,
     /// It is a copy of this file, which is still there.
     copy_of: Option<FileKey>,
-    /// Read behind this one.
-    behind: Option<FileKey>,
-    queued: bool,
+    /// How often in succession it was not where it was found.
+    sought: u8,
     round: u64,
 }
 
@@ -107,7 +108,7 @@ pub(super) struct Files {
     by_inode: BTreeSet<(u64, FileKey)>,
     /// Which file had a name last, of names that were given up.
     last_at: HashMap<PathBuf, FileKey>,
-    queue: VecDeque<FileKey>,
+    turns: Turns,
     /// Open files, the one that was used last at the end.
     open: VecDeque<FileKey>,
     stored: HashMap<PathBuf, Stored>,
@@ -137,7 +138,7 @@ impl Files {
             unstored: Vec::new(),
             copies: HashSet::new(),
             last_at: HashMap::new(),
-            queue: VecDeque::new(),
+            turns: Turns::default(),
             open: VecDeque::new(),
             stored: HashMap::new(),
             stored_by_inode: HashMap::new(),
@@ -250,32 +251,20 @@ impl Files {
 
     /// The next file to read.
     pub fn next(&mut self) -> Option<FileKey> {
-        for _ in 0..self.queue.len() {
-            let key = self.queue.pop_front()?;
-            let Some(file) = self.files.get(&key) else {
-                continue;
-            };
-            let before = file.behind.and_then(|before| self.files.get(&before));
-            if before.is_some_and(|before| before.queued) {
-                self.queue.push_back(key);
-                continue;
-            }
-            if let Some(file) = self.files.get_mut(&key) {
-                file.queued = false;
-                file.behind = None;
-            }
-            return Some(key);
-        }
-        None
+        self.turns.next()
+    }
+
+    /// Whether a scan has to find out where files are that are to be read.
+    pub fn seeks(&self) -> bool {
+        self.turns.has_held()
     }
 
     /// Reads the file again, after the others.
     pub fn enqueue(&mut self, key: FileKey) {
         if let Some(file) = self.files.get_mut(&key) {
             file.at_end = false;
-            if !file.queued && file.copy_of.is_none() {
-                file.queued = true;
-                self.queue.push_back(key);
+            if file.copy_of.is_none() {
+                self.turns.ask(key);
             }
         }
     }
@@ -294,6 +283,7 @@ impl Files {
             }
             self.by_inode.remove(&(key.inode, key));
             self.copies.remove(&key);
+            self.turns.leave(&key);
             self.open.retain(|open| *open != key);
             self.sequence += 1;
             self.remember(Stored {
@@ -309,9 +299,8 @@ impl Files {
     /// Takes in what there is now.
     pub fn scan(&mut self, mut found: Vec<(PathBuf, Stamp)>, now: Instant) {
         self.round += 1;
-        // The oldest first: lines of rotated files were written before those of their successors.
+        // What changed is read in the order of the changes.
         found.sort_by(|(path, stamp), (other, its)| (stamp.modified_ns, path).cmp(&(its.modified_ns, other)));
-        let mut former: HashMap<PathBuf, FileKey> = HashMap::new();
         let mut new = Vec::new();
         for (path, stamp) in found {
             match self.files.get_mut(&stamp.key) {
@@ -321,29 +310,23 @@ impl Files {
                     file.round = self.round;
                     file.whereabouts = Whereabouts::Here;
                     if file.path != path {
-                        former.insert(self.rename(stamp.key, path), stamp.key);
+                        self.rename(stamp.key, path);
                     }
                     self.look(stamp.key, stamp, now);
                 }
                 None => new.push((path, stamp)),
             }
         }
-        self.miss(&mut former, now);
-        let (resumed, new): (Vec<_>, Vec<_>) = new
-            .into_iter()
-            .partition(|(path, stamp)| self.stored_of(path, &stamp.key).is_some());
-        for (path, stamp) in resumed.into_iter().chain(new) {
-            let before = former.get(&path).copied();
-            self.admit(path, stamp, before, now);
-        }
+        self.miss(now);
+        self.take_in(new, now);
         if self.round == 1 {
             self.find_moved(now);
             self.bytes_before = Some(self.progress().done);
         }
     }
 
-    /// Gives a file its new name, and returns the old one.
-    fn rename(&mut self, key: FileKey, path: PathBuf) -> PathBuf {
+    /// Gives a file its new name.
+    fn rename(&mut self, key: FileKey, path: PathBuf) {
         let file = self.files.get_mut(&key).expect("a file that is tracked");
         let old = std::mem::replace(&mut file.path, path.clone());
         if let Some(forgotten) = file.former.replace(old.clone())
@@ -357,10 +340,13 @@ impl Files {
         }
         self.by_path.insert(path, key);
         self.mark_unstored(key);
-        old
     }
 
     fn look(&mut self, key: FileKey, stamp: Stamp, now: Instant) {
+        if self.turns.is_held(&key) {
+            self.turns.release(key);
+            self.enqueue(key);
+        }
         let file = self.files.get_mut(&key).expect("a file that is tracked");
         let unfinished = file.unfinished.then_some(UNFINISHED_IDLE);
         let idle = self.rules.last_idle.or(unfinished);
@@ -411,70 +397,5 @@ impl Files {
     fn newest<'a>(&'a self, stored: &'a Stored) -> &'a Stored {
         let same = stored.key.and_then(|key| self.stored_of(&stored.path, &key));
         same.unwrap_or(stored)
-    }
-
-    fn admit(&mut self, path: PathBuf, stamp: Stamp, behind: Option<FileKey>, now: Instant) {
-        let stored = self.stored_of(&path, &stamp.key).cloned();
-        let known_copy = stored.as_ref().is_some_and(|stored| stored.copy_of.is_some());
-        let unknown = stored.is_none() && (self.round > 1 || !self.stored.is_empty());
-        let former = stored
-            .as_ref()
-            .map(|stored| stored.path.clone())
-            .filter(|its| *its != path);
-        if let Some(former) = &former {
-            self.last_at.insert(former.clone(), stamp.key);
-        }
-        let place = match &stored {
-            Some(stored) if !known_copy => stored.place.clone(),
-            _ => Place::start(),
-        };
-        let file = Tracked {
-            path: path.clone(),
-            stamp,
-            committed: stored.as_ref().map(|stored| stored.place.reached()),
-            unstored: false,
-            former,
-            place,
-            data: None,
-            whereabouts: Whereabouts::Here,
-            changed: now,
-            last_call: false,
-            schema: None,
-            partial: false,
-            unfinished: false,
-            at_end: false,
-            checked: false,
-            settled: clock::now_ms() - stamp.modified_ns / 1_000_000 > 1000,
-            fresh: self.rules.rotation_copies && (unknown || known_copy),
-            known_copy,
-            copy_of: None,
-            behind: behind.filter(|before| *before != stamp.key),
-            queued: false,
-            round: self.round,
-        };
-        let renamed = file.former.is_some();
-        self.files.insert(stamp.key, file);
-        self.by_path.insert(path, stamp.key);
-        self.by_inode.insert((stamp.key.inode, stamp.key));
-        if renamed {
-            self.mark_unstored(stamp.key);
-        }
-        self.enqueue(stamp.key);
-        if self.open.len() < self.rules.open_files_max {
-            // Who has it open can read it even when it is deleted. What goes wrong is said when it is read.
-            let _ = self.open(stamp.key);
-        }
-    }
-
-    fn set_away(&mut self, key: FileKey) {
-        if let Some(file) = self.files.get_mut(&key) {
-            file.whereabouts = Whereabouts::Away;
-        }
-    }
-
-    fn put_behind(&mut self, successor: Option<FileKey>, key: FileKey) {
-        if let Some(successor) = successor.and_then(|successor| self.files.get_mut(&successor)) {
-            successor.behind = Some(key);
-        }
     }
 }

@@ -38,6 +38,9 @@ use wire::link::{Link, LinkError, Socket};
 /// The most bytes of a row: what servers can send.
 const ROW_BYTES_MAX: usize = (1 << 30) + (1 << 20);
 
+/// The most bytes of a payload before the server is known: none is as large.
+const GREETING_BYTES_MAX: usize = 64 << 10;
+
 /// A connection. Dropping it ends it.
 ///
 /// ```no_run
@@ -117,9 +120,13 @@ impl Client {
     async fn log_in(config: &ConnectionConfig) -> Result<Self, ClientError> {
         let address = format!("{}:{}", config.host, config.port);
         let socket = open(&config.host, config.port, &address).await?;
-        let mut link = Link::new(Socket::Plain(socket), ROW_BYTES_MAX);
+        let mut link = Link::new(Socket::Plain(socket), GREETING_BYTES_MAX);
         let what = "connecting";
-        let first = link.receive().await.map_err(|error| link_error(what, error))?;
+        let first = link.receive().await.map_err(|error| match error {
+            // Other protocols' first bytes are a large length here.
+            LinkError::TooLarge(_) => malformed(what, Malformed(handshake::OTHER_PROTOCOL)),
+            error => link_error(what, error),
+        })?;
         if first.first() == Some(&0xff) {
             let error = ServerError::read(&first).map_err(|error| malformed(what, error))?;
             return Err(refused(config, error));
@@ -153,6 +160,7 @@ impl Client {
             password: config.password.clone(),
         };
         client.authenticate(config).await?;
+        client.link.payload_bytes_max = ROW_BYTES_MAX;
         client.state = State::Ready;
         Ok(client)
     }

@@ -1,10 +1,21 @@
 //! What a MySQL source is told, typed. Keys are Debezium's, so that its property files run.
 //!
 //! Each part of the source is given the section that is its own and knows nothing of keys.
+mod build;
+mod definition;
+mod needless;
+mod parse;
+mod patterns;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
+
+pub use definition::definition;
+pub use parse::{Told, parse, validate};
 
 /// All of it.
 #[derive(Debug, Clone)]

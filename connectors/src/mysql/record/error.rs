@@ -71,7 +71,7 @@ impl RecordError {
                 "the labels that are known are not those of this place of the log: SET GLOBAL binlog_row_metadata = FULL on the server"
             }
             _ => {
-                "leave the column out (column.exclude.list), or pass such rows over (event.processing.failure.handling.mode=warn)"
+                "leave the column out (column.exclude.list), or have such values told as NULL (event.processing.failure.handling.mode=warn)"
             }
         };
         Self::Value {

@@ -21,7 +21,7 @@ pub(in crate::mysql) mod fixtures;
 mod headers;
 mod heartbeat;
 mod moment;
-mod naming;
+pub(crate) mod naming;
 mod origin;
 mod partial;
 mod records;
@@ -29,6 +29,9 @@ mod schema_change;
 mod schemas;
 mod table;
 mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::RecordError;
 pub use heartbeat::Heartbeats;

@@ -32,7 +32,7 @@ pub(super) fn topic(parts: &[&str], delimiter: &str) -> String {
 
 /// What a name is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     /// A schema: points divide its parts.
     Schema,
     /// A field.
@@ -40,7 +40,7 @@ pub(super) enum Named {
 }
 
 /// A name as the mode has it.
-pub(super) fn adjusted(name: &str, mode: NameAdjustment, named: Named) -> String {
+pub(crate) fn adjusted(name: &str, mode: NameAdjustment, named: Named) -> String {
     let underscore = match mode {
         NameAdjustment::None => return name.to_owned(),
         NameAdjustment::Avro => true,

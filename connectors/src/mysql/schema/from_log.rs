@@ -138,7 +138,9 @@ impl Column {
             let [here, there] = [here, logged].map(|column| format!("{:?}", column.unsigned));
             return Some(("being unsigned", here, there));
         }
-        if here.collation != 0
+        // Labels are described in UTF-8, whatever they are in the log.
+        if !here.column_type.has_labels()
+            && here.collation != 0
             && logged.collation != 0
             && charset::name(here.collation) != charset::name(logged.collation)
         {

@@ -37,220 +37,30 @@
 //! * [`state`](SnapshotState): what is stored. [`request`](Request): what readers are asked and answer.
 //! * `window`, `plan`: chunks on their way, and their order. `key`, `select`: keys as SQL and as bytes.
 //! * [`readers`](Readers): connections that answer requests.
+mod chunk;
+mod key;
+mod machine;
+mod mark;
+mod opening;
+mod release;
 mod request;
+mod rows;
+mod run;
+mod select;
+mod settings;
 mod state;
+mod touch;
+mod work;
 
-use std::sync::Arc;
+#[cfg(test)]
+mod model;
 
-use crate::mysql::binlog::Row;
-use crate::mysql::config::{Filters, SnapshotConfig};
-use crate::mysql::record;
-use crate::mysql::schema::{Table, TableId};
-use crate::mysql::signal::Signal;
-use crate::mysql::stream::LogPosition;
-
-pub use request::{Answer, Mark, Outcome, Request, RequestId, Work};
-pub use state::{Run, RunKind, SnapshotState, TableState};
-
-/// What a snapshot is told.
-pub struct Settings {
-    /// How it reads.
-    pub config: SnapshotConfig,
-    /// What is captured.
-    pub filters: Filters,
-    /// The most bytes of keys that are kept of changes while a chunk is read; the stream waits for the chunk then.
-    pub window_bytes: usize,
-    /// What is selected of a table: the list of a `SELECT`, and how many cells it gives.
-    pub selector: Selector,
-}
-
-/// Says what is selected of a table, or why that cannot be.
-pub type Selector = Arc<dyn Fn(&Table) -> Result<Selection, String> + Send + Sync>;
-
-/// What is selected of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Expressions, with commas between them.
-    pub list: String,
-    /// How many.
-    pub cells: usize,
-}
-
-/// How much the records of a change tell of its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// All that is captured of the row after it.
-    Whole,
-    /// Not all: a partial image, or no record at all (`skipped.operations`). The row is read again.
-    Part,
-}
-
-/// A change of tables themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TableChange {
-    /// It may have other columns now.
-    Altered(TableId),
-    /// It is gone.
-    Dropped(TableId),
-    /// It is called otherwise.
-    Renamed {
-        /// Its name before.
-        from: TableId,
-        /// Its name now.
-        to: TableId,
-    },
-    /// It was emptied.
-    Truncated(TableId),
-    /// Any table of this database may have changed.
-    Database(String),
-    /// Any table may have changed.
-    Everything,
-}
-
-/// The snapshots of a source: the initial one, and those that signals ask for, one after the other.
-pub struct Snapshot {
-    state: SnapshotState,
-}
-
-/// Takes the changed rows of one table.
-pub struct Touching<'a> {
-    snapshot: &'a mut Snapshot,
-}
-
-impl Touching<'_> {
-    /// A row was changed.
-    pub fn row(&mut self, row: &Row<'_>, told: Told) {
-        let _ = (&self.snapshot, row, told);
-        todo!()
-    }
-}
-
-/// Rows that are told at this place of the stream.
-pub struct Release {
-    /// Their table, as it was described when they were read. The same table is the same `Arc`.
-    pub table: Arc<Table>,
-}
-
-impl Release {
-    /// Puts the next row's cells into `cells`, as [`Settings::selector`] has them; what the row's block `source` says of the snapshot.
-    pub fn next_row<'a>(&'a mut self, cells: &mut Vec<Option<&'a [u8]>>) -> Option<record::Snapshot> {
-        let _ = cells;
-        todo!()
-    }
-}
-
-/// Why a snapshot cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// A statement that the server refuses.
-    #[error("{table}: {message}")]
-    Refused {
-        /// The table.
-        table: TableId,
-        /// Why, and what to do.
-        message: String,
-    },
-}
-
-/// How far a snapshot is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SnapshotProgress {
-    /// Tables that are done.
-    pub tables_done: u64,
-    /// Tables of all.
-    pub tables: u64,
-    /// Rows that were told.
-    pub rows_told: u64,
-    /// Rows that there are, by the server's estimates.
-    pub rows: Option<u64>,
-}
-
-impl Snapshot {
-    /// Goes on behind `state`.
-    #[must_use]
-    pub fn new(settings: Settings, state: SnapshotState) -> Self {
-        let _ = settings;
-        Self { state }
-    }
-
-    /// The stream stands between two transactions, and all before is handed over.
-    pub fn passed(&mut self, position: &LogPosition) {
-        let _ = position;
-        todo!()
-    }
-
-    /// Whether the stream has to stand still: no event may be handled before there are answers.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        todo!()
-    }
-
-    /// What a reader is to do next. There are never more on their way than there are readers.
-    pub fn next_request(&mut self) -> Option<Request> {
-        todo!()
-    }
-
-    /// A reader answers.
-    ///
-    /// # Errors
-    /// When the snapshot cannot go on.
-    pub fn answered(&mut self, answer: Answer) -> Result<(), SnapshotError> {
-        let _ = answer;
-        todo!()
-    }
-
-    /// Rows to be told here; the next ones when these were [`Snapshot::told`].
-    pub fn next_release(&mut self) -> Option<Release> {
-        todo!()
-    }
-
-    /// All rows of a release are handed over: the state has them.
-    pub fn told(&mut self, release: Release) {
-        let _ = release;
-        todo!()
-    }
-
-    /// Takes changed rows of a table; nothing where nobody wants to know of them.
-    pub fn touching(&mut self, table: &Arc<Table>) -> Option<Touching<'_>> {
-        let _ = table;
-        todo!()
-    }
-
-    /// Tables themselves changed, at this place of the stream.
-    pub fn changed(&mut self, change: &TableChange) {
-        let _ = change;
-        todo!()
-    }
-
-    /// A signal came, from the signal table or from REST.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn signal(&mut self, signal: &Signal) -> Result<(), String> {
-        let _ = signal;
-        todo!()
-    }
-
-    /// What is on its way is read again: another server answers now.
-    pub fn forget_pending(&mut self) {
-        todo!()
-    }
-
-    /// What is to be stored with the records of all releases so far.
-    #[must_use]
-    pub fn state(&self) -> &SnapshotState {
-        &self.state
-    }
-
-    /// Whether nothing is left to read.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        todo!()
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub fn progress(&self) -> SnapshotProgress {
-        todo!()
-    }
-}
+pub use key::{KeyColumns, KeyError, Place};
+pub use machine::Snapshot;
+pub use mark::Mark;
+pub use release::Release;
+pub use request::{Answer, ChunkRead, ChunkWork, Outcome, Request, RequestId, Surveyed, Work};
+pub use rows::Rows;
+pub use settings::{Selection, Selector, Settings, SnapshotError, SnapshotProgress, TableChange, Told};
+pub use state::{Asked, Run, RunKind, SnapshotState, TableState};
+pub use touch::Touching;

@@ -1,13 +1,24 @@
 //! What is stored of snapshots: small, whatever the number of tables.
 //!
 //! Tables are read in the order of their names. So it is enough to say which table was begun last, and which of those up to it
-//! are not done: never more than there are readers.
+//! are not done: hardly more than there are readers.
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::key::Place;
 use crate::mysql::schema::TableId;
 
 /// How far the snapshots of a source are.
+///
+/// ```
+/// use millstream_connectors::mysql::snapshot::SnapshotState;
+///
+/// let state = SnapshotState::initial();
+/// let fields = state.to_fields().unwrap();
+/// assert_eq!(serde_json::to_string(&fields).unwrap(), r#"{"runs":[{"by":"initial","rows":0}]}"#);
+/// assert_eq!(SnapshotState::from_fields(&fields).unwrap(), state);
+/// assert_eq!(SnapshotState::default().to_fields(), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotState {
     /// Those that are not done, in the order in which they are read.
@@ -25,12 +36,28 @@ pub enum RunKind {
     /// The source's beginning: all that is captured.
     Initial,
     /// A signal.
-    Incremental {
-        /// The signal's id.
-        id: String,
-        /// Expressions that are all of `database.table`.
-        tables: Vec<String>,
-    },
+    Incremental(Box<Asked>),
+}
+
+/// What a signal asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The signal's id.
+    pub id: String,
+    /// Expressions that are all of `database.table`.
+    pub tables: Vec<String>,
+    /// Expressions for tables, each with a condition in SQL that its rows have to meet; the first that matches rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<(String, String)>,
+    /// The column in whose order rows are read instead of the key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surrogate: Option<String>,
+    /// Whether its records say `true`, as those of an initial snapshot do, instead of `incremental` (`"type": "blocking"`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocking: bool,
+    /// Expressions for tables that are not wanted any more (`stop-snapshot`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<String>,
 }
 
 /// A snapshot that is not done.
@@ -50,28 +77,62 @@ pub struct Run {
     pub rows: u64,
 }
 
-/// How far a table is.
+/// How far a table is. One without a key has no place: it begins again after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableState {
     /// The table.
     pub table: TableId,
-    /// The key of the last row that was told or passed, column by column; nothing before the first.
+    /// The end of the last chunk that was told, column by column of its key; nothing before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Vec<String>>,
+    pub last: Option<Place>,
+    /// In which order that is its place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub order: String,
+    /// Keys of rows that are to be read again, wherever they stand: changes gave them these keys, but did not tell all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Place>,
+    /// Rows that were told.
+    #[serde(default)]
+    pub rows: u64,
+}
+
+impl TableState {
+    /// A table that is begun.
+    pub(super) fn new(table: TableId) -> Self {
+        Self {
+            table,
+            last: None,
+            order: String::new(),
+            again: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// It is read from its first row on.
+    pub(super) fn begin_again(&mut self) {
+        self.last = None;
+        self.again.clear();
+    }
+}
+
+impl Run {
+    /// One that was not begun.
+    pub(super) fn new(kind: RunKind) -> Self {
+        Self {
+            kind,
+            begun: None,
+            open: Vec::new(),
+            rows: 0,
+        }
+    }
 }
 
 impl SnapshotState {
     /// That of a source which is to begin with a snapshot.
     #[must_use]
     pub fn initial() -> Self {
-        let run = Run {
-            kind: RunKind::Initial,
-            begun: None,
-            open: Vec::new(),
-            rows: 0,
-        };
         Self {
-            runs: vec![run],
+            runs: vec![Run::new(RunKind::Initial)],
             paused: false,
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn log(case: &str) -> Bytes {
 }
 
 /// The raw events of a file.
-pub(super) fn raw_events(log: &Bytes) -> Vec<Bytes> {
+pub(in crate::mysql) fn raw_events(log: &Bytes) -> Vec<Bytes> {
     assert_eq!(log[..4], MAGIC);
     let (mut events, mut at) = (Vec::new(), 4);
     while at < log.len() {

@@ -1,4 +1,4 @@
 //! Logs of real servers, whole and damaged.
 mod damage;
-mod golden;
+pub(in crate::mysql) mod golden;
 mod sources;

@@ -59,17 +59,6 @@ fn one_file_that_cannot_be_read() {
 }
 
 #[test]
-fn a_pipe_is_read_as_a_stream() {
-    let mut bench = Bench::new("pipe", &[("read.mode", "once")]);
-    let path = bench.path("pipe");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
-    let writer = std::thread::spawn(move || append(&path, "one\ntwo"));
-    assert_eq!(bench.lines(), ["one", "two"]);
-    writer.join().unwrap();
-    assert!(bench.offsets.0.lock().unwrap().is_empty());
-}
-
-#[test]
 fn finished_files_go_when_they_are_stored() {
     let mut bench = Bench::new("*.txt", &[("read.mode", "once"), ("finished.files", "delete")]);
     bench.write("a.txt", "one\n");
@@ -375,28 +364,6 @@ fn finished_files_move_to_another_device() {
     let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
     assert_eq!(fs::read_to_string(done.path().join("a.txt.1")).unwrap(), "one\n");
     assert_eq!(names(done.path()), 2, "no parts are left");
-}
-
-/// A pipe that nobody writes to, and one that takes the place of a file: opening either would wait for ever.
-#[test]
-fn pipes_never_hold_up_a_task() {
-    let make = |path: &Path| {
-        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RWXU).unwrap();
-    };
-    let mut bench = Bench::new("pipe", &[]);
-    make(&bench.path("pipe"));
-    assert!(bench.poll(10, 20).unwrap().0.is_empty());
-    bench.stop();
-    let mut bench = Bench::new("*.txt", &[("max.open.files", "1")]);
-    bench.write("a.txt", "one\n");
-    bench.write("b.txt", "two\n");
-    assert_eq!(bench.lines().len(), 2);
-    for name in ["a.txt", "b.txt"] {
-        fs::remove_file(bench.path(name)).unwrap();
-        make(&bench.path(name));
-    }
-    bench.write("c.txt", "three\n");
-    assert_eq!(bench.lines(), ["three"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::opening::{fits, has};
-use super::{Files, Opened, folder};
+use super::{Files, Opened, Whereabouts, folder};
 use crate::file::source::data::Data;
 use crate::file::source::place::{FileKey, PREFIX_BYTES, Place, Stamp, file_name};
 use crate::file::source::rotation;
@@ -92,6 +92,28 @@ impl Files {
                 return Ok(Verdict::Behind(place));
             }
         }
+        self.compare_with_gone(path, data)
+    }
+
+    /// A file that was compressed and then got another number is found under a name that its original never had; the original is gone.
+    fn compare_with_gone(&self, path: &Path, data: &mut Data) -> io::Result<Verdict> {
+        for name in rotation::earlier_names(path) {
+            let last = self.last_at.get(&name);
+            let tracked = last.and_then(|last| Some((*last, self.files.get(last)?)));
+            if let Some((original, file)) = tracked.filter(|(_, its)| its.whereabouts == Whereabouts::Away)
+                && file.place.position > 0
+                && fits(&file.place, data)?
+            {
+                return Ok(Verdict::CopyOf(original, Some(file.place.clone())));
+            }
+            let Some(stored) = self.stored.get(&name).map(|stored| self.newest(stored)) else {
+                continue;
+            };
+            let gone = stored.key.is_some_and(|its| self.same(&its).is_none());
+            if gone && stored.place.position > 0 && !stored.place.unchecked && fits(&stored.place, data)? {
+                return Ok(Verdict::Behind(stored.place.clone()));
+            }
+        }
         Ok(Verdict::Own)
     }
 
@@ -109,7 +131,10 @@ impl Files {
         };
         let whole = fits(&place, data)?;
         if !intact && whole {
-            self.put_behind(Some(original), key);
+            self.read_before(key, Some(original));
+            // What was not read of it is in this copy: no other is looked for.
+            self.begin_anew(original);
+            self.enqueue(original);
             return Ok(Verdict::Behind(place));
         }
         if intact && whole {
@@ -134,15 +159,10 @@ impl Files {
 
     /// The file is not what was read: it was truncated, or written anew. What was not read of it is perhaps in a copy.
     pub fn restart(&mut self, key: FileKey, now: Instant) -> Opened {
+        let place = self.begin_anew(key);
         let file = self.files.get_mut(&key).expect("a file that is tracked");
-        let (path, place) = (
-            file.path.clone(),
-            std::mem::replace(&mut file.place, Place::start()),
-        );
-        (file.checked, file.partial, file.fresh) = (true, false, false);
-        file.schema = None;
-        let former = file.former.clone();
-        self.mark_unstored(key);
+        let (path, former) = (file.path.clone(), file.former.clone());
+        file.at_end = false;
         let mut copy = self.release_copies(key, &place);
         for name in [Some(&path), former.as_ref()].into_iter().flatten() {
             if copy.is_none() && self.rules.rotation_copies {
@@ -150,15 +170,25 @@ impl Files {
             }
         }
         match copy {
-            Some(copy) => self.put_behind(Some(key), copy),
+            Some(copy) => self.read_before(copy, Some(key)),
             None => info!(
                 "{} was truncated or written anew after byte {}: it is read from its beginning",
                 file_name(&path),
                 place.position
             ),
         }
-        self.enqueue(key);
+        self.turns.keep(key);
         Opened::NotNow
+    }
+
+    /// The file is read from its beginning; says how far it was read before.
+    fn begin_anew(&mut self, key: FileKey) -> Place {
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        let place = std::mem::replace(&mut file.place, Place::start());
+        (file.checked, file.partial, file.fresh) = (true, false, false);
+        file.schema = None;
+        self.mark_unstored(key);
+        place
     }
 
     /// Lets copies of a file go on where it was read to, and returns one that does.
@@ -206,8 +236,7 @@ impl Files {
                 continue;
             }
             if !self.files.contains_key(&stamp.key) {
-                self.admit(candidate, stamp, None, now);
-                self.set_away(stamp.key);
+                self.take_in_away(candidate, stamp, now);
             }
             let file = self.files.get_mut(&stamp.key).expect("it was admitted");
             file.place = place.clone();

@@ -12,7 +12,7 @@ use crate::file::source::place::{FileKey, Stamp, Stored, file_name};
 
 impl Files {
     /// Files that the pattern does not find.
-    pub(super) fn miss(&mut self, former: &mut HashMap<PathBuf, FileKey>, now: Instant) {
+    pub(super) fn miss(&mut self, now: Instant) {
         let missing: Vec<FileKey> = self
             .files
             .iter()
@@ -24,7 +24,6 @@ impl Files {
             let file = self.files.get_mut(&key).expect("a file that is tracked");
             file.round = self.round;
             if file.whereabouts == Whereabouts::Here {
-                former.insert(file.path.clone(), key);
                 file.changed = now;
                 file.whereabouts = Whereabouts::Away;
             }
@@ -71,7 +70,7 @@ impl Files {
 
     fn leave_when_idle(&mut self, key: FileKey, now: Instant) {
         let file = self.files.get_mut(&key).expect("a file that is tracked");
-        if file.queued || !file.at_end || now - file.changed < self.rules.rotation_wait {
+        if self.turns.waits(&key) || !file.at_end || now - file.changed < self.rules.rotation_wait {
             return;
         }
         if file.partial && !file.last_call {
@@ -110,14 +109,13 @@ impl Files {
             if let Some((path, stamp)) = there.same(&key) {
                 let newest = self.stored_of(&path, &stamp.key).map(|stored| stored.sequence);
                 if newest == Some(stored.sequence) && !self.files.contains_key(&stamp.key) {
-                    self.admit(path, stamp, None, now);
-                    self.set_away(stamp.key);
-                    self.put_behind(successor, stamp.key);
+                    self.take_in_away(path, stamp, now);
+                    self.read_before(stamp.key, successor);
                 }
             } else if self.rules.rotation_copies && stored.place.position > 0 && stored.copy_of.is_none() {
                 let copy = self.find_copy(&stored.place, there.copies_of(&stored.path), now);
                 if let Some(copy) = copy {
-                    self.put_behind(successor, copy);
+                    self.read_before(copy, successor);
                 }
             }
         }

@@ -9,6 +9,9 @@ use super::{Files, Opened, REMEMBERED_MAX};
 use crate::file::source::data::Data;
 use crate::file::source::place::{FileKey, Place, file_name, hash};
 
+/// How often in succession a scan may find a file that is not there when it is opened.
+const SOUGHT_MAX: u8 = 20;
+
 impl Files {
     /// Opens a file, closing the one that was not used for longest if there are too many.
     pub(super) fn open(&mut self, key: FileKey) -> io::Result<()> {
@@ -23,6 +26,7 @@ impl Files {
                 ));
             }
             file.data = Some(Box::new(data));
+            file.sought = 0;
         }
         self.open.push_back(key);
         while self.open.len() > self.rules.open_files_max.max(1) {
@@ -53,8 +57,10 @@ impl Files {
         file.data = None;
         self.open.retain(|open| *open != key);
         let name = file_name(&file.path);
-        if error.kind() == io::ErrorKind::NotFound {
-            // The next scan finds out what became of it.
+        if error.kind() == io::ErrorKind::NotFound && file.sought < SOUGHT_MAX {
+            // The next scan finds out what became of it; it was renamed, if it is not gone.
+            file.sought += 1;
+            self.turns.hold(key);
             return Ok(Opened::NotNow);
         }
         let remedy = match error.kind() {

@@ -28,6 +28,10 @@ const WANTED: u32 = LONG_PASSWORD
 /// utf8mb4_general_ci: all servers have it.
 const COLLATION: u8 = 45;
 
+/// What is said of greetings that are none.
+pub(in crate::mysql::client) const OTHER_PROTOCOL: &str =
+    "it does not begin with version 10 of the protocol; is this MySQL or MariaDB?";
+
 /// The largest payload of the protocol.
 const PAYLOAD_BYTES_MAX: u32 = 1 << 30;
 
@@ -49,9 +53,7 @@ impl Greeting {
     pub(in crate::mysql::client) fn read(packet: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader(packet);
         if reader.u8()? != 10 {
-            return Err(Malformed(
-                "it does not begin with version 10 of the protocol; is this MySQL or MariaDB?",
-            ));
+            return Err(Malformed(OTHER_PROTOCOL));
         }
         let version = String::from_utf8_lossy(reader.until_zero()).into_owned();
         let connection_id = reader.u32()?;

@@ -238,8 +238,9 @@ fn labels(column: &Column) -> Result<Vec<ByteString>, Damage> {
     labels.collect()
 }
 
+/// Labels with commas between them; a comma within one has a backslash before it.
 fn joined(labels: &[ByteString]) -> String {
-    let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
+    let labels: Vec<String> = labels.iter().map(|label| label.replace(',', "\\,")).collect();
     labels.join(",")
 }
 

@@ -17,6 +17,7 @@ mod temporal;
 mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -27,6 +28,7 @@ use self::mask::Masking;
 use super::declared::Declared;
 use super::{RecordError, Records};
 use crate::mysql::binlog::{self, Damage};
+use crate::mysql::config::FailureMode;
 use crate::mysql::schema::Table;
 
 /// A column, compiled.
@@ -47,6 +49,9 @@ pub(super) struct Mapped {
     /// What stands for a value that is not known; nothing where the type has no such value.
     placeholder: Option<Value>,
     mask: Option<Masking>,
+    /// Whether a value that cannot be told is NULL, and whether that was said: once is enough for a column.
+    forgives: bool,
+    warned: AtomicBool,
 }
 
 /// What a column is compiled for: keys are never masked.
@@ -103,6 +108,8 @@ impl Mapped {
             null,
             kind,
             mask,
+            forgives: records.config.failures != FailureMode::Fail,
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -112,24 +119,22 @@ impl Mapped {
         if matches!(value, binlog::Value::Null) {
             return Ok(self.null.clone());
         }
-        let value = self.kind.of_log(value, &self.schema)?;
-        Ok(self.finished(value))
+        self.finished(self.kind.of_log(value, &self.schema))
     }
 
     /// JSON as it is after differences.
     pub(super) fn patched(&self, document: &[u8], differences: &[u8]) -> Result<Value, Damage> {
         let mut text = String::new();
-        crate::mysql::json::patched(document, differences, &mut text)?;
-        Ok(self.finished(Some(Value::from(text))))
+        let patched = crate::mysql::json::patched(document, differences, &mut text);
+        self.finished(patched.map(|()| Some(Value::from(text))))
     }
 
     /// A cell of a `SELECT`.
     pub(super) fn of_cell(&self, cell: Option<&[u8]>) -> Result<Value, Damage> {
-        let Some(cell) = cell else {
-            return Ok(self.null.clone());
-        };
-        let value = self.kind.of_text(cell, &self.schema)?;
-        Ok(self.finished(value))
+        match cell {
+            Some(cell) => self.finished(self.kind.of_text(cell, &self.schema)),
+            None => Ok(self.null.clone()),
+        }
     }
 
     /// What stands for a value that is not known.
@@ -143,12 +148,27 @@ impl Mapped {
     }
 
     #[inline]
-    fn finished(&self, value: Option<Value>) -> Value {
+    fn finished(&self, value: Result<Option<Value>, Damage>) -> Result<Value, Damage> {
         match (value, &self.mask) {
-            (None, _) => self.null.clone(),
-            (Some(value), None) => value,
-            (Some(value), Some(mask)) => mask.apply(value),
+            (Ok(Some(value)), None) => Ok(value),
+            (Ok(Some(value)), Some(mask)) => Ok(mask.apply(value)),
+            (Ok(None), _) => Ok(self.null.clone()),
+            (Err(damage), _) => self.forgiven(damage),
         }
+    }
+
+    #[cold]
+    fn forgiven(&self, damage: Damage) -> Result<Value, Damage> {
+        if !self.forgives {
+            return Err(damage);
+        }
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "column {}: {damage}; such values are NULL, or the default where NULL may not be",
+                self.name
+            );
+        }
+        Ok(self.null.clone())
     }
 }
 

@@ -1,0 +1,162 @@
+//! Who applies the records in their order, and what has to be true of what it has then.
+use std::collections::BTreeMap;
+
+use super::world::{Cell, Database, Event, Key, Kind};
+use crate::mysql::schema::TableId;
+use crate::mysql::snapshot::{RunKind, SnapshotState};
+
+/// What is known of a table; values that were never told are nothing.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    rows: BTreeMap<Key, Vec<Option<i64>>>,
+    /// Rows without a key that were read.
+    read: usize,
+}
+
+/// What is known of a database from its records alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Consumer {
+    tables: BTreeMap<TableId, Known>,
+}
+
+impl Consumer {
+    pub(super) fn change(&mut self, event: &Event) {
+        match event {
+            Event::Insert { table, key, values } => {
+                let values = values.iter().copied().map(Some).collect();
+                self.tables
+                    .entry(table.clone())
+                    .or_default()
+                    .rows
+                    .insert(key.clone(), values);
+            }
+            Event::Update {
+                table,
+                old,
+                new,
+                after,
+                ..
+            } => {
+                let known = self.tables.entry(table.clone()).or_default();
+                let before = known.rows.remove(old).unwrap_or_default();
+                let after = after.iter().enumerate();
+                let values = after.map(|(at, value)| value.or_else(|| before.get(at).copied().flatten()));
+                known.rows.insert(new.clone(), values.collect());
+            }
+            Event::Delete { table, key, .. } => {
+                self.tables.entry(table.clone()).or_default().rows.remove(key);
+            }
+            Event::AddColumn(table) => self.each_row(table, |values| values.push(Some(0))),
+            Event::DropColumn(table) => {
+                self.each_row(table, |values| values.truncate(values.len().saturating_sub(1)))
+            }
+            Event::Truncate(table) | Event::Drop(table) => drop(self.tables.remove(table)),
+            Event::Rename(from, to) => {
+                let known = self.tables.remove(from).unwrap_or_default();
+                self.tables.insert(to.clone(), known);
+            }
+            Event::Create(..) => {}
+        }
+    }
+
+    fn each_row(&mut self, table: &TableId, each: impl FnMut(&mut Vec<Option<i64>>)) {
+        self.tables
+            .entry(table.clone())
+            .or_default()
+            .rows
+            .values_mut()
+            .for_each(each);
+    }
+
+    /// A row of a snapshot: it has to be the row that there is at this place of the stream.
+    pub(super) fn read(
+        &mut self,
+        table: &TableId,
+        kind: Kind,
+        cells: &[String],
+        now: &Database,
+        begins: bool,
+    ) -> Result<(), String> {
+        let keys = kind.columns();
+        let values: Vec<i64> = cells[keys..]
+            .iter()
+            .map(|cell| cell.parse().expect("a number"))
+            .collect();
+        let rows = now
+            .get(table)
+            .ok_or_else(|| format!("{table} is told of and not there"))?;
+        let known = self.tables.entry(table.clone()).or_default();
+        let key = if kind == Kind::Keyless {
+            if begins {
+                // What changes told before is among what is read.
+                *known = Known::default();
+            }
+            // Rows are read in one order.
+            let key = rows.rows.keys().nth(known.read).cloned().unwrap_or_default();
+            known.read += 1;
+            key
+        } else {
+            let texts = cells[..keys].iter().enumerate();
+            let cell = |(index, text): (usize, &String)| match (kind, index) {
+                (Kind::Text, 0) | (Kind::Composite, 1) => Cell::Text(text.clone()),
+                _ => Cell::Int(text.parse().expect("a number")),
+            };
+            texts.map(cell).collect()
+        };
+        if rows.rows.get(&key) != Some(&values) {
+            return Err(format!(
+                "{table}: {key:?} is told as {values:?} where it is {:?}",
+                rows.rows.get(&key)
+            ));
+        }
+        known.rows.insert(key, values.into_iter().map(Some).collect());
+        Ok(())
+    }
+
+    /// Whether all that is told to be known is known: of done tables all rows, of begun ones those up to their place.
+    pub(super) fn check(&self, state: &SnapshotState, now: &Database, finished: bool) -> Result<(), String> {
+        let initial = state.runs.iter().find(|run| run.kind == RunKind::Initial);
+        let none = Known::default();
+        for (table, rows) in now {
+            let known = self.tables.get(table).unwrap_or(&none);
+            let open = initial.and_then(|run| run.open.iter().find(|open| open.table == *table));
+            let begun = initial.is_none_or(|run| run.begun.as_ref().is_some_and(|begun| table <= begun));
+            let done = finished || (begun && open.is_none());
+            let up_to = open.and_then(|open| open.last.as_ref()).map(|last| place(last));
+            let again: Vec<Key> = open
+                .map(|open| open.again.iter().map(|key| place(key)).collect())
+                .unwrap_or_default();
+            let told = |key: &Key| {
+                done || (up_to.as_ref().is_some_and(|up_to| key <= up_to) && !again.contains(key))
+            };
+            for (key, values) in rows.rows.iter().filter(|(key, _)| told(key)) {
+                let own: Option<Vec<i64>> = known
+                    .rows
+                    .get(key)
+                    .and_then(|values| values.iter().copied().collect());
+                if own.as_ref() != Some(values) {
+                    return Err(format!(
+                        "{table}: {key:?} is {values:?}, and known as {:?}",
+                        known.rows.get(key)
+                    ));
+                }
+            }
+            if let Some(surplus) = known
+                .rows
+                .keys()
+                .find(|key| told(key) && !rows.rows.contains_key(*key))
+            {
+                return Err(format!("{table}: {surplus:?} is known, and not there"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(parts: &[String]) -> Key {
+    let cell = |part: &String| match part.strip_prefix('\'') {
+        Some(text) => Cell::Text(text.to_owned()),
+        None => part.parse().map_or_else(|_| Cell::Text(String::new()), Cell::Int),
+    };
+    parts.iter().map(cell).collect()
+}

@@ -1,0 +1,710 @@
+//! Random lives of a snapshot: a database that is changed all the time, readers that take their time, and a source that is killed and begins
+//! anew from what was stored.
+//!
+//! What must hold: each row that is told is the row that the table has at that place of the stream; the rows up to a table's place are
+//! exactly known to whoever applies the records; and when writing ends, so does the snapshot, and all is known.
+mod consumer;
+mod sql;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use consumer::Consumer;
+use world::{Database, Event, Random, World, described, image};
+
+use super::*;
+use crate::mysql::binlog::Row;
+use crate::mysql::config::{Filters, Selection as Choice, SnapshotConfig, SnapshotMode};
+use crate::mysql::record::Snapshot as Marker;
+use crate::mysql::schema::{Table, TableId};
+use crate::mysql::stream::{Gtids, LogPosition};
+
+/// What is done wrong on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mistake {
+    Nothing,
+    /// Changes are not told to the snapshot.
+    NoTouches,
+    /// Nor are those that are passed over after a restart.
+    NoTouchesOfPassedOver,
+    /// Partial images are taken for whole ones.
+    PartsAreWhole,
+    /// The low mark is how far the log is, not what is visible, and nobody waits for it.
+    LowMarkOfTheLog,
+    /// The stream goes on when it should stand still.
+    NoHold,
+    /// Changes of tables are not told.
+    NoDefinitions,
+}
+
+/// By what marks are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marks {
+    Transactions,
+    Places,
+    Both,
+}
+
+/// A request that is being answered.
+struct Reading {
+    request: Request,
+    step: Step,
+}
+
+enum Step {
+    New,
+    /// The low mark is taken.
+    Low(Mark),
+    /// The rows are read.
+    Read {
+        low: Mark,
+        rows: Option<Vec<Vec<String>>>,
+    },
+}
+
+/// A table without a key that is being read.
+struct Whole {
+    rows: Vec<Vec<String>>,
+    next: usize,
+}
+
+/// What is stored: records and offset are committed at once.
+#[derive(Clone)]
+struct Stored {
+    transaction: usize,
+    row: usize,
+    state: Option<serde_json::Map<String, serde_json::Value>>,
+    consumer: Consumer,
+}
+
+struct Life {
+    random: Random,
+    world: World,
+    marks: Marks,
+    mistake: Mistake,
+    snapshot: Snapshot,
+    readings: Vec<Reading>,
+    wholes: BTreeMap<RequestId, Whole>,
+    /// Tables without a key of which no row is told yet.
+    begun: BTreeSet<TableId>,
+    /// The stream's transaction, and how many of its events are handled.
+    transaction: usize,
+    row: usize,
+    /// Up to here events were delivered before.
+    passed_over: (usize, usize),
+    tables: BTreeMap<TableId, Arc<Table>>,
+    consumer: Consumer,
+    stored: Stored,
+    kills: usize,
+    trace: bool,
+    settings: Settings,
+}
+
+fn settings(random: &mut Random) -> Settings {
+    Settings {
+        config: SnapshotConfig {
+            mode: SnapshotMode::Initial,
+            tables: Choice::All,
+            readers: 1 + random.below(4),
+            chunk_rows: random.pick(&[1, 3, 8, 30]),
+            chunk_bytes: random.pick(&[40, 200, 100_000]),
+            delay: random.pick(&[Duration::ZERO, Duration::from_secs(1)]),
+            lock_timeout: Duration::from_secs(1),
+            overrides: Vec::new(),
+        },
+        filters: Filters::default(),
+        window_bytes: random.pick(&[0, 200, 100_000]),
+        selector: Arc::new(|table| {
+            let names: Vec<String> = table
+                .columns
+                .iter()
+                .map(|column| format!("`{}`", column.name))
+                .collect();
+            Ok(Selection {
+                list: names.join(","),
+                cells: names.len(),
+            })
+        }),
+    }
+}
+
+impl Life {
+    fn new(seed: u64, mistake: Mistake) -> Self {
+        let mut random = Random(seed);
+        let world = World::new(&mut random);
+        let settings = settings(&mut random);
+        let marks = random.pick(&[Marks::Transactions, Marks::Places, Marks::Both]);
+        let state = SnapshotState::initial();
+        let stored = Stored {
+            transaction: 0,
+            row: 0,
+            state: state.to_fields(),
+            consumer: Consumer::default(),
+        };
+        let snapshot = Snapshot::new(settings.clone(), state);
+        Self {
+            random,
+            world,
+            marks,
+            mistake,
+            snapshot,
+            readings: Vec::new(),
+            wholes: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            transaction: 0,
+            row: 0,
+            passed_over: (0, 0),
+            tables: BTreeMap::new(),
+            consumer: Consumer::default(),
+            stored,
+            kills: 0,
+            trace: false,
+            settings,
+        }
+    }
+
+    fn gtids(&self, number: usize) -> Gtids {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let text = if number == 0 {
+            String::new()
+        } else {
+            format!("{uuid}:1-{number}")
+        };
+        Gtids::Mysql(text.parse().expect("a set"))
+    }
+
+    fn position(&self, number: usize) -> LogPosition {
+        let gtids = (self.marks != Marks::Places).then(|| self.gtids(number));
+        LogPosition {
+            gtids,
+            ..LogPosition::at("bin.000001", number as u64)
+        }
+    }
+
+    /// All that is visible.
+    fn low(&self) -> Mark {
+        let number = if self.mistake == Mistake::LowMarkOfTheLog {
+            self.world.log.len()
+        } else {
+            self.world.visible
+        };
+        match self.marks {
+            Marks::Places => Mark::of_place("bin.000001", number as u64),
+            _ => Mark::of_transactions(self.gtids(number)),
+        }
+    }
+
+    /// Nothing that is visible is behind it.
+    fn high(&self) -> Mark {
+        let place = Mark::of_place("bin.000001", self.world.log.len() as u64);
+        match self.marks {
+            Marks::Places => place,
+            Marks::Transactions => Mark::of_transactions(self.gtids(self.world.visible)),
+            Marks::Both => Mark {
+                gtids: Some(self.gtids(self.world.visible)),
+                ..place
+            },
+        }
+    }
+
+    fn ask(&mut self) {
+        while let Some(request) = self.snapshot.next_request() {
+            match request.work {
+                Work::Forget(of) => drop(self.wholes.remove(&of)),
+                _ if {
+                    if self.trace {
+                        eprintln!("ask {request:?}");
+                    }
+                    false
+                } => {}
+                _ => self.readings.push(Reading {
+                    request,
+                    step: Step::New,
+                }),
+            }
+            let busy = self.readings.len() + self.wholes.len();
+            assert!(
+                busy <= self.settings.config.readers + self.wholes.len(),
+                "more requests than readers"
+            );
+        }
+    }
+
+    /// A reader goes one step on.
+    fn read(&mut self) -> Result<(), String> {
+        if self.readings.is_empty() {
+            return Ok(());
+        }
+        let index = self.random.below(self.readings.len());
+        let Reading { request, step } = self.readings.swap_remove(index);
+        let id = request.id;
+        // A careless reader does not wait until all is visible that the stream has.
+        let careless = self.random.one_in(20) || self.mistake == Mistake::LowMarkOfTheLog;
+        let visible =
+            self.low().covers(&request.after) || (careless && matches!(request.work, Work::Chunk(_)));
+        let outcome = match (&request.work, step) {
+            (Work::Rest(_), _) => Outcome::Rested,
+            (Work::More(of), _) => self.more(*of),
+            (Work::Forget(_), _) => unreachable!("nothing is read"),
+            (_, step @ Step::New) if !visible => {
+                self.readings.push(Reading { request, step });
+                return Ok(());
+            }
+            (Work::List, _) => Outcome::Listed(
+                self.world
+                    .at_visible()
+                    .iter()
+                    .map(|(table, rows)| (table.clone(), rows.rows.len() as u64))
+                    .collect(),
+            ),
+            (Work::Survey { table, surrogate }, _) => {
+                survey(table, surrogate.as_deref(), self.world.at_visible(), self.high())
+            }
+            (Work::Whole(work), _) => self.begin(id, work),
+            (Work::Chunk(work), _) if work.locking => self.locking(work),
+            (Work::Chunk(_), Step::New) => {
+                let step = Step::Low(self.low());
+                self.readings.push(Reading { request, step });
+                return Ok(());
+            }
+            (Work::Chunk(work), Step::Low(low)) => {
+                let rows = sql::select(&work.sql, self.world.at_visible());
+                let step = Step::Read { low, rows };
+                self.readings.push(Reading { request, step });
+                return Ok(());
+            }
+            (Work::Chunk(work), Step::Read { low, rows }) => match rows {
+                None => Outcome::Changed("no such column".to_owned()),
+                Some(rows) => chunk(work, low, self.high(), &rows),
+            },
+        };
+        if self.trace {
+            eprintln!("answer {id:?} {outcome:?}");
+        }
+        self.snapshot
+            .answered(Answer { id, outcome })
+            .map_err(|error| error.to_string())
+    }
+
+    /// Who locks rows waits until their last changes are visible.
+    fn locking(&mut self, work: &ChunkWork) -> Outcome {
+        if self.world.visible < self.world.log.len() {
+            return Outcome::Busy("deadlock".to_owned());
+        }
+        let (low, high) = (self.low(), self.high());
+        match sql::select(&work.sql, self.world.at_visible()) {
+            None => Outcome::Changed("no such column".to_owned()),
+            Some(rows) => chunk(work, low, high, &rows),
+        }
+    }
+
+    fn begin(&mut self, id: RequestId, work: &ChunkWork) -> Outcome {
+        if self.random.one_in(4) {
+            return Outcome::Busy("lock wait timeout".to_owned());
+        }
+        let mark = match self.marks {
+            Marks::Transactions => Mark::of_transactions(self.gtids(self.world.visible)),
+            _ => Mark::of_place("bin.000001", self.world.visible as u64),
+        };
+        match sql::select(&work.sql, self.world.at_visible()) {
+            None => Outcome::Changed("no such column".to_owned()),
+            Some(rows) => {
+                self.begun.insert(work.table.clone());
+                self.wholes.insert(id, Whole { rows, next: 0 });
+                Outcome::Begun(mark)
+            }
+        }
+    }
+
+    fn more(&mut self, of: RequestId) -> Outcome {
+        let mut whole = self.wholes.remove(&of).expect("a table that was begun");
+        let end = (whole.next + 1 + self.random.below(5)).min(whole.rows.len());
+        let rows = rows_of(
+            whole.rows.first().map_or(1, Vec::len),
+            &whole.rows[whole.next..end],
+        );
+        whole.next = end;
+        let last = end == whole.rows.len();
+        if !last {
+            self.wholes.insert(of, whole);
+        }
+        Outcome::Part { rows, last }
+    }
+
+    /// The stream stands between two transactions.
+    fn boundary(&mut self) -> Result<(), String> {
+        let position = self.position(self.transaction);
+        if self.trace {
+            eprintln!(
+                "passed {} of {} visible {}",
+                self.transaction,
+                self.world.log.len(),
+                self.world.visible
+            );
+        }
+        if self.passed_over.0 == self.transaction && self.passed_over.1 > 0 {
+            self.snapshot.resumes(&position);
+            self.ask();
+            return Ok(());
+        }
+        self.snapshot.passed(&position);
+        while let Some(release) = self.snapshot.next_release() {
+            self.release(&release)?;
+            self.snapshot.told(release);
+            self.store();
+        }
+        self.snapshot.passed(&position);
+        self.ask();
+        self.store();
+        self.consumer.check(
+            self.snapshot.state(),
+            &self.world.history[self.transaction],
+            false,
+        )
+    }
+
+    fn release(&mut self, release: &Release) -> Result<(), String> {
+        let now = &self.world.history[self.transaction];
+        let table = &release.table.id;
+        let rows = now
+            .get(table)
+            .ok_or_else(|| format!("{table} is told of and not there"))?;
+        if *described(table, rows) != *release.table {
+            return Err(format!("{table} is told of as it is not at this place"));
+        }
+        let begins = self.begun.remove(table);
+        if self.trace {
+            eprintln!("release {release:?} at {}", self.transaction);
+        }
+        let mut cells = Vec::new();
+        for index in 0..release.len() {
+            let marker = release.row(index, &mut cells);
+            assert_ne!(marker, Marker::No);
+            let texts: Vec<String> = cells
+                .iter()
+                .map(|cell| String::from_utf8_lossy(cell.unwrap_or_default()).into_owned())
+                .collect();
+            self.consumer
+                .read(table, rows.kind, &texts, now, begins && index == 0)?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self) {
+        self.stored = Stored {
+            transaction: self.transaction,
+            row: self.row,
+            state: self.snapshot.state().to_fields(),
+            consumer: self.consumer.clone(),
+        };
+    }
+
+    /// The stream goes one event on.
+    fn stream(&mut self) -> Result<(), String> {
+        if self.row == 0 {
+            self.boundary()?;
+        }
+        if (self.snapshot.holds() && self.mistake != Mistake::NoHold)
+            || self.transaction == self.world.log.len()
+        {
+            return Ok(());
+        }
+        let event = self.world.log[self.transaction].get(self.row).cloned();
+        match event {
+            Some(event) => {
+                let before = (self.transaction, self.row) < self.passed_over;
+                if self.trace {
+                    eprintln!("event {event:?} before {before}");
+                }
+                self.touch(&event, before);
+                if !before {
+                    self.consumer.change(&event);
+                }
+                self.row += 1;
+                if !before && self.random.one_in(3) {
+                    self.store();
+                }
+            }
+            None => {
+                (self.transaction, self.row) = (self.transaction + 1, 0);
+                self.boundary()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, event: &Event, before: bool) {
+        let history = &self.world.history;
+        let (table, was, is, told) = match event {
+            Event::Insert { table, key, values } => (
+                table,
+                None,
+                Some((key, values.iter().copied().map(Some).collect())),
+                Told::Whole,
+            ),
+            Event::Delete { table, key, values } => (table, Some((key, values)), None, Told::Whole),
+            Event::Update {
+                table,
+                old,
+                new,
+                before,
+                after,
+            } => {
+                let partial = after.contains(&None) && self.mistake != Mistake::PartsAreWhole;
+                (
+                    table,
+                    Some((old, before)),
+                    Some((new, after.clone())),
+                    if partial { Told::Part } else { Told::Whole },
+                )
+            }
+            event => {
+                if self.mistake != Mistake::NoDefinitions {
+                    self.define(event);
+                }
+                return;
+            }
+        };
+        let rows = history[self.transaction]
+            .get(table)
+            .or_else(|| history[self.transaction + 1].get(table));
+        let rows = rows.expect("it is changed");
+        let described = described(table, rows);
+        let log = self
+            .tables
+            .entry(table.clone())
+            .or_insert_with(|| Arc::clone(&described));
+        if **log != *described {
+            *log = described;
+        }
+        let mut row = Row::default();
+        if let Some((key, values)) = was {
+            row.before = image(rows.kind, key, values.iter().copied().map(Some));
+        }
+        let is: Option<(_, Vec<Option<i64>>)> = is;
+        if let Some((key, values)) = &is {
+            row.after = image(rows.kind, key, values.iter().copied());
+        }
+        let untold =
+            self.mistake == Mistake::NoTouches || (before && self.mistake == Mistake::NoTouchesOfPassedOver);
+        if let Some(mut touching) = self.snapshot.touching(log).filter(|_| !untold) {
+            touching.row(&row, told);
+        }
+    }
+
+    fn define(&mut self, event: &Event) {
+        let known = match event {
+            Event::AddColumn(table) | Event::DropColumn(table) => TableChange::Altered(table.clone()),
+            Event::Truncate(table) => TableChange::Truncated(table.clone()),
+            Event::Drop(table) => TableChange::Dropped(table.clone()),
+            Event::Rename(from, to) => TableChange::Renamed {
+                from: from.clone(),
+                to: to.clone(),
+            },
+            Event::Create(table, _) => TableChange::Altered(table.clone()),
+            Event::Insert { .. } | Event::Update { .. } | Event::Delete { .. } => return,
+        };
+        // Statements that nobody understands may change anything.
+        let vague = matches!(
+            event,
+            Event::AddColumn(_) | Event::DropColumn(_) | Event::Create(..)
+        );
+        let change = match self.random.below(3) {
+            0 if vague => TableChange::Everything,
+            1 if vague => TableChange::Database("d".to_owned()),
+            _ => known,
+        };
+        self.snapshot.changed(&change);
+    }
+
+    fn kill(&mut self) {
+        self.kills += 1;
+        if self.trace {
+            eprintln!("KILL");
+        }
+        let stored = self.stored.clone();
+        let state = stored
+            .state
+            .map(|fields| SnapshotState::from_fields(&fields).expect("what was stored is a state"));
+        self.snapshot = Snapshot::new(self.settings.clone(), state.unwrap_or_default());
+        self.readings.clear();
+        self.wholes.clear();
+        self.tables.clear();
+        self.consumer = stored.consumer;
+        (self.transaction, self.row) = (stored.transaction, 0);
+        self.passed_over = (stored.transaction, stored.row);
+    }
+
+    /// Another server answers now, say.
+    fn forget(&mut self) {
+        if self.row == 0 {
+            self.snapshot.forget_pending();
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let busy = 200 + self.random.below(1500);
+        let killing = self.random.one_in(2);
+        for _ in 0..busy {
+            match self.random.below(100) {
+                0..10 => self.world.write(&mut self.random),
+                10..25 if self.world.visible < self.world.log.len() => self.world.visible += 1,
+                25..60 => self.read()?,
+                60 if killing && self.random.one_in(3) => self.kill(),
+                61 if self.random.one_in(10) => self.forget(),
+                _ => self.stream()?,
+            }
+        }
+        // Nobody writes any more: it comes to its end, and the stream to its own.
+        self.world.visible = self.world.log.len();
+        for _ in 0..20_000 {
+            if self.snapshot.is_done() && self.transaction == self.world.log.len() {
+                let now: &Database = self.world.now();
+                return self.consumer.check(self.snapshot.state(), now, true);
+            }
+            self.read()?;
+            self.stream()?;
+        }
+        Err(format!("it does not end: {:?}", self.snapshot.state()))
+    }
+}
+
+fn survey(table: &TableId, surrogate: Option<&str>, database: &Database, high: Mark) -> Outcome {
+    let Some(rows) = database.get(table) else {
+        return Outcome::Missing(high);
+    };
+    let described = described(table, rows);
+    let key = KeyColumns::of(&described, surrogate).expect("a key");
+    let range = key.as_ref().and_then(|key| {
+        let place = |last| {
+            let found = sql::select(&select::first_key(table, key, last), database)?;
+            let cells: Vec<Option<&[u8]>> = found.first()?.iter().map(|cell| Some(cell.as_bytes())).collect();
+            Some(key.place(&cells))
+        };
+        place(false).zip(place(true))
+    });
+    Outcome::Surveyed(Box::new(Surveyed {
+        table: described,
+        key,
+        range,
+        row_bytes: 10,
+        transactional: true,
+    }))
+}
+
+fn rows_of(width: usize, rows: &[Vec<String>]) -> Rows {
+    let mut all = Rows::new(width);
+    for row in rows {
+        assert!(all.push(row.iter().map(|cell| Some(cell.as_bytes()))));
+    }
+    all
+}
+
+fn chunk(work: &ChunkWork, low: Mark, high: Mark, found: &[Vec<String>]) -> Outcome {
+    let bytes = |rows: &[Vec<String>]| rows.iter().flatten().map(String::len).sum::<usize>();
+    let mut end = found.len();
+    while end > 1 && bytes(&found[..end - 1]) >= work.bytes_max {
+        end -= 1;
+    }
+    Outcome::Chunk(Box::new(ChunkRead {
+        low,
+        high,
+        rows: rows_of(work.width, &found[..end]),
+        ended: found.len() < work.rows_max && end == found.len(),
+    }))
+}
+
+fn lives(seeds: std::ops::Range<u64>, mistake: Mistake) -> Vec<String> {
+    let failed = seeds.filter_map(|seed| {
+        let mut life = Life::new(seed, mistake);
+        let t = std::time::Instant::now();
+        let r = life.run();
+        if t.elapsed().as_millis() > 300 {
+            eprintln!(
+                "seed {seed} {mistake:?} {:?} log {} {:?}",
+                t.elapsed(),
+                life.world.log.len(),
+                r.as_ref().err()
+            );
+        }
+        r.err().map(|error| format!("seed {seed}: {error}"))
+    });
+    failed.collect()
+}
+
+#[test]
+fn whoever_applies_the_records_has_the_tables() {
+    let failures = lives(0..400, Mistake::Nothing);
+    assert!(
+        failures.is_empty(),
+        "{} failed: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(12)]
+    );
+}
+
+#[test]
+fn each_mistake_is_noticed() {
+    for mistake in [
+        Mistake::NoTouches,
+        Mistake::NoTouchesOfPassedOver,
+        Mistake::PartsAreWhole,
+        Mistake::LowMarkOfTheLog,
+        Mistake::NoHold,
+        Mistake::NoDefinitions,
+    ] {
+        assert!(!lives(0..400, mistake).is_empty(), "{mistake:?} goes unnoticed");
+    }
+}
+
+#[test]
+fn zz_one() {
+    let Ok(seed) = std::env::var("SEED") else { return };
+    let mut life = Life::new(seed.parse().unwrap(), Mistake::Nothing);
+    life.trace = true;
+    eprintln!(
+        "{:?} {:?} readers {} rows {} bytes {} window {}",
+        life.marks,
+        life.world.history[0]
+            .iter()
+            .map(|(t, r)| (t.to_string(), r.kind, r.rows.len()))
+            .collect::<Vec<_>>(),
+        life.settings.config.readers,
+        life.settings.config.chunk_rows,
+        life.settings.config.chunk_bytes,
+        life.settings.window_bytes
+    );
+    let r = life.run();
+    eprintln!("RESULT {r:?}");
+    eprintln!(
+        "at {} row {} of {} holds {} in flight {:?} readings {} wholes {} dirty {} boundary {}",
+        life.transaction,
+        life.row,
+        life.world.log.len(),
+        life.snapshot.holds(),
+        life.snapshot.in_flight,
+        life.readings.len(),
+        life.wholes.len(),
+        life.snapshot.dirty,
+        0
+    );
+    if let Some(running) = &life.snapshot.running {
+        for work in &running.tables {
+            eprintln!(
+                "{} {:?} whole {:?} resting {:?} busy {}",
+                work.id, work.survey, work.whole, work.resting, work.busy
+            );
+            for chunk in work.each_chunk() {
+                eprintln!(
+                    "   {:?} {:?} tries {} {}",
+                    chunk.rule,
+                    chunk.numbers,
+                    chunk.tries,
+                    &format!("{:?}", chunk.stage)[..7]
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A snapshot that is under way: which tables are its, which are begun, and which come next.
+use std::collections::VecDeque;
+
+use regex::Regex;
+
+use super::request::RequestId;
+use super::select::Source;
+use super::settings::Settings;
+use super::state::{Run, RunKind, TableState};
+use super::work::TableWork;
+use crate::mysql::schema::TableId;
+
+/// A snapshot that is under way, beside what is stored of it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) listing: Listing,
+    /// The tables that are begun, as in what is stored.
+    pub(super) tables: Vec<TableWork>,
+    /// The tables that are its own, for signals' expressions; all that are captured without.
+    wanted: Option<Vec<Regex>>,
+    unwanted: Vec<Regex>,
+    conditions: Vec<(Regex, String)>,
+    /// How many tables there were, and rows in them, by the server's estimates.
+    pub(super) tables_total: u64,
+    pub(super) rows_total: Option<u64>,
+}
+
+/// The tables that come next.
+#[derive(Debug)]
+pub(super) enum Listing {
+    Wanted,
+    Asked(RequestId),
+    /// In the order of their names.
+    Known(VecDeque<TableId>),
+}
+
+/// Expressions that are anchored and pass over letters' case, as all that name tables.
+pub(crate) fn expression(text: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&format!("(?i)^(?:{})$", text.trim()))
+}
+
+fn expressions(texts: &[String]) -> Vec<Regex> {
+    // They were tried when the signal came; what an offset was altered to names nothing.
+    texts.iter().filter_map(|text| expression(text).ok()).collect()
+}
+
+impl Running {
+    pub(super) fn new(run: &Run) -> Self {
+        let mut running = Self {
+            listing: Listing::Wanted,
+            tables: run
+                .open
+                .iter()
+                .map(|open| TableWork::new(open.table.clone()))
+                .collect(),
+            wanted: None,
+            unwanted: Vec::new(),
+            conditions: Vec::new(),
+            tables_total: 0,
+            rows_total: None,
+        };
+        if let RunKind::Incremental(asked) = &run.kind {
+            running.wanted = Some(expressions(&asked.tables));
+            running.unwanted = expressions(&asked.stopped);
+            let conditions = asked.conditions.iter();
+            running.conditions = conditions
+                .filter_map(|(table, condition)| Some((expression(table).ok()?, condition.clone())))
+                .collect();
+        }
+        running
+    }
+
+    /// Whether a table belongs to it.
+    pub(super) fn has(&self, table: &TableId, settings: &Settings) -> bool {
+        let name = table.to_string();
+        let among = |expressions: &[Regex]| expressions.iter().any(|expression| expression.is_match(&name));
+        let captured = settings.filters.databases.has(&table.database) && settings.filters.tables.has(&name);
+        let signals = settings.filters.signal_table.as_deref() == Some(&*name);
+        let chosen = match &self.wanted {
+            Some(wanted) => among(wanted),
+            None => settings.config.tables.has(&name),
+        };
+        captured && chosen && !signals && !among(&self.unwanted)
+    }
+
+    /// What a table's rows are read from.
+    pub(super) fn source(&self, table: &TableId, settings: &Settings) -> Source {
+        let name = table.to_string();
+        let overrides = settings.config.overrides.iter();
+        let statement = overrides
+            .filter(|(of, _)| of.eq_ignore_ascii_case(&name))
+            .map(|(_, statement)| &**statement)
+            .next();
+        let condition = self.conditions.iter().find(|(of, _)| of.is_match(&name));
+        Source::new(table, statement, condition.map(|(_, condition)| &**condition))
+    }
+
+    /// The tables that there are came.
+    pub(super) fn listed(&mut self, listed: Vec<(TableId, u64)>, run: &Run, settings: &Settings) {
+        let mut own: Vec<(TableId, u64)> = listed
+            .into_iter()
+            .filter(|(table, _)| self.has(table, settings))
+            .collect();
+        own.sort_unstable();
+        self.tables_total = own.len() as u64;
+        self.rows_total = Some(own.iter().map(|(_, rows)| rows).sum());
+        let behind = |table: &TableId| run.begun.as_ref().is_none_or(|begun| table > begun);
+        let next = own.into_iter().map(|(table, _)| table).filter(behind);
+        self.listing = Listing::Known(next.collect());
+    }
+
+    /// Begins the next table; whether there was one.
+    pub(super) fn begin_next(&mut self, run: &mut Run) -> bool {
+        let Listing::Known(next) = &mut self.listing else {
+            return false;
+        };
+        let Some(table) = next.pop_front() else {
+            return false;
+        };
+        run.begun = Some(table.clone());
+        self.begin(table, run);
+        true
+    }
+
+    pub(super) fn begin(&mut self, table: TableId, run: &mut Run) {
+        run.open.push(TableState::new(table.clone()));
+        self.tables.push(TableWork::new(table));
+    }
+
+    /// A table is not read any more; its requests, if there are any, are answered in vain.
+    pub(super) fn end(&mut self, index: usize, run: &mut Run) -> TableWork {
+        run.open.remove(index);
+        self.tables.remove(index)
+    }
+
+    pub(super) fn index_of(&self, table: &TableId) -> Option<usize> {
+        self.tables.iter().position(|work| work.id == *table)
+    }
+
+    /// Whether all tables were begun.
+    pub(super) fn all_begun(&self) -> bool {
+        matches!(&self.listing, Listing::Known(next) if next.is_empty())
+    }
+
+    /// Tables that were not begun.
+    pub(super) fn left(&self) -> u64 {
+        match &self.listing {
+            Listing::Known(next) => next.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// A table that was not begun is not wanted any more; whether it was wanted.
+    pub(super) fn leave_out(&mut self, table: &TableId) -> bool {
+        match &mut self.listing {
+            Listing::Known(next) => {
+                let before = next.len();
+                next.retain(|other| other != table);
+                next.len() < before
+            }
+            _ => false,
+        }
+    }
+
+    /// A table that has another name now comes with that.
+    pub(super) fn take_up(&mut self, table: TableId, run: &mut Run) {
+        let behind = run.begun.as_ref().is_none_or(|begun| table > *begun);
+        match &mut self.listing {
+            Listing::Known(next) if behind => {
+                let at = next.partition_point(|other| *other < table);
+                if next.get(at) != Some(&table) {
+                    next.insert(at, table);
+                }
+            }
+            // It will be found when tables are listed.
+            _ if behind => {}
+            _ => self.begin(table, run),
+        }
+    }
+}
