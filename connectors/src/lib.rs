@@ -27,4 +27,5 @@ pub fn register(registry: Registry) -> Registry {
     registry
         .with_source(file::source::FileSource)
         .with_sink(file::sink::FileSink)
+        .with_sink(mysql::sink::MySqlSink)
 }
