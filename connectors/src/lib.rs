@@ -31,4 +31,5 @@ pub fn register(registry: Registry) -> Registry {
         .with_source(mysql::source::MySqlSource)
         .with_source(mysql::source::MariaDbSource)
         .with_sink(file::sink::FileSink)
+        .with_sink(mysql::sink::MySqlSink)
 }

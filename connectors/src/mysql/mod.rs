@@ -11,6 +11,7 @@
 //! * [`client`]: connections to servers: statements, marks, their logs as raw events.
 //! * [`config`]: what a source is told.
 //! * [`schema`]: what tables are.
+//! * [`sink`]: rows of records, written once.
 //! * [`record`]: rows as records.
 //! * [`snapshot`]: what tables hold already; sans-IO, and connections that read.
 //! * [`signal`]: what a running source is asked for.
@@ -31,6 +32,7 @@ pub mod offset;
 pub mod record;
 pub mod schema;
 pub mod signal;
+pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod stream;

@@ -7,4 +7,5 @@ mod login;
 mod marks;
 mod servers;
 mod source;
+mod sink;
 mod statements;

@@ -38,6 +38,17 @@ impl Client {
         self.execute_for("running a statement", statement).await
     }
 
+    /// Runs a statement that is not all text: values may be bytes as they are. Rows of it are passed over.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn execute_bytes(&mut self, statement: &[u8]) -> Result<Done, ClientError> {
+        let what = "running a statement";
+        self.start(what, statement).await?;
+        self.settle(what).await?;
+        Ok(self.done)
+    }
+
     /// All rows of a statement whose answer is small.
     ///
     /// # Errors
@@ -52,7 +63,7 @@ impl Client {
     /// As [`Client::execute`]; and when the statement has no rows.
     pub async fn select_stream(&mut self, statement: &str) -> Result<RowStream<'_>, ClientError> {
         let what = "reading rows";
-        match self.start(what, statement).await? {
+        match self.start(what, statement.as_bytes()).await? {
             Some(columns) => Ok(RowStream {
                 client: self,
                 columns: columns.into(),
@@ -93,7 +104,7 @@ impl Client {
         what: &'static str,
         statement: &str,
     ) -> Result<Done, ClientError> {
-        self.start(what, statement).await?;
+        self.start(what, statement.as_bytes()).await?;
         self.settle(what).await?;
         Ok(self.done)
     }
@@ -104,7 +115,7 @@ impl Client {
         statement: &str,
     ) -> Result<Vec<Row>, ClientError> {
         let mut rows = Vec::new();
-        if let Some(columns) = self.start(what, statement).await? {
+        if let Some(columns) = self.start(what, statement.as_bytes()).await? {
             while let Some(row) = self.next_row(columns.len(), what).await? {
                 rows.push(row);
             }
@@ -126,12 +137,12 @@ impl Client {
     async fn start(
         &mut self,
         what: &'static str,
-        statement: &str,
+        statement: &[u8],
     ) -> Result<Option<Vec<ResultColumn>>, ClientError> {
         self.settle(what).await?;
         let mut command = Vec::with_capacity(statement.len() + 1);
         command.push(QUERY);
-        command.extend_from_slice(statement.as_bytes());
+        command.extend_from_slice(statement);
         self.send_command(what, &command).await?;
         self.answer(what).await
     }

@@ -1,0 +1,328 @@
+//! Records as the text of their rows, before it is known which statements they go into.
+use std::collections::HashMap;
+use std::ops::Range;
+
+use millstream_connect::record::{Record, Value};
+
+use super::change::{Action, Change, Fields};
+use super::column::Column;
+use super::config::{InsertMode, SinkConfig};
+use super::plan::{From, Plan, Slot};
+use super::table::Table;
+use super::value::{Cell, Loose, Unfit, push_identifier};
+
+/// What a row has: of which table, which columns, which of them are the key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub table: usize,
+    pub columns: Vec<usize>,
+    /// Columns, too.
+    pub key: Vec<usize>,
+}
+
+impl Shape {
+    /// Whether all that `other` sets is set by this, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other || other.columns.iter().all(|column| self.columns.contains(column))
+    }
+}
+
+/// The shapes that came.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    pub all: Vec<Shape>,
+    numbers: HashMap<Shape, usize>,
+}
+
+impl Shapes {
+    fn number(&mut self, shape: Shape) -> usize {
+        if let Some(number) = self.numbers.get(&shape) {
+            return *number;
+        }
+        self.all.push(shape.clone());
+        self.numbers.insert(shape, self.all.len() - 1);
+        self.all.len() - 1
+    }
+}
+
+/// A change of a row, as text.
+#[derive(Debug, Clone)]
+pub(super) struct Operation {
+    /// The record's place among those that were put.
+    pub index: usize,
+    /// The place of its partition among the task's.
+    pub partition: usize,
+    pub offset: i64,
+    pub action: Action,
+    pub table: usize,
+    pub shape: usize,
+    /// The key's text.
+    pub key: Range<usize>,
+    /// The row's text.
+    pub row: Range<usize>,
+}
+
+/// Operations and their text.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub text: Vec<u8>,
+    pub operations: Vec<Operation>,
+    decoded: Vec<u8>,
+}
+
+/// A buffer that has grown beyond this is not kept.
+const TEXT_BYTES_KEPT: usize = 32 << 20;
+
+/// What is left of a statement's bytes for what is not its rows.
+pub(super) const STATEMENT_OVERHEAD: usize = 64 << 10;
+
+/// Where a record comes from, and what it asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub record: &'a Record,
+    pub change: &'a Change<'a>,
+    pub index: usize,
+    pub partition: usize,
+    pub offset: i64,
+}
+
+/// Into what records become rows.
+pub(super) struct Target<'a> {
+    pub config: &'a SinkConfig,
+    pub table: &'a Table,
+    pub plan: &'a Plan,
+    pub shapes: &'a mut Shapes,
+    pub packet_bytes_max: usize,
+}
+
+impl Batch {
+    /// Forgets what is there.
+    pub fn clear(&mut self) {
+        self.operations.clear();
+        self.text.clear();
+        if self.text.capacity() > TEXT_BYTES_KEPT {
+            self.text = Vec::new();
+        }
+    }
+
+    /// Adds what a record asks for.
+    ///
+    /// # Errors
+    /// When a value does not go into its column: which one, and why. Nothing is added then.
+    pub fn add(&mut self, source: Source<'_>, mut target: Target<'_>) -> Result<(), String> {
+        let begin = self.text.len();
+        let added = self.write(source, &mut target);
+        if added.is_err() {
+            self.text.truncate(begin);
+        }
+        added
+    }
+
+    fn write(&mut self, source: Source<'_>, target: &mut Target<'_>) -> Result<(), String> {
+        let begin = self.text.len();
+        let mut columns = Vec::new();
+        let masked = match (source.change.action, target.config.insert_mode) {
+            (Action::Truncate, _) => false,
+            (Action::Delete, _) => {
+                columns = target.plan.key_columns();
+                false
+            }
+            (Action::Write, InsertMode::Update) => self.assignments(source, target, &mut columns)?,
+            (Action::Write, _) => self.values(source, target, &mut columns)?,
+        };
+        let row = begin..self.text.len();
+        self.key(source, target)?;
+        let key = row.end..self.text.len();
+        if self.text.len() - begin + STATEMENT_OVERHEAD > target.packet_bytes_max {
+            return Err(format!(
+                "its row takes {} bytes in a statement, and the server's max_allowed_packet is {}: increase it there",
+                self.text.len() - begin,
+                target.packet_bytes_max
+            ));
+        }
+        if masked && columns.len() <= target.plan.key.len() {
+            // Nothing is known but the key: the row stays as it is.
+            self.text.truncate(begin);
+            return Ok(());
+        }
+        let shape = target.shapes.number(Shape {
+            table: target.plan.table,
+            columns,
+            key: target.plan.key_columns(),
+        });
+        self.operations.push(Operation {
+            index: source.index,
+            partition: source.partition,
+            offset: source.offset,
+            action: source.change.action,
+            table: target.plan.table,
+            shape,
+            key,
+            row,
+        });
+        Ok(())
+    }
+
+    /// Appends `(1,'a')`. Gives whether values are missing.
+    fn values(
+        &mut self,
+        source: Source<'_>,
+        target: &Target<'_>,
+        columns: &mut Vec<usize>,
+    ) -> Result<bool, String> {
+        self.text.push(b'(');
+        for slot in &target.plan.slots {
+            let value = value(slot, source);
+            if is_unavailable(&value, target.config) {
+                continue;
+            }
+            if !columns.is_empty() {
+                self.text.push(b',');
+            }
+            columns.push(slot.column);
+            self.literal(slot, &value, target)?;
+        }
+        self.text.push(b')');
+        Ok(columns.len() < target.plan.slots.len())
+    }
+
+    /// Appends `` `a`=1,`b`='x' `` without the key. Gives whether values are missing.
+    fn assignments(
+        &mut self,
+        source: Source<'_>,
+        target: &Target<'_>,
+        columns: &mut Vec<usize>,
+    ) -> Result<bool, String> {
+        let begin = self.text.len();
+        for (number, slot) in target.plan.slots.iter().enumerate() {
+            let value = value(slot, source);
+            if is_unavailable(&value, target.config) {
+                continue;
+            }
+            columns.push(slot.column);
+            if target.plan.key.contains(&number) {
+                continue;
+            }
+            if self.text.len() > begin {
+                self.text.push(b',');
+            }
+            push_identifier(&mut self.text, &target.table.columns[slot.column].name);
+            self.text.push(b'=');
+            self.literal(slot, &value, target)?;
+        }
+        // A row that has its key alone has nothing to be changed.
+        Ok(columns.len() < target.plan.slots.len() || self.text.len() == begin)
+    }
+
+    /// Appends the key: its value, or `` (`a`=1 AND `b`='x') ``.
+    fn key(&mut self, source: Source<'_>, target: &Target<'_>) -> Result<(), String> {
+        let several = target.plan.key.len() > 1;
+        if several {
+            self.text.push(b'(');
+        }
+        for (number, place) in target.plan.key.iter().enumerate() {
+            let slot = &target.plan.slots[*place];
+            let column = &target.table.columns[slot.column];
+            if number > 0 {
+                self.text.extend_from_slice(b" AND ");
+            }
+            if several {
+                push_identifier(&mut self.text, &column.name);
+                self.text.push(b'=');
+            }
+            let value = value(slot, source);
+            if matches!(value, Of::None) || matches!(value, Of::Value(Value::Null)) {
+                return Err(format!("{} of its key is null", column.name));
+            }
+            self.literal(slot, &value, target)?;
+        }
+        if several {
+            self.text.push(b')');
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, slot: &Slot, value: &Of<'_>, target: &Target<'_>) -> Result<(), String> {
+        let column = &target.table.columns[slot.column];
+        let literals = &target.config.literals;
+        let cell = match value {
+            Of::None => Ok(Cell::Null),
+            Of::Number(number) => Ok(Cell::Integer(*number)),
+            Of::Text(text) => Ok(Cell::Text(text)),
+            Of::Value(value) if slot.loose => {
+                let loose = Loose {
+                    decimals: target.config.schemaless.decimals,
+                    binary: literals.binary,
+                };
+                loose.cell((slot.meaning, &column.kind), value, &mut self.decoded)
+            }
+            Of::Value(Value::Null) => match &slot.default {
+                Some(default) => slot.meaning.cell(default),
+                None => Ok(Cell::Null),
+            },
+            Of::Value(value) => slot.meaning.cell(value),
+        };
+        cell.and_then(|cell| literals.write(&cell, column, &mut self.text))
+            .map_err(|unfit| named(&unfit, column, target.table))
+    }
+}
+
+fn named(unfit: &Unfit, column: &Column, table: &Table) -> String {
+    format!(
+        "its value for the column {}.{} ({}) does not fit: {unfit}",
+        table.id, column.name, column.declared
+    )
+}
+
+/// A value where it lies.
+enum Of<'a> {
+    Value(&'a Value),
+    Text(&'a str),
+    Number(i64),
+    None,
+}
+
+#[inline]
+fn value<'a>(slot: &Slot, source: Source<'a>) -> Of<'a> {
+    let record = source.record;
+    let value = match &slot.from {
+        From::Row(place) => source.change.row.and_then(|row| row.at(*place)),
+        From::Key(place) => Fields::of(&record.key.value).and_then(|key| key.at(*place)),
+        From::WholeKey => Some(&record.key.value),
+        From::Header(name) => record
+            .headers
+            .iter()
+            .find(|header| header.name == *name)
+            .map(|header| &header.datum.value),
+        From::Topic => {
+            let topic = record
+                .origin
+                .as_ref()
+                .map_or(&record.topic, |origin| &origin.topic);
+            return Of::Text(topic);
+        }
+        From::Partition => {
+            let origin = record.origin.as_ref();
+            return origin.map_or(Of::None, |origin| Of::Number(origin.partition.into()));
+        }
+        From::Offset => {
+            let origin = record.origin.as_ref();
+            return origin.map_or(Of::None, |origin| Of::Number(origin.offset));
+        }
+    };
+    value.map_or(Of::None, Of::Value)
+}
+
+/// Whether it stands for a value that the source does not know.
+#[inline]
+fn is_unavailable(value: &Of<'_>, config: &SinkConfig) -> bool {
+    match value {
+        Of::Value(Value::String(text)) => {
+            text.len() == config.placeholder.len() && **text == *config.placeholder
+        }
+        Of::Value(Value::Bytes(bytes)) => {
+            bytes.len() == config.placeholder.len() && bytes[..] == *config.placeholder.as_bytes()
+        }
+        _ => false,
+    }
+}

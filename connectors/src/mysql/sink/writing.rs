@@ -1,0 +1,494 @@
+//! Records in, transactions out: how a batch is written once, whatever happens on the way.
+//!
+//! A batch is one transaction, with the offsets behind it. If rows are refused, nothing behind the first of a partition may be stored before the
+//! runtime says that it goes on: so the transaction is undone, what is before is written, and what is behind waits for the next call.
+use std::collections::BTreeMap;
+
+use millstream_connect::plugin::{FailedRecord, PluginError};
+use millstream_connect::record::Record;
+use tracing::{debug, warn};
+
+use super::arrange::arrange;
+use super::batch::{Batch, Source, Target};
+use super::catalog::{Catalog, Planning, Unplanned};
+use super::change::Change;
+use super::config::SinkConfig;
+use super::offsets::{Move, Offsets, Outcome, outcome, stored};
+use super::partitions::Partitions;
+use super::refusal::Refusal;
+use super::session::{Session, failed};
+use super::statement::Writer;
+use super::transaction::{Failure, RefusedRow, Transaction};
+use crate::mysql::client::ClientError;
+
+/// How often a transaction is begun again at once after a deadlock.
+const TRIES_AT_ONCE: u32 = 3;
+
+/// Writes.
+pub(super) struct Writing {
+    pub config: SinkConfig,
+    pub owner: String,
+    pub session: Session,
+    pub offsets: Offsets,
+    pub partitions: Partitions,
+    catalog: Catalog,
+    batch: Batch,
+    /// Records that wait for the next call, and the offsets behind them.
+    deferred: Option<Deferred>,
+    /// How often the batch that comes was tried.
+    tries: u32,
+}
+
+struct Deferred {
+    records: Vec<Record>,
+    ends: Vec<(usize, i64)>,
+}
+
+/// Records that are refused, by their places in the batch.
+type Refused = BTreeMap<usize, String>;
+
+/// Which of the batch's operations are written, and up to where.
+struct Part {
+    operations: Vec<usize>,
+    ends: Vec<(usize, i64)>,
+}
+
+/// Why a batch is not written.
+enum Stopped {
+    /// What is known of tables has to be asked for again.
+    Table(ClientError),
+    Error(PluginError),
+}
+
+impl From<PluginError> for Stopped {
+    fn from(error: PluginError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Writing {
+    pub fn new(config: SinkConfig, connector: &str, owner: String) -> Self {
+        Self {
+            session: Session::new(&config, &owner),
+            offsets: Offsets::new(&config.database, &config.offsets_table, connector),
+            partitions: Partitions::default(),
+            catalog: Catalog::default(),
+            batch: Batch::default(),
+            deferred: None,
+            tries: 0,
+            config,
+            owner,
+        }
+    }
+
+    /// What waits is not written any more: it comes again.
+    pub fn drop_deferred(&mut self) {
+        self.deferred = None;
+    }
+
+    /// Writes records.
+    ///
+    /// # Errors
+    /// When nothing of them is written; with [`ErrorKind::Retriable`](millstream_connect::plugin::ErrorKind::Retriable) they are to come again.
+    pub async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
+        self.write_deferred().await?;
+        let result = self.put_new(records).await;
+        if result.is_ok() {
+            self.tries = 0;
+        }
+        result
+    }
+
+    async fn put_new(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
+        let ends = self.ends(records)?;
+        if ends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refused = self.write_all(records, &ends).await?;
+        for (place, end) in &ends {
+            self.partitions.all[*place].next = Some(*end);
+        }
+        if !refused.is_empty() {
+            self.defer(records, &ends, &refused)?;
+        }
+        let failed = refused.into_iter().map(|(index, reason)| FailedRecord {
+            index,
+            error: PluginError::bad_record(reason),
+        });
+        Ok(failed.collect())
+    }
+
+    /// Where each partition of the records ends.
+    fn ends(&mut self, records: &[Record]) -> Result<Vec<(usize, i64)>, PluginError> {
+        let mut ends: Vec<(usize, i64)> = Vec::new();
+        for record in records {
+            let (place, offset) = self.partitions.of(record)?;
+            let next = self.partitions.all[place].next;
+            if next.is_some_and(|next| offset < next) {
+                continue;
+            }
+            match ends.iter_mut().rev().find(|(its, _)| *its == place) {
+                Some((_, end)) => *end = offset + 1,
+                None => ends.push((place, offset + 1)),
+            }
+        }
+        Ok(ends)
+    }
+
+    /// What is behind the first refused record of a partition waits.
+    fn defer(
+        &mut self,
+        records: &[Record],
+        ends: &[(usize, i64)],
+        refused: &Refused,
+    ) -> Result<(), PluginError> {
+        let mut waiting = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            let (place, offset) = self.partitions.of(record)?;
+            let stored = self.partitions.all[place].stored;
+            if stored.is_none_or(|stored| offset >= stored) && !refused.contains_key(&index) {
+                waiting.push(record.clone());
+            }
+        }
+        self.deferred = Some(Deferred {
+            records: waiting,
+            ends: ends.to_vec(),
+        });
+        Ok(())
+    }
+
+    /// Writes what waits: the runtime goes on behind the records that were refused.
+    ///
+    /// # Errors
+    /// When it cannot be written now, or not any more: then all of it comes again, and is judged anew.
+    pub async fn write_deferred(&mut self) -> Result<(), PluginError> {
+        let Some(Deferred { records, ends }) = self.deferred.take() else {
+            return Ok(());
+        };
+        let written = self.write_waiting(&records, &ends).await;
+        if written.is_err() {
+            self.deferred = Some(Deferred { records, ends });
+        }
+        written
+    }
+
+    async fn write_waiting(&mut self, records: &[Record], ends: &[(usize, i64)]) -> Result<(), PluginError> {
+        let mut again = false;
+        loop {
+            let mut refused = Refused::new();
+            self.encode(records, &mut refused, false).await?;
+            let part = self.part(&BTreeMap::new(), ends, &refused);
+            if refused.is_empty() {
+                match self.transact(&part, false).await {
+                    Ok(rows) if rows.is_empty() => return Ok(()),
+                    Ok(rows) => refused = self.by_record(rows),
+                    Err(Stopped::Table(_)) if !again => {
+                        again = true;
+                        self.catalog.forget();
+                        continue;
+                    }
+                    Err(stopped) => return Err(stopped.into_error()),
+                }
+            }
+            let reason = refused.into_values().next().unwrap_or_default();
+            return Err(PluginError::disconnected(format!(
+                "a record that was taken behind a refused one is refused, too; both come again: {reason}"
+            )));
+        }
+    }
+
+    /// Writes a batch, up to the first refused record of each partition; gives all that are refused.
+    async fn write_all(&mut self, records: &[Record], ends: &[(usize, i64)]) -> Result<Refused, PluginError> {
+        let mut again = false;
+        loop {
+            match self.write_once(records, ends).await {
+                Err(Stopped::Table(error)) if !again => {
+                    debug!("tables are looked at again: {error}");
+                    again = true;
+                    self.catalog.forget();
+                }
+                Err(stopped) => return Err(stopped.into_error()),
+                Ok(refused) => return Ok(refused),
+            }
+        }
+    }
+
+    async fn write_once(&mut self, records: &[Record], ends: &[(usize, i64)]) -> Result<Refused, Stopped> {
+        let mut refused = Refused::new();
+        self.encode(records, &mut refused, true).await?;
+        let whole = self.part(&BTreeMap::new(), ends, &refused);
+        let rows = self.transact(&whole, !refused.is_empty()).await?;
+        refused.extend(self.by_record(rows));
+        // What is before may be refused by itself, where in the whole it was replaced: then less is before.
+        while !refused.is_empty() {
+            let limits = self.limits(records, &refused)?;
+            let part = self.part(&limits, ends, &refused);
+            let rows = self.transact(&part, false).await?;
+            if rows.is_empty() {
+                break;
+            }
+            refused.extend(self.by_record(rows));
+        }
+        Ok(refused)
+    }
+
+    /// The offset of the first refused record of each partition.
+    fn limits(&mut self, records: &[Record], refused: &Refused) -> Result<BTreeMap<usize, i64>, PluginError> {
+        let mut limits = BTreeMap::new();
+        for index in refused.keys() {
+            let (place, offset) = self.partitions.of(&records[*index])?;
+            let limit = limits.entry(place).or_insert(offset);
+            *limit = offset.min(*limit);
+        }
+        Ok(limits)
+    }
+
+    /// The operations before the limits that are not refused, and where the partitions end then.
+    fn part(&self, limits: &BTreeMap<usize, i64>, ends: &[(usize, i64)], refused: &Refused) -> Part {
+        let operations = self.batch.operations.iter().enumerate();
+        let operations = operations.filter(|(_, operation)| {
+            let limit = limits.get(&operation.partition);
+            limit.is_none_or(|limit| operation.offset < *limit) && !refused.contains_key(&operation.index)
+        });
+        let ends = ends
+            .iter()
+            .map(|(place, end)| (*place, limits.get(place).copied().unwrap_or(*end)));
+        Part {
+            operations: operations.map(|(place, _)| place).collect(),
+            ends: ends.collect(),
+        }
+    }
+
+    fn by_record(&self, rows: Vec<RefusedRow>) -> Refused {
+        let rows = rows.into_iter();
+        rows.map(|row| (self.batch.operations[row.operation].index, row.reason))
+            .collect()
+    }
+
+    /// Makes text of records. With `only_new` those that were taken before are left out.
+    async fn encode(
+        &mut self,
+        records: &[Record],
+        refused: &mut Refused,
+        only_new: bool,
+    ) -> Result<(), PluginError> {
+        self.batch.clear();
+        let mut index = 0;
+        while index < records.len() {
+            let record = &records[index];
+            let (partition, offset) = self.partitions.of(record)?;
+            let next = self.partitions.all[partition].next;
+            if only_new && next.is_some_and(|next| offset < next) {
+                index += 1;
+                continue;
+            }
+            let generation = self.catalog.generation;
+            match self.encode_one(record, index, partition, offset).await {
+                Ok(()) | Err(Unplanned::Nothing) => {}
+                Err(Unplanned::Record(reason)) => {
+                    refused.insert(index, reason);
+                }
+                Err(Unplanned::Client(error)) => return Err(self.again("asking for a table", error)),
+                Err(Unplanned::Task(error)) => return Err(error),
+            }
+            index += 1;
+            // A column was added: tables have other numbers than in what was encoded.
+            if self.catalog.generation != generation {
+                self.batch.clear();
+                refused.clear();
+                index = 0;
+            }
+        }
+        Ok(())
+    }
+
+    async fn encode_one(
+        &mut self,
+        record: &Record,
+        index: usize,
+        partition: usize,
+        offset: i64,
+    ) -> Result<(), Unplanned> {
+        let change = Change::read(record, &self.config).map_err(Unplanned::Record)?;
+        let Some(change) = change else { return Ok(()) };
+        let mut planning = Planning {
+            session: &mut self.session,
+            config: &self.config,
+        };
+        let plan = self.catalog.plan(&mut planning, record, &change).await?;
+        let source = Source {
+            record,
+            change: &change,
+            index,
+            partition,
+            offset,
+        };
+        let packet_bytes_max = self.session.packet_bytes_max();
+        let target = Target {
+            config: &self.config,
+            table: &self.catalog.tables[plan.table],
+            plan: &plan,
+            shapes: &mut self.catalog.shapes,
+            packet_bytes_max,
+        };
+        self.batch.add(source, target).map_err(Unplanned::Record)
+    }
+
+    /// Writes a part of the batch as one transaction; gives the rows that are refused, with which nothing is written.
+    async fn transact(&mut self, part: &Part, trial: bool) -> Result<Vec<RefusedRow>, Stopped> {
+        let moves = self.partitions.moves(&part.ends);
+        if moves.is_empty() && !trial {
+            return Ok(Vec::new());
+        }
+        let server = match self.session.server().await {
+            Ok(server) => server,
+            Err(error) => return Err(self.again("connecting", error).into()),
+        };
+        let tables = (&*self.catalog.tables, &*self.catalog.shapes.all);
+        let mode = self.config.insert_mode;
+        let statements = arrange(&self.batch, &part.operations, tables, mode);
+        let mut deadlocks = 0;
+        loop {
+            let transaction = Transaction {
+                writer: Writer {
+                    batch: &self.batch,
+                    tables: &self.catalog.tables,
+                    shapes: &self.catalog.shapes.all,
+                    server,
+                    mode,
+                    rows_max: self.config.batch_rows,
+                },
+                statements: &statements,
+                offsets: &self.offsets,
+                moves: &moves,
+                owner: &self.owner,
+                refuse_references: self.tries >= self.config.retries,
+                trial,
+            };
+            let failure = match transaction.run(&mut self.session).await {
+                Ok(refused) => {
+                    if refused.is_empty() && !trial {
+                        self.partitions.moved(&moves);
+                    }
+                    return Ok(refused);
+                }
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Other(error) => return Err(error.into()),
+                Failure::Table(error) => return Err(Stopped::Table(error)),
+                Failure::Reference(error) => return Err(self.again("writing rows", error).into()),
+                Failure::Again(error) => {
+                    deadlocks += 1;
+                    if deadlocks > TRIES_AT_ONCE {
+                        return Err(self.again("writing rows", error).into());
+                    }
+                    debug!("a transaction is begun again: {error}");
+                }
+                Failure::Lost(error) => {
+                    debug!("a connection is lost: {error}");
+                    self.tries += 1;
+                    if self.tries > self.config.retries {
+                        return Err(given_up("writing rows", &error).into());
+                    }
+                    if !trial && self.is_done(&moves).await? {
+                        return Ok(Vec::new());
+                    }
+                }
+                Failure::Moved => {
+                    if !trial && self.is_done(&moves).await? {
+                        return Ok(Vec::new());
+                    }
+                    deadlocks += 1;
+                    if deadlocks > TRIES_AT_ONCE {
+                        return Err(torn(&moves).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether moves were stored after all, by a transaction of which only the end was not heard.
+    async fn is_done(&mut self, moves: &[Move]) -> Result<bool, PluginError> {
+        let partitions: Vec<_> = moves.iter().map(|step| step.partition.clone()).collect();
+        let rows = match self.session.rows(&self.offsets.read(&partitions)).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(self.again("reading offsets", error)),
+        };
+        match outcome(moves, &stored(&rows), &self.owner) {
+            Outcome::Done => {
+                self.partitions.moved(moves);
+                Ok(true)
+            }
+            Outcome::NotDone => Ok(false),
+            Outcome::Fenced => Err(PluginError::fatal(format!(
+                "another task owns {} now, by {}: this one must not write any more",
+                shown(moves),
+                self.offsets.shown()
+            ))),
+            Outcome::Torn => Err(torn(moves)),
+        }
+    }
+
+    /// Stores how far partitions were taken, where nothing has to be written.
+    ///
+    /// # Errors
+    /// When that cannot be.
+    pub async fn store(&mut self, ends: &[(usize, i64)]) -> Result<(), PluginError> {
+        self.batch.clear();
+        let part = Part {
+            operations: Vec::new(),
+            ends: ends.to_vec(),
+        };
+        self.transact(&part, false).await.map_err(Stopped::into_error)?;
+        Ok(())
+    }
+
+    /// An error with which the same is to come again, as often as is wanted, if that may help.
+    fn again(&mut self, what: &str, error: ClientError) -> PluginError {
+        let may_help = match &error {
+            ClientError::Server { code, state, .. } => !matches!(
+                Refusal::of(*code, state),
+                Refusal::Server | Refusal::Table | Refusal::Row
+            ),
+            error => error.is_disconnected(),
+        };
+        if !may_help {
+            return failed(what, error);
+        }
+        self.tries += 1;
+        if self.tries > self.config.retries {
+            return given_up(what, &error);
+        }
+        warn!("{what}: {error}");
+        PluginError::retriable(format!("{what}: {error}"))
+    }
+}
+
+impl Stopped {
+    fn into_error(self) -> PluginError {
+        match self {
+            Self::Error(error) => error,
+            Self::Table(error) => failed("writing rows", error),
+        }
+    }
+}
+
+fn given_up(what: &str, error: &ClientError) -> PluginError {
+    PluginError::disconnected(format!("{what}, as often as flush.max.retries says: {error}"))
+}
+
+fn shown(moves: &[Move]) -> String {
+    let moves = moves.iter();
+    let names: Vec<String> = moves
+        .map(|step| format!("{}-{}", step.partition.topic, step.partition.partition))
+        .collect();
+    names.join(", ")
+}
+
+fn torn(moves: &[Move]) -> PluginError {
+    PluginError::fatal(format!(
+        "the stored offsets of {} are not where this task left them: somebody else set them, and a task that is started again goes on from there",
+        shown(moves)
+    ))
+}

@@ -1,0 +1,290 @@
+//! Tables and columns that the sink makes.
+use std::sync::Arc;
+
+use millstream_connect::record::{Datum, Field, Record, Schema, SchemaKind, SchemaRef, Value};
+
+use super::bench::{Bench, Simple, field, optional, record, row, structure};
+use crate::servers::{KINDS, Kind, Server};
+
+async fn types(bench: &mut Bench, table: &str) -> Vec<String> {
+    let select = format!(
+        "SELECT CONCAT(column_name, ' ', column_type, IF(is_nullable = 'YES', ' NULL', ' NOT NULL'), IF(column_key = 'PRI', ' KEY', ''), \
+         IF(column_default IS NULL OR column_default = 'NULL', '', CONCAT(' = ', column_default))) \
+         FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
+    );
+    bench.rows(&select).await
+}
+
+fn propagated(kind: SchemaKind, declared: &str, length: Option<&str>, scale: Option<&str>) -> Schema {
+    let mut schema = optional(kind).with_parameter("__debezium.source.column.type", declared);
+    if let Some(length) = length {
+        schema = schema.with_parameter("__debezium.source.column.length", length);
+    }
+    if let Some(scale) = scale {
+        schema = schema.with_parameter("__debezium.source.column.scale", scale);
+    }
+    schema
+}
+
+#[tokio::test]
+async fn tables_are_made_as_schemas_say() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[("schema.evolution", "basic")]).await;
+        bench.start(&["t"]).await.unwrap();
+        let named = |kind: SchemaKind, name: &str| optional(kind).named(name);
+        let fields = vec![
+            field("tiny", optional(SchemaKind::Int8)),
+            field(
+                "flag",
+                Schema::from(SchemaKind::Boolean).with_default(Value::Boolean(true)),
+            ),
+            field(
+                "price",
+                Schema::decimal(2).with_parameter("connect.decimal.precision", "10"),
+            ),
+            field("any", Schema::decimal(4).optional()),
+            field("at", named(SchemaKind::Int64, "io.debezium.time.MicroTimestamp")),
+            field(
+                "zoned",
+                named(SchemaKind::String, "io.debezium.time.ZonedTimestamp"),
+            ),
+            field("when", Schema::timestamp().optional()),
+            field(
+                "bits",
+                named(SchemaKind::Bytes, "io.debezium.data.Bits").with_parameter("length", "9"),
+            ),
+            field(
+                "label",
+                named(SchemaKind::String, "io.debezium.data.Enum").with_parameter("allowed", "a,it's,x\\,y"),
+            ),
+            field(
+                "name",
+                Schema::from(SchemaKind::String).with_default(Value::from("x")),
+            ),
+            field(
+                "count",
+                Schema::from(SchemaKind::Int32).with_default(Value::Int32(-3)),
+            ),
+            field("blob", optional(SchemaKind::Bytes)),
+        ];
+        let schema = structure(fields);
+        let key = structure(vec![
+            field("id", SchemaKind::Int64.into()),
+            field("region", SchemaKind::String.into()),
+        ]);
+        let mut values: Vec<Value> = schema.fields().iter().map(|_| Value::Null).collect();
+        values[2] = Value::Decimal(Box::new("1.50".parse().unwrap()));
+        values[8] = Value::from("x,y");
+        let key = row(&key, vec![Value::Int64(1), Value::from("eu")]);
+        bench.take(&[record("t", 0, key, row(&schema, values))]).await;
+        let found = types(&mut bench, "t").await;
+        let old = kind == Kind::MySql56;
+        let width = |name: &str, width: &str| match kind {
+            Kind::MySql97 => name.to_owned(),
+            _ => format!("{name}({width})"),
+        };
+        let expected = [
+            format!("id {} NOT NULL KEY", width("bigint", "20")),
+            format!("region varchar({}) NOT NULL KEY", if old { 191 } else { 255 }),
+            format!("tiny {} NULL", width("tinyint", "4")),
+            "flag tinyint(1) NOT NULL = 1".to_owned(),
+            "price decimal(10,2) NOT NULL".to_owned(),
+            "any decimal(65,4) NULL".to_owned(),
+            "at datetime(6) NULL".to_owned(),
+            "zoned datetime(6) NULL".to_owned(),
+            "when datetime(3) NULL".to_owned(),
+            "bits bit(9) NULL".to_owned(),
+            "label enum('a','it''s','x,y') NULL".to_owned(),
+            "name longtext NOT NULL".to_owned(),
+            format!("count {} NOT NULL = -3", width("int", "11")),
+            "blob longblob NULL".to_owned(),
+        ];
+        assert_eq!(found, expected, "{kind:?}");
+        let rows = bench
+            .rows("SELECT id, region, flag, price, label, name, count FROM t")
+            .await;
+        assert_eq!(rows, ["1 eu 1 1.50 x,y x -3"], "{kind:?}");
+        let table = bench.rows("SHOW CREATE TABLE t").await.concat();
+        assert!(
+            table.contains("ENGINE=InnoDB") && table.contains("bin"),
+            "{table}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_source_s_own_types_come_back() {
+    for kind in KINDS {
+        let mut bench = Bench::new(Server::shared(kind), &[("auto.create", "true")]).await;
+        bench.start(&["t"]).await.unwrap();
+        let fields = vec![
+            field("a", propagated(SchemaKind::Int64, "BIGINT UNSIGNED", None, None)),
+            field("b", propagated(SchemaKind::String, "VARCHAR", Some("17"), None)),
+            field(
+                "c",
+                propagated(SchemaKind::String, "DECIMAL", Some("12"), Some("3")),
+            ),
+            field("d", propagated(SchemaKind::Int16, "TINYINT", Some("1"), None)),
+            field(
+                "e",
+                propagated(SchemaKind::Int64, "DATETIME", Some("4"), None)
+                    .named("io.debezium.time.MicroTimestamp"),
+            ),
+            field(
+                "f",
+                propagated(SchemaKind::String, "TIMESTAMP", Some("2"), None)
+                    .named("io.debezium.time.ZonedTimestamp"),
+            ),
+            field("g", propagated(SchemaKind::Bytes, "BINARY", Some("16"), None)),
+            field("h", propagated(SchemaKind::String, "MEDIUMTEXT", None, None)),
+            field(
+                "i",
+                propagated(SchemaKind::String, "SET", Some("1"), None)
+                    .named("io.debezium.data.EnumSet")
+                    .with_parameter("allowed", "p,q"),
+            ),
+            field(
+                "j",
+                propagated(SchemaKind::Int32, "MEDIUMINT UNSIGNED ZEROFILL", Some("8"), None),
+            ),
+            field("k", propagated(SchemaKind::Float32, "FLOAT", None, None)),
+            field("l", propagated(SchemaKind::String, "INTERVAL", None, None)),
+        ];
+        let schema = structure(fields);
+        let mut values: Vec<Value> = schema.fields().iter().map(|_| Value::Null).collect();
+        values[0] = Value::Int64(-1);
+        values[4] = Value::Int64(1_234_500);
+        values[5] = Value::from("2024-05-06T07:08:09.25Z");
+        values[8] = Value::from("p,q");
+        bench
+            .take(&[record("t", 0, Datum::NULL, row(&schema, values))])
+            .await;
+        let found: Vec<String> = types(&mut bench, "t").await;
+        let expected: &[&str] = match kind {
+            Kind::MySql97 => &["bigint unsigned", "tinyint(1)", "mediumint unsigned"],
+            _ => &["bigint(20) unsigned", "tinyint(1)", "mediumint(8) unsigned"],
+        };
+        let expected = [
+            format!("a {} NULL", expected[0]),
+            "b varchar(17) NULL".to_owned(),
+            "c decimal(12,3) NULL".to_owned(),
+            format!("d {} NULL", expected[1]),
+            "e datetime(4) NULL".to_owned(),
+            "f timestamp(2) NULL".to_owned(),
+            "g binary(16) NULL".to_owned(),
+            "h mediumtext NULL".to_owned(),
+            "i set('p','q') NULL".to_owned(),
+            format!("j {} NULL", expected[2]),
+            "k float NULL".to_owned(),
+            "l longtext NULL".to_owned(),
+        ];
+        assert_eq!(found, expected, "{kind:?}");
+        bench.run(&["SET time_zone = '+00:00'"]).await;
+        let found = bench.rows("SELECT a, e, f, i FROM t").await;
+        assert_eq!(
+            found,
+            ["18446744073709551615 1970-01-01 00:00:01.2345 2024-05-06 07:08:09.25 p,q"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn columns_are_added_as_they_come() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[("schema.evolution", "basic")]).await;
+        bench.start(&["t"]).await.unwrap();
+        let simple = Simple::new();
+        let wider = |fields: Vec<Field>| -> SchemaRef {
+            let mut all: Vec<Field> = simple.value.fields().to_vec();
+            all.extend(fields);
+            structure(all)
+        };
+        let second = wider(vec![field("n", SchemaKind::Int32.into())]);
+        let third = wider(vec![
+            field("n", SchemaKind::Int32.into()),
+            field(
+                "d",
+                Schema::from(SchemaKind::String)
+                    .with_parameter("__debezium.source.column.type", "VARCHAR")
+                    .with_parameter("__debezium.source.column.length", "9")
+                    .with_default(Value::from("it's")),
+            ),
+        ]);
+        let make = |offset: i64, id: i64, schema: &SchemaRef, more: Vec<Value>| -> Record {
+            let mut values = vec![Value::Int64(id), Value::from("v")];
+            values.extend(more);
+            record("t", offset, simple.key(id), row(schema, values))
+        };
+        // Old and new rows in one batch, in any order.
+        bench
+            .take(&[
+                simple.write("t", 0, 1, "a"),
+                make(1, 2, &second, vec![Value::Int32(5)]),
+                simple.write("t", 2, 3, "b"),
+                make(3, 4, &third, vec![Value::Int32(6), Value::from("x")]),
+                simple.write("t", 4, 2, "c"),
+                make(5, 5, &second, vec![Value::Int32(7)]),
+            ])
+            .await;
+        let found = bench.rows("SELECT id, v, n, d FROM t ORDER BY id").await;
+        assert_eq!(
+            found,
+            [
+                "1 a NULL it's",
+                "2 c 5 it's",
+                "3 b NULL it's",
+                "4 v 6 x",
+                "5 v 7 it's"
+            ],
+            "{kind:?}"
+        );
+        assert_eq!(bench.stored("t"), Some(6));
+    }
+}
+
+#[tokio::test]
+async fn several_tasks_make_a_table_and_its_columns_together() {
+    for kind in KINDS {
+        let bench = Bench::new(Server::shared(kind), &[("schema.evolution", "basic")]).await;
+        let mut running = Vec::new();
+        for number in 0..4_i32 {
+            let mut task = bench.new_task().await.unwrap();
+            running.push(tokio::spawn(async move {
+                task.open(&[super::bench::partition("t", number)]).await.unwrap();
+                for (offset, name) in (0_i64..).zip(["a", "b", "c"]) {
+                    let schema = structure(vec![field(name, optional(SchemaKind::Int32))]);
+                    let mut record =
+                        record("t", offset, Datum::NULL, row(&schema, vec![Value::Int32(number)]));
+                    record.origin.as_mut().unwrap().partition = number;
+                    assert!(task.put(&[record]).await.unwrap().is_empty());
+                }
+            }));
+        }
+        for task in running {
+            task.await.unwrap();
+        }
+        let mut bench = bench;
+        assert_eq!(
+            bench.rows("SELECT COUNT(*), SUM(a), SUM(b), SUM(c) FROM t").await,
+            ["12 6 6 6"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn deletions_need_no_table() {
+    let mut bench = Bench::upserting(Server::shared(Kind::MySql97), &[("schema.evolution", "basic")]).await;
+    bench.start(&["t"]).await.unwrap();
+    let simple = Simple::new();
+    bench
+        .take(&[
+            simple.delete("t", 0, 1),
+            simple.write("t", 1, 2, "a"),
+            simple.delete("t", 2, 2),
+        ])
+        .await;
+    assert_eq!(bench.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+    let _ = Arc::clone(&simple.key);
+}

@@ -1,0 +1,11 @@
+//! The sink, against real servers.
+mod bench;
+mod conforming;
+mod errors;
+mod evolution;
+mod exactly_once;
+mod modes;
+mod order;
+mod proxy;
+mod texts;
+mod types;

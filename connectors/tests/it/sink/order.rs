@@ -1,0 +1,201 @@
+//! Rows that depend on each other.
+use millstream_connect::record::{Datum, Record, SchemaKind, Value};
+
+use super::bench::{Bench, Simple, field, optional, record, row, structure};
+use crate::servers::{KINDS, Server};
+
+fn user(offset: i64, id: i64, mail: Option<&str>) -> Record {
+    let key = structure(vec![field("id", SchemaKind::Int64.into())]);
+    let schema = structure(vec![
+        field("id", SchemaKind::Int64.into()),
+        field("mail", optional(SchemaKind::String)),
+    ]);
+    let value = mail.map_or(Datum::NULL, |mail| {
+        row(&schema, vec![Value::Int64(id), Value::from(mail)])
+    });
+    record("t", offset, row(&key, vec![Value::Int64(id)]), value)
+}
+
+const USERS: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, mail VARCHAR(20), UNIQUE (mail))";
+
+#[tokio::test]
+async fn another_unique_value_may_go_from_row_to_row() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench
+            .run(&[USERS, "INSERT INTO t VALUES (1, 'a'), (2, 'b')"])
+            .await;
+        bench.start(&["t"]).await.unwrap();
+        bench
+            .take(&[
+                user(0, 1, Some("x")),
+                user(1, 2, Some("a")),
+                user(2, 1, Some("b")),
+                user(3, 3, Some("x")),
+                user(4, 3, None),
+                user(5, 4, Some("x")),
+            ])
+            .await;
+        assert_eq!(
+            bench.rows("SELECT * FROM t ORDER BY id").await,
+            ["1 b", "2 a", "4 x"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_row_in_the_way_by_another_unique_value_is_never_overwritten() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench.run(&[USERS, "INSERT INTO t VALUES (1, 'a')"]).await;
+        bench.start(&["t"]).await.unwrap();
+        let refused = bench
+            .put(&[
+                user(0, 5, Some("e")),
+                user(1, 2, Some("a")),
+                user(2, 1, Some("A2")),
+                user(3, 6, Some("f")),
+            ])
+            .await
+            .unwrap();
+        assert_eq!(refused.len(), 1, "{kind:?} {refused:?}");
+        assert_eq!(refused[0].index, 1);
+        let text = refused[0].error.to_string();
+        assert!(text.contains("another row with the same value"), "{text}");
+        bench.put(&[]).await.unwrap();
+        assert_eq!(
+            bench.rows("SELECT * FROM t ORDER BY id").await,
+            ["1 A2", "5 e", "6 f"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_that_differ_by_case_alone_are_one_row_where_the_table_says_so() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench.run(&["CREATE TABLE t (id VARCHAR(9) CHARACTER SET utf8 COLLATE utf8_general_ci PRIMARY KEY, v INT)"]).await;
+        bench.start(&["t"]).await.unwrap();
+        let key = structure(vec![field("id", SchemaKind::String.into())]);
+        let schema = structure(vec![
+            field("id", SchemaKind::String.into()),
+            field("v", SchemaKind::Int32.into()),
+        ]);
+        let make = |offset: i64, id: &str, v: Option<i32>| {
+            let value = v.map_or(Datum::NULL, |v| {
+                row(&schema, vec![Value::from(id), Value::Int32(v)])
+            });
+            record("t", offset, row(&key, vec![Value::from(id)]), value)
+        };
+        // A key that is changed from a to A is a deletion of a, and a row A.
+        bench
+            .take(&[make(0, "a", Some(1)), make(1, "a", None), make(2, "A", Some(2))])
+            .await;
+        assert_eq!(bench.rows("SELECT id, v FROM t").await, ["A 2"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn orders_and_their_lines_come_in_any_mixture() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[("max.retries", "0")]).await;
+        bench
+            .run(&[
+                "CREATE TABLE parent (id BIGINT PRIMARY KEY, v VARCHAR(9))",
+                "CREATE TABLE child (id BIGINT PRIMARY KEY, v BIGINT, FOREIGN KEY (v) REFERENCES parent (id))",
+                "CREATE TABLE tree (id BIGINT PRIMARY KEY, v BIGINT, FOREIGN KEY (v) REFERENCES tree (id))",
+            ])
+            .await;
+        bench.start(&["child", "parent", "tree"]).await.unwrap();
+        let simple = Simple::new();
+        let write = |topic: &str, offset: i64, id: i64, v: &str| simple.write(topic, offset, id, v);
+        bench
+            .take(&[
+                write("child", 0, 10, "1"),
+                write("parent", 0, 1, "x"),
+                write("parent", 1, 2, "y"),
+                write("child", 1, 20, "2"),
+                write("child", 2, 10, "2"),
+                simple.delete("parent", 2, 1),
+                simple.delete("child", 3, 20),
+                simple.delete("child", 4, 10),
+                simple.delete("parent", 3, 2),
+                write("parent", 4, 3, "z"),
+                write("child", 5, 30, "3"),
+            ])
+            .await;
+        let both = "SELECT child.id, child.v, parent.v FROM child JOIN parent ON parent.id = child.v";
+        assert_eq!(bench.rows(both).await, ["30 3 z"], "{kind:?}");
+        let schema = structure(vec![
+            field("id", SchemaKind::Int64.into()),
+            field("v", optional(SchemaKind::Int64)),
+        ]);
+        let node = |offset: i64, id: i64, above: Option<i64>| {
+            let above = above.map_or(Value::Null, Value::Int64);
+            record(
+                "tree",
+                offset,
+                simple.key(id),
+                row(&schema, vec![Value::Int64(id), above]),
+            )
+        };
+        bench
+            .take(&[
+                node(0, 1, None),
+                node(1, 2, Some(1)),
+                node(2, 3, Some(2)),
+                node(3, 1, Some(3)),
+            ])
+            .await;
+        assert_eq!(
+            bench.rows("SELECT * FROM tree ORDER BY id").await,
+            ["1 3", "2 1", "3 2"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_of_several_columns_are_deleted_and_replaced() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench
+            .run(&["CREATE TABLE t (a VARBINARY(4), b DATETIME(3), v INT, PRIMARY KEY (b, a))"])
+            .await;
+        bench.start(&["t"]).await.unwrap();
+        let key = structure(vec![
+            field("a", SchemaKind::Bytes.into()),
+            field("b", millstream_connect::record::Schema::timestamp()),
+        ]);
+        let schema = structure(vec![field("v", optional(SchemaKind::Int32))]);
+        let make = |offset: i64, a: &'static [u8], b: i64, v: Option<i32>| {
+            let key = row(
+                &key,
+                vec![Value::Bytes(bytes::Bytes::from_static(a)), Value::Timestamp(b)],
+            );
+            let value = v.map_or(Datum::NULL, |v| row(&schema, vec![Value::Int32(v)]));
+            record("t", offset, key, value)
+        };
+        bench
+            .take(&[
+                make(0, b"\0'", 1, Some(1)),
+                make(1, b"\0'", 2, Some(2)),
+                make(2, b"", 1, Some(3)),
+                make(3, b"\0'", 1, None),
+                make(4, b"", 1, Some(4)),
+            ])
+            .await;
+        let found = bench.rows("SELECT HEX(a), b, v FROM t ORDER BY b").await;
+        assert_eq!(
+            found,
+            [" 1970-01-01 00:00:00.001 4", "0027 1970-01-01 00:00:00.002 2"],
+            "{kind:?}"
+        );
+        bench
+            .take(&[make(5, b"", 1, None), make(6, b"\0'", 2, None)])
+            .await;
+        assert_eq!(bench.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+    }
+}
