@@ -6,6 +6,6 @@ mod log;
 mod login;
 mod marks;
 mod servers;
-mod source;
 mod sink;
+mod source;
 mod statements;

@@ -289,6 +289,7 @@ impl Running {
         offsets.push((self.partition.clone(), self.offset().to_stored()));
         let (records, boundary) = self.batch.take(self.within);
         SourceBatch {
+            forgotten: Vec::new(),
             records,
             offsets,
             boundary,
