@@ -200,6 +200,7 @@ pub(super) async fn connect(
         start,
         heartbeat: HEARTBEAT,
         event_bytes_max: config.stream.event_bytes,
+        statements: config.records.include_query,
     };
     tracing::info!(%position, start = ?request.start, server = %facts.identity, "reading the log");
     let mut link = Link::open(client.dump(&request).await?, config.stream.queue_bytes);

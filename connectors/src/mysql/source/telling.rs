@@ -94,11 +94,17 @@ impl Running {
             failures: self.config.records.failures,
             batch: &mut self.batch,
         };
-        let ended = telling.rows(&mut step, room)?;
-        if !ended {
-            self.pending = Some(Pending::Step(Step::Rows(step)));
+        match telling.rows(&mut step, room) {
+            Ok(false) => {
+                self.pending = Some(Pending::Step(Step::Rows(step)));
+                Ok(false)
+            }
+            Err(error) => {
+                self.stream.give_up(&step);
+                Err(error)
+            }
+            told => told,
         }
-        Ok(ended)
     }
 
     /// Asks the server what tables are; whether the answer has to be right for this place of the log, too.
