@@ -50,7 +50,7 @@ impl Secrets {
     }
 
     /// These, and others.
-    pub fn and(&self, others: &Self) -> Self {
+    pub(crate) fn and(&self, others: &Self) -> Self {
         if others.0.is_empty() {
             return self.clone();
         }

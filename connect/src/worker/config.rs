@@ -83,6 +83,25 @@ pub struct StorageTopic {
 impl WorkerConfig {
     /// The configuration that a properties file says, with what its references stand for.
     ///
+    /// ```
+    /// use millstream_connect::config::{properties, providers::ConfigProviders, worker::WorkerMode};
+    /// use millstream_connect::worker::WorkerConfig;
+    ///
+    /// let given = properties::parse(
+    ///     "bootstrap.servers=localhost:9092\n\
+    ///      key.converter=org.apache.kafka.connect.json.JsonConverter\n\
+    ///      value.converter=org.apache.kafka.connect.json.JsonConverter\n\
+    ///      config.providers=env\n\
+    ///      config.providers.env.class=EnvVarConfigProvider\n\
+    ///      offset.storage.file.filename=/tmp/offsets.${env:CARGO_PKG_NAME}\n",
+    /// )?;
+    /// let providers = ConfigProviders::of_worker(&given)?;
+    /// let config = WorkerConfig::resolved(WorkerMode::Standalone, &given, &providers)?;
+    /// assert_eq!(config.given["offset.storage.file.filename"], "/tmp/offsets.millstream-connect");
+    /// assert_eq!(config.secrets.hidden("no millstream-connect"), "no [hidden]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Everything that is wrong.
     pub fn resolved(
