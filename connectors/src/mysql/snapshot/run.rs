@@ -1,5 +1,5 @@
 //! A snapshot that is under way: which tables are its, which are begun, and which come next.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use regex::Regex;
 
@@ -16,8 +16,8 @@ use crate::mysql::stream::LogPosition;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) listing: Listing,
-    /// The tables that were listed may be those of a place ahead of the stream: before this mark, others may come.
-    listed_at: Option<Mark>,
+    /// The tables that were listed may be those of a place ahead of the stream: before this mark, there may be others.
+    listed: Option<(Mark, BTreeSet<TableId>)>,
     /// The tables that are begun, as in what is stored.
     pub(super) tables: Vec<TableWork>,
     /// The tables that are its own, for signals' expressions; all that are captured without.
@@ -52,7 +52,7 @@ impl Running {
     pub(super) fn new(run: &Run) -> Self {
         let mut running = Self {
             listing: Listing::Wanted,
-            listed_at: None,
+            listed: None,
             tables: run
                 .open
                 .iter()
@@ -102,12 +102,13 @@ impl Running {
 
     /// The tables that there are came.
     pub(super) fn listed(&mut self, listed: Vec<(TableId, u64)>, high: Mark, run: &Run, settings: &Settings) {
-        self.listed_at = Some(high);
         let mut own: Vec<(TableId, u64)> = listed
             .into_iter()
             .filter(|(table, _)| self.has(table, settings))
             .collect();
         own.sort_unstable();
+        let names = own.iter().map(|(table, _)| table.clone());
+        self.listed = Some((high, names.collect()));
         self.tables_total = own.len() as u64;
         self.rows_total = Some(own.iter().map(|(_, rows)| rows).sum());
         let behind = |table: &TableId| run.begun.as_ref().is_none_or(|begun| table > begun);
@@ -162,18 +163,22 @@ impl Running {
         if let Listing::Known(next) = &mut self.listing {
             next.retain(|other| other != table);
         }
-        run.begun.as_ref().is_none_or(|begun| table > begun)
+        let unseen = self
+            .listed
+            .as_ref()
+            .is_some_and(|(_, names)| !names.contains(table));
+        unseen || run.begun.as_ref().is_none_or(|begun| table > begun)
     }
 
     /// The stream stands here. Whether nothing more may come than was listed.
     pub(super) fn pass(&mut self, position: &LogPosition) -> bool {
-        let known = self.listed_at.take_if(|mark| mark.is_passed_by(position));
+        let known = self.listed.take_if(|(mark, _)| mark.is_passed_by(position));
         known.is_some()
     }
 
     /// Whether nothing is left to read.
     pub(super) fn is_done(&self) -> bool {
-        self.all_begun() && self.tables.is_empty() && self.listed_at.is_none()
+        self.all_begun() && self.tables.is_empty() && self.listed.is_none()
     }
 
     /// A table that has another name now comes with that.

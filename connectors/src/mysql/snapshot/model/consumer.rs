@@ -125,7 +125,7 @@ impl Consumer {
         for (table, rows) in now {
             let known = self.tables.get(table).unwrap_or(&none);
             let open = initial.and_then(|run| run.open.iter().find(|open| open.table == *table));
-            if open.is_some() && !visible.contains_key(table) {
+            if !visible.contains_key(table) {
                 // What is not there any more cannot be read, and the stream will tell of it.
                 continue;
             }
