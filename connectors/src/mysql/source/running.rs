@@ -60,6 +60,8 @@ pub(super) struct Running {
     pub(super) within: bool,
     /// The stream stands between two transactions, and the snapshot has not looked there yet.
     pub(super) stands: bool,
+    /// Tables that the server is asked for before anything else.
+    unknown: Vec<TableId>,
     partition: SourcePartition,
     /// The offset that was handed over last.
     handed_over: Option<SourceOffset>,
@@ -79,6 +81,8 @@ pub(super) struct Parts {
     pub(super) offset: Offset,
     /// The offset is a new one, which is to be stored.
     pub(super) anew: bool,
+    /// Tables of which nothing is known, where the log does not say what they are.
+    pub(super) unknown: Vec<TableId>,
 }
 
 impl Running {
@@ -102,6 +106,7 @@ impl Running {
             snapshot: parts.snapshot,
             batch,
             pending: None,
+            unknown: parts.unknown,
             handed_over: None,
             within: false,
             stands: true,
@@ -126,6 +131,11 @@ impl Running {
         for turn in 1_u32.. {
             if turn.is_multiple_of(SLICE_TURNS) && Instant::now() >= until {
                 return Ok(Driven::Busy);
+            }
+            if !self.unknown.is_empty() {
+                // Before a statement touches them, when only the log before it would say what they were.
+                let unknown = std::mem::take(&mut self.unknown);
+                self.ask(unknown, true);
             }
             if self.describer.is_waiting() {
                 break;

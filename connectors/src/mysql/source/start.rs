@@ -12,8 +12,9 @@ use crate::mysql::client::{Client, ClientError, DumpRequest, DumpStart, Gtids as
 use crate::mysql::config::{Selection, SnapshotMode, SourceConfig};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::offset::{Offset, Snapshots};
+use crate::mysql::schema::{TableId, describe};
 use crate::mysql::snapshot::SnapshotState;
-use crate::mysql::stream::{Gtids, LogPosition, Resume};
+use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 
 /// How often the server says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -180,6 +181,19 @@ async fn prepared(client: &mut Client) -> Result<Vec<String>, ClientError> {
         format!("{}:{}", cell(0), cell(3))
     };
     Ok(rows.iter().map(name).collect())
+}
+
+/// The captured tables that there are, of those that are wanted.
+pub(super) async fn tables(
+    config: &SourceConfig,
+    wanted: impl Fn(&TableId) -> bool,
+) -> Result<Vec<TableId>, SourceError> {
+    let mut client = Client::connect(&config.connection).await?;
+    let mut ids = describe::table_ids(&mut client).await?;
+    client.close().await;
+    let capture = Capture::new(config.filters.clone());
+    ids.retain(|id| capture.table(&id.database, &id.table).table && wanted(id));
+    Ok(ids)
 }
 
 /// Connects to read the log from `from` on, which the server has to have, and to be the one that was read before.

@@ -120,6 +120,10 @@ impl Alive {
                 tables.load(&partition, &stored);
             }
         }
+        let unknown = match facts.has_full_metadata() {
+            true => Vec::new(),
+            false => start::tables(&config, |id| tables.known(id).is_none()).await?,
+        };
         let Snapshots::At(state) = offset.snapshot.clone() else {
             unreachable!("it was begun anew")
         };
@@ -134,6 +138,7 @@ impl Alive {
             records,
             offset,
             anew,
+            unknown,
         };
         let now = Instant::now();
         Ok(Self {

@@ -108,7 +108,7 @@ impl Running {
     }
 
     /// Asks the server what tables are; whether the answer has to be right for this place of the log, too.
-    fn ask(&mut self, tables: Vec<TableId>, unnamed: bool) {
+    pub(super) fn ask(&mut self, tables: Vec<TableId>, unnamed: bool) {
         let trusted = self.config.snapshot.mode == SnapshotMode::Recovery;
         let since = (unnamed && !trusted).then(|| Since {
             position: self.stream.behind_last(),
