@@ -47,7 +47,7 @@ enum Action {
     millstream mysql check mysql://debezium@db.internal --ssl-mode verify-identity --ssl-ca ca.pem"
 )]
 struct CheckArgs {
-    /// Where the server is: mysql://USER[:PASSWORD]@HOST[:PORT]
+    /// Where the server is: mysql://USER:PASSWORD@HOST:PORT, where password and port may be left out
     url: ServerUrl,
     /// Ask for the password
     #[arg(long, short)]

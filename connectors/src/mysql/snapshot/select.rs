@@ -66,3 +66,14 @@ impl Source {
 pub(super) fn qualified(table: &TableId) -> String {
     format!("{}.{}", quoted(&table.database), quoted(&table.table))
 }
+
+/// The statement for a table's first key, or its last.
+#[cfg(test)]
+pub(super) fn first_key(table: &TableId, key: &KeyColumns, last: bool) -> String {
+    format!(
+        "SELECT {} FROM {} ORDER BY {} LIMIT 1",
+        key.expressions(),
+        qualified(table),
+        key.order(if last { " DESC" } else { "" })
+    )
+}

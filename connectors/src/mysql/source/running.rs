@@ -17,7 +17,7 @@ use crate::mysql::offset::{self, Offset, Snapshots};
 use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transactions};
 use crate::mysql::schema::TableId;
 use crate::mysql::signal::Signal;
-use crate::mysql::snapshot::{Answer, Release, Request, Snapshot};
+use crate::mysql::snapshot::{Release, Request, Snapshot};
 use crate::mysql::stream::{SchemaChange, Step, Stream};
 
 /// A step that is being told.

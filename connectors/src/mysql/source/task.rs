@@ -127,7 +127,7 @@ impl Alive {
         let Snapshots::At(state) = offset.snapshot.clone() else {
             unreachable!("it was begun anew")
         };
-        if !state.is_done() {
+        if state.is_initial() {
             return Err(PluginError::user_config(
                 "snapshot.mode: what tables hold already is not read; set snapshot.mode=no_data (changes from now on) or never (from the first log on), or \
                  go on from the offset of a Debezium connector whose snapshot is done",
