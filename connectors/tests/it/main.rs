@@ -1,11 +1,12 @@
 //! MySQL and MariaDB as they are: real servers, which `tests/mysql/server` fetches and starts. Without them these tests fail.
 #![allow(clippy::unwrap_used)]
+mod check;
 mod describe;
 mod dump;
 mod log;
 mod login;
 mod marks;
 mod servers;
-mod source;
 mod sink;
+mod source;
 mod statements;
