@@ -308,8 +308,7 @@ async fn open(host: &str, port: u16, address: &str) -> Result<TcpStream, ClientE
             std::net::SocketAddr::V6(_) => TcpSocket::new_v6(),
         };
         let socket = socket.map_err(unreachable)?;
-        // A server that is gone without a word is noticed, at last, also while a long statement runs.
-        let _ = socket.set_keepalive(true);
+        keep_alive(&socket);
         match socket.connect(each).await {
             Ok(socket) => {
                 let _ = socket.set_nodelay(true);
@@ -319,6 +318,16 @@ async fn open(host: &str, port: u16, address: &str) -> Result<TcpStream, ClientE
         }
     }
     Err(unreachable(failure))
+}
+
+/// Has the system notice a server that is gone without a word, also while a statement runs that takes long.
+fn keep_alive(socket: &TcpSocket) {
+    const IDLE: Duration = Duration::from_secs(60);
+    const BETWEEN: Duration = Duration::from_secs(10);
+    use rustix::net::sockopt;
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, IDLE);
+    let _ = sockopt::set_tcp_keepintvl(socket, BETWEEN);
 }
 
 async fn encrypt(
