@@ -48,11 +48,7 @@ impl<P> Plans<P> {
     ///
     /// # Errors
     /// Those of `make`; nothing is remembered then.
-    pub fn of<E>(
-        &mut self,
-        schema: &SchemaRef,
-        make: impl FnOnce(&Schema) -> Result<P, E>,
-    ) -> Result<&P, E> {
+    pub fn of<E>(&mut self, schema: &SchemaRef, make: impl FnOnce(&Schema) -> Result<P, E>) -> Result<&P, E> {
         let index = match self.find(schema) {
             Some(index) => index,
             None => self.add(schema, make(schema)?),

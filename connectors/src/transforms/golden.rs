@@ -36,7 +36,9 @@ impl Records {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let registry = Registry::built_in();
-        let plugin = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap();
+        let plugin = registry
+            .converter("org.apache.kafka.connect.json.JsonConverter")
+            .unwrap();
         Self(plugin.new_converter(&plain, false).unwrap())
     }
 
@@ -54,7 +56,9 @@ impl Records {
         let headers = headers.collect();
         Record {
             topic: json["topic"].as_str().unwrap().into(),
-            partition: json["partition"].as_i64().map(|number| i32::try_from(number).unwrap()),
+            partition: json["partition"]
+                .as_i64()
+                .map(|number| i32::try_from(number).unwrap()),
             key: self.read_datum(&json["key"]),
             value: self.read_datum(&json["value"]),
             headers,
@@ -140,13 +144,20 @@ fn records_come_out_as_from_debezium() {
             });
             match listed {
                 Some(index) => met[index] += 1,
-                None => wrong.push(format!("{class} {}\n  of {input}\n  ours  {ours:?}\n  their {debeziums:?}", line["config"])),
+                None => wrong.push(format!(
+                    "{class} {}\n  of {input}\n  ours  {ours:?}\n  their {debeziums:?}",
+                    line["config"]
+                )),
             }
         }
     }
     assert!(cases > 5000, "{cases}");
     let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} of {cases} cases differ:\n{shown}", wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {cases} cases differ:\n{shown}",
+        wrong.len()
+    );
     for (difference, met) in DIFFERENCES.iter().zip(met) {
         assert!(met > 0, "nothing differs any more where {}", difference.why);
     }
@@ -160,8 +171,13 @@ fn what_debezium_refuses_is_refused() {
     let registry = registry();
     for line in lines().iter().filter(|line| line.get("refuses").is_some()) {
         let class = line["refuses"].as_str().unwrap();
-        let ours = registry.transform(class).unwrap().new_transform(&config(&line["config"]));
-        let listed = REFUSED.iter().any(|(config, _)| line["config"].to_string().contains(config));
+        let ours = registry
+            .transform(class)
+            .unwrap()
+            .new_transform(&config(&line["config"]));
+        let listed = REFUSED
+            .iter()
+            .any(|(config, _)| line["config"].to_string().contains(config));
         let Err(error) = ours else {
             assert!(line["error"].is_null(), "{line}");
             assert!(!listed, "{line}");
@@ -170,7 +186,11 @@ fn what_debezium_refuses_is_refused() {
         assert!(listed || !line["error"].is_null(), "{line}: {error}");
         let error = error.to_string();
         // What is wrong is named, in Debezium's words where it has some that say more.
-        let named = line["config"].as_object().unwrap().keys().any(|key| error.contains(key.as_str()));
+        let named = line["config"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|key| error.contains(key.as_str()));
         assert!(named || error.contains("topic.re"), "{line}: {error}");
         for message in line["messages"].as_array().unwrap() {
             assert!(error.contains(message.as_str().unwrap()), "{line}: {error}");
@@ -194,10 +214,22 @@ fn keys_are_declared_as_in_debezium() {
                 DefaultValue::Value(text) => Json::from(text.as_str()),
                 DefaultValue::Required | DefaultValue::Null => Json::Null,
             };
-            assert_eq!(format!("{:?}", key.kind).to_uppercase(), java["type"], "{class} {name}");
+            assert_eq!(
+                format!("{:?}", key.kind).to_uppercase(),
+                java["type"],
+                "{class} {name}"
+            );
             assert_eq!(default, java["default"], "{class} {name}");
-            assert_eq!(format!("{:?}", key.importance).to_uppercase(), java["importance"], "{class} {name}");
-            assert_eq!(format!("{:?}", key.width).to_uppercase(), java["width"], "{class} {name}");
+            assert_eq!(
+                format!("{:?}", key.importance).to_uppercase(),
+                java["importance"],
+                "{class} {name}"
+            );
+            assert_eq!(
+                format!("{:?}", key.width).to_uppercase(),
+                java["width"],
+                "{class} {name}"
+            );
             assert_eq!(json!(key.group), java["group"], "{class} {name}");
             assert_eq!(json!(key.order_in_group), java["order"], "{class} {name}");
         }

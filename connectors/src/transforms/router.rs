@@ -52,14 +52,59 @@ fn keys() -> ConfigDef {
         )
     };
     ConfigDef::new()
-        .with(required("topic.regex", "A regular expression that a topic has to match as a whole; others stay as they are.").checked(regex))
-        .with(required("topic.replacement", "The new topic; $1 and ${name} stand for groups."))
-        .with(key("key.enforce.uniqueness", Boolean, "true", Width::Short, UNIQUE))
-        .with(optional("key.field.regex", "What says which table a topic is of; without it that is the whole topic.").checked(regex))
-        .with(optional("key.field.replacement", "What stands in the key's field; $1 and ${name} stand for groups of key.field.regex."))
-        .with(key("logical.table.cache.size", Int, "16", Width::Long, "How many topics are remembered with where they go.").between(1, 1_000_000))
-        .with(key("key.field.name", Text, "__dbz__physicalTableIdentifier", Width::Long, "The name of the key's field."))
-        .with(key("schema.name.adjustment.mode", Text, "none", Width::Medium, ADJUST).one_of(&["none", "avro", "avro_unicode"]))
+        .with(
+            required(
+                "topic.regex",
+                "A regular expression that a topic has to match as a whole; others stay as they are.",
+            )
+            .checked(regex),
+        )
+        .with(required(
+            "topic.replacement",
+            "The new topic; $1 and ${name} stand for groups.",
+        ))
+        .with(key(
+            "key.enforce.uniqueness",
+            Boolean,
+            "true",
+            Width::Short,
+            UNIQUE,
+        ))
+        .with(
+            optional(
+                "key.field.regex",
+                "What says which table a topic is of; without it that is the whole topic.",
+            )
+            .checked(regex),
+        )
+        .with(optional(
+            "key.field.replacement",
+            "What stands in the key's field; $1 and ${name} stand for groups of key.field.regex.",
+        ))
+        .with(
+            key(
+                "logical.table.cache.size",
+                Int,
+                "16",
+                Width::Long,
+                "How many topics are remembered with where they go.",
+            )
+            .between(1, 1_000_000),
+        )
+        .with(key(
+            "key.field.name",
+            Text,
+            "__dbz__physicalTableIdentifier",
+            Width::Long,
+            "The name of the key's field.",
+        ))
+        .with(
+            key("schema.name.adjustment.mode", Text, "none", Width::Medium, ADJUST).one_of(&[
+                "none",
+                "avro",
+                "avro_unicode",
+            ]),
+        )
 }
 
 const UNIQUE: &str = "Whether keys get a field that says which topic they would have gone to. Without it, rows of two tables may have one key.";
@@ -132,7 +177,11 @@ impl Router {
                     "key.field.replacement must be non-empty if key.field.regex is set",
                 ));
             }
-            (true, true) => Some(Rewriting::new(config, "key.field.regex", "key.field.replacement")?),
+            (true, true) => Some(Rewriting::new(
+                config,
+                "key.field.regex",
+                "key.field.replacement",
+            )?),
             (false, _) => None,
         };
         let unique = config.boolean("key.enforce.uniqueness");
@@ -152,7 +201,9 @@ impl Router {
     fn route(&self, topic: &str) -> Option<Route> {
         let to = self.topic.of(topic)?;
         if to.is_empty() {
-            tracing::warn!("topic.regex and topic.replacement make an empty name of {topic}; its records stay there");
+            tracing::warn!(
+                "topic.regex and topic.replacement make an empty name of {topic}; its records stay there"
+            );
             return None;
         }
         let by = self.identifier.as_ref().and_then(|(_, by)| by.as_ref());

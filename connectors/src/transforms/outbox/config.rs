@@ -53,7 +53,12 @@ impl Options {
     pub(super) fn new(config: &Config) -> Result<Self, PluginError> {
         let wrong = |key: &str, error| PluginError::user_config(format!("{key}: {error}"));
         let text = |key: &str| config.string(key).to_owned();
-        let optional = |key: &str| config.optional_string(key).filter(|text| !text.is_empty()).map(str::to_owned);
+        let optional = |key: &str| {
+            config
+                .optional_string(key)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         let regex = JavaRegex::new(config.string(REGEX)).map_err(|error| wrong(REGEX, error))?;
         let replacement = Replacement::new(config.string(REPLACEMENT), &regex);
         let placed = config.list(PLACEMENT).iter().map(|one| extra(one));
@@ -88,7 +93,9 @@ impl Options {
 
     /// Whether something stands beside the payload.
     pub(super) fn has_envelope(&self) -> bool {
-        self.extras.iter().any(|extra| extra.placement == Placement::Envelope)
+        self.extras
+            .iter()
+            .any(|extra| extra.placement == Placement::Envelope)
     }
 
     /// The topic of events of `aggregate`.
@@ -166,24 +173,144 @@ pub(super) fn keys() -> ConfigDef {
         all = std::mem::take(&mut all).with(key.grouped(name, order, Width::Medium, &display));
     };
     let key = ConfigKey::with_default;
-    add(0, key("table.field.event.id", Text, "id", Low, "The column with the event's id, which becomes the header id."));
-    add(0, key("table.field.event.key", Text, "aggregateid", Low, "The column with the key."));
-    add(0, key("table.field.event.type", Text, "type", Low, "The column with the event's type. Nothing is done with it unless table.fields.additional.placement names it."));
-    add(0, key("table.field.event.payload", Text, "payload", Low, "The column with the value."));
-    add(0, ConfigKey::optional("table.field.event.timestamp", Text, Medium, "The column with the record's time; without it, that is when the change was read."));
-    add(0, ConfigKey::optional(PLACEMENT, List, High, EXTRAS).checked(placements));
-    add(0, key(MISSING, Text, "error", Medium, "What is done where such a column is missing: error, or ignore.").checked(one_of(&["ignore", "error"])));
-    add(0, ConfigKey::optional("table.field.event.schema.version", Text, Medium, "The column with the version of the schema, where there is more than the payload."));
+    add(
+        0,
+        key(
+            "table.field.event.id",
+            Text,
+            "id",
+            Low,
+            "The column with the event's id, which becomes the header id.",
+        ),
+    );
+    add(
+        0,
+        key(
+            "table.field.event.key",
+            Text,
+            "aggregateid",
+            Low,
+            "The column with the key.",
+        ),
+    );
+    add(
+        0,
+        key(
+            "table.field.event.type",
+            Text,
+            "type",
+            Low,
+            "The column with the event's type. Nothing is done with it unless table.fields.additional.placement names it.",
+        ),
+    );
+    add(
+        0,
+        key(
+            "table.field.event.payload",
+            Text,
+            "payload",
+            Low,
+            "The column with the value.",
+        ),
+    );
+    add(
+        0,
+        ConfigKey::optional(
+            "table.field.event.timestamp",
+            Text,
+            Medium,
+            "The column with the record's time; without it, that is when the change was read.",
+        ),
+    );
+    add(
+        0,
+        ConfigKey::optional(PLACEMENT, List, High, EXTRAS).checked(placements),
+    );
+    add(
+        0,
+        key(
+            MISSING,
+            Text,
+            "error",
+            Medium,
+            "What is done where such a column is missing: error, or ignore.",
+        )
+        .checked(one_of(&["ignore", "error"])),
+    );
+    add(
+        0,
+        ConfigKey::optional(
+            "table.field.event.schema.version",
+            Text,
+            Medium,
+            "The column with the version of the schema, where there is more than the payload.",
+        ),
+    );
     add(0, key(INVALID, Text, "warn", Medium, "What is done about an event that was updated: warn and error log it and pass it over, fatal fails.").checked(one_of(&["warn", "error", "fatal"])));
-    add(0, key("table.expand.json.payload", Boolean, "false", Medium, EXPAND));
+    add(
+        0,
+        key("table.expand.json.payload", Boolean, "false", Medium, EXPAND),
+    );
     add(0, key(NULLS, Text, "ignore", Medium, "What becomes of a null in it: ignore leaves the field out, optional_bytes keeps it as bytes that are null.").checked(one_of(&["ignore", "optional_bytes"])));
-    add(1, key("route.by.field", Text, "aggregatetype", High, "The column that the topic is made of."));
-    add(1, key(REGEX, Text, "(?<routedByValue>.*)", Low, "What has to match it as a whole; otherwise it is the topic.").checked(regex));
-    add(1, key(REPLACEMENT, Text, "outbox.event.${routedByValue}", High, "The topic; $1 and ${name} stand for groups."));
-    add(1, key("route.tombstone.on.empty.payload", Boolean, "false", High, "Whether an event without a payload, or with a blank one, is a tombstone."));
-    add(2, key("tracing.span.context.field", Text, "tracingspancontext", High, TRACING));
-    add(2, key("tracing.operation.name", Text, "debezium-read", High, TRACING));
-    add(2, key("tracing.with.context.field.only", Boolean, "false", High, TRACING));
+    add(
+        1,
+        key(
+            "route.by.field",
+            Text,
+            "aggregatetype",
+            High,
+            "The column that the topic is made of.",
+        ),
+    );
+    add(
+        1,
+        key(
+            REGEX,
+            Text,
+            "(?<routedByValue>.*)",
+            Low,
+            "What has to match it as a whole; otherwise it is the topic.",
+        )
+        .checked(regex),
+    );
+    add(
+        1,
+        key(
+            REPLACEMENT,
+            Text,
+            "outbox.event.${routedByValue}",
+            High,
+            "The topic; $1 and ${name} stand for groups.",
+        ),
+    );
+    add(
+        1,
+        key(
+            "route.tombstone.on.empty.payload",
+            Boolean,
+            "false",
+            High,
+            "Whether an event without a payload, or with a blank one, is a tombstone.",
+        ),
+    );
+    add(
+        2,
+        key(
+            "tracing.span.context.field",
+            Text,
+            "tracingspancontext",
+            High,
+            TRACING,
+        ),
+    );
+    add(
+        2,
+        key("tracing.operation.name", Text, "debezium-read", High, TRACING),
+    );
+    add(
+        2,
+        key("tracing.with.context.field.only", Boolean, "false", High, TRACING),
+    );
     add(0, key(NAMES, Text, "none", Low, "What becomes of characters in names of expanded fields that Avro does not take: none, avro (_) or avro_unicode (_uXXXX).").checked(one_of(&["none", "avro", "avro_unicode"])));
     all
 }

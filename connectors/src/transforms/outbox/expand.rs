@@ -52,7 +52,10 @@ impl Expansion {
             Value::Null => return payload,
             Value::String(text) => text,
             other => {
-                tracing::warn!("the payload is {} and no text, and stays as it is (table.expand.json.payload)", other.kind_name());
+                tracing::warn!(
+                    "the payload is {} and no text, and stays as it is (table.expand.json.payload)",
+                    other.kind_name()
+                );
                 return payload;
             }
         };
@@ -138,7 +141,11 @@ impl Expansion {
             return null.ok_or_else(|| "an array of nothing but null has no schema".to_owned());
         };
         if let Some(other) = known.clone().find(|other| !first.is_like(other)) {
-            return Err(format!("an array holds unlike things, {} and {}", first.kind(), other.kind()));
+            return Err(format!(
+                "an array holds unlike things, {} and {}",
+                first.kind(),
+                other.kind()
+            ));
         }
         if !matches!(first, Json::Object(_)) {
             let schema = self.schema(None, first)?;
@@ -163,10 +170,14 @@ impl Expansion {
             (Json::Text(text), SchemaKind::String) => Ok(Value::String(text)),
             (Json::Bool(value), SchemaKind::Boolean) => Ok(Value::Boolean(value)),
             (Json::Float(number), SchemaKind::Float64) => Ok(Value::Float64(number)),
-            (Json::Int(number), SchemaKind::Int64) if i32::try_from(number).is_err() => Ok(Value::Int64(number)),
+            (Json::Int(number), SchemaKind::Int64) if i32::try_from(number).is_err() => {
+                Ok(Value::Int64(number))
+            }
             (Json::Int(number), SchemaKind::Int32) => {
                 let small = i32::try_from(number);
-                small.map(Value::Int32).map_err(|_| format!("{number} stands where smaller numbers do"))
+                small
+                    .map(Value::Int32)
+                    .map_err(|_| format!("{number} stands where smaller numbers do"))
             }
             (Json::Array(elements), SchemaKind::Array(element)) => {
                 let values = elements.into_iter().map(|one| self.value(one, element));
@@ -182,7 +193,11 @@ impl Expansion {
                 }
                 Ok(Value::Struct(its))
             }
-            (json, _) => Err(format!("{} stands where there is {} elsewhere", json.kind(), schema.kind_name())),
+            (json, _) => Err(format!(
+                "{} stands where there is {} elsewhere",
+                json.kind(),
+                schema.kind_name()
+            )),
         }
     }
 }

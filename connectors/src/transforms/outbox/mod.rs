@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use millstream_connect::config::{Config, ConfigMap};
 use millstream_connect::plugin::{PluginError, Transform};
-use millstream_connect::record::{Datum, Field, Header, Record, Schema, SchemaKind, SchemaRef, Struct, Value};
+use millstream_connect::record::{
+    Datum, Field, Header, Record, Schema, SchemaKind, SchemaRef, Struct, Value,
+};
 
 use self::config::{Invalid, Options, Placement};
 use super::envelope::{self, LastTopic, place, place_of, read, require_struct};
@@ -92,7 +94,12 @@ impl Router {
     }
 
     /// The time of the event's own column, or that of the change.
-    fn timestamp(&self, event: &Event, change: &[Value], schema: &Schema) -> Result<Option<i64>, PluginError> {
+    fn timestamp(
+        &self,
+        event: &Event,
+        change: &[Value],
+        schema: &Schema,
+    ) -> Result<Option<i64>, PluginError> {
         let of_change = || {
             let at = place_of(schema, "ts_ms", &SchemaKind::Int64, PURPOSE)?;
             match change[at] {
@@ -103,7 +110,12 @@ impl Router {
         let Some(name) = &self.options.timestamp else {
             return of_change();
         };
-        let at = place_of(&event.schema, name, &SchemaKind::Int64, "looking for an event's time")?;
+        let at = place_of(
+            &event.schema,
+            name,
+            &SchemaKind::Int64,
+            "looking for an event's time",
+        )?;
         let Value::Int64(time) = event.values[at] else {
             return of_change();
         };
@@ -119,8 +131,17 @@ impl Router {
     }
 
     /// The schema of events that have more than their payload.
-    fn schema(&mut self, event: &Event, aggregate: &str, version: Option<i32>) -> Result<SchemaRef, PluginError> {
-        let payload = event.payload.schema.clone().unwrap_or_else(Schema::optional_string);
+    fn schema(
+        &mut self,
+        event: &Event,
+        aggregate: &str,
+        version: Option<i32>,
+    ) -> Result<SchemaRef, PluginError> {
+        let payload = event
+            .payload
+            .schema
+            .clone()
+            .unwrap_or_else(Schema::optional_string);
         let same = |one: &SchemaRef, other: &SchemaRef| Arc::ptr_eq(one, other) || one == other;
         let known = self.schemas.iter().find(|known| {
             same(&known.row, &event.schema)
@@ -188,7 +209,12 @@ impl Router {
                     datum: column(event, at),
                 }),
                 Placement::Partition => {
-                    place_of(&event.schema, &extra.field, &SchemaKind::Int32, "choosing a partition")?;
+                    place_of(
+                        &event.schema,
+                        &extra.field,
+                        &SchemaKind::Int32,
+                        "choosing a partition",
+                    )?;
                     record.partition = match event.values[at] {
                         Value::Int32(partition) => Some(partition),
                         _ => None,
@@ -214,7 +240,12 @@ impl Router {
         }
         let version = match &self.options.version {
             Some(name) => {
-                let at = place_of(&event.schema, name, &SchemaKind::Int32, "looking for a schema's version")?;
+                let at = place_of(
+                    &event.schema,
+                    name,
+                    &SchemaKind::Int32,
+                    "looking for a schema's version",
+                )?;
                 match event.values[at] {
                     Value::Int32(version) => Some(version),
                     _ => None,
@@ -234,7 +265,12 @@ impl Router {
         ))
     }
 
-    fn inserted(&mut self, mut record: Record, schema: &SchemaRef, mut change: Vec<Value>) -> Result<Record, PluginError> {
+    fn inserted(
+        &mut self,
+        mut record: Record,
+        schema: &SchemaRef,
+        mut change: Vec<Value>,
+    ) -> Result<Record, PluginError> {
         let event = self.event(&mut change, schema)?;
         record.timestamp = self.timestamp(&event, &change, schema)?;
         let id = place(&event.schema, &self.options.id, "looking for an event's id")?;
@@ -246,7 +282,12 @@ impl Router {
         let key = place(&event.schema, &self.options.key, "looking for an event's key")?;
         record.key = column(&event, key);
         let by = &self.options.route_by;
-        let at = place_of(&event.schema, by, &SchemaKind::String, "looking for an event's topic")?;
+        let at = place_of(
+            &event.schema,
+            by,
+            &SchemaKind::String,
+            "looking for an event's topic",
+        )?;
         let Value::String(aggregate) = event.values[at].clone() else {
             return Err(PluginError::bad_record(format!(
                 "the event has no {by}, which names its topic (route.by.field)"
@@ -290,7 +331,9 @@ impl Transform for Router {
             Some("d" | "t") => Ok(None),
             Some("u") => self.updated(&record).map(|()| None),
             Some(_) => self.inserted(record, &schema, change).map(Some),
-            None => Err(PluginError::bad_record(format!("{PURPOSE}: the change has no op"))),
+            None => Err(PluginError::bad_record(format!(
+                "{PURPOSE}: the change has no op"
+            ))),
         }
     }
 }

@@ -102,7 +102,11 @@ fn references(text: &str) -> Result<(), String> {
 pub(super) fn keys() -> ConfigDef {
     use ConfigType::{Boolean, List, String as Text};
     let key = |name: &str, kind: ConfigType, default: &str, width: Width, documentation: &str| {
-        let importance = if name == MODE { Importance::Medium } else { Importance::Low };
+        let importance = if name == MODE {
+            Importance::Medium
+        } else {
+            Importance::Low
+        };
         ConfigKey {
             width,
             order_in_group: 1,
@@ -133,10 +137,12 @@ const DELETES: &str = "What becomes of a deleted row. drop: nothing. tombstone: 
     rewrite: the row as it was, with __deleted=true (rows that are there have false), and no tombstone. rewrite-with-tombstone: that, and the \
     tombstone. delete-to-tombstone: a tombstone, with neither value nor schema.";
 const OLD_DELETES: &str = "What becomes of a deleted row: drop, none (null), or rewrite. Older than delete.tombstone.handling.mode, which rules if it is given.";
-const ROUTE: &str = "The column of text whose value is the topic. Where it is null or blank, the topic stays.";
+const ROUTE: &str =
+    "The column of text whose value is the topic. Where it is null or blank, the topic stays.";
 const FIELDS: &str = "What is added to the row out of the change, such as op, table, source.ts_ms or transaction.id: a name without a point is the \
     change's or its source's. The field is named __op, __table, __source_ts_ms; another name may stand behind a colon: source.ts_ms:CHANGED_AT.";
-const HEADERS: &str = "What becomes a header out of the change; written as add.fields is. A tombstone has only op.";
+const HEADERS: &str =
+    "What becomes a header out of the change; written as add.fields is. A tombstone has only op.";
 const DROP: &str = "The header that holds a list of fields to leave out of the row.";
 const COMPATIBLE: &str = "Whether only fields that may be null are left out, so that readers of the schema go on. Otherwise all of them are.";
 const NULLS: &str = "Whether a null in a row that says whether it is deleted becomes its column's default.";

@@ -63,11 +63,7 @@ impl Unwrap {
         if !self.options.keeps_tombstones {
             return None;
         }
-        let operations = self
-            .options
-            .headers
-            .iter()
-            .filter(|header| header.field == "op");
+        let operations = self.options.headers.iter().filter(|header| header.field == "op");
         let headers = operations.map(|header| Header {
             name: Arc::clone(&header.name),
             datum: Datum::text("d"),

@@ -49,7 +49,10 @@ impl Reference {
     pub(super) fn all(prefix: &str, list: &str) -> Result<Vec<Self>, String> {
         match list.is_empty() {
             true => Ok(Vec::new()),
-            false => list.split(',').map(|one| Self::parse(prefix, one.trim())).collect(),
+            false => list
+                .split(',')
+                .map(|one| Self::parse(prefix, one.trim()))
+                .collect(),
         }
     }
 
@@ -103,7 +106,11 @@ impl Reference {
                 return refuse("no struct");
             }
             if let Some(inside) = parent.field_index(&self.field) {
-                return found(Some(index), Place::Inside(inside), &parent.fields()[inside].schema);
+                return found(
+                    Some(index),
+                    Place::Inside(inside),
+                    &parent.fields()[inside].schema,
+                );
             }
             within = Some(index);
         }
@@ -162,11 +169,19 @@ mod tests {
     fn names_are_read_as_java_does() {
         let read = |text: &str| {
             let one = Reference::parse("__", text)?;
-            Ok::<_, String>(format!("{} {} {}", one.parent.as_deref().unwrap_or("-"), one.field, one.name))
+            Ok::<_, String>(format!(
+                "{} {} {}",
+                one.parent.as_deref().unwrap_or("-"),
+                one.field,
+                one.name
+            ))
         };
         assert_eq!(read("op").unwrap(), "- op __op");
         assert_eq!(read("table").unwrap(), "source table __table");
-        assert_eq!(read("total_order").unwrap(), "transaction total_order __total_order");
+        assert_eq!(
+            read("total_order").unwrap(),
+            "transaction total_order __total_order"
+        );
         assert_eq!(read("source.ts_ms:at").unwrap(), "source ts_ms __at");
         assert_eq!(read("a.b.c").unwrap(), "a b __a_b");
         assert_eq!(read("op:").unwrap(), "- op __op");

@@ -27,7 +27,12 @@ pub(super) struct Shape {
 
 impl Shape {
     /// For the rows `side` of changes of `schema`, which are gone if `deleted`.
-    pub(super) fn of(schema: &Schema, side: &str, deleted: bool, options: &Options) -> Result<Self, PluginError> {
+    pub(super) fn of(
+        schema: &Schema,
+        side: &str,
+        deleted: bool,
+        options: &Options,
+    ) -> Result<Self, PluginError> {
         let row = place(schema, side, PURPOSE)?;
         let row_schema = Arc::clone(&schema.fields()[row].schema);
         let SchemaKind::Struct(own) = &row_schema.kind else {
