@@ -108,7 +108,8 @@ impl Mapped {
             null,
             kind,
             mask,
-            forgives: records.config.failures != FailureMode::Fail,
+            // A key that is another row's would be worse than none.
+            forgives: role == Role::Value && records.config.failures != FailureMode::Fail,
             warned: AtomicBool::new(false),
         })
     }

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::mysql::binlog::{self, Change, ColumnType, Damage, Value as Log};
 use crate::mysql::config::{
-    Filters, Mask, NameAdjustment, Patterns, RecordConfig, Selection, SkippedOperations,
+    FailureMode, Filters, Mask, NameAdjustment, Patterns, RecordConfig, Selection, SkippedOperations,
 };
 use crate::mysql::record::{
     Connector, Moment, Origin, RecordError, Records, TableRecords, Transactions, fixtures,
@@ -361,6 +361,33 @@ fn errors_name_column_place_and_remedy_and_leave_nothing() {
     );
     assert!(error.unwrap_err().to_string().starts_with("d.people.id at "));
     assert!(out.is_empty());
+}
+
+#[test]
+fn what_cannot_be_told_is_null_where_that_is_forgiven_but_never_in_a_key() {
+    let config = RecordConfig {
+        failures: FailureMode::Warn,
+        ..fixtures::config()
+    };
+    let table = compiled(&people(), config, Filters::default());
+    let bad = Log::Double(1.0);
+    let records = made(
+        &table,
+        Change::Insert,
+        &[],
+        &[Log::Int(1), Log::Null, bad, Log::Null],
+    )
+    .unwrap();
+    assert_eq!(row(&records[0], "after")[2].1, Value::Null);
+    assert!(
+        made(
+            &table,
+            Change::Insert,
+            &[],
+            &[bad, Log::Null, Log::Null, Log::Null]
+        )
+        .is_err()
+    );
 }
 
 #[test]
