@@ -1,7 +1,7 @@
 //! Connector plugins: one folder per external system holding its source, its sink and their tests.
 //!
 //! * [`mod@file`]: lines and rows of files.
-//! * [`mysql`]: binary logs of MySQL and MariaDB, so far without a connection.
+//! * [`mysql`]: MySQL and MariaDB: their logs, so far without a source, and a sink.
 //! * [`transforms`]: Debezium's transforms.
 //! * [`mysql`]: changes of MySQL and MariaDB.
 //!

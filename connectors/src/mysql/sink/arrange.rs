@@ -6,7 +6,7 @@
 //! together; tables that others refer to come first, and with deletions last.
 use std::collections::HashMap;
 
-use super::batch::{Batch, Operation, Shape};
+use super::batch::{Batch, Shape};
 use super::change::Action;
 use super::config::InsertMode;
 use super::table::Table;
@@ -37,34 +37,45 @@ pub(super) fn arrange(
     mode: InsertMode,
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
-    for lane in &lanes(batch, wanted, tables, shapes) {
-        let its = wanted.iter().copied();
-        let operations: Vec<usize> = its
-            .filter(|place| lane.ranks.contains_key(&batch.operations[*place].table))
-            .collect();
+    let lanes = lanes(batch, wanted, tables, shapes);
+    let lane_of: HashMap<usize, usize> = lanes
+        .iter()
+        .enumerate()
+        .flat_map(|(number, lane)| lane.ranks.keys().map(move |table| (*table, number)))
+        .collect();
+    let mut operations: Vec<Vec<usize>> = vec![Vec::new(); lanes.len()];
+    for place in wanted {
+        operations[lane_of[&batch.operations[*place].table]].push(*place);
+    }
+    for (lane, operations) in lanes.iter().zip(&operations) {
         let free = lane.ranks.len() == 1
             && !lane.strict
             && mode != InsertMode::Insert
-            && !operations
-                .iter()
-                .any(|place| depends(&batch.operations[*place], tables, shapes));
+            && !depend(batch, operations, tables, shapes);
         let mut arranging = Arranging {
             batch,
             shapes,
             statements: &mut statements,
         };
         match free {
-            true => arranging.freely(&operations),
-            false => arranging.in_stretches(&operations, lane, tables, mode),
+            true => arranging.freely(operations),
+            false => arranging.in_stretches(operations, lane, tables, mode),
         }
     }
     statements
 }
 
-/// Whether rows of other keys can be in the way of this one.
-fn depends(operation: &Operation, tables: &[Table], shapes: &[Shape]) -> bool {
-    operation.action != Action::Truncate
-        && tables[operation.table].has_other_uniques(&shapes[operation.shape].key)
+/// Whether rows of other keys can be in the way of one of these.
+fn depend(batch: &Batch, operations: &[usize], tables: &[Table], shapes: &[Shape]) -> bool {
+    let operations = operations.iter().map(|place| &batch.operations[*place]);
+    let mut of_rows: Vec<usize> = operations
+        .filter(|operation| operation.action != Action::Truncate)
+        .map(|operation| operation.shape)
+        .collect();
+    of_rows.sort_unstable();
+    of_rows.dedup();
+    let mut shapes = of_rows.into_iter().map(|shape| &shapes[shape]);
+    shapes.any(|shape| tables[shape.table].has_other_uniques(&shape.key))
 }
 
 /// Tables that refer to each other are of one lane.
@@ -322,6 +333,7 @@ impl Arranging<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::Operation;
     use super::super::table::tests::table;
     use super::*;
 

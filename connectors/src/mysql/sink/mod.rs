@@ -15,6 +15,7 @@ mod change;
 mod column;
 mod config;
 mod ddl;
+mod deferred;
 mod naming;
 mod offsets;
 mod partitions;
@@ -29,9 +30,6 @@ mod task;
 mod transaction;
 mod value;
 mod writing;
-
-#[cfg(test)]
-mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -57,7 +57,7 @@ impl Refusal {
     /// Of an error's code and state.
     pub fn of(code: u16, state: &str) -> Self {
         match code {
-            1205 | 1213 | 1020 | 1637 | 3572 => Self::Again,
+            1205 | 1213 | 1020 | 1637 | 3101 | 3572 => Self::Again,
             1216 | 1217 | 1451 | 1452 => Self::Reference,
             // Unknown column, no such table, another number of columns.
             1054 | 1136 | 1146 | 1412 => Self::Table,

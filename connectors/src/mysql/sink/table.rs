@@ -64,7 +64,7 @@ impl Questions {
         };
         let own = of_it("table_schema", "table_name");
         Self {
-            table: format!("SELECT engine FROM information_schema.tables{own}"),
+            table: format!("SELECT engine, table_schema, table_name FROM information_schema.tables{own}"),
             columns: format!(
                 "SELECT column_name, column_type, is_nullable, column_default IS NULL, extra, character_set_name, \
                  character_maximum_length, character_octet_length FROM information_schema.columns{own} ORDER BY ordinal_position"
@@ -84,7 +84,13 @@ impl Questions {
 impl Table {
     /// The table that was described; nothing when there is none.
     pub fn read(id: &TableId, answers: &Answers) -> Option<Self> {
-        let engine = answers.table.first()?.first().cloned().flatten();
+        let described = answers.table.first()?;
+        let engine = described.first().cloned().flatten();
+        // As the server calls it, which is how others refer to it.
+        let id = match (described.get(1), described.get(2)) {
+            (Some(Some(database)), Some(Some(table))) => TableId::new(database, table),
+            _ => id.clone(),
+        };
         let columns: Vec<Column> = answers.columns.iter().map(column).collect();
         let places = columns.iter().enumerate();
         let places: HashMap<String, usize> = places
@@ -95,7 +101,7 @@ impl Table {
         quoted.push(b'.');
         push_identifier(&mut quoted, &id.table);
         let mut table = Self {
-            id: id.clone(),
+            id,
             quoted,
             columns,
             places,

@@ -46,7 +46,7 @@ impl SinkTask for MySqlSinkTask {
 
     async fn open(&mut self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffset>, PluginError> {
         let writing = self.writing()?;
-        writing.drop_deferred();
+        writing.drop_deferred(partitions);
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -85,7 +85,7 @@ impl SinkTask for MySqlSinkTask {
 
     async fn close(&mut self, partitions: &[TopicPartition], _lost: bool) -> Result<(), PluginError> {
         let writing = self.writing()?;
-        writing.drop_deferred();
+        writing.drop_deferred(partitions);
         writing.partitions.end(partitions);
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::batch::{Batch, Source, Target};
 use super::catalog::{Catalog, Planning, Unplanned};
 use super::change::Change;
 use super::config::SinkConfig;
+use super::deferred::Deferred;
 use super::offsets::{Move, Offsets, Outcome, outcome, stored};
 use super::partitions::Partitions;
 use super::refusal::Refusal;
@@ -31,33 +32,36 @@ pub(super) struct Writing {
     pub session: Session,
     pub offsets: Offsets,
     pub partitions: Partitions,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     batch: Batch,
     /// Records that wait for the next call, and the offsets behind them.
-    deferred: Option<Deferred>,
+    pub(super) deferred: Option<Deferred>,
     /// How often the batch that comes was tried.
     tries: u32,
 }
 
-struct Deferred {
-    records: Vec<Record>,
-    ends: Vec<(usize, i64)>,
-}
-
 /// Records that are refused, by their places in the batch.
-type Refused = BTreeMap<usize, String>;
+pub(super) type Refused = BTreeMap<usize, String>;
 
 /// Which of the batch's operations are written, and up to where.
-struct Part {
+pub(super) struct Part {
     operations: Vec<usize>,
     ends: Vec<(usize, i64)>,
 }
 
 /// Why a batch is not written.
-enum Stopped {
+pub(super) enum Stopped {
     /// What is known of tables has to be asked for again.
     Table(ClientError),
     Error(PluginError),
+}
+
+/// What became of a transaction that failed.
+enum Recovered {
+    /// It is committed after all.
+    Done,
+    /// It is to be tried again.
+    Again,
 }
 
 impl From<PluginError> for Stopped {
@@ -79,11 +83,6 @@ impl Writing {
             config,
             owner,
         }
-    }
-
-    /// What waits is not written any more: it comes again.
-    pub fn drop_deferred(&mut self) {
-        self.deferred = None;
     }
 
     /// Writes records.
@@ -135,68 +134,6 @@ impl Writing {
         Ok(ends)
     }
 
-    /// What is behind the first refused record of a partition waits.
-    fn defer(
-        &mut self,
-        records: &[Record],
-        ends: &[(usize, i64)],
-        refused: &Refused,
-    ) -> Result<(), PluginError> {
-        let mut waiting = Vec::new();
-        for (index, record) in records.iter().enumerate() {
-            let (place, offset) = self.partitions.of(record)?;
-            let stored = self.partitions.all[place].stored;
-            if stored.is_none_or(|stored| offset >= stored) && !refused.contains_key(&index) {
-                waiting.push(record.clone());
-            }
-        }
-        self.deferred = Some(Deferred {
-            records: waiting,
-            ends: ends.to_vec(),
-        });
-        Ok(())
-    }
-
-    /// Writes what waits: the runtime goes on behind the records that were refused.
-    ///
-    /// # Errors
-    /// When it cannot be written now, or not any more: then all of it comes again, and is judged anew.
-    pub async fn write_deferred(&mut self) -> Result<(), PluginError> {
-        let Some(Deferred { records, ends }) = self.deferred.take() else {
-            return Ok(());
-        };
-        let written = self.write_waiting(&records, &ends).await;
-        if written.is_err() {
-            self.deferred = Some(Deferred { records, ends });
-        }
-        written
-    }
-
-    async fn write_waiting(&mut self, records: &[Record], ends: &[(usize, i64)]) -> Result<(), PluginError> {
-        let mut again = false;
-        loop {
-            let mut refused = Refused::new();
-            self.encode(records, &mut refused, false).await?;
-            let part = self.part(&BTreeMap::new(), ends, &refused);
-            if refused.is_empty() {
-                match self.transact(&part, false).await {
-                    Ok(rows) if rows.is_empty() => return Ok(()),
-                    Ok(rows) => refused = self.by_record(rows),
-                    Err(Stopped::Table(_)) if !again => {
-                        again = true;
-                        self.catalog.forget();
-                        continue;
-                    }
-                    Err(stopped) => return Err(stopped.into_error()),
-                }
-            }
-            let reason = refused.into_values().next().unwrap_or_default();
-            return Err(PluginError::disconnected(format!(
-                "a record that was taken behind a refused one is refused, too; both come again: {reason}"
-            )));
-        }
-    }
-
     /// Writes a batch, up to the first refused record of each partition; gives all that are refused.
     async fn write_all(&mut self, records: &[Record], ends: &[(usize, i64)]) -> Result<Refused, PluginError> {
         let mut again = false;
@@ -244,7 +181,12 @@ impl Writing {
     }
 
     /// The operations before the limits that are not refused, and where the partitions end then.
-    fn part(&self, limits: &BTreeMap<usize, i64>, ends: &[(usize, i64)], refused: &Refused) -> Part {
+    pub(super) fn part(
+        &self,
+        limits: &BTreeMap<usize, i64>,
+        ends: &[(usize, i64)],
+        refused: &Refused,
+    ) -> Part {
         let operations = self.batch.operations.iter().enumerate();
         let operations = operations.filter(|(_, operation)| {
             let limit = limits.get(&operation.partition);
@@ -259,14 +201,14 @@ impl Writing {
         }
     }
 
-    fn by_record(&self, rows: Vec<RefusedRow>) -> Refused {
+    pub(super) fn by_record(&self, rows: Vec<RefusedRow>) -> Refused {
         let rows = rows.into_iter();
         rows.map(|row| (self.batch.operations[row.operation].index, row.reason))
             .collect()
     }
 
     /// Makes text of records. With `only_new` those that were taken before are left out.
-    async fn encode(
+    pub(super) async fn encode(
         &mut self,
         records: &[Record],
         refused: &mut Refused,
@@ -335,7 +277,7 @@ impl Writing {
     }
 
     /// Writes a part of the batch as one transaction; gives the rows that are refused, with which nothing is written.
-    async fn transact(&mut self, part: &Part, trial: bool) -> Result<Vec<RefusedRow>, Stopped> {
+    pub(super) async fn transact(&mut self, part: &Part, trial: bool) -> Result<Vec<RefusedRow>, Stopped> {
         let moves = self.partitions.moves(&part.ends);
         if moves.is_empty() && !trial {
             return Ok(Vec::new());
@@ -347,7 +289,7 @@ impl Writing {
         let tables = (&*self.catalog.tables, &*self.catalog.shapes.all);
         let mode = self.config.insert_mode;
         let statements = arrange(&self.batch, &part.operations, tables, mode);
-        let mut deadlocks = 0;
+        let mut tries = 0;
         loop {
             let transaction = Transaction {
                 writer: Writer {
@@ -374,38 +316,53 @@ impl Writing {
                 }
                 Err(failure) => failure,
             };
-            match failure {
-                Failure::Other(error) => return Err(error.into()),
-                Failure::Table(error) => return Err(Stopped::Table(error)),
-                Failure::Reference(error) => return Err(self.again("writing rows", error).into()),
-                Failure::Again(error) => {
-                    deadlocks += 1;
-                    if deadlocks > TRIES_AT_ONCE {
-                        return Err(self.again("writing rows", error).into());
-                    }
-                    debug!("a transaction is begun again: {error}");
+            match self.recover(failure, &moves, trial, &mut tries).await? {
+                Recovered::Done => return Ok(Vec::new()),
+                Recovered::Again => {}
+            }
+        }
+    }
+
+    /// What is to be done after a transaction that failed, if it can be tried again at once.
+    async fn recover(
+        &mut self,
+        failure: Failure,
+        moves: &[Move],
+        trial: bool,
+        tries: &mut u32,
+    ) -> Result<Recovered, Stopped> {
+        match failure {
+            Failure::Other(error) => return Err(error.into()),
+            Failure::Table(error) => return Err(Stopped::Table(error)),
+            Failure::Reference(error) => return Err(self.again("writing rows", error).into()),
+            Failure::Again(error) => {
+                *tries += 1;
+                if *tries > TRIES_AT_ONCE {
+                    return Err(self.again("writing rows", error).into());
                 }
-                Failure::Lost(error) => {
-                    debug!("a connection is lost: {error}");
-                    self.tries += 1;
-                    if self.tries > self.config.retries {
-                        return Err(given_up("writing rows", &error).into());
-                    }
-                    if !trial && self.is_done(&moves).await? {
-                        return Ok(Vec::new());
-                    }
+                debug!("a transaction is begun again: {error}");
+            }
+            Failure::Lost(error) => {
+                debug!("a connection is lost: {error}");
+                self.tries += 1;
+                if self.tries > self.config.retries {
+                    return Err(given_up("writing rows", &error).into());
                 }
-                Failure::Moved => {
-                    if !trial && self.is_done(&moves).await? {
-                        return Ok(Vec::new());
-                    }
-                    deadlocks += 1;
-                    if deadlocks > TRIES_AT_ONCE {
-                        return Err(torn(&moves).into());
-                    }
+                if !trial && self.is_done(moves).await? {
+                    return Ok(Recovered::Done);
+                }
+            }
+            Failure::Moved => {
+                if !trial && self.is_done(moves).await? {
+                    return Ok(Recovered::Done);
+                }
+                *tries += 1;
+                if *tries > TRIES_AT_ONCE {
+                    return Err(torn(moves).into());
                 }
             }
         }
+        Ok(Recovered::Again)
     }
 
     /// Whether moves were stored after all, by a transaction of which only the end was not heard.
@@ -466,7 +423,7 @@ impl Writing {
 }
 
 impl Stopped {
-    fn into_error(self) -> PluginError {
+    pub(super) fn into_error(self) -> PluginError {
         match self {
             Self::Error(error) => error,
             Self::Table(error) => failed("writing rows", error),

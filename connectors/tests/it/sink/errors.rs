@@ -231,3 +231,50 @@ async fn null_keys_and_values_that_are_no_rows_are_refused() {
     );
     assert!(texts[1].contains("of type int64"), "{texts:?}");
 }
+
+#[tokio::test]
+async fn connections_are_encrypted_when_that_is_asked_for() {
+    let server = Server::shared(Kind::MySql97);
+    let mut bench = Bench::upserting(server, &[("schema.evolution", "basic")]).await;
+    let url = bench.config["connection.url"].clone() + "?sslMode=REQUIRED";
+    bench.config.insert("connection.url".to_owned(), url);
+    bench.start(&["t"]).await.unwrap();
+    bench.take(&[row(0, "a")]).await;
+    let owner = bench.rows("SELECT owner FROM millstream_offsets").await[0].clone();
+    let session = format!(
+        "SELECT connection_type FROM performance_schema.threads \
+         WHERE processlist_id = IS_USED_LOCK('millstream:{owner}')"
+    );
+    assert_eq!(bench.rows(&session).await, ["SSL/TLS"]);
+    // Nobody known has signed this server's certificate.
+    let url = bench.config["connection.url"].replace("REQUIRED", "VERIFY_CA");
+    bench.config.insert("connection.url".to_owned(), url);
+    let error = bench.start(&["t"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UserConfig, "{error}");
+}
+
+#[tokio::test]
+async fn what_waits_of_partitions_that_stay_is_written() {
+    let server = Server::shared(Kind::MySql97);
+    let mut bench = Bench::new(server, &[("field.include.list", "id")]).await;
+    bench
+        .run(&[
+            "CREATE TABLE t (id TINYINT PRIMARY KEY)",
+            "CREATE TABLE u (id TINYINT PRIMARY KEY)",
+        ])
+        .await;
+    bench.start(&["t", "u"]).await.unwrap();
+    let simple = Simple::new();
+    let batch = [
+        simple.write("t", 0, 1000, ""),
+        simple.write("t", 1, 1, ""),
+        simple.write("u", 0, 1000, ""),
+        simple.write("u", 1, 1, ""),
+    ];
+    assert_eq!(bench.put(&batch).await.unwrap().len(), 2);
+    bench.task.close(&[partition("t", 0)], true).await.unwrap();
+    bench.put(&[]).await.unwrap();
+    assert_eq!(bench.rows("SELECT id FROM t").await, [""; 0]);
+    assert_eq!(bench.rows("SELECT id FROM u").await, ["1"]);
+    assert_eq!((bench.stored("t"), bench.stored("u")), (Some(0), Some(2)));
+}
