@@ -255,13 +255,30 @@ fn temporary_proto() {
     use millstream_connect::plugin::Encoded;
     let registry = Registry::built_in();
     let port = std::fs::read_to_string("/tmp/h5/port").unwrap();
-    let keys = |all: &[(&str, String)]| -> ConfigMap { all.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect() };
-    let json = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap();
+    let keys = |all: &[(&str, String)]| -> ConfigMap {
+        all.iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect()
+    };
+    let json = registry
+        .converter("org.apache.kafka.connect.json.JsonConverter")
+        .unwrap();
     let mut out = String::new();
     for is_key in [true, false] {
-        let mut json = json.new_converter(&keys(&[("schemas.enable", "true".to_owned())]), is_key).unwrap();
-        let mut proto = registry.converter("io.confluent.connect.protobuf.ProtobufConverter").unwrap()
-            .new_converter(&keys(&[("schema.registry.url", format!("http://127.0.0.1:{}", port.trim())), ("optional.for.nullables", "true".to_owned())]), is_key).unwrap();
+        let mut json = json
+            .new_converter(&keys(&[("schemas.enable", "true".to_owned())]), is_key)
+            .unwrap();
+        let mut proto = registry
+            .converter("io.confluent.connect.protobuf.ProtobufConverter")
+            .unwrap()
+            .new_converter(
+                &keys(&[
+                    ("schema.registry.url", format!("http://127.0.0.1:{}", port.trim())),
+                    ("optional.for.nullables", "true".to_owned()),
+                ]),
+                is_key,
+            )
+            .unwrap();
         for line in std::fs::read_to_string("/tmp/h5/orders.jsonl").unwrap().lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let part = &line[if is_key { "key" } else { "value" }];
