@@ -249,31 +249,3 @@ fn events_of_several_kinds_have_schemas_of_their_own() {
         assert_eq!(name.as_deref(), Some(&*format!("s.d.t.kind{number}.Value")));
     }
 }
-
-#[test]
-fn temporary_proto() {
-    use millstream_connect::plugin::Encoded;
-    let registry = Registry::built_in();
-    let port = std::fs::read_to_string("/tmp/h5/port").unwrap();
-    let keys = |all: &[(&str, String)]| -> ConfigMap { all.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect() };
-    let json = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap();
-    let mut out = String::new();
-    for is_key in [true, false] {
-        let mut json = json.new_converter(&keys(&[("schemas.enable", "true".to_owned())]), is_key).unwrap();
-        let mut proto = registry.converter("io.confluent.connect.protobuf.ProtobufConverter").unwrap()
-            .new_converter(&keys(&[("schema.registry.url", format!("http://127.0.0.1:{}", port.trim())), ("optional.for.nullables", "true".to_owned())]), is_key).unwrap();
-        for line in std::fs::read_to_string("/tmp/h5/orders.jsonl").unwrap().lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let part = &line[if is_key { "key" } else { "value" }];
-            let bytes = (!part.is_null()).then(|| bytes::Bytes::from(part.to_string()));
-            let datum = json.decode("example.shop.orders", bytes.as_ref()).unwrap();
-            let mut frame = Vec::new();
-            let hex = match proto.encode("example.shop.orders", &datum, &mut frame).unwrap() {
-                Encoded::Null => "null".to_owned(),
-                Encoded::Bytes => frame.iter().map(|byte| format!("{byte:02x}")).collect(),
-            };
-            out.push_str(&format!("{is_key} {hex}\n"));
-        }
-    }
-    std::fs::write("/tmp/h5/frames.txt", out).unwrap();
-}
