@@ -45,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }),
             heartbeat: Duration::from_secs(2),
             event_bytes_max: 1 << 30,
+            statements: false,
         };
         let mut stream = client.dump(&request).await?;
         let mut file = of.clone();

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn urls_name_user_password_host_and_port() {
-        let table: [(&str, (&str, Option<&str>, &str, u16)); 5] = [
+        type Parts = (&'static str, Option<&'static str>, &'static str, u16);
+        let table: [(&str, Parts); 5] = [
             ("mysql://m@db", ("m", None, "db", 3306)),
             (
                 "mariadb://m:p%40ss:w@db.internal:3307/shop?x=1",

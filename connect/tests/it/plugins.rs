@@ -220,7 +220,7 @@ impl SourceTask for NumbersTask {
         let (mut offsets, mut forgotten) = (vec![(partition(), offset.clone())], Vec::new());
         if script.forgets.load(Ordering::SeqCst) {
             offsets.push((passing(until), offset));
-            forgotten.extend(std::mem::replace(&mut self.passing, Some(passing(until))));
+            forgotten.extend(self.passing.replace(passing(until)));
             let first = script.forgets_first.swap(0, Ordering::SeqCst);
             forgotten.extend((first > 0).then(|| passing(first)));
         }

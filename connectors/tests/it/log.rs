@@ -15,6 +15,7 @@ pub fn request(server_id: u32, start: DumpStart) -> DumpRequest {
         start,
         heartbeat: Duration::from_secs(5),
         event_bytes_max: 1 << 30,
+        statements: false,
     }
 }
 

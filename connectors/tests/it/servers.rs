@@ -55,6 +55,10 @@ fn run(arguments: &[&str]) -> String {
 
 impl Server {
     /// One with these options, and nothing in it.
+    #[allow(
+        clippy::zombie_processes,
+        reason = "who watches lives longer than this process"
+    )]
     pub fn start(kind: Kind, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap().to_owned();

@@ -2,7 +2,7 @@
 //!
 //! Writers insert, update, delete, change keys, truncate, alter a table, and prepare transactions that they commit or roll back later. A connector
 //! takes a snapshot in small chunks beside them. What its topics say, applied record by record, has to give exactly the tables; and each change has to
-//! find what was told last: a lost or repeated one does not. Every [`ROUNDS_PER_SNAPSHOT`] rounds another connector begins with a new snapshot.
+//! find what was told last: a lost or repeated one does not. Every ten rounds another connector begins with a new snapshot.
 
 mod replay;
 mod writers;

@@ -1,6 +1,6 @@
 //! What a server, an account and tables lack for their changes to be captured, with the statements that mend it.
 //!
-//! A judgement over what was asked before ([`ask`]): it asks nothing itself. The connector stops at its start with all
+//! A judgement over what was asked before ([`ask()`]): it asks nothing itself. The connector stops at its start with all
 //! [errors](Severity::Error) at once; `millstream mysql check` prints everything.
 mod ask;
 mod privileges;

@@ -13,6 +13,9 @@ const REGISTER_REPLICA: u8 = 0x15;
 const DUMP: u8 = 0x12;
 const DUMP_GTID: u8 = 0x1e;
 
+/// BINLOG_SEND_ANNOTATE_ROWS_EVENT of MariaDB.
+const SEND_ANNOTATE_ROWS: u16 = 2;
+
 /// BINLOG_THROUGH_GTID.
 const THROUGH_GTID: u16 = 4;
 
@@ -37,6 +40,8 @@ pub struct DumpRequest {
     pub heartbeat: Duration,
     /// The most bytes of an event.
     pub event_bytes_max: usize,
+    /// Whether MariaDB is to send the statements that made rows, if they are in its log; MySQL always does.
+    pub statements: bool,
 }
 
 /// The beginning of what is read of a log.
@@ -99,7 +104,7 @@ impl Client {
         }
         let command = match &request.start {
             DumpStart::Gtids(gtids) => dump_gtids(request.server_id, gtids),
-            DumpStart::MariadbGtids(_) => dump_place(request.server_id, "", 4),
+            DumpStart::MariadbGtids(_) => dump_place(request, "", 4),
             DumpStart::Place(place) => {
                 let position = u32::try_from(place.position).map_err(|_| LogError {
                     kind: LogErrorKind::BadPosition,
@@ -107,7 +112,7 @@ impl Client {
                         "{place} is beyond 4 GiB, where no log can be asked for by position; with GTIDs it can (gtid_mode=ON)"
                     ),
                 })?;
-                dump_place(request.server_id, &place.file, position)
+                dump_place(request, &place.file, position)
             }
         };
         self.send_command(what, &command).await?;
@@ -231,11 +236,12 @@ fn register(server_id: u32) -> Vec<u8> {
     command
 }
 
-fn dump_place(server_id: u32, file: &str, position: u32) -> Vec<u8> {
+fn dump_place(request: &DumpRequest, file: &str, position: u32) -> Vec<u8> {
+    let flags = if request.statements { SEND_ANNOTATE_ROWS } else { 0 };
     let mut command = vec![DUMP];
     command.extend_from_slice(&position.to_le_bytes());
-    command.extend_from_slice(&0_u16.to_le_bytes());
-    command.extend_from_slice(&server_id.to_le_bytes());
+    command.extend_from_slice(&flags.to_le_bytes());
+    command.extend_from_slice(&request.server_id.to_le_bytes());
     command.extend_from_slice(file.as_bytes());
     command
 }

@@ -1,6 +1,6 @@
 //! A connection to MySQL or MariaDB: logging in, statements and their rows, the binary log.
 //!
-//! Owns: the protocol ([`wire`], TLS, sessions that print values the same everywhere), [what a server is](server), [marks](Mark) in its
+//! Owns: the protocol (`wire`, TLS, sessions that print values the same everywhere), [what a server is](server), [marks](Mark) in its
 //! log, [its log as raw events](dump). Does not own: when to connect again, and what rows and events mean.
 //!
 //! Every wait for the server has a limit where one was given, every payload a largest size, and nothing is read ahead but what a socket

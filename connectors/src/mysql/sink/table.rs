@@ -85,7 +85,7 @@ impl Table {
     /// The table that was described; nothing when there is none.
     pub fn read(id: &TableId, answers: &Answers) -> Option<Self> {
         let engine = answers.table.first()?.first().cloned().flatten();
-        let columns: Vec<Column> = answers.columns.iter().map(|cells| column(cells)).collect();
+        let columns: Vec<Column> = answers.columns.iter().map(column).collect();
         let places = columns.iter().enumerate();
         let places: HashMap<String, usize> = places
             .map(|(place, column)| (column.name.to_lowercase(), place))

@@ -36,7 +36,6 @@
 //!
 //! * [`state`](SnapshotState): what is stored. [`request`](Request): what readers are asked and answer.
 //! * `window`, `plan`: chunks on their way, and their order. `key`, `select`: keys as SQL and as bytes.
-//! * [`readers`](Readers): connections that answer requests.
 mod chunk;
 mod key;
 mod machine;

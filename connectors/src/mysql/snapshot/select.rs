@@ -68,6 +68,7 @@ pub(super) fn qualified(table: &TableId) -> String {
 }
 
 /// The statement for a table's first key, or its last.
+#[cfg(test)]
 pub(super) fn first_key(table: &TableId, key: &KeyColumns, last: bool) -> String {
     format!(
         "SELECT {} FROM {} ORDER BY {} LIMIT 1",

@@ -55,6 +55,9 @@ pub(super) enum Survey {
     Gone,
 }
 
+/// A table as the log has it, and where its rows have the key's columns, if they do.
+type KeyInLog = (Arc<Table>, Option<Arc<[usize]>>);
+
 /// What a table is, and how it is read.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -68,7 +71,7 @@ pub(super) struct Shape {
     /// How many numbers a range has, where keys are numbers.
     width: i128,
     /// Where the log's rows have the key.
-    log: Option<(Arc<Table>, Option<Arc<[usize]>>)>,
+    log: Option<KeyInLog>,
 }
 
 /// All rows of a table without a key.
@@ -208,7 +211,6 @@ impl TableWork {
             state.order = order;
         }
         if let Some((first, last)) = &surveyed.range {
-            let numbers = key.as_integer(first).zip(key.as_integer(last));
             let telling = self.chunks.front().and_then(|chunk| match &chunk.rule {
                 Rule::Range { up_to, .. } => Some(up_to.clone()),
                 Rule::Keys(_) => None,

@@ -11,6 +11,10 @@ use crate::mysql::snapshot::{Told, Touching};
 use crate::mysql::stream::{EventOrigin, RowsPlace, RowsStep};
 
 /// The time now.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where a source's records get their time"
+)]
 pub(super) fn now() -> Moment {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since.map_or(0, |since| since.as_nanos());

@@ -200,6 +200,7 @@ async fn scout(
         start: dump_start(&facts, since, end, &Selection::All)?,
         heartbeat: HEARTBEAT,
         event_bytes_max: config.stream.event_bytes,
+        statements: false,
     };
     let dump = Client::connect(&config.connection).await?.dump(&request).await?;
     let mut link = Link::open(dump, QUEUE_BYTES);

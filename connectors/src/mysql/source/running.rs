@@ -1,7 +1,8 @@
 //! A source that runs: what it consists of, and how its parts are driven. Nothing here waits; the [task](super::task) does.
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use millstream_connect::plugin::{SourceBatch, SourcePartition};
+use millstream_connect::plugin::{SourceBatch, SourceOffset, SourcePartition};
 
 use super::batch::{Batch, Room};
 use super::change::now;
@@ -16,7 +17,7 @@ use crate::mysql::offset::{self, Offset, Snapshots};
 use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transactions};
 use crate::mysql::schema::TableId;
 use crate::mysql::signal::Signal;
-use crate::mysql::snapshot::{Answer, Release, Request, Snapshot};
+use crate::mysql::snapshot::{Release, Request, Snapshot};
 use crate::mysql::stream::{SchemaChange, Step, Stream};
 
 /// A step that is being told.
@@ -27,6 +28,19 @@ pub(super) enum Pending {
     /// The server is asked what these tables have become by it.
     Changed(SchemaChange, Vec<TableId>),
 }
+
+/// Why a source stopped being driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driven {
+    /// The batch is full, or something has to be waited for.
+    Waits,
+    /// There is more to do.
+    Busy,
+}
+
+/// How long a source is driven at once, and after how many turns that is looked at: what is not captured may be much, and fills no batch.
+const SLICE: Duration = Duration::from_millis(50);
+const SLICE_TURNS: u32 = 128;
 
 /// A source that runs.
 pub(super) struct Running {
@@ -46,7 +60,11 @@ pub(super) struct Running {
     pub(super) within: bool,
     /// The stream stands between two transactions, and the snapshot has not looked there yet.
     pub(super) stands: bool,
+    /// Tables that the server is asked for before anything else.
+    unknown: Vec<TableId>,
     partition: SourcePartition,
+    /// The offset that was handed over last.
+    handed_over: Option<SourceOffset>,
     pub(super) server_id: Option<u32>,
     pub(super) ts_sec: Option<u64>,
 }
@@ -63,6 +81,8 @@ pub(super) struct Parts {
     pub(super) offset: Offset,
     /// The offset is a new one, which is to be stored.
     pub(super) anew: bool,
+    /// Tables of which nothing is known, where the log does not say what they are.
+    pub(super) unknown: Vec<TableId>,
 }
 
 impl Running {
@@ -86,6 +106,8 @@ impl Running {
             snapshot: parts.snapshot,
             batch,
             pending: None,
+            unknown: parts.unknown,
+            handed_over: None,
             within: false,
             stands: true,
             server_id: parts.offset.server_id,
@@ -102,15 +124,25 @@ impl Running {
         self.stream.tell_all(all);
     }
 
-    /// Handles what is there, until the batch is full or something has to be waited for. `ask` is given what readers are to do.
-    pub(super) fn drive(&mut self, room: Room, ask: &mut dyn FnMut(Request)) -> Result<(), SourceError> {
-        loop {
+    /// Handles what is there, until the batch is full, something has to be waited for, or it is time to look around. `ask` is given what
+    /// readers are to do.
+    pub(super) fn drive(&mut self, room: Room, ask: &mut dyn FnMut(Request)) -> Result<Driven, SourceError> {
+        let until = Instant::now() + SLICE;
+        for turn in 1_u32.. {
+            if turn.is_multiple_of(SLICE_TURNS) && Instant::now() >= until {
+                return Ok(Driven::Busy);
+            }
+            if !self.unknown.is_empty() {
+                // Before a statement touches them, when only the log before it would say what they were.
+                let unknown = std::mem::take(&mut self.unknown);
+                self.ask(unknown, true);
+            }
             if self.describer.is_waiting() {
-                return Ok(());
+                break;
             }
             if let Some(pending) = self.pending.take() {
                 if !self.tell(pending, room)? {
-                    return Ok(());
+                    break;
                 }
                 continue;
             }
@@ -118,7 +150,7 @@ impl Running {
                 self.stand(ask)?;
             }
             if self.batch.is_full(room, self.within) || !self.within && self.snapshot.holds() {
-                return Ok(());
+                break;
             }
             if let Some(step) = self.stream.next()? {
                 self.pending = Some(Pending::Step(step));
@@ -126,9 +158,10 @@ impl Running {
             }
             match self.connection.try_next() {
                 Some(incoming) => self.incoming(incoming)?,
-                None => return Ok(()),
+                None => break,
             }
         }
+        Ok(Driven::Waits)
     }
 
     /// Between two transactions: rows that were there already are told.
@@ -236,13 +269,6 @@ impl Running {
         self.tables.learn(described);
     }
 
-    /// A reader answered.
-    pub(super) fn answered(&mut self, answer: Answer) -> Result<(), SourceError> {
-        self.snapshot.answered(answer)?;
-        self.stands = !self.within;
-        Ok(())
-    }
-
     /// Does what a signal asks for.
     pub(super) fn signal(&mut self, signal: &Signal) -> Result<(), String> {
         match signal {
@@ -283,12 +309,22 @@ impl Running {
         self.config.snapshot.mode == SnapshotMode::InitialOnly && self.snapshot.is_done() && !self.within
     }
 
+    /// Whether the offset is another than the one that was handed over last. Events of which none is captured may move it.
+    pub(super) fn has_moved(&mut self) -> bool {
+        let moved = self.batch.moved && self.handed_over.as_ref() != Some(&self.offset().to_stored());
+        self.batch.moved = moved;
+        moved
+    }
+
     /// Hands over what there is.
     pub(super) fn hand_over(&mut self) -> SourceBatch {
         let mut offsets = self.tables.unstored();
-        offsets.push((self.partition.clone(), self.offset().to_stored()));
+        let offset = self.offset().to_stored();
+        self.handed_over = Some(offset.clone());
+        offsets.push((self.partition.clone(), offset));
         let (records, boundary) = self.batch.take(self.within);
         SourceBatch {
+            forgotten: Vec::new(),
             records,
             offsets,
             boundary,

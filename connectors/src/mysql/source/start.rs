@@ -12,8 +12,9 @@ use crate::mysql::client::{Client, ClientError, DumpRequest, DumpStart, Gtids as
 use crate::mysql::config::{Selection, SnapshotMode, SourceConfig};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::offset::{Offset, Snapshots};
+use crate::mysql::schema::{TableId, describe};
 use crate::mysql::snapshot::SnapshotState;
-use crate::mysql::stream::{Gtids, LogPosition, Resume};
+use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 
 /// How often the server says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -182,6 +183,19 @@ async fn prepared(client: &mut Client) -> Result<Vec<String>, ClientError> {
     Ok(rows.iter().map(name).collect())
 }
 
+/// The captured tables that there are, of those that are wanted.
+pub(super) async fn tables(
+    config: &SourceConfig,
+    wanted: impl Fn(&TableId) -> bool,
+) -> Result<Vec<TableId>, SourceError> {
+    let mut client = Client::connect(&config.connection).await?;
+    let mut ids = describe::table_ids(&mut client).await?;
+    client.close().await;
+    let capture = Capture::new(config.filters.clone());
+    ids.retain(|id| capture.table(&id.database, &id.table).table && wanted(id));
+    Ok(ids)
+}
+
 /// Connects to read the log from `from` on, which the server has to have, and to be the one that was read before.
 pub(super) async fn connect(
     config: &SourceConfig,
@@ -200,6 +214,7 @@ pub(super) async fn connect(
         start,
         heartbeat: HEARTBEAT,
         event_bytes_max: config.stream.event_bytes,
+        statements: config.records.include_query,
     };
     tracing::info!(%position, start = ?request.start, server = %facts.identity, "reading the log");
     let mut link = Link::open(client.dump(&request).await?, config.stream.queue_bytes);

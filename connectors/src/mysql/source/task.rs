@@ -12,7 +12,7 @@ use super::batch::Room;
 use super::connection::{Connection, Happened};
 use super::describe::Described;
 use super::error::SourceError;
-use super::running::{Parts, Running};
+use super::running::{Driven, Parts, Running};
 use super::side::Action;
 use super::start::{self, Started};
 use super::tables::Tables;
@@ -120,9 +120,19 @@ impl Alive {
                 tables.load(&partition, &stored);
             }
         }
+        let unknown = match facts.has_full_metadata() {
+            true => Vec::new(),
+            false => start::tables(&config, |id| tables.known(id).is_none()).await?,
+        };
         let Snapshots::At(state) = offset.snapshot.clone() else {
             unreachable!("it was begun anew")
         };
+        if state.is_initial() {
+            return Err(PluginError::user_config(
+                "snapshot.mode: what tables hold already is not read; set snapshot.mode=no_data (changes from now on) or never (from the first log on), or \
+                 go on from the offset of a Debezium connector whose snapshot is done",
+            ));
+        }
         let options = options(&config, !facts.names_have_case());
         let parts = Parts {
             stream: Stream::new(offset.resume.clone(), options),
@@ -134,6 +144,7 @@ impl Alive {
             records,
             offset,
             anew,
+            unknown,
         };
         let now = Instant::now();
         Ok(Self {
@@ -150,10 +161,13 @@ impl Alive {
         let room = Room::new(budget, self.running.config.stream.batch_records);
         let until = Instant::now() + budget.wait;
         loop {
-            if let Err(error) = self.running.drive(room, &mut |_| {}) {
-                self.running.read_again(error)?;
-                continue;
-            }
+            let driven = match self.running.drive(room, &mut |_| {}) {
+                Ok(driven) => driven,
+                Err(error) => {
+                    self.running.read_again(error)?;
+                    continue;
+                }
+            };
             let now = Instant::now();
             if let Some(interval) = self.heartbeat.filter(|_| now >= self.next_heartbeat) {
                 self.next_heartbeat = now + interval;
@@ -161,16 +175,24 @@ impl Alive {
                 self.action.iter().for_each(Action::run);
             }
             let finished = self.running.is_finished() && !self.finished;
-            let offset_due = self.running.batch.moved && now >= self.next_offset;
-            if !self.running.batch.is_empty() || offset_due || finished {
+            let offset_due = now >= self.next_offset && self.running.has_moved();
+            let records = !self.running.batch.is_empty() && driven == Driven::Waits;
+            if records || offset_due || finished {
                 self.next_offset = now + OFFSET_INTERVAL;
                 self.finished |= finished;
                 return Ok(self.running.hand_over());
             }
             if now >= until {
-                return Ok(SourceBatch::default());
+                return Ok(match self.running.batch.is_empty() {
+                    true => SourceBatch::default(),
+                    false => self.running.hand_over(),
+                });
             }
-            self.wait(until).await?;
+            match driven {
+                // Who waits for this looks whether the task is to stop.
+                Driven::Busy => tokio::task::yield_now().await,
+                Driven::Waits => self.wait(until).await?,
+            }
         }
     }
 

@@ -94,15 +94,21 @@ impl Running {
             failures: self.config.records.failures,
             batch: &mut self.batch,
         };
-        let ended = telling.rows(&mut step, room)?;
-        if !ended {
-            self.pending = Some(Pending::Step(Step::Rows(step)));
+        match telling.rows(&mut step, room) {
+            Ok(false) => {
+                self.pending = Some(Pending::Step(Step::Rows(step)));
+                Ok(false)
+            }
+            Err(error) => {
+                self.stream.give_up(&step);
+                Err(error)
+            }
+            told => told,
         }
-        Ok(ended)
     }
 
     /// Asks the server what tables are; whether the answer has to be right for this place of the log, too.
-    fn ask(&mut self, tables: Vec<TableId>, unnamed: bool) {
+    pub(super) fn ask(&mut self, tables: Vec<TableId>, unnamed: bool) {
         let trusted = self.config.snapshot.mode == SnapshotMode::Recovery;
         let since = (unnamed && !trusted).then(|| Since {
             position: self.stream.behind_last(),

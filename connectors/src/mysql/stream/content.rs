@@ -60,7 +60,10 @@ impl State {
         let ends_statement = rows.ends_statement;
         let count = match rows.count() {
             Ok(count) => count,
-            Err(error) if told => return Err(error.into()),
+            Err(error) if told => {
+                self.fail(error.into())?;
+                return Ok(());
+            }
             // Nobody asks what is wrong with rows that are not captured, and it is the same each time.
             Err(_) => 0,
         };

@@ -104,6 +104,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the log does not have what it should: the stream is of no use then, but may [reconnect](Stream::reconnect).
+    #[allow(clippy::should_implement_trait, reason = "it fails, and goes on")]
     pub fn next(&mut self) -> Result<Option<Step>, StreamError> {
         loop {
             if let Some(step) = self.state.told.pop() {
@@ -116,8 +117,10 @@ impl Stream {
             let Some(at) = self.decoder.advance()? else {
                 return Ok(None);
             };
-            let event = self.decoder.read()?;
-            self.state.event(event, &at)?;
+            match self.decoder.read() {
+                Ok(event) => self.state.event(event, &at)?,
+                Err(error) => self.state.fail(error.into())?,
+            }
         }
     }
 
@@ -148,6 +151,13 @@ impl Stream {
     /// The last step is delivered: [`Stream::position`] and [`Stream::resume`] are behind it.
     pub fn settle(&mut self) {
         self.state.told.settle();
+    }
+
+    /// Of the last step, only those rows are delivered that were read from it, and it is given up: the stream has to [reconnect](Stream::reconnect).
+    pub fn give_up(&mut self, rows: &RowsStep) {
+        self.state
+            .told
+            .settle_at((rows.rows.next_row().ordinal, rows.fresh));
     }
 
     /// All transactions before this are delivered.

@@ -186,6 +186,14 @@ impl Told {
         }
     }
 
+    /// Of the last step, only the rows before the ordinal `row` are delivered, and nothing more will be.
+    pub(super) fn settle_at(&mut self, row: (u64, u64)) {
+        let cut = self.cut(Some(row));
+        self.is_cut |= cut != self.cut;
+        self.cut = cut;
+        self.last = None;
+    }
+
     /// The position once the last step is delivered.
     pub(super) fn behind_last(&self) -> LogPosition {
         let mut position = self.position.clone();

@@ -135,10 +135,6 @@ impl Delivered {
         self.store.0.lock().unwrap().keys().cloned().collect()
     }
 
-    pub fn forget_offset(&self) {
-        self.store.0.lock().unwrap().clear();
-    }
-
     /// The records of a table's changes.
     pub fn of(&self, table: &str) -> Vec<&Record> {
         let topic = format!("p.{table}");

@@ -68,7 +68,8 @@ fn is_zero(date: &Date) -> bool {
 
 /// Days since 1970.
 fn days(date: &Date) -> Result<i64, Damage> {
-    let leap = date.year % 4 == 0 && (date.year % 100 != 0 || date.year % 400 == 0);
+    let leap =
+        date.year.is_multiple_of(4) && (!date.year.is_multiple_of(100) || date.year.is_multiple_of(400));
     let length = match date.month {
         2 => 28 + u8::from(leap),
         4 | 6 | 9 | 11 => 30,
@@ -218,7 +219,7 @@ fn of_day(micros: i64) -> Result<i64, Damage> {
 fn shortened(micros: u32, text: &mut Ascii) {
     if micros > 0 {
         let zeros = (1..6)
-            .take_while(|zeros| micros % 10_u32.pow(*zeros) == 0)
+            .take_while(|zeros| micros.is_multiple_of(10_u32.pow(*zeros)))
             .count();
         text.micros(micros, 6 - zeros as u8);
     }

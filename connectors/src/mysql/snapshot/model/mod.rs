@@ -505,7 +505,7 @@ impl Life {
                 from: from.clone(),
                 to: to.clone(),
             },
-            Event::Create(table, _) => TableChange::Altered(table.clone()),
+            Event::Create(table) => TableChange::Altered(table.clone()),
             Event::Insert { .. } | Event::Update { .. } | Event::Delete { .. } => return,
         };
         // Statements that nobody understands may change anything.
@@ -554,11 +554,9 @@ impl Life {
         for _ in 0..busy {
             let what = self.random.below(100);
             match what {
-                0..10 => self.world.write(&mut self.random),
-                10.. if what < showing && self.world.visible < self.world.log.len() => {
-                    self.world.visible += 1
-                }
-                ..60 => self.read()?,
+                ..10 => self.world.write(&mut self.random),
+                _ if what < showing && self.world.visible < self.world.log.len() => self.world.visible += 1,
+                10..60 => self.read()?,
                 60 | 62 if killing && (self.row > 0 || self.random.one_in(4)) => self.kill(),
                 61 if self.random.one_in(10) => self.forget(),
                 _ => self.stream()?,

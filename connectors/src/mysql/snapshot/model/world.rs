@@ -83,7 +83,7 @@ pub(super) enum Event {
     Truncate(TableId),
     Drop(TableId),
     Rename(TableId, TableId),
-    Create(TableId, Kind),
+    Create(TableId),
 }
 
 /// The database, its log, and how much of that is visible.
@@ -239,7 +239,7 @@ impl World {
                         rows: BTreeMap::new(),
                     },
                 );
-                Event::Create(created, kind)
+                Event::Create(created)
             }
         })
     }
