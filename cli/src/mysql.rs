@@ -47,14 +47,9 @@ enum Action {
     millstream mysql check mysql://debezium@db.internal --ssl-mode verify-identity --ssl-ca ca.pem"
 )]
 struct CheckArgs {
-<<<<<<< HEAD
-    /// Where the server is: mysql://USER[:PASSWORD]@HOST[:PORT]
+    /// Where the server is: mysql://USER:PASSWORD@HOST:PORT, where password and port may be left out
     // Parsed later: an error of the command line would show its text, password and all.
     url: String,
-=======
-    /// Where the server is: mysql://USER:PASSWORD@HOST:PORT, where password and port may be left out
-    url: ServerUrl,
->>>>>>> main
     /// Ask for the password
     #[arg(long, short)]
     password: bool,
