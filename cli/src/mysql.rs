@@ -48,7 +48,8 @@ enum Action {
 )]
 struct CheckArgs {
     /// Where the server is: mysql://USER:PASSWORD@HOST:PORT, where password and port may be left out
-    url: ServerUrl,
+    // Parsed later: an error of the command line would show its text, password and all.
+    url: String,
     /// Ask for the password
     #[arg(long, short)]
     password: bool,
@@ -104,7 +105,11 @@ pub fn run(args: &MysqlArgs) -> Result<(), CliError> {
         },
         ..Filters::default()
     };
-    let config = connection(args)?;
+    let url: ServerUrl = args
+        .url
+        .parse()
+        .map_err(|error| CliError::Unanswered(format!("the URL is none that can be used: {error}")))?;
+    let config = connection(args, url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,7 +132,10 @@ pub fn run(args: &MysqlArgs) -> Result<(), CliError> {
     };
     match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => Ok(()),
-        (errors, warnings) => Err(CliError::new(format!("{errors} errors, {warnings} warnings"))),
+        (errors, warnings) => {
+            let counts = [counted(errors, "error"), counted(warnings, "warning")];
+            Err(CliError::new(counts.join(", ")))
+        }
     }
 }
 
@@ -138,17 +146,17 @@ async fn ask(config: &ConnectionConfig, filters: &Filters) -> Result<(Facts, Des
     Ok(asked)
 }
 
-fn connection(args: &CheckArgs) -> Result<ConnectionConfig, CliError> {
+fn connection(args: &CheckArgs, url: ServerUrl) -> Result<ConnectionConfig, CliError> {
     let timeout = Duration::from_millis(args.timeout);
-    let password = match (&args.url.password, args.password) {
-        (Some(password), _) => password.clone(),
-        (None, true) => password::prompt(&format!("Password of {}: ", args.url.user))?,
+    let password = match (url.password, args.password) {
+        (Some(password), _) => password,
+        (None, true) => password::prompt(&format!("Password of {}: ", url.user))?,
         (None, false) => std::env::var("MYSQL_PWD").unwrap_or_default(),
     };
     Ok(ConnectionConfig {
-        host: args.url.host.clone(),
-        port: args.url.port,
-        user: args.url.user.clone(),
+        host: url.host,
+        port: url.port,
+        user: url.user,
         password,
         tls: TlsConfig {
             mode: match args.ssl_mode {
@@ -184,17 +192,15 @@ fn print(
         "{} {} at {}:{}, as {}, {encrypted}",
         facts.flavour, facts.version, config.host, config.port, facts.account
     )?;
-    writeln!(out, "{} tables", tables.tables.len() + tables.unknown.len())?;
+    let count = tables.tables.len() + tables.unknown.len();
+    writeln!(out, "{}", counted(count, "table"))?;
     for finding in findings {
         writeln!(out, "\n{:8} {}", finding.severity, finding.what)?;
         writeln!(out, "         {}", finding.why)?;
         for remedy in &finding.remedies {
-            // Lines of a configuration file are none of a session.
-            let end = if remedy.starts_with(['[', 'd']) || remedy.contains('…') {
-                ""
-            } else {
-                ";"
-            };
+            // Lines of a configuration file, and what has gaps, are no statements.
+            let is_statement = !remedy.starts_with('[') && !remedy.contains('…');
+            let end = if is_statement { ";" } else { "" };
             for line in remedy.lines() {
                 writeln!(out, "         {line}{end}")?;
             }
@@ -204,4 +210,11 @@ fn print(
         writeln!(out, "\nnothing is missing")?;
     }
     out.flush()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
 }

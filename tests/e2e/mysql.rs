@@ -61,7 +61,7 @@ fn a_server_is_checked_and_mended() {
             statements.contains(&"SET GLOBAL binlog_row_metadata = 'FULL';"),
             "{statements:?}"
         );
-        assert!(found.stderr.contains("2 errors, 1 warnings"), "{}", found.stderr);
+        assert!(found.stderr.contains("2 errors, 1 warning"), "{}", found.stderr);
         sql(kind, folder.path(), &statements.join(" "));
         sql(
             kind,
@@ -83,7 +83,7 @@ fn a_server_is_checked_and_mended() {
             PASSWORD,
         );
         assert_eq!(found.code, 0, "{found:?}");
-        assert!(found.stdout.contains("\n1 tables\n"), "{}", found.stdout);
+        assert!(found.stdout.contains("\n1 table\n"), "{}", found.stdout);
     }
 }
 
@@ -149,7 +149,7 @@ fn a_typed_password_is_not_shown() {
     let finished = run(&mut terminal, b"");
     assert!(finished.stdout.contains("Password of capture: "), "{finished:?}");
     assert!(
-        finished.stdout.contains("1 tables") && finished.code == 0,
+        finished.stdout.contains("1 table") && finished.code == 0,
         "{finished:?}"
     );
     assert!(!finished.stdout.contains("Tr0ub4dor"), "{finished:?}");

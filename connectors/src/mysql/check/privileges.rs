@@ -44,8 +44,14 @@ fn locks_all(facts: &Facts) -> bool {
         Flavour::MariaDb => false,
         Flavour::MySql if facts.version < Version::new(5, 7, 5) => true,
         Flavour::MySql if facts.has_gtids() => false,
-        Flavour::MySql => facts.version < Version::new(8, 0, 0) || !facts.grants.global("BACKUP_ADMIN"),
+        Flavour::MySql => facts.version < Version::new(8, 0, 0) || !may_ask_log_status(facts),
     }
+}
+
+/// Whether the account may ask for `performance_schema.log_status`.
+fn may_ask_log_status(facts: &Facts) -> bool {
+    let grants = &facts.grants;
+    grants.global("BACKUP_ADMIN") && grants.on_table("SELECT", "performance_schema", "log_status")
 }
 
 /// Whom to grant it.

@@ -230,6 +230,25 @@ fn old_servers_say_what_they_cannot() {
 }
 
 #[test]
+fn without_gtids_a_privilege_or_locks_are_needed() {
+    let mut facts = facts(Flavour::MySql);
+    facts.variables.0.insert("gtid_mode".to_owned(), "OFF".to_owned());
+    let place = "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `m`@`%`";
+    for (more, expected) in [
+        ("GRANT USAGE ON *.* TO `m`@`%`", 1),
+        ("GRANT BACKUP_ADMIN ON *.* TO `m`@`%`", 0),
+        ("GRANT LOCK TABLES ON `shop`.* TO `m`@`%`", 0),
+    ] {
+        facts.grants = Grants::parse([place, more]);
+        let findings = check(&facts, &good(), INTENT);
+        let errors = findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error);
+        assert_eq!(errors.count(), expected, "{more}");
+    }
+}
+
+#[test]
 fn missing_privileges_come_with_their_grants() {
     let tables = one([
         table("orders", ColumnType::Long, &[0]),

@@ -102,7 +102,7 @@ impl Client {
     /// A mark such that a SELECT on `table` which begins later, outside of any older snapshot, sees all that it has.
     ///
     /// The connection must not be within a transaction. MySQL says it by `gtid_executed`, without GTIDs by
-    /// `performance_schema.log_status` (MySQL 8.0, needs `BACKUP_ADMIN`), MariaDB by a snapshot. Otherwise, and before MySQL 5.7, the table is
+    /// `performance_schema.log_status` (MySQL 8.0, needs `BACKUP_ADMIN` and `SELECT` on it), MariaDB by a snapshot. Otherwise, and before MySQL 5.7, the table is
     /// locked for reading for as long as it takes to ask.
     ///
     /// # Errors
