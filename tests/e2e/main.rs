@@ -12,7 +12,6 @@ mod faults;
 mod kcat;
 mod licences;
 mod malformed_frames;
-mod mysql_sink;
 mod peers;
 mod perf;
 mod python_clients;
