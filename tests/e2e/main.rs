@@ -12,6 +12,7 @@ mod faults;
 mod kcat;
 mod licences;
 mod malformed_frames;
+mod mysql_sink;
 mod peers;
 mod perf;
 mod python_clients;
