@@ -153,6 +153,11 @@ fn depth(table: usize, parents: &HashMap<usize, Vec<usize>>, path: &mut Vec<usiz
     Some(deepest)
 }
 
+fn key_of<'a>(batch: &'a Batch, shapes: &'a [Shape], place: usize) -> (&'a [usize], &'a [u8]) {
+    let operation = &batch.operations[place];
+    (&shapes[operation.shape].key, &batch.text[operation.key.clone()])
+}
+
 struct Arranging<'a> {
     batch: &'a Batch,
     shapes: &'a [Shape],
@@ -167,8 +172,9 @@ struct OfKey {
 }
 
 impl Arranging<'_> {
-    fn key(&self, place: usize) -> &[u8] {
-        &self.batch.text[self.batch.operations[place].key.clone()]
+    /// Which columns are the key, and what they have.
+    fn key(&self, place: usize) -> (&[usize], &[u8]) {
+        key_of(self.batch, self.shapes, place)
     }
 
     /// Of each key the last, deletions first.
@@ -181,11 +187,11 @@ impl Arranging<'_> {
             self.push(operations[begin]);
         }
         let mut keys: Vec<OfKey> = Vec::new();
-        let mut places: HashMap<&[u8], usize> = HashMap::new();
-        let batch = self.batch;
+        let mut places: HashMap<(&[usize], &[u8]), usize> = HashMap::new();
+        let (batch, shapes) = (self.batch, self.shapes);
         for place in &operations[begin.map_or(0, |begin| begin + 1)..] {
             let operation = &batch.operations[*place];
-            let key = &batch.text[operation.key.clone()];
+            let key = key_of(batch, shapes, *place);
             let mut number = *places.entry(key).or_insert(keys.len());
             let before = keys.get(number).and_then(|of_key| of_key.write);
             // A row with other columns does not stand for the one before it.
@@ -285,7 +291,7 @@ impl Arranging<'_> {
         if !reducible {
             return operations;
         }
-        let last: HashMap<&[u8], usize> = operations
+        let last: HashMap<(&[usize], &[u8]), usize> = operations
             .iter()
             .map(|place| (self.key(*place), *place))
             .collect();

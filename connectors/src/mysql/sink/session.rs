@@ -248,5 +248,14 @@ pub(super) fn failed(what: &str, error: ClientError) -> PluginError {
         (ClientError::Server { .. }, ErrorKind::UserConfig) => ErrorKind::Fatal,
         (_, kind) => kind,
     };
-    PluginError::new(kind, format!("{what}: {error}"))
+    // The connection's own words are of a source's keys.
+    let said = error
+        .to_string()
+        .replace("database.hostname and database.port", "connection.url")
+        .replace("database.hostname", "connection.url")
+        .replace(
+            "database.user and database.password",
+            "connection.username and connection.password",
+        );
+    PluginError::new(kind, format!("{what}: {said}"))
 }

@@ -10,6 +10,9 @@ use super::value::push_identifier;
 /// A statement has no more bytes than this, unless a row of it has: larger ones are not faster.
 const STATEMENT_BYTES: usize = 4 << 20;
 
+/// The most conditions with OR between them: servers stop looking for an index for too many.
+const CONDITIONS_MAX: usize = 500;
+
 /// Writes statements.
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
@@ -28,6 +31,9 @@ impl Writer<'_> {
         // An update has values of its own for each row.
         let rows_max = match (statement.action, self.mode) {
             (Action::Write, InsertMode::Update) | (Action::Truncate, _) => 1,
+            (Action::Delete, _) if self.shapes[statement.shape].key.len() > 1 => {
+                self.rows_max.min(CONDITIONS_MAX)
+            }
             _ => self.rows_max,
         };
         let bytes_max = STATEMENT_BYTES.min(self.server.packet_bytes_max.saturating_sub(STATEMENT_OVERHEAD));

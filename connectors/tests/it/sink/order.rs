@@ -2,7 +2,7 @@
 use millstream_connect::record::{Datum, Record, SchemaKind, Value};
 
 use super::bench::{Bench, Simple, field, optional, record, row, structure};
-use crate::servers::{KINDS, Server};
+use crate::servers::{KINDS, Kind, Server};
 
 fn user(offset: i64, id: i64, mail: Option<&str>) -> Record {
     let key = structure(vec![field("id", SchemaKind::Int64.into())]);
@@ -197,5 +197,61 @@ async fn keys_of_several_columns_are_deleted_and_replaced() {
             .take(&[make(5, b"", 1, None), make(6, b"\0'", 2, None)])
             .await;
         assert_eq!(bench.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+    }
+}
+
+#[tokio::test]
+async fn references_are_known_where_servers_write_names_in_small_letters() {
+    let server = Server::start(Kind::MariaDb, &["--lower-case-table-names=1"]);
+    let mut bench = Bench::upserting(&server, &[("max.retries", "0")]).await;
+    bench
+        .run(&[
+            "CREATE TABLE Parent (id BIGINT PRIMARY KEY, v VARCHAR(9))",
+            "CREATE TABLE Child (id BIGINT PRIMARY KEY, v VARCHAR(9), FOREIGN KEY (id) REFERENCES Parent (id))",
+        ])
+        .await;
+    bench.start(&["Child", "Parent"]).await.unwrap();
+    let simple = Simple::new();
+    let batch = [
+        simple.write("Child", 0, 1, "a"),
+        simple.write("Parent", 0, 1, "b"),
+    ];
+    bench.take(&batch).await;
+    assert_eq!(bench.rows("SELECT * FROM child").await, ["1 a"]);
+}
+
+#[tokio::test]
+async fn many_rows_with_keys_of_several_columns_are_deleted_at_once() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(
+            Server::shared(kind),
+            &[("batch.size", "5000"), ("schema.evolution", "basic")],
+        )
+        .await;
+        bench.start(&["t"]).await.unwrap();
+        let key = structure(vec![
+            field("a", SchemaKind::Int64.into()),
+            field("b", SchemaKind::String.into()),
+        ]);
+        let schema = structure(vec![field("v", optional(SchemaKind::Int32))]);
+        let make = |offset: i64, id: i64, v: Value| {
+            let value = if v.is_null() {
+                Datum::NULL
+            } else {
+                row(&schema, vec![v])
+            };
+            record(
+                "t",
+                offset,
+                row(&key, vec![Value::Int64(id), Value::from(format!("k{id}"))]),
+                value,
+            )
+        };
+        let writes: Vec<Record> = (0..3_000).map(|id| make(id, id, Value::Int32(1))).collect();
+        bench.take(&writes).await;
+        assert_eq!(bench.rows("SELECT COUNT(*) FROM t").await, ["3000"], "{kind:?}");
+        let deletions: Vec<Record> = (0..2_999).map(|id| make(3_000 + id, id, Value::Null)).collect();
+        bench.take(&deletions).await;
+        assert_eq!(bench.rows("SELECT a, b FROM t").await, ["2999 k2999"], "{kind:?}");
     }
 }

@@ -121,7 +121,7 @@ fn tables() -> ConfigDef {
         .with(ConfigKey::optional("collection.naming.strategy", String, Low, "io.debezium.sink.naming.DefaultCollectionNamingStrategy, or with a topic's dots as they are PassthroughCollectionNamingStrategy, as which Confluent's class begins"))
         .with(ConfigKey::optional("column.naming.strategy", String, Low, "Columns have the names of fields: io.debezium.sink.naming.DefaultColumnNamingStrategy"))
         .with(ConfigKey::optional("collection.table.format", String, Low, "Not supported: use collection.name.format with ${source.table}"))
-        .with(key("schema.evolution", String, "none", High, "none: tables and columns are there. basic: tables are created, and columns are added, as the schemas of records say").one_of(&["none", "basic", "validate-only"]))
+        .with(key("schema.evolution", String, "none", High, "none: tables and columns are there. basic: tables are created, and columns are added, as the schemas of records say. validate-only: as none; a table is looked at when its first record comes").one_of(&["none", "basic", "validate-only"]))
         .with(ConfigKey::optional("auto.create", Boolean, Medium, "Whether tables are created; by default as schema.evolution says"))
         .with(ConfigKey::optional("auto.evolve", Boolean, Medium, "Whether columns are added; by default as schema.evolution says"))
         .with(key("allow.non.transactional.tables", Boolean, "false", Low, "Whether tables that are not InnoDB's are written to. What a crash leaves in them may be written twice"))

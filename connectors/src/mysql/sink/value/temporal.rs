@@ -29,6 +29,8 @@ pub(super) fn write(
     }
 }
 
+const DAY_SECONDS: i64 = 86_400;
+
 const MIDNIGHT: Clock = Clock {
     negative: false,
     seconds: 0,
@@ -52,7 +54,7 @@ fn wall(literals: &Literals, cell: &Cell<'_>, in_zone: bool) -> Result<(Day, Clo
             match written.offset.filter(|_| !local && day.month > 0 && day.day > 0) {
                 None => Ok((day, clock)),
                 Some(offset) => {
-                    let seconds = day.days() * 86_400 + clock.seconds as i64 - offset;
+                    let seconds = day.days() * DAY_SECONDS + clock.seconds as i64 - offset;
                     match in_zone {
                         true => shifted(literals, seconds, clock.nanos),
                         false => Ok(divided(seconds, clock.nanos)),
@@ -130,7 +132,17 @@ fn time(literals: &Literals, cell: &Cell<'_>, digits: u8, out: &mut Vec<u8>) -> 
         Cell::Text(text) | Cell::Exact(text) | Cell::LocalText(text) => {
             let written = moment::read(text).ok_or_else(unreadable)?;
             let clock = written.clock.filter(|_| written.day.is_none());
-            clock.ok_or_else(|| Unfit::new("it is a text that is no time of day"))?
+            let clock = clock.ok_or_else(|| Unfit::new("it is a text that is no time of day"))?;
+            match written.offset.filter(|_| !matches!(cell, Cell::LocalText(_))) {
+                None | Some(0) => clock,
+                // As a clock in UTC shows it.
+                Some(offset) => Clock {
+                    seconds: (clock.seconds as i64 - offset)
+                        .rem_euclid(DAY_SECONDS)
+                        .unsigned_abs(),
+                    ..clock
+                },
+            }
         }
         cell => return Err(mismatch(cell)),
     };

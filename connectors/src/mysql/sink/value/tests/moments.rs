@@ -75,6 +75,12 @@ fn dates_and_times_are_what_they_were() {
             "'2024-05-06 07:08:09'",
         ),
         (iso("IsoDate"), Value::from("2024-05-06Z"), "date", "'2024-05-06'"),
+        (
+            iso("ZonedTime"),
+            Value::from("01:08:09+02:00"),
+            "time",
+            "'23:08:09'",
+        ),
         (iso("IsoTime"), Value::from("07:08:09Z"), "time", "'07:08:09'"),
         (
             Schema::timestamp(),
