@@ -68,6 +68,15 @@ fn fine(name: &str, unit: TimeUnit, times: Times, cut: Schema) -> Schema {
     }
 }
 
+/// A length of time, which Connect has no type for: a number whose schema's name says what it counts, as Debezium has it.
+fn duration(unit: TimeUnit) -> Schema {
+    let size = match unit {
+        TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond => "Micro",
+        TimeUnit::Nanosecond => "Nano",
+    };
+    Schema::from(SchemaKind::Int64).named(format!("io.debezium.time.{size}Duration"))
+}
+
 fn of_type(data_type: &DataType, times: Times) -> Result<Schema, String> {
     use DataType::*;
     Ok(match data_type {
@@ -75,7 +84,8 @@ fn of_type(data_type: &DataType, times: Times) -> Result<Schema, String> {
         Int8 => SchemaKind::Int8.into(),
         Int16 | UInt8 => SchemaKind::Int16.into(),
         Int32 | UInt16 => SchemaKind::Int32.into(),
-        Int64 | UInt32 | Duration(_) => SchemaKind::Int64.into(),
+        Int64 | UInt32 => SchemaKind::Int64.into(),
+        Duration(unit) => duration(*unit),
         UInt64 => Schema::decimal(0),
         Float16 | Float32 => SchemaKind::Float32.into(),
         Float64 => SchemaKind::Float64.into(),
@@ -237,6 +247,10 @@ fn times(array: &ArrayRef, schema: &Schema) -> Result<Vec<Value>, String> {
     let time = |millis: i64| Value::Time(i32::try_from(millis).unwrap_or(i32::MAX));
     let beyond = |value: i64| format!("{value} is beyond what milliseconds of 64 bits can say");
     let stamp = |value: i64| Ok::<_, String>(Value::Timestamp(value));
+    let micros = |value: i64, each: i64| {
+        let micros = value.checked_mul(each).map(Value::Int64);
+        micros.ok_or_else(|| format!("{value} is beyond what microseconds of 64 bits can say"))
+    };
     Ok(match array.data_type() {
         Date32 => plain::<Date32Type>(array, Value::Date),
         Date64 => checked::<Date64Type>(array, |millis| {
@@ -261,8 +275,8 @@ fn times(array: &ArrayRef, schema: &Schema) -> Result<Vec<Value>, String> {
         Timestamp(Nanosecond, _) => {
             plain::<TimestampNanosecondType>(array, |value| Value::Timestamp(value.div_euclid(1_000_000)))
         }
-        Duration(Second) => plain::<DurationSecondType>(array, Value::Int64),
-        Duration(Millisecond) => plain::<DurationMillisecondType>(array, Value::Int64),
+        Duration(Second) => checked::<DurationSecondType>(array, |value| micros(value, 1_000_000))?,
+        Duration(Millisecond) => checked::<DurationMillisecondType>(array, |value| micros(value, 1000))?,
         Duration(Microsecond) => plain::<DurationMicrosecondType>(array, Value::Int64),
         Duration(Nanosecond) => plain::<DurationNanosecondType>(array, Value::Int64),
         other => return Err(format!("{other} is no time")),

@@ -72,6 +72,7 @@ pub(super) struct SourceConfig {
     pub rotation_copies: bool,
     pub finished: Finished,
     pub finished_after: Duration,
+    pub forget_after: Option<Duration>,
 }
 
 const KIB: i64 = 1 << 10;
@@ -113,6 +114,7 @@ pub(super) fn definition() -> ConfigDef {
         .with(key("finished.files", String, "keep", Medium, "What is done with a file that was read to its end, once that is stored").one_of(&["keep", "move", "delete"]))
         .with(ConfigKey::optional("finished.directory", String, Medium, "Where files are moved with finished.files=move"))
         .with(key("finished.after.ms", Long, "60000", Low, "In mode tail: after how long without a change a file that was read to its end is finished").between(0, i64::MAX))
+        .with(key("forget.gone.after.ms", Long, "86400000", Low, "How long a file has to be gone before its offset is removed from the store. A file that comes back later is read from its beginning. -1: offsets are kept for ever").between(-1, i64::MAX))
         .with(key(TASK_COUNT, Int, "1", Low, "How many tasks share the files; set by the connector").between(1, i32::MAX.into()))
 }
 
@@ -189,6 +191,7 @@ impl SourceConfig {
                 true => Duration::ZERO,
                 false => millis("finished.after.ms").unwrap_or_default(),
             },
+            forget_after: millis("forget.gone.after.ms"),
         })
     }
 }

@@ -13,7 +13,9 @@ use millstream_connect::record::{Datum, SchemaRef, Value};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::data::Data;
@@ -126,6 +128,22 @@ impl ChunkReader for Positioned {
     }
 }
 
+/// What is to be said of a file if a column is compressed in a way that is not read.
+fn unread_codec(metadata: &ParquetMetaData) -> Option<String> {
+    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    columns.find_map(|column| {
+        let name = match column.compression() {
+            Compression::BROTLI(_) => "Brotli",
+            Compression::LZO => "LZO",
+            _ => return None,
+        };
+        Some(format!(
+            "its column {} is compressed with {name}, which is not read; write it anew with Zstandard, Snappy, gzip or LZ4",
+            column.column_path().string()
+        ))
+    })
+}
+
 /// The rows of a file.
 pub(super) struct RowReader {
     file: Positioned,
@@ -182,6 +200,9 @@ impl RowReader {
             Ok(metadata) => metadata,
             Err(error) => return file.failure(&error).map(Footer::Broken),
         };
+        if let Some(broken) = unread_codec(metadata.metadata()) {
+            return Ok(Footer::Broken(broken));
+        }
         let schema = match schema(metadata.schema(), times) {
             Ok(schema) => schema,
             Err(error) => return Ok(Footer::Broken(error)),

@@ -186,6 +186,8 @@ pub(super) struct Stored {
     pub key: Option<FileKey>,
     /// Grows with each batch: of two offsets for one file the greater holds.
     pub sequence: u64,
+    /// Since when the file is gone, in milliseconds since 1970.
+    pub gone_ms: Option<u64>,
     /// It is a copy of the file of this name, from which its lines come.
     pub copy_of: Option<PathBuf>,
 }
@@ -218,6 +220,9 @@ impl Stored {
         map.insert("sequence".into(), self.sequence.into());
         if self.place.skipping {
             map.insert("skipping".into(), true.into());
+        }
+        if let Some(since) = self.gone_ms {
+            map.insert("gone_ms".into(), since.into());
         }
         if let Some(original) = &self.copy_of {
             map.insert("copy_of".into(), file_name(original).into());
@@ -275,6 +280,7 @@ impl Stored {
             },
             key,
             sequence: number("sequence").unwrap_or(0),
+            gone_ms: number("gone_ms"),
             copy_of: offset.0.get("copy_of").and_then(Json::as_str).map(PathBuf::from),
         })
     }

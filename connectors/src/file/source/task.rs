@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::config::{Finished, SourceConfig, TASK_COUNT};
 use super::making::{Chunk, Making, Step};
 use super::parquet::RowReader;
-use super::place::{FileKey, Place, Stamp, Stored, file_name, hash};
+use super::place::{FileKey, Place, Stamp, Stored, file_name, hash, partition};
 use super::stream::Stream;
 use super::tracking::{Files, Opened, Rules, UNFINISHED_IDLE, Whereabouts};
 use super::watch::Watch;
@@ -195,6 +195,7 @@ impl SourceTask for FileSourceTask {
                     && let Some(file) = reading.files.get_mut(&key)
                 {
                     file.committed = Some(stored.place.reached());
+                    file.stored_here = *stored.path.as_os_str() == *file_name(&file.path);
                     stored_keys.push(key);
                 }
             }
@@ -238,6 +239,8 @@ impl Reading {
                 Some(_) => config.last_idle.or(Some(UNFINISHED_IDLE)),
                 None => config.last_idle,
             },
+            once: config.once,
+            forget_after: config.forget_after,
             strict: config.once || pattern.single().is_some(),
         };
         let watch = Watch::new(pattern.base(), pattern.is_deep());
@@ -266,7 +269,8 @@ impl Reading {
             }
             let batch = self.read(budget, now)?;
             let now = Instant::now();
-            if !batch.records.is_empty() || !batch.offsets.is_empty() || batch.finished || now >= deadline {
+            let any = !(batch.records.is_empty() && batch.offsets.is_empty() && batch.forgotten.is_empty());
+            if any || batch.finished || now >= deadline {
                 return Ok(batch);
             }
             let until = deadline.min(self.scan_due());
@@ -410,11 +414,14 @@ impl Reading {
         let finished = self.config.once && self.scans > 0 && nothing;
         self.typical = making.records.len();
         let offsets = self.offsets(touched);
+        let forgotten = self.files.take_forgotten();
+        let forgotten: Vec<_> = forgotten.iter().map(|path| partition(path)).collect();
         Ok(SourceBatch {
             made_now: true,
             records: making.records,
-            finished: finished && offsets.is_empty(),
+            finished: finished && offsets.is_empty() && forgotten.is_empty(),
             offsets,
+            forgotten,
             ..SourceBatch::default()
         })
     }
@@ -430,15 +437,16 @@ impl Reading {
     }
 
     fn offsets(&mut self, touched: Vec<FileKey>) -> Vec<(SourcePartition, SourceOffset)> {
+        let mut stored = self.files.take_gone();
         let mut keys = self.files.take_unstored();
         keys.extend(touched);
         keys.sort();
         keys.dedup();
-        if keys.is_empty() {
-            return Vec::new();
+        if !keys.is_empty() {
+            let sequence = self.files.next_sequence();
+            stored.extend(keys.iter().filter_map(|key| self.files.offset_of(key, sequence)));
         }
-        let sequence = self.files.next_sequence();
-        let stored = keys.iter().filter_map(|key| self.files.offset_of(key, sequence));
+        let stored = stored.iter();
         stored
             .map(|stored| (stored.partition(), stored.offset()))
             .collect()

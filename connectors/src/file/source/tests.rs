@@ -1,6 +1,7 @@
 //! Files as a tester would treat them, through the task.
 mod columnar;
 mod files;
+mod gone;
 mod lines;
 mod rotation;
 mod rows;
@@ -52,6 +53,31 @@ impl Offsets {
         if !offsets.is_empty() {
             places.last_batch = offsets.len();
         }
+    }
+
+    pub fn forget(&self, partitions: &[SourcePartition]) {
+        let (mut stored, mut places) = (self.0.lock().unwrap(), self.1.lock().unwrap());
+        for partition in partitions {
+            let Some(place) = places.of.remove(partition) else {
+                continue;
+            };
+            stored.swap_remove(place);
+            if let Some((moved, _)) = stored.get(place) {
+                places.of.insert(moved.clone(), place);
+            }
+        }
+    }
+
+    /// The files that offsets are stored of, without their folder.
+    pub fn names(&self) -> Vec<String> {
+        let stored = self.0.lock().unwrap();
+        let names = stored.iter().map(|(partition, _)| {
+            let path = Path::new(partition.text("filename").unwrap());
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
     }
 
     /// How many offsets came with the last batch that had some.
@@ -113,6 +139,10 @@ impl Bench {
         }
     }
 
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.config.insert(key.to_owned(), value.to_owned());
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -161,6 +191,7 @@ impl Bench {
             wait: Duration::from_millis(wait_ms),
         };
         let batch = self.runtime.block_on(task.poll(budget))?;
+        self.offsets.forget(&batch.forgotten);
         self.offsets.store(&batch.offsets);
         self.runtime.block_on(task.committed(&batch.offsets))?;
         Ok((batch.records, batch.finished))

@@ -9,6 +9,7 @@
 mod arrival;
 mod copies;
 mod folder;
+mod gone;
 mod missing;
 mod opening;
 mod progress;
@@ -22,6 +23,7 @@ use millstream_connect::record::SchemaRef;
 
 use super::data::Data;
 use super::place::{FileKey, Place, RowPlace, Stamp, Stored};
+use gone::Gone;
 use turns::Turns;
 
 /// How many offsets of files that are gone are kept in mind, should the files come back.
@@ -63,6 +65,8 @@ pub(super) struct Tracked {
     pub unfinished: bool,
     /// How far what was read is stored.
     pub committed: Option<(u64, Option<RowPlace>)>,
+    /// It is stored under the name that it has.
+    pub stored_here: bool,
     /// Read to its end as of `stamp`.
     pub at_end: bool,
     checked: bool,
@@ -96,6 +100,10 @@ pub(super) struct Rules {
     pub rotation_wait: Duration,
     pub rotation_copies: bool,
     pub last_idle: Option<Duration>,
+    /// Files are looked for once.
+    pub once: bool,
+    /// For how long the offset of a file that is gone is kept; none: for ever.
+    pub forget_after: Option<Duration>,
     /// One file that cannot be opened is an error, among many it is a warning.
     pub strict: bool,
 }
@@ -123,6 +131,7 @@ pub(super) struct Files {
     settled_bytes: u64,
     /// How many bytes were read before the task began.
     bytes_before: Option<u64>,
+    gone: Gone,
     /// What was warned about already.
     warned: HashSet<PathBuf>,
 }
@@ -146,6 +155,7 @@ impl Files {
             sequence: 0,
             settled_bytes: 0,
             bytes_before: None,
+            gone: Gone::default(),
             warned: HashSet::new(),
         };
         for one in stored {
@@ -245,6 +255,7 @@ impl Files {
             place: file.place.clone(),
             key: Some(*key),
             sequence,
+            gone_ms: None,
             copy_of: original.map(|original| original.path.clone()),
         })
     }
@@ -291,6 +302,7 @@ impl Files {
                 place: file.place,
                 key: Some(key),
                 sequence: self.sequence,
+                gone_ms: None,
                 copy_of: None,
             });
         }
@@ -323,6 +335,7 @@ impl Files {
             self.find_moved(now);
             self.bytes_before = Some(self.progress().done);
         }
+        self.look_for_gone(now);
     }
 
     /// Gives a file its new name.
@@ -339,6 +352,20 @@ impl Files {
             self.by_path.remove(&old);
         }
         self.by_path.insert(path, key);
+        let file = self.files.get_mut(&key).expect("a file that is tracked");
+        file.stored_here = false;
+        if file.committed.is_some() || file.place.position > 0 {
+            // What is stored under the old name is forgotten once it is under the new one, too.
+            let (place, sequence) = (file.place.clone(), self.sequence);
+            self.remember(Stored {
+                path: old,
+                place,
+                key: Some(key),
+                sequence,
+                gone_ms: None,
+                copy_of: None,
+            });
+        }
         self.mark_unstored(key);
     }
 

@@ -337,3 +337,117 @@ fn what_has_no_end_to_begin_with_is_refused() {
     rustix::fs::mkfifoat(rustix::fs::CWD, pipe.path("pipe"), rustix::fs::Mode::RWXU).unwrap();
     assert!(pipe.start().unwrap_err().to_string().contains("needs files"));
 }
+
+/// A file whose columns are said to be compressed in another way.
+fn relabelled(batch: &RecordBatch, codec: Compression) -> Vec<u8> {
+    use parquet::file::metadata::{
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+    };
+    let whole = plain(batch);
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes::Bytes::from(whole.clone()))
+        .unwrap();
+    let relabel = |column: &ColumnChunkMetaData| {
+        let column = column.clone().into_builder();
+        column.set_compression(codec).build().unwrap()
+    };
+    let groups = metadata.row_groups().iter().map(|group| {
+        let columns = group.columns().iter().map(relabel).collect();
+        let group = group.clone().into_builder();
+        group.set_column_metadata(columns).build().unwrap()
+    });
+    let relabelled = ParquetMetaData::new(metadata.file_metadata().clone(), groups.collect());
+    let length = u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().unwrap());
+    let mut file = whole[..whole.len() - 8 - usize::try_from(length).unwrap()].to_vec();
+    ParquetMetaDataWriter::new(&mut file, &relabelled)
+        .finish()
+        .unwrap();
+    file
+}
+
+/// The decoder's own words named a feature of a program that the user did not build.
+#[test]
+fn compressions_that_are_not_read_are_named() {
+    for (codec, name) in [
+        (
+            Compression::BROTLI(parquet::basic::BrotliLevel::default()),
+            "Brotli",
+        ),
+        (Compression::LZO, "LZO"),
+    ] {
+        let mut bench = Bench::new("a.parquet", &[PARQUET, ("read.mode", "once")]);
+        bench.write("a.parquet", relabelled(&numbers(0, 35), codec));
+        let error = bench.error();
+        assert!(
+            error.contains("a.parquet") && error.contains("id is compressed") && error.contains(name),
+            "{error}"
+        );
+        let mut bench = Bench::new(
+            "*.parquet",
+            &[PARQUET, ("read.mode", "once"), ("invalid.rows", "skip")],
+        );
+        bench.write("a.parquet", relabelled(&numbers(0, 35), codec));
+        bench.write(
+            "b.parquet",
+            relabelled(&numbers(0, 35), Compression::UNCOMPRESSED),
+        );
+        assert_eq!(all(&mut bench), up_to(35), "it alone is left out");
+    }
+}
+
+#[test]
+fn halves_and_lengths_of_time_are_numbers_that_say_what_they_count() {
+    use arrow::array::{
+        DurationMicrosecondArray, DurationMillisecondArray, DurationNanosecondArray, DurationSecondArray,
+        Float32Array,
+    };
+    use arrow::datatypes::DataType;
+    let halves = Float32Array::from(vec![Some(1.5), None, Some(-65504.0), Some(f32::NEG_INFINITY)]);
+    let halves = arrow::compute::cast(&halves, &DataType::Float16).unwrap();
+    let lengths = vec![Some(-3), None, Some(7), Some(0)];
+    let columns: [(&str, ArrayRef); 5] = [
+        ("half", halves),
+        ("s", Arc::new(DurationSecondArray::from(lengths.clone()))),
+        ("ms", Arc::new(DurationMillisecondArray::from(lengths.clone()))),
+        ("us", Arc::new(DurationMicrosecondArray::from(lengths.clone()))),
+        ("ns", Arc::new(DurationNanosecondArray::from(lengths))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    for mode in ["adaptive", "connect"] {
+        let keys = [PARQUET, ("read.mode", "once"), ("time.precision.mode", mode)];
+        let mut bench = Bench::new("a.parquet", &keys);
+        bench.write("a.parquet", plain(&batch));
+        let records = bench.drain().unwrap();
+        let schema = Arc::clone(records[0].value.schema.as_ref().unwrap());
+        let names = schema.fields().iter().map(|field| field.schema.name.as_deref());
+        let micro = Some("io.debezium.time.MicroDuration");
+        let names: Vec<_> = names.collect();
+        assert_eq!(
+            names,
+            [None, micro, micro, micro, Some("io.debezium.time.NanoDuration")]
+        );
+        let values = |field: &str| -> Vec<Value> {
+            let values = records.iter().map(|record| match &record.value.value {
+                Value::Struct(fields) => fields.get(field).unwrap().clone(),
+                other => panic!("{other:?}"),
+            });
+            values.collect()
+        };
+        let half = |value: f32| Value::Float32(value);
+        assert_eq!(
+            values("half"),
+            [half(1.5), Value::Null, half(-65504.0), half(f32::NEG_INFINITY)]
+        );
+        for (field, each) in [("s", 1_000_000), ("ms", 1000), ("us", 1), ("ns", 1)] {
+            let of = |value: i64| Value::Int64(value * each);
+            assert_eq!(values(field), [of(-3), Value::Null, of(7), of(0)], "{field}");
+        }
+        for record in &records {
+            schema.check(&record.value.value).unwrap();
+        }
+    }
+    let beyond: [(&str, ArrayRef); 1] = [("s", Arc::new(DurationSecondArray::from(vec![i64::MAX])))];
+    let mut bench = Bench::new("a.parquet", &[PARQUET, ("read.mode", "once")]);
+    bench.write("a.parquet", plain(&RecordBatch::try_from_iter(beyond).unwrap()));
+    assert!(bench.error().contains("beyond what microseconds"));
+}

@@ -132,6 +132,7 @@ impl Files {
             path: path.clone(),
             stamp,
             committed: stored.as_ref().map(|stored| stored.place.reached()),
+            stored_here: stored.as_ref().is_some_and(|stored| stored.path == path),
             unstored: false,
             former,
             place,
@@ -151,11 +152,12 @@ impl Files {
             sought: 0,
             round: self.round,
         };
-        let renamed = file.former.is_some();
+        let came_back = stored.is_some_and(|stored| stored.gone_ms.is_some());
+        let unstored = file.former.is_some() || came_back;
         self.files.insert(stamp.key, file);
         self.by_path.insert(path, stamp.key);
         self.by_inode.insert((stamp.key.inode, stamp.key));
-        if renamed {
+        if unstored {
             self.mark_unstored(stamp.key);
         }
         if self.open.len() < self.rules.open_files_max {
