@@ -6,4 +6,5 @@ mod log;
 mod login;
 mod marks;
 mod servers;
+mod snapshot;
 mod statements;
