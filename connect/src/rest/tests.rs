@@ -284,13 +284,20 @@ async fn signals_go_to_each_task() {
     served.tasks.calls();
     let signal = json!({"id": "a", "type": "execute-snapshot", "data": {"data-collections": ["x.y"]}});
     let taken = served.send("POST", "/connectors/two/signals", signal).await;
-    assert_eq!((taken.status, taken.json()), (202, json!({"id": "a"})), "{}", taken.text);
+    assert_eq!(
+        (taken.status, taken.json()),
+        (202, json!({"id": "a"})),
+        "{}",
+        taken.text
+    );
     let calls = served.tasks.calls();
     let each = |task| format!("signal two-{task} a execute-snapshot {{\"data-collections\":[\"x.y\"]}}");
     assert_eq!(calls, [each(0), each(1)]);
     // One task alone; an id is made up.
     let signal = json!({"type": "log"});
-    let taken = served.send("POST", "/connectors/two/tasks/1/signals", signal.clone()).await;
+    let taken = served
+        .send("POST", "/connectors/two/tasks/1/signals", signal.clone())
+        .await;
     assert_eq!(taken.status, 202, "{}", taken.text);
     assert!(served.tasks.calls()[0].starts_with("signal two-1 20"));
     for (path, body, status) in [

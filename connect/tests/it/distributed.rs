@@ -67,12 +67,18 @@ fn what_is_made_on_one_worker_is_seen_on_all_and_shared() {
             assert_eq!((status, &answer["id"]), (202, &signal["id"]), "{answer}");
             let taken = script.signals.lock().unwrap();
             let last = taken.last().unwrap();
-            assert_eq!((&*last.id, &*last.kind, &last.data), (&*id, "hello", &signal["data"]));
+            assert_eq!(
+                (&*last.id, &*last.kind, &last.data),
+                (&*id, "hello", &signal["data"])
+            );
         }
         let signal = serde_json::json!({"type": "nonsense"});
         let (status, answer) = member.ask("POST", "/connectors/one/signals", Some(&signal));
         assert_eq!(status, 400, "{answer}");
-        assert_eq!(member.ask("POST", "/connectors/three/signals", Some(&signal)).0, 404);
+        assert_eq!(
+            member.ask("POST", "/connectors/three/signals", Some(&signal)).0,
+            404
+        );
     }
     assert_eq!(script.signals.lock().unwrap().len(), 4);
     // Pausing, resuming, stopping, deleting on a worker that may not lead.
