@@ -13,7 +13,7 @@ use crate::config::{ConfigDef, ConfigKey, ConfigMap, ConfigType, Importance};
 use crate::plugin::{
     Connector, Converter, ConverterPlugin, ErrorKind, HeaderConverter, HeaderConverterPlugin, Plugin,
     PluginError, Registry, SameForAll, SinkPlugin, SinkTask, SourceOffset, SourcePartition, SourcePlugin,
-    SourceTask, TaskId, Validated,
+    SourceTask, TaskId, TaskSignal, Validated,
 };
 use crate::worker::{ConnectorOffsets, State, StatusListener, TargetState, WorkerConfig};
 
@@ -302,6 +302,18 @@ impl Tasks for FakeTasks {
                 let connector = connector.to_owned();
                 self.board.on_task(&TaskId { connector, task }, state, None, None);
             }
+        }
+    }
+
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), PluginError> {
+        self.say(format!(
+            "signal {id} {} {} {}",
+            signal.id, signal.kind, signal.data
+        ));
+        match &*signal.kind {
+            "nonsense" => Err(PluginError::user_config("it makes no sense")),
+            "early" => Err(PluginError::retriable("it was not started yet")),
+            _ => Ok(()),
         }
     }
 

@@ -33,6 +33,16 @@ impl HerderError {
     }
 }
 
+impl HerderError {
+    /// A signal was not taken: what may be otherwise later is no fault of it.
+    pub(super) fn of_signal(error: &PluginError) -> Self {
+        match error.kind() {
+            ErrorKind::Retriable => Self::Conflict(error.to_string()),
+            _ => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
 impl From<PluginError> for HerderError {
     fn from(error: PluginError) -> Self {
         match error.kind() {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::config::ConfigMap;
-use crate::plugin::{PluginKind, Registry, TaskId};
+use crate::plugin::{PluginKind, Registry, TaskId, TaskSignal};
 use crate::worker::{ConnectorOffsets, State, TargetState};
 
 pub use board::StatusBoard;
@@ -194,6 +194,9 @@ pub trait Herder: Send + Sync {
 
     /// Starts a task again.
     async fn restart_task(&self, id: &TaskId) -> Result<(), HerderError>;
+
+    /// Has a task that runs here take what a user asks for.
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), HerderError>;
 
     /// The topics it has used.
     async fn topics(&self, name: &str) -> Result<Vec<String>, HerderError>;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::config::ConfigMap;
-use crate::plugin::{PluginError, TaskId};
+use crate::plugin::{PluginError, TaskId, TaskSignal};
 use crate::worker::{ConnectorOffsets, TargetState, TaskProgress, Worker};
 
 /// Runs connectors and tasks; what [`Worker`] does, so that herders can be tried without a cluster. Its methods are described there.
@@ -28,6 +28,8 @@ pub trait Tasks: Send + Sync {
     async fn stop_tasks(&self, ids: &[TaskId]);
     /// See [`Worker::set_target`].
     fn set_target(&self, connector: &str, target: TargetState);
+    /// See [`Worker::signal`].
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), PluginError>;
     /// See [`Worker::offsets`].
     async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<ConnectorOffsets, PluginError>;
     /// See [`Worker::alter_offsets`].
@@ -95,6 +97,10 @@ impl Tasks for Worker {
 
     fn set_target(&self, connector: &str, target: TargetState) {
         Self::set_target(self, connector, target);
+    }
+
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), PluginError> {
+        Self::signal(self, id, signal).await
     }
 
     async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<ConnectorOffsets, PluginError> {

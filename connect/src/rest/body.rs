@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answers::{Answer, failure, plain_failure};
 use crate::herder::{GivenConfig, GivenOffset};
+use crate::plugin::TaskSignal;
 use crate::worker::TargetState;
 
 /// The largest body that is read.
@@ -196,6 +197,27 @@ pub(super) fn offsets(value: Value) -> Result<Vec<GivenOffset>, Box<Answer>> {
         Ok(given)
     });
     offsets.collect()
+}
+
+/// Reads the body of `POST /connectors/NAME/signals`. A signal without an id is called by the time.
+pub(super) fn signal(value: Value) -> Result<TaskSignal, Box<Answer>> {
+    let remedy = "send {\"id\": …, \"type\": …, \"data\": {…}}";
+    let mut object = object(value, remedy)?;
+    let mut text = |name: &str| match object.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(bad_request(&format!("{name} is no text; {remedy}"))),
+    };
+    let (id, kind) = (text("id")?, text("type")?);
+    let kind = kind.filter(|kind| !kind.trim().is_empty());
+    let signal = TaskSignal {
+        id: id.unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+        kind: kind.ok_or_else(|| bad_request(&format!("the type is missing; {remedy}")))?,
+        data: object.remove("data").unwrap_or(Value::Null),
+    };
+    no_more(&object)?;
+    Ok(signal)
 }
 
 /// The values of `name` in a query, decoded.

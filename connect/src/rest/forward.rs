@@ -29,6 +29,10 @@ fn doer(route: &Route, method: &Method) -> Option<Doer> {
             connector: connector.clone(),
             task: u32::try_from(*task).ok()?,
         })),
+        Route::TaskSignals(connector, task) => Some(Doer::Task(TaskId {
+            connector: connector.clone(),
+            task: *task,
+        })),
         Route::Connectors
         | Route::Connector(_)
         | Route::Config(_)
@@ -54,14 +58,17 @@ pub(super) async fn elsewhere(
     }
     match herder.elsewhere(&doer).await {
         Ok(None) => None,
-        Ok(Some(url)) => Some(handed_on(&url, parts, value).await),
+        Ok(Some(url)) => {
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            Some(handed_on(&url, path, parts, value).await)
+        }
         Err(error) => Some(Answer::from(error)),
     }
 }
 
-async fn handed_on(url: &str, parts: &Parts, value: &Value) -> Answer {
-    let separator = if parts.uri.query().is_some() { '&' } else { '?' };
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+/// The answer of the worker at `url`, which is asked with this request's method for `path`.
+pub(super) async fn handed_on(url: &str, path: &str, parts: &Parts, value: &Value) -> Answer {
+    let separator = if path.contains('?') { '&' } else { '?' };
     let target = format!("{url}{path}{separator}forward=false");
     debug!(target, "a request is handed on");
     let (method, value) = (parts.method.clone(), value.clone());

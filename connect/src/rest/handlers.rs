@@ -12,10 +12,10 @@ use tracing::warn;
 use super::answers::{
     self, Answer, PluginInfo, ServerInfo, empty, failure, json_of, plain_failure, typed, with_header,
 };
-use super::body;
 use super::route::Route;
+use super::{body, forward};
 use crate::config::{ConfigDef, DefaultValue, connector};
-use crate::herder::{Health, Herder, HerderError, LogLevel, RestartRequest};
+use crate::herder::{Doer, Health, Herder, HerderError, LogLevel, RestartRequest};
 use crate::plugin::{PluginKind, TaskId};
 use crate::worker::TargetState;
 
@@ -252,6 +252,13 @@ async fn change(herder: Shared, route: Route, parts: &Parts, value: Value) -> An
             detached(async move { herder.restart_task(&id).await }).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
+        Route::Signals(name) => signals(herder, name, parts, value).await,
+        Route::TaskSignals(connector, task) => {
+            let signal = body::signal(value)?;
+            let id = TaskId { connector, task };
+            detached(async move { herder.signal(&id, &signal).await }).await?;
+            Ok(empty(StatusCode::ACCEPTED))
+        }
         Route::TopicsReset(name) => {
             herder.reset_topics(&name).await?;
             Ok(empty(StatusCode::ACCEPTED))
@@ -341,6 +348,31 @@ async fn restart(herder: Shared, name: String, query: Option<&str>) -> Answered 
     }
     let planned = detached(async move { herder.restart(&name, request).await }).await?;
     Ok(json_of(StatusCode::ACCEPTED, &answers::status(&planned)))
+}
+
+/// Has each task of a connector take a signal, wherever it runs, up to the first that refuses it.
+async fn signals(herder: Shared, name: String, parts: &Parts, value: Value) -> Answered {
+    let signal = body::signal(value)?;
+    let tasks = herder.info(&name).await?.tasks;
+    if tasks.is_empty() {
+        let message =
+            format!("Connector {name} has no tasks at the moment; send the signal again when it has");
+        return Err(HerderError::Conflict(message).into());
+    }
+    for id in tasks {
+        if let Some(url) = herder.elsewhere(&Doer::Task(id.clone())).await? {
+            let connector = utf8_percent_encode(&name, PATH_PART);
+            let path = format!("/connectors/{connector}/tasks/{}/signals", id.task);
+            let answer = forward::handed_on(&url, &path, parts, &json!(signal)).await;
+            if !answer.status().is_success() {
+                return Ok(answer);
+            }
+        } else {
+            let (herder, signal) = (Arc::clone(&herder), signal.clone());
+            detached(async move { herder.signal(&id, &signal).await }).await?;
+        }
+    }
+    Ok(json_of(StatusCode::ACCEPTED, &json!({"id": signal.id})))
 }
 
 async fn offsets(herder: Shared, name: String, parts: &Parts, value: Value) -> Answered {

@@ -276,6 +276,48 @@ async fn bodies_have_a_limit_and_broken_ones_show_nothing() {
 }
 
 #[tokio::test]
+async fn signals_go_to_each_task() {
+    let served = served(&[]).await;
+    let two = json!({"name": "two", "config": {"connector.class": "FileStreamSource", "topic": "t", "tasks": "2", "tasks.max": "2"}});
+    assert_eq!(served.send("POST", "/connectors", two).await.status, 201);
+    served.settle("two", "RUNNING", &["RUNNING", "RUNNING"]).await;
+    served.tasks.calls();
+    let signal = json!({"id": "a", "type": "execute-snapshot", "data": {"data-collections": ["x.y"]}});
+    let taken = served.send("POST", "/connectors/two/signals", signal).await;
+    assert_eq!(
+        (taken.status, taken.json()),
+        (202, json!({"id": "a"})),
+        "{}",
+        taken.text
+    );
+    let calls = served.tasks.calls();
+    let each = |task| format!("signal two-{task} a execute-snapshot {{\"data-collections\":[\"x.y\"]}}");
+    assert_eq!(calls, [each(0), each(1)]);
+    // One task alone; an id is made up.
+    let signal = json!({"type": "log"});
+    let taken = served
+        .send("POST", "/connectors/two/tasks/1/signals", signal.clone())
+        .await;
+    assert_eq!(taken.status, 202, "{}", taken.text);
+    assert!(served.tasks.calls()[0].starts_with("signal two-1 20"));
+    for (path, body, status) in [
+        ("/connectors/two/signals", json!({"type": "nonsense"}), 400),
+        ("/connectors/two/signals", json!({"type": "early"}), 409),
+        ("/connectors/two/signals", json!({"id": "a"}), 400),
+        ("/connectors/two/signals", json!({"type": "log", "more": 1}), 500),
+        ("/connectors/none/signals", signal.clone(), 404),
+        ("/connectors/two/tasks/7/signals", signal.clone(), 404),
+    ] {
+        let heard = served.send("POST", path, body.clone()).await;
+        assert_eq!(heard.status, status, "{path} {body}: {}", heard.text);
+        assert!(!heard.message().is_empty());
+    }
+    let heard = served.get("/connectors/two/signals").await;
+    assert_eq!((heard.status, heard.header("allow")), (405, Some("POST,OPTIONS")));
+    served.server.stop().await;
+}
+
+#[tokio::test]
 async fn other_origins_headers_and_admin_listeners() {
     let served = served(&[
         ("access.control.allow.origin", "http://ui"),

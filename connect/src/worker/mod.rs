@@ -18,6 +18,7 @@ mod metrics;
 mod offsets;
 mod report;
 mod setup;
+mod signals;
 mod sink;
 mod source;
 mod stall;
@@ -36,7 +37,7 @@ use crate::cluster::clients::{Role, client};
 use crate::config::ConfigMap;
 use crate::config::providers::ConfigProviders;
 use crate::config::secrets::Secrets;
-use crate::plugin::{Connector, ConnectorContext, PluginError, Registry, TaskId};
+use crate::plugin::{Connector, ConnectorContext, PluginError, Registry, TaskId, TaskSignal};
 use offsets::{FileOffsets, OffsetStore, TopicOffsets};
 use report::Reporter;
 use setup::TaskSetup;
@@ -314,6 +315,29 @@ impl Worker {
                 task.set_target(target);
             }
         }
+    }
+
+    /// Has a task of a source that runs take what a user asks for.
+    ///
+    /// # Errors
+    /// When it does not run here, or what the task says.
+    pub async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), PluginError> {
+        let asking = {
+            let tasks = self.tasks();
+            let running = tasks.running.get(id).filter(|task| !task.has_ended());
+            let task = running.ok_or_else(|| {
+                PluginError::retriable(format!(
+                    "the task {id} does not run; send the signal again when it does"
+                ))
+            })?;
+            if !task.is_source {
+                return Err(PluginError::user_config(
+                    "the connector is a sink, which takes no signals",
+                ));
+            }
+            task.ask(signal.clone())
+        };
+        asking.await
     }
 
     /// Whether a connector of this configuration is a source whose records are delivered exactly once.

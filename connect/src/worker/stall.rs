@@ -36,10 +36,12 @@ pub(crate) enum Call {
     Deliver,
     /// Storing offsets.
     Store,
+    /// Taking what a user asks for.
+    Signal,
 }
 
 impl Call {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Start,
         Self::Poll,
         Self::Committed,
@@ -50,6 +52,7 @@ impl Call {
         Self::Stop,
         Self::Deliver,
         Self::Store,
+        Self::Signal,
     ];
 
     pub(super) fn of(number: u8) -> Option<Self> {
@@ -68,6 +71,7 @@ impl Call {
             Self::Stop => "stop",
             Self::Deliver => "deliver",
             Self::Store => "store",
+            Self::Signal => "signal",
         }
     }
 

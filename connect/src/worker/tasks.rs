@@ -1,6 +1,7 @@
 //! The threads of tasks.
 use std::any::Any;
 use std::collections::HashMap;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use super::metrics::TaskMetrics;
 use super::offsets::OffsetStore;
 use super::report::Reporter;
 use super::setup::TaskSetup;
+use super::signals;
 use super::sink::{self, SinkLoop};
 use super::source::{Ended, SourceLoop};
 use super::stall::{self, HANGING_MAX, Reported, StallPolicy};
-use crate::plugin::{ErrorKind, PluginError, SinkPlugin, SourcePlugin, TaskId};
+use crate::plugin::{ErrorKind, PluginError, SinkPlugin, SourcePlugin, TaskId, TaskSignal};
 
 /// What a task runs.
 pub(super) enum TaskPlugin {
@@ -70,6 +72,7 @@ impl Tasks {
 /// A task that was started.
 pub(super) struct TaskHandle {
     signal: watch::Sender<Signal>,
+    signals: signals::Sender,
     ended: watch::Receiver<bool>,
     reporter: Arc<Reporter>,
     pub(super) is_source: bool,
@@ -89,9 +92,11 @@ impl TaskHandle {
     ) -> std::io::Result<Self> {
         let (signal, told) = watch::channel(Signal { target, stop: false });
         let (end, ended) = watch::channel(false);
+        let (signals, mut asked) = signals::channel();
         let reporter = Arc::new(reporter);
         let handle = Self {
             signal,
+            signals,
             ended,
             reporter: Arc::clone(&reporter),
             is_source: matches!(plugin, TaskPlugin::Source(..)),
@@ -107,7 +112,9 @@ impl TaskHandle {
         std::thread::Builder::new().name(name).spawn(move || {
             let context = context(&setup.id);
             let _within = context.enter();
-            let run = catch_unwind(AssertUnwindSafe(|| run(&setup, &plugin, &control, &reporter)));
+            let run = catch_unwind(AssertUnwindSafe(|| {
+                run(&setup, &plugin, &control, &reporter, &mut asked)
+            }));
             match run.unwrap_or_else(|panic| Err(PluginError::fatal(panicked(&*panic)))) {
                 Ok(()) => reporter.stopped(),
                 Err(error) if control.stopping() && error.kind() == ErrorKind::Retriable => {
@@ -138,6 +145,16 @@ impl TaskHandle {
         self.signal.send_modify(|signal| signal.target = target);
     }
 
+    /// Has it take what a user asks for.
+    pub(super) fn ask(
+        &self,
+        signal: TaskSignal,
+    ) -> impl Future<Output = Result<(), PluginError>> + Send + use<> {
+        let (signals, control) = (self.signals.clone(), self.signal.clone());
+        // Told nothing new, it looks around all the same.
+        async move { signals.ask(&signal, || control.send_modify(|_| {})).await }
+    }
+
     /// Asks it to end.
     pub(super) fn ask_to_stop(&self) {
         self.signal.send_modify(|signal| signal.stop = true);
@@ -163,6 +180,7 @@ fn run(
     plugin: &TaskPlugin,
     control: &Control,
     reporter: &Reporter,
+    signals: &mut signals::Receiver,
 ) -> Result<(), PluginError> {
     let mut partitions_at_least = 0;
     loop {
@@ -170,6 +188,11 @@ fn run(
         if control.paused() && !control.stopping() {
             reporter.paused();
             while control.paused() && !control.stopping() {
+                while let Some(asked) = signals.next() {
+                    asked.answer(Err(PluginError::retriable(
+                        "the task was not started yet; resume the connector, and send the signal again",
+                    )));
+                }
                 control.sleep(Duration::from_secs(1));
             }
         }
@@ -179,7 +202,7 @@ fn run(
         match plugin {
             TaskPlugin::Source(plugin, store) => {
                 let parts = setup.source(&**plugin, store, control)?;
-                match SourceLoop::new(parts, setup, control, reporter).run()? {
+                match SourceLoop::new(parts, setup, control, reporter, signals).run()? {
                     Ended::Stopped => return Ok(()),
                     Ended::Rewound => {}
                 }

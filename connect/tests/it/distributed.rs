@@ -58,6 +58,29 @@ fn what_is_made_on_one_worker_is_seen_on_all_and_shared() {
     assert_ne!(owners[0][0], owners[1][0], "{owners:?}");
     owners.iter_mut().for_each(|owners| owners.sort());
     wait(|| (cluster.values(&topic).len() == 200).then_some(()));
+    // What a user asks a task for reaches the worker that runs it.
+    for (number, member) in [&first, &second].into_iter().enumerate() {
+        for name in ["one", "two"] {
+            let id = format!("{name}-{number}");
+            let signal = serde_json::json!({"id": id, "type": "hello", "data": {"n": 1.5}});
+            let (status, answer) = member.ask("POST", &format!("/connectors/{name}/signals"), Some(&signal));
+            assert_eq!((status, &answer["id"]), (202, &signal["id"]), "{answer}");
+            let taken = script.signals.lock().unwrap();
+            let last = taken.last().unwrap();
+            assert_eq!(
+                (&*last.id, &*last.kind, &last.data),
+                (&*id, "hello", &signal["data"])
+            );
+        }
+        let signal = serde_json::json!({"type": "nonsense"});
+        let (status, answer) = member.ask("POST", "/connectors/one/signals", Some(&signal));
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(
+            member.ask("POST", "/connectors/three/signals", Some(&signal)).0,
+            404
+        );
+    }
+    assert_eq!(script.signals.lock().unwrap().len(), 4);
     // Pausing, resuming, stopping, deleting on a worker that may not lead.
     for member in [&first, &second] {
         for (call, state) in [("pause", "PAUSED"), ("resume", "RUNNING")] {

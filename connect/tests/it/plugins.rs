@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::plugin::{
     Boundary, Budget, Connector, ConnectorContext, ExactlyOnceSupport, Plugin, PluginError, Registry,
-    SourceBatch, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext,
+    SourceBatch, SourceOffset, SourcePartition, SourcePlugin, SourceTask, SourceTaskContext, TaskSignal,
 };
 use millstream_connect::record::{Datum, Record, Value};
 use serde_json::json;
@@ -76,6 +76,8 @@ pub struct NumbersScript {
     /// Values that come as something no converter takes.
     pub odd: Mutex<Vec<usize>>,
     pub starts: AtomicUsize,
+    /// What was asked for; `nonsense` is refused.
+    pub signals: Mutex<Vec<TaskSignal>>,
 }
 
 impl NumbersScript {
@@ -163,6 +165,14 @@ impl SourceTask for NumbersTask {
         self.topic = config["topic"].as_str().into();
         let stored = context.offsets.offset(&partition()).await?;
         self.next = stored.map_or(0, |offset| offset.0["next"].as_u64().unwrap() as usize);
+        Ok(())
+    }
+
+    async fn signal(&mut self, signal: &TaskSignal) -> Result<(), PluginError> {
+        if signal.kind == "nonsense" {
+            return Err(PluginError::user_config("it makes no sense"));
+        }
+        self.script.signals.lock().unwrap().push(signal.clone());
         Ok(())
     }
 

@@ -9,4 +9,5 @@ mod marks;
 mod servers;
 mod sink;
 mod source;
+mod snapshot;
 mod statements;

@@ -162,6 +162,20 @@ impl Shared {
         }
     }
 
+    /// A task that runs here; one that is about to start here is waited for.
+    pub(super) async fn runs(&self, id: &TaskId) -> Result<Unit, HerderError> {
+        let unit = unit(&id.connector, Some(id.task));
+        let begun = self.wait_until(ORDER_WAIT, |knowledge| {
+            let wanted = knowledge.configs.wanted().contains(&unit);
+            (knowledge.running.contains_key(&unit) || !wanted).then_some(wanted)
+        });
+        match begun.await {
+            Some(true) => Ok(unit),
+            Some(false) => Err(HerderError::NotFound(format!("Unknown task: {id}"))),
+            None => Err(rebalancing()),
+        }
+    }
+
     /// The address of the worker that is to do what is asked, if that is another one; once the group is in order.
     pub(super) async fn elsewhere(&self, doer: &Doer) -> Result<Option<String>, HerderError> {
         let known = self.wait_until(ORDER_WAIT, |knowledge| Self::known(knowledge, doer));

@@ -16,7 +16,7 @@ use crate::herder::{
     ConnectorInfo, ConnectorStatus, Doer, GivenConfig, GivenOffset, Health, Herder, HerderError, LogLevel,
     Loggers, RestartRequest, UnitStatus, Validation, offsets,
 };
-use crate::plugin::{Registry, TaskId};
+use crate::plugin::{Registry, TaskId, TaskSignal};
 use crate::worker::{ConnectorOffsets, State, TargetState};
 
 /// How long the cluster may take to tell its id.
@@ -217,29 +217,19 @@ impl Herder for DistributedHerder {
     }
 
     async fn restart_task(&self, id: &TaskId) -> Result<(), HerderError> {
-        let unit = unit(&id.connector, Some(id.task));
-        // One that is about to start here is waited for.
-        let begun = self.shared.wait_until(ORDER_WAIT, |knowledge| {
-            let wanted = knowledge.configs.wanted().contains(&unit);
-            let settled = knowledge.running.contains_key(&unit) || !wanted;
-            settled.then_some(())
-        });
-        begun.await.ok_or_else(rebalancing)?;
-        {
-            let mut knowledge = locked(&self.shared.knowledge);
-            if !knowledge.configs.wanted().contains(&unit) {
-                return Err(HerderError::NotFound(format!("Unknown task: {id}")));
-            }
-            if !knowledge.running.contains_key(&unit) {
-                return Err(rebalancing());
-            }
-            knowledge.again.insert(unit.clone());
-        }
+        let unit = self.shared.runs(id).await?;
+        locked(&self.shared.knowledge).again.insert(unit.clone());
         self.shared.tell();
         let done = self.shared.wait_until(RESTART_WAIT, |knowledge| {
             (!knowledge.again.contains(&unit) && knowledge.running.contains_key(&unit)).then_some(())
         });
         done.await.ok_or_else(rebalancing)
+    }
+
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), HerderError> {
+        self.shared.runs(id).await?;
+        let taken = self.shared.parts.tasks.signal(id, signal).await;
+        taken.map_err(|error| HerderError::of_signal(&error))
     }
 
     async fn topics(&self, name: &str) -> Result<Vec<String>, HerderError> {

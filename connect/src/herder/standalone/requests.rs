@@ -13,7 +13,7 @@ use crate::herder::{
     ConnectorInfo, ConnectorStatus, GivenConfig, GivenOffset, Health, Herder, HerderError, Loggers,
     RestartRequest, Unit, UnitStatus, Validation, metrics, offsets,
 };
-use crate::plugin::{Registry, TaskId};
+use crate::plugin::{Registry, TaskId, TaskSignal};
 use crate::worker::{ConnectorOffsets, State, TargetState};
 
 /// How long the cluster may take to tell its id.
@@ -306,6 +306,15 @@ impl Herder for StandaloneHerder {
     async fn restart_task(&self, id: &TaskId) -> Result<(), HerderError> {
         let _lock = self.shared.locks.lock(&id.connector).await;
         self.shared.restart_one(id).await
+    }
+
+    async fn signal(&self, id: &TaskId, signal: &TaskSignal) -> Result<(), HerderError> {
+        let info = self.shared.info(&id.connector)?;
+        if !info.tasks.contains(id) {
+            return Err(HerderError::NotFound(format!("Unknown task: {id}")));
+        }
+        let taken = self.shared.parts.tasks.signal(id, signal).await;
+        taken.map_err(|error| HerderError::of_signal(&error))
     }
 
     async fn topics(&self, name: &str) -> Result<Vec<String>, HerderError> {

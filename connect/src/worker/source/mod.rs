@@ -24,10 +24,13 @@ use super::errors::{ErrorPolicy, RecordFailure};
 use super::metrics::{TaskMetrics, now_ms};
 use super::report::Reporter;
 use super::setup::TaskSetup;
+use super::signals;
 use super::stall::Call;
 use super::tasks::Contained;
 use crate::cluster::{Outgoing, Producer};
-use crate::plugin::{Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext};
+use crate::plugin::{
+    Boundary, Budget, ErrorKind, PluginError, SourceBatch, SourceTask, SourceTaskContext, TaskSignal,
+};
 use crate::record::Record;
 
 pub(super) use creation::TopicCreation as Topics;
@@ -85,6 +88,7 @@ pub(super) struct SourceLoop<'a> {
     setup: &'a TaskSetup,
     control: &'a Control,
     report: &'a Reporter,
+    signals: &'a mut signals::Receiver,
     pending: Pending,
     batch: Outgoing,
     /// The first record that was lost.
@@ -103,6 +107,7 @@ impl<'a> SourceLoop<'a> {
         setup: &'a TaskSetup,
         control: &'a Control,
         report: &'a Reporter,
+        signals: &'a mut signals::Receiver,
     ) -> Self {
         let due = Instant::now() + parts.flush_interval;
         Self {
@@ -110,6 +115,7 @@ impl<'a> SourceLoop<'a> {
             setup,
             control,
             report,
+            signals,
             pending: Pending::default(),
             batch: Outgoing::default(),
             lost_from: None,
@@ -189,6 +195,7 @@ impl<'a> SourceLoop<'a> {
             if Instant::now() >= self.due {
                 self.commit_if_allowed()?;
             }
+            self.take_signals();
             self.step()?;
             self.note_progress();
         }
@@ -203,10 +210,27 @@ impl<'a> SourceLoop<'a> {
         }
     }
 
-    fn pause(&self) {
+    /// Hands on what users ask for.
+    fn take_signals(&mut self) {
+        while let Some(asked) = self.signals.next() {
+            let (control, task) = (self.control, &mut self.parts.task);
+            let taken = self
+                .report
+                .within(Call::Signal, || control.wait_for(task.signal(&asked.signal)));
+            let TaskSignal { id, kind, .. } = &asked.signal;
+            match &taken {
+                Ok(()) => tracing::info!(id, kind, "the signal is taken"),
+                Err(error) => tracing::warn!(id, kind, "the signal is refused: {error}"),
+            }
+            asked.answer(taken);
+        }
+    }
+
+    fn pause(&mut self) {
         self.report.paused();
         while self.control.paused() && !self.control.stopping() {
             self.parts.producer.serve();
+            self.take_signals();
             self.control.sleep(Duration::from_secs(1));
         }
         if !self.control.stopping() {

@@ -263,6 +263,7 @@ impl TableWork {
         let Stage::Asked { opened, .. } = chunk.stage else {
             return;
         };
+        self.surprises = 0;
         if !read.rows.is_empty() {
             shape.row_bytes = (shape.row_bytes + 3 * (read.rows.size() / read.rows.len())) / 4;
         }

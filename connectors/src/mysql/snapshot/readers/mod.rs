@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 use super::request::{Answer, Outcome, Request, RequestId, Work};
 use super::settings::SnapshotError;
@@ -47,7 +47,7 @@ struct Reader {
     is_busy: bool,
     /// The table without a key that it holds, by the request that began it.
     holds: Option<RequestId>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
 }
 
 impl Readers {
@@ -65,12 +65,29 @@ impl Readers {
         let each = (0..count).map(|_| {
             let (requests, asked) = mpsc::channel(WAITING_MAX);
             let task = reader::run(Arc::clone(&config), known.clone(), asked, answer.clone());
-            Reader {
+            let task = tokio::spawn(task);
+            let reader = Reader {
                 requests,
                 is_busy: false,
                 holds: None,
-                task: tokio::spawn(task),
-            }
+                task: task.abort_handle(),
+            };
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                if let Err(error) = task.await
+                    && error.is_panic()
+                {
+                    let reason = format!("a reader panicked: {error}");
+                    let outcome = Outcome::Failed(SnapshotError::Disconnected(reason));
+                    let _ = answer
+                        .send(Answer {
+                            id: RequestId(0),
+                            outcome,
+                        })
+                        .await;
+                }
+            });
+            reader
         });
         Self {
             each: each.collect(),
@@ -115,6 +132,7 @@ impl Readers {
             reader.is_busy = true;
             self.doing.insert(request.id, index);
         }
+        // One that has panicked was answered for.
         let sent = reader.requests.try_send(request);
         debug_assert!(
             sent.is_ok() || reader.task.is_finished(),
