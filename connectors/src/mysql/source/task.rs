@@ -171,7 +171,8 @@ impl Alive {
             let finished = self.running.is_finished() && !self.finished;
             let offset_due = now >= self.next_offset && self.running.has_moved();
             let records = !self.running.batch.is_empty() && driven == Driven::Waits;
-            if records || offset_due || finished {
+            let overdue = self.running.batch.closes_at().is_some_and(|at| now >= at);
+            if records || offset_due || overdue || finished {
                 self.next_offset = now + OFFSET_INTERVAL;
                 self.finished |= finished;
                 return Ok(self.running.hand_over());
@@ -214,6 +215,7 @@ impl Alive {
         if batch.moved {
             until = until.min(self.next_offset);
         }
+        until = until.min(batch.closes_at().unwrap_or(until));
         let event = tokio::select! {
             happened = connection.happens(), if !stands_still => Event::Connection(happened),
             described = describer.answer() => Event::Described(described),

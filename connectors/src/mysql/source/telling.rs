@@ -74,7 +74,8 @@ impl Running {
 
     /// Rows, as far as there is room.
     fn rows(&mut self, mut step: RowsStep, room: Room) -> Result<bool, SourceError> {
-        if step.captured.signals && step.rows.next_row().number == 0 {
+        let signals = step.captured.signals && self.config.stream.signals;
+        if signals && step.rows.next_row().number == 0 {
             self.signals(&step)?;
         }
         if !step.captured.table {
