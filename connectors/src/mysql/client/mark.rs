@@ -108,22 +108,31 @@ impl Client {
     /// # Errors
     /// When a privilege is missing, the lock is not got in time ([`Client::set_lock_timeout`]), or the connection breaks.
     pub async fn low_mark(&mut self, table: &TableId) -> Result<Mark, ClientError> {
+        match self.low_mark_of_all().await? {
+            Some(mark) => Ok(mark),
+            None => self.locked_mark(table).await.map(Mark::Place),
+        }
+    }
+
+    /// As [`Client::low_mark`], for all tables; nothing where that is known of a locked table alone.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn low_mark_of_all(&mut self) -> Result<Option<Mark>, ClientError> {
         if self.flavour() == Flavour::MariaDb {
             let place = self.exact_snapshot().await?;
             self.execute_for("ending a snapshot", "COMMIT").await?;
-            if let Some(place) = place {
-                return Ok(Mark::Place(place));
-            }
-        } else if self.version() >= GTIDS_BEHIND_COMMITS
+            return Ok(place.map(Mark::Place));
+        }
+        if self.version() >= GTIDS_BEHIND_COMMITS
             && let Some(gtids) = self.executed().await?
         {
-            return Ok(Mark::Gtids(gtids));
-        } else if self.version() >= Version::new(8, 0, 0)
-            && let Some(place) = self.log_status().await?
-        {
-            return Ok(Mark::Place(place));
+            return Ok(Some(Mark::Gtids(gtids)));
         }
-        self.locked_mark(table).await.map(Mark::Place)
+        match self.version() >= Version::new(8, 0, 0) {
+            true => Ok(self.log_status().await?.map(Mark::Place)),
+            false => Ok(None),
+        }
     }
 
     /// The place behind all that SELECTs which have ended saw.

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use crate::mysql::binlog::{self, BINARY, ColumnType, Value};
+use crate::mysql::client::quoted;
 use crate::mysql::schema::{Column, Table};
 use crate::mysql::{charset, text};
 
@@ -258,11 +259,6 @@ impl KeyColumns {
 
 /// Parts of several columns do not run into each other: each has its length before it.
 const LENGTH_BYTES: usize = 4;
-
-/// A name in backticks.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
 
 impl KeyColumn {
     fn of(table: &str, column: &Column) -> Result<Self, KeyError> {

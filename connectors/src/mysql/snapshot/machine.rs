@@ -199,6 +199,15 @@ impl Snapshot {
         }
     }
 
+    /// What is under way ends; what is stored of it stays.
+    pub(super) fn drop_running(&mut self) {
+        if let Some(running) = self.running.take() {
+            for work in &running.tables {
+                forget_whole(work, &mut self.requests, &mut self.last_id);
+            }
+        }
+    }
+
     /// What is to be stored with the records of all releases so far.
     #[must_use]
     pub fn state(&self) -> &SnapshotState {
@@ -415,7 +424,7 @@ fn forget_unknown(id: RequestId, outcome: &Outcome, requests: &mut VecDeque<Requ
     }
 }
 
-fn forget_whole(work: &TableWork, requests: &mut VecDeque<Request>, last_id: &mut u64) {
+pub(super) fn forget_whole(work: &TableWork, requests: &mut VecDeque<Request>, last_id: &mut u64) {
     // Where a part is asked for, its answer comes first.
     if let Some(Whole::Begun { id, part, .. }) = &work.whole
         && !matches!(part, Part::Asked(_))

@@ -38,9 +38,12 @@ impl Snapshot {
     /// Whether there is a run to go on with.
     fn begin_run(&mut self) -> bool {
         if self.running.is_none()
-            && let Some(run) = self.state.runs.first()
+            && let Some(run) = self.state.runs.first_mut()
         {
-            self.running = Some(Running::new(run));
+            let mut running = Running::new(run);
+            // What is not captured any more is not read to its end.
+            running.leave_out(Vec::new(), run, &self.settings);
+            self.running = Some(running);
         }
         self.running.is_some()
     }
@@ -205,6 +208,7 @@ impl Snapshot {
                 Rule::Keys(_) => usize::MAX,
             },
             locking: chunk.is_locking(),
+            derived: shape.source.is_derived(),
             transactional: shape.transactional,
         };
         let id = self.ask(position, Work::Chunk(statement));
@@ -225,6 +229,7 @@ impl Snapshot {
             rows_max: usize::MAX,
             bytes_max: self.settings.config.chunk_bytes,
             locking: false,
+            derived: shape.source.is_derived(),
             transactional: shape.transactional,
         })
     }

@@ -64,6 +64,8 @@ pub struct ChunkWork {
     pub bytes_max: usize,
     /// The rows are locked against changes while they are read, and until the high mark is taken.
     pub locking: bool,
+    /// The rows are those of a user's own statement over the table.
+    pub derived: bool,
     /// Whether transactions isolate the table's readers. Without, its lock is held until all is read.
     pub transactional: bool,
 }

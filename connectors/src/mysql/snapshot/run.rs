@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::state::{Run, RunKind, TableState};
 use super::work::TableWork;
 use crate::mysql::schema::TableId;
+use crate::mysql::signal::expression;
 use crate::mysql::stream::LogPosition;
 
 /// A snapshot that is under way, beside what is stored of it.
@@ -36,11 +37,6 @@ pub(super) enum Listing {
     Asked(RequestId),
     /// In the order of their names.
     Known(VecDeque<TableId>),
-}
-
-/// Expressions that are anchored and pass over letters' case, as all that name tables.
-pub(crate) fn expression(text: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("(?i)^(?:{})$", text.trim()))
 }
 
 fn expressions(texts: &[String]) -> Vec<Regex> {
@@ -138,6 +134,26 @@ impl Running {
     pub(super) fn end(&mut self, index: usize, run: &mut Run) -> TableWork {
         run.open.remove(index);
         self.tables.remove(index)
+    }
+
+    /// Tables that match are not wanted any more; those that were begun.
+    pub(super) fn leave_out(
+        &mut self,
+        stopped: Vec<Regex>,
+        run: &mut Run,
+        settings: &Settings,
+    ) -> Vec<TableWork> {
+        self.unwanted.extend(stopped);
+        let mut listing = std::mem::replace(&mut self.listing, Listing::Wanted);
+        if let Listing::Known(next) = &mut listing {
+            next.retain(|table| self.has(table, settings));
+        }
+        self.listing = listing;
+        let begun: Vec<usize> = (0..self.tables.len())
+            .rev()
+            .filter(|index| !self.has(&self.tables[*index].id, settings))
+            .collect();
+        begun.into_iter().map(|index| self.end(index, run)).collect()
     }
 
     pub(super) fn index_of(&self, table: &TableId) -> Option<usize> {

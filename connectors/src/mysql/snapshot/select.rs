@@ -1,13 +1,15 @@
 //! The statements that read rows.
 use super::chunk::Rule;
-use super::key::{KeyColumns, quoted};
+use super::key::KeyColumns;
 use super::settings::Selection;
+use crate::mysql::client::quoted;
 use crate::mysql::schema::TableId;
 
 /// What rows are read from: a table, or a user's own `SELECT` over it, with a condition that they have to meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Source {
     from: String,
+    derived: bool,
     condition: Option<String>,
 }
 
@@ -24,8 +26,14 @@ impl Source {
         };
         Self {
             from,
+            derived: statement.is_some(),
             condition: condition.map(str::to_owned),
         }
+    }
+
+    /// Whether it is a user's own statement.
+    pub(super) fn is_derived(&self) -> bool {
+        self.derived
     }
 
     /// The statement for a chunk.

@@ -208,7 +208,6 @@ impl TableWork {
             state.order = order;
         }
         if let Some((first, last)) = &surveyed.range {
-            let numbers = key.as_integer(first).zip(key.as_integer(last));
             let telling = self.chunks.front().and_then(|chunk| match &chunk.rule {
                 Rule::Range { up_to, .. } => Some(up_to.clone()),
                 Rule::Keys(_) => None,

@@ -1,9 +1,10 @@
 //! Who applies the records in their order, and what has to be true of what it has then.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{Cell, Database, Event, Key, Kind};
 use crate::mysql::schema::TableId;
-use crate::mysql::snapshot::{RunKind, SnapshotState};
+use crate::mysql::signal::expression;
+use crate::mysql::snapshot::{Run, RunKind, SnapshotState};
 
 /// What is known of a table; values that were never told are nothing.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,7 @@ struct Known {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Consumer {
     tables: BTreeMap<TableId, Known>,
+    given_up: BTreeSet<TableId>,
 }
 
 impl Consumer {
@@ -54,6 +56,9 @@ impl Consumer {
             Event::Rename(from, to) => {
                 let known = self.tables.remove(from).unwrap_or_default();
                 self.tables.insert(to.clone(), known);
+                if self.given_up.remove(from) {
+                    self.given_up.insert(to.clone());
+                }
             }
             Event::Create(..) => {}
         }
@@ -113,31 +118,33 @@ impl Consumer {
         Ok(())
     }
 
+    /// Nothing is known of these tables any more: they are asked for anew.
+    pub(super) fn forget(&mut self, tables: &[TableId]) {
+        for table in tables {
+            self.tables.remove(table);
+            self.given_up.remove(table);
+        }
+    }
+
+    /// Nobody promises anything of a table any more.
+    pub(super) fn give_up(&mut self, table: &TableId) {
+        self.given_up.insert(table.clone());
+    }
+
     /// Whether all that is told to be known is known: of done tables all rows, of begun ones those up to their place.
     pub(super) fn check(
         &self,
         state: &SnapshotState,
         (now, visible): (&Database, &Database),
-        finished: bool,
     ) -> Result<(), String> {
-        let initial = state.runs.iter().find(|run| run.kind == RunKind::Initial);
         let none = Known::default();
         for (table, rows) in now {
-            let known = self.tables.get(table).unwrap_or(&none);
-            let open = initial.and_then(|run| run.open.iter().find(|open| open.table == *table));
-            if !visible.contains_key(table) {
-                // What is not there any more cannot be read, and the stream will tell of it.
+            // What is not there any more cannot be read, and the stream will tell of it.
+            if !visible.contains_key(table) || self.given_up.contains(table) {
                 continue;
             }
-            let begun = initial.is_none_or(|run| run.begun.as_ref().is_some_and(|begun| table <= begun));
-            let done = finished || (begun && open.is_none());
-            let up_to = open.and_then(|open| open.last.as_ref()).map(|last| place(last));
-            let again: Vec<Key> = open
-                .map(|open| open.again.iter().map(|key| place(key)).collect())
-                .unwrap_or_default();
-            let told = |key: &Key| {
-                done || (up_to.as_ref().is_some_and(|up_to| key <= up_to) && !again.contains(key))
-            };
+            let known = self.tables.get(table).unwrap_or(&none);
+            let told = told(state, table);
             for (key, values) in rows.rows.iter().filter(|(key, _)| told(key)) {
                 let own: Option<Vec<i64>> = known
                     .rows
@@ -160,6 +167,31 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Which rows of a table are known, by the last snapshot that was asked of it.
+fn told(state: &SnapshotState, table: &TableId) -> impl Fn(&Key) -> bool + use<> {
+    let has = |run: &&Run| match &run.kind {
+        RunKind::Initial => true,
+        RunKind::Incremental(asked) => asked
+            .tables
+            .iter()
+            .any(|one| expression(one).unwrap().is_match(&table.to_string())),
+    };
+    let run = state.runs.iter().rev().find(has);
+    let open = run.and_then(|run| run.open.iter().find(|open| open.table == *table));
+    let begun = run.is_none_or(|run| run.begun.as_ref().is_some_and(|begun| table <= begun));
+    let by_key = run.is_none_or(|run| match &run.kind {
+        RunKind::Initial => true,
+        RunKind::Incremental(asked) => asked.surrogate.is_none(),
+    });
+    let done = begun && open.is_none();
+    let up_to = open.and_then(|open| open.last.as_ref()).filter(|_| by_key);
+    let up_to = up_to.map(|last| place(last));
+    let again: Vec<Key> = open
+        .map(|open| open.again.iter().map(|key| place(key)).collect())
+        .unwrap_or_default();
+    move |key| done || (up_to.as_ref().is_some_and(|up_to| key <= up_to) && !again.contains(key))
 }
 
 fn place(parts: &[String]) -> Key {

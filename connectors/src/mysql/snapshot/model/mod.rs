@@ -19,6 +19,7 @@ use crate::mysql::binlog::Row;
 use crate::mysql::config::{Filters, Selection as Choice, SnapshotConfig, SnapshotMode};
 use crate::mysql::record::Snapshot as Marker;
 use crate::mysql::schema::{Table, TableId};
+use crate::mysql::signal::{ExecuteSnapshot, Signal, expression};
 use crate::mysql::stream::{Gtids, LogPosition};
 
 /// What is done wrong on purpose, to see that it is noticed.
@@ -363,7 +364,6 @@ impl Life {
         self.consumer.check(
             self.snapshot.state(),
             (&self.world.history[self.transaction], self.world.at_visible()),
-            false,
         )
     }
 
@@ -423,6 +423,11 @@ impl Life {
                 self.touch(&event, before);
                 if !before {
                     self.consumer.change(&event);
+                    if let Event::Rename(from, to) = &event
+                        && self.is_asked_for(from)
+                    {
+                        self.consumer.give_up(to);
+                    }
                 }
                 self.row += 1;
                 if !before && self.random.one_in(3) {
@@ -435,6 +440,18 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    /// Whether a signal asked for a table: under another name, nobody did.
+    fn is_asked_for(&self, table: &TableId) -> bool {
+        self.snapshot.state().runs.iter().any(|run| match &run.kind {
+            RunKind::Initial => false,
+            RunKind::Incremental(asked) => asked.tables.iter().any(|one| {
+                expression(one)
+                    .expect("an expression")
+                    .is_match(&table.to_string())
+            }),
+        })
     }
 
     fn touch(&mut self, event: &Event, before: bool) {
@@ -539,6 +556,67 @@ impl Life {
         self.passed_over = (stored.transaction, stored.row);
     }
 
+    /// Somebody asks for something.
+    fn signal(&mut self) {
+        if self.row > 0 {
+            return;
+        }
+        let now = &self.world.history[self.transaction];
+        let signal = match self.random.below(6) {
+            0 => Signal::Pause,
+            1 | 2 => Signal::Resume,
+            3 => Signal::Stop(Vec::new()),
+            _ if now.is_empty() => return,
+            what => {
+                let table = self.random.pick(&now.keys().cloned().collect::<Vec<_>>());
+                let tables = vec![self.random.pick(&[table.to_string(), r"d\.t.*".to_owned()])];
+                match what {
+                    4 => Signal::Stop(tables),
+                    _ => Signal::Execute(ExecuteSnapshot {
+                        id: "1".to_owned(),
+                        tables,
+                        conditions: Vec::new(),
+                        surrogate_key: self.random.one_in(3).then(|| "v0".to_owned()),
+                        blocking: self.random.one_in(2),
+                    }),
+                }
+            }
+        };
+        let asked = |runs: &[Run]| -> Vec<TableId> {
+            let asked = runs.iter().filter_map(|run| match &run.kind {
+                RunKind::Initial => None,
+                RunKind::Incremental(asked) => Some(asked.tables.clone()),
+            });
+            let asked: Vec<String> = asked.flatten().collect();
+            matching(&asked, now)
+        };
+        match &signal {
+            Signal::Stop(tables) => {
+                let pending = asked(&self.snapshot.state().runs);
+                let stopped = if tables.is_empty() {
+                    pending.clone()
+                } else {
+                    matching(tables, now)
+                };
+                let stopped = stopped.iter().filter(|table| pending.contains(table));
+                stopped.for_each(|table| self.consumer.give_up(table));
+            }
+            // Until the initial snapshot is done, its rows are still to come.
+            Signal::Execute(_) if self.snapshot.state().is_initial() => return,
+            Signal::Execute(execute) => self.consumer.forget(&matching(&execute.tables, now)),
+            _ => {}
+        }
+        if self.snapshot.signal(&signal).is_err() {
+            // There are too many: what was forgotten is not told again.
+            if let Signal::Execute(execute) = &signal {
+                matching(&execute.tables, now)
+                    .iter()
+                    .for_each(|table| self.consumer.give_up(table));
+            }
+        }
+        self.store();
+    }
+
     /// Another server answers now, say.
     fn forget(&mut self) {
         if self.row == 0 {
@@ -549,6 +627,7 @@ impl Life {
     fn run(&mut self) -> Result<(), String> {
         let busy = 200 + self.random.below(1500);
         let killing = self.random.one_in(2);
+        let signals = self.random.one_in(2);
         // Servers that commit in groups are slow to show what is in their logs already.
         let showing = self.random.pick(&[12, 15, 25]);
         for _ in 0..busy {
@@ -561,21 +640,32 @@ impl Life {
                 ..60 => self.read()?,
                 60 | 62 if killing && (self.row > 0 || self.random.one_in(4)) => self.kill(),
                 61 if self.random.one_in(10) => self.forget(),
+                63 if signals => self.signal(),
                 _ => self.stream()?,
             }
         }
         // Nobody writes any more: it comes to its end, and the stream to its own.
         self.world.visible = self.world.log.len();
+        self.snapshot.signal(&Signal::Resume).expect("it is always taken");
         for _ in 0..20_000 {
             if self.snapshot.is_done() && self.transaction == self.world.log.len() {
                 let now: &Database = self.world.now();
-                return self.consumer.check(self.snapshot.state(), (now, now), true);
+                return self.consumer.check(self.snapshot.state(), (now, now));
             }
             self.read()?;
             self.stream()?;
         }
         Err(format!("it does not end: {:?}", self.snapshot.state()))
     }
+}
+
+fn matching(expressions: &[String], now: &Database) -> Vec<TableId> {
+    let expressions: Vec<_> = expressions
+        .iter()
+        .map(|one| expression(one).expect("an expression"))
+        .collect();
+    let has = |table: &&TableId| expressions.iter().any(|one| one.is_match(&table.to_string()));
+    now.keys().filter(has).cloned().collect()
 }
 
 fn survey(table: &TableId, surrogate: Option<&str>, database: &Database, high: Mark) -> Outcome {
