@@ -8,6 +8,6 @@ mod login;
 mod marks;
 mod servers;
 mod sink;
-mod source;
 mod snapshot;
+mod source;
 mod statements;

@@ -297,7 +297,7 @@ impl Arranging<'_> {
             .collect();
         operations
             .into_iter()
-            .filter(|place| last[self.key(*place)] == *place)
+            .filter(|place| last[&self.key(*place)] == *place)
             .collect()
     }
 

@@ -1,8 +1,9 @@
 //! What is about to be handed over.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream_connect::plugin::{Boundary, Budget};
 use millstream_connect::record::Record;
+use tokio::time::Instant;
 
 /// A batch ends with a transaction, unless that makes it so many times as large as it should be.
 const STRETCH: usize = 4;
@@ -55,6 +56,12 @@ impl Batch {
         self.records.len() >= room.records * stretch || self.bytes >= room.bytes * stretch
     }
 
+    /// When what was handed over without a boundary has to be closed at the latest, so that nobody waits for a part of a transaction that does not
+    /// come.
+    pub(super) fn closes_at(&self) -> Option<Instant> {
+        self.open_since.map(|since| since + TOGETHER_TIME)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -102,8 +109,10 @@ mod tests {
         assert!(batch.is_full(room, true));
         let (records, boundary) = batch.take(true);
         assert_eq!((records.len(), boundary), (8, Boundary::None));
+        assert!(batch.closes_at().is_some());
         add(&mut batch, TOGETHER_BYTES);
         assert_eq!(batch.take(true).1, Boundary::Commit);
+        assert_eq!(batch.closes_at(), None);
         assert_eq!(batch.take(false).1, Boundary::Commit);
     }
 }

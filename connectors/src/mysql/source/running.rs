@@ -16,8 +16,8 @@ use crate::mysql::config::{SnapshotMode, SourceConfig};
 use crate::mysql::offset::{self, Offset, Snapshots};
 use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transactions};
 use crate::mysql::schema::TableId;
-use crate::mysql::signal::Signal;
-use crate::mysql::snapshot::{Release, Request, Snapshot};
+use crate::mysql::signal::{Signal, SignalError};
+use crate::mysql::snapshot::{Answer, Readers, Release, Snapshot};
 use crate::mysql::stream::{SchemaChange, Step, Stream};
 
 /// A step that is being told.
@@ -51,11 +51,14 @@ pub(super) struct Running {
     pub(super) describer: Describer,
     pub(super) tables: Tables,
     pub(super) snapshot: Snapshot,
+    pub(super) readers: Readers,
     pub(super) heartbeats: Heartbeats,
     pub(super) transactions: Option<Transactions>,
     pub(super) schema_changes: Option<SchemaChanges>,
     pub(super) batch: Batch,
     pub(super) pending: Option<Pending>,
+    /// Signals among the rows that are pending are done.
+    pub(super) signalled: bool,
     /// A transaction is told in part.
     pub(super) within: bool,
     /// The stream stands between two transactions, and the snapshot has not looked there yet.
@@ -76,6 +79,7 @@ pub(super) struct Parts {
     pub(super) stream: Stream,
     pub(super) connection: Connection,
     pub(super) snapshot: Snapshot,
+    pub(super) readers: Readers,
     pub(super) tables: Tables,
     pub(super) records: Arc<Records>,
     pub(super) offset: Offset,
@@ -104,8 +108,10 @@ impl Running {
             connection: parts.connection,
             tables: parts.tables,
             snapshot: parts.snapshot,
+            readers: parts.readers,
             batch,
             pending: None,
+            signalled: false,
             unknown: parts.unknown,
             handed_over: None,
             within: false,
@@ -124,9 +130,11 @@ impl Running {
         self.stream.tell_all(all);
     }
 
-    /// Handles what is there, until the batch is full, something has to be waited for, or it is time to look around. `ask` is given what
-    /// readers are to do.
-    pub(super) fn drive(&mut self, room: Room, ask: &mut dyn FnMut(Request)) -> Result<Driven, SourceError> {
+    /// Handles what is there, until the batch is full, something has to be waited for, or it is time to look around.
+    pub(super) fn drive(&mut self, room: Room) -> Result<Driven, SourceError> {
+        while let Some(answer) = self.readers.try_answer() {
+            self.answered(answer)?;
+        }
         let until = Instant::now() + SLICE;
         for turn in 1_u32.. {
             if turn.is_multiple_of(SLICE_TURNS) && Instant::now() >= until {
@@ -147,7 +155,7 @@ impl Running {
                 continue;
             }
             if !self.within {
-                self.stand(ask)?;
+                self.stand()?;
             }
             if self.batch.is_full(room, self.within) || !self.within && self.snapshot.holds() {
                 break;
@@ -165,16 +173,21 @@ impl Running {
     }
 
     /// Between two transactions: rows that were there already are told.
-    fn stand(&mut self, ask: &mut dyn FnMut(Request)) -> Result<(), SourceError> {
+    fn stand(&mut self) -> Result<(), SourceError> {
         if !std::mem::take(&mut self.stands) || self.snapshot.is_done() {
             return Ok(());
         }
         let revision = self.snapshot.revision();
-        self.snapshot.passed(self.stream.position());
-        while let Some(request) = self.snapshot.next_request() {
-            ask(request);
+        // Before a transaction that was told in part already, rows as they are here would put back what it changed.
+        let told_in_part = self.stream.resume(None).is_within_transaction();
+        match told_in_part {
+            true => self.snapshot.resumes(self.stream.position()),
+            false => self.snapshot.passed(self.stream.position()),
         }
-        while let Some(release) = self.snapshot.next_release() {
+        while let Some(request) = self.snapshot.next_request() {
+            self.readers.ask(request);
+        }
+        while !told_in_part && let Some(release) = self.snapshot.next_release() {
             self.release(&release)?;
             self.snapshot.told(release);
         }
@@ -247,6 +260,7 @@ impl Running {
                 if facts.identity != self.facts.identity {
                     tracing::info!(before = %self.facts.identity, now = %facts.identity, "another server answers");
                     self.snapshot.forget_pending();
+                    self.readers.set_server(&facts.identity);
                 }
                 self.facts = *facts;
                 self.stands = true;
@@ -261,6 +275,7 @@ impl Running {
             return Err(error);
         }
         self.pending = None;
+        self.signalled = false;
         self.connection.lost(Some(error))
     }
 
@@ -269,16 +284,24 @@ impl Running {
         self.tables.learn(described);
     }
 
-    /// Does what a signal asks for.
-    pub(super) fn signal(&mut self, signal: &Signal) -> Result<(), String> {
-        match signal {
-            Signal::Log { message } => {
-                let position = self.stream.position();
-                tracing::info!("{}", message.replace("{}", &position.to_string()));
-                Ok(())
-            }
-            _ => Err("snapshots cannot be asked for".to_owned()),
+    /// A reader answered.
+    pub(super) fn answered(&mut self, answer: Answer) -> Result<(), SourceError> {
+        self.snapshot.answered(answer)?;
+        self.stands = !self.within;
+        Ok(())
+    }
+
+    /// Does what a signal asks for, at this place of the stream.
+    pub(super) fn signal(&mut self, signal: &Signal) -> Result<(), SignalError> {
+        if let Signal::Log { message } = signal {
+            let position = self.stream.position();
+            tracing::info!("{}", message.replace("{}", &position.to_string()));
         }
+        self.snapshot.signal(signal)?;
+        self.tell_all();
+        self.batch.moved = true;
+        self.stands = !self.within;
+        Ok(())
     }
 
     /// A sign of life.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use millstream_connect::config::ConfigMap;
 use millstream_connect::plugin::{
-    Budget, PluginError, Progress, ProgressUnit, SourceBatch, SourceTask, SourceTaskContext, async_trait,
+    Budget, PluginError, Progress, ProgressUnit, SourceBatch, SourceTask, SourceTaskContext, TaskSignal,
+    async_trait,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -20,7 +21,8 @@ use crate::mysql::client::server::Flavour;
 use crate::mysql::config::{self, SourceConfig};
 use crate::mysql::offset::{self, Offset, Snapshots};
 use crate::mysql::record::{Connector, Records, TableRecords};
-use crate::mysql::snapshot::{Selection, Settings, Snapshot};
+use crate::mysql::signal::{Signal, SignalError};
+use crate::mysql::snapshot::{Answer, Readers, ReadersConfig, Selection, Settings, Snapshot};
 use crate::mysql::stream::{HeldLimits, Stream, StreamOptions};
 
 /// How often an offset is handed over that moved without any record.
@@ -78,6 +80,21 @@ impl SourceTask for MySqlTask {
         }
     }
 
+    async fn signal(&mut self, signal: &TaskSignal) -> Result<(), PluginError> {
+        let refused = |error: SignalError| PluginError::user_config(error.to_string());
+        let asked = Signal::from_json(&signal.id, &signal.kind, &signal.data).map_err(refused)?;
+        match (&mut self.running, asked) {
+            (Some(alive), Some(asked)) => {
+                alive.running.signal(&asked).map_err(refused)?;
+                // That it is asked for is stored soon.
+                alive.next_offset = Instant::now();
+                Ok(())
+            }
+            (_, None) => Ok(()),
+            (None, Some(_)) => Err(PluginError::retriable("the task is not started yet")),
+        }
+    }
+
     fn progress(&self) -> Option<Progress> {
         let snapshot = &self.running.as_ref()?.running.snapshot;
         let progress = snapshot.progress();
@@ -127,16 +144,11 @@ impl Alive {
         let Snapshots::At(state) = offset.snapshot.clone() else {
             unreachable!("it was begun anew")
         };
-        if state.is_initial() {
-            return Err(PluginError::user_config(
-                "snapshot.mode: what tables hold already is not read; set snapshot.mode=no_data (changes from now on) or never (from the first log on), or \
-                 go on from the offset of a Debezium connector whose snapshot is done",
-            ));
-        }
         let options = options(&config, !facts.names_have_case());
         let parts = Parts {
             stream: Stream::new(offset.resume.clone(), options),
             connection: Connection::new(link),
+            readers: Readers::start(readers(&config), &facts.identity),
             snapshot: Snapshot::new(settings(&config, &records), state),
             config: Arc::clone(&config),
             facts,
@@ -161,7 +173,7 @@ impl Alive {
         let room = Room::new(budget, self.running.config.stream.batch_records);
         let until = Instant::now() + budget.wait;
         loop {
-            let driven = match self.running.drive(room, &mut |_| {}) {
+            let driven = match self.running.drive(room) {
                 Ok(driven) => driven,
                 Err(error) => {
                     self.running.read_again(error)?;
@@ -177,7 +189,8 @@ impl Alive {
             let finished = self.running.is_finished() && !self.finished;
             let offset_due = now >= self.next_offset && self.running.has_moved();
             let records = !self.running.batch.is_empty() && driven == Driven::Waits;
-            if records || offset_due || finished {
+            let overdue = self.running.batch.closes_at().is_some_and(|at| now >= at);
+            if records || offset_due || overdue || finished {
                 self.next_offset = now + OFFSET_INTERVAL;
                 self.finished |= finished;
                 return Ok(self.running.hand_over());
@@ -201,11 +214,13 @@ impl Alive {
         enum Event {
             Connection(Result<Happened, SourceError>),
             Described(Result<Described, SourceError>),
+            Read(Answer),
             Time,
         }
         let Running {
             connection,
             describer,
+            readers,
             snapshot,
             within,
             batch,
@@ -220,9 +235,11 @@ impl Alive {
         if batch.moved {
             until = until.min(self.next_offset);
         }
+        until = until.min(batch.closes_at().unwrap_or(until));
         let event = tokio::select! {
             happened = connection.happens(), if !stands_still => Event::Connection(happened),
             described = describer.answer() => Event::Described(described),
+            answer = readers.answer() => Event::Read(answer),
             () = sleep_until(until) => Event::Time,
         };
         match event {
@@ -231,8 +248,17 @@ impl Alive {
                 self.running.described(described?);
                 Ok(())
             }
+            Event::Read(answer) => self.running.answered(answer),
             Event::Time => Ok(()),
         }
+    }
+}
+
+fn readers(config: &SourceConfig) -> ReadersConfig {
+    ReadersConfig {
+        connection: config.connection.clone(),
+        readers: config.snapshot.readers,
+        lock_timeout: config.snapshot.lock_timeout,
     }
 }
 

@@ -32,6 +32,7 @@ impl Running {
         };
         if told {
             self.stream.settle();
+            self.signalled = false;
             self.batch.moved = true;
             self.stands = !self.within;
         }
@@ -74,7 +75,11 @@ impl Running {
 
     /// Rows, as far as there is room.
     fn rows(&mut self, mut step: RowsStep, room: Room) -> Result<bool, SourceError> {
-        if step.captured.signals && step.rows.next_row().number == 0 {
+        // Rows may come here several times, until all of them are told.
+        if step.captured.signals
+            && self.config.stream.signals
+            && !std::mem::replace(&mut self.signalled, true)
+        {
             self.signals(&step)?;
         }
         if !step.captured.table {
@@ -141,11 +146,10 @@ impl Running {
         });
         let mut next = || texts.next().flatten();
         let (id, kind, data) = (next().unwrap_or_default(), next().unwrap_or_default(), next());
-        let taken = match Signal::parse(&id, &kind, data.as_deref()) {
-            Ok(Some(signal)) => self.signal(&signal),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
+        let taken = Signal::parse(&id, &kind, data.as_deref()).and_then(|signal| match signal {
+            Some(signal) => self.signal(&signal),
+            None => Ok(()),
+        });
         if let Err(error) = taken {
             tracing::warn!(%id, %kind, %error, "a signal is refused");
         }

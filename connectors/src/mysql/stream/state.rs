@@ -113,9 +113,9 @@ impl State {
         match event {
             Event::Format { .. } => self.format()?,
             Event::Rotate { file, position } => self.rotate(file, position, at),
-            Event::PreviousGtids(set) if !set.is_empty() => self.adopt(Gtids::Mysql(set)),
+            Event::PreviousGtids(set) if !set.is_empty() => self.adopt(Gtids::Mysql(set), at),
             Event::MariadbGtids(position) if !at.header.is_artificial() => {
-                self.adopt(Gtids::Mariadb(position));
+                self.adopt(Gtids::Mariadb(position), at);
             }
             Event::Start(start) => self.open(Open::of_mysql(start, &self.file, at))?,
             Event::MariadbStart(start) => self.mariadb_start(&start, at)?,
@@ -178,10 +178,13 @@ impl State {
         }
     }
 
-    /// The transactions before this file, if they were not known.
-    fn adopt(&mut self, gtids: Gtids) {
-        if self.open.is_none() {
-            self.reached().gtids.get_or_insert(gtids);
+    /// The transactions before this file, if they were not known, and all that is read is before it.
+    fn adopt(&mut self, gtids: Gtids, at: &At) {
+        let file = self.file.clone();
+        let is_within = self.open.is_some();
+        let reached = self.reached();
+        if !is_within && reached.file == file && reached.position <= at.next_position {
+            reached.gtids.get_or_insert(gtids);
         }
     }
 

@@ -2,5 +2,6 @@
 mod harness;
 mod interruptions;
 mod schemas;
+mod snapshots;
 mod starting;
 mod types;
