@@ -121,7 +121,10 @@ impl Consumer {
     /// Nothing is known of these tables any more: they are asked for anew.
     pub(super) fn forget(&mut self, tables: &[TableId]) {
         for table in tables {
-            self.tables.remove(table);
+            // How far a table without a key is read stays: its rows still come.
+            self.tables
+                .entry(table.clone())
+                .and_modify(|known| known.rows.clear());
             self.given_up.remove(table);
         }
     }
