@@ -58,7 +58,7 @@ enum Marks {
 struct Stored {
     transaction: usize,
     row: usize,
-    state: Option<serde_json::Map<String, serde_json::Value>>,
+    state: SnapshotState,
     consumer: Consumer,
 }
 
@@ -79,6 +79,8 @@ struct Life {
     passed_over: (usize, usize),
     tables: BTreeMap<TableId, Arc<Table>>,
     consumer: Consumer,
+    /// Where all was right: the transaction, the state's revision, and what was visible.
+    checked: Option<(usize, u64, usize)>,
     stored: Stored,
     kills: usize,
     settings: Settings,
@@ -122,7 +124,7 @@ impl Life {
         let stored = Stored {
             transaction: 0,
             row: 0,
-            state: state.to_fields(),
+            state: state.clone(),
             consumer: Consumer::default(),
         };
         let snapshot = Snapshot::new(settings.clone(), state);
@@ -140,6 +142,7 @@ impl Life {
             passed_over: (0, 0),
             tables: BTreeMap::new(),
             consumer: Consumer::default(),
+            checked: None,
             stored,
             kills: 0,
             settings,
@@ -212,6 +215,10 @@ impl Life {
             // Whoever applies the records is ahead of this place.
             return Ok(());
         }
+        let here = (self.transaction, self.snapshot.revision(), self.world.visible);
+        if self.checked.replace(here) == Some(here) {
+            return Ok(());
+        }
         self.consumer.check(
             self.snapshot.state(),
             (&self.world.history[self.transaction], self.world.at_visible()),
@@ -252,7 +259,7 @@ impl Life {
         self.stored = Stored {
             transaction,
             row,
-            state: self.snapshot.state().to_fields(),
+            state: self.snapshot.state().clone(),
             consumer: self.consumer.clone(),
         };
     }

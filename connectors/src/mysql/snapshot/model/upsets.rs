@@ -22,13 +22,14 @@ impl Life {
     pub(super) fn kill(&mut self) {
         self.kills += 1;
         let stored = self.stored.clone();
-        let state = stored
-            .state
-            .map(|fields| SnapshotState::from_fields(&fields).expect("what was stored is a state"));
+        let fields = stored.state.to_fields();
+        let state =
+            fields.map(|fields| SnapshotState::from_fields(&fields).expect("what was stored is a state"));
         self.snapshot = Snapshot::new(self.settings.clone(), state.unwrap_or_default());
         self.readings.clear();
         self.wholes.clear();
         self.tables.clear();
+        self.checked = None;
         self.consumer = stored.consumer;
         (self.transaction, self.row) = (stored.transaction, 0);
         self.passed_over = (stored.transaction, stored.row);
