@@ -2,9 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::upsets::matches;
 use super::world::{Cell, Database, Event, Key, Kind};
 use crate::mysql::schema::TableId;
-use crate::mysql::signal::expression;
 use crate::mysql::snapshot::{Run, RunKind, SnapshotState};
 
 /// What is known of a table; values that were never told are nothing.
@@ -171,10 +171,7 @@ impl Consumer {
 fn told(state: &SnapshotState, table: &TableId) -> impl Fn(&Key) -> bool + use<> {
     let has = |run: &&Run| match &run.kind {
         RunKind::Initial => true,
-        RunKind::Incremental(asked) => asked
-            .tables
-            .iter()
-            .any(|one| expression(one).unwrap().is_match(&table.to_string())),
+        RunKind::Incremental(asked) => asked.tables.iter().any(|one| matches(one, table)),
     };
     let run = state.runs.iter().rev().find(has);
     let open = run.and_then(|run| run.open.iter().find(|open| open.table == *table));

@@ -22,7 +22,7 @@ use crate::mysql::binlog::Row;
 use crate::mysql::config::{Filters, Selection as Choice, SnapshotConfig, SnapshotMode};
 use crate::mysql::record::Snapshot as Marker;
 use crate::mysql::schema::{Table, TableId};
-use crate::mysql::signal::Signal;
+use crate::mysql::signal::{ExecuteSnapshot, Signal};
 use crate::mysql::stream::{Gtids, LogPosition};
 
 /// What is done wrong on purpose, to see that it is noticed.
@@ -447,4 +447,23 @@ fn each_mistake_is_noticed() {
         let noticed = (0..1000).find(|seed| life(*seed, mistake).is_err());
         assert!(noticed.is_some(), "{mistake:?} goes unnoticed");
     }
+}
+
+#[test]
+fn what_is_asked_for_within_a_transaction_begins_behind_it() {
+    let mut snapshot = Snapshot::new(settings(&mut Random(0)), SnapshotState::default());
+    let asked = ExecuteSnapshot {
+        id: "1".to_owned(),
+        tables: vec!["d.t".to_owned()],
+        conditions: Vec::new(),
+        surrogate_key: None,
+        blocking: false,
+    };
+    snapshot.signal(&Signal::Execute(asked)).expect("it is taken");
+    // A chunk that is opened here would leave out rows that were told before anybody asked.
+    snapshot.resumes(&LogPosition::at("bin.000001", 4));
+    assert_eq!(snapshot.next_request(), None);
+    snapshot.passed(&LogPosition::at("bin.000001", 9));
+    let request = snapshot.next_request().expect("tables are asked for");
+    assert_eq!(request.work, Work::List);
 }

@@ -1,4 +1,9 @@
 //! What comes in between: the source is killed, its connection breaks, another server answers, and signals ask for something.
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use regex::Regex;
+
 use super::world::Database;
 use super::{Life, Snapshot, SnapshotState};
 use crate::mysql::schema::TableId;
@@ -10,11 +15,7 @@ impl Life {
     pub(super) fn is_asked_for(&self, table: &TableId) -> bool {
         self.snapshot.state().runs.iter().any(|run| match &run.kind {
             RunKind::Initial => false,
-            RunKind::Incremental(asked) => asked.tables.iter().any(|one| {
-                expression(one)
-                    .expect("an expression")
-                    .is_match(&table.to_string())
-            }),
+            RunKind::Incremental(asked) => asked.tables.iter().any(|one| matches(one, table)),
         })
     }
 
@@ -111,11 +112,21 @@ impl Life {
     }
 }
 
+thread_local! {
+    /// Expressions are made once: nothing else takes as long here.
+    static EXPRESSIONS: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+/// Whether an expression of a signal means a table.
+pub(super) fn matches(text: &str, table: &TableId) -> bool {
+    EXPRESSIONS.with_borrow_mut(|known| {
+        let made = || expression(text).expect("an expression");
+        let one = known.entry(text.to_owned()).or_insert_with(made);
+        one.is_match(&table.to_string())
+    })
+}
+
 fn matching(expressions: &[String], now: &Database) -> Vec<TableId> {
-    let expressions: Vec<_> = expressions
-        .iter()
-        .map(|one| expression(one).expect("an expression"))
-        .collect();
-    let has = |table: &&TableId| expressions.iter().any(|one| one.is_match(&table.to_string()));
+    let has = |table: &&TableId| expressions.iter().any(|one| matches(one, table));
     now.keys().filter(has).cloned().collect()
 }
