@@ -63,7 +63,7 @@ fn grantee(facts: &Facts) -> String {
 }
 
 /// Privileges for the whole server.
-fn global(facts: &Facts) -> Option<Finding> {
+pub(super) fn global(facts: &Facts) -> Option<Finding> {
     let splits = facts.flavour == Flavour::MariaDb && facts.version >= Version::new(10, 5, 2);
     let place = if splits {
         "BINLOG MONITOR"

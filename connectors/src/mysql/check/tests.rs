@@ -128,7 +128,7 @@ fn each_variable_has_the_statement_that_mends_it() {
         (
             "binlog_row_metadata",
             "MINIMAL",
-            Error,
+            Warning,
             "binlog_row_metadata is MINIMAL",
             &["SET GLOBAL binlog_row_metadata = 'FULL'"],
         ),
