@@ -131,7 +131,7 @@ pub fn check(facts: &Facts, tables: &Descriptions, intent: Intent) -> Vec<Findin
 #[must_use]
 pub fn check_server(facts: &Facts, intent: Intent) -> Vec<Finding> {
     let mut findings = settings::check(facts, intent);
-    findings.extend(privileges::global(facts));
+    findings.extend(privileges::server(facts));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }

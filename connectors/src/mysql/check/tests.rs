@@ -23,7 +23,7 @@ fn facts(flavour: Flavour) -> Facts {
         ("binlog_expire_logs_seconds", "2592000"),
     ];
     let grants = [
-        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR ON *.* TO `m`@`%`",
+        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR, XA_RECOVER_ADMIN ON *.* TO `m`@`%`",
         "GRANT SELECT, LOCK TABLES ON `shop`.* TO `m`@`%`",
     ];
     Facts {

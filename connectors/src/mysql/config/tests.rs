@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use millstream_connect::config::ConfigMap;
+use millstream_connect::config::{ConfigMap, DefaultValue};
 
 use super::*;
 use crate::mysql::client::server::Flavour;
@@ -266,4 +266,40 @@ fn no_key_is_declared_twice() {
         definition.keys().len() > own + 50,
         "a needless key replaced one that is read"
     );
+}
+
+/// Each key stands there with its default, and what is needless or refused with that.
+#[test]
+fn the_documentation_has_all_keys() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mysql.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (own, others) = page.split_once("\n### Refused\n").unwrap();
+    let (refused, needless) = others.split_once("\n### Without effect\n").unwrap();
+    let declared = definition(Flavour::MySql);
+    for key in declared.keys() {
+        let beginning = format!("\n| `{}` | ", key.name);
+        let ends = |text: &str| format!("{beginning}{}.", text.trim_end_matches('.'));
+        if needless::NEEDLESS.iter().any(|needless| needless.key == key.name) {
+            assert!(needless.contains(&beginning), "{} without effect", key.name);
+        } else if let Some(its) = needless::REFUSED.iter().find(|refused| refused.key == key.name) {
+            assert!(refused.contains(&ends(its.documentation)), "{} refused", key.name);
+        } else {
+            let rest = own
+                .split_once(&beginning)
+                .unwrap_or_else(|| panic!("{}", key.name))
+                .1;
+            let row = rest.split_once('\n').unwrap().0;
+            let default = match &key.default {
+                DefaultValue::Required => "required | ".to_owned(),
+                DefaultValue::Null => " | ".to_owned(),
+                DefaultValue::Value(value) => format!("`{value}`"),
+            };
+            assert!(row.starts_with(&default), "{}: {row}", key.name);
+            assert!(
+                row.contains(key.documentation.trim_end_matches('.')),
+                "{}: {row}",
+                key.name
+            );
+        }
+    }
 }

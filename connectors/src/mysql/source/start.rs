@@ -24,8 +24,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
 const PREPARED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Codes with which servers say that XA RECOVER may not be asked, or is not known.
-const XA_REFUSED: [u16; 4] = [1044, 1142, 1227, 1064];
+/// Codes with which servers say that XA RECOVER may not be asked, or is not known. MySQL 8.0 says 1401 to who does not have XA_RECOVER_ADMIN.
+const XA_REFUSED: [u16; 5] = [1044, 1142, 1227, 1064, 1401];
 
 /// A source that can begin.
 #[derive(Debug)]

@@ -211,6 +211,51 @@ async fn a_server_that_cannot_be_read_is_refused_with_the_statements_that_mend_i
     assert_eq!(errors(&delivered, "-"), [""; 0]);
 }
 
+/// With the privileges that the check asks for, and no others.
+#[tokio::test]
+async fn an_account_that_may_do_no_more_than_it_has_to_is_enough() {
+    for kind in KINDS {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        let place = match kind {
+            Kind::MariaDb => "BINLOG MONITOR",
+            _ => "REPLICATION CLIENT",
+        };
+        let grant = format!("GRANT REPLICATION SLAVE, {place} ON *.* TO capture@localhost");
+        run(
+            &mut client,
+            &[
+                "CREATE TABLE t (id INT PRIMARY KEY)",
+                "CREATE TABLE u (id INT)",
+                "INSERT INTO t VALUES (1)",
+                "INSERT INTO u VALUES (1)",
+                "CREATE USER capture@localhost IDENTIFIED BY 'a secret'",
+                &grant,
+                "GRANT SELECT, LOCK TABLES ON d.* TO capture@localhost",
+            ],
+        )
+        .await;
+        let settings = [
+            ("database.user", "capture"),
+            ("database.password", "a secret"),
+            ("database.include.list", "d"),
+            ("snapshot.mode", "initial"),
+        ];
+        let mut delivered = Delivered::new(&server, &settings);
+        let mut running = delivered.start().await;
+        running.until_count("d.t", 1).await;
+        running.until_count("d.u", 1).await;
+        run(&mut client, &["INSERT INTO t VALUES (2)"]).await;
+        running.until_count("d.t", 2).await;
+        running.stop().await;
+        assert_eq!(delivered.changes("d.t", "id"), ["r1", "c2"], "{kind:?}");
+        let mut running = delivered.start().await;
+        run(&mut client, &["DELETE FROM t WHERE id = 1"]).await;
+        running.until_count("d.t", 4).await;
+        running.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn offsets_move_on_and_heartbeats_come_while_nothing_is_captured() {
     let server = Server::start(Kind::MySql97, &[]);
