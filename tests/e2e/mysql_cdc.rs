@@ -185,7 +185,7 @@ fn inserts_are_printed_once_and_nothing_else_is() {
         "{checked:?}"
     );
 
-    let mut worker = example.worker();
+    let mut worker = Some(example.worker());
     // The rows that were there: with another group, which wants them.
     let mut existing = example.python(&["subscriber.py", "--existing", "--group", "all", "--count", "2"]);
     let existing = program::output_of(&mut existing, b"");
@@ -231,13 +231,13 @@ fn inserts_are_printed_once_and_nothing_else_is() {
             scope.spawn(|| example.sql(&statements));
             // Somewhere in the middle.
             subscriber.await_lines(before + 5 + 20 * round);
-            drop(worker);
-            worker = example.worker();
+            drop(worker.take());
+            worker = Some(example.worker());
         });
     }
     assert_eq!(subscriber.await_lines(expected.len()), expected);
     // Behind everything that might have come once more.
-    worker.stop();
+    worker.unwrap().stop();
     let worker = example.worker();
     example.sql("INSERT INTO shop.orders VALUES (5000, 'last', 1, '2026-01-01', NULL)");
     expected
@@ -245,4 +245,23 @@ fn inserts_are_printed_once_and_nothing_else_is() {
     assert_eq!(subscriber.await_lines(expected.len()), expected);
     worker.stop();
     drop(example.server);
+}
+
+/// The commands of the README are the example's, in its order.
+#[test]
+fn the_readme_has_the_commands_of_the_example() {
+    let text = |file: &str| std::fs::read_to_string(repository().join(file)).unwrap();
+    let readme = text("README.md");
+    let section = readme.split_once("## Changes of a database\n").unwrap().1;
+    let block = section.split_once("```console\n").unwrap().1;
+    let block = block.split_once("```").unwrap().0;
+    let mut commands = block.lines();
+    assert_eq!(commands.next(), Some("cd examples/mysql_cdc"));
+    let example = text("examples/mysql_cdc/README.md");
+    let mut fences = example.split("```sh\n").skip(1);
+    let of_example: Vec<&str> = fences
+        .by_ref()
+        .flat_map(|part| part.split("```").next().unwrap().lines())
+        .collect();
+    assert_eq!(commands.collect::<Vec<_>>(), of_example);
 }

@@ -13,6 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct ProgressLog {
     due: Option<Instant>,
+    last: SnapshotProgress,
 }
 
 impl ProgressLog {
@@ -34,6 +35,11 @@ impl ProgressLog {
     }
 
     fn says(&mut self, now: Instant, progress: &SnapshotProgress) -> Option<&'static str> {
+        // The next one of several.
+        if progress.rows_told < self.last.rows_told || progress.tables_done < self.last.tables_done {
+            self.due = None;
+        }
+        self.last = *progress;
         let what = match self.due {
             // It is not known yet what there is to read.
             None if progress.tables == 0 => return None,
@@ -65,7 +71,8 @@ mod tests {
         assert_eq!(log.says(at(10), &progress(3, 5)), None);
         assert_eq!(log.says(at(11), &progress(3, 5)), Some("a snapshot goes on"));
         assert_eq!(log.says(at(12), &progress(3, 6)), None);
-        log.look(at(13), None);
-        assert_eq!(log.says(at(14), &progress(1, 7)), Some("a snapshot goes on"));
+        assert_eq!(log.says(at(13), &progress(1, 0)), Some("a snapshot begins"));
+        log.look(at(14), None);
+        assert_eq!(log.says(at(15), &progress(1, 7)), Some("a snapshot goes on"));
     }
 }
