@@ -2,10 +2,11 @@
 """Prints the rows that are inserted into a table, out of the topic of its changes in Protobuf, one line of JSON each.
 
   python3 -m venv python && python/bin/pip install -r requirements.txt
-  python/bin/python subscriber.py [--bootstrap 127.0.0.1:9092] [--topic example.shop.orders] [--group inserts] [--count N]
+  python/bin/python subscriber.py [--bootstrap 127.0.0.1:9092] [--topic example.shop.orders] [--group inserts] [--existing] [--count N]
 
-changes.proto, beside this file, is all that it knows of the changes: no schema registry is asked. It says how far it is in
-its group, so that it goes on there when it is started again; --count ends it after so many inserts.
+changes.proto, beside this file, is all that it knows of the changes: no schema registry is asked. Rows that were there before the source began
+are not inserted by anybody while it looks: they are left out, unless --existing asks for them. It says how far it is in its group, so that it goes on
+there when it is started again; --count ends it after so many inserts.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 import tempfile
 
 import grpc_tools
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_tools import protoc
 
@@ -63,22 +64,25 @@ def fields(message):
     return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields if not field.has_presence or message.HasField(field.name)}
 
 
-def inserted(data, envelope):
-    """The row that a change inserts; none for tombstones, rows of the first snapshot, updates and deletes."""
+def inserted(data, envelope, operations):
+    """The row of a change that is one of these operations; none for others, and for tombstones, which have no value."""
     change = envelope.FromString(message_of(data)) if data is not None else None
-    return fields(change.after) if change is not None and change.op == "c" else None
+    return fields(change.after) if change is not None and change.op in operations else None
 
 
-def follow(consumer, envelope, count):
-    """Prints inserts, `count` of them unless that is 0."""
+def follow(consumer, envelope, operations, count):
+    """Prints the rows of these operations, `count` of them unless that is 0."""
     printed = 0
     while not count or printed < count:
         record = consumer.poll(1.0)
         if record is None:
             continue
+        if record.error() and record.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # The source makes it with its first record.
+            continue
         if record.error():
             raise KafkaException(record.error())
-        row = inserted(record.value(), envelope)
+        row = inserted(record.value(), envelope, operations)
         if row is not None:
             print(json.dumps(row, ensure_ascii=False), flush=True)
             printed += 1
@@ -91,15 +95,17 @@ def main():
     arguments.add_argument("--bootstrap", default="127.0.0.1:9092")
     arguments.add_argument("--topic", default="example.shop.orders")
     arguments.add_argument("--group", default="inserts")
+    arguments.add_argument("--existing", action="store_true")
     arguments.add_argument("--count", type=int, default=0)
     given = arguments.parse_args()
     envelope = message_class(HERE / "changes.proto", MESSAGE)
     consumer = Consumer({
-        "bootstrap.servers": given.bootstrap, "group.id": given.group, "auto.offset.reset": "earliest", "isolation.level": "read_committed", "enable.auto.offset.store": False,
+        "bootstrap.servers": given.bootstrap, "group.id": given.group, "auto.offset.reset": "earliest", "isolation.level": "read_committed",
+        "enable.auto.offset.store": False, "topic.metadata.refresh.interval.ms": 2000,
     })
     consumer.subscribe([given.topic])
     try:
-        follow(consumer, envelope, given.count)
+        follow(consumer, envelope, {"c", "r"} if given.existing else {"c"}, given.count)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

@@ -13,6 +13,7 @@ mod kcat;
 mod licences;
 mod malformed_frames;
 mod mysql;
+mod mysql_cdc;
 mod mysql_sink;
 mod peers;
 mod perf;

@@ -47,7 +47,7 @@ fn a_server_is_checked_and_mended() {
         assert!(
             found
                 .stdout
-                .contains(&format!("error    binlog_row_metadata is {metadata}\n")),
+                .contains(&format!("warning  binlog_row_metadata is {metadata}\n")),
             "{}",
             found.stdout
         );
@@ -61,7 +61,7 @@ fn a_server_is_checked_and_mended() {
             statements.contains(&"SET GLOBAL binlog_row_metadata = 'FULL';"),
             "{statements:?}"
         );
-        assert!(found.stderr.contains("2 errors, 1 warning"), "{}", found.stderr);
+        assert!(found.stderr.contains("1 error, 2 warnings"), "{}", found.stderr);
         sql(kind, folder.path(), &statements.join(" "));
         sql(
             kind,

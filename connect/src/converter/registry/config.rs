@@ -1,4 +1,5 @@
 //! The keys of converters that use a schema registry.
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,6 +13,7 @@ use crate::config::{Config, ConfigDef, ConfigKey, ConfigType, Importance, Secret
 use crate::plugin::PluginError;
 
 const URL: &str = "schema.registry.url";
+const FILE: &str = "file:";
 const SCHEMAS_MAX: &str = "max.schemas.per.subject";
 const AUTO_REGISTER: &str = "auto.register.schemas";
 const USE_LATEST: &str = "use.latest.version";
@@ -27,7 +29,7 @@ const READ_TIMEOUT: &str = "http.read.timeout.ms";
 /// Where the registry is and how it is used.
 #[derive(Debug, Clone)]
 pub(in crate::converter) struct RegistryConfig {
-    pub(super) registries: Vec<Address>,
+    pub(super) place: Place,
     pub(super) is_key: bool,
     pub(super) schemas_max: usize,
     pub(super) auto_register: bool,
@@ -39,7 +41,16 @@ pub(in crate::converter) struct RegistryConfig {
     pub(super) tls: TlsConfig,
 }
 
-/// A registry.
+/// What answers.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// Services, of which the next is asked when one does not answer; at least one.
+    Services(Vec<Address>),
+    /// A file on this machine.
+    File(PathBuf),
+}
+
+/// A service.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     /// Without credentials, and without a slash at its end.
@@ -54,7 +65,7 @@ pub(in crate::converter) fn keys() -> ConfigDef {
     use Importance::{High, Low, Medium};
     let topic_name = "io.confluent.kafka.serializers.subject.TopicNameStrategy";
     ConfigDef::new()
-        .with(ConfigKey::required(URL, List, High, "URLs of schema registries, between commas; the next is asked when one does not answer. Names and passwords may stand in them."))
+        .with(ConfigKey::required(URL, List, High, "URLs of schema registries, between commas; the next is asked when one does not answer. Names and passwords may stand in them. Or file:PATH, a file on this machine that is made and does without a service."))
         .with(ConfigKey::with_default(SCHEMAS_MAX, Int, "1000", Low, "How many schemas are kept in memory.").between(1, i32::MAX.into()))
         .with(ConfigKey::with_default(AUTO_REGISTER, Boolean, "true", Medium, "Whether schemas that a subject does not have are registered."))
         .with(ConfigKey::with_default(USE_LATEST, Boolean, "false", Low, "Whether data are written with the latest schema of the subject. Only if auto.register.schemas is false."))
@@ -90,16 +101,16 @@ impl RegistryConfig {
                 )));
             }
         };
-        let urls = config.list(URL).iter().filter(|url| !url.is_empty());
-        let registries: Vec<Address> = urls.map(|url| address(url, user)).collect::<Result<_, _>>()?;
-        if registries.is_empty() {
-            return Err(PluginError::user_config(format!(
-                "{URL} is empty: give at least one URL"
-            )));
-        }
+        let urls: Vec<&str> = config
+            .list(URL)
+            .iter()
+            .map(|url| url.as_str())
+            .filter(|url| !url.is_empty())
+            .collect();
+        let place = place(&urls, user)?;
         let strategy = if is_key { KEY_STRATEGY } else { VALUE_STRATEGY };
         Ok(Self {
-            registries,
+            place,
             is_key,
             schemas_max: usize::try_from(config.int(SCHEMAS_MAX)).unwrap_or(1),
             auto_register: config.boolean(AUTO_REGISTER),
@@ -118,6 +129,42 @@ impl RegistryConfig {
     }
 }
 
+fn place(urls: &[&str], user: Option<&Secret>) -> Result<Place, PluginError> {
+    match urls {
+        [] => Err(PluginError::user_config(format!(
+            "{URL} is empty: give at least one URL"
+        ))),
+        [url] if url.starts_with(FILE) => Ok(Place::File(path(&url[FILE.len()..])?)),
+        urls if urls.iter().any(|url| url.starts_with(FILE)) => Err(PluginError::user_config(format!(
+            "{URL} has a file and other URLs: a file stands alone"
+        ))),
+        urls => {
+            let services = urls
+                .iter()
+                .map(|url| address(url, user))
+                .collect::<Result<_, _>>()?;
+            Ok(Place::Services(services))
+        }
+    }
+}
+
+/// The path of a URL: `state/schemas.jsonl`, `/var/schemas.jsonl` or `///var/schemas.jsonl`.
+fn path(rest: &str) -> Result<PathBuf, PluginError> {
+    let path = match rest.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        Some(path) => {
+            return Err(PluginError::user_config(format!(
+                "{URL} is file://{path}, a file of another machine; write file:///path, or file:path for a path from where the worker runs"
+            )));
+        }
+        None => rest,
+    };
+    match percent_decode_str(path).decode_utf8_lossy() {
+        path if path.is_empty() => Err(PluginError::user_config(format!("{URL} is file: and no path"))),
+        path => Ok(PathBuf::from(path.as_ref())),
+    }
+}
+
 fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
     let known = ["http://", "https://"].into_iter();
     let mut found = known.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?)));
@@ -125,7 +172,7 @@ fn address(url: &str, user: Option<&Secret>) -> Result<Address, PluginError> {
         // What stands before the @ may be a password.
         let shown = url.rsplit('@').next().unwrap_or_default();
         return Err(PluginError::user_config(format!(
-            "{URL} has the URL {shown}: it has to begin with http:// or https://"
+            "{URL} has the URL {shown}: it has to begin with http://, https:// or file:"
         )));
     };
     let authority = rest.split('/').next().unwrap_or_default();

@@ -1,15 +1,16 @@
 //! Requests to registries.
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::config::{Address, RegistryConfig};
+use super::config::{Address, Place, RegistryConfig};
+use super::request::{Answer, Request};
 use crate::plugin::{ErrorKind, PluginError};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// What paths of schemas begin with that are asked for by their ids.
-pub(super) const SCHEMAS_BY_ID: &str = "/schemas/ids/";
+const SCHEMAS_BY_ID: &str = "/schemas/ids/";
 
 /// How long an answer may be.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -22,16 +23,15 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The name of a subject as a part of a path.
-pub(super) fn escaped(subject: &str) -> String {
+fn escaped(subject: &str) -> String {
     utf8_percent_encode(subject, ESCAPED).to_string()
 }
 
 /// What is requested.
-#[derive(Clone, Copy)]
-pub(super) enum Method<'a> {
+enum Method {
     Get,
     /// With a body.
-    Post(&'a str),
+    Post(String),
 }
 
 /// An error of a registry.
@@ -47,6 +47,7 @@ struct Refusal {
 pub(super) struct Http {
     agent: ureq::Agent,
     registries: Vec<Address>,
+    normalize: bool,
     first: usize,
 }
 
@@ -63,7 +64,11 @@ impl Http {
             .build();
         Self {
             agent: agent.into(),
-            registries: config.registries.clone(),
+            registries: match &config.place {
+                Place::Services(services) => services.clone(),
+                Place::File(_) => Vec::new(),
+            },
+            normalize: config.normalize,
             first: 0,
         }
     }
@@ -72,16 +77,13 @@ impl Http {
     ///
     /// # Errors
     /// Retriable, if none does; about the record or the configuration, if one refuses.
-    pub(super) fn call<T: DeserializeOwned>(
-        &mut self,
-        method: Method<'_>,
-        path: &str,
-    ) -> Result<T, PluginError> {
+    pub(super) fn ask(&mut self, request: Request<'_>) -> Result<Answer, PluginError> {
+        let (method, path) = self.spelled(request);
         let count = self.registries.len();
         let mut last = None;
         for offset in 0..count {
             let place = (self.first + offset) % count;
-            match self.ask(&self.registries[place], method, path) {
+            match self.call(&self.registries[place], &method, &path) {
                 Err(error) if error.kind() == ErrorKind::Retriable => last = Some(error),
                 result => {
                     self.first = place;
@@ -92,12 +94,44 @@ impl Http {
         Err(last.unwrap_or_else(|| PluginError::user_config("there is no schema registry")))
     }
 
-    fn ask<T: DeserializeOwned>(
-        &self,
-        registry: &Address,
-        method: Method<'_>,
-        path: &str,
-    ) -> Result<T, PluginError> {
+    /// A request in the words of Confluent's API.
+    fn spelled(&self, request: Request<'_>) -> (Method, String) {
+        match request {
+            Request::WithText {
+                subject,
+                kind,
+                text,
+                references,
+                register,
+            } => {
+                let versions = if register { "/versions" } else { "" };
+                let path = format!(
+                    "/subjects/{}{versions}?normalize={}",
+                    escaped(subject),
+                    self.normalize
+                );
+                let mut body = match kind {
+                    "AVRO" => json!({ "schema": &**text }),
+                    kind => json!({ "schema": &**text, "schemaType": kind }),
+                };
+                if !references.is_empty() {
+                    body["references"] = json!(references);
+                }
+                (Method::Post(body.to_string()), path)
+            }
+            Request::Latest(subject) => (
+                Method::Get,
+                format!("/subjects/{}/versions/latest", escaped(subject)),
+            ),
+            Request::Version(subject, version) => (
+                Method::Get,
+                format!("/subjects/{}/versions/{version}?deleted=true", escaped(subject)),
+            ),
+            Request::ById(id) => (Method::Get, format!("{SCHEMAS_BY_ID}{id}?fetchMaxId=false")),
+        }
+    }
+
+    fn call(&self, registry: &Address, method: &Method, path: &str) -> Result<Answer, PluginError> {
         let url = format!("{}{path}", registry.url);
         let unreachable = |error: ureq::Error| {
             PluginError::retriable(format!("the schema registry at {} cannot be asked", registry.url))
@@ -117,7 +151,7 @@ impl Http {
                 if let Some(authorization) = authorization {
                     request = request.header("Authorization", authorization);
                 }
-                request.header("Content-Type", CONTENT_TYPE).send(body)
+                request.header("Content-Type", CONTENT_TYPE).send(body.as_str())
             }
         };
         let mut response = sent.map_err(unreachable)?;

@@ -1,24 +1,26 @@
 //! A client of schema registries that speak Confluent's REST API.
 //!
 //! Converters that write only the id of a schema before the data ask it for ids and schemas. What was learned is kept, so that a record
-//! costs no request; requests go to the registries in turn until one answers.
+//! costs no request; requests go to the registries in turn until one answers. In the place of a service there may be a file.
 //!
-//! Owns: requests, failover, caches. Does not own: what schemas mean.
+//! Owns: requests, failover, caches, the file. Does not own: what schemas mean.
 mod config;
 #[cfg(test)]
 pub(super) mod double;
+mod file;
 mod http;
+mod request;
 mod subject;
 mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
+use self::config::Place;
 pub(super) use self::config::{RegistryConfig, keys};
-use self::http::{Http, Method};
+use self::file::FileRegistry;
+use self::http::Http;
+use self::request::{Answer, Reference, Request};
 use crate::plugin::{ErrorKind, PluginError};
 
 /// The byte that begins what is written with the id of a schema.
@@ -42,32 +44,24 @@ pub(super) struct Registered {
     refers_to: Vec<Reference>,
 }
 
-/// The answers of a registry, as far as they matter.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    id: i32,
-    #[serde(default)]
-    version: Option<i32>,
-    #[serde(default)]
-    schema: String,
-    #[serde(default, rename = "schemaType")]
-    kind: Option<String>,
-    #[serde(default)]
-    references: Vec<Reference>,
+/// Who answers.
+enum Registry {
+    Http(Http),
+    File(FileRegistry),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-struct Reference {
-    #[serde(default)]
-    name: String,
-    subject: String,
-    version: i32,
+impl Registry {
+    fn ask(&mut self, request: Request<'_>) -> Result<Answer, PluginError> {
+        match self {
+            Self::Http(http) => http.ask(request),
+            Self::File(file) => file.ask(request),
+        }
+    }
 }
 
 /// The client.
 pub(super) struct SchemaRegistry {
-    http: Http,
+    registry: Registry,
     config: RegistryConfig,
     /// What this client writes: `AVRO`.
     kind: &'static str,
@@ -81,7 +75,10 @@ impl SchemaRegistry {
     /// For schemas of the type `kind`.
     pub(super) fn new(config: RegistryConfig, kind: &'static str) -> Self {
         Self {
-            http: Http::new(&config),
+            registry: match &config.place {
+                Place::Services(_) => Registry::Http(Http::new(&config)),
+                Place::File(path) => Registry::File(FileRegistry::new(path)),
+            },
             config,
             kind,
             ids: HashMap::new(),
@@ -139,20 +136,13 @@ impl SchemaRegistry {
         if let Some(known) = self.ids.get(&key) {
             return Ok(known.clone());
         }
-        let versions = if register { "/versions" } else { "" };
-        let path = format!(
-            "/subjects/{}{versions}?normalize={}",
-            http::escaped(subject),
-            self.config.normalize
-        );
-        let mut body = match self.kind {
-            "AVRO" => json!({ "schema": &**text }),
-            kind => json!({ "schema": &**text, "schemaType": kind }),
-        };
-        if !refers_to.is_empty() {
-            body["references"] = json!(refers_to);
-        }
-        let answer: Answer = self.http.call(Method::Post(&body.to_string()), &path)?;
+        let answer = self.registry.ask(Request::WithText {
+            subject,
+            kind: self.kind,
+            text,
+            references: refers_to,
+            register,
+        })?;
         let registered = Registered {
             id: answer.id,
             version: answer.version,
@@ -169,8 +159,7 @@ impl SchemaRegistry {
         if let Some(known) = self.latest.get(subject) {
             return Ok(known.clone());
         }
-        let path = format!("/subjects/{}/versions/latest", http::escaped(subject));
-        let answer: Answer = self.http.call(Method::Get, &path)?;
+        let answer = self.registry.ask(Request::Latest(subject))?;
         let latest = self.complete(answer, None)?;
         bound(&mut self.latest, self.config.schemas_max);
         self.latest.insert(subject.to_owned(), latest.clone());
@@ -182,8 +171,7 @@ impl SchemaRegistry {
         if let Some(known) = self.by_id.get(&id) {
             return Ok(known.clone());
         }
-        let path = format!("{}{id}?fetchMaxId=false", http::SCHEMAS_BY_ID);
-        let answer: Answer = self.http.call(Method::Get, &path)?;
+        let answer = self.registry.ask(Request::ById(id))?;
         let registered = self.complete(answer, Some(id))?;
         bound(&mut self.by_id, self.config.schemas_max);
         self.by_id.insert(id, registered.clone());
@@ -221,11 +209,7 @@ impl SchemaRegistry {
             )));
         }
         for Reference { subject, version, .. } in wanted {
-            let path = format!(
-                "/subjects/{}/versions/{version}?deleted=true",
-                http::escaped(subject)
-            );
-            let answer: Answer = self.http.call(Method::Get, &path)?;
+            let answer = self.registry.ask(Request::Version(subject, *version))?;
             self.add_references(&answer.references, texts, depth + 1)?;
             let text: Arc<str> = answer.schema.into();
             if !texts.contains(&text) {
@@ -372,8 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_be_the_registry() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}/the%20schemas", folder.path().display());
+        let text: Arc<str> = "\"string\"".into();
+        let mut one = client(&[("schema.registry.url", &url)]).unwrap();
+        let registered = one.for_writing("t", None, &text).unwrap();
+        assert!(folder.path().join("the schemas").exists());
+        let mut two = client(&[("schema.registry.url", &url)]).unwrap();
+        assert_eq!(two.by_id(registered.id).unwrap().text, text);
+        assert_eq!(two.version("t", None, &registered).unwrap(), Some(1));
+        assert_eq!(two.version("u", None, &registered).unwrap(), None);
+    }
+
+    #[test]
     fn wrong_configurations_are_refused() {
         for (key, value, what) in [
+            ("schema.registry.url", "file:", "no path"),
+            ("schema.registry.url", "file://host/path", "file:///path"),
+            ("schema.registry.url", "file:a,http://b", "alone"),
             ("schema.registry.url", "", "schema.registry.url"),
             ("schema.registry.url", "ftp://a", "https"),
             ("schema.registry.url", "a:80", "http://"),

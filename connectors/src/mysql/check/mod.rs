@@ -1,7 +1,7 @@
 //! What a server, an account and tables lack for their changes to be captured, with the statements that mend it.
 //!
 //! A judgement over what was asked before ([`ask()`]): it asks nothing itself. The connector stops at its start with all
-//! [errors](Severity::Error) at once; `millstream mysql check` prints everything.
+//! [errors](Severity::Error) at once, and is not even made with those of the server; `millstream mysql check` prints everything.
 mod ask;
 mod privileges;
 mod settings;
@@ -123,6 +123,15 @@ pub fn check(facts: &Facts, tables: &Descriptions, intent: Intent) -> Vec<Findin
     let mut findings = settings::check(facts, intent);
     findings.extend(privileges::check(facts, tables, intent));
     findings.extend(tables::check(facts, tables, intent));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// What is not as it should be with the server and what the account may do there, whatever the tables; errors first.
+#[must_use]
+pub fn check_server(facts: &Facts, intent: Intent) -> Vec<Finding> {
+    let mut findings = settings::check(facts, intent);
+    findings.extend(privileges::server(facts));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }

@@ -8,8 +8,7 @@ use crate::mysql::schema::TableId;
 use crate::mysql::schema::describe::Descriptions;
 
 pub(super) fn check(facts: &Facts, tables: &Descriptions, intent: Intent) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings.extend(global(facts));
+    let mut findings = server(facts);
     let ids: Vec<&TableId> = tables.tables.iter().map(|table| &table.table.id).collect();
     findings.extend(on_tables(
         facts,
@@ -60,6 +59,22 @@ fn grantee(facts: &Facts) -> String {
         Some((name, host)) => format!("{}@{}", quoted_text(name), quoted_text(host)),
         None => quoted_text(&facts.account),
     }
+}
+
+/// Privileges that are of no table.
+pub(super) fn server(facts: &Facts) -> Vec<Finding> {
+    global(facts).into_iter().chain(prepared(facts)).collect()
+}
+
+/// Whether transactions that are prepared can be listed (`XA RECOVER`).
+fn prepared(facts: &Facts) -> Option<Finding> {
+    let asked = facts.flavour == Flavour::MySql && facts.version >= Version::new(8, 0, 0);
+    if !asked || facts.grants.global("XA_RECOVER_ADMIN") {
+        return None;
+    }
+    let what = format!("{} does not have XA_RECOVER_ADMIN", facts.account);
+    let why = "a connector that begins cannot wait for XA transactions that are prepared then; where XA is used, their rows may be missed";
+    Some(Finding::note(what, why).mended_by(format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}", grantee(facts))))
 }
 
 /// Privileges for the whole server.

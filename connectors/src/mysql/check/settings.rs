@@ -98,9 +98,10 @@ fn metadata(facts: &Facts) -> Option<Finding> {
         let why = "its log does not say the names and types of columns: they are asked for, and kept by place in the log";
         return Some(Finding::note(what, why));
     };
-    let why = "the log does not say the names, types and keys of columns";
+    let why = "the log does not say the names, types and keys of columns: they are asked for, and kept by place in the log; a connector that was \
+               stopped while a table was altered may have to begin anew";
     Some(
-        Finding::error(format!("binlog_row_metadata is {level}"), why)
+        Finding::warning(format!("binlog_row_metadata is {level}"), why)
             .mended_by("SET GLOBAL binlog_row_metadata = 'FULL'"),
     )
 }

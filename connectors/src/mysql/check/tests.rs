@@ -23,7 +23,7 @@ fn facts(flavour: Flavour) -> Facts {
         ("binlog_expire_logs_seconds", "2592000"),
     ];
     let grants = [
-        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR ON *.* TO `m`@`%`",
+        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR, XA_RECOVER_ADMIN ON *.* TO `m`@`%`",
         "GRANT SELECT, LOCK TABLES ON `shop`.* TO `m`@`%`",
     ];
     Facts {
@@ -128,7 +128,7 @@ fn each_variable_has_the_statement_that_mends_it() {
         (
             "binlog_row_metadata",
             "MINIMAL",
-            Error,
+            Warning,
             "binlog_row_metadata is MINIMAL",
             &["SET GLOBAL binlog_row_metadata = 'FULL'"],
         ),

@@ -62,6 +62,7 @@ pub(super) const NEEDLESS: &[Needless] = &[
     needless("custom.sanitize.pattern", String, None, "No effect: passwords and what references stand for are hidden wherever they would be shown"),
     needless("database.jdbc.driver", Class, None, NO_JDBC),
     needless("database.protocol", String, None, NO_JDBC),
+    needless("database.server.name", String, None, "No effect: since Debezium 2 topic.prefix says it"),
     needless("database.server.id.offset", Long, Some("10000"), "No effect: connections of snapshots are no replicas and have no ids"),
     needless("database.ssl.keystore.password", Password, None, "No effect: keys are read from PEM files"),
     needless("database.ssl.truststore.password", Password, None, "No effect: certificates are read from PEM files"),
@@ -114,6 +115,7 @@ pub(super) const NEEDLESS: &[Needless] = &[
 /// Beginnings of keys that change nothing, and why.
 pub(super) const PREFIXES: &[(&str, &str)] = &[
     ("schema.history.internal.", NO_HISTORY),
+    ("database.history.", NO_HISTORY),
     ("driver.", NO_JDBC),
     ("internal.", "No effect: it is for the inside of Debezium"),
     ("signal.kafka.", "No effect: signals come with the log"),
@@ -128,6 +130,18 @@ pub(super) const REFUSED: &[Refused] = &[
         documentation: "A keystore of Java, which is not supported: export certificate and key to PEM files (openssl pkcs12) and set database.ssl.cert and database.ssl.key to them" },
     Refused { key: "converters", kind: String, default: None, harmless: &[],
         documentation: "Custom converters, which are classes of Java and not supported: use decimal.handling.mode, time.precision.mode and binary.handling.mode, or transforms such as Cast and TimestampConverter" },
+    Refused { key: "database.whitelist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use database.include.list" },
+    Refused { key: "database.blacklist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use database.exclude.list" },
+    Refused { key: "table.whitelist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use table.include.list" },
+    Refused { key: "table.blacklist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use table.exclude.list" },
+    Refused { key: "column.whitelist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use column.include.list" },
+    Refused { key: "column.blacklist", kind: List, default: None, harmless: &[],
+        documentation: "A name that Debezium gave up with version 2, and would pass over: use column.exclude.list" },
     Refused { key: "post.processors", kind: String, default: None, harmless: &[],
         documentation: "Post processors, which are classes of Java and not supported: use transforms" },
     Refused { key: "topic.naming.strategy", kind: Class, default: Some("io.debezium.schema.SchemaTopicNamingStrategy"),
@@ -168,30 +182,42 @@ pub(super) fn refusals(given: &ConfigMap) -> Vec<(std::string::String, std::stri
     wrong
 }
 
-/// What is to be said of given keys that change nothing.
+/// What is to be said of given keys that change nothing: a line for each reason.
 pub(super) fn notes(given: &ConfigMap, known: impl Fn(&str) -> bool) -> Vec<std::string::String> {
-    let mut notes = Vec::new();
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
     for (key, value) in given {
-        let needless = NEEDLESS.iter().find(|needless| needless.key == key);
-        let reason = match needless {
-            Some(needless)
-                if needless
-                    .default
-                    .is_some_and(|default| default.eq_ignore_ascii_case(value.trim())) =>
-            {
-                None
-            }
-            Some(needless) => Some(needless.reason),
-            None if known(key) => None,
-            None => PREFIXES
-                .iter()
-                .find(|(prefix, _)| key.starts_with(prefix))
-                .map(|(_, reason)| *reason),
+        let Some(reason) = reason(key, value, &known) else {
+            continue;
         };
-        notes.extend(reason.map(|reason| {
-            let reason = reason.strip_prefix("No effect: ").unwrap_or(reason);
-            format!("{key} has no effect: {reason}")
-        }));
+        match said.iter_mut().find(|(its, _)| *its == reason) {
+            Some((_, keys)) => keys.push(key),
+            None => said.push((reason, vec![key])),
+        }
     }
-    notes
+    let line = |(reason, keys): (&str, Vec<&str>)| {
+        let reason = reason.strip_prefix("No effect: ").unwrap_or(reason);
+        let have = if keys.len() == 1 { "has" } else { "have" };
+        format!("{} {have} no effect: {reason}", keys.join(", "))
+    };
+    said.into_iter().map(line).collect()
+}
+
+/// Why a key changes nothing, if it is one of those and was not given its default.
+fn reason(key: &str, value: &str, known: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let is_default = |needless: &Needless| {
+        needless
+            .default
+            .is_some_and(|default| default.eq_ignore_ascii_case(value.trim()))
+    };
+    match NEEDLESS.iter().find(|needless| needless.key == key) {
+        Some(needless) if is_default(needless) => None,
+        Some(needless) => Some(needless.reason),
+        None if known(key) => None,
+        None => {
+            let mut prefixes = PREFIXES.iter();
+            prefixes
+                .find(|(prefix, _)| key.starts_with(prefix))
+                .map(|(_, reason)| *reason)
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use millstream_connect::config::ConfigMap;
+use millstream_connect::config::{ConfigMap, DefaultValue};
 
 use super::*;
 use crate::mysql::client::server::Flavour;
@@ -69,17 +69,11 @@ fn debeziums_tutorial_is_taken_as_it_is() {
     assert!(config.filters.skipped.truncates && !config.filters.skipped.deletes);
     assert!(config.records.tombstones && config.records.schema_changes && !config.records.transactions);
     assert_eq!(config.stream.heartbeat, None);
-    let keys: Vec<_> = told
-        .notes
-        .iter()
-        .map(|note| note.split(' ').next().unwrap())
-        .collect();
-    assert_eq!(
-        keys,
-        [
-            "schema.history.internal.kafka.bootstrap.servers",
-            "schema.history.internal.kafka.topic"
-        ]
+    let note = "schema.history.internal.kafka.bootstrap.servers, schema.history.internal.kafka.topic have no effect: the log";
+    assert!(
+        told.notes.len() == 1 && told.notes[0].starts_with(note),
+        "{:?}",
+        told.notes
     );
     assert!(
         validate(Flavour::MySql, &given)
@@ -175,6 +169,21 @@ fn what_is_needless_is_noted_unless_it_is_the_default() {
     assert_eq!(keys, ["driver.useSSL", "internal.x", "snapshot.locking.mode"]);
 }
 
+/// Debezium passes over them, and captures every table.
+#[test]
+fn names_of_debeziums_first_version_are_refused_where_they_would_say_what_is_captured() {
+    let told = errors("table.whitelist=shop.orders\ncolumn.blacklist=shop.orders.card");
+    assert!(
+        told.contains("table.whitelist: ") && told.contains("use table.include.list"),
+        "{told}"
+    );
+    assert!(told.contains("use column.exclude.list"), "{told}");
+    let notes = with("database.server.name=shop\ndatabase.history.kafka.topic=h")
+        .unwrap()
+        .notes;
+    assert!(notes[1].contains("topic.prefix"), "{notes:?}");
+}
+
 #[test]
 fn lists_and_their_kin_are_read() {
     let config = with(
@@ -266,4 +275,40 @@ fn no_key_is_declared_twice() {
         definition.keys().len() > own + 50,
         "a needless key replaced one that is read"
     );
+}
+
+/// Each key stands there with its default, and what is needless or refused with that.
+#[test]
+fn the_documentation_has_all_keys() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mysql.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (own, others) = page.split_once("\n### Refused\n").unwrap();
+    let (refused, needless) = others.split_once("\n### Without effect\n").unwrap();
+    let declared = definition(Flavour::MySql);
+    for key in declared.keys() {
+        let beginning = format!("\n| `{}` | ", key.name);
+        let ends = |text: &str| format!("{beginning}{}.", text.trim_end_matches('.'));
+        if needless::NEEDLESS.iter().any(|needless| needless.key == key.name) {
+            assert!(needless.contains(&beginning), "{} without effect", key.name);
+        } else if let Some(its) = needless::REFUSED.iter().find(|refused| refused.key == key.name) {
+            assert!(refused.contains(&ends(its.documentation)), "{} refused", key.name);
+        } else {
+            let rest = own
+                .split_once(&beginning)
+                .unwrap_or_else(|| panic!("{}", key.name))
+                .1;
+            let row = rest.split_once('\n').unwrap().0;
+            let default = match &key.default {
+                DefaultValue::Required => "required | ".to_owned(),
+                DefaultValue::Null => " | ".to_owned(),
+                DefaultValue::Value(value) => format!("`{value}`"),
+            };
+            assert!(row.starts_with(&default), "{}: {row}", key.name);
+            assert!(
+                row.contains(key.documentation.trim_end_matches('.')),
+                "{}: {row}",
+                key.name
+            );
+        }
+    }
 }

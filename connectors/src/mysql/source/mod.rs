@@ -4,8 +4,10 @@
 //! rows ([`record`](super::record)), while readers on connections of their own tell what tables held already ([`snapshot`](super::snapshot)).
 //!
 //! * `task`: waits, hands over, and is told when to stop. `running`: the parts, driven without waiting. `telling`, `change`: steps as records.
-//! * `start`: where to begin: what is stored, and what the server still has. `connection`, `link`, `backoff`: reading, and reading again.
+//! * `ready`: whether the server can be read. `start`: where to begin: what is stored, and what the server still has. `connection`, `link`,
+//!   `backoff`: reading, and reading again.
 //! * `tables`, `describe`: what tables are where the stream stands. `side`: the statement that runs with heartbeats. `batch`: what is handed over.
+//!   `progress`: lines of the log on snapshots.
 //!
 //! Offsets, records and the state of snapshots go into one transaction of Kafka: nothing is told twice, and nothing is lost.
 mod backoff;
@@ -15,6 +17,8 @@ mod connection;
 mod describe;
 mod error;
 mod link;
+mod progress;
+mod ready;
 mod running;
 mod side;
 mod start;
@@ -58,7 +62,9 @@ macro_rules! source {
 
         impl SourcePlugin for $source {
             fn validate(&self, given: &ConfigMap) -> Validated {
-                config::validate($flavour, given)
+                let mut values = config::validate($flavour, given);
+                ready::validate($flavour, given, &mut values);
+                values
             }
 
             /// Positions say exactly what was read, down to the row.

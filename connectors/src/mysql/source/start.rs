@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::SourceError;
 use super::link::{Incoming, Link};
+use super::ready::ready;
 use crate::mysql::binlog::Place;
 use crate::mysql::client::dump::replica_uuid;
 use crate::mysql::client::server::{Facts, Flavour};
@@ -23,8 +24,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
 const PREPARED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Codes with which servers say that XA RECOVER may not be asked, or is not known.
-const XA_REFUSED: [u16; 4] = [1044, 1142, 1227, 1064];
+/// Codes with which servers say that XA RECOVER may not be asked, or is not known. MySQL 8.0 says 1401 to who does not have XA_RECOVER_ADMIN.
+const XA_REFUSED: [u16; 5] = [1044, 1142, 1227, 1064, 1401];
 
 /// A source that can begin.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) async fn start(config: &SourceConfig, stored: Option<Offset>) -> Resu
     let mode = config.snapshot.mode;
     // What Debezium had begun to read is read anew.
     let stored = stored.filter(|offset| offset.snapshot != Snapshots::Unfinished || !reads_tables(mode));
+    ready(config, reads_now(stored.as_ref(), mode)).await?;
     if let Some(offset) = stored {
         let position = offset.resume.dump_from().clone();
         match connect(config, &offset, &position).await {
@@ -64,6 +66,14 @@ pub(super) async fn start(config: &SourceConfig, stored: Option<Offset>) -> Resu
         }
     }
     begin(config).await
+}
+
+/// Whether what is in tables is going to be read, or read on.
+fn reads_now(stored: Option<&Offset>, mode: SnapshotMode) -> bool {
+    match stored {
+        None => reads_tables(mode),
+        Some(offset) => !snapshot_of(offset, mode).runs.is_empty(),
+    }
 }
 
 /// Whether what is in tables is ever read with this mode.

@@ -13,6 +13,7 @@ use super::batch::Room;
 use super::connection::{Connection, Happened};
 use super::describe::Described;
 use super::error::SourceError;
+use super::progress::ProgressLog;
 use super::running::{Driven, Parts, Running};
 use super::side::Action;
 use super::start::{self, Started};
@@ -45,6 +46,7 @@ struct Alive {
     next_heartbeat: Instant,
     next_offset: Instant,
     finished: bool,
+    progress_log: ProgressLog,
 }
 
 impl MySqlTask {
@@ -166,6 +168,7 @@ impl Alive {
             next_heartbeat: now + config.stream.heartbeat.unwrap_or_default(),
             next_offset: now,
             finished: false,
+            progress_log: ProgressLog::default(),
         })
     }
 
@@ -181,6 +184,9 @@ impl Alive {
                 }
             };
             let now = Instant::now();
+            let snapshot = &self.running.snapshot;
+            self.progress_log
+                .look(now, (!snapshot.is_done()).then(|| snapshot.progress()));
             if let Some(interval) = self.heartbeat.filter(|_| now >= self.next_heartbeat) {
                 self.next_heartbeat = now + interval;
                 self.running.heartbeat();

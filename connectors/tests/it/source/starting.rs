@@ -1,5 +1,6 @@
 //! Where a source begins, and what it says when it cannot.
-use millstream_connect::plugin::ErrorKind;
+use millstream_connect::plugin::{ErrorKind, SourcePlugin};
+use millstream_connectors::mysql::source::MySqlSource;
 
 use super::harness::{Delivered, run};
 use crate::servers::{KINDS, Kind, Server};
@@ -106,11 +107,12 @@ async fn two_sources_with_one_number_are_told_apart() {
 
 #[tokio::test]
 async fn statements_instead_of_rows_are_refused() {
-    let server = Server::start(Kind::MariaDb, &["--binlog-format=STATEMENT"]);
+    let server = Server::start(Kind::MariaDb, &[]);
     let mut client = server.database("d").await;
     run(
         &mut client,
         &[
+            "SET SESSION binlog_format=STATEMENT",
             "CREATE TABLE t (id INT PRIMARY KEY)",
             "CREATE DATABASE e",
             "CREATE TABLE e.t (id INT)",
@@ -140,6 +142,118 @@ async fn statements_instead_of_rows_are_refused() {
         error.contains("UPDATE d.t SET id = 2") && error.contains("binlog_format = ROW"),
         "{error}"
     );
+}
+
+/// Whoever makes the connector hears it already, and its task does not start.
+#[tokio::test]
+async fn a_server_that_cannot_be_read_is_refused_with_the_statements_that_mend_it() {
+    let server = Server::start(Kind::MySql97, &[]);
+    let mut client = server.database("d").await;
+    run(
+        &mut client,
+        &[
+            "CREATE TABLE t (id INT)",
+            "CREATE USER capture@localhost IDENTIFIED BY 'a secret'",
+            "SET GLOBAL binlog_format = MIXED",
+        ],
+    )
+    .await;
+    let account = [
+        ("database.user", "capture"),
+        ("database.password", "a secret"),
+        ("database.include.list", "d"),
+    ];
+    let mut delivered = Delivered::new(&server, &account);
+    let errors = |delivered: &Delivered, key: &str| {
+        let validated = MySqlSource.validate(&delivered.config);
+        let all: Vec<_> = validated
+            .iter()
+            .filter(|value| !value.errors.is_empty())
+            .collect();
+        assert!(all.iter().all(|value| value.name == key), "{all:?}");
+        all.iter()
+            .flat_map(|value| value.errors.clone())
+            .collect::<Vec<_>>()
+    };
+    let mend = [
+        "SET GLOBAL binlog_format = 'ROW'",
+        "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'capture'@'localhost'",
+    ];
+    let found = errors(&delivered, "database.hostname");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let error = delivered.try_start().await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::UserConfig);
+    for statement in mend {
+        assert!(found.iter().any(|found| found.contains(statement)), "{found:?}");
+        assert!(error.to_string().contains(statement), "{error}");
+    }
+    run(&mut client, &mend).await;
+    assert_eq!(errors(&delivered, "-"), [""; 0]);
+    // Tables are looked at where they are going to be read.
+    run(&mut client, &["GRANT SELECT ON d.* TO capture@localhost"]).await;
+    delivered.set("snapshot.mode", "initial");
+    let error = delivered.try_start().await.err().unwrap().to_string();
+    assert!(
+        error.contains("GRANT LOCK TABLES ON `d`.* TO 'capture'@'localhost'"),
+        "{error}"
+    );
+    delivered.set("snapshot.mode", "no_data");
+    delivered.start().await.stop().await;
+
+    delivered.set("database.password", "another secret");
+    let found = errors(&delivered, "database.user");
+    assert!(
+        found[0].contains("may not log in (1045") && !found[0].contains("secret"),
+        "{found:?}"
+    );
+    // That may pass.
+    delivered.set("database.port", "1");
+    assert_eq!(errors(&delivered, "-"), [""; 0]);
+}
+
+/// With the privileges that the check asks for, and no others.
+#[tokio::test]
+async fn an_account_that_may_do_no_more_than_it_has_to_is_enough() {
+    for kind in KINDS {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        let place = match kind {
+            Kind::MariaDb => "BINLOG MONITOR",
+            _ => "REPLICATION CLIENT",
+        };
+        let grant = format!("GRANT REPLICATION SLAVE, {place} ON *.* TO capture@localhost");
+        run(
+            &mut client,
+            &[
+                "CREATE TABLE t (id INT PRIMARY KEY)",
+                "CREATE TABLE u (id INT)",
+                "INSERT INTO t VALUES (1)",
+                "INSERT INTO u VALUES (1)",
+                "CREATE USER capture@localhost IDENTIFIED BY 'a secret'",
+                &grant,
+                "GRANT SELECT, LOCK TABLES ON d.* TO capture@localhost",
+            ],
+        )
+        .await;
+        let settings = [
+            ("database.user", "capture"),
+            ("database.password", "a secret"),
+            ("database.include.list", "d"),
+            ("snapshot.mode", "initial"),
+        ];
+        let mut delivered = Delivered::new(&server, &settings);
+        let mut running = delivered.start().await;
+        running.until_count("d.t", 1).await;
+        running.until_count("d.u", 1).await;
+        run(&mut client, &["INSERT INTO t VALUES (2)"]).await;
+        running.until_count("d.t", 2).await;
+        running.stop().await;
+        assert_eq!(delivered.changes("d.t", "id"), ["r1", "c2"], "{kind:?}");
+        let mut running = delivered.start().await;
+        run(&mut client, &["DELETE FROM t WHERE id = 1"]).await;
+        running.until_count("d.t", 4).await;
+        running.stop().await;
+    }
 }
 
 #[tokio::test]
