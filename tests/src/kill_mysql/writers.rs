@@ -98,7 +98,7 @@ fn row(table: &str, id: u64, note: &str) -> String {
         "kinds" => format!(
             "{id}, {id}, '{note}', {id} * 1.375 - 100, {id} / 7, {id} / 3, '2023-12-31' + INTERVAL {id} DAY, \
              '2024-02-29 12:34:56.789012' + INTERVAL {id} SECOND, '2024-02-29 12:34:56.789' + INTERVAL {id} SECOND, \
-             SEC_TO_TIME({id} * 100.125 - 200000), {}, {id} % 2, {id} % 4096, {id} % 3 + 1, {id} % 8, UNHEX(MD5({id})), \
+             SEC_TO_TIME({id} * 100.125 - 200000), {}, {id} % 2, {id} % 4096, {id} % 3 + 1, {id} % 8, UNHEX(SHA2({id}, 256)), \
              REPEAT('ä''\\\\', {id} % 50), 18446744073709551615 - {id}",
             1970 + id % 100
         ),
@@ -320,7 +320,7 @@ impl Writer {
             }
             3..=4 if table == "kinds" => format!(
                 "UPDATE kinds SET n = n + 1, note = '{note}', price = price + 0.125, ratio = -ratio * 1.1, small = n / 11, moment = NULL, \
-                 clock = SEC_TO_TIME(-n), kind = 'ü', many = n % 8, data = UNHEX(MD5(n)), page = NULL WHERE {key}"
+                 clock = SEC_TO_TIME(-n), kind = 'ü', many = n % 8, data = UNHEX(SHA2(n, 256)), page = NULL WHERE {key}"
             ),
             3..=6 => format!("UPDATE {table} SET n = n + 1, note = '{note}' WHERE {key}"),
             7 => format!("DELETE FROM {table} WHERE {key}"),
