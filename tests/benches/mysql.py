@@ -40,6 +40,10 @@ CHANGES_PER_S, SECONDS = 1000, 20
 
 
 class CdcWorker(Worker):
+    def __init__(self, bench, system, connectors):
+        self.kind = "mariadb" if bench.arguments.server == "mariadb" else "mysql97"
+        super().__init__(bench, system, connectors)
+
     def settings(self, bench, system, folder):
         converter = "org.apache.kafka.connect.json.JsonConverter"
         settings = {
@@ -55,7 +59,7 @@ class CdcWorker(Worker):
         return settings
 
     def java(self, *files):
-        debezium = subprocess.run([REPOSITORY / "tests/mysql/debezium", "jars"], check=True, capture_output=True, text=True).stdout.strip()
+        debezium = subprocess.run([REPOSITORY / "tests/mysql/debezium", "jars", self.kind], check=True, capture_output=True, text=True).stdout.strip()
         log4j = f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}"
         return ["java", "-Xmx2G", log4j, "-cp", f"{KAFKA}/libs/*:{debezium}", "org.apache.kafka.connect.cli.ConnectStandalone", *files]
 
@@ -71,13 +75,16 @@ class Bench:
 
     def sql(self, statements):
         command = [SERVER, "sql", self.arguments.server, self.folder / "server", "-N"]
-        return subprocess.run(command, input=statements, check=True, capture_output=True, text=True).stdout
+        ran = subprocess.run(command, input=statements, capture_output=True, text=True)
+        if ran.returncode:
+            sys.exit(f"{ran.stderr[:2000]}: {statements[:500]}")
+        return ran.stdout
 
     def fill(self, table, rows):
         """A table with so many rows, inserted a thousand at once."""
         thousand = "FROM digits a, digits b, digits c"
         number = "%d + a.d * 100 + b.d * 10 + c.d"
-        row = f"{number}, ({number}) / 7, CONCAT('note of row ', {number}, ', with some more text'), '2024-02-29 12:34:56.789' + INTERVAL {number} SECOND, {number} % 2"
+        row = f"{number}, ({number}) / 7, CONCAT('note of row ', {number}, ', with some more text'), '2024-02-29 12:34:56.789' + INTERVAL {number} SECOND, ({number}) % 2"
         self.sql(f"USE shop; CREATE TABLE IF NOT EXISTS {table} ({TABLE});")
         inserts = (f"INSERT INTO {table} ({OF_ROW}) SELECT {row.replace('%d', str(start))} {thousand};" for start in range(0, rows, 1000))
         self.sql("USE shop;" + "\n".join(inserts))
