@@ -22,7 +22,7 @@ use crate::mysql::MysqlServer;
 use crate::program;
 use crate::random::Random;
 use replay::{Replay, Row, Rows};
-use writers::{Load, TABLES, Writers};
+use writers::{Columns, Load, TABLES, Writers};
 
 /// How long the topics may take to say all.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -129,7 +129,7 @@ impl Run {
             tables: &TABLES,
             seed: self.seed * 1000 + number,
             distributed: self.distributed,
-            adds_only: false,
+            columns: Columns::ComeAndGo,
         };
         let writers = Writers::start(&self.runtime, port, load);
         let mut worker = None;

@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::replay::Rows;
-use super::writers::{self, Load, TABLES_OF_SINK, Writers};
+use super::writers::{self, Columns, Load, TABLES_OF_SINK, Writers};
 use super::{PATIENCE, ROUNDS_PER_SNAPSHOT, Worker, end_of, select};
 use crate::broker::{BrokerProcess, free_address};
 use crate::mysql::MysqlServer;
@@ -74,7 +74,7 @@ pub fn run(directory: &Path, plan: Plan<'_>) -> Report {
     let runtime = Runtime::new().unwrap();
     let address = free_address();
     let mut run = Run {
-        distributed: plan.from != "mysql56",
+        old: plan.from == "mysql56",
         broker: None,
         source: MysqlServer::start(plan.from, &directory.join("source"), &[]),
         copy: MysqlServer::start(plan.to, &directory.join("copy"), &[]),
@@ -114,8 +114,8 @@ struct Run {
     seed: u64,
     /// Which source and sink these are.
     number: u64,
-    /// Whether the source's server keeps prepared transactions.
-    distributed: bool,
+    /// Whether the source's server is MySQL 5.6, which loses prepared transactions, and whose log does not name columns.
+    old: bool,
 }
 
 impl Run {
@@ -142,8 +142,9 @@ impl Run {
         let load = Load {
             tables: &TABLES_OF_SINK,
             seed: self.seed * 1000 + self.number,
-            distributed: self.distributed,
-            adds_only: true,
+            distributed: !self.old,
+            // What an old log does not say of columns is asked for, and may be another by then.
+            columns: if self.old { Columns::Stay } else { Columns::Come },
         };
         let writers = Writers::start(&self.runtime, port, load);
         let (mut source, mut sink) = (None, None);

@@ -122,8 +122,18 @@ pub(super) struct Load {
     pub(super) seed: u64,
     /// Whether the server keeps prepared transactions through crashes, as MySQL 5.6 does not.
     pub(super) distributed: bool,
-    /// Whether columns are only added, and never dropped.
-    pub(super) adds_only: bool,
+    pub(super) columns: Columns,
+}
+
+/// What becomes of a table's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// They come, go, and come back as others.
+    ComeAndGo,
+    /// They come.
+    Come,
+    /// They stay.
+    Stay,
 }
 
 impl Writers {
@@ -210,8 +220,11 @@ impl Writer {
             .await?;
         while !self.stop.load(Ordering::Acquire) {
             match self.random.below(20) {
-                0 if self.number == 0 && self.load.adds_only => self.add_column(&mut conn).await?,
-                0 if self.number == 0 => self.change_schema(&mut conn).await?,
+                0 if self.number == 0 => match self.load.columns {
+                    Columns::ComeAndGo => self.change_schema(&mut conn).await?,
+                    Columns::Come => self.add_column(&mut conn).await?,
+                    Columns::Stay => self.transaction(&mut conn).await?,
+                },
                 1 if self.number == 1 => conn.query_drop("TRUNCATE TABLE logs").await?,
                 2 | 3 if self.load.distributed => self.distributed_transaction(&mut conn).await?,
                 _ => self.transaction(&mut conn).await?,
