@@ -331,8 +331,9 @@ impl Writer {
                     row(table, id, &note)
                 )
             }
+            // No minus zero: JsonConverter does not know it, Kafka's neither.
             3..=4 if table == "kinds" => format!(
-                "UPDATE kinds SET n = n + 1, note = '{note}', price = price + 0.125, ratio = -ratio * 1.1, small = n / 11, moment = NULL, \
+                "UPDATE kinds SET n = n + 1, note = '{note}', price = price + 0.125, ratio = -ratio * 1.1 - 1, small = n / 11, moment = NULL, \
                  clock = SEC_TO_TIME(-n), kind = 'ü', many = n % 8, data = UNHEX(SHA2(n, 256)), page = NULL WHERE {key}"
             ),
             3..=6 => format!("UPDATE {table} SET n = n + 1, note = '{note}' WHERE {key}"),
