@@ -4,6 +4,7 @@
 //! takes a snapshot in small chunks beside them. What its topics say, applied record by record, has to give exactly the tables; and each change has to
 //! find what was told last: a lost or repeated one does not. Every ten rounds another connector begins with a new snapshot.
 
+mod journal;
 pub mod pipeline;
 mod replay;
 mod writers;

@@ -11,12 +11,9 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
+use super::journal;
 use super::replay::Rows;
 use super::writers::{self, Columns, Load, TABLES_OF_SINK, Writers};
 use super::{PATIENCE, ROUNDS_PER_SNAPSHOT, Worker, end_of, select};
@@ -357,7 +354,8 @@ impl Run {
             std::thread::sleep(Duration::from_millis(200));
         }
         self.report.slowest = self.report.slowest.max(began.elapsed());
-        let changes = self.changes();
+        let changes = journal::changes(&self.address, &self.topic(PARTED), PARTITIONS, PATIENCE)
+            .unwrap_or_else(|what| self.fail(&what));
         loop {
             let journal = self.journal();
             let distinct: BTreeSet<(i32, i64)> = journal.iter().copied().collect();
@@ -421,44 +419,6 @@ impl Run {
                 Err(error) => Some(format!("{table} of the copy: {error}")),
             }
         })
-    }
-
-    /// Which records of the topic with a journal are rows.
-    fn changes(&self) -> BTreeSet<(i32, i64)> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", &self.address)
-            .set("group.id", "kill-mysql-journal")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true");
-        let consumer: BaseConsumer = client.create().unwrap();
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            let topic = self.topic(PARTED);
-            list.add_partition_offset(&topic, partition, Offset::Beginning)
-                .unwrap();
-        }
-        consumer.assign(&list).unwrap();
-        let (mut changes, mut ends) = (BTreeSet::new(), BTreeSet::new());
-        let until = Instant::now() + PATIENCE;
-        while ends.len() < PARTITIONS as usize {
-            assert!(Instant::now() < until, "seed {}: the topic has no end", self.seed);
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    let Some(payload) = message.payload() else {
-                        continue;
-                    };
-                    let value: serde_json::Value = serde_json::from_slice(payload).unwrap();
-                    if value["payload"]["after"].is_object() {
-                        changes.insert((message.partition(), message.offset()));
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.insert(partition)),
-                Some(Err(_)) | None => {}
-            }
-        }
-        changes
     }
 
     /// The partitions and offsets of what is in the journal.
