@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Measures the MySQL source beside Debezium's: same server, same broker, same property files, runs taken in turn.
+"""Measures the MySQL source and sink beside Debezium's: same server, same broker, same property files, runs taken in turn.
 
-    tests/benches/mysql.py [--runs 5] [--only snapshot,binlog,latency] [--rows 1000000] [--server mysql97|mysql56|mariadb]
+    tests/benches/mysql.py [--runs 5] [--only snapshot,binlog,latency,sink] [--rows 1000000] [--server mysql97|mysql56|mariadb]
 
 Systems: `java` is Kafka Connect's standalone worker with Debezium's connector, `ours` is `millstream connect standalone`, `eos` the same with
 records and offsets in one transaction. Values are JSON without schemas.
@@ -9,6 +9,11 @@ records and offsets in one transaction. Values are JSON without schemas.
 snapshot  a table of six columns is read
 binlog    its rows, inserted in transactions of a thousand while the worker was down, are read from the log
 latency   1,000 transactions a second of one row each, for 20 seconds: from the server's time at the INSERT, which commits, to when a consumer has the record
+
+sink      the table's rows, flat and with schemas, go from a topic of one partition to a table, `insert`ed, and replacing others (`upsert`).
+          `java` is Debezium's JDBC sink, which writes at least once, with its own defaults and one connection; `tuned` is the same with
+          rewriteBatchedStatements, statements and polls of 5,000 rows. `INSERTs` and `LOAD DATA` say what the server takes of one client.
+          Rates are between the first row in the table and the last; then both tables have to be the same.
 
 `work CPU` is the worker's, user's and kernel's, without its start; rates are rows per second of it. A run counts only if as many records arrived as there
 are rows. Prints the median of each figure, its range, and ours as a multiple of Java's. Build first:  cargo build --locked --release -p millstream
@@ -30,10 +35,11 @@ from pathlib import Path
 import wire
 from brokers import HERE, KAFKA, Broker, install_kafka, memory
 from connect import Worker
+from mysql_sink import sink
 
 REPOSITORY = HERE.parents[1]
 SERVER = REPOSITORY / "tests/mysql/server"
-UNITS = {"running": "ms", "wall": "s", "CPU": "s", "work CPU": "s", "rows/CPU-s": "k/s", "memory": "MB", "p50": "ms", "p99": "ms", "max": "ms"}
+UNITS = {"running": "ms", "wall": "s", "CPU": "s", "work CPU": "s", "rows/CPU-s": "k/s", "rows/s": "k/s", "server CPU": "s", "memory": "MB", "p50": "ms", "p99": "ms", "max": "ms"}
 TABLE = "id BIGINT PRIMARY KEY AUTO_INCREMENT, customer INT NOT NULL, price DECIMAL(10,2), note VARCHAR(100), made DATETIME(3), done TINYINT(1)"
 OF_ROW = "customer, price, note, made, done"
 CHANGES_PER_S, SECONDS = 1000, 20
@@ -142,11 +148,17 @@ class Bench:
             self.rows.setdefault((scenario, figure), {}).setdefault(system, []).append(value)
 
     def show(self):
-        print(f"\n{'scenario':10} {'figure':12} {'unit':5}" + "".join(f"{system:>34}" for system in self.arguments.systems))
+        shown = None
         for (scenario, figure), values in self.rows.items():
-            line = f"{scenario:10} {figure:12} {UNITS[figure]:5}"
+            if shown != scenario:
+                shown, systems = scenario, {system: None for (its, _), values in self.rows.items() if its == scenario for system in values}
+                print(f"\n{'scenario':11} {'figure':10} {'unit':5}" + "".join(f"{system:>34}" for system in systems))
+            line = f"{scenario:11} {figure:10} {UNITS[figure]:5}"
             base = statistics.median(values["java"]) if "java" in values else None
-            for system in self.arguments.systems:
+            for system in systems:
+                if system not in values:
+                    line += f"{'–':>34}"
+                    continue
                 middle = statistics.median(values[system])
                 ratio = f" {middle / base:6.3g}×" if base and system != "java" else ""
                 line += f"{f'{middle:.4g} ({min(values[system]):.4g}–{max(values[system]):.4g}){ratio}':>34}"
@@ -230,7 +242,7 @@ def write(bench, changes):
     assert time.time() - begun < SECONDS * 1.1, f"the server took {time.time() - begun:.1f} s for {changes} changes"
 
 
-SCENARIOS = {"snapshot": snapshot, "binlog": binlog, "latency": latency}
+SCENARIOS = {"snapshot": snapshot, "binlog": binlog, "latency": latency, "sink": sink}
 
 
 def main():

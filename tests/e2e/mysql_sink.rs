@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millstream_tests::cluster::Cluster;
 use millstream_tests::connect_worker::{ConnectWorker, await_some};
+use millstream_tests::kill_mysql::pipeline::{self, Plan};
 use millstream_tests::mysql::MysqlServer;
 use millstream_tests::program;
 use rdkafka::ClientConfig;
@@ -109,4 +110,27 @@ fn each_record_is_a_row_once_whatever_is_killed() {
         "SELECT kafka_partition, next_offset FROM d.millstream_offsets ORDER BY 1",
     );
     assert_eq!(offsets, "0\t2000\n1\t2000\n2\t2000\n");
+}
+
+#[test]
+fn a_server_s_tables_are_another_s_whatever_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        from: KIND,
+        to: "mariadb",
+        rounds: 5,
+        // With it each is killed once.
+        seed: 886,
+        rows: 200,
+    };
+    let report = pipeline::run(folder.path(), plan);
+    let kills = [
+        report.source_kills,
+        report.sink_kills,
+        report.broker_kills,
+        report.server_kills,
+        report.copy_kills,
+    ];
+    assert_eq!(kills, [1; 5], "{report:?}");
+    assert!(report.transactions > 0 && report.journal > 0, "{report:?}");
 }

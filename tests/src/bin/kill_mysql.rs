@@ -1,28 +1,58 @@
-//! Kills the worker, the broker and the server of a MySQL source, round after round: `kill-mysql [ROUNDS] [SEED] [KIND]`.
+//! Kills the worker, the broker and the server of a MySQL source, round after round: `kill-mysql [ROUNDS] [SEED] [KIND]`; or of a source and a sink,
+//! with the sink's server: `kill-mysql sink [ROUNDS] [SEED] [KIND] [KIND OF THE SINK'S]`.
 
 use std::process::ExitCode;
 
-use millstream_tests::kill_mysql;
+use millstream_tests::kill_mysql::{self, pipeline};
+
+const KINDS: [&str; 3] = ["mysql97", "mysql56", "mariadb"];
+/// Rows of each table at first, with a sink.
+const ROWS: u64 = 1000;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let with_sink = arguments.first().is_some_and(|first| first == "sink");
+    if with_sink {
+        arguments.remove(0);
+    }
     let number = |place: usize, default: u64| match arguments.get(place) {
         None => Some(default),
         Some(text) => text.parse().ok(),
     };
-    let kind = arguments.get(2).map_or("mysql97", String::as_str);
-    let (Some(rounds), Some(seed), 0..=3, "mysql97" | "mysql56" | "mariadb") =
-        (number(0, 100), number(1, 1), arguments.len(), kind)
+    let kind = |place: usize| arguments.get(place).map_or("mysql97", String::as_str);
+    let (from, to) = (kind(2), kind(3));
+    let known = KINDS.contains(&from) && KINDS.contains(&to);
+    let most = if with_sink { 4 } else { 3 };
+    let (Some(rounds), Some(seed), true) = (number(0, 100), number(1, 1), known && arguments.len() <= most)
     else {
-        eprintln!("usage: kill-mysql [ROUNDS] [SEED] [mysql97|mysql56|mariadb]");
+        let kinds = KINDS.join("|");
+        eprintln!(
+            "usage: kill-mysql [ROUNDS] [SEED] [{kinds}]\n       kill-mysql sink [ROUNDS] [SEED] [{kinds}] [{kinds}]"
+        );
         return ExitCode::from(2);
     };
-    match tempfile::tempdir() {
-        Ok(directory) => println!("{:?}", kill_mysql::run(directory.path(), kind, rounds, seed)),
+    let directory = match tempfile::tempdir() {
+        // What a failure leaves is looked at with KILL_KEEP=1.
+        Ok(mut directory) => {
+            directory.disable_cleanup(std::env::var_os("KILL_KEEP").is_some());
+            directory
+        }
         Err(error) => {
             eprintln!("kill-mysql: cannot create a directory: {error}");
             return ExitCode::FAILURE;
         }
+    };
+    if with_sink {
+        let plan = pipeline::Plan {
+            from,
+            to,
+            rounds,
+            seed,
+            rows: ROWS,
+        };
+        println!("{:?}", pipeline::run(directory.path(), plan));
+    } else {
+        println!("{:?}", kill_mysql::run(directory.path(), from, rounds, seed));
     }
     ExitCode::SUCCESS
 }

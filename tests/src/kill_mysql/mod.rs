@@ -4,6 +4,8 @@
 //! takes a snapshot in small chunks beside them. What its topics say, applied record by record, has to give exactly the tables; and each change has to
 //! find what was told last: a lost or repeated one does not. Every ten rounds another connector begins with a new snapshot.
 
+mod journal;
+pub mod pipeline;
 mod replay;
 mod writers;
 
@@ -21,7 +23,7 @@ use crate::mysql::MysqlServer;
 use crate::program;
 use crate::random::Random;
 use replay::{Replay, Row, Rows};
-use writers::{TABLES, Writers};
+use writers::{Columns, Load, TABLES, Writers};
 
 /// How long the topics may take to say all.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,7 +56,9 @@ pub struct Report {
 pub fn run(directory: &Path, kind: &str, rounds: u64, seed: u64) -> Report {
     let runtime = Runtime::new().unwrap();
     let server = MysqlServer::start(kind, &directory.join("server"), &[]);
-    runtime.block_on(writers::prepare(server.port(), ROWS)).unwrap();
+    runtime
+        .block_on(writers::prepare(server.port(), &TABLES, ROWS))
+        .unwrap();
     let mut run = Run {
         distributed: kind != "mysql56",
         broker: Some(BrokerProcess::start(&directory.join("broker"))),
@@ -91,6 +95,20 @@ struct Run {
 /// A running worker; killed when dropped.
 struct Worker(Child);
 
+impl Worker {
+    /// Starts one with these files, whose log goes behind what is there.
+    fn start(directory: &Path, files: &[&str], log: &Path) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        let mut command = Command::new(program::millstream());
+        command.args(["connect", "standalone"]).args(files);
+        command
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        Self(command.stderr(log.unwrap()).spawn().unwrap())
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -108,7 +126,13 @@ impl Run {
         self.write_properties(&prefix, number);
         let mut replay = Replay::new(&self.address(), &prefix);
         let port = self.server.port();
-        let writers = Writers::start(&self.runtime, port, self.seed * 1000 + number, self.distributed);
+        let load = Load {
+            tables: &TABLES,
+            seed: self.seed * 1000 + number,
+            distributed: self.distributed,
+            columns: Columns::ComeAndGo,
+        };
+        let writers = Writers::start(&self.runtime, port, load);
         let mut worker = None;
         for _ in 0..rounds {
             worker = worker.or_else(|| Some(self.start_worker(&prefix)));
@@ -165,18 +189,8 @@ impl Run {
     }
 
     fn start_worker(&self, prefix: &str) -> Worker {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log());
-        let mut command = Command::new(program::millstream());
-        command.args(["connect", "standalone", "worker.properties"]);
-        command.arg(format!("{prefix}.properties"));
-        command
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        Worker(command.stderr(log.unwrap()).spawn().unwrap())
+        let files = ["worker.properties", &format!("{prefix}.properties")];
+        Worker::start(&self.directory, &files, &self.log())
     }
 
     fn restart_broker(&mut self) {
@@ -194,7 +208,11 @@ impl Run {
         let began = Instant::now();
         let tables: Vec<Rows> = TABLES
             .iter()
-            .map(|table| self.runtime.block_on(select(self.server.port(), table)).unwrap())
+            .map(|table| {
+                self.runtime
+                    .block_on(select(self.server.port(), "shop", table))
+                    .unwrap()
+            })
             .collect();
         let mut until = Instant::now() + PATIENCE;
         loop {
@@ -225,9 +243,7 @@ impl Run {
     }
 
     fn fail(&self, prefix: &str, what: &str) -> ! {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let end = lines[lines.len().saturating_sub(30)..].join("\n");
+        let end = end_of(&self.log());
         panic!(
             "seed {}, connector {prefix}: {what}; the worker's log ends:\n{end}",
             self.seed
@@ -235,10 +251,18 @@ impl Run {
     }
 }
 
+/// The last lines of a log.
+fn end_of(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
 /// The rows of a table, by the text of their keys as topics have it.
-async fn select(port: u16, table: &str) -> mysql_async::Result<Rows> {
+async fn select(port: u16, database: &str, table: &str) -> mysql_async::Result<Rows> {
     let mut conn = Conn::new(writers::options(port)).await?;
-    let rows: Vec<mysql_async::Row> = conn.query(format!("SELECT * FROM shop.{table}")).await?;
+    conn.query_drop("SET time_zone = '+00:00'").await?;
+    let rows: Vec<mysql_async::Row> = conn.query(format!("SELECT * FROM {database}.{table}")).await?;
     let key = match table {
         "words" => &["word"][..],
         "pairs" => &["a", "b"],
@@ -253,7 +277,9 @@ async fn select(port: u16, table: &str) -> mysql_async::Result<Rows> {
             .collect();
         let texts = row.unwrap().into_iter().map(|value| match value {
             SqlValue::NULL => None,
-            SqlValue::Bytes(bytes) => Some(String::from_utf8(bytes).expect("utf8mb4")),
+            SqlValue::Bytes(bytes) => {
+                Some(String::from_utf8(bytes).unwrap_or_else(|error| format!("{:02x?}", error.as_bytes())))
+            }
             other => panic!("the text protocol has no {other:?}"),
         });
         let row: Row = names.into_iter().zip(texts).collect();

@@ -11,16 +11,13 @@ use tokio::task::JoinHandle;
 
 use crate::random::Random;
 
-/// Tables that are written to, with their columns and keys. Each write says something that was never said before, in `note`.
+/// Tables that are written to. Each write says something that was never said before, in `note`.
 pub(super) const TABLES: [&str; 5] = ["items", "words", "pairs", "wide", "logs"];
-const SCHEMAS: [&str; 5] = [
-    "CREATE TABLE items (id BIGINT PRIMARY KEY, n INT NOT NULL, note VARCHAR(100))",
-    "CREATE TABLE words (word VARCHAR(40) PRIMARY KEY, n INT NOT NULL, note VARCHAR(100))",
-    "CREATE TABLE pairs (b VARCHAR(20), n INT NOT NULL, a INT, note VARCHAR(100), PRIMARY KEY (a, b))",
-    "CREATE TABLE wide (id INT UNSIGNED PRIMARY KEY, n INT NOT NULL, note VARCHAR(100))",
-    "CREATE TABLE logs (id BIGINT PRIMARY KEY, n INT NOT NULL, note VARCHAR(100))",
-];
+/// Those, one with two unique indexes, and one of many types.
+pub(super) const TABLES_OF_SINK: [&str; 7] = ["items", "words", "pairs", "wide", "logs", "mails", "kinds"];
 const WRITERS: u64 = 8;
+/// The most columns that are added while a connector runs.
+const ADDED_MAX: u64 = 40;
 /// Keys that are fought over.
 const KEYS: u64 = 4000;
 
@@ -37,14 +34,34 @@ pub(super) fn options(port: u16) -> Opts {
     builder.user(Some("root")).prefer_socket(false).into()
 }
 
-/// Makes the tables and what is in them at first.
-pub(super) async fn prepare(port: u16, rows: u64) -> mysql_async::Result<()> {
+/// The statement that makes a table.
+pub(super) fn definition(table: &str) -> String {
+    let columns = match table {
+        "words" => "word VARCHAR(40) PRIMARY KEY, n INT NOT NULL, note VARCHAR(100)",
+        "pairs" => "b VARCHAR(20), n INT NOT NULL, a INT, note VARCHAR(100), PRIMARY KEY (a, b)",
+        "wide" => "id INT UNSIGNED PRIMARY KEY, n INT NOT NULL, note VARCHAR(100)",
+        "mails" => {
+            "id BIGINT PRIMARY KEY, mail VARCHAR(40) NOT NULL UNIQUE, n INT NOT NULL, note VARCHAR(100)"
+        }
+        "kinds" => {
+            "id BIGINT PRIMARY KEY, n INT NOT NULL, note VARCHAR(100), price DECIMAL(12,3), ratio DOUBLE, small FLOAT, day DATE, \
+             at DATETIME(6), moment TIMESTAMP(3) NULL, clock TIME(3), born YEAR, flag TINYINT(1), bits BIT(12), \
+             kind ENUM('a', 'ü', 'it''s'), many SET('x', 'y', 'z'), data VARBINARY(40), page TEXT, big BIGINT UNSIGNED"
+        }
+        _ => "id BIGINT PRIMARY KEY, n INT NOT NULL, note VARCHAR(100)",
+    };
+    format!("CREATE TABLE {table} ({columns})")
+}
+
+/// Makes the tables and what is in them at first, of each so many rows.
+pub(super) async fn prepare(port: u16, tables: &[&str], rows: u64) -> mysql_async::Result<()> {
     let mut conn = Conn::new(options(port)).await?;
-    conn.query_drop("CREATE DATABASE shop DEFAULT CHARACTER SET utf8mb4")
+    conn.query_drop("CREATE DATABASE IF NOT EXISTS shop DEFAULT CHARACTER SET utf8mb4")
         .await?;
     conn.query_drop("USE shop").await?;
-    for (table, schema) in TABLES.iter().zip(SCHEMAS) {
-        conn.query_drop(schema).await?;
+    for table in tables {
+        conn.query_drop(format!("DROP TABLE IF EXISTS {table}")).await?;
+        conn.query_drop(definition(table)).await?;
         for start in (0..rows).step_by(500) {
             let values: Vec<String> = (start..rows.min(start + 500))
                 .map(|id| {
@@ -65,6 +82,10 @@ fn columns(table: &str) -> &'static str {
     match table {
         "words" => "word, n, note",
         "pairs" => "a, b, n, note",
+        "mails" => "id, mail, n, note",
+        "kinds" => {
+            "id, n, note, price, ratio, small, day, at, moment, clock, born, flag, bits, kind, many, data, page, big"
+        }
         _ => "id, n, note",
     }
 }
@@ -73,6 +94,14 @@ fn row(table: &str, id: u64, note: &str) -> String {
     match table {
         "words" => format!("'Wörd {id}', {id}, '{note}'"),
         "pairs" => format!("{}, 'b{}', {id}, '{note}'", id % 50, id / 50),
+        "mails" => format!("{id}, 'm{id}', {id}, '{note}'"),
+        "kinds" => format!(
+            "{id}, {id}, '{note}', {id} * 1.375 - 100, {id} / 7, {id} / 3, '2023-12-31' + INTERVAL {id} DAY, \
+             '2024-02-29 12:34:56.789012' + INTERVAL {id} SECOND, '2024-02-29 12:34:56.789' + INTERVAL {id} SECOND, \
+             SEC_TO_TIME({id} * 100.125 - 200000), {}, {id} % 2, {id} % 4096, {id} % 3 + 1, {id} % 8, UNHEX(SHA2({id}, 256)), \
+             REPEAT('ä''\\\\', {id} % 50), 18446744073709551615 - {id}",
+            1970 + id % 100
+        ),
         _ => format!("{id}, {id}, '{note}'"),
     }
 }
@@ -86,19 +115,40 @@ fn of_key(table: &str, id: u64) -> String {
     }
 }
 
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) tables: &'static [&'static str],
+    pub(super) seed: u64,
+    /// Whether the server keeps prepared transactions through crashes, as MySQL 5.6 does not.
+    pub(super) distributed: bool,
+    pub(super) columns: Columns,
+}
+
+/// What becomes of a table's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// They come, go, and come back as others.
+    ComeAndGo,
+    /// They come.
+    Come,
+    /// They stay.
+    Stay,
+}
+
 impl Writers {
-    /// Starts them; `distributed` says whether the server keeps prepared transactions through crashes, as MySQL 5.6 does not.
-    pub(super) fn start(runtime: &Runtime, port: u16, seed: u64, distributed: bool) -> Self {
+    /// Starts them.
+    pub(super) fn start(runtime: &Runtime, port: u16, load: Load) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
         let tasks = (0..WRITERS).map(|number| {
             let writer = Writer {
                 number,
                 port,
-                distributed,
-                random: Random::new(seed.wrapping_mul(1_000_003).wrapping_add(number)),
+                load,
+                random: Random::new(load.seed.wrapping_mul(1_000_003).wrapping_add(number)),
                 said: 0,
-                seed,
+                added: 0,
                 stop: Arc::clone(&stop),
                 committed: Arc::clone(&committed),
             };
@@ -144,10 +194,11 @@ pub(super) async fn decide_prepared(port: u16) {
 struct Writer {
     number: u64,
     port: u16,
-    distributed: bool,
-    seed: u64,
+    load: Load,
     random: Random,
     said: u64,
+    /// Columns that were added.
+    added: u64,
     stop: Arc<AtomicBool>,
     committed: Arc<AtomicU64>,
 }
@@ -169,9 +220,13 @@ impl Writer {
             .await?;
         while !self.stop.load(Ordering::Acquire) {
             match self.random.below(20) {
-                0 if self.number == 0 => self.change_schema(&mut conn).await?,
+                0 if self.number == 0 => match self.load.columns {
+                    Columns::ComeAndGo => self.change_schema(&mut conn).await?,
+                    Columns::Come => self.add_column(&mut conn).await?,
+                    Columns::Stay => self.transaction(&mut conn).await?,
+                },
                 1 if self.number == 1 => conn.query_drop("TRUNCATE TABLE logs").await?,
-                2 | 3 if self.distributed => self.distributed_transaction(&mut conn).await?,
+                2 | 3 if self.load.distributed => self.distributed_transaction(&mut conn).await?,
                 _ => self.transaction(&mut conn).await?,
             }
             tokio::time::sleep(Duration::from_millis(self.random.below(8))).await;
@@ -199,7 +254,7 @@ impl Writer {
 
     async fn distributed_transaction(&mut self, conn: &mut Conn) -> mysql_async::Result<()> {
         self.said += 1;
-        let name = format!("x{}-{}-{}", self.seed, self.number, self.said);
+        let name = format!("x{}-{}-{}", self.load.seed, self.number, self.said);
         conn.query_drop(format!("XA START '{name}'")).await?;
         let mut failed = false;
         for _ in 0..1 + self.random.below(3) {
@@ -232,10 +287,40 @@ impl Writer {
         refused(conn.query_drop(statement).await).map(drop)
     }
 
+    /// Adds a column of a name that never was, with what it has in rows that are there, and sets it in some rows.
+    async fn add_column(&mut self, conn: &mut Conn) -> mysql_async::Result<()> {
+        if self.added == ADDED_MAX || self.random.below(4) != 0 {
+            return Ok(());
+        }
+        self.added += 1;
+        let name = format!("extra_{}", self.added);
+        let (declared, value) = match self.random.below(5) {
+            0 => ("INT NOT NULL DEFAULT 7 FIRST", "id * 3"),
+            1 => ("VARCHAR(30) DEFAULT 'it''s'", "NULL"),
+            2 => ("DECIMAL(8,2) NULL AFTER n", "id / 4"),
+            3 => (
+                "DATETIME(3) NOT NULL DEFAULT '2024-01-02 03:04:05.678'",
+                "'2020-02-29 23:59:59.999'",
+            ),
+            _ => ("ENUM('u', 'v') NOT NULL DEFAULT 'v'", "'u'"),
+        };
+        let add = format!("ALTER TABLE wide ADD COLUMN {name} {declared}");
+        if refused(conn.query_drop(add).await)? {
+            return Ok(());
+        }
+        let least = self.random.below(KEYS);
+        let set = format!(
+            "UPDATE wide SET {name} = {value} WHERE id BETWEEN {least} AND {}",
+            least + 20
+        );
+        refused(conn.query_drop(set).await).map(drop)
+    }
+
     fn statement(&mut self) -> String {
         self.said += 1;
-        let note = format!("{}-{}-{}", self.seed, self.number, self.said);
-        let table = TABLES[self.random.below(TABLES.len() as u64) as usize];
+        let note = format!("{}-{}-{}", self.load.seed, self.number, self.said);
+        let tables = self.load.tables;
+        let table = tables[self.random.below(tables.len() as u64) as usize];
         let id = self.random.below(KEYS);
         let key = of_key(table, id);
         match self.random.below(10) {
@@ -246,6 +331,11 @@ impl Writer {
                     row(table, id, &note)
                 )
             }
+            // No minus zero: JsonConverter does not know it, Kafka's neither.
+            3..=4 if table == "kinds" => format!(
+                "UPDATE kinds SET n = n + 1, note = '{note}', price = price + 0.125, ratio = -ratio * 1.1 - 1, small = n / 11, moment = NULL, \
+                 clock = SEC_TO_TIME(-n), kind = 'ü', many = n % 8, data = UNHEX(SHA2(n, 256)), page = NULL WHERE {key}"
+            ),
             3..=6 => format!("UPDATE {table} SET n = n + 1, note = '{note}' WHERE {key}"),
             7 => format!("DELETE FROM {table} WHERE {key}"),
             8 => {
@@ -253,6 +343,7 @@ impl Writer {
                 let set = match table {
                     "words" => format!("word = 'Wörd {to}'"),
                     "pairs" => format!("a = {}, b = 'b{}'", to % 50, to / 50),
+                    "mails" if self.random.below(2) == 0 => format!("mail = 'm{to}'"),
                     _ => format!("id = {to}"),
                 };
                 format!("UPDATE IGNORE {table} SET {set}, note = '{note}' WHERE {key}")

@@ -32,7 +32,7 @@ pub(super) struct Catalog {
 pub(super) enum Unplanned {
     /// It is the record's fault.
     Record(String),
-    /// There is nothing to be done: rows of a table that is not there are deleted.
+    /// There is nothing to be done: rows of a table that is not there are deleted, or those that a deletion before told of.
     Nothing,
     /// The connection failed.
     Client(ClientError),
@@ -73,6 +73,10 @@ impl Catalog {
     ) -> Result<Arc<Plan>, Unplanned> {
         let config = planning.config;
         let by_source = config.tables.source_fields().next().is_some();
+        // A tombstone does not say where it comes from; the deletion before it did, and is done.
+        if by_source && record.value.value.is_null() {
+            return Err(Unplanned::Nothing);
+        }
         let named = || {
             config
                 .tables

@@ -248,14 +248,17 @@ pub(super) fn failed(what: &str, error: ClientError) -> PluginError {
         (ClientError::Server { .. }, ErrorKind::UserConfig) => ErrorKind::Fatal,
         (_, kind) => kind,
     };
-    // The connection's own words are of a source's keys.
-    let said = error
+    PluginError::new(kind, format!("{what}: {}", said(&error)))
+}
+
+/// What an error says. The connection's own words are of a source's keys.
+pub(super) fn said(error: &ClientError) -> String {
+    error
         .to_string()
         .replace("database.hostname and database.port", "connection.url")
         .replace("database.hostname", "connection.url")
         .replace(
             "database.user and database.password",
             "connection.username and connection.password",
-        );
-    PluginError::new(kind, format!("{what}: {said}"))
+        )
 }

@@ -17,7 +17,7 @@ use super::deferred::Deferred;
 use super::offsets::{Move, Offsets, Outcome, outcome, stored};
 use super::partitions::Partitions;
 use super::refusal::Refusal;
-use super::session::{Session, failed};
+use super::session::{Session, failed, said};
 use super::statement::Writer;
 use super::transaction::{Failure, RefusedRow, Transaction};
 use crate::mysql::client::ClientError;
@@ -417,8 +417,9 @@ impl Writing {
         if self.tries > self.config.retries {
             return given_up(what, &error);
         }
-        warn!("{what}: {error}");
-        PluginError::retriable(format!("{what}: {error}"))
+        let message = format!("{what}: {}", said(&error));
+        warn!("{message}");
+        PluginError::retriable(message)
     }
 }
 
@@ -432,7 +433,10 @@ impl Stopped {
 }
 
 fn given_up(what: &str, error: &ClientError) -> PluginError {
-    PluginError::disconnected(format!("{what}, as often as flush.max.retries says: {error}"))
+    PluginError::disconnected(format!(
+        "{what}, as often as flush.max.retries says: {}",
+        said(error)
+    ))
 }
 
 fn shown(moves: &[Move]) -> String {

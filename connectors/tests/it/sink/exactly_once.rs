@@ -303,6 +303,11 @@ async fn a_server_that_is_started_again_is_gone_on_with() {
                 error = bench.put(&next).await.unwrap_err();
             }
             assert_eq!(error.kind(), expected, "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains("see that it runs, and connection.url") && !said.contains("database."),
+                "{said}"
+            );
         }
         server.start_again(&[]);
         bench.take(&next).await;

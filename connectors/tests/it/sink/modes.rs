@@ -193,9 +193,18 @@ async fn tables_are_named_by_where_changes_come_from() {
     bench.start(&["server.shop.t"]).await.unwrap();
     bench.take(&[change(0, "c", None, Some((1, "a")))]).await;
     assert_eq!(bench.rows("SELECT * FROM copy_shop_t").await, ["1 a"]);
+    // The source tells of each deletion twice, the second time without saying where.
+    let deleted = [
+        change(1, "c", None, Some((2, "b"))),
+        change(2, "d", Some((1, "a")), None),
+        Simple::new().delete("server.shop.t", 3, 1),
+    ];
+    bench.take(&deleted).await;
+    assert_eq!(bench.rows("SELECT * FROM copy_shop_t").await, ["2 b"]);
+    assert_eq!(bench.stored("server.shop.t"), Some(4));
     // A row by itself does not say where it comes from.
     let refused = bench
-        .put(&[Simple::new().write("server.shop.t", 1, 1, "x")])
+        .put(&[Simple::new().write("server.shop.t", 4, 1, "x")])
         .await
         .unwrap();
     assert!(

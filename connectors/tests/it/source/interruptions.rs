@@ -1,5 +1,7 @@
 //! Connections that break, servers that stop, workers that die: each row is told once.
-use super::harness::{Commits, Delivered, dumps, run};
+use millstream_connect::record::Value;
+
+use super::harness::{Commits, Delivered, dumps, field, run};
 use crate::servers::{KINDS, Kind, Server};
 
 /// A table with so many rows, made by one statement that doubles it.
@@ -213,4 +215,42 @@ async fn end_xa(client: &mut millstream_connectors::mysql::client::Client, state
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("{statement}: it is not there");
+}
+
+/// What a server takes for its time makes no difference to what is told, nor to where a source goes on.
+#[tokio::test]
+async fn clocks_may_jump() {
+    // In 2001 and 2033.
+    const BACK: i64 = 1_000_000_000;
+    const AHEAD: i64 = 2_000_000_000;
+    for kind in KINDS {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+        let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
+        for (row, time) in [BACK, AHEAD, BACK + 1, AHEAD, BACK].into_iter().enumerate() {
+            let mut running = delivered.start().await;
+            let time = format!("SET timestamp={time}");
+            run(&mut client, &[&time, &format!("INSERT INTO t VALUES ({row})")]).await;
+            running.until_count("d.t", row + 1).await;
+            running.stop().await;
+        }
+        assert_eq!(
+            delivered.changes("d.t", "id"),
+            ["c0", "c1", "c2", "c3", "c4"],
+            "{kind:?}"
+        );
+        let times: Vec<i64> = delivered
+            .of("d.t")
+            .into_iter()
+            .map(|record| {
+                let source = field(&record.value.value, "source").unwrap();
+                match field(source, "ts_ms") {
+                    Some(Value::Int64(ms)) => *ms / 1000,
+                    other => panic!("{other:?}"),
+                }
+            })
+            .collect();
+        assert_eq!(times, [BACK, AHEAD, BACK + 1, AHEAD, BACK], "{kind:?}");
+    }
 }

@@ -117,7 +117,7 @@ fn rows() -> ConfigDef {
 fn tables() -> ConfigDef {
     let key = ConfigKey::with_default;
     ConfigDef::new()
-        .with(key("collection.name.format", String, "${topic}", Medium, "A table's name, with ${topic} and ${source.FIELD} (of a change's source block: db, table). A dot divides database and table, such as in ${source.db}.${source.table}; a topic's own dots become _"))
+        .with(key("collection.name.format", String, "${topic}", Medium, "A table's name, with ${topic} and ${source.FIELD} (of a change's source block: db, table). A dot divides database and table, such as in ${source.db}.${source.table}; a topic's own dots become _. With fields of the source tombstones, which have none, are passed over: the deletion before one is written"))
         .with(ConfigKey::optional("collection.naming.strategy", String, Low, "io.debezium.sink.naming.DefaultCollectionNamingStrategy, or with a topic's dots as they are PassthroughCollectionNamingStrategy, as which Confluent's class begins"))
         .with(ConfigKey::optional("column.naming.strategy", String, Low, "Columns have the names of fields: io.debezium.sink.naming.DefaultColumnNamingStrategy"))
         .with(ConfigKey::optional("collection.table.format", String, Low, "Not supported: use collection.name.format with ${source.table}"))
