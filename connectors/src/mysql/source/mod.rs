@@ -11,11 +11,13 @@
 mod backoff;
 mod batch;
 mod change;
+mod computed;
 mod connection;
 mod describe;
 mod error;
 mod link;
 mod running;
+mod scout;
 mod side;
 mod start;
 mod tables;
