@@ -25,7 +25,7 @@ pub struct Index {
     pub name: String,
     /// Whether it has each value once.
     pub unique: bool,
-    /// Whether it has only the beginning of a column.
+    /// Whether it has only the beginning of a column; not said of those that are not unique.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefix: bool,
     /// Its columns in their order; nothing for an expression.

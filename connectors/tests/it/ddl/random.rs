@@ -77,7 +77,9 @@ fn definition(random: &mut Random) -> String {
     }
     let is = |words: &[&str]| words.iter().any(|word| own.starts_with(word));
     if random.chance(3) {
-        let default = if is(&["TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE"]) {
+        let default = if is(&[
+            "TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE",
+        ]) {
             random.one(&["0", "1", "'12'", "7"])
         } else if is(&["CHAR", "VARCHAR", "NATIONAL"]) {
             random.one(&["''", "'x'", "'it''s'", "5"])
@@ -131,11 +133,19 @@ fn columns(random: &mut Random, table: &Table) -> String {
 fn action(random: &mut Random, table: &Table, number: usize) -> String {
     let own = column(random, table);
     match random.below(16) {
-        0..=3 => format!("ADD COLUMN c{number} {}{}", definition(random), place(random, table)),
+        0..=3 => format!(
+            "ADD COLUMN c{number} {}{}",
+            definition(random),
+            place(random, table)
+        ),
         4 => format!("ADD (c{number} {}, d{number} INT)", definition(random)),
         5 | 6 => format!("DROP COLUMN {own}"),
         7 | 8 => format!("MODIFY {own} {}{}", definition(random), place(random, table)),
-        9 => format!("CHANGE {own} r{number} {}{}", definition(random), place(random, table)),
+        9 => format!(
+            "CHANGE {own} r{number} {}{}",
+            definition(random),
+            place(random, table)
+        ),
         10 => format!("ALTER COLUMN {own} DROP DEFAULT"),
         11 => format!("ADD UNIQUE ({})", columns(random, table)),
         12 => format!("ADD INDEX i{number} ({})", columns(random, table)),
@@ -151,7 +161,12 @@ fn action(random: &mut Random, table: &Table, number: usize) -> String {
             }
         }
         _ => random
-            .one(&["DEFAULT CHARACTER SET utf8", "DEFAULT CHARSET latin1", "COMMENT 'new'", "FORCE"])
+            .one(&[
+                "DEFAULT CHARACTER SET utf8",
+                "DEFAULT CHARSET latin1",
+                "COMMENT 'new'",
+                "FORCE",
+            ])
             .to_owned(),
     }
 }
@@ -201,7 +216,10 @@ async fn tables_that_change_at_random_are_known() {
                 Outcome::Differs(what) => wrong.push(format!("{kind:?}: {text}: differs: {what}")),
             }
         }
-        assert!(same > STATEMENTS / 3, "{kind:?}: {same} the same, {unknown} not known");
+        assert!(
+            same > STATEMENTS / 3,
+            "{kind:?}: {same} the same, {unknown} not known"
+        );
         assert!(unknown <= UNKNOWN_MAX, "{kind:?}: {unknown} not known");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

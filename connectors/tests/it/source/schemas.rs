@@ -124,7 +124,8 @@ async fn what_tables_were_is_stored_where_the_log_does_not_say_it() {
         let error = running.until_failure().await.to_string();
         assert!(
             error.contains("not known what its columns were")
-                && error.contains("it was changed since, and what \"ALTER TABLE t ADD d DOUBLE DEFAULT 1e3\""),
+                && error
+                    .contains("it was changed since, and what \"ALTER TABLE t ADD d DOUBLE DEFAULT 1e3\""),
             "{kind:?}: {error}"
         );
         drop(running);
@@ -150,7 +151,8 @@ async fn tables_change_several_times_while_nobody_reads() {
     ] {
         let server = Server::start(kind, options);
         let mut client = server.database("d").await;
-        let create = "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10), b INT UNSIGNED) DEFAULT CHARSET latin1";
+        let create =
+            "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10), b INT UNSIGNED) DEFAULT CHARSET latin1";
         run(&mut client, &[create]).await;
         let more = [("database.include.list", "d"), ("max.batch.size", "1")];
         let mut delivered = Delivered::new(&server, &more);
@@ -162,9 +164,9 @@ async fn tables_change_several_times_while_nobody_reads() {
             &mut client,
             &[
                 "INSERT INTO t VALUES (2, 'y', 7)",
-                "ALTER TABLE t ADD c INT UNSIGNED FIRST, MODIFY a VARCHAR(20) CHARACTER SET utf8 AFTER b",
+                "ALTER TABLE t ADD c INT UNSIGNED NOT NULL DEFAULT 9 FIRST, MODIFY a VARCHAR(20) CHARACTER SET utf8 AFTER b",
                 "INSERT INTO t VALUES (4000000001, 3, 8, 'é')",
-                "ALTER TABLE t CHANGE b name CHAR(5), DROP PRIMARY KEY, ADD PRIMARY KEY (c)",
+                "ALTER TABLE t CHANGE b name CHAR(12), DROP PRIMARY KEY, ADD PRIMARY KEY (id, c)",
                 "INSERT INTO t VALUES (4, 4, 'n', 'z')",
                 "ALTER TABLE t DROP a, ADD e ENUM('one','two') DEFAULT 'two' AFTER id",
                 "INSERT INTO t VALUES (5, 5, 'two', 'm')",
@@ -222,7 +224,10 @@ async fn tables_change_several_times_while_nobody_reads() {
             ]),
             "{kind:?}"
         );
-        assert_eq!(shown("d.old", &["k", "v"]), texts(&["Some(Int32(2)) Some(String(\"v\"))"]));
+        assert_eq!(
+            shown("d.old", &["k", "v"]),
+            texts(&["Some(Int32(2)) Some(String(\"v\"))"])
+        );
         let key = format!("{:?}", delivered.of("d.t")[3].key.value);
         assert!(key.contains("Int64(4)"), "{kind:?}: {key}");
     }

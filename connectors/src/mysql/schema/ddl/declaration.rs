@@ -163,7 +163,9 @@ pub(super) fn length_bytes(most: u64) -> u8 {
 
 fn text(own: &DataType, bytes: u8, collation: Option<Collation>) -> Result<Declaration, DdlError> {
     let length_bytes = match (bytes, own.arguments.first()) {
-        (0, None | Some(0)) => 2,
+        (0, None) => 2,
+        // Old servers make a TEXT of it, new ones a TINYTEXT.
+        (0, Some(0)) => return Err(DdlError::Type("a TEXT of no length".to_owned())),
         (0, Some(length)) => {
             let wide = collation.filter(|_| !own.bytes).map_or(1, charset::bytes_max);
             length_bytes(length.saturating_mul(u64::from(wide)))

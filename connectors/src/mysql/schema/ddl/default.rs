@@ -347,24 +347,22 @@ fn characters(own: &DataType, declaration: &Declaration, literal: &Literal) -> O
 }
 
 fn bytes(server: &Server, own: &DataType, literal: &Literal) -> Option<String> {
-    let mut bytes = match literal {
+    let bytes = match literal {
         Literal::Text(text) if text.is_ascii() => text.as_bytes().to_vec(),
         Literal::Hexadecimal(bytes) => bytes.clone(),
         _ => return None,
     };
     let length = usize::try_from(*own.arguments.first()?).ok()?;
-    if bytes.len() > length {
+    // Servers differ in whether they show the zeros that fill it.
+    if bytes.len() > length || own.base == Base::Char && bytes.len() < length {
         return None;
     }
     if server.flavour == Flavour::MySql && server.version >= Version::new(8, 0, 0) {
-        if own.base == Base::Char {
-            bytes.resize(length, 0);
-        }
         let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
         return Some(format!("0x{digits}"));
     }
     let is_plain = bytes.iter().all(u8::is_ascii_graphic);
-    (is_plain && own.base == Base::Varchar).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    is_plain.then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn label(own: &DataType, literal: &Literal) -> Option<String> {

@@ -190,7 +190,8 @@ impl Draft {
             comment: Some(definition.comment.clone()).filter(|comment| !comment.is_empty()),
         };
         let old_timestamp = definition.is_timestamp() && !context.explicit_timestamps && !definition.generated;
-        let nullable = definition.nullable.unwrap_or(!old_timestamp) && !definition.auto_increment;
+        let nullable = definition.nullable.unwrap_or(!old_timestamp && !definition.primary);
+        let nullable = nullable && !definition.auto_increment;
         place(&mut column, &declaration, (nullable, definition.visible), context)?;
         if let Some(literal) = definition.default.as_ref().filter(|_| !definition.generated) {
             column.default = default::shown(context.server, &definition.name, &own, &declaration, literal)?;

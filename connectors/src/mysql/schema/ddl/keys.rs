@@ -155,7 +155,7 @@ impl NewIndex {
         structure.indexes.push(Index {
             name,
             unique: self.unique,
-            prefix,
+            prefix: prefix && self.unique,
             columns: self.columns,
         });
         Ok(())

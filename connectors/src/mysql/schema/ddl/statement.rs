@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::alter::{Alteration, read_actions};
+use super::alter::{Action, Alteration, read_actions};
 use super::apply::altered;
 use super::create::create;
 use super::error::DdlError;
@@ -26,7 +26,7 @@ pub(super) fn run(mut reader: Reader<'_>, context: &Context<'_>) -> Result<Effec
                 false => Effects::Nothing,
             });
         }
-        return create_index(&mut reader, context).map(one);
+        return create_index(&mut reader, context, replaces).map(one);
     }
     if reader.take(&["ALTER"]) {
         while reader.take_any(&["ONLINE", "OFFLINE", "IGNORE"]) {}
@@ -178,7 +178,11 @@ fn one_altered(
     Ok(effects)
 }
 
-fn create_index(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<(TableId, After), DdlError> {
+fn create_index(
+    reader: &mut Reader<'_>,
+    context: &Context<'_>,
+    replaces: bool,
+) -> Result<(TableId, After), DdlError> {
     while reader.take_any(&["ONLINE", "OFFLINE"]) {}
     let unique = reader.take(&["UNIQUE"]);
     reader.take_any(&["FULLTEXT", "SPATIAL", "VECTOR"]);
@@ -186,10 +190,13 @@ fn create_index(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<(Table
     let id = table_of_index(reader)?;
     let index = NewIndex::created(reader, unique)?;
     let alteration = read_actions(reader, context)?;
-    let alteration = Alteration {
-        actions: vec![super::alter::Action::AddKey(Addition::Index(index))],
-        ..alteration
-    };
+    let replaced = index.name.clone().filter(|_| replaces);
+    let mut actions: Vec<Action> = replaced
+        .into_iter()
+        .map(|name| Action::DropKey { name, if_exists: true })
+        .collect();
+    actions.push(Action::AddKey(Addition::Index(index)));
+    let alteration = Alteration { actions, ..alteration };
     single(&id, &alteration, context)
 }
 
@@ -203,7 +210,7 @@ fn drop_index(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<(TableId
     skip_wait(reader)?;
     let alteration = read_actions(reader, context)?;
     let alteration = Alteration {
-        actions: vec![super::alter::Action::DropKey { name, if_exists }],
+        actions: vec![Action::DropKey { name, if_exists }],
         ..alteration
     };
     single(&id, &alteration, context)

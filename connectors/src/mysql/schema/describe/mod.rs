@@ -280,7 +280,8 @@ async fn indexes(client: &mut Client, id: &TableId) -> Result<Vec<Index>, Client
     for row in &rows {
         let name = row.text(2).unwrap_or_default();
         let column = row.text(4).map(Arc::from);
-        let prefix = row.get(7).is_some();
+        let unique = row.get(1) == Some(b"0");
+        let prefix = unique && row.get(7).is_some();
         match indexes.last_mut().filter(|last| last.name == name) {
             Some(last) => {
                 last.columns.push(column);
@@ -288,7 +289,7 @@ async fn indexes(client: &mut Client, id: &TableId) -> Result<Vec<Index>, Client
             }
             None => indexes.push(Index {
                 name,
-                unique: row.get(1) == Some(b"0"),
+                unique,
                 prefix,
                 columns: vec![column],
             }),
