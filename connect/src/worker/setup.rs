@@ -75,6 +75,10 @@ impl TaskSetup {
             Some(transactions) => {
                 producer.set("transactional.id", self.transactional_id());
                 producer.remove("delivery.timeout.ms");
+                if transactions != Transactions::AfterInterval && !self.has_own_linger() {
+                    // Somebody waits for the end of each batch; the transaction's first request has its records wait for each other anyway.
+                    producer.set("linger.ms", "0");
+                }
                 let topic = topic.expect("with exactly-once offsets are in a topic");
                 let interval = config.optional_long("transaction.boundary.interval.ms");
                 let interval = interval
@@ -102,6 +106,17 @@ impl TaskSetup {
             offsets,
             flush_interval: interval.unwrap_or(self.worker.offset_flush_interval),
             resending,
+        })
+    }
+
+    /// Whether somebody says how long a producer's records wait for others.
+    fn has_own_linger(&self) -> bool {
+        ["linger.ms", "queue.buffering.max.ms"].iter().any(|key| {
+            let of_worker = self.worker.given.contains_key(&*format!("producer.{key}"));
+            of_worker
+                || self
+                    .connector_config
+                    .contains_key(&*format!("producer.override.{key}"))
         })
     }
 

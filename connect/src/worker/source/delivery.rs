@@ -227,12 +227,29 @@ impl SourceLoop<'_> {
     /// Waits until everything is delivered, and stores the offsets behind it.
     pub(super) fn commit(&mut self) -> Result<(), PluginError> {
         self.due = Instant::now() + self.parts.flush_interval;
+        if self.parts.offsets.is_transactional() {
+            // They stand or fall together, and are waited for together.
+            self.pending.all_delivered();
+            self.send_offsets()?;
+        }
         self.deliver()?;
         if self.control.is_abandoned() {
             return Ok(());
         }
         self.pending.all_delivered();
         self.store_delivered()
+    }
+
+    fn send_offsets(&mut self) -> Result<(), PluginError> {
+        let control = self.control;
+        let (connector, pending) = (&self.setup.id.connector, &self.pending);
+        let (offsets, producer) = (&self.parts.offsets, &mut self.parts.producer);
+        let send = || offsets.send(connector, pending, producer, &|| control.is_abandoned());
+        let sent = self.report.metrics.within(Call::Store, send);
+        if sent.is_err() {
+            TaskMetrics::add(&self.metrics().commit_failures, 1);
+        }
+        sent
     }
 
     /// Stores the offsets behind what is delivered.

@@ -176,7 +176,7 @@ impl OffsetSink {
         })
     }
 
-    /// Stores what is pending; with exactly-once it commits the transaction that holds its records.
+    /// Stores what is pending; with exactly-once it commits the transaction that holds it and its records.
     pub(super) fn store(
         &self,
         connector: &str,
@@ -185,12 +185,25 @@ impl OffsetSink {
         stopping: &dyn Fn() -> bool,
     ) -> Result<(), PluginError> {
         let changes = pending.changes();
+        match &self.transactional {
+            Some(_) => Ok(producer.commit(stopping)?),
+            None if changes.is_empty() => Ok(()),
+            None => self.store.write(connector, changes),
+        }
+    }
+
+    /// With exactly-once: sends what is pending behind its records, into their transaction.
+    pub(super) fn send(
+        &self,
+        connector: &str,
+        pending: &Pending,
+        producer: &mut Producer,
+        stopping: &dyn Fn() -> bool,
+    ) -> Result<(), PluginError> {
         let Some((_, offsets_topic)) = &self.transactional else {
-            return match changes.is_empty() {
-                true => Ok(()),
-                false => self.store.write(connector, changes),
-            };
+            return Ok(());
         };
+        let changes = pending.changes();
         self.store.forget_behind(connector, changes)?;
         let mut batch = Outgoing::default();
         topic::rows(offsets_topic, connector, changes, &mut batch);
@@ -198,7 +211,7 @@ impl OffsetSink {
             let why = undelivered(offsets_topic, &refused.error);
             return Err(PluginError::user_config(format!("storing offsets in {why}")));
         }
-        Ok(producer.commit(stopping)?)
+        Ok(())
     }
 }
 

@@ -2,17 +2,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_connectors::mysql::binlog::{BINARY, Change, Decoder, Event, Limits, Row, Value};
+use millstream_connectors::mysql::binlog::{Change, Decoder, Event, Limits, Row, Value};
 use millstream_connectors::mysql::client::{Client, DumpStart, EventStream, Gtids as EndGtids};
 use millstream_connectors::mysql::config::{Filters, Selection as Choice, SnapshotConfig, SnapshotMode};
 use millstream_connectors::mysql::record::{Snapshot as Marker, select_expression};
-use millstream_connectors::mysql::schema::{Column, Table, describe};
+use millstream_connectors::mysql::schema::{Table, describe};
 use millstream_connectors::mysql::snapshot::{
     Readers, ReadersConfig, Selection, Settings, Snapshot, SnapshotState, TableChange, Told,
 };
 use millstream_connectors::mysql::stream::{Gtids, LogPosition};
-use millstream_connectors::mysql::{charset, text};
 
+use super::values::{cell, key_of, printed};
 use crate::log;
 use crate::servers::Server;
 
@@ -67,69 +67,6 @@ pub fn settings(database: &str, readers: usize, chunk_rows: usize) -> Settings {
             })
         }),
     }
-}
-
-/// The log's value as the server prints it; bytes in hex.
-fn printed(column: &Column, value: &Value<'_>) -> Option<String> {
-    let mut shown = String::new();
-    match value {
-        Value::Absent | Value::Null => return None,
-        // Logs of old servers do not say what numbers and texts are.
-        Value::Int(number @ ..0) if column.log.unsigned == Some(true) => {
-            shown = (*number as u64).to_string();
-        }
-        Value::Float(number) => text::double(f64::from(*number), &mut shown),
-        Value::Text { bytes, .. } if column.log.collation == BINARY => text::hex(bytes, &mut shown),
-        Value::Text { bytes, .. } => charset::decode(column.log.collation, bytes, &mut shown).unwrap(),
-        value => text::print(&column.log, value, 1 << 20, &mut shown).unwrap(),
-    }
-    Some(normal(column, shown))
-}
-
-/// The cell of a `SELECT` in the same form.
-pub fn cell(column: &Column, cell: Option<&[u8]>) -> Option<String> {
-    use millstream_connectors::mysql::binlog::ColumnType;
-    let cell = cell?;
-    let declared = column.declared.as_deref().unwrap_or_default();
-    let is_bytes = column.log.collation == BINARY && !matches!(declared, "uuid" | "inet6" | "inet4");
-    let shown = match column.log.column_type {
-        ColumnType::Bit { .. } => cell
-            .iter()
-            .fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte))
-            .to_string(),
-        ColumnType::Char { .. } | ColumnType::Varchar { .. } | ColumnType::Blob { .. } if is_bytes => {
-            let mut shown = String::new();
-            text::hex(cell, &mut shown);
-            shown
-        }
-        _ => String::from_utf8_lossy(cell).into_owned(),
-    };
-    Some(normal(column, shown))
-}
-
-fn normal(column: &Column, shown: String) -> String {
-    use millstream_connectors::mysql::binlog::ColumnType;
-    match (
-        column.declared.as_deref().unwrap_or_default(),
-        column.log.column_type,
-    ) {
-        ("uuid", _) => shown.replace('-', "").to_uppercase(),
-        // Logs leave zeros at the end out.
-        (_, ColumnType::Char { .. }) if column.log.collation == BINARY => {
-            shown.trim_end_matches("00").to_owned()
-        }
-        _ => shown,
-    }
-}
-
-/// The text of a key.
-fn key_of(table: &Table, values: &[Option<String>]) -> String {
-    let parts: Vec<&str> = table
-        .key
-        .iter()
-        .map(|index| values[*index].as_deref().unwrap_or("?"))
-        .collect();
-    parts.join("\u{1}")
 }
 
 pub async fn described(client: &mut Client, database: &str) -> BTreeMap<String, Arc<Table>> {
@@ -412,8 +349,13 @@ impl Follower {
         let old = old.flatten();
         for (index, value) in after.iter_mut().enumerate() {
             if row.after[index] == Value::Absent {
-                let said = before.get(index).cloned().flatten();
-                *value = said.or_else(|| old.as_ref().and_then(|old| old[index].clone()));
+                // A minimal image of an insertion leaves out what has its default.
+                let default = (&*table.columns[index].name == "extra").then(|| "7".to_owned());
+                *value = match (before.get(index).cloned().flatten(), &old) {
+                    (Some(said), _) => Some(said),
+                    (None, Some(old)) => old[index].clone(),
+                    (None, None) => default,
+                };
             }
         }
         known.insert(key_of(table, &after), after);
@@ -468,9 +410,13 @@ impl Follower {
                 .collect();
             assert!(
                 wrong.is_empty() && own.len() == theirs.len(),
-                "{name}: {} rows are known, {} there are; {:?} are known as {:?}",
+                "{name}: {} rows are known, {} there are, {:?} are not; {:?} are known as {:?}",
                 own.len(),
                 theirs.len(),
+                own.keys()
+                    .filter(|key| !theirs.contains_key(*key))
+                    .take(3)
+                    .collect::<Vec<_>>(),
                 wrong,
                 wrong.iter().map(|(key, _)| own.get(*key)).collect::<Vec<_>>()
             );
