@@ -5,8 +5,8 @@
 pub mod ddl;
 pub mod describe;
 mod from_log;
-pub mod structure;
 mod stored;
+pub mod structure;
 
 pub use from_log::TableError;
 pub use structure::{Index, Structure};

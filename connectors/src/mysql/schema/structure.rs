@@ -43,9 +43,7 @@ impl Index {
     pub(super) fn places(&self, columns: &[Column]) -> Option<Vec<usize>> {
         let place = |name: &Option<Arc<str>>| {
             let name = name.as_ref()?;
-            columns
-                .iter()
-                .position(|column| same_name(&column.name, name))
+            columns.iter().position(|column| same_name(&column.name, name))
         };
         self.columns.iter().map(place).collect()
     }

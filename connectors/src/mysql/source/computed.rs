@@ -53,7 +53,10 @@ pub(super) fn complete(described: &mut Described, change: &SchemaChange, tables:
         session: change.session,
     };
     let effects = ddl::effects(&server, &place, &statement);
-    let changed = described.tables.iter_mut().filter(|(_, known)| *known == Known::Changed);
+    let changed = described
+        .tables
+        .iter_mut()
+        .filter(|(_, known)| *known == Known::Changed);
     for (id, known) in changed {
         *known = behind(id, &effects, change, tables);
     }

@@ -3,6 +3,7 @@
 //! Where the log names columns, what the server says adds defaults, comments and declared types. Where it does not, all is the
 //! server's word, which is of now, while rows of the log are older. So the log from the rows on is looked through up to what was its
 //! end once the server had answered ([`scout`](super::scout)): if no statement touched the table there, it was then what it is now.
+//! Otherwise its word is not of that place, and statements say what the table becomes ([`computed`](super::computed)).
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,24 +13,26 @@ use crate::mysql::client::server::Facts;
 use crate::mysql::client::{Client, ClientError, DumpRequest};
 use crate::mysql::config::{FailureMode, Filters, Selection, SkippedOperations, SourceConfig};
 use crate::mysql::schema::TableId;
-use crate::mysql::stream::ddl::{SchemaKind, Touched};
-use crate::mysql::stream::{LogPosition, Resume, SchemaChange, Step, Stream, StreamOptions};
+use crate::mysql::stream::ddl::Touched;
+use crate::mysql::stream::{LogPosition, Resume, Step, Stream, StreamOptions};
 
 /// How often the server says that it lives while its log is looked through.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// What of the log is read ahead then.
 const QUEUE_BYTES: usize = 1 << 20;
-/// So many statements are remembered.
-const CHANGES_MAX: usize = 10_000;
+/// The last changes of so many tables and databases are remembered; with more, it is as if statements had touched all.
+const CHANGES_MAX: usize = 100_000;
 
 /// Statements of a part of the log, up to its end when a server had answered.
 #[derive(Debug, Default)]
 pub(super) struct Scouted {
     since: Option<LogPosition>,
-    /// What they touch, and the place before each.
-    changes: Vec<(Touched, LogPosition)>,
-    /// Databases that are made or changed by them.
-    databases: Vec<(Touched, LogPosition)>,
+    /// The place before the last statement that touches a table; names in small letters.
+    tables: HashMap<TableId, LogPosition>,
+    /// The same of databases as a whole.
+    databases: HashMap<String, LogPosition>,
+    /// The same of all tables.
+    all: Option<LogPosition>,
     /// Default collations of databases, as the server answered.
     pub(super) collations: HashMap<String, Collation>,
 }
@@ -38,8 +40,14 @@ pub(super) struct Scouted {
 impl Scouted {
     /// Whether a statement behind this place touches a table.
     pub(super) fn changes(&self, table: &TableId, at: &LogPosition) -> bool {
-        let mut changes = self.changes.iter();
-        changes.any(|(touched, place)| touched.has(table) && place.has_passed(at))
+        let changed = self.tables.get(&small(table));
+        changed.is_some_and(|place| place.has_passed(at)) || self.changes_database(&table.database, at)
+    }
+
+    fn changes_database(&self, database: &str, at: &LogPosition) -> bool {
+        let changed = self.databases.get(&database.to_lowercase());
+        let mut changes = changed.iter().copied().chain(&self.all);
+        changes.any(|place| place.has_passed(at))
     }
 
     /// Whether it is known without asking that all these tables are changed behind this place.
@@ -56,26 +64,33 @@ impl Scouted {
 
     /// Default collations of databases that hold at this place.
     pub(super) fn collations_at(&self, at: &LogPosition) -> BTreeMap<String, Collation> {
-        let of_database = |name: &str| TableId::new(name, "");
-        let holds = |name: &str| {
-            let mut changes = self.databases.iter();
-            !changes.any(|(touched, place)| touched.has(&of_database(name)) && place.has_passed(at))
-        };
-        let held = self.collations.iter().filter(|(name, _)| holds(name));
+        let held = self
+            .collations
+            .iter()
+            .filter(|(name, _)| !self.changes_database(name, at));
         held.map(|(name, collation)| (name.clone(), *collation)).collect()
     }
 
-    fn add(&mut self, change: &SchemaChange, place: &LogPosition) {
-        if self.changes.len() >= CHANGES_MAX {
-            // The later ones tell of more places.
-            self.changes.remove(0);
+    fn add(&mut self, touched: &Touched, place: &LogPosition) {
+        match touched {
+            Touched::Tables(tables) => {
+                let places = tables.iter().map(|table| (small(table), place.clone()));
+                self.tables.extend(places);
+            }
+            Touched::Database(name) => drop(self.databases.insert(name.to_lowercase(), place.clone())),
+            Touched::Everything => self.all = Some(place.clone()),
         }
-        self.changes.push((change.touches.clone(), place.clone()));
-        let of_databases = change.kind == SchemaKind::Database || change.touches == Touched::Everything;
-        if of_databases {
-            self.databases.push((change.touches.clone(), place.clone()));
+        if self.tables.len() + self.databases.len() > CHANGES_MAX {
+            self.tables.clear();
+            self.databases.clear();
+            self.all = Some(place.clone());
         }
     }
+}
+
+/// Whether letters' case matters on the server is not known here: a table too many that is changed does no harm.
+fn small(table: &TableId) -> TableId {
+    TableId::new(&table.database.to_lowercase(), &table.table.to_lowercase())
 }
 
 /// Looks through the log between a place and the end that it had.
@@ -89,7 +104,10 @@ pub(super) async fn scout(
         since: Some(since.position.clone()).filter(|_| !since.within),
         ..Scouted::default()
     };
-    let Since { position: since, within } = since;
+    let Since {
+        position: since,
+        within,
+    } = since;
     if since.has_passed(end) {
         return Ok(found);
     }
@@ -122,7 +140,7 @@ pub(super) async fn scout(
             if let Step::Schema(change) = step
                 && !is_known
             {
-                found.add(&change, stream.position());
+                found.add(&change.touches, stream.position());
             }
         }
     }
@@ -146,5 +164,47 @@ fn options(config: &SourceConfig) -> StreamOptions {
         failures: FailureMode::Skip,
         event_bytes: config.stream.event_bytes,
         ..StreamOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(position: u64) -> LogPosition {
+        LogPosition::at("bin.000001", position)
+    }
+
+    fn since(position: u64) -> Since {
+        Since {
+            position: at(position),
+            within: false,
+        }
+    }
+
+    #[test]
+    fn the_last_statement_behind_a_place_counts() {
+        let mut found = Scouted {
+            since: Some(at(100)),
+            collations: [("d".to_owned(), 8), ("e".to_owned(), 45)].into(),
+            ..Scouted::default()
+        };
+        let table = |name: &str| TableId::new("d", name);
+        found.add(&Touched::Tables(vec![table("T"), table("u")]), &at(200));
+        found.add(&Touched::Tables(vec![table("t")]), &at(300));
+        let changed = |found: &Scouted, name: &str, position| found.changes(&table(name), &at(position));
+        assert!(changed(&found, "t", 300) && !changed(&found, "t", 301));
+        assert!(changed(&found, "u", 200) && !changed(&found, "u", 201));
+        assert!(!changed(&found, "v", 100));
+        assert!(found.knows_of(&[table("t"), table("u")], &since(150)));
+        assert!(!found.knows_of(&[table("t"), table("u")], &since(250)));
+        assert!(!found.knows_of(&[table("t")], &since(99)), "nothing was looked at there");
+        assert_eq!(found.collations_at(&at(100)).len(), 2);
+        found.add(&Touched::Database("D".to_owned()), &at(400));
+        assert!(changed(&found, "v", 400) && !changed(&found, "v", 401));
+        assert_eq!(found.collations_at(&at(400)), [("e".to_owned(), 45)].into());
+        found.add(&Touched::Everything, &at(500));
+        assert!(found.changes(&TableId::new("e", "x"), &at(500)));
+        assert!(found.collations_at(&at(500)).is_empty());
     }
 }

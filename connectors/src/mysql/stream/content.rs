@@ -12,8 +12,8 @@ use super::step::{EventOrigin, RowsStep, SchemaChange, Step, Truncation};
 use super::told::Effect;
 use crate::mysql::binlog::{At, Collation, Event, Place, Query, Rows, RowsBody, XaPrepare, Xid};
 use crate::mysql::charset;
-use crate::mysql::schema::ddl::Session;
 use crate::mysql::schema::TableId;
+use crate::mysql::schema::ddl::Session;
 
 /// Savepoints of one transaction that are remembered; their names may come again and again.
 const SAVEPOINTS_MAX: usize = 1024;

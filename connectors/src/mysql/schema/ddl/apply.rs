@@ -75,7 +75,9 @@ fn collation(
         Some(words) => words,
         None => &alteration.options.charset,
     };
-    let resolved = words.resolve(&context.server.collations, context.utf8mb4, || Ok(structure.collation))?;
+    let resolved = words.resolve(&context.server.collations, context.utf8mb4, || {
+        Ok(structure.collation)
+    })?;
     let alone = alteration.converted.is_some() && alteration.actions.is_empty();
     let has_text = |column: &Column| column.log.column_type.is_character() && column.log.collation != BINARY;
     let has_text = |column: &Column| has_text(column) || column.log.column_type.has_labels();
@@ -186,7 +188,9 @@ impl<'a> Work<'a> {
     /// A conversion would be of new columns, too.
     fn own_charset<'d>(&self, definition: &'d Definition) -> Result<&'d Definition, DdlError> {
         match self.alteration.converted.is_some() && !definition.data_type.charset.is_empty() {
-            true => Err(DdlError::Beyond("a conversion with columns of their own character set")),
+            true => Err(DdlError::Beyond(
+                "a conversion with columns of their own character set",
+            )),
             false => Ok(definition),
         }
     }
@@ -247,7 +251,9 @@ impl<'a> Work<'a> {
                         return Err(DdlError::Default(name.clone()));
                     }
                 }
-                Action::SetVisible { name, visible } if kept.named(name) => kept.column.log.visible = *visible,
+                Action::SetVisible { name, visible } if kept.named(name) => {
+                    kept.column.log.visible = *visible
+                }
                 _ => {}
             }
         }
@@ -281,7 +287,10 @@ impl<'a> Work<'a> {
                         .find(|index| same_name(&index.name, name));
                     let name = &found.ok_or_else(|| DdlError::Absent(name.clone()))?.name;
                     let index = indexes.iter_mut().find(|index| index.name == *name);
-                    index.ok_or_else(|| DdlError::Absent(name.clone()))?.name.clone_from(to);
+                    index
+                        .ok_or_else(|| DdlError::Absent(name.clone()))?
+                        .name
+                        .clone_from(to);
                 }
                 _ => {}
             }
@@ -308,17 +317,25 @@ impl<'a> Work<'a> {
     fn add_indexes(&self, draft: &mut Draft) -> Result<(), DdlError> {
         let mut foreign: Vec<NewIndex> = Vec::new();
         for action in &self.alteration.actions {
-            match action {
+            let definition = match action {
                 Action::AddColumn {
                     definition,
                     unless_exists,
                     ..
-                } if !(*unless_exists && self.has(&definition.name)) => draft.inline_keys(definition)?,
-                Action::ChangeColumn { name, definition, .. } if self.has(name) => draft.inline_keys(definition)?,
-                Action::AddKey(Addition::Index(index)) => index.clone().add_to(draft)?,
-                Action::AddKey(Addition::ForeignKey(index)) => foreign.push(index.clone()),
-                _ => {}
-            }
+                } if !(*unless_exists && self.has(&definition.name)) => definition,
+                Action::ChangeColumn { name, definition, .. } if self.has(name) => definition,
+                Action::AddKey(Addition::Index(index)) => {
+                    index.clone().add_to(draft)?;
+                    continue;
+                }
+                Action::AddKey(Addition::ForeignKey(index)) => {
+                    foreign.push(index.clone());
+                    continue;
+                }
+                _ => continue,
+            };
+            draft.inline_keys(definition)?;
+            foreign.extend(Draft::inline_reference(definition, self.context));
         }
         for index in foreign {
             index.support(draft)?;

@@ -71,7 +71,12 @@ fn defined(reader: &mut Reader<'_>, context: &Context<'_>, id: &TableId) -> Resu
     let elements = elements(reader, context)?;
     let options = options(reader)?;
     let collations = &context.server.collations;
-    let of_database = || context.before.collation(&id.database).ok_or(DdlError::DatabaseCharset);
+    let of_database = || {
+        context
+            .before
+            .collation(&id.database)
+            .ok_or(DdlError::DatabaseCharset)
+    };
     let collation = match options.charset.resolve(collations, context.utf8mb4, of_database) {
         Err(DdlError::DatabaseCharset) => None,
         collation => Some(collation?),
@@ -93,6 +98,7 @@ fn defined(reader: &mut Reader<'_>, context: &Context<'_>, id: &TableId) -> Resu
                 let column = draft.column(&definition, context)?;
                 draft.columns.push(column);
                 draft.inline_keys(&definition)?;
+                foreign.extend(Draft::inline_reference(&definition, context));
             }
             Element::Key(Addition::Index(index)) => index.add_to(&mut draft)?,
             Element::Key(Addition::ForeignKey(index)) => foreign.push(index),
@@ -108,8 +114,16 @@ fn defined(reader: &mut Reader<'_>, context: &Context<'_>, id: &TableId) -> Resu
 
 /// Indexes name columns in any case of letters; servers show them as the columns are called.
 pub(super) fn spell_keys(draft: &mut Draft) {
-    for name in draft.structure.indexes.iter_mut().flat_map(|index| index.columns.iter_mut().flatten()) {
-        let column = draft.columns.iter().find(|column| same_name(&column.column.name, name));
+    for name in draft
+        .structure
+        .indexes
+        .iter_mut()
+        .flat_map(|index| index.columns.iter_mut().flatten())
+    {
+        let column = draft
+            .columns
+            .iter()
+            .find(|column| same_name(&column.column.name, name));
         if let Some(column) = column {
             *name = Arc::clone(&column.column.name);
         }

@@ -21,7 +21,11 @@ pub(super) struct Declaration {
 
 impl Declaration {
     /// A type, whose column has this collation if it is one of characters.
-    pub(super) fn of(server: &Server, own: &DataType, collation: Option<Collation>) -> Result<Self, DdlError> {
+    pub(super) fn of(
+        server: &Server,
+        own: &DataType,
+        collation: Option<Collation>,
+    ) -> Result<Self, DdlError> {
         let plain = |data_type: &'static str| Self {
             data_type,
             column_type: data_type.to_owned(),
@@ -117,7 +121,11 @@ fn integer(server: &Server, own: &DataType, bytes: u8) -> Declaration {
     let width = width(own);
     let is_boolean = bytes == 1 && width == 1 && !own.unsigned;
     let shown = server.has_widths() || own.zerofill || is_boolean;
-    let width = if shown { format!("({width})") } else { String::new() };
+    let width = if shown {
+        format!("({width})")
+    } else {
+        String::new()
+    };
     Declaration {
         data_type,
         column_type: format!("{data_type}{width}{}", sign(own)),

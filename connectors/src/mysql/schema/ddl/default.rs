@@ -90,7 +90,11 @@ impl Literal {
         if NOW.contains(&word) {
             let mut digits = 0;
             if reader.take_sign('(') {
-                digits = if reader.peek_sign(')') { 0 } else { reader.number()? };
+                digits = if reader.peek_sign(')') {
+                    0
+                } else {
+                    reader.number()?
+                };
                 reader.expect_sign(')')?;
             }
             return Ok(Self::Now(digits));
@@ -102,7 +106,11 @@ impl Literal {
                 "X" => hexadecimal(&text).ok_or_else(|| reader.unclear()),
                 "N" | "DATE" | "TIME" | "TIMESTAMP" => Ok(Self::Text(text)),
                 // The text is in another character set than the statement; letters of ASCII are the same in all that can be there.
-                word if word.starts_with('_') && text.is_ascii() && !word.starts_with("_UCS") && !word.starts_with("_UTF16") => {
+                word if word.starts_with('_')
+                    && text.is_ascii()
+                    && !word.starts_with("_UCS")
+                    && !word.starts_with("_UTF16") =>
+                {
                     Ok(Self::Text(text))
                 }
                 _ => Err(reader.unclear()),
@@ -184,7 +192,9 @@ pub(super) fn shown(
             Base::Date | Base::Time | Base::DateTime | Base::Timestamp => moment(own, literal),
             Base::Char | Base::Varchar if own.bytes => bytes(server, own, literal),
             Base::Char | Base::Varchar => characters(own, declaration, literal),
-            Base::Text(_) if server.flavour == Flavour::MariaDb && !own.bytes => characters(own, declaration, literal),
+            Base::Text(_) if server.flavour == Flavour::MariaDb && !own.bytes => {
+                characters(own, declaration, literal)
+            }
             Base::Enum => label(own, literal),
             Base::Set => labels(own, literal),
             _ => None,
@@ -267,9 +277,9 @@ fn bits(literal: &Literal) -> Option<String> {
     let number = match literal {
         Literal::Number(text) => text.parse().ok()?,
         Literal::Bits(digits) => u64::from_str_radix(digits, 2).ok()?,
-        Literal::Hexadecimal(bytes) if bytes.len() <= 8 => {
-            bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
-        }
+        Literal::Hexadecimal(bytes) if bytes.len() <= 8 => bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
         _ => return None,
     };
     Some(format!("b'{number:b}'"))

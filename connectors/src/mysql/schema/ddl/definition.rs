@@ -23,11 +23,17 @@ pub(super) struct Definition {
     pub(super) comment: String,
     pub(super) primary: bool,
     pub(super) unique: bool,
+    /// It is a foreign key.
+    pub(super) references: bool,
 }
 
 impl Definition {
     /// Reads a column's definition behind its name, up to a comma, a parenthesis, its place, or the end.
-    pub(super) fn read(reader: &mut Reader<'_>, name: String, context: &Context<'_>) -> Result<Self, DdlError> {
+    pub(super) fn read(
+        reader: &mut Reader<'_>,
+        name: String,
+        context: &Context<'_>,
+    ) -> Result<Self, DdlError> {
         let data_type = DataType::read(reader, context.server.flavour, context.sql_mode)?;
         let mut own = Self {
             name,
@@ -40,6 +46,7 @@ impl Definition {
             comment: String::new(),
             primary: false,
             unique: data_type.serial,
+            references: false,
             data_type,
         };
         if own.data_type.serial {
@@ -58,6 +65,8 @@ impl Definition {
             || reader.peek_sign(',')
             || reader.peek_sign(')')
             || reader.peek_any(&["FIRST", "AFTER"])
+            || reader.peek_is(&["PARTITION", "BY"])
+            || reader.peek_is(&["REMOVE", "PARTITIONING"])
     }
 
     /// What says which values it has; whether there was such a word.
@@ -101,6 +110,7 @@ impl Definition {
             self.primary = true;
         } else if reader.take(&["REFERENCES"]) {
             skip_reference(reader)?;
+            self.references = true;
         } else if reader.peek_any(&["CONSTRAINT", "CHECK"]) {
             if reader.take(&["CONSTRAINT"]) && !reader.peek_is(&["CHECK"]) {
                 reader.name()?;

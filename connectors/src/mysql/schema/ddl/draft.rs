@@ -68,7 +68,11 @@ impl DraftColumn {
         }
     }
 
-    pub(super) fn set_default(&mut self, literal: Option<&Literal>, context: &Context<'_>) -> Result<(), DdlError> {
+    pub(super) fn set_default(
+        &mut self,
+        literal: Option<&Literal>,
+        context: &Context<'_>,
+    ) -> Result<(), DdlError> {
         self.column.default = match literal {
             None => None,
             Some(literal) => {
@@ -96,8 +100,10 @@ impl DraftColumn {
         if own.bytes || !is_text {
             return Ok(());
         }
-        if let (Base::Text(_), ColumnType::Blob { length_bytes } | ColumnType::CompressedBlob { length_bytes }) =
-            (own.base, self.column.log.column_type)
+        if let (
+            Base::Text(_),
+            ColumnType::Blob { length_bytes } | ColumnType::CompressedBlob { length_bytes },
+        ) = (own.base, self.column.log.column_type)
         {
             // As many characters as before have to have room.
             let wide = crate::mysql::charset::bytes_max;
@@ -189,8 +195,11 @@ impl Draft {
             auto_increment: definition.auto_increment,
             comment: Some(definition.comment.clone()).filter(|comment| !comment.is_empty()),
         };
-        let old_timestamp = definition.is_timestamp() && !context.explicit_timestamps && !definition.generated;
-        let nullable = definition.nullable.unwrap_or(!old_timestamp && !definition.primary);
+        let old_timestamp =
+            definition.is_timestamp() && !context.explicit_timestamps && !definition.generated;
+        let nullable = definition
+            .nullable
+            .unwrap_or(!old_timestamp && !definition.primary);
         let nullable = nullable && !definition.auto_increment;
         place(&mut column, &declaration, (nullable, definition.visible), context)?;
         if let Some(literal) = definition.default.as_ref().filter(|_| !definition.generated) {
@@ -243,6 +252,17 @@ impl Draft {
         Ok(())
     }
 
+    /// The index of a column that is a foreign key by its own definition.
+    pub(super) fn inline_reference(definition: &Definition, context: &Context<'_>) -> Option<NewIndex> {
+        (definition.references && context.server.has_references()).then(|| NewIndex {
+            name: None,
+            unique: false,
+            columns: vec![Some(Arc::from(definition.name.as_str()))],
+            lengths: Vec::new(),
+            unless_exists: false,
+        })
+    }
+
     /// The table.
     pub(super) fn finish(mut self, context: &Context<'_>) -> Result<Table, DdlError> {
         self.check_names()?;
@@ -266,11 +286,18 @@ impl Draft {
     /// Names of columns are there once, and those of indexes are.
     fn check_names(&self) -> Result<(), DdlError> {
         for (index, column) in self.columns.iter().enumerate() {
-            if self.columns[..index].iter().any(|other| other.named(&column.column.name)) {
+            if self.columns[..index]
+                .iter()
+                .any(|other| other.named(&column.column.name))
+            {
                 return Err(DdlError::Present(column.column.name.to_string()));
             }
         }
-        let named = self.structure.indexes.iter().flat_map(|index| index.columns.iter().flatten());
+        let named = self
+            .structure
+            .indexes
+            .iter()
+            .flat_map(|index| index.columns.iter().flatten());
         for name in named {
             if !self.columns.iter().any(|column| column.named(name)) {
                 return Err(DdlError::Absent(name.to_string()));

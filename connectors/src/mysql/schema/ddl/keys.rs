@@ -226,7 +226,8 @@ fn skip_options(reader: &mut Reader<'_>) -> Result<(), DdlError> {
         {
             reader.take_sign('=');
             reader.skip_one()?;
-        } else if !reader.take_any(&["VISIBLE", "INVISIBLE", "IGNORED"]) && !reader.take(&["NOT", "IGNORED"]) {
+        } else if !reader.take_any(&["VISIBLE", "INVISIBLE", "IGNORED"]) && !reader.take(&["NOT", "IGNORED"])
+        {
             return Ok(());
         }
     }

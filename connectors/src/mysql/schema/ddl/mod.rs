@@ -57,6 +57,15 @@ impl Server {
     fn has_widths(&self) -> bool {
         self.flavour == Flavour::MariaDb || self.version < Version::new(8, 0, 19)
     }
+
+    /// Whether REFERENCES of a column makes it a foreign key; others pass over it.
+    fn has_references(&self) -> bool {
+        self.version
+            >= match self.flavour {
+                Flavour::MySql => Version::new(9, 0, 0),
+                Flavour::MariaDb => Version::new(10, 5, 0),
+            }
+    }
 }
 
 /// What the session of a statement had set.
@@ -127,11 +136,7 @@ pub enum Effects {
 ///
 /// # Errors
 /// [`DdlError`] with what is not understood of it.
-pub fn effects(
-    server: &Server,
-    before: &dyn Before,
-    statement: &Statement<'_>,
-) -> Result<Effects, DdlError> {
+pub fn effects(server: &Server, before: &dyn Before, statement: &Statement<'_>) -> Result<Effects, DdlError> {
     let mode = statement.session.sql_mode;
     if mode & MAXDB != 0 || mode & ORACLE != 0 && server.flavour == Flavour::MariaDb {
         return Err(DdlError::Beyond("a statement of another dialect (sql_mode)"));

@@ -193,10 +193,16 @@ fn create_index(
     let replaced = index.name.clone().filter(|_| replaces);
     let mut actions: Vec<Action> = replaced
         .into_iter()
-        .map(|name| Action::DropKey { name, if_exists: true })
+        .map(|name| Action::DropKey {
+            name,
+            if_exists: true,
+        })
         .collect();
     actions.push(Action::AddKey(Addition::Index(index)));
-    let alteration = Alteration { actions, ..alteration };
+    let alteration = Alteration {
+        actions,
+        ..alteration
+    };
     single(&id, &alteration, context)
 }
 

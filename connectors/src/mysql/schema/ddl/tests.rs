@@ -82,14 +82,19 @@ fn shown(world: &World, name: &str) -> String {
         )
     });
     let columns: Vec<String> = columns.collect();
-    let key: Vec<&str> = table.key.iter().map(|index| &*table.columns[*index].name).collect();
+    let key: Vec<&str> = table
+        .key
+        .iter()
+        .map(|index| &*table.columns[*index].name)
+        .collect();
     format!("{} ({})", columns.join(", "), key.join(", "))
 }
 
 #[test]
 fn statements_follow_each_other() {
     let (server, mut world) = (old(), World::default());
-    let create = "CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, a VARCHAR(10) DEFAULT 'x', u INT NOT NULL UNIQUE)";
+    let create =
+        "CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, a VARCHAR(10) DEFAULT 'x', u INT NOT NULL UNIQUE)";
     for (statement, expected) in [
         (create, "id int(10) unsigned!, a varchar(10)=x, u int(11)! (id)"),
         (
@@ -113,13 +118,25 @@ fn statements_follow_each_other() {
         assert_eq!(shown(&world, "t"), expected, "{statement}");
     }
     let table = &world.0[&TableId::new("d", "t")];
-    assert_eq!(table.columns[3].log.column_type, ColumnType::Varchar { length_max: 30 });
+    assert_eq!(
+        table.columns[3].log.column_type,
+        ColumnType::Varchar { length_max: 30 }
+    );
     assert_eq!(
         (table.columns[3].log.collation, table.charset.as_deref()),
         (33, Some("utf8"))
     );
-    run(&server, &mut world, "RENAME TABLE t TO other, d.other TO d.t, t TO s", 0).unwrap();
-    assert_eq!(world.0.keys().map(ToString::to_string).collect::<Vec<_>>(), ["d.s"]);
+    run(
+        &server,
+        &mut world,
+        "RENAME TABLE t TO other, d.other TO d.t, t TO s",
+        0,
+    )
+    .unwrap();
+    assert_eq!(
+        world.0.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        ["d.s"]
+    );
     run(&server, &mut world, "DROP TABLE IF EXISTS s, nothing", 0).unwrap();
     assert!(world.0.is_empty());
 }
@@ -127,23 +144,53 @@ fn statements_follow_each_other() {
 #[test]
 fn what_is_not_understood_is_an_error() {
     let (server, mut world) = (old(), World::default());
-    run(&server, &mut world, "CREATE TABLE t (id INT PRIMARY KEY, a INT)", 0).unwrap();
+    run(
+        &server,
+        &mut world,
+        "CREATE TABLE t (id INT PRIMARY KEY, a INT)",
+        0,
+    )
+    .unwrap();
     let before = shown(&world, "t");
     for (statement, expected) in [
-        ("ALTER TABLE t ADD b BIGGER", "it is not understood from \"BIGGER\" on"),
+        (
+            "ALTER TABLE t ADD b BIGGER",
+            "it is not understood from \"BIGGER\" on",
+        ),
         ("ALTER TABLE t ADD b", "its end is not understood"),
-        ("ALTER TABLE t ADD b INT FROBNICATE", "it is not understood from \"FROBNICATE\" on"),
+        (
+            "ALTER TABLE t ADD b INT FROBNICATE",
+            "it is not understood from \"FROBNICATE\" on",
+        ),
         ("ALTER TABLE t ADD (b INT", "its end is not understood"),
-        ("ALTER TABLE t ADD a INT", "it adds a, which is in what is known of the table already"),
-        ("ALTER TABLE t DROP b", "it names b, which is not in what is known of the table"),
-        ("ALTER TABLE t DROP a, DROP a", "a column that is changed twice is not read from statements"),
-        ("ALTER TABLE none ADD b INT", "it is not known what d.none was before"),
+        (
+            "ALTER TABLE t ADD a INT",
+            "it adds a, which is in what is known of the table already",
+        ),
+        (
+            "ALTER TABLE t DROP b",
+            "it names b, which is not in what is known of the table",
+        ),
+        (
+            "ALTER TABLE t DROP a, DROP a",
+            "a column that is changed twice is not read from statements",
+        ),
+        (
+            "ALTER TABLE none ADD b INT",
+            "it is not known what d.none was before",
+        ),
         (
             "CREATE TABLE IF NOT EXISTS unknown.t (a INT)",
             "it is not known what unknown.t was before",
         ),
-        ("CREATE TABLE s AS SELECT 1", "a table that a query makes is not read from statements"),
-        ("CREATE TABLE s (a INT) SELECT 1", "it is not understood from \"SELECT 1\" on"),
+        (
+            "CREATE TABLE s AS SELECT 1",
+            "a table that a query makes is not read from statements",
+        ),
+        (
+            "CREATE TABLE s (a INT) SELECT 1",
+            "it is not understood from \"SELECT 1\" on",
+        ),
         (
             "CREATE TABLE other.s (a VARCHAR(3))",
             "the default character set of its database is not known",
@@ -156,7 +203,10 @@ fn what_is_not_understood_is_an_error() {
             "ALTER TABLE t ADD b DOUBLE DEFAULT 1.23456789",
             "what the default of b is as a value of its type is not known",
         ),
-        ("ALTER TABLE t ADD b VARCHAR(70000)", "what the type of varchar(70000) becomes is not known"),
+        (
+            "ALTER TABLE t ADD b VARCHAR(70000)",
+            "what the type of varchar(70000) becomes is not known",
+        ),
         (
             "ALTER TABLE t ADD `\u{fffd}` INT",
             "a text that is not of its character set is not read from statements",
@@ -175,7 +225,13 @@ fn what_is_not_understood_is_an_error() {
 #[test]
 fn a_table_may_do_without_the_default_of_its_database() {
     let (server, mut world) = (old(), World::default());
-    run(&server, &mut world, "CREATE TABLE other.t (id INT PRIMARY KEY)", 0).unwrap();
+    run(
+        &server,
+        &mut world,
+        "CREATE TABLE other.t (id INT PRIMARY KEY)",
+        0,
+    )
+    .unwrap();
     let table = &world.0[&TableId::new("other", "t")];
     assert_eq!((table.columns.len(), &table.structure), (1, &None));
     let error = run(&server, &mut world, "ALTER TABLE other.t ADD a INT", 0).unwrap_err();

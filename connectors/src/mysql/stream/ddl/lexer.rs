@@ -83,9 +83,7 @@ impl<'a> Lexer<'a> {
                 true => &["/*!", "/*M!", "/*m!"][..],
                 false => &["/*!"],
             };
-            let marker = markers
-                .iter()
-                .find(|marker| trimmed.starts_with(**marker));
+            let marker = markers.iter().find(|marker| trimmed.starts_with(**marker));
             self.rest = if let Some(marker) = marker {
                 trimmed[marker.len()..].trim_start_matches(|digit: char| digit.is_ascii_digit())
             } else if trimmed.starts_with("/*") {
@@ -210,7 +208,10 @@ mod tests {
             ("a.b /* c */ -- d\n#e\nf", "a . b f"),
             ("/*!50100 create */ table/*M!100 x*/", "create table x"),
             ("a--b", "a - - b"),
-            ("`a``b`.`c d` 'it''s' \"x\\\"y\" é", "[a`b] . [c d] <it's> <x\"y> é"),
+            (
+                "`a``b`.`c d` 'it''s' \"x\\\"y\" é",
+                "[a`b] . [c d] <it's> <x\"y> é",
+            ),
             ("'a\\'b' c", "<a'b> c"),
             (r"'\n\0\\\%\q'", "<\n\0\\\\%q>"),
             ("'open", "<open>"),
