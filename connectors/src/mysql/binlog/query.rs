@@ -37,6 +37,10 @@ pub struct Session<'a> {
     pub time_zone: Option<&'a [u8]>,
     /// Microseconds of when it began.
     pub micros: Option<u32>,
+    /// `explicit_defaults_for_timestamp`; MySQL 8.0 and later.
+    pub explicit_timestamps: Option<bool>,
+    /// `default_collation_for_utf8mb4`; MySQL 8.0 and later.
+    pub utf8mb4: Option<Collation>,
 }
 
 impl<'a> Query<'a> {
@@ -119,8 +123,9 @@ impl<'a> Session<'a> {
                 }
                 12 => updated_databases(&mut cursor)?,
                 13 => session.micros = Some(cursor.uint(3, what)? as u32),
-                16 | 19 | 20 => cursor.take(1, what).map(drop)?,
-                18 => cursor.take(2, what).map(drop)?,
+                16 => session.explicit_timestamps = Some(cursor.u8(what)? != 0),
+                18 => session.utf8mb4 = Some(cursor.u16(what)?),
+                19 | 20 => cursor.take(1, what).map(drop)?,
                 128 => session.micros = Some(cursor.uint(3, what)? as u32),
                 _ => break,
             }

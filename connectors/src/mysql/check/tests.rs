@@ -61,6 +61,7 @@ fn table(name: &str, column_type: ColumnType, key: &[usize]) -> Described {
             key: key.to_vec(),
             comment: None,
             charset: None,
+            structure: None,
         },
         engine: None,
         rows: None,

@@ -104,7 +104,7 @@ pub struct Facts {
 pub struct Variables(pub BTreeMap<String, String>);
 
 /// Those that are asked for.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "binlog_annotate_row_events",
     "binlog_checksum",
     "binlog_encryption",
@@ -122,6 +122,7 @@ const NAMES: [&str; 27] = [
     "encrypt_binlog",
     "enforce_gtid_consistency",
     "expire_logs_days",
+    "explicit_defaults_for_timestamp",
     "gtid_domain_id",
     "gtid_mode",
     "gtid_strict_mode",

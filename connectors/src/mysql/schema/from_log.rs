@@ -66,6 +66,7 @@ impl Table {
                 key: map.primary_key.iter().map(|part| part.column).collect(),
                 comment: None,
                 charset: None,
+                structure: None,
             }),
             None => Err(TableError::Unnamed { table: id }),
         }

@@ -2,11 +2,14 @@
 //!
 //! A [`Table`] comes from a table map of a log with `binlog_row_metadata=FULL`, or from `information_schema`, or from both: the log
 //! says what rows hold at that place, the server's descriptions add what the log never has (defaults, comments, MariaDB's own types).
+pub mod ddl;
 pub mod describe;
 mod from_log;
 mod stored;
+pub mod structure;
 
 pub use from_log::TableError;
+pub use structure::{Index, Structure};
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,6 +70,8 @@ pub struct Table {
     pub comment: Option<String>,
     /// The character set of columns that say none, where that is known.
     pub charset: Option<String>,
+    /// What statements that change it build on, where that is known.
+    pub structure: Option<Structure>,
 }
 
 /// A column.

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Column, Table, TableId};
+use super::{Column, Structure, Table, TableId};
 use crate::mysql::binlog;
 
 #[derive(Serialize, Deserialize)]
@@ -15,6 +15,8 @@ struct StoredTable {
     comment: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     charset: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    structure: Option<Structure>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +54,7 @@ impl Table {
             key: self.key.clone(),
             comment: self.comment.clone(),
             charset: self.charset.clone(),
+            structure: self.structure.clone(),
         };
         match serde_json::to_value(stored) {
             Ok(Json::Object(fields)) => fields,
@@ -84,6 +87,7 @@ impl Table {
             key: stored.key,
             comment: stored.comment,
             charset: stored.charset,
+            structure: stored.structure,
         })
     }
 }

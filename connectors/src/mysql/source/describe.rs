@@ -2,9 +2,9 @@
 //!
 //! Where the log names columns, what the server says adds defaults, comments and declared types. Where it does not, all is the
 //! server's word, which is of now, while rows of the log are older. So the log from the rows on is looked through up to what was its
-//! end once the server had answered (`scout`): if no statement touched the table there, it was then what it is now.
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+//! end once the server had answered ([`scout`](super::scout)): if no statement touched the table there, it was then what it is now.
+//! Otherwise its word is not of that place, and statements say what the table becomes ([`computed`](super::computed)).
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +14,17 @@ use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::error::SourceError;
-use super::link::{Incoming, Link};
-use super::start::{dump_start, position};
-use crate::mysql::client::dump::replica_uuid;
-use crate::mysql::client::{Client, ClientError, DumpRequest};
-use crate::mysql::config::{FailureMode, Filters, Selection, SkippedOperations, SourceConfig};
-use crate::mysql::schema::describe;
-use crate::mysql::schema::{Table, TableId};
-use crate::mysql::stream::{LogPosition, Resume, Step, Stream, StreamOptions};
+use super::scout::{Scouted, scout};
+use super::start::position;
+use crate::mysql::binlog::Collation;
+use crate::mysql::client::Client;
+use crate::mysql::client::server::Facts;
+use crate::mysql::config::SourceConfig;
+use crate::mysql::schema::{Table, TableId, ddl, describe};
+use crate::mysql::stream::LogPosition;
 
 /// How long a server that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it says that it lives while its log is looked through.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// What of the log is read ahead then.
-const QUEUE_BYTES: usize = 1 << 20;
 
 /// What is asked.
 #[derive(Debug)]
@@ -37,6 +33,8 @@ pub(super) struct Ask {
     pub(super) tables: Vec<TableId>,
     /// The answer has to be right for this place of the log, too.
     pub(super) since: Option<Since>,
+    /// The log does not name columns, so that statements may have to say what tables become.
+    pub(super) unnamed: bool,
 }
 
 /// A place of the log that an answer has to be right for.
@@ -55,12 +53,31 @@ pub(super) enum Known {
     Table(Arc<Table>),
     /// There is none of this name now.
     Gone,
+    /// Something else than now: a statement changed it since.
+    Changed,
     /// It cannot be said, and why.
     Unknown(String),
 }
 
-/// The answer: one for each table.
-pub(super) type Described = Vec<(TableId, Known)>;
+/// The answer.
+#[derive(Debug, Default)]
+pub(super) struct Described {
+    /// One for each table.
+    pub(super) tables: Vec<(TableId, Known)>,
+    /// Default collations of databases, as far as they hold for the place.
+    pub(super) collations: BTreeMap<String, Collation>,
+    /// Whose statements are in the log.
+    pub(super) server: Option<Arc<ddl::Server>>,
+}
+
+/// A connection, and what was found with it.
+#[derive(Debug)]
+struct Asked {
+    client: Client,
+    facts: Facts,
+    server: Option<Arc<ddl::Server>>,
+    scouted: Scouted,
+}
 
 /// Who asks. Dropping it ends it.
 #[derive(Debug)]
@@ -77,9 +94,9 @@ impl Describer {
         let (asks, mut asked) = mpsc::channel::<Ask>(1);
         let (answer, answers) = mpsc::channel(1);
         let task = tokio::spawn(async move {
-            let mut client = None;
+            let mut kept = None;
             while let Some(ask) = asked.recv().await {
-                let described = answered(&config, &mut client, &ask).await;
+                let described = answered(&config, &mut kept, &ask).await;
                 if answer.send(described).await.is_err() {
                     return;
                 }
@@ -112,7 +129,7 @@ impl Describer {
         }
         let answer = self.answers.recv().await;
         self.waiting = false;
-        answer.unwrap_or_else(|| Ok(Vec::new()))
+        answer.unwrap_or_else(|| Ok(Described::default()))
     }
 }
 
@@ -122,20 +139,25 @@ impl Drop for Describer {
     }
 }
 
+/// What tables are, for a source that begins.
+pub(super) async fn once(config: &SourceConfig, ask: &Ask) -> Result<Described, SourceError> {
+    answered(config, &mut None, ask).await
+}
+
 /// Asks until the server answers, or too long.
 async fn answered(
     config: &SourceConfig,
-    client: &mut Option<Client>,
+    kept: &mut Option<Asked>,
     ask: &Ask,
 ) -> Result<Described, SourceError> {
     let until = Instant::now() + PATIENCE;
     let mut backoff = Backoff::default();
     loop {
-        let error = match described(config, client, ask).await {
+        let error = match described(config, kept, ask).await {
             Ok(described) => return Ok(described),
             Err(error) => error,
         };
-        *client = None;
+        *kept = None;
         let is_lost = matches!(&error, SourceError::Client(error) if error.is_disconnected());
         if !is_lost || Instant::now() >= until {
             return Err(error);
@@ -145,27 +167,103 @@ async fn answered(
     }
 }
 
+impl Asked {
+    async fn connect(config: &SourceConfig) -> Result<Self, SourceError> {
+        let mut client = Client::connect(&config.connection).await?;
+        let facts = client.facts().await?;
+        Ok(Self {
+            client,
+            facts,
+            server: None,
+            scouted: Scouted::default(),
+        })
+    }
+
+    /// What is to be known of the server where statements say what tables become.
+    async fn server(&mut self) -> Result<Arc<ddl::Server>, SourceError> {
+        if let Some(server) = &self.server {
+            return Ok(Arc::clone(server));
+        }
+        let collations = describe::all_collations(&mut self.client).await?;
+        let variables = &self.facts.variables;
+        let server = Arc::new(ddl::Server {
+            flavour: self.facts.flavour,
+            version: self.facts.version,
+            collations: Arc::new(collations),
+            explicit_timestamps: variables.on("explicit_defaults_for_timestamp").unwrap_or(false),
+            lower_case: !self.facts.names_have_case(),
+        });
+        self.server = Some(Arc::clone(&server));
+        Ok(server)
+    }
+
+    /// Looks through the log from a place on, behind what the server answered, so that what may have changed meanwhile is looked at, too.
+    async fn look(&mut self, config: &SourceConfig, ask: &Ask, since: &Since) -> Result<(), SourceError> {
+        let mut collations = std::collections::HashMap::new();
+        if ask.unnamed {
+            let server = self.server().await?;
+            for id in &ask.tables {
+                let name = id.database.to_string();
+                if collations.contains_key(&name) {
+                    continue;
+                }
+                let collation = describe::database_collation(&mut self.client, &name).await?;
+                if let Some(Ok(collation)) = collation.map(|collation| server.collations.named(&collation)) {
+                    collations.insert(name, collation);
+                }
+            }
+        }
+        let end = position(self.client.log_end().await?);
+        self.scouted = scout(config, &self.facts, since, &end).await?;
+        self.scouted.collations = collations;
+        Ok(())
+    }
+}
+
 async fn described(
     config: &SourceConfig,
-    kept: &mut Option<Client>,
+    kept: &mut Option<Asked>,
     ask: &Ask,
 ) -> Result<Described, SourceError> {
-    let client = match kept {
-        Some(client) => client,
-        None => kept.insert(Client::connect(&config.connection).await?),
+    let asked = match kept {
+        Some(asked) => asked,
+        None => kept.insert(Asked::connect(config).await?),
     };
-    let found = describe::tables(client, &ask.tables).await?;
-    let mut changed = HashSet::new();
-    if let Some(since) = &ask.since {
-        // Behind the answer, so that what may have changed meanwhile is looked at, too.
-        let end = position(client.log_end().await?);
-        changed = scout(config, client, since, &end, &ask.tables).await?;
+    let mut answer = Described::default();
+    if ask.unnamed {
+        answer.server = Some(asked.server().await?);
     }
+    let Some(since) = &ask.since else {
+        answer.tables = found(&mut asked.client, ask).await?;
+        return Ok(answer);
+    };
+    answer.tables = match asked.scouted.knows_of(&ask.tables, since) {
+        true => ask.tables.iter().map(|id| (id.clone(), Known::Changed)).collect(),
+        false => {
+            let mut tables = found(&mut asked.client, ask).await?;
+            asked.look(config, ask, since).await?;
+            for (id, known) in &mut tables {
+                if asked.scouted.changes(id, &since.position) {
+                    *known = Known::Changed;
+                }
+            }
+            tables
+        }
+    };
+    answer.collations = asked.scouted.collations_at(&since.position);
+    Ok(answer)
+}
+
+/// What the server says.
+async fn found(client: &mut Client, ask: &Ask) -> Result<Vec<(TableId, Known)>, SourceError> {
+    let found = match ask.unnamed {
+        true => describe::alterable(client, &ask.tables).await?,
+        false => describe::tables(client, &ask.tables).await?,
+    };
     let tables = ask.tables.iter().map(|id| {
         let unknown = found.unknown.iter().find(|unknown| unknown.table == *id);
         let table = found.tables.iter().find(|found| found.table.id == *id);
         let known = match (unknown, table) {
-            _ if changed.contains(id) => Known::Unknown("it was changed since".to_owned()),
             (Some(unknown), _) => Known::Unknown(unknown.to_string()),
             (None, Some(found)) => Known::Table(Arc::new(found.table.clone())),
             (None, None) => Known::Gone,
@@ -173,78 +271,4 @@ async fn described(
         (id.clone(), known)
     });
     Ok(tables.collect())
-}
-
-/// Looks through the log between two places for statements that touch tables, and says which.
-async fn scout(
-    config: &SourceConfig,
-    client: &mut Client,
-    since: &Since,
-    end: &LogPosition,
-    tables: &[TableId],
-) -> Result<HashSet<TableId>, SourceError> {
-    let mut changed = HashSet::new();
-    let Since {
-        position: since,
-        within,
-    } = since;
-    if since.has_passed(end) {
-        return Ok(changed);
-    }
-    let facts = client.facts().await?;
-    let chance = RandomState::new().hash_one(0_u8) as u32;
-    let request = DumpRequest {
-        // Numbers of the upper half are seldom given by people.
-        server_id: chance | 1 << 31,
-        replica_uuid: replica_uuid(&format!("{} {chance}", config.records.connector)),
-        start: dump_start(&facts, since, end, &Selection::All)?,
-        heartbeat: HEARTBEAT,
-        event_bytes_max: config.stream.event_bytes,
-        statements: false,
-    };
-    let dump = Client::connect(&config.connection).await?.dump(&request).await?;
-    let mut link = Link::open(dump, QUEUE_BYTES);
-    let mut stream = Stream::new(Resume::at(since.clone()), options(config));
-    while !stream.position().has_passed(end) {
-        match link.next().await {
-            Incoming::Event(raw) => stream.push(raw)?,
-            Incoming::Ended(Some(error)) => return Err(error.into()),
-            Incoming::Ended(None) => {
-                return Err(SourceError::Client(ClientError::Lost {
-                    what: "looking through the log",
-                    reason: "the server ended it".to_owned(),
-                }));
-            }
-        }
-        while let Some(step) = stream.next()? {
-            let is_known = *within && stream.position() == since;
-            if let Step::Schema(change) = step
-                && !is_known
-            {
-                let touched = tables.iter().filter(|table| change.touches.has(table));
-                changed.extend(touched.cloned());
-            }
-        }
-    }
-    Ok(changed)
-}
-
-/// Statements are told, rows are not.
-fn options(config: &SourceConfig) -> StreamOptions {
-    StreamOptions {
-        filters: Filters {
-            databases: config.filters.databases.clone(),
-            tables: config.filters.tables.clone(),
-            skipped: SkippedOperations {
-                creates: true,
-                updates: true,
-                deletes: true,
-                truncates: true,
-            },
-            ..Filters::default()
-        },
-        failures: FailureMode::Skip,
-        event_bytes: config.stream.event_bytes,
-        ..StreamOptions::default()
-    }
 }

@@ -13,6 +13,7 @@
 mod backoff;
 mod batch;
 mod change;
+mod computed;
 mod connection;
 mod describe;
 mod error;
@@ -20,6 +21,7 @@ mod link;
 mod progress;
 mod ready;
 mod running;
+mod scout;
 mod side;
 mod start;
 mod tables;

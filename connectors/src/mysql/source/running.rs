@@ -25,8 +25,8 @@ use crate::mysql::stream::{LogPosition, SchemaChange, Step, Stream};
 pub(super) enum Pending {
     /// It was not begun, or, rows, is told as far as it was read.
     Step(Step),
-    /// The server is asked what these tables have become by it.
-    Changed(SchemaChange, Vec<TableId>),
+    /// The server is asked what these tables have become by it, and what it answers is kept here.
+    Changed(SchemaChange, Vec<TableId>, Described),
 }
 
 /// Why a source stopped being driven.
@@ -292,7 +292,10 @@ impl Running {
 
     /// The server said what tables are.
     pub(super) fn described(&mut self, described: Described) {
-        self.tables.learn(described);
+        match &mut self.pending {
+            Some(Pending::Changed(_, _, answer)) => *answer = described,
+            _ => self.tables.learn(described),
+        }
     }
 
     /// A reader answered.

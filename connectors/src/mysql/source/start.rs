@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::describe::{self, Ask, Described, Known, Since};
 use super::error::SourceError;
 use super::link::{Incoming, Link};
 use super::ready::ready;
@@ -13,7 +14,7 @@ use crate::mysql::client::{Client, ClientError, DumpRequest, DumpStart, Gtids as
 use crate::mysql::config::{Selection, SnapshotMode, SourceConfig};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::offset::{Offset, Snapshots};
-use crate::mysql::schema::{TableId, describe};
+use crate::mysql::schema::{TableId, describe as server};
 use crate::mysql::snapshot::SnapshotState;
 use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 
@@ -23,6 +24,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long XA transactions that were prepared before are waited for.
 const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
 const PREPARED_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often a source that begins looks for a place where tables do not change.
+const ATTEMPTS: u32 = 10;
 
 /// Codes with which servers say that XA RECOVER may not be asked, or is not known. MySQL 8.0 says 1401 to who does not have XA_RECOVER_ADMIN.
 const XA_REFUSED: [u16; 5] = [1044, 1142, 1227, 1064, 1401];
@@ -37,8 +41,40 @@ pub(super) struct Started {
     pub(super) anew: bool,
 }
 
+/// Connects, and finds out where to begin. A source that begins anew without names of columns in the log begins where it is known what tables
+/// are: with its first offset their descriptions are stored, so that none has to be found out later.
+pub(super) async fn described(
+    config: &SourceConfig,
+    stored: Option<Offset>,
+) -> Result<(Started, Described), SourceError> {
+    for attempt in 1.. {
+        let started = start(config, stored.clone()).await?;
+        if !started.anew || started.facts.has_full_metadata() {
+            return Ok((started, Described::default()));
+        }
+        let trusted = config.snapshot.mode == SnapshotMode::Recovery;
+        let ask = Ask {
+            tables: tables(config, |_| true).await?,
+            since: (!trusted).then(|| Since {
+                position: started.offset.resume.position.clone(),
+                within: false,
+            }),
+            unnamed: true,
+        };
+        let described = describe::once(config, &ask).await?;
+        let changed = |(_, known): &(TableId, Known)| *known == Known::Changed;
+        // The first log's beginning is where it is.
+        let may_move = config.snapshot.mode != SnapshotMode::Never && attempt < ATTEMPTS;
+        if !may_move || !described.tables.iter().any(changed) {
+            return Ok((started, described));
+        }
+        tracing::info!("tables changed while the server said what they are: beginning behind that");
+    }
+    unreachable!("the last attempt returns")
+}
+
 /// Connects, and finds out where to begin.
-pub(super) async fn start(config: &SourceConfig, stored: Option<Offset>) -> Result<Started, SourceError> {
+async fn start(config: &SourceConfig, stored: Option<Offset>) -> Result<Started, SourceError> {
     let mode = config.snapshot.mode;
     // What Debezium had begun to read is read anew.
     let stored = stored.filter(|offset| offset.snapshot != Snapshots::Unfinished || !reads_tables(mode));
@@ -199,7 +235,7 @@ pub(super) async fn tables(
     wanted: impl Fn(&TableId) -> bool,
 ) -> Result<Vec<TableId>, SourceError> {
     let mut client = Client::connect(&config.connection).await?;
-    let mut ids = describe::table_ids(&mut client).await?;
+    let mut ids = server::table_ids(&mut client).await?;
     client.close().await;
     let capture = Capture::new(config.filters.clone());
     ids.retain(|id| capture.table(&id.database, &id.table).table && wanted(id));

@@ -1,8 +1,8 @@
 //! What tables are at the place of the stream, and what is compiled for them.
 //!
-//! A log with `binlog_row_metadata=FULL` says it itself; what the server says adds to it. Of other logs, the server's descriptions are all there is: each
-//! holds from where it was found to hold until a statement touches its table, and is stored with the offset, so that a source that
-//! is started again knows what tables were where it goes on.
+//! A log with `binlog_row_metadata=FULL` says it itself; what the server says adds to it. Of other logs, the server's descriptions are all there is,
+//! and what statements made of them ([`computed`](super::computed)): each holds from where it was found to hold until a statement touches its table, and is
+//! stored with the offset, so that a source that is started again knows what tables were where it goes on.
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -123,6 +123,7 @@ impl Tables {
                 Arc::clone(described)
             }
             (Known::Gone, false) => return Err(unknown(id, place(), "there is no such table now")),
+            (Known::Changed, false) => return Err(unknown(id, place(), "it was changed since")),
             (Known::Unknown(reason), false) => {
                 let reason = reason.clone();
                 return Err(unknown(id, place(), &reason));
@@ -163,7 +164,7 @@ impl Tables {
 
     /// The server answered.
     pub(super) fn learn(&mut self, described: Described) {
-        for (id, known) in described {
+        for (id, known) in described.tables {
             if self.keeps || self.stored.contains(&id) {
                 self.unstored.insert(id.clone());
             }
@@ -171,7 +172,7 @@ impl Tables {
         }
     }
 
-    /// A statement touches tables: what was known of them no longer holds.
+    /// A statement touched tables, and is told with this: what was known of them no longer holds.
     pub(super) fn touched(&mut self, touched: &Touched) {
         self.known.retain(|id, _| !touched.has(id));
         self.by_map.retain(|_, compiled| !touched.has(&compiled.table.id));

@@ -126,20 +126,22 @@ impl Alive {
             .map(|stored| Offset::from_stored(&stored))
             .transpose()
             .map_err(SourceError::from)?;
+        let (started, described) = start::described(&config, stored).await?;
         let Started {
             facts,
             offset,
             link,
             anew,
-        } = start::start(&config, stored).await?;
+        } = started;
         let records = Records::new(config.records.clone(), config.filters.clone(), connector);
         let mut tables = Tables::new(&records, prefix, !facts.has_full_metadata());
+        tables.learn(described);
         if !anew {
             for (partition, stored) in context.offsets.all().await? {
                 tables.load(&partition, &stored);
             }
         }
-        let unknown = match facts.has_full_metadata() {
+        let unknown = match anew || facts.has_full_metadata() {
             true => Vec::new(),
             false => start::tables(&config, |id| tables.known(id).is_none()).await?,
         };

@@ -1,7 +1,8 @@
 //! Telling single steps of the stream.
 use super::batch::Room;
 use super::change::{Telling, moment, now, origin};
-use super::describe::{Ask, Known, Since};
+use super::computed;
+use super::describe::{Ask, Described, Known, Since};
 use super::error::SourceError;
 use super::running::{Pending, Running};
 use crate::mysql::binlog::{Row, Value};
@@ -24,7 +25,8 @@ impl Running {
     /// Tells a step as far as it can be; whether all of it is told.
     pub(super) fn tell(&mut self, pending: Pending, room: Room) -> Result<bool, SourceError> {
         let told = match pending {
-            Pending::Changed(change, ids) => {
+            Pending::Changed(change, ids, described) => {
+                self.learned(&change, described);
                 self.changed(&change, &ids);
                 true
             }
@@ -119,7 +121,11 @@ impl Running {
             position: self.stream.behind_last(),
             within: self.within,
         });
-        self.describer.ask(Ask { tables, since });
+        self.describer.ask(Ask {
+            tables,
+            since,
+            unnamed,
+        });
     }
 
     /// Rows that were inserted into the table of signals.
@@ -159,7 +165,8 @@ impl Running {
     fn truncate(&mut self, truncation: Truncation) -> Result<bool, SourceError> {
         let records = match self.tables.known(&truncation.table) {
             None if truncation.records => {
-                self.ask(vec![truncation.table.clone()], false);
+                let unnamed = !self.facts.has_full_metadata();
+                self.ask(vec![truncation.table.clone()], unnamed);
                 self.pending = Some(Pending::Step(Step::Truncate(truncation)));
                 return Ok(false);
             }
@@ -189,14 +196,13 @@ impl Running {
         Ok(true)
     }
 
-    /// Tables changed: what was known of them does not hold any more. Whether that is told already.
+    /// Tables changed: what was known of them does not hold behind it. Whether that is told already.
     fn schema(&mut self, change: SchemaChange) -> bool {
         // Those that something was known of may be gone now.
         let mut ids = match &change.touches {
             Touched::Tables(tables) => tables.clone(),
             touches => self.tables.among(touches),
         };
-        self.tables.touched(&change.touches);
         for changed in table_changes(&change) {
             self.snapshot.changed(&changed);
         }
@@ -206,12 +212,21 @@ impl Running {
         ids.dedup();
         let unnamed = !self.facts.has_full_metadata();
         if ids.is_empty() || ids.len() > ASKED_MAX || !(unnamed || self.schema_changes.is_some()) {
+            self.tables.touched(&change.touches);
             self.changed(&change, &[]);
             return true;
         }
         self.ask(ids.clone(), unnamed);
-        self.pending = Some(Pending::Changed(change, ids));
+        // What was known stays so, and stored, until the statement is told: it may have to come again.
+        self.pending = Some(Pending::Changed(change, ids, Described::default()));
         false
+    }
+
+    /// The server said what tables are behind a statement.
+    fn learned(&mut self, change: &SchemaChange, mut described: Described) {
+        computed::complete(&mut described, change, &self.tables);
+        self.tables.touched(&change.touches);
+        self.tables.learn(described);
     }
 
     /// The record of a change of tables.
@@ -225,7 +240,7 @@ impl Running {
                 (Known::Table(table), SchemaKind::Create) => Some(ChangedTable::Create(table)),
                 (Known::Table(table), _) => Some(ChangedTable::Alter(table)),
                 (Known::Gone, _) => Some(ChangedTable::Drop(id)),
-                (Known::Unknown(_), _) => None,
+                (Known::Changed | Known::Unknown(_), _) => None,
             })
             .collect();
         let database = match (&change.touches, ids.first()) {

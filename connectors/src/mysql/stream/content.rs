@@ -13,6 +13,7 @@ use super::told::Effect;
 use crate::mysql::binlog::{At, Collation, Event, Place, Query, Rows, RowsBody, XaPrepare, Xid};
 use crate::mysql::charset;
 use crate::mysql::schema::TableId;
+use crate::mysql::schema::ddl::Session;
 
 /// Savepoints of one transaction that are remembered; their names may come again and again.
 const SAVEPOINTS_MAX: usize = 1024;
@@ -236,6 +237,7 @@ impl State {
                         origin,
                         database: query.database.into(),
                         text: text.into(),
+                        session: session(query),
                         kind,
                         touches,
                         renames,
@@ -423,6 +425,14 @@ impl State {
 
 fn quoting(query: &Query<'_>) -> Quoting {
     Quoting::of_mode(query.session.sql_mode.unwrap_or(0))
+}
+
+fn session(query: &Query<'_>) -> Session {
+    Session {
+        sql_mode: query.session.sql_mode.unwrap_or(0),
+        explicit_timestamps: query.session.explicit_timestamps,
+        utf8mb4: query.session.utf8mb4,
+    }
 }
 
 /// A statement's text.

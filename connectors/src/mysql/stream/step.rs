@@ -8,6 +8,7 @@ use super::ddl::{SchemaKind, Touched};
 use super::rows::RowsEvent;
 use crate::mysql::binlog::TableMap;
 use crate::mysql::schema::TableId;
+use crate::mysql::schema::ddl::Session;
 
 /// A transaction of the log, as far as its records tell of it. Shared by all that is told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct SchemaChange {
     pub database: ByteString,
     /// Its text.
     pub text: ByteString,
+    /// What its session had set.
+    pub session: Session,
     /// What it does.
     pub kind: SchemaKind,
     /// Which tables it may touch.

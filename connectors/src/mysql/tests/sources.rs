@@ -69,6 +69,7 @@ impl Sources {
             key: Vec::new(),
             comment: None,
             charset: None,
+            structure: None,
         };
         let modes = self
             .modes

@@ -45,27 +45,17 @@ async fn tables_change_while_they_are_read() {
             ],
         )
         .await;
-        match kind {
-            // Rows of a table that is gone: the log says what it was.
-            Kind::MySql97 | Kind::MariaDb => {
-                running.until_count("d.t", 3).await;
-                assert_eq!(last(running.delivered(), "d.t", "z"), "Some(Int32(5))");
-                running.stop().await;
-                let statements = delivered
-                    .records
-                    .iter()
-                    .filter(|record| &*record.topic == "p")
-                    .count();
-                assert_eq!(statements, 4, "changes of tables");
-            }
-            Kind::MySql56 => {
-                let error = running.until_failure().await.to_string();
-                assert!(
-                    error.contains("rows of d.u, but it is not known what its columns were"),
-                    "{error}"
-                );
-            }
-        }
+        // Rows of a table that is gone: the log says what it was, or the statements up to there.
+        running.until_count("d.t", 3).await;
+        assert_eq!(last(running.delivered(), "d.u", "b"), "Some(Int64(1))");
+        assert_eq!(last(running.delivered(), "d.t", "z"), "Some(Int32(5))");
+        running.stop().await;
+        let statements = delivered
+            .records
+            .iter()
+            .filter(|record| &*record.topic == "p")
+            .count();
+        assert_eq!(statements, 4, "changes of tables");
     }
 }
 
@@ -119,11 +109,11 @@ async fn what_tables_were_is_stored_where_the_log_does_not_say_it() {
             rows.iter().any(|row| row.contains("\"y\"") || row.contains("y")),
             "{rows:?}"
         );
-        // Two changes with rows between them: what the table was there, nobody knows.
+        // Two changes with rows between them, of which one is not understood: what the table was there, nobody knows.
         run(
             &mut client,
             &[
-                "ALTER TABLE t ADD d INT",
+                "ALTER TABLE t ADD d DOUBLE DEFAULT 1e3",
                 "INSERT INTO t VALUES (4, 'a', 1, 2)",
                 "ALTER TABLE t ADD e INT",
                 "INSERT INTO t VALUES (5, 'b', 1, 2, 3)",
@@ -133,7 +123,9 @@ async fn what_tables_were_is_stored_where_the_log_does_not_say_it() {
         let mut running = delivered.start().await;
         let error = running.until_failure().await.to_string();
         assert!(
-            error.contains("not known what its columns were") && error.contains("it was changed since"),
+            error.contains("not known what its columns were")
+                && error
+                    .contains("it was changed since, and what \"ALTER TABLE t ADD d DOUBLE DEFAULT 1e3\""),
             "{kind:?}: {error}"
         );
         drop(running);
@@ -146,5 +138,97 @@ async fn what_tables_were_is_stored_where_the_log_does_not_say_it() {
             error.contains("5 columns are described where the log has 4"),
             "{error}"
         );
+    }
+}
+
+/// Statements and rows in turn while nobody reads: what the server says is of the end, and each statement says what its table became.
+#[tokio::test]
+async fn tables_change_several_times_while_nobody_reads() {
+    for (kind, options) in [
+        (Kind::MySql56, &[][..]),
+        (Kind::MySql97, &["--binlog-row-metadata=MINIMAL"]),
+        (Kind::MariaDb, &["--binlog-row-metadata=MINIMAL"]),
+    ] {
+        let server = Server::start(kind, options);
+        let mut client = server.database("d").await;
+        let create =
+            "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10), b INT UNSIGNED) DEFAULT CHARSET latin1";
+        run(&mut client, &[create]).await;
+        let more = [("database.include.list", "d"), ("max.batch.size", "1")];
+        let mut delivered = Delivered::new(&server, &more);
+        let mut running = delivered.start().await;
+        run(&mut client, &["INSERT INTO t VALUES (1, 'x', 4000000000)"]).await;
+        running.until_count("d.t", 1).await;
+        running.stop().await;
+        run(
+            &mut client,
+            &[
+                "INSERT INTO t VALUES (2, 'y', 7)",
+                "ALTER TABLE t ADD c INT UNSIGNED NOT NULL DEFAULT 9 FIRST, MODIFY a VARCHAR(20) CHARACTER SET utf8 AFTER b",
+                "INSERT INTO t VALUES (4000000001, 3, 8, 'é')",
+                "ALTER TABLE t CHANGE b name CHAR(12), DROP PRIMARY KEY, ADD PRIMARY KEY (id, c)",
+                "INSERT INTO t VALUES (4, 4, 'n', 'z')",
+                "ALTER TABLE t DROP a, ADD e ENUM('one','two') DEFAULT 'two' AFTER id",
+                "INSERT INTO t VALUES (5, 5, 'two', 'm')",
+                "CREATE TABLE w (k INT, v TEXT)",
+                "INSERT INTO w VALUES (1, 'ü')",
+                "RENAME TABLE w TO old, t TO w",
+                "ALTER TABLE w ADD f INT",
+                "INSERT INTO w VALUES (6, 6, 'one', 'm', 66)",
+                "INSERT INTO old VALUES (2, 'v')",
+                "DROP TABLE old",
+                "ALTER TABLE w DROP f, DROP e",
+                "INSERT INTO w VALUES (7, 7, 'm')",
+            ],
+        )
+        .await;
+        // It stops and goes on between, with what is stored.
+        for count in 2..=5 {
+            let mut running = delivered.start().await;
+            running.until_count("d.t", count).await;
+            running.stop().await;
+        }
+        let mut running = delivered.start().await;
+        running.until_count("d.w", 3).await;
+        running.stop().await;
+        let shown = |table: &str, columns: &[&str]| -> Vec<String> {
+            let records = delivered.of(table);
+            let after = records
+                .iter()
+                .map(|record| super::harness::field(&record.value.value, "after").unwrap());
+            after
+                .map(|row| {
+                    let field = |name: &&str| format!("{:?}", super::harness::field(row, name));
+                    columns.iter().map(field).collect::<Vec<_>>().join(" ")
+                })
+                .collect()
+        };
+        let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(|text| (*text).to_owned()).collect() };
+        assert_eq!(
+            shown("d.t", &["id", "c", "a", "b"]),
+            texts(&[
+                "Some(Int32(1)) None Some(String(\"x\")) Some(Int64(4000000000))",
+                "Some(Int32(2)) None Some(String(\"y\")) Some(Int64(7))",
+                "Some(Int32(3)) Some(Int64(4000000001)) Some(String(\"é\")) Some(Int64(8))",
+                "Some(Int32(4)) Some(Int64(4)) Some(String(\"z\")) None",
+                "Some(Int32(5)) Some(Int64(5)) None None",
+            ]),
+            "{kind:?}"
+        );
+        assert_eq!(
+            shown("d.w", &["k", "v", "id", "e", "name", "f"]),
+            texts(&[
+                "Some(Int32(1)) Some(String(\"ü\")) None None None None",
+                "None None Some(Int32(6)) Some(String(\"one\")) Some(String(\"m\")) Some(Int32(66))",
+                "None None Some(Int32(7)) None Some(String(\"m\")) None",
+            ]),
+            "{kind:?}"
+        );
+        assert_eq!(
+            shown("d.old", &["k", "v"]),
+            texts(&["Some(Int32(2)) Some(String(\"v\"))"])
+        );
+        let key = format!("{:?}", delivered.of("d.t")[3].key.value);
+        assert!(key.contains("Int64(4)"), "{kind:?}: {key}");
     }
 }

@@ -48,6 +48,7 @@ fn people() -> Table {
         key: vec![0],
         comment: None,
         charset: None,
+        structure: None,
     }
 }
 

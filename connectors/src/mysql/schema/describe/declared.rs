@@ -13,7 +13,7 @@ const UTF8: Collation = 45;
 
 /// A row of `information_schema.columns`, as far as it says how values stand in logs.
 #[derive(Debug, Clone)]
-pub(super) struct Declared<'a> {
+pub(in crate::mysql::schema) struct Declared<'a> {
     /// `DATA_TYPE`.
     pub data_type: &'a str,
     /// `COLUMN_TYPE`.
@@ -31,7 +31,7 @@ pub(super) struct Declared<'a> {
 
 impl Declared<'_> {
     /// How its values stand in logs; nothing for a type that is not known.
-    pub(super) fn column(&self, name: &str) -> Option<Column> {
+    pub(in crate::mysql::schema) fn column(&self, name: &str) -> Option<Column> {
         let labels = match self.data_type {
             "enum" | "set" => labels(arguments(self.column_type)?)?,
             _ => Vec::new(),

@@ -1,12 +1,13 @@
 //! Tables as a server describes them, in `information_schema` and in `SHOW CREATE TABLE`.
 //!
 //! What it says holds for the moment in which it is asked. Whether rows of a log are rows of these tables is for others to find out.
-mod declared;
+pub(super) mod declared;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Column, Table, TableId};
+use super::ddl::Collations;
+use super::{Column, Index, Structure, Table, TableId};
 use crate::mysql::binlog::Collation;
 use crate::mysql::client::server::{Flavour, Version};
 use crate::mysql::client::{Client, ClientError, Row, quoted, quoted_text};
@@ -79,6 +80,22 @@ pub async fn table_ids(client: &mut Client) -> Result<Vec<TableId>, ClientError>
 /// # Errors
 /// When the connection breaks.
 pub async fn tables(client: &mut Client, ids: &[TableId]) -> Result<Descriptions, ClientError> {
+    described(client, ids, false).await
+}
+
+/// What these tables are, with their [`Structure`]: a statement more for each of them.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn alterable(client: &mut Client, ids: &[TableId]) -> Result<Descriptions, ClientError> {
+    described(client, ids, true).await
+}
+
+async fn described(
+    client: &mut Client,
+    ids: &[TableId],
+    with_structure: bool,
+) -> Result<Descriptions, ClientError> {
     let is_old = client.flavour() == Flavour::MySql && client.version() < Version::new(8, 0, 0);
     if is_old && client.version() >= Version::new(5, 6, 24) {
         // Types then tell whether times are as they were before MySQL 5.6.4.
@@ -101,7 +118,10 @@ pub async fn tables(client: &mut Client, ids: &[TableId]) -> Result<Descriptions
                 table.unwrap_or_default()
             )
         };
-        let mut found = Found::default();
+        let mut found = Found {
+            with_structure,
+            ..Found::default()
+        };
         if ids.len() <= SINGLE_MAX {
             for id in &ids {
                 found.read(client, &within(Some(id))).await?;
@@ -151,6 +171,7 @@ struct Found {
     tables: HashMap<String, Row>,
     columns: HashMap<String, Vec<Row>>,
     keys: HashMap<String, Vec<Row>>,
+    with_structure: bool,
 }
 
 impl Found {
@@ -206,9 +227,20 @@ impl Found {
             .map(|rows| rows.iter().filter_map(|row| row.text(1)).collect())
             .unwrap_or_default();
         let has_primary_key = !primary.is_empty();
+        let indexes = match has_primary_key && !self.with_structure {
+            true => Vec::new(),
+            false => indexes(client, id).await?,
+        };
+        // A collation without a number is none that could be read.
+        let collation = row.text(4).and_then(|name| collations.get(&name).copied());
+        let mut structure = Structure {
+            collation: collation.unwrap_or(0),
+            indexes,
+        };
+        structure.sort(&columns);
         let key = match has_primary_key {
-            true => indexes(&columns, &primary),
-            false => unique_key(client, id, &columns).await?,
+            true => places(&columns, &primary),
+            false => structure.key(&columns),
         };
         all.tables.push(Described {
             table: Table {
@@ -220,6 +252,7 @@ impl Found {
                 charset: row
                     .text(4)
                     .and_then(|collation| collation.split('_').next().map(str::to_owned)),
+                structure: (self.with_structure && collation.is_some()).then_some(structure),
             },
             engine: row.text(1),
             rows: row.text(2).and_then(|rows| rows.parse().ok()),
@@ -229,17 +262,13 @@ impl Found {
     }
 }
 
-fn indexes(columns: &[Column], names: &[String]) -> Vec<usize> {
-    let index = |name: &String| columns.iter().position(|column| *column.name == **name);
-    names.iter().filter_map(index).collect()
+fn places(columns: &[Column], names: &[String]) -> Vec<usize> {
+    let place = |name: &String| columns.iter().position(|column| *column.name == **name);
+    names.iter().filter_map(place).collect()
 }
 
-/// The first unique key, in the table's order, without columns that may be NULL and without expressions.
-async fn unique_key(
-    client: &mut Client,
-    id: &TableId,
-    columns: &[Column],
-) -> Result<Vec<usize>, ClientError> {
+/// All indexes, in the table's order.
+async fn indexes(client: &mut Client, id: &TableId) -> Result<Vec<Index>, ClientError> {
     let statement = format!("SHOW INDEX FROM {}.{}", quoted(&id.database), quoted(&id.table));
     let rows = match client.query(&statement).await {
         Ok(rows) => rows,
@@ -247,21 +276,55 @@ async fn unique_key(
         Err(error) if error.code() == Some(1146) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut keys: Vec<(String, Vec<Option<String>>)> = Vec::new();
-    for row in rows.iter().filter(|row| row.get(1) == Some(b"0")) {
+    let mut indexes: Vec<Index> = Vec::new();
+    for row in &rows {
         let name = row.text(2).unwrap_or_default();
-        match keys.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, columns)) => columns.push(row.text(4)),
-            None => keys.push((name, vec![row.text(4)])),
+        let column = row.text(4).map(Arc::from);
+        let unique = row.get(1) == Some(b"0");
+        let prefix = unique && row.get(7).is_some();
+        match indexes.last_mut().filter(|last| last.name == name) {
+            Some(last) => {
+                last.columns.push(column);
+                last.prefix |= prefix;
+            }
+            None => indexes.push(Index {
+                name,
+                unique,
+                prefix,
+                columns: vec![column],
+            }),
         }
     }
-    let usable = keys.into_iter().find_map(|(_, names)| {
-        let names: Vec<String> = names.into_iter().collect::<Option<_>>()?;
-        let key = indexes(columns, &names);
-        let whole = key.len() == names.len() && key.iter().all(|index| !columns[*index].log.nullable);
-        whole.then_some(key)
-    });
-    Ok(usable.unwrap_or_default())
+    Ok(indexes)
+}
+
+/// All collations of a server.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn all_collations(client: &mut Client) -> Result<Collations, ClientError> {
+    let numbers = collations(client).await?;
+    let rows = client
+        .query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE IS_DEFAULT = 'Yes'")
+        .await?;
+    let defaults: Vec<String> = rows.iter().filter_map(|row| row.text(0)).collect();
+    Ok(Collations::new(numbers.into_iter().map(|(name, number)| {
+        let is_default = defaults.contains(&name);
+        (name, number, is_default)
+    })))
+}
+
+/// The name of a database's default collation; nothing if there is no such database.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn database_collation(client: &mut Client, database: &str) -> Result<Option<String>, ClientError> {
+    let statement = format!(
+        "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+        quoted_text(database)
+    );
+    let rows = client.query(&statement).await?;
+    Ok(rows.first().and_then(|row| row.text(0)))
 }
 
 /// A row of `information_schema.columns`; nothing for a type that is not known.

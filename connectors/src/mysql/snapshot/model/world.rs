@@ -335,6 +335,7 @@ pub(super) fn described(id: &TableId, rows: &Rows) -> Arc<Table> {
         key: (0..keys).collect(),
         comment: None,
         charset: None,
+        structure: None,
     })
 }
 

@@ -27,40 +27,50 @@ pub enum Token<'a> {
     Word(&'a str),
     /// A name in quotes, without them.
     Quoted(String),
-    /// A text.
-    Text,
+    /// A text, without its quotes and with what stands behind backslashes.
+    Text(String),
     /// Any other character.
     Sign(char),
 }
 
 impl Token<'_> {
     /// Whether it is this keyword.
-    pub(super) fn is(&self, keyword: &str) -> bool {
+    pub(in crate::mysql) fn is(&self, keyword: &str) -> bool {
         matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword))
     }
 
     /// The name that it is, if it can be one.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(in crate::mysql) fn name(&self) -> Option<&str> {
         match self {
             Self::Word(word) => Some(word),
             Self::Quoted(name) => Some(name),
-            Self::Text | Self::Sign(_) => None,
+            Self::Text(_) | Self::Sign(_) => None,
         }
     }
 }
 
 /// Reads words one by one.
 #[derive(Clone, Debug)]
-pub(super) struct Lexer<'a> {
+pub(in crate::mysql) struct Lexer<'a> {
     rest: &'a str,
     quoting: Quoting,
+    mariadb: bool,
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(statement: &'a str, quoting: Quoting) -> Self {
+    pub(in crate::mysql) fn new(statement: &'a str, quoting: Quoting) -> Self {
         Self {
             rest: statement,
             quoting,
+            mariadb: true,
+        }
+    }
+
+    /// `/*M! … */` is a comment like others.
+    pub(in crate::mysql) fn of_mysql(self) -> Self {
+        Self {
+            mariadb: false,
+            ..self
         }
     }
 
@@ -69,9 +79,11 @@ impl<'a> Lexer<'a> {
     fn skip_blank(&mut self) {
         loop {
             let trimmed = self.rest.trim_start();
-            let marker = ["/*!", "/*M!", "/*m!"]
-                .into_iter()
-                .find(|marker| trimmed.starts_with(marker));
+            let markers = match self.mariadb {
+                true => &["/*!", "/*M!", "/*m!"][..],
+                false => &["/*!"],
+            };
+            let marker = markers.iter().find(|marker| trimmed.starts_with(**marker));
             self.rest = if let Some(marker) = marker {
                 trimmed[marker.len()..].trim_start_matches(|digit: char| digit.is_ascii_digit())
             } else if trimmed.starts_with("/*") {
@@ -94,7 +106,9 @@ impl<'a> Lexer<'a> {
         let mut chars = self.rest[quote.len_utf8()..].char_indices();
         while let Some((at, char)) = chars.next() {
             if char == '\\' && backslash {
-                text.extend(chars.next().map(|(_, escaped)| escaped));
+                if let Some((_, escaped)) = chars.next() {
+                    unescape(escaped, &mut text);
+                }
             } else if char == quote {
                 let rest = &self.rest[quote.len_utf8() + at + char.len_utf8()..];
                 if !rest.starts_with(quote) {
@@ -122,10 +136,7 @@ impl<'a> Iterator for Lexer<'a> {
         Some(match first {
             '`' => Token::Quoted(self.quoted('`', false)),
             '"' if self.quoting.ansi_quotes => Token::Quoted(self.quoted('"', false)),
-            '"' | '\'' => {
-                self.quoted(first, escapes);
-                Token::Text
-            }
+            '"' | '\'' => Token::Text(self.quoted(first, escapes)),
             _ if is_word(first) => {
                 let end = self.rest.find(|char| !is_word(char)).unwrap_or(self.rest.len());
                 let (word, rest) = self.rest.split_at(end);
@@ -138,6 +149,24 @@ impl<'a> Iterator for Lexer<'a> {
             }
         })
     }
+}
+
+/// What a backslash and the character behind it are. Patterns' own (`\%`, `\_`) keep it.
+fn unescape(escaped: char, text: &mut String) {
+    let meant = match escaped {
+        '0' => '\0',
+        'b' => '\u{8}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'Z' => '\u{1a}',
+        '%' | '_' => {
+            text.push('\\');
+            escaped
+        }
+        other => other,
+    };
+    text.push(meant);
 }
 
 /// Two dashes begin a comment only before a space or a control character.
@@ -166,7 +195,7 @@ mod tests {
             .map(|token| match token {
                 Token::Word(word) => word.to_owned(),
                 Token::Quoted(name) => format!("[{name}]"),
-                Token::Text => "TEXT".to_owned(),
+                Token::Text(text) => format!("<{text}>"),
                 Token::Sign(sign) => sign.to_string(),
             })
             .collect()
@@ -179,9 +208,13 @@ mod tests {
             ("a.b /* c */ -- d\n#e\nf", "a . b f"),
             ("/*!50100 create */ table/*M!100 x*/", "create table x"),
             ("a--b", "a - - b"),
-            ("`a``b`.`c d` 'it''s' \"x\\\"y\" é", "[a`b] . [c d] TEXT TEXT é"),
-            ("'a\\'b' c", "TEXT c"),
-            ("'open", "TEXT"),
+            (
+                "`a``b`.`c d` 'it''s' \"x\\\"y\" é",
+                "[a`b] . [c d] <it's> <x\"y> é",
+            ),
+            ("'a\\'b' c", "<a'b> c"),
+            (r"'\n\0\\\%\q'", "<\n\0\\\\%q>"),
+            ("'open", "<open>"),
             ("`open", "[open]"),
             ("/* open", ""),
             ("a --", "a"),
@@ -189,6 +222,6 @@ mod tests {
             assert_eq!(words(statement, plain).join(" "), expected, "{statement}");
         }
         let ansi = Quoting::of_mode(4 | 1 << 20);
-        assert_eq!(words("\"a\"\"b\" 'a\\' c", ansi).join(" "), "[a\"b] TEXT c");
+        assert_eq!(words("\"a\"\"b\" 'a\\' c", ansi).join(" "), "[a\"b] <a\\> c");
     }
 }

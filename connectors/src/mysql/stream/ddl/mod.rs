@@ -1,13 +1,13 @@
 //! Statements in the log: what they are, and which tables they may touch.
 //!
-//! This is no parser. What tables are is never read from a statement, only that they are no longer as they were: so a statement that
-//! is not understood touches everything that it might, and stops nothing.
+//! This is no parser: it says that tables are no longer as they were, so that a statement that is not understood touches everything that it
+//! might, and stops nothing. What they become, where nobody else can say it, is [`schema::ddl`](crate::mysql::schema::ddl)'s.
 mod lexer;
 mod tables;
 
 pub use lexer::{Quoting, Token};
 
-use lexer::Lexer;
+pub(in crate::mysql) use lexer::Lexer;
 use tables::Words;
 
 use crate::mysql::binlog::Xid;
