@@ -10,6 +10,7 @@ use crate::mysql::schema::describe::Descriptions;
 pub(super) fn check(facts: &Facts, tables: &Descriptions, intent: Intent) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(global(facts));
+    findings.extend(xa(facts));
     let ids: Vec<&TableId> = tables.tables.iter().map(|table| &table.table.id).collect();
     findings.extend(on_tables(
         facts,
@@ -94,6 +95,18 @@ fn global(facts: &Facts) -> Option<Finding> {
         )
         .mended_by(format!("GRANT {names} ON *.* TO {}", grantee(facts))),
     )
+}
+
+/// What it takes to list XA transactions, where that takes something.
+fn xa(facts: &Facts) -> Option<Finding> {
+    let asks = facts.flavour == Flavour::MySql && facts.version >= Version::new(8, 0, 0);
+    (asks && !facts.grants.global("XA_RECOVER_ADMIN")).then(|| {
+        let what = format!("{} does not have XA_RECOVER_ADMIN", facts.account);
+        let why = "XA transactions that are prepared when a connector begins cannot be waited for, and their rows are not told; without such \
+                   transactions it is not needed";
+        Finding::warning(what, why)
+            .mended_by(format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}", grantee(facts)))
+    })
 }
 
 /// A privilege on tables, one statement for each database.

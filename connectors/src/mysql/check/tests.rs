@@ -23,7 +23,7 @@ fn facts(flavour: Flavour) -> Facts {
         ("binlog_expire_logs_seconds", "2592000"),
     ];
     let grants = [
-        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR ON *.* TO `m`@`%`",
+        "GRANT REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR, XA_RECOVER_ADMIN ON *.* TO `m`@`%`",
         "GRANT SELECT, LOCK TABLES ON `shop`.* TO `m`@`%`",
     ];
     Facts {
@@ -245,6 +245,30 @@ fn without_gtids_a_privilege_or_locks_are_needed() {
             .iter()
             .filter(|finding| finding.severity == Severity::Error);
         assert_eq!(errors.count(), expected, "{more}");
+    }
+}
+
+/// Since MySQL 8.0 not everybody may list XA transactions.
+#[test]
+fn listing_xa_transactions_takes_a_privilege() {
+    for (flavour, version, expected) in [
+        (Flavour::MySql, Version::new(8, 0, 36), true),
+        (Flavour::MySql, Version::new(5, 7, 44), false),
+        (Flavour::MariaDb, Version::new(10, 11, 6), false),
+    ] {
+        let mut facts = facts(flavour);
+        facts.version = version;
+        facts.grants = Grants::parse([
+            "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR ON *.* TO `m`@`%`",
+        ]);
+        let findings = check(&facts, &good(), INTENT);
+        let remedy = "GRANT XA_RECOVER_ADMIN ON *.* TO 'm'@'%'";
+        let found = findings.iter().find(|finding| finding.remedies == [remedy]);
+        assert_eq!(
+            found.map(|finding| finding.severity),
+            expected.then_some(Severity::Warning),
+            "{flavour} {version}"
+        );
     }
 }
 

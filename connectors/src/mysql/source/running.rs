@@ -251,8 +251,7 @@ impl Running {
             Happened::MayConnect => {
                 let config = Arc::clone(&self.config);
                 let offset = self.offset();
-                self.stream.reconnect();
-                self.within = false;
+                self.rewind();
                 self.connection.connect(&config, offset);
                 Ok(())
             }
@@ -276,7 +275,16 @@ impl Running {
         }
         self.pending = None;
         self.signalled = false;
+        // What comes behind it in its transaction may wait already, and would be told without it.
+        self.rewind();
         self.connection.lost(Some(error))
+    }
+
+    /// What is not told of the open transaction comes again.
+    fn rewind(&mut self) {
+        self.stream.reconnect();
+        self.within = false;
+        self.batch.rewind();
     }
 
     /// The server said what tables are.
