@@ -76,7 +76,6 @@ async fn statements_mend_what_is_found() {
                 Kind::MySql97 => vec![
                     "binlog_row_metadata is MINIMAL",
                     "gtid_mode is OFF",
-                    "capture@localhost does not have XA_RECOVER_ADMIN",
                     "binlog_row_image is MINIMAL",
                     "logs are kept for 0.2 hours",
                     "binlog_rows_query_log_events is OFF",

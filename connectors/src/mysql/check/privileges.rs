@@ -104,7 +104,7 @@ fn xa(facts: &Facts) -> Option<Finding> {
         let what = format!("{} does not have XA_RECOVER_ADMIN", facts.account);
         let why = "XA transactions that are prepared when a connector begins cannot be waited for, and their rows are not told; without such \
                    transactions it is not needed";
-        Finding::warning(what, why)
+        Finding::note(what, why)
             .mended_by(format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}", grantee(facts)))
     })
 }

@@ -266,7 +266,7 @@ fn listing_xa_transactions_takes_a_privilege() {
         let found = findings.iter().find(|finding| finding.remedies == [remedy]);
         assert_eq!(
             found.map(|finding| finding.severity),
-            expected.then_some(Severity::Warning),
+            expected.then_some(Severity::Note),
             "{flavour} {version}"
         );
     }

@@ -235,7 +235,7 @@ pub(super) async fn locked_chunk(
         // The rows of a user's own statement cannot be locked: their table is.
         let mut locker = connect(config, None).await?;
         locker.lock_table(&work.table).await?;
-        let (rows, ended) = rows_of(client, work, &work.sql).await?;
+        let (rows, ended) = kept(Some(&mut locker), rows_of(client, work, &work.sql)).await?;
         let high = high(&mut locker).await?;
         locker.unlock_tables().await?;
         locker.close().await;
@@ -331,10 +331,10 @@ impl Whole {
         let Self { client, locker, work } = self;
         let patience = locker.is_some().then_some(LOCKED_PATIENCE);
         let mut asked = next(requests, patience).await.ok_or(None)?;
-        let begun = kept(locker, client.select_stream(&work.sql)).await;
+        let begun = kept(locker.as_mut(), client.select_stream(&work.sql)).await;
         let mut stream = begun.map_err(|error| Some((asked, error)))?;
         loop {
-            let (rows, last) = kept(locker, part(&mut stream, work))
+            let (rows, last) = kept(locker.as_mut(), part(&mut stream, work))
                 .await
                 .map_err(|error| Some((asked, error)))?;
             let outcome = Outcome::Part { rows, last };
@@ -352,7 +352,7 @@ impl Whole {
 
 /// What `work` comes to, if the lock was held all the while.
 async fn kept<T>(
-    locker: &mut Option<Client>,
+    locker: Option<&mut Client>,
     work: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
     let Some(locker) = locker else { return work.await };
