@@ -12,6 +12,9 @@ use super::temporal::{Date, DateTime, Time, read_timestamp};
 use super::value::Value;
 use super::{Damage, DecodeError, Place, skip};
 
+/// Rows of so many bytes, or fewer, may be a small part of what was read at once.
+const UNPINNED_BYTES: usize = 64 << 10;
+
 /// What happened to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -56,6 +59,13 @@ pub struct RowsBody {
 }
 
 impl RowsBody {
+    /// Copies rows that are few next to what is read at once, so that they do not keep the buffer that they came in.
+    pub fn unpin(&mut self) {
+        if self.content.len() <= UNPINNED_BYTES {
+            self.content = Bytes::copy_from_slice(&self.content);
+        }
+    }
+
     /// Their table.
     #[must_use]
     pub fn table(&self) -> &Arc<TableMap> {

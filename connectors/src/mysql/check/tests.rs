@@ -249,6 +249,30 @@ fn without_gtids_a_privilege_or_locks_are_needed() {
     }
 }
 
+/// Since MySQL 8.0 not everybody may list XA transactions.
+#[test]
+fn listing_xa_transactions_takes_a_privilege() {
+    for (flavour, version, expected) in [
+        (Flavour::MySql, Version::new(8, 0, 36), true),
+        (Flavour::MySql, Version::new(5, 7, 44), false),
+        (Flavour::MariaDb, Version::new(10, 11, 6), false),
+    ] {
+        let mut facts = facts(flavour);
+        facts.version = version;
+        facts.grants = Grants::parse([
+            "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT, BINLOG MONITOR ON *.* TO `m`@`%`",
+        ]);
+        let findings = check(&facts, &good(), INTENT);
+        let remedy = "GRANT XA_RECOVER_ADMIN ON *.* TO 'm'@'%'";
+        let found = findings.iter().find(|finding| finding.remedies == [remedy]);
+        assert_eq!(
+            found.map(|finding| finding.severity),
+            expected.then_some(Severity::Note),
+            "{flavour} {version}"
+        );
+    }
+}
+
 #[test]
 fn missing_privileges_come_with_their_grants() {
     let tables = one([

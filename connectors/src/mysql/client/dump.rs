@@ -161,18 +161,11 @@ impl EventStream {
         let what = "reading the binary log";
         let link = &mut self.client.link;
         let lost = |error| super::link_error(what, error);
-        let packet = match link.take().map_err(lost)? {
-            Some(packet) => packet,
-            None => match tokio::time::timeout(self.silence_max, link.receive()).await {
-                Ok(received) => received.map_err(lost)?,
-                Err(_) => {
-                    return Err(ClientError::Lost {
-                        what,
-                        reason: format!("no event and no heartbeat for {:?}", self.silence_max),
-                    });
-                }
-            },
-        };
+        let received = link.receive_unless_silent(self.silence_max).await;
+        let packet = received.map_err(lost)?.ok_or_else(|| ClientError::Lost {
+            what,
+            reason: format!("no event and no heartbeat for {:?}", self.silence_max),
+        })?;
         match packet.first() {
             Some(0) => {
                 let event = packet.slice(1..);

@@ -187,6 +187,7 @@ impl Client {
     /// When a privilege is missing (`LOCK TABLES`), the lock is not got in time ([`Client::set_lock_timeout`]), or the connection breaks.
     pub async fn lock_table(&mut self, table: &TableId) -> Result<(), ClientError> {
         let what = "locking a table for reading";
+        self.set_locking(true).await?;
         // Otherwise servers before MySQL 5.7.5 do not wait for transactions whose statements are done: InnoDB has to be asked, too, which
         // it is only within transactions.
         self.execute_for(what, "SET SESSION autocommit=0, innodb_table_locks=1")
@@ -210,7 +211,7 @@ impl Client {
         for statement in ["UNLOCK TABLES", "SET SESSION autocommit=1"] {
             self.execute_for("unlocking a table", statement).await?;
         }
-        Ok(())
+        self.set_locking(false).await
     }
 
     /// MySQL's `gtid_executed`, which a transaction joins only once it is visible (from MySQL 5.7.5 on); nothing where some have no GTID.

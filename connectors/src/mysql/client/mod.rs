@@ -99,6 +99,20 @@ impl Client {
     /// When the server cannot be reached, or does not let the user in, or not as `database.ssl.mode` asks for; and when an initial
     /// statement fails.
     pub async fn connect(config: &ConnectionConfig) -> Result<Self, ClientError> {
+        let mut client = Self::connect_for_log(config).await?;
+        for statement in &config.initial_statements {
+            client
+                .execute_for("running database.initial.statements", statement)
+                .await?;
+        }
+        Ok(client)
+    }
+
+    /// As [`Client::connect`], for reading the log: `database.initial.statements` do not run.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_for_log(config: &ConnectionConfig) -> Result<Self, ClientError> {
         let limit = config.connect_timeout;
         let connected = tokio::time::timeout(limit, Self::log_in(config)).await;
         let mut client = connected.map_err(|_| ClientError::TimedOut {
@@ -108,11 +122,6 @@ impl Client {
         })??;
         for statement in session::statements(client.flavour, client.version) {
             client.execute_for("setting up the session", &statement).await?;
-        }
-        for statement in &config.initial_statements {
-            client
-                .execute_for("running database.initial.statements", statement)
-                .await?;
         }
         Ok(client)
     }

@@ -4,6 +4,18 @@ use super::server::{Flavour, Version};
 /// How long a server keeps a session that has nothing to do, or whose client reads slowly: a week. A snapshot waits for its reader.
 const PATIENCE_SECONDS: u32 = 7 * 24 * 3600;
 
+/// How long it keeps one that holds locks and says nothing: whoever is gone without a word does not block writers for longer.
+const LOCKING_PATIENCE_SECONDS: u32 = 120;
+
+/// The statement that has the server keep a session for as long as its locks, or the lack of them, allow.
+pub(super) fn patience(locking: bool) -> String {
+    let seconds = match locking {
+        true => LOCKING_PATIENCE_SECONDS,
+        false => PATIENCE_SECONDS,
+    };
+    format!("SET SESSION wait_timeout={seconds}")
+}
+
 /// The statements, one at a time: older servers know fewer variables.
 ///
 /// Modes that change how statements are read or values printed are off; zero dates may be compared with; writes are strict.

@@ -99,6 +99,27 @@ impl Client {
 }
 
 impl Client {
+    /// The session is about to hold locks, or does not any more: with locks, a client that says nothing for two minutes loses them, so that nobody
+    /// waits for one that is gone.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn set_locking(&mut self, locking: bool) -> Result<(), ClientError> {
+        let statement = super::session::patience(locking);
+        self.execute_for("setting how long the server keeps locks", &statement)
+            .await?;
+        Ok(())
+    }
+
+    /// Asks for nothing, so that the server keeps the session.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn ping(&mut self) -> Result<(), ClientError> {
+        self.execute_for("keeping a session", "DO 0").await?;
+        Ok(())
+    }
+
     pub(super) async fn execute_for(
         &mut self,
         what: &'static str,

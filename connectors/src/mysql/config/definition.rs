@@ -46,7 +46,7 @@ fn connection(flavour: Flavour) -> ConfigDef {
     ConfigDef::new()
         .with(ConfigKey::required("database.hostname", String, High, "The server's host name or address").not_empty())
         .with(key("database.port", Int, "3306", High, "The server's port").between(1, 65_535))
-        .with(ConfigKey::required("database.user", String, High, "The account that reads: it needs SELECT, REPLICATION SLAVE and REPLICATION CLIENT (`millstream mysql check` says exactly what)").not_empty())
+        .with(ConfigKey::required("database.user", String, High, "The account that reads: it needs SELECT, REPLICATION SLAVE and REPLICATION CLIENT, and where XA transactions are used with MySQL 8.0 or later XA_RECOVER_ADMIN (`millstream mysql check` says exactly what)").not_empty())
         .with(ConfigKey::optional("database.password", Password, High, "Its password"))
         .with(key("database.ssl.mode", String, tls, Medium, "disabled: no TLS. preferred: TLS where the server has it. required: TLS, whoever the server is. verify_ca: TLS, and the server's certificate is from a known authority. verify_identity: and it is for the name in database.hostname. MariaDB's names are taken too: disable, trust, verify-ca, verify-full")
             .one_of(&["disabled", "preferred", "required", "verify_ca", "verify_identity", "disable", "trust", "verify-ca", "verify-full"]))
@@ -117,7 +117,7 @@ fn snapshot() -> ConfigDef {
         .with(key("incremental.snapshot.chunk.size", Int, "8192", Medium, "The most rows of a chunk, of incremental snapshots and of the first one (Debezium's default is 1024). Chunks wait in memory").between(1, 10_000_000))
         .with(key("snapshot.chunk.max.bytes", Int, "4194304", Low, "The most bytes of a chunk").between(1 << 10, 1 << 30))
         .with(key("snapshot.delay.ms", Long, "0", Low, "How long to wait before the snapshot").between(0, MAX))
-        .with(key("snapshot.lock.timeout.ms", Long, "10000", Medium, "How long to wait for the lock on a table without a key, which is held for a moment").between(0, MAX))
+        .with(key("snapshot.lock.timeout.ms", Long, "10000", Medium, "How long to wait for the lock on a table without a key, which is held for a moment, or, where its engine has no transactions, until all of it is read").between(0, MAX))
         .with(ConfigKey::optional("snapshot.select.statement.overrides", List, Low, "Tables, as database.table, for which snapshot.select.statement.overrides.database.table has the SELECT whose rows are read"))
         .with_prefix("snapshot.select.statement.overrides.")
 }

@@ -19,6 +19,8 @@ const RECORD_BYTES: usize = 300;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
+    /// The record of a beginning, which goes with what follows: that it was told is not remembered without.
+    pub(super) opening: Vec<Record>,
     /// About how many bytes they take.
     bytes: usize,
     /// Bytes that were handed over since the last boundary, and when the first of them were.
@@ -48,6 +50,18 @@ impl Batch {
     /// Records were added, of about so many bytes of the log.
     pub(super) fn added(&mut self, bytes: usize, records: usize) {
         self.bytes += bytes + records * RECORD_BYTES;
+    }
+
+    /// Something of the transaction that began is told.
+    pub(super) fn open(&mut self) {
+        let before = self.records.len();
+        self.records.append(&mut self.opening);
+        self.added(0, self.records.len() - before);
+    }
+
+    /// The transaction that began comes again.
+    pub(super) fn rewind(&mut self) {
+        self.opening.clear();
     }
 
     /// Whether it ends here, within a transaction or between two.
@@ -87,6 +101,31 @@ mod tests {
     use millstream_connect::record::Datum;
 
     use super::*;
+
+    #[test]
+    fn a_beginning_goes_with_what_follows() {
+        let mut batch = Batch::default();
+        let begin = || Record::new("transaction", Datum::NULL);
+        batch.opening.push(begin());
+        assert!(batch.is_empty() && batch.take(true).0.is_empty());
+        batch.rewind();
+        batch.open();
+        assert!(batch.is_empty());
+        batch.opening.push(begin());
+        batch.open();
+        batch.records.push(Record::new("t", Datum::NULL));
+        let topics: Vec<_> = batch
+            .take(true)
+            .0
+            .into_iter()
+            .map(|record| record.topic)
+            .collect();
+        assert_eq!(
+            topics.iter().map(|topic| &**topic).collect::<Vec<_>>(),
+            ["transaction", "t"]
+        );
+        assert!(batch.take(false).0.is_empty());
+    }
 
     #[test]
     fn a_batch_ends_with_a_transaction_unless_it_is_far_too_large() {

@@ -59,26 +59,33 @@ impl Telling<'_> {
         let (mut origin, now) = (origin(&step.origin), now());
         let begins = step.rows.next_row();
         let mut bytes = begins.bytes_left();
+        // How far all was told, also where a row is of no use.
         let (at, ended) = {
             let (mut reader, mut row) = (step.rows.reader(), Row::default());
             loop {
-                if self.batch.is_full(room, true) {
-                    break (reader.next_row(), false);
-                }
-                origin.row = reader.next_row().number;
-                if !reader.read_row(&mut row)? {
-                    break (reader.next_row(), true);
-                }
                 let at = reader.next_row();
+                if self.batch.is_full(room, true) {
+                    break (at, Ok(false));
+                }
+                origin.row = at.number;
+                match reader.read_row(&mut row) {
+                    Ok(true) => {}
+                    Ok(false) => break (at, Ok(true)),
+                    Err(error) => break (at, Err(error.into())),
+                }
+                let behind = reader.next_row();
+                self.batch.open();
                 let before = self.batch.records.len();
-                self.row(step, &row, at, &origin, now)?;
+                if let Err(error) = self.row(step, &row, behind, &origin, now) {
+                    break (at, Err(error));
+                }
                 self.batch
-                    .added(bytes - at.bytes_left(), self.batch.records.len() - before);
-                bytes = at.bytes_left();
+                    .added(bytes - behind.bytes_left(), self.batch.records.len() - before);
+                bytes = behind.bytes_left();
             }
         };
         step.rows.advance(at);
-        Ok(ended)
+        ended
     }
 
     /// Tells a row, which ends before `at`.

@@ -35,6 +35,8 @@ pub(super) struct Connection {
     lost: Option<Instant>,
     /// Where bytes came damaged last, and how often.
     damaged: Option<(Place, u32)>,
+    /// A start takes a snapshot where the log is gone.
+    starts_anew: bool,
 }
 
 #[derive(Debug)]
@@ -68,9 +70,21 @@ pub(super) enum Happened {
 }
 
 impl Connection {
-    pub(super) fn new(link: Link) -> Self {
+    /// A connection that lives. With `starts_anew`, a start takes a snapshot where the log is gone.
+    pub(super) fn new(link: Link, starts_anew: bool) -> Self {
+        Self::of(State::Up(link, Instant::now()), starts_anew)
+    }
+
+    /// None for now.
+    #[cfg(test)]
+    pub(super) fn down() -> Self {
+        Self::of(State::Down(Instant::now() + PATIENCE), false)
+    }
+
+    fn of(state: State, starts_anew: bool) -> Self {
         Self {
-            state: State::Up(link, Instant::now()),
+            state,
+            starts_anew,
             backoff: Backoff::default(),
             lost: None,
             damaged: None,
@@ -116,6 +130,8 @@ impl Connection {
     /// When another connection would not help, or has been tried for too long.
     pub(super) fn lost(&mut self, error: Option<SourceError>) -> Result<(), SourceError> {
         let since = *self.lost.get_or_insert_with(Instant::now);
+        // Also where it is not tried again: whoever asks once more finds no attempt that has ended.
+        self.state = State::Down(Instant::now() + self.backoff.pause());
         if let Some(error) = error {
             let again = match (&error, error.damaged_at()) {
                 (SourceError::Client(error), _) => error.is_disconnected(),
@@ -123,13 +139,15 @@ impl Connection {
                 (_, None) => false,
             };
             if !again || since.elapsed() > PATIENCE {
-                return Err(error);
+                return Err(match self.starts_anew && error.needs_snapshot() {
+                    true => SourceError::StartsAnew(Box::new(error)),
+                    false => error,
+                });
             }
             tracing::warn!(%error, "connecting to the server again");
         } else {
             tracing::warn!("the server ended the stream of its log; connecting again");
         }
-        self.state = State::Down(Instant::now() + self.backoff.pause());
         Ok(())
     }
 
@@ -161,10 +179,72 @@ impl Connection {
                         return Ok(Happened::Connected(Box::new(facts)));
                     }
                     Ok(Err(error)) => self.lost(Some(error))?,
-                    // It was not ended by anybody else.
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(ended) => self.lost(Some(start::lost(&ended.to_string())))?,
+                    },
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_connect::plugin::{ErrorKind, PluginError};
+
+    use super::*;
+    use crate::mysql::client::{ClientError, LogError, LogErrorKind};
+
+    fn connecting(error: SourceError, starts_anew: bool) -> Connection {
+        let attempt = tokio::spawn(async { Err(error) });
+        Connection::of(State::Connecting(Connecting(attempt)), starts_anew)
+    }
+
+    fn server(code: u16) -> SourceError {
+        SourceError::Client(ClientError::Server {
+            what: "asking",
+            code,
+            state: "HY000".to_owned(),
+            message: "no".to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_failed_for_good_may_be_made_again() {
+        let mut connection = connecting(server(1317), false);
+        let error = PluginError::from(connection.happens().await.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Retriable);
+        // The runtime polls again after such an error.
+        let happened = connection.happens().await.unwrap();
+        assert!(matches!(happened, Happened::MayConnect));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_ended_is_made_again() {
+        let attempt = tokio::spawn(std::future::pending());
+        attempt.abort();
+        let mut connection = Connection::of(State::Connecting(Connecting(attempt)), false);
+        let happened = connection.happens().await.unwrap();
+        assert!(matches!(happened, Happened::MayConnect));
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_gone_has_the_connector_started_again_where_that_helps() {
+        for (starts_anew, kind) in [(true, ErrorKind::Fatal), (false, ErrorKind::UserConfig)] {
+            let purged = || {
+                SourceError::Client(ClientError::Log(LogError {
+                    kind: LogErrorKind::Purged,
+                    message: "purged".to_owned(),
+                }))
+            };
+            let mut connection = connecting(purged(), starts_anew);
+            let error = PluginError::from(connection.happens().await.unwrap_err());
+            assert_eq!(error.kind(), kind, "{error}");
+            let error = PluginError::from(connection.lost(Some(purged())).unwrap_err());
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        let error = connecting(server(1045), true).happens().await.unwrap_err();
+        assert_eq!(PluginError::from(error).kind(), ErrorKind::UserConfig);
     }
 }

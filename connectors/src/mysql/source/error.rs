@@ -66,6 +66,9 @@ pub(super) enum SourceError {
         /// Those.
         gtids: String,
     },
+    /// What comes next is gone, and a start takes a snapshot then.
+    #[error("{0}; the connector starts again, and takes a new snapshot (snapshot.mode=when_needed)")]
+    StartsAnew(Box<SourceError>),
     /// XA transactions that do not end.
     #[error(
         "XA transactions are prepared on the server since before this source began ({names}), so that it will not know their rows; commit \
@@ -99,6 +102,8 @@ impl SourceError {
             Self::Decode(error) => of_log(error.damage.kind()),
             Self::Snapshot(SnapshotError::Disconnected(_)) => ErrorKind::Disconnected,
             Self::Prepared { .. } => ErrorKind::Disconnected,
+            // Those are started again.
+            Self::StartsAnew(_) => ErrorKind::Fatal,
             _ => ErrorKind::UserConfig,
         }
     }

@@ -28,6 +28,9 @@ mod tables;
 mod task;
 mod telling;
 
+#[cfg(test)]
+mod tests;
+
 use millstream_connect::config::{ConfigDef, ConfigMap};
 use millstream_connect::plugin::{
     Connector, ExactlyOnceSupport, Plugin, PluginError, SameForAll, SourceOffset, SourcePartition,

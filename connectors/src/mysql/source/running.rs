@@ -276,6 +276,7 @@ impl Running {
         self.stream.reconnect();
         self.within = false;
         self.unheard = None;
+        self.batch.rewind();
     }
 
     /// The same place of the log is read again, if its bytes may be others then.

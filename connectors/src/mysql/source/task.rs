@@ -19,7 +19,7 @@ use super::side::Action;
 use super::start::{self, Started};
 use super::tables::Tables;
 use crate::mysql::client::server::Flavour;
-use crate::mysql::config::{self, SourceConfig};
+use crate::mysql::config::{self, SnapshotMode, SourceConfig};
 use crate::mysql::offset::{self, Offset, Snapshots};
 use crate::mysql::record::{Connector, Records, TableRecords};
 use crate::mysql::signal::{Signal, SignalError};
@@ -151,7 +151,7 @@ impl Alive {
         let options = options(&config, !facts.names_have_case());
         let parts = Parts {
             stream: Stream::new(offset.resume.clone(), options),
-            connection: Connection::new(link),
+            connection: Connection::new(link, config.snapshot.mode == SnapshotMode::WhenNeeded),
             readers: Readers::start(readers(&config), &facts.identity),
             snapshot: Snapshot::new(settings(&config, &records), state),
             config: Arc::clone(&config),
@@ -262,7 +262,7 @@ impl Alive {
     }
 }
 
-fn readers(config: &SourceConfig) -> ReadersConfig {
+pub(super) fn readers(config: &SourceConfig) -> ReadersConfig {
     ReadersConfig {
         connection: config.connection.clone(),
         readers: config.snapshot.readers,
@@ -270,7 +270,7 @@ fn readers(config: &SourceConfig) -> ReadersConfig {
     }
 }
 
-fn options(config: &SourceConfig, lower_case_names: bool) -> StreamOptions {
+pub(super) fn options(config: &SourceConfig, lower_case_names: bool) -> StreamOptions {
     StreamOptions {
         filters: config.filters.clone(),
         gtid_sources: config.stream.gtid_sources.clone(),
@@ -283,7 +283,7 @@ fn options(config: &SourceConfig, lower_case_names: bool) -> StreamOptions {
     }
 }
 
-fn settings(config: &SourceConfig, records: &Arc<Records>) -> Settings {
+pub(super) fn settings(config: &SourceConfig, records: &Arc<Records>) -> Settings {
     let records = Arc::clone(records);
     Settings {
         config: config.snapshot.clone(),

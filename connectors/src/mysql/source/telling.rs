@@ -24,6 +24,7 @@ const ASKED_MAX: usize = 1000;
 impl Running {
     /// Tells a step as far as it can be; whether all of it is told.
     pub(super) fn tell(&mut self, pending: Pending, room: Room) -> Result<bool, SourceError> {
+        let begins = matches!(&pending, Pending::Step(Step::Begin { .. }));
         let told = match pending {
             Pending::Changed(change, ids, described) => {
                 self.learned(&change, described);
@@ -33,6 +34,9 @@ impl Running {
             Pending::Step(step) => self.step(step, room)?,
         };
         if told {
+            if !begins {
+                self.batch.open();
+            }
             self.stream.settle();
             self.signalled = false;
             self.batch.moved = true;
@@ -50,13 +54,14 @@ impl Running {
                     let id = origin.transaction.id.clone();
                     match resumed {
                         true => transactions.resume(id),
-                        false => transactions.begin(id, moment(&origin), &mut self.batch.records),
+                        false => transactions.begin(id, moment(&origin), &mut self.batch.opening),
                     }
                 }
             }
             Step::Commit(origin) => {
                 self.noted(&origin);
                 self.within = false;
+                self.batch.open();
                 if let Some(transactions) = &mut self.transactions {
                     transactions.end(moment(&origin), &mut self.batch.records);
                 }
@@ -130,7 +135,10 @@ impl Running {
 
     /// Rows that were inserted into the table of signals.
     fn signals(&mut self, step: &RowsStep) -> Result<(), SourceError> {
+        // None is done if one cannot be read: they come again.
         let (mut reader, mut row) = (step.rows.reader(), Row::default());
+        while reader.read_row(&mut row)? {}
+        let mut reader = step.rows.reader();
         while reader.read_row(&mut row)? {
             if u64::from(reader.next_row().number) <= step.delivered {
                 continue;
@@ -179,6 +187,7 @@ impl Running {
         match records {
             Some(records) => {
                 let transactions = self.transactions.as_mut();
+                self.batch.open();
                 records.truncate(
                     &origin(&truncation.origin),
                     transactions,
@@ -254,6 +263,7 @@ impl Running {
             tables: &tables,
         };
         let record = schema_changes.record(&told, &origin(&change.origin), now());
+        self.batch.open();
         self.batch.records.push(record);
         self.batch.added(change.text.len() * 2, 1);
     }

@@ -57,7 +57,13 @@ impl State {
         }
         let captured = self.capture.rows(&rows.table, rows.change);
         let told = captured.records || captured.signals || self.tell_all && captured.table;
-        let body = told.then(|| rows.keep());
+        let mut body = told.then(|| rows.keep());
+        if let Some(body) = &mut body
+            && self.told.holds_many()
+        {
+            // One small event of each buffer would keep all of them.
+            body.unpin();
+        }
         let ends_statement = rows.ends_statement;
         let count = match rows.count() {
             Ok(count) => count,

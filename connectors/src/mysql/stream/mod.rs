@@ -198,4 +198,4 @@ fn decoder(resume: &Resume, limits: Limits) -> Decoder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::mysql) mod tests;

@@ -168,10 +168,15 @@ impl State {
         if *self.file != *file {
             self.file = file.into();
         }
+        if self.open.is_some() {
+            return;
+        }
         let real = !at.header.is_artificial() && at.header.next_position != 0;
-        if real && self.open.is_none() {
-            let file = self.file.clone();
-            let reached = self.reached();
+        let file = self.file.clone();
+        let reached = self.reached();
+        // One that the server makes up names another file where the one before ended without a word, as when the server stopped: all of it was
+        // read. Or, asked for by transactions, it is another server, whose files have nothing to do with those that were read.
+        if real || reached.file != file {
             reached.file = file;
             reached.position = position;
         }
@@ -203,7 +208,8 @@ impl State {
         let reached = self.reached();
         if reached.file == file {
             reached.position = reached.position.max(at.position);
-        } else if reached.gtids.is_some() {
+        } else {
+            // It is asked for by place only in the file where it is: in another one, all before was read.
             reached.file = file;
             reached.position = at.position;
         }

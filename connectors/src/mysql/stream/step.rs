@@ -118,3 +118,13 @@ pub enum Step {
     /// A transaction ended of which nothing is told: the stream's position is behind it.
     Moved,
 }
+
+impl Step {
+    /// The text of the statement that made its rows.
+    pub(super) fn query(&self) -> Option<&ByteString> {
+        match self {
+            Self::Rows(step) => step.origin.query.as_ref(),
+            _ => None,
+        }
+    }
+}

@@ -12,6 +12,9 @@ use super::step::Step;
 use crate::mysql::gtid::mariadb;
 use crate::mysql::stream::Gtids;
 
+/// So many steps may wait with bytes that are parts of larger buffers; those of more are copied.
+const PINNING_STEPS: usize = 64;
+
 /// What follows from a step once it was told.
 #[derive(Debug)]
 pub(super) enum Effect {
@@ -141,11 +144,29 @@ impl Told {
         self.queue.is_empty() && self.last.is_none()
     }
 
-    pub(super) fn push(&mut self, step: Step, effect: Effect) {
-        let bytes = match &step {
-            Step::Rows(step) => step.rows.bytes() + size_of::<Queued>(),
-            _ => size_of::<Queued>(),
+    /// Whether so many steps wait that what they keep of larger buffers counts.
+    pub(super) fn holds_many(&self) -> bool {
+        self.queue.len() >= PINNING_STEPS
+    }
+
+    /// What a step takes. Rows of one statement share its text.
+    fn bytes_of(&self, step: &Step) -> usize {
+        let bytes = match step {
+            Step::Rows(step) => {
+                let text = step.origin.query.as_ref();
+                let before = self.queue.back().and_then(|queued| queued.step.query());
+                let is_shared = text.map(|text| text.as_ptr()) == before.map(|text| text.as_ptr());
+                let text = text.filter(|_| !is_shared).map_or(0, |text| text.len());
+                step.rows.bytes() + text
+            }
+            Step::Schema(change) => change.text.len(),
+            _ => 0,
         };
+        bytes + size_of::<Queued>()
+    }
+
+    pub(super) fn push(&mut self, step: Step, effect: Effect) {
+        let bytes = self.bytes_of(&step);
         self.complete |= matches!(effect, Effect::Ends(_));
         self.queued_bytes += bytes;
         self.queue.push_back(Queued { step, effect, bytes });

@@ -130,6 +130,12 @@ impl Delivered {
         self.store.0.lock().unwrap()[&partition].clone()
     }
 
+    /// Stores another offset of the source.
+    pub fn store_offset(&self, offset: SourceOffset) {
+        let partition = SourcePartition::new().with("server", "p");
+        self.store.0.lock().unwrap().insert(partition, offset);
+    }
+
     /// Partitions that something is stored by.
     pub fn partitions(&self) -> Vec<SourcePartition> {
         self.store.0.lock().unwrap().keys().cloned().collect()

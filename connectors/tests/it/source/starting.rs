@@ -297,3 +297,104 @@ async fn offsets_move_on_and_heartbeats_come_while_nothing_is_captured() {
     let rows = client.query("SELECT COUNT(*) FROM beats").await.unwrap();
     assert!(rows[0].text(0).unwrap().parse::<u32>().unwrap() > 0);
 }
+
+/// An account that may do what is documented, and nothing else.
+#[tokio::test]
+async fn an_account_with_the_documented_privileges_is_enough() {
+    for kind in KINDS {
+        let server = Server::start(kind, &[]);
+        let mut client = server.database("d").await;
+        run(
+            &mut client,
+            &[
+                "CREATE TABLE t (id INT PRIMARY KEY)",
+                "INSERT INTO t VALUES (1)",
+                "CREATE USER plain@localhost IDENTIFIED BY 'a secret'",
+                "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO plain@localhost",
+            ],
+        )
+        .await;
+        if kind == Kind::MySql56 {
+            // Its marks are those of locked tables.
+            run(&mut client, &["GRANT LOCK TABLES ON d.* TO plain@localhost"]).await;
+        }
+        for mode in ["initial", "no_data"] {
+            let settings = [
+                ("database.include.list", "d"),
+                ("database.user", "plain"),
+                ("database.password", "a secret"),
+                ("snapshot.mode", mode),
+            ];
+            let mut delivered = Delivered::new(&server, &settings);
+            let mut running = delivered.start().await;
+            let id = if mode == "initial" { 2 } else { 3 };
+            run(&mut client, &[&format!("INSERT INTO t VALUES ({id})")]).await;
+            let last = format!("{id}");
+            running
+                .until("what came last", |delivered| {
+                    let changes = delivered.changes("d.t", "id");
+                    changes.iter().any(|change| change[1..] == *last)
+                })
+                .await;
+            running.stop().await;
+            if mode == "initial" {
+                assert_eq!(delivered.rows("d.t").len(), 2, "{kind:?}");
+            }
+        }
+    }
+}
+
+/// With semi-synchronous replication, replicas read transactions that the server does not count as executed yet.
+#[tokio::test]
+async fn transactions_that_are_being_committed_are_not_lost() {
+    let server = Server::start(Kind::MySql97, &[]);
+    let mut client = server.database("d").await;
+    run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
+    let mut running = delivered.start().await;
+    run(&mut client, &["INSERT INTO t VALUES (1)"]).await;
+    running.until_count("d.t", 1).await;
+    running.stop().await;
+    let rows = client.query("SELECT @@server_uuid").await.unwrap();
+    let uuid = rows[0].text(0).unwrap();
+    let rows = client.query("SELECT @@GLOBAL.gtid_executed").await.unwrap();
+    let executed = rows[0].text(0).unwrap();
+    let last: u64 = executed.rsplit(['-', ':']).next().unwrap().parse().unwrap();
+    // As if one more was read.
+    let mut offset = delivered.offset();
+    offset
+        .0
+        .insert("gtids".to_owned(), format!("{uuid}:1-{}", last + 1).into());
+    delivered.store_offset(offset);
+    let error = delivered.try_start().await.err().unwrap().to_string();
+    assert!(error.contains("read already"), "{error}");
+    let mut session = server.root().await;
+    run(
+        &mut session,
+        &[&format!("SET gtid_next = '{uuid}:{}'", last + 1), "BEGIN"],
+    )
+    .await;
+    let running = delivered.start().await;
+    running.stop().await;
+}
+
+/// Servers end what the same replica read before: workers of two places may give their connectors the same name.
+#[tokio::test]
+async fn two_sources_of_one_name_do_not_disturb_each_other() {
+    let server = Server::start(Kind::MySql97, &[]);
+    let mut client = server.database("d").await;
+    run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let settings = [("database.include.list", "d")];
+    let mut first = Delivered::new(&server, &[("database.server.id", "4711"), settings[0]]);
+    let mut second = Delivered::new(&server, &[("database.server.id", "4712"), settings[0]]);
+    let mut one = first.start().await;
+    one.poll_times(2).await;
+    let mut two = second.start().await;
+    for id in 0..3 {
+        run(&mut client, &[&format!("INSERT INTO t VALUES ({id})")]).await;
+        one.until_count("d.t", id + 1).await;
+        two.until_count("d.t", id + 1).await;
+    }
+    one.stop().await;
+    two.stop().await;
+}

@@ -1,9 +1,11 @@
 //! Packets over a socket.
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 /// The bytes before each packet: its length, and its number within a command.
@@ -90,6 +92,22 @@ impl Link {
         }
     }
 
+    /// The next payload; nothing once not a byte has come for so long. However large it is, it may take its time. Giving up waiting loses nothing.
+    pub(in crate::mysql::client) async fn receive_unless_silent(
+        &mut self,
+        silence_max: Duration,
+    ) -> Result<Option<Bytes>, LinkError> {
+        loop {
+            if let Some(payload) = self.take()? {
+                return Ok(Some(payload));
+            }
+            match timeout(silence_max, self.fill()).await {
+                Ok(filled) => filled?,
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
     /// A payload that is here already.
     pub(in crate::mysql::client) fn take(&mut self) -> Result<Option<Bytes>, LinkError> {
         loop {
@@ -106,6 +124,10 @@ impl Link {
             self.sequence = self.inbox[3].wrapping_add(1);
             self.inbox.advance(HEAD_BYTES);
             let part = self.inbox.split_to(length);
+            if length > READ_BYTES {
+                // Small payloads behind a large one do not keep its buffer.
+                self.inbox = BytesMut::from(&self.inbox[..]);
+            }
             let ends = length < PACKET_BYTES_MAX;
             match &mut self.parts {
                 None if ends => return Ok(Some(part.freeze())),
@@ -197,4 +219,68 @@ impl Link {
 
 async fn read<S: AsyncRead + Unpin>(socket: &mut S, inbox: &mut BytesMut) -> io::Result<usize> {
     socket.read_buf(inbox).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn link() -> (TcpStream, Link) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (socket, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (
+            accepted.unwrap().0,
+            Link::new(Socket::Plain(socket.unwrap()), 1 << 30),
+        )
+    }
+
+    fn packet(bytes: &[u8]) -> Vec<u8> {
+        let length = (bytes.len() as u32).to_le_bytes();
+        let mut packet = vec![length[0], length[1], length[2], 0];
+        packet.extend_from_slice(bytes);
+        packet
+    }
+
+    #[tokio::test]
+    async fn a_payload_may_take_longer_than_silence_may() {
+        let (mut server, mut link) = link().await;
+        let silence_max = Duration::from_secs(2);
+        let sending = async {
+            for byte in packet(b"ab") {
+                server.write_all(&[byte]).await.unwrap();
+                tokio::time::sleep(silence_max / 4).await;
+            }
+        };
+        let began = tokio::time::Instant::now();
+        let (payload, ()) = tokio::join!(link.receive_unless_silent(silence_max), sending);
+        assert_eq!(payload.unwrap().unwrap(), "ab");
+        assert!(began.elapsed() > silence_max);
+        let silent = link.receive_unless_silent(Duration::from_millis(20)).await;
+        assert!(silent.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_large_payload_does_not_keep_its_buffer() {
+        let (mut server, mut link) = link().await;
+        let mut bytes = packet(&vec![1; 8 << 20]);
+        bytes.extend(packet(b"small"));
+        let sending = async {
+            server.write_all(&bytes).await.unwrap();
+            server.shutdown().await.unwrap();
+        };
+        let receiving = async {
+            assert_eq!(link.receive().await.unwrap().len(), 8 << 20);
+            // The buffer is as large as what is behind it, and no more than what is read at once.
+            assert!(
+                link.inbox.capacity() <= link.inbox.len().max(READ_BYTES),
+                "{}",
+                link.inbox.capacity()
+            );
+            assert_eq!(link.receive().await.unwrap(), "small");
+        };
+        tokio::join!(receiving, sending);
+    }
 }

@@ -1,9 +1,10 @@
 //! What readers do at a server.
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::key::KeyColumns;
 use super::super::mark::Mark;
@@ -24,6 +25,12 @@ const LOOK_MAX: Duration = Duration::from_millis(200);
 
 /// How long what is in the log may take to be visible. A server that waits for its replicas may take as long as they do.
 const VISIBLE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a table's lock is held while nobody asks for its rows, as when what is read is not taken any more: writers wait for it.
+const LOCKED_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the server hears of who holds a lock.
+const LOCKED_PING: Duration = Duration::from_secs(30);
 
 /// What a row takes where the server cannot tell.
 const ROW_BYTES: usize = 128;
@@ -228,7 +235,7 @@ pub(super) async fn locked_chunk(
         // The rows of a user's own statement cannot be locked: their table is.
         let mut locker = connect(config, None).await?;
         locker.lock_table(&work.table).await?;
-        let (rows, ended) = rows_of(client, work, &work.sql).await?;
+        let (rows, ended) = kept(Some(&mut locker), rows_of(client, work, &work.sql)).await?;
         let high = high(&mut locker).await?;
         locker.unlock_tables().await?;
         locker.close().await;
@@ -238,10 +245,12 @@ pub(super) async fn locked_chunk(
         Flavour::MySql if client.version() >= Version::new(8, 0, 1) => "FOR SHARE",
         _ => "LOCK IN SHARE MODE",
     };
+    client.set_locking(true).await?;
     client.execute("START TRANSACTION").await?;
     let (rows, ended) = rows_of(client, work, &format!("{} {share}", work.sql)).await?;
     let high = high(client).await?;
     client.execute("COMMIT").await?;
+    client.set_locking(false).await?;
     // All changes before the locks are visible through them.
     Ok(read(high.clone(), high, rows, ended))
 }
@@ -319,11 +328,13 @@ impl Whole {
         requests: &mut mpsc::Receiver<Request>,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<(), Option<(RequestId, ClientError)>> {
-        let mut asked = next(requests).await.ok_or(None)?;
-        let stream = self.client.select_stream(&self.work.sql).await;
-        let mut stream = stream.map_err(|error| Some((asked, error)))?;
+        let Self { client, locker, work } = self;
+        let patience = locker.is_some().then_some(LOCKED_PATIENCE);
+        let mut asked = next(requests, patience).await.ok_or(None)?;
+        let begun = kept(locker.as_mut(), client.select_stream(&work.sql)).await;
+        let mut stream = begun.map_err(|error| Some((asked, error)))?;
         loop {
-            let (rows, last) = part(&mut stream, &self.work)
+            let (rows, last) = kept(locker.as_mut(), part(&mut stream, work))
                 .await
                 .map_err(|error| Some((asked, error)))?;
             let outcome = Outcome::Part { rows, last };
@@ -334,14 +345,37 @@ impl Whole {
             if last {
                 return Ok(());
             }
-            asked = next(requests).await.ok_or(None)?;
+            asked = next(requests, patience).await.ok_or(None)?;
         }
     }
 }
 
-/// The request for the next part; nothing if no more is wanted.
-async fn next(requests: &mut mpsc::Receiver<Request>) -> Option<RequestId> {
-    match requests.recv().await? {
+/// What `work` comes to, if the lock was held all the while.
+async fn kept<T>(
+    locker: Option<&mut Client>,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let Some(locker) = locker else { return work.await };
+    let mut work = pin!(work);
+    loop {
+        let done = timeout(LOCKED_PING, &mut work).await;
+        locker.ping().await?;
+        if let Ok(done) = done {
+            return done;
+        }
+    }
+}
+
+/// The request for the next part; nothing if no more is wanted, or it does not come in time.
+async fn next(requests: &mut mpsc::Receiver<Request>, patience: Option<Duration>) -> Option<RequestId> {
+    let request = match patience {
+        None => requests.recv().await,
+        Some(patience) => timeout(patience, requests.recv()).await.unwrap_or_else(|_| {
+            tracing::warn!("the lock on a table is given back: nobody asked for its rows for {patience:?}; it is read again later");
+            None
+        }),
+    };
+    match request? {
         Request {
             id,
             work: Work::More(_),

@@ -1,6 +1,6 @@
 //! Logs of real servers, and logs that are made here event by event.
 mod cuts;
-mod made;
+pub(in crate::mysql) mod made;
 mod server;
 mod transactions;
 mod xa;

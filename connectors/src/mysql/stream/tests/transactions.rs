@@ -1,5 +1,5 @@
 //! Where transactions begin and end, and what is told of them.
-use super::made::Log;
+use super::made::{self, Log};
 use super::server::{Server, run};
 use crate::mysql::binlog::event_type as kinds;
 use crate::mysql::config::{FailureMode, Filters, Patterns, Selection, SkippedOperations};
@@ -389,6 +389,82 @@ fn transactions_of_other_sources_are_passed_over() {
     );
 }
 
+/// Another server's files have other names and numbers; transactions are what both know.
+#[test]
+fn a_server_that_takes_over_names_the_file_from_its_first_event_on() {
+    let gtids = "10000000-0000-0000-0000-000000000000:1-7";
+    for gtids in [gtids, "0-97-7"] {
+        let position = LogPosition {
+            gtids: Some(gtids.parse().unwrap()),
+            ..LogPosition::at("bin.000900", 4711)
+        };
+        let mut stream = Stream::new(Resume::at(position), parts());
+        let log = Log::mysql();
+        stream.push(log.rotate("bin.000002", true)).unwrap();
+        assert!(stream.next().unwrap().is_none());
+        assert_eq!(stream.position().to_string(), format!("bin.000002:4 ({gtids})"));
+        // The same file again says nothing new.
+        for raw in [
+            made::heartbeat_of("bin.000002", 900),
+            log.rotate("bin.000002", true),
+        ] {
+            stream.push(raw).unwrap();
+            assert!(stream.next().unwrap().is_none());
+        }
+        assert_eq!(stream.position().to_string(), format!("bin.000002:900 ({gtids})"));
+    }
+}
+
+/// Of a large transaction of which little is captured, what is captured stays, and not all that came with it.
+#[test]
+fn rows_that_wait_do_not_keep_the_buffers_they_came_in() {
+    let mut log = Log::mysql();
+    log.gtid().query("BEGIN");
+    (0..500).for_each(|value| {
+        log.rows("i", &[value]);
+    });
+    let mut stream = Stream::new(Server::start("bin.000001"), StreamOptions::default());
+    let mut buffers = Vec::new();
+    for raw in &log.raws {
+        let mut read = raw.to_vec();
+        let length = read.len();
+        read.resize(1 << 10, 0);
+        let buffer = bytes::Bytes::from(read);
+        stream.push(buffer.slice(..length)).unwrap();
+        assert!(stream.next().unwrap().is_none());
+        buffers.push(buffer);
+    }
+    let kept = buffers.iter().filter(|buffer| !buffer.is_unique()).count();
+    assert!((1..100).contains(&kept), "{kept} of {}", buffers.len());
+}
+
+/// What waits is bounded with the texts of statements that wait with it; rows of one statement share theirs.
+#[test]
+fn texts_of_statements_count() {
+    let text = format!("INSERT INTO i VALUES (1) -- {}", "x".repeat(5000));
+    let told = |statements: u32, rows: u32| {
+        let mut log = Log::mysql();
+        log.gtid().query("BEGIN");
+        for _ in 0..statements {
+            log.rows_query(&text);
+            (0..rows).for_each(|_| {
+                log.rows_within("i", &[1]);
+            });
+            log.rows("i", &[1]);
+        }
+        let options = StreamOptions {
+            queries: true,
+            hold_bytes: 100_000,
+            ..StreamOptions::default()
+        };
+        let mut stream = Stream::new(Server::start("bin.000001"), options);
+        run(&mut stream, &log.raws, |_, _| true).unwrap().len()
+    };
+    assert_eq!(told(10, 0), 0);
+    assert!(told(30, 0) > 0);
+    assert_eq!(told(1, 30), 0);
+}
+
 /// Without transactions, events that servers make up and other files move the position.
 #[test]
 fn heartbeats_and_other_files_move_the_position() {
@@ -405,11 +481,10 @@ fn heartbeats_and_other_files_move_the_position() {
     assert_eq!(at(log.heartbeat(end + 500)), format!("bin.000001:{}", end + 500));
     // One from before what was read last.
     assert_eq!(at(log.heartbeat(end + 500)), format!("bin.000001:{}", end + 500));
-    assert_eq!(
-        at(log.rotate("bin.000002", true)),
-        format!("bin.000001:{}", end + 500)
-    );
     assert_eq!(at(log.rotate("bin.000002", false)), "bin.000002:4");
+    // The server stopped: its file has no end, and what it sends next is made up. Nothing is written yet.
+    assert_eq!(at(log.rotate("bin.000003", true)), "bin.000003:4");
+    assert_eq!(at(made::heartbeat_of("bin.000003", 157)), "bin.000003:157");
     // Within a transaction, nothing is behind it yet.
     log.query("BEGIN");
     let before = at(log.raws.last().unwrap().clone());
