@@ -7,7 +7,7 @@ use millstream_connectors::mysql::client::{Client, DumpStart, Mark, compare_plac
 use millstream_connectors::mysql::schema::TableId;
 
 use crate::log;
-use crate::servers::{Kind, Server};
+use crate::servers::{KINDS, Kind, Server};
 
 const WRITERS: u64 = 4;
 
@@ -234,6 +234,29 @@ async fn without_a_privilege_the_table_is_locked_for_a_moment() {
     );
     root.execute("UNLOCK TABLES").await.unwrap();
     client.low_mark(&table).await.unwrap();
+}
+
+/// A client that is gone without a word keeps nobody waiting for long.
+#[tokio::test]
+async fn servers_take_locks_back_from_who_says_nothing() {
+    for kind in KINDS {
+        let server = Server::shared(kind);
+        let mut client = server.database("patient").await;
+        client
+            .execute("CREATE TABLE t (id int primary key)")
+            .await
+            .unwrap();
+        async fn patience(client: &mut Client) -> u32 {
+            let rows = client.query("SELECT @@SESSION.wait_timeout").await.unwrap();
+            rows[0].text(0).unwrap().parse().unwrap()
+        }
+        assert!(patience(&mut client).await > 100_000);
+        client.lock_table(&TableId::new("patient", "t")).await.unwrap();
+        assert_eq!(patience(&mut client).await, 120);
+        client.ping().await.unwrap();
+        client.unlock_tables().await.unwrap();
+        assert!(patience(&mut client).await > 100_000, "{kind:?}");
+    }
 }
 
 #[tokio::test]

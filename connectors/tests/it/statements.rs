@@ -338,3 +338,18 @@ async fn facts_are_those_of_the_server() {
         );
     }
 }
+
+/// What is configured runs on each connection but the log's.
+#[tokio::test]
+async fn initial_statements_run_but_not_for_the_log() {
+    let server = Server::shared(Kind::MySql97);
+    let mut config = server.config("root", "");
+    config.initial_statements = vec!["SET @begun = 7".to_owned()];
+    for (client, expected) in [
+        (Client::connect(&config).await, Some("7")),
+        (Client::connect_for_log(&config).await, None),
+    ] {
+        let rows = client.unwrap().query("SELECT @begun").await.unwrap();
+        assert_eq!(rows[0].text(0).as_deref(), expected);
+    }
+}

@@ -401,3 +401,29 @@ async fn exact(client: &mut Client, after: &LogPosition) -> Result<Option<Mark>,
         sleep(LOOK_MIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read may not be taken any more: the connector is paused, or Kafka stands still.
+    #[tokio::test]
+    async fn who_holds_a_lock_does_not_wait_for_ever_to_be_asked() {
+        let (asks, mut requests) = mpsc::channel(2);
+        let request = |id| Request {
+            id: RequestId(id),
+            after: LogPosition::at("bin.1", 4),
+            work: Work::More(RequestId(1)),
+        };
+        asks.send(request(2)).await.unwrap();
+        let patience = Some(Duration::from_millis(20));
+        assert_eq!(next(&mut requests, patience).await, Some(RequestId(2)));
+        assert_eq!(next(&mut requests, patience).await, None);
+        // Without a lock it does.
+        let asked = tokio::join!(next(&mut requests, None), async {
+            tokio::task::yield_now().await;
+            asks.send(request(3)).await.unwrap();
+        });
+        assert_eq!(asked.0, Some(RequestId(3)));
+    }
+}
