@@ -198,7 +198,10 @@ mod tests {
         assert!(!changed(&found, "v", 100));
         assert!(found.knows_of(&[table("t"), table("u")], &since(150)));
         assert!(!found.knows_of(&[table("t"), table("u")], &since(250)));
-        assert!(!found.knows_of(&[table("t")], &since(99)), "nothing was looked at there");
+        assert!(
+            !found.knows_of(&[table("t")], &since(99)),
+            "nothing was looked at there"
+        );
         assert_eq!(found.collations_at(&at(100)).len(), 2);
         found.add(&Touched::Database("D".to_owned()), &at(400));
         assert!(changed(&found, "v", 400) && !changed(&found, "v", 401));

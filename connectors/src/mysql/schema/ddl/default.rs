@@ -232,7 +232,7 @@ fn parts(literal: &Literal) -> Option<(&'static str, String, String)> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) || digits.len() < 1 {
+    if !is_number(whole) || !is_number(fraction) || digits.is_empty() {
         return None;
     }
     let whole = whole.trim_start_matches('0');
