@@ -159,7 +159,7 @@ fn number(reader: &mut Reader<'_>) -> Result<String, DdlError> {
 }
 
 fn hexadecimal(digits: &str) -> Option<Literal> {
-    if digits.len() % 2 != 0 || !digits.is_ascii() {
+    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
         return None;
     }
     let pairs = (0..digits.len()).step_by(2);
