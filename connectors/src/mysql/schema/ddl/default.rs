@@ -159,7 +159,7 @@ fn number(reader: &mut Reader<'_>) -> Result<String, DdlError> {
 }
 
 fn hexadecimal(digits: &str) -> Option<Literal> {
-    if digits.len() % 2 != 0 || !digits.is_ascii() {
+    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
         return None;
     }
     let pairs = (0..digits.len()).step_by(2);
@@ -232,7 +232,7 @@ fn parts(literal: &Literal) -> Option<(&'static str, String, String)> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(fraction) || digits.len() < 1 {
+    if !is_number(whole) || !is_number(fraction) || digits.is_empty() {
         return None;
     }
     let whole = whole.trim_start_matches('0');

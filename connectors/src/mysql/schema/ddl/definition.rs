@@ -140,8 +140,9 @@ impl Definition {
         } else if reader.take(&["SRID"]) || maria && reader.take(&["REF_SYSTEM_ID"]) {
             reader.take_sign('=');
             reader.skip_one()?;
-        } else if maria && reader.take(&["WITHOUT", "SYSTEM", "VERSIONING"])
-            || maria && reader.take(&["WITH", "SYSTEM", "VERSIONING"])
+        } else if maria
+            && (reader.take(&["WITHOUT", "SYSTEM", "VERSIONING"])
+                || reader.take(&["WITH", "SYSTEM", "VERSIONING"]))
         {
         } else if reader.take(&["COLLATE"]) {
             self.data_type.charset.collation = Some(reader.name_or_text()?);

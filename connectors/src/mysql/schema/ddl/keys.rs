@@ -217,9 +217,7 @@ fn read_columns(reader: &mut Reader<'_>) -> Result<Parts, DdlError> {
 /// What follows an index: none of it matters.
 fn skip_options(reader: &mut Reader<'_>) -> Result<(), DdlError> {
     loop {
-        if reader.take_any(&["USING", "TYPE"]) {
-            reader.name()?;
-        } else if reader.take(&["WITH", "PARSER"]) {
+        if reader.take_any(&["USING", "TYPE"]) || reader.take(&["WITH", "PARSER"]) {
             reader.name()?;
         } else if reader.take_any(&["KEY_BLOCK_SIZE", "COMMENT", "ENGINE_ATTRIBUTE", "CLUSTERING"])
             || reader.take_any(&["SECONDARY_ENGINE_ATTRIBUTE", "M", "DISTANCE"])
