@@ -236,6 +236,11 @@ async fn without_a_privilege_the_table_is_locked_for_a_moment() {
     client.low_mark(&table).await.unwrap();
 }
 
+async fn patience(client: &mut Client) -> u32 {
+    let rows = client.query("SELECT @@SESSION.wait_timeout").await.unwrap();
+    rows[0].text(0).unwrap().parse().unwrap()
+}
+
 /// A client that is gone without a word keeps nobody waiting for long.
 #[tokio::test]
 async fn servers_take_locks_back_from_who_says_nothing() {
@@ -246,10 +251,6 @@ async fn servers_take_locks_back_from_who_says_nothing() {
             .execute("CREATE TABLE t (id int primary key)")
             .await
             .unwrap();
-        async fn patience(client: &mut Client) -> u32 {
-            let rows = client.query("SELECT @@SESSION.wait_timeout").await.unwrap();
-            rows[0].text(0).unwrap().parse().unwrap()
-        }
         assert!(patience(&mut client).await > 100_000);
         client.lock_table(&TableId::new("patient", "t")).await.unwrap();
         assert_eq!(patience(&mut client).await, 120);
