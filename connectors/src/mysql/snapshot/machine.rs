@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub(super) dirty: bool,
     /// No definition of tables was told since the stream stood between two transactions.
     pub(super) at_boundary: bool,
+    /// The stream stands before a transaction of which a part is told: nothing is released, and not everything may be asked for.
+    pub(super) resuming: bool,
     /// A release is not told yet.
     pub(super) telling: bool,
     /// What is stored is another than before.
@@ -60,6 +62,7 @@ impl Snapshot {
             touches: 0,
             dirty: true,
             at_boundary: false,
+            resuming: false,
             telling: false,
             revision: 0,
             delayed,
@@ -82,12 +85,20 @@ impl Snapshot {
                 self.finish();
             }
         }
-        self.resumes(position);
+        // Before the transaction that ends here, not everything was asked for.
+        self.dirty |= std::mem::take(&mut self.resuming);
+        self.stands(position);
     }
 
-    /// The stream is about to read a transaction again of which some rows were delivered before a restart. As [`Snapshot::passed`], but that nothing
-    /// is released: what is told already is behind this place.
+    /// The stream is about to read a transaction again of which some rows are delivered already, before a restart or by another connection. As
+    /// [`Snapshot::passed`], but that nothing is released: what is told already is behind this place. Nor is anything asked for that could be
+    /// right at this very place alone, or that was not asked of the source before these rows were told.
     pub fn resumes(&mut self, position: &LogPosition) {
+        self.resuming = true;
+        self.stands(position);
+    }
+
+    fn stands(&mut self, position: &LogPosition) {
         self.at_boundary = true;
         if self.dirty {
             self.dirty = false;
@@ -119,9 +130,11 @@ impl Snapshot {
         let running = self.running.as_mut()?;
         let index = running.tables.iter().position(|work| work.id == table.id)?;
         let work = &mut running.tables[index];
-        let shape = work.shape.as_mut()?;
-        let key = Arc::clone(shape.key.as_ref()?);
-        let indexes = shape.log_indexes(table);
+        let (key, indexes) = match &mut work.shape {
+            Some(shape) if shape.key.is_some() => (shape.key.clone(), shape.log_indexes(table)),
+            _ if matches!(work.survey, Survey::Asked(_)) => (None, None),
+            _ => return None,
+        };
         Some(Touching {
             work,
             state: &mut self.state.runs[0].open[index],
@@ -192,6 +205,8 @@ impl Snapshot {
     pub fn forget_pending(&mut self) {
         self.dirty = true;
         if let Some(running) = &mut self.running {
+            // Places of the other server's log mean nothing here.
+            running.listing = Listing::Wanted;
             for work in &mut running.tables {
                 forget_whole(work, &mut self.requests, &mut self.last_id);
                 work.recall();
@@ -327,9 +342,17 @@ impl Snapshot {
                 message,
             })?;
         let state = &mut self.state.runs[0].open[index];
+        let was_keyed = running.tables[index].key().is_some();
         let shape = Shape::new(surveyed, selection, source);
         let rows_max = shape.rows_max(self.settings.config.chunk_rows, self.settings.config.chunk_bytes);
-        running.tables[index].surveyed(surveyed, shape, state, rows_max);
+        let work = &mut running.tables[index];
+        let known = state.order.clone();
+        work.surveyed(surveyed, shape, state, rows_max);
+        if work.strayed && work.key().is_some() && (!was_keyed || state.order != known) {
+            // The next one sees them, and from now on such rows are known by this key.
+            tracing::debug!(table = %work.id, "rows got other keys while its key was not known: it is looked at again");
+            work.survey = Survey::Wanted;
+        }
         Ok(())
     }
 
@@ -373,6 +396,9 @@ impl Snapshot {
     /// The next rows that are to be told here; those behind them when these were [`Snapshot::told`].
     pub fn next_release(&mut self) -> Option<Release> {
         assert!(!self.telling, "the release before is told first");
+        if self.resuming {
+            return None;
+        }
         loop {
             let running = self.running.as_mut()?;
             let run = &self.state.runs[0];

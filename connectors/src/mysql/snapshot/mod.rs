@@ -14,6 +14,7 @@
 //!     while let Some(answer) = readers.try_answer() { snapshot.answered(answer)?; }
 //!     if the stream stands between two transactions (also when it was moved by a heartbeat or another file, and when nothing came) {
 //!         snapshot.passed(stream.position());              // opens chunks, and releases those whose high mark is passed
+//!         // but snapshot.resumes(…) where a part of the next transaction is delivered already: nothing is released there
 //!         while let Some(request) = snapshot.next_request() { readers.ask(request); }
 //!         while let Some(mut release) = snapshot.next_release() {
 //!             // records of its rows: release.next_row(); then, in one commit with them:
@@ -23,7 +24,7 @@
 //!     if snapshot.holds() { wait for readers.answer() alone: no event may be handled }
 //!     else { handle events until the transaction's end, or an answer:
 //!         rows:  if let Some(touching) = snapshot.touching(&table) { for each row: touching.row(&row, told); }
-//!                // also for rows that are passed over after a restart, for they are delivered already
+//!                // also for rows that are passed over, for they are delivered already
 //!         other: snapshot.changed(&TableChange::…);
 //!     }
 //! }
@@ -31,6 +32,8 @@
 //!
 //! * [`Snapshot::passed`] has to be called at the end of **every** transaction, before the next one is begun, with all of the transaction
 //!   handed over; it costs a comparison when nothing waits. A transaction that is delivered in parts counts at its end.
+//! * [`Snapshot::resumes`] is called instead, as often as may be, where the stream went back to the beginning of a transaction of which a part is
+//!   delivered: after a restart, or with another connection. At its end comes [`Snapshot::passed`].
 //! * What [`Snapshot::state`] gives belongs into the offset of the batch that ends the release, and of all later ones.
 //! * After another server was connected to (not the same one again), [`Snapshot::forget_pending`] has what is on its way read again.
 //!

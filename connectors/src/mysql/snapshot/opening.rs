@@ -14,7 +14,7 @@ impl Snapshot {
     /// Asks for whatever readers are free for. The stream stands at `position`, between two transactions: only here may a window
     /// begin.
     pub(super) fn open(&mut self, position: &LogPosition) {
-        if !self.begin_run() {
+        if !self.begin_run() || self.resuming && self.is_new() {
             return;
         }
         if !self.delayed {
@@ -46,6 +46,13 @@ impl Snapshot {
             self.running = Some(running);
         }
         self.running.is_some()
+    }
+
+    /// Whether a signal asked for the current one, and nothing of it is begun. It may have come in the midst of the transaction that is read again:
+    /// what was told of that before counts for nothing.
+    fn is_new(&self) -> bool {
+        let new = |run: &Run| run.kind != RunKind::Initial && run.begun.is_none();
+        self.state.runs.first().is_some_and(new)
     }
 
     /// Whether snapshots that signals asked for are to wait, and the current one is such.
@@ -100,6 +107,7 @@ impl Snapshot {
                 surrogate: surrogate(run),
             };
             work.survey = Survey::Asked(self.ask(position, survey));
+            work.strayed = false;
             return true;
         }
         let outstanding: usize = running.tables.iter().map(TableWork::outstanding).sum();
@@ -111,8 +119,8 @@ impl Snapshot {
 
     /// Asks for rows: first of tables of which nothing is on its way, then of a table more, then of whichever there are.
     fn open_rows(&mut self, running: &mut Running, run: &mut Run, position: &LogPosition) -> bool {
-        // One at a time of those that the stream stands still for.
-        let exact = running.tables.iter().any(TableWork::is_exact);
+        // One at a time of those that the stream stands still for; and none where it does not: before a transaction that is told in part.
+        let exact = self.resuming || running.tables.iter().any(TableWork::is_exact);
         for index in 0..running.tables.len() {
             if running.tables[index].outstanding() == 0
                 && self.open_chunk(

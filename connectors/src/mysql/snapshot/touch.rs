@@ -15,7 +15,8 @@ const AGAIN_MAX: usize = 100;
 pub struct Touching<'a> {
     pub(super) work: &'a mut TableWork,
     pub(super) state: &'a mut TableState,
-    pub(super) key: Arc<KeyColumns>,
+    /// Its key; nothing while it is not known.
+    pub(super) key: Option<Arc<KeyColumns>>,
     /// Where the key's columns are in the log's rows; nothing if they are not there.
     pub(super) indexes: Option<Arc<[usize]>>,
     /// Numbers touches.
@@ -30,15 +31,16 @@ impl Touching<'_> {
     /// A row was changed.
     pub fn row(&mut self, row: &Row<'_>, told: Told) {
         *self.touches += 1;
-        if self.touch(row, told).is_none() {
+        self.work.strayed |= told == Told::Part && !row.before.is_empty() && !row.after.is_empty();
+        let Some(key) = self.key.clone() else { return };
+        if self.touch(row, told, &key).is_none() {
             self.unknown();
         }
     }
 
     /// Nothing if it cannot be said which row it is.
-    fn touch(&mut self, row: &Row<'_>, told: Told) -> Option<()> {
+    fn touch(&mut self, row: &Row<'_>, told: Told, key: &KeyColumns) -> Option<()> {
         let indexes = Arc::clone(self.indexes.as_ref()?);
-        let key = Arc::clone(&self.key);
         let before = |index: usize| row.before.get(index).copied().unwrap_or(Value::Absent);
         // What a minimal image leaves out is as it was.
         let after = |index: usize| match row.after.get(index) {
@@ -56,20 +58,12 @@ impl Touching<'_> {
         }
         let moved = was && is && old != new;
         if was && (!is || moved) {
-            self.key(
-                &old,
-                key.integer_of_value(&before(indexes[0])),
-                Told::Whole,
-                false,
-            );
+            let number = key.integer_of_value(&before(indexes[0]));
+            self.touch_key(key, (&old, number), Told::Whole, false);
         }
         if is {
-            self.key(
-                &new,
-                key.integer_of_value(&after(indexes[0])),
-                told,
-                moved || !was,
-            );
+            let number = key.integer_of_value(&after(indexes[0]));
+            self.touch_key(key, (&new, number), told, moved || !was);
         }
         if moved && told == Told::Part {
             self.again(key.stored_identity(after, &indexes)?);
@@ -78,7 +72,13 @@ impl Touching<'_> {
         Some(())
     }
 
-    fn key(&mut self, identity: &[u8], number: Option<i128>, told: Told, new: bool) {
+    fn touch_key(
+        &mut self,
+        key: &KeyColumns,
+        (identity, number): (&[u8], Option<i128>),
+        told: Told,
+        new: bool,
+    ) {
         let change = Change {
             number: *self.touches,
             told,
@@ -92,7 +92,7 @@ impl Touching<'_> {
                 continue;
             }
             asked |= chunk.is_asked();
-            again |= chunk.touch(identity, change, &self.key, cells);
+            again |= chunk.touch(identity, change, key, cells);
         }
         if asked {
             self.work.touched.add(identity, change);

@@ -39,6 +39,8 @@ pub(super) struct TableWork {
     pub(super) resting: Option<RequestId>,
     /// A lock could not be had: it is to wait.
     pub(super) busy: bool,
+    /// Since it was asked what it is, a row got another key, and not all of it was told: it may be in no range.
+    pub(super) strayed: bool,
     /// How often in a row it was not what it had been surveyed as.
     pub(super) surprises: u32,
 }
@@ -144,8 +146,14 @@ impl TableWork {
             touched: Touched::default(),
             resting: None,
             busy: false,
+            strayed: false,
             surprises: 0,
         }
+    }
+
+    /// Its key, as far as it is known.
+    pub(super) fn key(&self) -> Option<&Arc<KeyColumns>> {
+        self.shape.as_ref()?.key.as_ref()
     }
 
     /// The cells of a row that are told.

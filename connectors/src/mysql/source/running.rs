@@ -18,7 +18,7 @@ use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transacti
 use crate::mysql::schema::TableId;
 use crate::mysql::signal::{Signal, SignalError};
 use crate::mysql::snapshot::{Answer, Readers, Release, Snapshot};
-use crate::mysql::stream::{SchemaChange, Step, Stream};
+use crate::mysql::stream::{LogPosition, SchemaChange, Step, Stream};
 
 /// A step that is being told.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub(super) struct Running {
     pub(super) within: bool,
     /// The stream stands between two transactions, and the snapshot has not looked there yet.
     pub(super) stands: bool,
+    /// Behind this place, rows were left out of which chunks would have to know: none is read before the stream is past them.
+    unheard: Option<LogPosition>,
     /// Tables that the server is asked for before anything else.
     unknown: Vec<TableId>,
     partition: SourcePartition,
@@ -116,6 +118,7 @@ impl Running {
             handed_over: None,
             within: false,
             stands: true,
+            unheard: None,
             server_id: parts.offset.server_id,
             ts_sec: parts.offset.ts_sec,
             config,
@@ -172,30 +175,30 @@ impl Running {
         Ok(Driven::Waits)
     }
 
-    /// Between two transactions: rows that were there already are told.
+    /// Between two transactions: rows that were there already are told, and more are asked for.
     fn stand(&mut self) -> Result<(), SourceError> {
-        if !std::mem::take(&mut self.stands) || self.snapshot.is_done() {
-            return Ok(());
-        }
-        let revision = self.snapshot.revision();
-        // Before a transaction that was told in part already, rows as they are here would put back what it changed.
-        let told_in_part = self.stream.resume(None).is_within_transaction();
-        match told_in_part {
-            true => self.snapshot.resumes(self.stream.position()),
-            false => self.snapshot.passed(self.stream.position()),
-        }
-        while let Some(request) = self.snapshot.next_request() {
-            self.readers.ask(request);
-        }
-        while !told_in_part && let Some(release) = self.snapshot.next_release() {
-            self.release(&release)?;
-            self.snapshot.told(release);
-        }
-        if self.snapshot.revision() != revision {
-            self.batch.moved = true;
-            // What was told may have made room for more.
-            self.stands = true;
-            self.tell_all();
+        while std::mem::take(&mut self.stands) && !self.snapshot.is_done() {
+            let revision = self.snapshot.revision();
+            // Before a transaction that was told in part already, rows as they are here would put back what it changed.
+            let told_in_part = self.stream.resume(None).is_within_transaction();
+            let position = self.stream.position();
+            match told_in_part || self.unheard.as_ref() == Some(position) {
+                true => self.snapshot.resumes(position),
+                false => self.snapshot.passed(position),
+            }
+            while let Some(request) = self.snapshot.next_request() {
+                self.readers.ask(request);
+            }
+            while let Some(release) = self.snapshot.next_release() {
+                self.release(&release)?;
+                self.snapshot.told(release);
+            }
+            if self.snapshot.revision() != revision {
+                self.batch.moved = true;
+                // What was told may have made room for more, and the next transaction may come at once.
+                self.stands = true;
+                self.tell_all();
+            }
         }
         Ok(())
     }
@@ -251,8 +254,7 @@ impl Running {
             Happened::MayConnect => {
                 let config = Arc::clone(&self.config);
                 let offset = self.offset();
-                self.stream.reconnect();
-                self.within = false;
+                self.begin_again();
                 self.connection.connect(&config, offset);
                 Ok(())
             }
@@ -269,6 +271,13 @@ impl Running {
         }
     }
 
+    /// What is not told of the open transaction comes again.
+    fn begin_again(&mut self) {
+        self.stream.reconnect();
+        self.within = false;
+        self.unheard = None;
+    }
+
     /// The same place of the log is read again, if its bytes may be others then.
     pub(super) fn read_again(&mut self, error: SourceError) -> Result<(), SourceError> {
         if error.damaged_at().is_none() {
@@ -276,6 +285,8 @@ impl Running {
         }
         self.pending = None;
         self.signalled = false;
+        // What is queued behind it must not be told before it.
+        self.begin_again();
         self.connection.lost(Some(error))
     }
 
@@ -297,8 +308,12 @@ impl Running {
             let position = self.stream.position();
             tracing::info!("{}", message.replace("{}", &position.to_string()));
         }
+        let told_all = self.transactions.is_some() || !self.snapshot.is_done();
         self.snapshot.signal(signal)?;
         self.tell_all();
+        if !told_all && !self.stream.is_between_transactions() {
+            self.unheard = Some(self.stream.position().clone());
+        }
         self.batch.moved = true;
         self.stands = !self.within;
         Ok(())

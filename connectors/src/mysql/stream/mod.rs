@@ -179,6 +179,12 @@ impl Stream {
         self.state.resume(row)
     }
 
+    /// Whether nothing is read of the transaction behind [`Stream::position`] that is not delivered.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        self.state.is_between_transactions()
+    }
+
     /// What is captured.
     #[must_use]
     pub fn capture(&self) -> &Capture {

@@ -69,8 +69,10 @@ impl State {
 
     /// What is delivered, as [`Told::cut`] says it.
     pub(super) fn resume(&self, row: Option<(u64, u64)>) -> Resume {
-        let told_all = self.open.is_none() && self.told.is_empty();
-        let committing = self.committing.as_ref().filter(|_| !told_all);
+        let committing = self
+            .committing
+            .as_ref()
+            .filter(|_| !self.is_between_transactions());
         let read_from = match &self.zone {
             Some(zone) => Some(zone.start.clone()),
             None => committing.or(self.held.read_from()).cloned(),
@@ -89,6 +91,11 @@ impl State {
                 ..Resume::at(position)
             },
         }
+    }
+
+    /// Whether nothing is read that is not told.
+    pub(super) fn is_between_transactions(&self) -> bool {
+        self.open.is_none() && self.told.is_empty()
     }
 
     /// Forgets what is not told: it comes again, with a new connection.

@@ -1,9 +1,10 @@
 //! Who applies the records in their order, and what has to be true of what it has then.
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
+use super::upsets::matches;
 use super::world::{Cell, Database, Event, Key, Kind};
 use crate::mysql::schema::TableId;
-use crate::mysql::signal::expression;
 use crate::mysql::snapshot::{Run, RunKind, SnapshotState};
 
 /// What is known of a table; values that were never told are nothing.
@@ -17,20 +18,21 @@ struct Known {
 /// What is known of a database from its records alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Consumer {
-    tables: BTreeMap<TableId, Known>,
+    /// Shared with what is stored, which is often.
+    tables: BTreeMap<TableId, Rc<Known>>,
     given_up: BTreeSet<TableId>,
 }
 
 impl Consumer {
+    fn of(&mut self, table: &TableId) -> &mut Known {
+        Rc::make_mut(self.tables.entry(table.clone()).or_default())
+    }
+
     pub(super) fn change(&mut self, event: &Event) {
         match event {
             Event::Insert { table, key, values } => {
                 let values = values.iter().copied().map(Some).collect();
-                self.tables
-                    .entry(table.clone())
-                    .or_default()
-                    .rows
-                    .insert(key.clone(), values);
+                self.of(table).rows.insert(key.clone(), values);
             }
             Event::Update {
                 table,
@@ -39,14 +41,14 @@ impl Consumer {
                 after,
                 ..
             } => {
-                let known = self.tables.entry(table.clone()).or_default();
+                let known = self.of(table);
                 let before = known.rows.remove(old).unwrap_or_default();
                 let after = after.iter().enumerate();
                 let values = after.map(|(at, value)| value.or_else(|| before.get(at).copied().flatten()));
                 known.rows.insert(new.clone(), values.collect());
             }
             Event::Delete { table, key, .. } => {
-                self.tables.entry(table.clone()).or_default().rows.remove(key);
+                self.of(table).rows.remove(key);
             }
             Event::AddColumn(table) => self.each_row(table, |values| values.push(Some(0))),
             Event::DropColumn(table) => {
@@ -65,12 +67,7 @@ impl Consumer {
     }
 
     fn each_row(&mut self, table: &TableId, each: impl FnMut(&mut Vec<Option<i64>>)) {
-        self.tables
-            .entry(table.clone())
-            .or_default()
-            .rows
-            .values_mut()
-            .for_each(each);
+        self.of(table).rows.values_mut().for_each(each);
     }
 
     /// A row of a snapshot: it has to be the row that there is at this place of the stream.
@@ -90,7 +87,7 @@ impl Consumer {
         let rows = now
             .get(table)
             .ok_or_else(|| format!("{table} is told of and not there"))?;
-        let known = self.tables.entry(table.clone()).or_default();
+        let known = self.of(table);
         let key = if kind == Kind::Keyless {
             if begins {
                 // What changes told before is among what is read.
@@ -121,7 +118,8 @@ impl Consumer {
     /// Nothing is known of these tables any more: they are asked for anew.
     pub(super) fn forget(&mut self, tables: &[TableId]) {
         for table in tables {
-            self.tables.remove(table);
+            // How far a table without a key is read stays: its rows still come.
+            self.of(table).rows.clear();
             self.given_up.remove(table);
         }
     }
@@ -137,7 +135,7 @@ impl Consumer {
         state: &SnapshotState,
         (now, visible): (&Database, &Database),
     ) -> Result<(), String> {
-        let none = Known::default();
+        let none = Rc::default();
         for (table, rows) in now {
             // What is not there any more cannot be read, and the stream will tell of it.
             if !visible.contains_key(table) || self.given_up.contains(table) {
@@ -173,10 +171,7 @@ impl Consumer {
 fn told(state: &SnapshotState, table: &TableId) -> impl Fn(&Key) -> bool + use<> {
     let has = |run: &&Run| match &run.kind {
         RunKind::Initial => true,
-        RunKind::Incremental(asked) => asked
-            .tables
-            .iter()
-            .any(|one| expression(one).unwrap().is_match(&table.to_string())),
+        RunKind::Incremental(asked) => asked.tables.iter().any(|one| matches(one, table)),
     };
     let run = state.runs.iter().rev().find(has);
     let open = run.and_then(|run| run.open.iter().find(|open| open.table == *table));

@@ -1,14 +1,20 @@
-//! Readers that take their time, and answer from what the database shows by then.
+//! Readers that take their time, and what they answer.
+use super::sql;
 use super::world::{Database, described};
-use super::*;
+use super::{Life, Marks, Mistake};
+use crate::mysql::schema::TableId;
+use crate::mysql::snapshot::select;
+use crate::mysql::snapshot::{
+    Answer, ChunkRead, ChunkWork, KeyColumns, Mark, Outcome, Request, RequestId, Rows, Surveyed, Work,
+};
 
 /// A request that is being answered.
 pub(super) struct Reading {
-    pub(super) request: Request,
-    pub(super) step: Step,
+    request: Request,
+    step: Step,
 }
 
-pub(super) enum Step {
+enum Step {
     New,
     /// The low mark is taken.
     Low(Mark),
