@@ -162,24 +162,18 @@ impl Snapshot {
         let run = &mut self.state.runs[0];
         match change {
             TableChange::Dropped(table) | TableChange::Truncated(table) => {
+                if matches!(change, TableChange::Dropped(_)) {
+                    running.vacated(table, run, &self.settings);
+                }
                 if let Some(index) = running.index_of(table) {
                     tracing::info!(%table, "the table was dropped or emptied: its snapshot ends");
-                    self.revision += 1;
                     forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
                 }
+                self.revision += 1;
             }
             TableChange::Renamed { from, to } => {
-                let begun = running.index_of(from);
-                if let Some(index) = begun {
-                    forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
-                }
-                let was_left = running.was_left(from, run) && running.has(from, &self.settings);
-                if (begun.is_some() || was_left)
-                    && running.has(to, &self.settings)
-                    && running.index_of(to).is_none()
-                {
-                    tracing::info!(table = %to, was = %from, "the table has another name: it is read from its first row on");
-                    running.take_up(to.clone(), run);
+                if let Some(ended) = running.renamed((from, to), run, &self.settings) {
+                    forget_whole(&ended, &mut self.requests, &mut self.last_id);
                 }
                 self.revision += 1;
             }
@@ -197,8 +191,8 @@ impl Snapshot {
                 work.whole = Some(Whole::Waiting);
             }
         }
+        // What is left of the run is seen between two transactions alone: the same statement may give it another table.
         self.running = Some(running);
-        self.finish();
     }
 
     /// What is on its way is read again: another server answers now, or its log may not be the same.
@@ -380,7 +374,10 @@ impl Snapshot {
             let done =
                 (0..running.tables.len()).find(|index| running.tables[*index].is_done(&run.open[*index]));
             if let Some(index) = done {
-                running.end(index, run);
+                let ended = running.end(index, run);
+                if ended.survey == Survey::Gone {
+                    run.vacated(&ended.id);
+                }
             } else if running.is_done() {
                 tracing::info!(rows = run.rows, "a snapshot is done");
                 self.state.runs.remove(0);
