@@ -48,8 +48,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Goes on behind `state`.
     #[must_use]
-    pub fn new(settings: Settings, state: SnapshotState) -> Self {
+    pub fn new(settings: Settings, mut state: SnapshotState) -> Self {
         let untouched = |run: &Run| run.kind == RunKind::Initial && run.begun.is_none();
+        state.paused &= state.is_incremental();
         let delayed = settings.config.delay.is_zero() || !state.runs.iter().any(untouched);
         Self {
             settings,
@@ -102,7 +103,8 @@ impl Snapshot {
         self.at_boundary = true;
         if self.dirty {
             self.dirty = false;
-            self.open(position);
+            let position = self.settings.counted(position).into_owned();
+            self.open(&position);
         }
     }
 
@@ -115,7 +117,7 @@ impl Snapshot {
         let open = &self.state.runs[0].open;
         self.telling
             || running.tables.iter().zip(open).any(|(work, state)| {
-                let unknown = work.is_unknown(self.at_boundary) && state.last.is_some() && !self.waits();
+                let unknown = work.is_unknown(self.at_boundary) && state.last.is_some();
                 unknown || work.holds(self.settings.window_bytes)
             })
     }
@@ -208,6 +210,11 @@ impl Snapshot {
         }
     }
 
+    /// Where nothing is left that could wait, what is asked for next must not.
+    pub(super) fn forget_pause(&mut self) {
+        self.state.paused &= self.state.is_incremental();
+    }
+
     /// What is under way ends; what is stored of it stays.
     pub(super) fn drop_running(&mut self) {
         if let Some(running) = self.running.take() {
@@ -263,7 +270,7 @@ impl Snapshot {
             (self.delayed, self.delaying) = (true, None);
             return Ok(());
         }
-        if let Outcome::Failed(error) = outcome {
+        if let Outcome::Failed(error @ SnapshotError::Disconnected(_)) = outcome {
             return Err(error);
         }
         let Some(mut running) = self.running.take() else {
@@ -272,8 +279,45 @@ impl Snapshot {
         };
         let done = self.answer_of(&mut running, (id, began), outcome);
         self.running = Some(running);
+        let done = done.or_else(|error| self.refused(error));
         self.finish();
         done
+    }
+
+    /// The server, or what it is asked for, does not allow it. What a signal asks for ends with that, and nothing else does: it would come again
+    /// with each start.
+    fn refused(&mut self, error: SnapshotError) -> Result<(), SnapshotError> {
+        let (Some(running), Some(run)) = (&mut self.running, self.state.runs.first_mut()) else {
+            return Err(error);
+        };
+        let RunKind::Incremental(asked) = &run.kind else {
+            return Err(error);
+        };
+        self.revision += 1;
+        let index = match &error {
+            SnapshotError::Refused { table, .. } => running.index_of(table),
+            SnapshotError::Denied(_) => None,
+            SnapshotError::Disconnected(_) => return Err(error),
+        };
+        match index {
+            Some(index) => {
+                tracing::error!(
+                    id = asked.id,
+                    "what a signal asks for cannot be done, and leaves the table out: {error}"
+                );
+                forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
+            }
+            None => {
+                tracing::error!(
+                    id = asked.id,
+                    "what a signal asks for cannot be done, and ends: {error}"
+                );
+                self.drop_running();
+                self.state.runs.remove(0);
+                self.forget_pause();
+            }
+        }
+        Ok(())
     }
 
     fn answer_of(
@@ -287,6 +331,7 @@ impl Snapshot {
                 Outcome::Listed { tables, high } => {
                     running.listed(tables, high, &self.state.runs[0], &self.settings);
                 }
+                Outcome::Failed(error) => return Err(error),
                 _ => running.listing = Listing::Wanted,
             }
             return Ok(());
@@ -318,7 +363,8 @@ impl Snapshot {
                 work.busy = true;
             }
             Outcome::Rested => work.resting = None,
-            Outcome::Listed { .. } | Outcome::Failed(_) => {}
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Listed { .. } => {}
         }
         Ok(())
     }
@@ -382,6 +428,7 @@ impl Snapshot {
                 tracing::info!(rows = run.rows, "a snapshot is done");
                 self.state.runs.remove(0);
                 self.running = None;
+                self.forget_pause();
             } else {
                 return;
             }

@@ -166,6 +166,12 @@ impl SnapshotState {
         self.runs.iter().any(|run| run.kind == RunKind::Initial)
     }
 
+    /// Whether there is one that a signal asked for.
+    #[must_use]
+    pub fn is_incremental(&self) -> bool {
+        self.runs.iter().any(|run| run.kind != RunKind::Initial)
+    }
+
     /// As it stands in offsets; nothing when there is nothing left to read.
     #[must_use]
     pub fn to_fields(&self) -> Option<Map<String, Json>> {

@@ -58,6 +58,7 @@ pub fn settings(database: &str, readers: usize, chunk_rows: usize) -> Settings {
             databases: Choice::Include(millstream_connectors::mysql::config::Patterns(vec![pattern])),
             ..Filters::default()
         },
+        gtid_sources: Choice::All,
         window_bytes: 1 << 20,
         selector: Arc::new(|table| {
             let list: Vec<String> = table.columns.iter().map(select_expression).collect();

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consumer::Consumer;
-use regex::Regex;
 use reading::{Reading, Whole};
+use regex::Regex;
 use world::{Database, Event, Random, World, described, image};
 
 use super::*;
@@ -103,6 +103,7 @@ fn settings(random: &mut Random) -> Settings {
             tables: Choice::Exclude(Patterns(vec![Regex::new(r"^d\.x.*$").expect("an expression")])),
             ..Filters::default()
         },
+        gtid_sources: Choice::All,
         window_bytes: random.pick(&[0, 200, 100_000]),
         selector: Arc::new(|table| {
             let names: Vec<String> = table
