@@ -178,6 +178,25 @@ fn filters_decide_and_rows_of_all_tables_count() {
 }
 
 #[test]
+fn a_transaction_is_open_from_its_first_event_until_all_is_told() {
+    let mut log = Log::mysql();
+    log.query("BEGIN").rows("i", &[1]).commit();
+    let mut stream = Stream::new(Server::start("bin.000001"), StreamOptions::default());
+    assert!(stream.is_between_transactions());
+    let (last, before) = log.raws.split_last().unwrap();
+    for raw in before {
+        stream.push(raw.clone()).unwrap();
+        assert!(stream.next().unwrap().is_none(), "it is held back");
+    }
+    assert!(!stream.is_between_transactions());
+    stream.push(last.clone()).unwrap();
+    while stream.next().unwrap().is_some() {
+        assert!(!stream.is_between_transactions());
+    }
+    assert!(stream.is_between_transactions());
+}
+
+#[test]
 fn statements_instead_of_rows_are_refused() {
     for (statement, refused_with) in [
         ("update i set a = 1", Some("d.i")),
