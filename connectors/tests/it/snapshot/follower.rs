@@ -134,6 +134,11 @@ impl Follower {
         self.readers = readers(self.server, &self.settings, &self.identity);
     }
 
+    /// As where it began from a file and a position alone.
+    pub fn forget_gtids(&mut self) {
+        self.position.gtids = None;
+    }
+
     pub fn is_within(&self) -> bool {
         self.within
     }
@@ -434,6 +439,7 @@ fn readers(server: &Server, settings: &Settings, identity: &str) -> Readers {
         connection: server.config("root", ""),
         readers: settings.config.readers,
         lock_timeout: settings.config.lock_timeout,
+        patience: Readers::PATIENCE,
     };
     Readers::start(config, identity)
 }

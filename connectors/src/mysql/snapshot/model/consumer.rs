@@ -28,6 +28,19 @@ impl Consumer {
         Rc::make_mut(self.tables.entry(table.clone()).or_default())
     }
 
+    /// Whoever was told of all that there is.
+    pub(super) fn knowing(database: &Database) -> Self {
+        let mut consumer = Self::default();
+        for (table, rows) in database.iter().filter(|(table, _)| is_captured(table)) {
+            let rows = rows.rows.iter().map(|(key, values)| {
+                let values = values.iter().copied().map(Some).collect();
+                (key.clone(), values)
+            });
+            consumer.of(table).rows = rows.collect();
+        }
+        consumer
+    }
+
     pub(super) fn change(&mut self, event: &Event) {
         match event {
             Event::Insert { table, .. } | Event::Update { table, .. } | Event::Delete { table, .. }

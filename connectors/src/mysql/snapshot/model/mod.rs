@@ -3,6 +3,7 @@
 //!
 //! What must hold: each row that is told is the row that the table has at that place of the stream; the rows up to a table's place are
 //! exactly known to whoever applies the records; and when writing ends, so does the snapshot, and all is known.
+mod answers;
 mod consumer;
 mod reading;
 mod sql;
@@ -125,12 +126,15 @@ impl Life {
         let world = World::new(&mut random);
         let settings = settings(&mut random);
         let marks = random.pick(&[Marks::Transactions, Marks::Places, Marks::Both]);
-        let state = SnapshotState::initial();
+        let (state, consumer) = match random.one_in(3) {
+            true => (SnapshotState::default(), Consumer::knowing(world.now())),
+            false => (SnapshotState::initial(), Consumer::default()),
+        };
         let stored = Stored {
             transaction: 0,
             row: 0,
             state: state.clone(),
-            consumer: Consumer::default(),
+            consumer: consumer.clone(),
         };
         let snapshot = Snapshot::new(settings.clone(), state);
         Self {
@@ -146,7 +150,7 @@ impl Life {
             row: 0,
             passed_over: (0, 0),
             tables: BTreeMap::new(),
-            consumer: Consumer::default(),
+            consumer,
             checked: None,
             stored,
             kills: 0,
@@ -405,7 +409,7 @@ impl Life {
     fn run(&mut self) -> Result<(), String> {
         let busy = 200 + self.random.below(1500);
         let killing = self.random.one_in(2);
-        let signals = self.random.one_in(2);
+        let signals = self.random.one_in(2) || self.snapshot.is_done();
         let reconnecting = self.random.one_in(2);
         // Servers that commit in groups are slow to show what is in their logs already.
         let showing = self.random.pick(&[12, 15, 25]);

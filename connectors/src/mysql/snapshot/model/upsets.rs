@@ -73,7 +73,7 @@ impl Life {
                         id: "1".to_owned(),
                         tables,
                         conditions: Vec::new(),
-                        surrogate_key: self.random.one_in(3).then(|| "v0".to_owned()),
+                        surrogate_key: self.random.one_in(2).then(|| "v0".to_owned()),
                         blocking: self.random.one_in(2),
                     }),
                 }
