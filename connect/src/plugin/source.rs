@@ -254,7 +254,8 @@ pub trait SourceTask: Send {
     }
 
     /// A user asks the running task for something, over `POST /connectors/{name}/signals`. Between other calls; it takes it to be done
-    /// later, and does not wait.
+    /// later, and does not wait. What it takes belongs into the offsets that it hands over next: the user's answer does not wait for them to be stored.
+    /// If the task has to go back to what is stored before they are (it was paused within a transaction), it is asked again; if it fails, it is not.
     ///
     /// # Errors
     /// When it makes no sense, or the task takes no signals, as by default.

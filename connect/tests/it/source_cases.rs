@@ -86,8 +86,15 @@ fn a_pause_within_a_transaction_drops_it_and_goes_on_from_its_beginning() {
     let id = worker.source(&topic, &settings);
     worker.numbers.await_stored(10);
     wait(|| cluster.has_open_transaction(&topic).then_some(()));
+    let signal = |kind: &str| {
+        let signal = serde_json::json!({"id": kind, "type": kind});
+        let signal = serde_json::from_value(signal).unwrap();
+        cluster.runtime.block_on(worker.worker.signal(&id, &signal))
+    };
+    signal("within").unwrap();
     worker.worker.set_target("numbers", TargetState::Paused);
     assert_eq!(worker.wait_for(&id, State::Paused), None);
+    assert_eq!(signal("paused").unwrap_err().kind(), ErrorKind::Retriable);
     assert!(!cluster.has_open_transaction(&topic));
     worker.numbers.end.store(30, Ordering::SeqCst);
     worker.worker.set_target("numbers", TargetState::Started);
@@ -95,8 +102,25 @@ fn a_pause_within_a_transaction_drops_it_and_goes_on_from_its_beginning() {
     // It never failed on the way.
     assert!(!worker.seen.has_failed(&id));
     assert_eq!(worker.numbers.starts.load(Ordering::SeqCst), 2);
+    // What was asked for within the transaction that was dropped is asked for again, and once it is stored never more.
+    signal("behind").unwrap();
+    worker.numbers.end.store(35, Ordering::SeqCst);
+    wait(|| cluster.has_open_transaction(&topic).then_some(()));
+    worker.numbers.end.store(40, Ordering::SeqCst);
+    worker.numbers.await_stored(40);
+    worker.numbers.end.store(45, Ordering::SeqCst);
+    wait(|| cluster.has_open_transaction(&topic).then_some(()));
+    worker.worker.set_target("numbers", TargetState::Paused);
+    assert_eq!(worker.wait_for(&id, State::Paused), None);
+    worker.numbers.end.store(50, Ordering::SeqCst);
+    worker.worker.set_target("numbers", TargetState::Started);
+    worker.numbers.await_stored(50);
+    let taken: Vec<String> = (worker.numbers.signals.lock().unwrap().iter())
+        .map(|signal| signal.kind.clone())
+        .collect();
+    assert_eq!(taken, ["within", "within", "behind"]);
     worker.stop(&id);
-    assert_eq!(cluster.values(&topic), numbers(0..30));
+    assert_eq!(cluster.values(&topic), numbers(0..50));
 }
 
 #[test]

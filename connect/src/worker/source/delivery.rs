@@ -237,7 +237,11 @@ impl SourceLoop<'_> {
             return Ok(());
         }
         self.pending.all_delivered();
-        self.store_delivered()
+        self.store_delivered()?;
+        if self.pending.is_empty() {
+            self.signals.stored();
+        }
+        Ok(())
     }
 
     fn send_offsets(&mut self) -> Result<(), PluginError> {

@@ -174,6 +174,10 @@ impl<'a> SourceLoop<'a> {
         self.report
             .within(Call::Start, || control.wait_for(task.start(config, context)))?;
         self.due = Instant::now() + self.parts.flush_interval;
+        for signal in self.signals.again() {
+            // It was taken before, so that nobody waits for an answer.
+            let _ = self.take_signal(signal);
+        }
         self.report.running();
         Ok(())
     }
@@ -213,24 +217,41 @@ impl<'a> SourceLoop<'a> {
     /// Hands on what users ask for.
     fn take_signals(&mut self) {
         while let Some(asked) = self.signals.next() {
-            let (control, task) = (self.control, &mut self.parts.task);
             let taken = self
-                .report
-                .within(Call::Signal, || control.wait_for(task.signal(&asked.signal)));
-            let TaskSignal { id, kind, .. } = &asked.signal;
-            match &taken {
-                Ok(()) => tracing::info!(id, kind, "the signal is taken"),
-                Err(error) => tracing::warn!(id, kind, "the signal is refused: {error}"),
-            }
+                .signals
+                .has_room()
+                .and_then(|()| self.take_signal(asked.signal.clone()));
             asked.answer(taken);
         }
+    }
+
+    /// Has the task take a signal, which is kept until it is stored.
+    fn take_signal(&mut self, signal: TaskSignal) -> Result<(), PluginError> {
+        let (control, task) = (self.control, &mut self.parts.task);
+        let taken = self
+            .report
+            .within(Call::Signal, || control.wait_for(task.signal(&signal)));
+        let TaskSignal { id, kind, .. } = &signal;
+        match &taken {
+            Ok(()) => {
+                tracing::info!(id, kind, "the signal is taken");
+                self.signals.keep(signal);
+            }
+            Err(error) => tracing::warn!(id, kind, "the signal is refused: {error}"),
+        }
+        taken
     }
 
     fn pause(&mut self) {
         self.report.paused();
         while self.control.paused() && !self.control.stopping() {
             self.parts.producer.serve();
-            self.take_signals();
+            // Nothing would store them, however long it takes.
+            while let Some(asked) = self.signals.next() {
+                asked.answer(Err(PluginError::retriable(
+                    "the connector is paused; resume it, and send the signal again",
+                )));
+            }
             self.control.sleep(Duration::from_secs(1));
         }
         if !self.control.stopping() {
@@ -323,6 +344,10 @@ impl<'a> SourceLoop<'a> {
         }
         let changes = offsets::changes(batch.offsets, batch.forgotten);
         self.pending.add(self.parts.producer.last_record(), changes);
+        if self.signals.handed_over() {
+            // What users asked for is stored as soon as may be.
+            self.due = Instant::now();
+        }
         let ends = match self.parts.offsets.transactions() {
             None | Some(Transactions::AfterInterval) => false,
             Some(Transactions::EachPoll) => any,

@@ -119,18 +119,38 @@ impl Client {
     /// # Errors
     /// When the connection breaks.
     pub async fn low_mark_of_all(&mut self) -> Result<Option<Mark>, ClientError> {
-        if self.flavour() == Flavour::MariaDb {
-            let place = self.exact_snapshot().await?;
-            self.execute_for("ending a snapshot", "COMMIT").await?;
-            return Ok(place.map(Mark::Place));
-        }
-        if self.version() >= GTIDS_BEHIND_COMMITS
+        if self.flavour() == Flavour::MySql
+            && self.version() >= GTIDS_BEHIND_COMMITS
             && let Some(gtids) = self.executed().await?
         {
             return Ok(Some(Mark::Gtids(gtids)));
         }
+        Ok(self.low_place_of_all().await?.map(Mark::Place))
+    }
+
+    /// As [`Client::low_mark`], by a place in the log even where the server has GTIDs: for a stream that knows none.
+    ///
+    /// # Errors
+    /// As [`Client::low_mark`].
+    pub async fn low_place(&mut self, table: &TableId) -> Result<Place, ClientError> {
+        match self.low_place_of_all().await? {
+            Some(place) => Ok(place),
+            None => self.locked_mark(table).await,
+        }
+    }
+
+    /// As [`Client::low_place`], for all tables; nothing where that is known of a locked table alone.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn low_place_of_all(&mut self) -> Result<Option<Place>, ClientError> {
+        if self.flavour() == Flavour::MariaDb {
+            let place = self.exact_snapshot().await?;
+            self.execute_for("ending a snapshot", "COMMIT").await?;
+            return Ok(place);
+        }
         match self.version() >= Version::new(8, 0, 0) {
-            true => Ok(self.log_status().await?.map(Mark::Place)),
+            true => self.log_status().await,
             false => Ok(None),
         }
     }

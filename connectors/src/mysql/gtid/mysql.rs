@@ -118,6 +118,19 @@ impl GtidSet {
         self.0.retain(|_, numbers| !numbers.ranges().is_empty());
     }
 
+    /// The transactions of the servers whose UUID is wanted.
+    #[must_use]
+    pub fn of_sources(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let own = self.0.iter().filter(|(source, _)| {
+            let alone = Source::server(source.uuid);
+            wanted(&alone.to_string())
+        });
+        Self(
+            own.map(|(source, numbers)| (source.clone(), numbers.clone()))
+                .collect(),
+        )
+    }
+
     /// The sources with their ranges; a range's end is not in it.
     pub fn iter(&self) -> impl Iterator<Item = (&Source, &[(u64, u64)])> {
         self.0.iter().map(|(source, numbers)| (source, numbers.ranges()))

@@ -215,6 +215,14 @@ impl KeyColumns {
             .collect()
     }
 
+    /// For the columns of a table of the log: where those are that stand in the order before the row's identity.
+    pub(super) fn leading_in(&self, table: &Table) -> Option<Vec<usize>> {
+        let names = self.columns[..self.identity].iter();
+        names
+            .map(|key| table.columns.iter().position(|column| *column.name == *key.name))
+            .collect()
+    }
+
     /// Appends the bytes by which a row of the log is known; whether the image has them all.
     pub(super) fn identity_of_values<'v>(
         &self,

@@ -12,9 +12,6 @@ use super::work::{Part, Shape, Survey, TableWork, Whole};
 use crate::mysql::schema::Table;
 use crate::mysql::stream::LogPosition;
 
-/// So often in a row a table may be another than it was surveyed as; then its statement is wrong, not its description.
-const SURPRISES_MAX: u32 = 5;
-
 /// The snapshots of a source: the initial one, and those that signals ask for, one after the other.
 pub struct Snapshot {
     pub(super) settings: Settings,
@@ -48,8 +45,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Goes on behind `state`.
     #[must_use]
-    pub fn new(settings: Settings, state: SnapshotState) -> Self {
+    pub fn new(settings: Settings, mut state: SnapshotState) -> Self {
         let untouched = |run: &Run| run.kind == RunKind::Initial && run.begun.is_none();
+        state.paused &= state.is_incremental();
         let delayed = settings.config.delay.is_zero() || !state.runs.iter().any(untouched);
         Self {
             settings,
@@ -102,7 +100,8 @@ impl Snapshot {
         self.at_boundary = true;
         if self.dirty {
             self.dirty = false;
-            self.open(position);
+            let position = self.settings.counted(position).into_owned();
+            self.open(&position);
         }
     }
 
@@ -115,7 +114,7 @@ impl Snapshot {
         let open = &self.state.runs[0].open;
         self.telling
             || running.tables.iter().zip(open).any(|(work, state)| {
-                let unknown = work.is_unknown(self.at_boundary) && state.last.is_some() && !self.waits();
+                let unknown = work.is_unknown(self.at_boundary) && state.last.is_some();
                 unknown || work.holds(self.settings.window_bytes)
             })
     }
@@ -162,24 +161,18 @@ impl Snapshot {
         let run = &mut self.state.runs[0];
         match change {
             TableChange::Dropped(table) | TableChange::Truncated(table) => {
+                if matches!(change, TableChange::Dropped(_)) {
+                    running.vacated(table, run, &self.settings);
+                }
                 if let Some(index) = running.index_of(table) {
                     tracing::info!(%table, "the table was dropped or emptied: its snapshot ends");
-                    self.revision += 1;
                     forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
                 }
+                self.revision += 1;
             }
             TableChange::Renamed { from, to } => {
-                let begun = running.index_of(from);
-                if let Some(index) = begun {
-                    forget_whole(&running.end(index, run), &mut self.requests, &mut self.last_id);
-                }
-                let was_left = running.was_left(from, run) && running.has(from, &self.settings);
-                if (begun.is_some() || was_left)
-                    && running.has(to, &self.settings)
-                    && running.index_of(to).is_none()
-                {
-                    tracing::info!(table = %to, was = %from, "the table has another name: it is read from its first row on");
-                    running.take_up(to.clone(), run);
+                if let Some(ended) = running.renamed((from, to), run, &self.settings) {
+                    forget_whole(&ended, &mut self.requests, &mut self.last_id);
                 }
                 self.revision += 1;
             }
@@ -197,8 +190,8 @@ impl Snapshot {
                 work.whole = Some(Whole::Waiting);
             }
         }
+        // What is left of the run is seen between two transactions alone: the same statement may give it another table.
         self.running = Some(running);
-        self.finish();
     }
 
     /// What is on its way is read again: another server answers now, or its log may not be the same.
@@ -212,6 +205,11 @@ impl Snapshot {
                 work.recall();
             }
         }
+    }
+
+    /// Where nothing is left that could wait, what is asked for next must not.
+    pub(super) fn forget_pause(&mut self) {
+        self.state.paused &= self.state.is_incremental();
     }
 
     /// What is under way ends; what is stored of it stays.
@@ -269,7 +267,7 @@ impl Snapshot {
             (self.delayed, self.delaying) = (true, None);
             return Ok(());
         }
-        if let Outcome::Failed(error) = outcome {
+        if let Outcome::Failed(error @ SnapshotError::Disconnected(_)) = outcome {
             return Err(error);
         }
         let Some(mut running) = self.running.take() else {
@@ -278,6 +276,7 @@ impl Snapshot {
         };
         let done = self.answer_of(&mut running, (id, began), outcome);
         self.running = Some(running);
+        let done = done.or_else(|error| self.refused(error));
         self.finish();
         done
     }
@@ -293,6 +292,7 @@ impl Snapshot {
                 Outcome::Listed { tables, high } => {
                     running.listed(tables, high, &self.state.runs[0], &self.settings);
                 }
+                Outcome::Failed(error) => return Err(error),
                 _ => running.listing = Listing::Wanted,
             }
             return Ok(());
@@ -324,7 +324,8 @@ impl Snapshot {
                 work.busy = true;
             }
             Outcome::Rested => work.resting = None,
-            Outcome::Listed { .. } | Outcome::Failed(_) => {}
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Listed { .. } => {}
         }
         Ok(())
     }
@@ -356,22 +357,6 @@ impl Snapshot {
         Ok(())
     }
 
-    /// A table is not what it was surveyed as.
-    fn surprised(&self, work: &mut TableWork, id: RequestId, reason: String) -> Result<(), SnapshotError> {
-        work.surprises += 1;
-        if work.surprises > SURPRISES_MAX {
-            return Err(SnapshotError::Refused {
-                table: work.id.clone(),
-                message: format!(
-                    "{reason}; check snapshot.select.statement.overrides, the conditions of signals, and the rights of database.user"
-                ),
-            });
-        }
-        work.recall_request(id);
-        work.recall();
-        Ok(())
-    }
-
     /// Ends tables and runs of which nothing is left.
     pub(super) fn finish(&mut self) {
         loop {
@@ -380,11 +365,15 @@ impl Snapshot {
             let done =
                 (0..running.tables.len()).find(|index| running.tables[*index].is_done(&run.open[*index]));
             if let Some(index) = done {
-                running.end(index, run);
+                let ended = running.end(index, run);
+                if ended.survey == Survey::Gone {
+                    run.vacated(&ended.id);
+                }
             } else if running.is_done() {
                 tracing::info!(rows = run.rows, "a snapshot is done");
                 self.state.runs.remove(0);
                 self.running = None;
+                self.forget_pause();
             } else {
                 return;
             }

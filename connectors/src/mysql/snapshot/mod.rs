@@ -45,6 +45,7 @@ mod machine;
 mod mark;
 mod opening;
 mod readers;
+mod refusal;
 mod release;
 mod request;
 mod rows;

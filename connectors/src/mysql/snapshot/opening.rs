@@ -3,7 +3,7 @@ use super::chunk::{Chunk, Rule, Stage};
 use super::machine::Snapshot;
 use super::request::{ChunkWork, Request, RequestId, Work};
 use super::run::{Listing, Running};
-use super::state::{Run, RunKind};
+use super::state::{Run, RunKind, TableState};
 use super::work::{Part, Survey, TableWork, Whole};
 use crate::mysql::stream::LogPosition;
 
@@ -55,12 +55,6 @@ impl Snapshot {
         self.state.runs.first().is_some_and(new)
     }
 
-    /// Whether snapshots that signals asked for are to wait, and the current one is such.
-    pub(super) fn waits(&self) -> bool {
-        let incremental = |run: &Run| matches!(run.kind, RunKind::Incremental(_));
-        self.state.paused && self.state.runs.first().is_some_and(incremental)
-    }
-
     fn readers(&self) -> usize {
         self.settings.config.readers.max(1)
     }
@@ -87,9 +81,8 @@ impl Snapshot {
             *part = Part::Asked(id);
             return true;
         }
-        let paused = self.state.paused && matches!(run.kind, RunKind::Incremental(_));
-        if paused {
-            return false;
+        if self.state.paused && matches!(run.kind, RunKind::Incremental(_)) {
+            return self.survey_paused(running, run, position);
         }
         if matches!(running.listing, Listing::Wanted) {
             running.listing = Listing::Asked(self.ask(position, Work::List));
@@ -102,12 +95,7 @@ impl Snapshot {
         }
         let wanted = |work: &&mut TableWork| work.survey == Survey::Wanted && work.resting.is_none();
         if let Some(work) = running.tables.iter_mut().find(wanted) {
-            let survey = Work::Survey {
-                table: work.id.clone(),
-                surrogate: surrogate(run),
-            };
-            work.survey = Survey::Asked(self.ask(position, survey));
-            work.strayed = false;
+            self.survey(work, run, position);
             return true;
         }
         let outstanding: usize = running.tables.iter().map(TableWork::outstanding).sum();
@@ -115,6 +103,27 @@ impl Snapshot {
             return false;
         }
         self.open_rows(running, run, position)
+    }
+
+    /// Of a table that waits, changes have to be understood of the rows that are told: whether there was one to ask for.
+    fn survey_paused(&mut self, running: &mut Running, run: &Run, position: &LogPosition) -> bool {
+        let is_unknown = |(work, state): &(&mut TableWork, &TableState)| {
+            work.survey == Survey::Wanted && work.shape.is_none() && state.last.is_some()
+        };
+        let Some((work, _)) = running.tables.iter_mut().zip(&run.open).find(is_unknown) else {
+            return false;
+        };
+        self.survey(work, run, position);
+        true
+    }
+
+    fn survey(&mut self, work: &mut TableWork, run: &Run, position: &LogPosition) {
+        let survey = Work::Survey {
+            table: work.id.clone(),
+            surrogate: surrogate(run),
+        };
+        work.survey = Survey::Asked(self.ask(position, survey));
+        work.strayed = false;
     }
 
     /// Asks for rows: first of tables of which nothing is on its way, then of a table more, then of whichever there are.

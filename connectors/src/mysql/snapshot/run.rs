@@ -173,17 +173,50 @@ impl Running {
         }
     }
 
-    /// A table is not called so any more; whether it was not begun. It need not be among the tables that come next, for these may have been listed
-    /// behind this place.
-    pub(super) fn was_left(&mut self, table: &TableId, run: &Run) -> bool {
-        if let Listing::Known(next) = &mut self.listing {
-            next.retain(|other| other != table);
-        }
+    /// Whether nothing of a table is read yet. It need not be among the tables that come next, for these may have been listed behind this place.
+    fn is_left(&self, table: &TableId, run: &Run) -> bool {
         let unseen = self
             .listed
             .as_ref()
             .is_some_and(|(_, names)| !names.contains(table));
         unseen || run.begun.as_ref().is_none_or(|begun| table > begun)
+    }
+
+    /// No table is called so any more; whether not all of it was told.
+    pub(super) fn vacated(&self, table: &TableId, run: &mut Run, settings: &Settings) -> bool {
+        let untold =
+            self.has(table, settings) && (self.index_of(table).is_some() || self.is_left(table, run));
+        if untold {
+            run.vacated(table);
+        }
+        untold
+    }
+
+    /// A table has another name now; what was under way of it. Under that it is read from its first row on, unless all of it is told, or never was
+    /// to be.
+    pub(super) fn renamed(
+        &mut self,
+        (from, to): (&TableId, &TableId),
+        run: &mut Run,
+        settings: &Settings,
+    ) -> Option<TableWork> {
+        let untold = self.vacated(from, run, settings);
+        let index = self.index_of(from);
+        let ended = index.map(|index| self.end(index, run));
+        if let Listing::Known(next) = &mut self.listing {
+            next.retain(|other| other != from);
+        }
+        // Tables are swapped, and the one that comes may be none of this snapshot's own: nobody told what is in it.
+        let wanted = self.has(to, settings) && (untold || !self.has(from, settings) || run.occupied(to));
+        if wanted {
+            tracing::info!(table = %to, was = %from, "the table has another name: it is read from its first row on");
+            run.occupied(to);
+            match self.index_of(to) {
+                Some(index) => run.open[index].begin_again(),
+                None => self.take_up(to.clone(), run),
+            }
+        }
+        ended
     }
 
     /// The stream stands here. Whether nothing more may come than was listed.
@@ -198,7 +231,7 @@ impl Running {
     }
 
     /// A table that has another name now comes with that.
-    pub(super) fn take_up(&mut self, table: TableId, run: &mut Run) {
+    fn take_up(&mut self, table: TableId, run: &mut Run) {
         let behind = run.begun.as_ref().is_none_or(|begun| table > *begun);
         match &mut self.listing {
             Listing::Known(next) if behind => {

@@ -1,8 +1,10 @@
 //! What a snapshot is told, and what it says of itself.
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mysql::config::{Filters, SnapshotConfig};
+use crate::mysql::config::{Filters, Selection as Choice, SnapshotConfig};
 use crate::mysql::schema::{Table, TableId};
+use crate::mysql::stream::{Gtids, LogPosition};
 
 /// What a snapshot is told.
 #[derive(Clone)]
@@ -11,10 +13,25 @@ pub struct Settings {
     pub config: SnapshotConfig,
     /// What is captured.
     pub filters: Filters,
+    /// Whose transactions the stream tells, by the UUIDs of servers.
+    pub gtid_sources: Choice,
     /// The most bytes of keys that are kept of changes to a table while a chunk of it is read; the stream waits for the chunk then.
     pub window_bytes: usize,
     /// What is selected of a table.
     pub selector: Selector,
+}
+
+impl Settings {
+    /// A place without the transactions that are not told: a server need not have them.
+    pub(super) fn counted<'a>(&self, position: &'a LogPosition) -> Cow<'a, LogPosition> {
+        match (&position.gtids, &self.gtid_sources) {
+            (_, Choice::All) | (None | Some(Gtids::Mariadb(_)), _) => Cow::Borrowed(position),
+            (Some(Gtids::Mysql(set)), sources) => Cow::Owned(LogPosition {
+                gtids: Some(Gtids::Mysql(set.of_sources(|uuid| sources.has(uuid)))),
+                ..LogPosition::at(position.file.clone(), position.position)
+            }),
+        }
+    }
 }
 
 /// Says what is selected of a table, or why that cannot be.

@@ -23,6 +23,9 @@ impl Snapshot {
             Signal::Execute(asked) => self.execute(asked)?,
             Signal::Stop(tables) if tables.is_empty() => self.stop_all(),
             Signal::Stop(tables) => self.stop(tables)?,
+            Signal::Pause if !self.state.is_incremental() => {
+                tracing::warn!("no snapshot that a signal asked for is under way: there is nothing to pause");
+            }
             Signal::Pause => self.state.paused = true,
             Signal::Resume => self.state.paused = false,
         }
@@ -37,6 +40,12 @@ impl Snapshot {
             return Err(SignalError::Refused(reason));
         }
         tracing::info!(id = asked.id, tables = ?asked.tables, "a snapshot is asked for");
+        if self.state.paused {
+            tracing::info!(
+                id = asked.id,
+                "it waits, as those before it do, until somebody sends resume-snapshot"
+            );
+        }
         let asked = Asked {
             id: asked.id.clone(),
             tables: asked.tables.clone(),
@@ -58,6 +67,7 @@ impl Snapshot {
             self.drop_running();
         }
         self.state.runs.retain(is_initial);
+        self.forget_pause();
     }
 
     /// Tables are not wanted any more, in whatever signals asked for.

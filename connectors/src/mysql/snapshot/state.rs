@@ -72,10 +72,16 @@ pub struct Run {
     /// Tables that were begun and are not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<TableState>,
+    /// Names whose tables went away before all of them was told: what is called so next is read, whatever it was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vacant: Vec<TableId>,
     /// Rows that were told.
     #[serde(default)]
     pub rows: u64,
 }
+
+/// The most names of tables that went away; those that did so first are forgotten.
+const VACANT_MAX: usize = 50;
 
 /// How far a table is. One without a key has no place: it begins again after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,8 +128,25 @@ impl Run {
             kind,
             begun: None,
             open: Vec::new(),
+            vacant: Vec::new(),
             rows: 0,
         }
+    }
+
+    /// A table went away, and not all of it was told.
+    pub(super) fn vacated(&mut self, table: &TableId) {
+        self.vacant.retain(|other| other != table);
+        if self.vacant.len() == VACANT_MAX {
+            self.vacant.remove(0);
+        }
+        self.vacant.push(table.clone());
+    }
+
+    /// Another table is called so now; whether the one that was went away untold.
+    pub(super) fn occupied(&mut self, table: &TableId) -> bool {
+        let before = self.vacant.len();
+        self.vacant.retain(|other| other != table);
+        self.vacant.len() < before
     }
 }
 
@@ -141,6 +164,12 @@ impl SnapshotState {
     #[must_use]
     pub fn is_initial(&self) -> bool {
         self.runs.iter().any(|run| run.kind == RunKind::Initial)
+    }
+
+    /// Whether there is one that a signal asked for.
+    #[must_use]
+    pub fn is_incremental(&self) -> bool {
+        self.runs.iter().any(|run| run.kind != RunKind::Initial)
     }
 
     /// As it stands in offsets; nothing when there is nothing left to read.

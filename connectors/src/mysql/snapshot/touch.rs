@@ -5,7 +5,7 @@ use super::chunk::{Change, Chunk};
 use super::key::{KeyColumns, Place};
 use super::settings::Told;
 use super::state::TableState;
-use super::work::TableWork;
+use super::work::{InLog, TableWork};
 use crate::mysql::binlog::{Row, Value};
 
 /// So many rows of a table are read again one by one; if there are more, all of the table is.
@@ -18,7 +18,7 @@ pub struct Touching<'a> {
     /// Its key; nothing while it is not known.
     pub(super) key: Option<Arc<KeyColumns>>,
     /// Where the key's columns are in the log's rows; nothing if they are not there.
-    pub(super) indexes: Option<Arc<[usize]>>,
+    pub(super) indexes: Option<InLog>,
     /// Numbers touches.
     pub(super) touches: &'a mut u64,
     /// Something has to be read again.
@@ -40,7 +40,7 @@ impl Touching<'_> {
 
     /// Nothing if it cannot be said which row it is.
     fn touch(&mut self, row: &Row<'_>, told: Told, key: &KeyColumns) -> Option<()> {
-        let indexes = Arc::clone(self.indexes.as_ref()?);
+        let InLog { identity, leading } = self.indexes.clone()?;
         let before = |index: usize| row.before.get(index).copied().unwrap_or(Value::Absent);
         // What a minimal image leaves out is as it was.
         let after = |index: usize| match row.after.get(index) {
@@ -51,22 +51,22 @@ impl Touching<'_> {
         let (mut old, mut new) = (std::mem::take(&mut self.old), std::mem::take(&mut self.new));
         old.clear();
         new.clear();
-        let known = (!was || key.identity_of_values(before, &indexes, &mut old))
-            && (!is || key.identity_of_values(after, &indexes, &mut new));
+        let known = (!was || key.identity_of_values(before, &identity, &mut old))
+            && (!is || key.identity_of_values(after, &identity, &mut new));
         if !known {
             return None;
         }
         let moved = was && is && old != new;
         if was && (!is || moved) {
-            let number = key.integer_of_value(&before(indexes[0]));
+            let number = key.integer_of_value(&before(identity[0]));
             self.touch_key(key, (&old, number), Told::Whole, false);
         }
         if is {
-            let number = key.integer_of_value(&after(indexes[0]));
+            let number = key.integer_of_value(&after(identity[0]));
             self.touch_key(key, (&new, number), told, moved || !was);
         }
-        if moved && told == Told::Part {
-            self.again(key.stored_identity(after, &indexes)?);
+        if told == Told::Part && was && is && (moved || has_new_place(row, leading.as_deref())) {
+            self.again(key.stored_identity(after, &identity)?);
         }
         (self.old, self.new) = (old, new);
         Some(())
@@ -126,4 +126,12 @@ impl Touching<'_> {
         *self.dirty = true;
         self.work.each_chunk_mut().for_each(Chunk::distrust);
     }
+}
+
+/// Whether a change may have given a row another place in an order of more than its identity.
+fn has_new_place(row: &Row<'_>, leading: Option<&[usize]>) -> bool {
+    let value = |image: &[Value<'_>], index: usize| !matches!(image.get(index), None | Some(Value::Absent));
+    // What an image before leaves out, and the one after has, was changed.
+    let stays = |index: &usize| !value(&row.after, *index) || row.before.get(*index) == row.after.get(*index);
+    leading.is_none_or(|leading| !leading.iter().all(stays))
 }

@@ -57,8 +57,17 @@ pub(super) enum Survey {
     Gone,
 }
 
+/// Where rows of the log have the columns of a key.
+#[derive(Clone, Debug)]
+pub(super) struct InLog {
+    /// Those by which rows are known.
+    pub(super) identity: Arc<[usize]>,
+    /// Those that stand before them in the order; nothing where the log has not all of them.
+    pub(super) leading: Option<Arc<[usize]>>,
+}
+
 /// A table as the log has it, and where its rows have the key's columns, if they do.
-type KeyInLog = (Arc<Table>, Option<Arc<[usize]>>);
+type KeyInLog = (Arc<Table>, Option<InLog>);
 
 /// What a table is, and how it is read.
 #[derive(Debug)]
@@ -120,12 +129,16 @@ impl Shape {
     }
 
     /// Where the columns of the key are in rows of the log.
-    pub(super) fn log_indexes(&mut self, table: &Arc<Table>) -> Option<Arc<[usize]>> {
+    pub(super) fn log_indexes(&mut self, table: &Arc<Table>) -> Option<InLog> {
         match &self.log {
             Some((known, indexes)) if Arc::ptr_eq(known, table) => indexes.clone(),
             _ => {
-                let indexes = self.key.as_ref().and_then(|key| key.indexes_in(table));
-                let indexes: Option<Arc<[usize]>> = indexes.map(Into::into);
+                let indexes = self.key.as_ref().and_then(|key| {
+                    Some(InLog {
+                        identity: key.indexes_in(table)?.into(),
+                        leading: key.leading_in(table).map(Into::into),
+                    })
+                });
                 self.log = Some((Arc::clone(table), indexes.clone()));
                 indexes
             }

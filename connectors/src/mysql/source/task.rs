@@ -267,6 +267,7 @@ pub(super) fn readers(config: &SourceConfig) -> ReadersConfig {
         connection: config.connection.clone(),
         readers: config.snapshot.readers,
         lock_timeout: config.snapshot.lock_timeout,
+        patience: Readers::PATIENCE,
     }
 }
 
@@ -288,6 +289,7 @@ pub(super) fn settings(config: &SourceConfig, records: &Arc<Records>) -> Setting
     Settings {
         config: config.snapshot.clone(),
         filters: config.filters.clone(),
+        gtid_sources: config.stream.gtid_sources.clone(),
         window_bytes: WINDOW_BYTES,
         selector: Arc::new(move |table| {
             let compiled = TableRecords::new(table, &records).map_err(|error| error.to_string())?;

@@ -58,6 +58,7 @@ pub fn settings(database: &str, readers: usize, chunk_rows: usize) -> Settings {
             databases: Choice::Include(millstream_connectors::mysql::config::Patterns(vec![pattern])),
             ..Filters::default()
         },
+        gtid_sources: Choice::All,
         window_bytes: 1 << 20,
         selector: Arc::new(|table| {
             let list: Vec<String> = table.columns.iter().map(select_expression).collect();
@@ -131,6 +132,11 @@ impl Follower {
         let state = state.map(|fields| SnapshotState::from_fields(&fields).unwrap());
         self.snapshot = Snapshot::new(self.settings.clone(), state.unwrap_or_default());
         self.readers = readers(self.server, &self.settings, &self.identity);
+    }
+
+    /// As where it began from a file and a position alone.
+    pub fn forget_gtids(&mut self) {
+        self.position.gtids = None;
     }
 
     pub fn is_within(&self) -> bool {
@@ -433,6 +439,7 @@ fn readers(server: &Server, settings: &Settings, identity: &str) -> Readers {
         connection: server.config("root", ""),
         readers: settings.config.readers,
         lock_timeout: settings.config.lock_timeout,
+        patience: Readers::PATIENCE,
     };
     Readers::start(config, identity)
 }

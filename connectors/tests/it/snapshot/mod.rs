@@ -1,6 +1,7 @@
 //! Snapshots of servers that are written to all the while.
 mod follower;
 mod keys;
+mod upsets;
 mod values;
 mod writers;
 

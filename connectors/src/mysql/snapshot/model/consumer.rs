@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::upsets::matches;
-use super::world::{Cell, Database, Event, Key, Kind};
+use super::world::{Cell, Database, Event, Key, Kind, is_captured};
 use crate::mysql::schema::TableId;
 use crate::mysql::snapshot::{Run, RunKind, SnapshotState};
 
@@ -28,8 +28,23 @@ impl Consumer {
         Rc::make_mut(self.tables.entry(table.clone()).or_default())
     }
 
+    /// Whoever was told of all that there is.
+    pub(super) fn knowing(database: &Database) -> Self {
+        let mut consumer = Self::default();
+        for (table, rows) in database.iter().filter(|(table, _)| is_captured(table)) {
+            let rows = rows.rows.iter().map(|(key, values)| {
+                let values = values.iter().copied().map(Some).collect();
+                (key.clone(), values)
+            });
+            consumer.of(table).rows = rows.collect();
+        }
+        consumer
+    }
+
     pub(super) fn change(&mut self, event: &Event) {
         match event {
+            Event::Insert { table, .. } | Event::Update { table, .. } | Event::Delete { table, .. }
+                if !is_captured(table) => {}
             Event::Insert { table, key, values } => {
                 let values = values.iter().copied().map(Some).collect();
                 self.of(table).rows.insert(key.clone(), values);
@@ -54,11 +69,17 @@ impl Consumer {
             Event::DropColumn(table) => {
                 self.each_row(table, |values| values.truncate(values.len().saturating_sub(1)))
             }
-            Event::Truncate(table) | Event::Drop(table) => drop(self.tables.remove(table)),
+            Event::Truncate(table) => drop(self.tables.remove(table)),
+            Event::Drop(table) => {
+                self.tables.remove(table);
+                self.given_up.remove(table);
+            }
             Event::Rename(from, to) => {
-                let known = self.tables.remove(from).unwrap_or_default();
-                self.tables.insert(to.clone(), known);
-                if self.given_up.remove(from) {
+                // Nobody tells of what is not captured.
+                let known = self.tables.remove(from).filter(|_| is_captured(from));
+                self.tables.insert(to.clone(), known.unwrap_or_default());
+                self.given_up.remove(to);
+                if self.given_up.remove(from) && is_captured(from) {
                     self.given_up.insert(to.clone());
                 }
             }
@@ -138,7 +159,7 @@ impl Consumer {
         let none = Rc::default();
         for (table, rows) in now {
             // What is not there any more cannot be read, and the stream will tell of it.
-            if !visible.contains_key(table) || self.given_up.contains(table) {
+            if !visible.contains_key(table) || self.given_up.contains(table) || !is_captured(table) {
                 continue;
             }
             let known = self.tables.get(table).unwrap_or(&none);

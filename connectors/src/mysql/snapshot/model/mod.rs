@@ -3,6 +3,7 @@
 //!
 //! What must hold: each row that is told is the row that the table has at that place of the stream; the rows up to a table's place are
 //! exactly known to whoever applies the records; and when writing ends, so does the snapshot, and all is known.
+mod answers;
 mod consumer;
 mod reading;
 mod sql;
@@ -15,11 +16,12 @@ use std::time::Duration;
 
 use consumer::Consumer;
 use reading::{Reading, Whole};
+use regex::Regex;
 use world::{Database, Event, Random, World, described, image};
 
 use super::*;
 use crate::mysql::binlog::Row;
-use crate::mysql::config::{Filters, Selection as Choice, SnapshotConfig, SnapshotMode};
+use crate::mysql::config::{Filters, Patterns, Selection as Choice, SnapshotConfig, SnapshotMode};
 use crate::mysql::record::Snapshot as Marker;
 use crate::mysql::schema::{Table, TableId};
 use crate::mysql::signal::{ExecuteSnapshot, Signal};
@@ -98,7 +100,11 @@ fn settings(random: &mut Random) -> Settings {
             lock_timeout: Duration::from_secs(1),
             overrides: Vec::new(),
         },
-        filters: Filters::default(),
+        filters: Filters {
+            tables: Choice::Exclude(Patterns(vec![Regex::new(r"^d\.x.*$").expect("an expression")])),
+            ..Filters::default()
+        },
+        gtid_sources: Choice::All,
         window_bytes: random.pick(&[0, 200, 100_000]),
         selector: Arc::new(|table| {
             let names: Vec<String> = table
@@ -120,12 +126,15 @@ impl Life {
         let world = World::new(&mut random);
         let settings = settings(&mut random);
         let marks = random.pick(&[Marks::Transactions, Marks::Places, Marks::Both]);
-        let state = SnapshotState::initial();
+        let (state, consumer) = match random.one_in(3) {
+            true => (SnapshotState::default(), Consumer::knowing(world.now())),
+            false => (SnapshotState::initial(), Consumer::default()),
+        };
         let stored = Stored {
             transaction: 0,
             row: 0,
             state: state.clone(),
-            consumer: Consumer::default(),
+            consumer: consumer.clone(),
         };
         let snapshot = Snapshot::new(settings.clone(), state);
         Self {
@@ -141,7 +150,7 @@ impl Life {
             row: 0,
             passed_over: (0, 0),
             tables: BTreeMap::new(),
-            consumer: Consumer::default(),
+            consumer,
             checked: None,
             stored,
             kills: 0,
@@ -274,21 +283,13 @@ impl Life {
         {
             return Ok(());
         }
-        let event = self.world.log[self.transaction].get(self.row).cloned();
-        match event {
+        match self.event() {
             Some(event) => {
-                let before = (self.transaction, self.row) < self.passed_over;
-                // The run may end with this event.
-                let gives_up = match &event {
-                    Event::Rename(from, to) if self.is_asked_for(from) => Some(to),
-                    _ => None,
-                };
-                self.touch(&event, before);
-                if !before {
-                    self.consumer.change(&event);
-                    gives_up.into_iter().for_each(|to| self.consumer.give_up(to));
+                self.handle(&event);
+                // What one statement does is handled as a whole.
+                while let (Event::Rename(..), Some(next)) = (&event, self.event()) {
+                    self.handle(&next);
                 }
-                self.row += 1;
                 if self.random.one_in(3) {
                     self.store();
                 }
@@ -299,6 +300,26 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    /// The event that comes next of the open transaction.
+    fn event(&self) -> Option<Event> {
+        self.world.log[self.transaction].get(self.row).cloned()
+    }
+
+    fn handle(&mut self, event: &Event) {
+        let before = (self.transaction, self.row) < self.passed_over;
+        // The run may end with this event.
+        let gives_up = match event {
+            Event::Rename(from, to) if self.is_asked_for(from) || !self.is_read(from, to) => Some(to),
+            _ => None,
+        };
+        self.touch(event, before);
+        if !before {
+            self.consumer.change(event);
+            gives_up.into_iter().for_each(|to| self.consumer.give_up(to));
+        }
+        self.row += 1;
     }
 
     fn touch(&mut self, event: &Event, before: bool) {
@@ -388,7 +409,7 @@ impl Life {
     fn run(&mut self) -> Result<(), String> {
         let busy = 200 + self.random.below(1500);
         let killing = self.random.one_in(2);
-        let signals = self.random.one_in(2);
+        let signals = self.random.one_in(2) || self.snapshot.is_done();
         let reconnecting = self.random.one_in(2);
         // Servers that commit in groups are slow to show what is in their logs already.
         let showing = self.random.pick(&[12, 15, 25]);

@@ -136,6 +136,9 @@ impl Life {
 
     fn more(&mut self, of: RequestId) -> Outcome {
         let mut whole = self.wholes.remove(&of).expect("a table that was begun");
+        if self.random.one_in(10) {
+            return Outcome::Busy("nobody asked for more in time".to_owned());
+        }
         let end = (whole.next + 1 + self.random.below(5)).min(whole.rows.len());
         let rows = rows_of(
             whole.rows.first().map_or(1, Vec::len),
@@ -150,7 +153,7 @@ impl Life {
     }
 }
 
-fn survey(table: &TableId, surrogate: Option<&str>, database: &Database, high: Mark) -> Outcome {
+pub(super) fn survey(table: &TableId, surrogate: Option<&str>, database: &Database, high: Mark) -> Outcome {
     let Some(rows) = database.get(table) else {
         return Outcome::Missing(high);
     };
@@ -182,7 +185,7 @@ fn rows_of(width: usize, rows: &[Vec<String>]) -> Rows {
     all
 }
 
-fn chunk(work: &ChunkWork, low: Mark, high: Mark, found: &[Vec<String>]) -> Outcome {
+pub(super) fn chunk(work: &ChunkWork, low: Mark, high: Mark, found: &[Vec<String>]) -> Outcome {
     let bytes = |rows: &[Vec<String>]| rows.iter().flatten().map(String::len).sum::<usize>();
     let mut end = found.len();
     while end > 1 && bytes(&found[..end - 1]) >= work.bytes_max {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use regex::Regex;
 
-use super::world::Database;
+use super::world::{Database, is_captured};
 use super::{Life, Snapshot, SnapshotState};
 use crate::mysql::schema::TableId;
 use crate::mysql::signal::{ExecuteSnapshot, Signal, expression};
@@ -17,6 +17,16 @@ impl Life {
             RunKind::Initial => false,
             RunKind::Incremental(asked) => asked.tables.iter().any(|one| matches(one, table)),
         })
+    }
+
+    /// Whether somebody promises that all is known of a table that gets another name.
+    pub(super) fn is_read(&self, from: &TableId, to: &TableId) -> bool {
+        let has = |asked: &[String]| asked.iter().any(|one| matches(one, to));
+        is_captured(from)
+            || self.snapshot.state().runs.iter().any(|run| match &run.kind {
+                RunKind::Initial => true,
+                RunKind::Incremental(asked) => has(&asked.tables) && !has(&asked.stopped),
+            })
     }
 
     /// The source dies, and begins anew from what was stored.
@@ -63,7 +73,7 @@ impl Life {
                         id: "1".to_owned(),
                         tables,
                         conditions: Vec::new(),
-                        surrogate_key: self.random.one_in(3).then(|| "v0".to_owned()),
+                        surrogate_key: self.random.one_in(2).then(|| "v0".to_owned()),
                         blocking: self.random.one_in(2),
                     }),
                 }

@@ -100,6 +100,11 @@ pub(super) fn name(table: &str) -> TableId {
     TableId::new("d", table)
 }
 
+/// Tables whose names begin so are not captured.
+pub(super) fn is_captured(table: &TableId) -> bool {
+    !table.table.starts_with('x')
+}
+
 pub(super) fn column_name(kind: Kind, index: usize) -> String {
     let keys = kind.columns();
     if index < keys {
@@ -160,7 +165,8 @@ impl World {
                     vec![random.below(100) as i64, random.below(100) as i64],
                 );
             }
-            database.insert(name(&format!("t{number}")), rows);
+            let prefix = if number > 1 && random.one_in(4) { "x" } else { "t" };
+            database.insert(name(&format!("{prefix}{number}")), rows);
         }
         Self {
             history: vec![database],
@@ -183,7 +189,7 @@ impl World {
         let mut database = self.now().clone();
         let mut events = Vec::new();
         if random.one_in(25) {
-            events.extend(self.definition(&mut database, random));
+            events.extend(self.definition(&mut database, random).unwrap_or_default());
         } else {
             for _ in 0..1 + random.below(5) {
                 events.extend(change(&mut database, random));
@@ -193,11 +199,15 @@ impl World {
         self.history.push(database);
     }
 
-    fn definition(&mut self, database: &mut Database, random: &mut Random) -> Option<Event> {
+    fn definition(&mut self, database: &mut Database, random: &mut Random) -> Option<Vec<Event>> {
         let tables: Vec<TableId> = database.keys().cloned().collect();
         let table = (!tables.is_empty()).then(|| random.pick(&tables))?;
+        if random.one_in(4) {
+            let other = random.pick(&tables);
+            return (other != table).then(|| self.swap(database, table, other, random));
+        }
         let rows = database.get_mut(&table)?;
-        Some(match random.below(7) {
+        Some(vec![match random.below(7) {
             0 | 1 => {
                 rows.columns += 1;
                 rows.rows.values_mut().for_each(|values| values.push(0));
@@ -220,7 +230,7 @@ impl World {
             }
             5 => {
                 self.created += 1;
-                let to = name(&format!("{}{}", random.pick(&["a", "s", "z"]), self.created));
+                let to = name(&format!("{}{}", random.pick(&["a", "s", "x", "z"]), self.created));
                 let rows = database.remove(&table)?;
                 database.insert(to.clone(), rows);
                 Event::Rename(table, to)
@@ -241,7 +251,34 @@ impl World {
                 );
                 Event::Create(created)
             }
-        })
+        }])
+    }
+
+    /// Another table takes a table's name, as tools do that change tables without locking them.
+    fn swap(
+        &mut self,
+        database: &mut Database,
+        table: TableId,
+        other: TableId,
+        random: &mut Random,
+    ) -> Vec<Event> {
+        self.created += 1;
+        let old = database.remove(&table).expect("it is there");
+        let first = match random.below(3) {
+            0 => {
+                self.log.push(vec![Event::Drop(table.clone())]);
+                self.history.push(database.clone());
+                None
+            }
+            what => {
+                let to = name(&format!("{}{}", ["x", "s"][what - 1], self.created));
+                database.insert(to.clone(), old);
+                Some(Event::Rename(table.clone(), to))
+            }
+        };
+        let new = database.remove(&other).expect("it is there");
+        database.insert(table.clone(), new);
+        first.into_iter().chain([Event::Rename(other, table)]).collect()
     }
 }
 

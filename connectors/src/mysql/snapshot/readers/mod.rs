@@ -4,6 +4,7 @@
 //! no more rows are in memory than are asked for; a table without a key stays open at its reader from one part to the next.
 mod reader;
 mod reading;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct ReadersConfig {
     pub readers: usize,
     /// How long they wait for locks.
     pub lock_timeout: Duration,
+    /// How long a table stays locked of which nobody asks for more: [`Readers::PATIENCE`].
+    pub patience: Duration,
 }
 
 /// Connections that answer what a snapshot asks for. Dropping it ends them.
@@ -51,6 +54,9 @@ struct Reader {
 }
 
 impl Readers {
+    /// For so long a table stays locked of which nobody asks for more.
+    pub const PATIENCE: Duration = Duration::from_secs(60);
+
     /// Readers that connect when they are asked for something. Places in logs mean something on one server alone: `server` is the
     /// [identity](crate::mysql::client::server::Facts::identity) of that which the stream comes from.
     ///

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::request::{Answer, Outcome, Request, Work};
 use super::super::settings::SnapshotError;
 use super::ReadersConfig;
-use super::reading::{self, Whole};
+use super::reading;
+use super::whole::Whole;
 use crate::mysql::client::server::Flavour;
 use crate::mysql::client::{Client, ClientError};
 
@@ -20,6 +21,12 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
+
+/// A server keeps a session for so long that nobody uses, with all locks that it has: a reader's host may be gone without a word.
+const SESSION: Duration = Duration::from_secs(60);
+
+/// After so long without a use a connection is closed, or told to stay.
+pub(super) const IDLE: Duration = Duration::from_secs(15);
 
 /// Errors that say that a table or a column is not there, or not as it was.
 const CHANGED: [u16; 5] = [1049, 1054, 1146, 1412, 1615];
@@ -43,7 +50,7 @@ pub(super) async fn run(
         server,
         client: None,
     };
-    while let Some(request) = requests.recv().await {
+    while let Some(request) = connection.asked(&mut requests).await {
         let id = request.id;
         let (outcome, whole) = connection.answer(&request).await;
         if answers.send(Answer { id, outcome }).await.is_err() {
@@ -57,10 +64,30 @@ pub(super) async fn run(
 }
 
 impl Connection {
+    /// The next request; while there is none, the server keeps no session for it.
+    async fn asked(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+        if self.client.is_some() {
+            match timeout(IDLE, requests.recv()).await {
+                Ok(request) => return request,
+                Err(_) => self.close().await,
+            }
+        }
+        requests.recv().await
+    }
+
+    async fn close(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.close().await;
+        }
+    }
+
     /// Does what is asked for; a table without a key is begun.
     async fn answer(&mut self, request: &Request) -> (Outcome, Option<Whole>) {
         match &request.work {
             Work::Rest(time) => {
+                if *time >= IDLE {
+                    self.close().await;
+                }
                 sleep(*time).await;
                 return (Outcome::Rested, None);
             }
@@ -92,17 +119,21 @@ impl Connection {
     }
 
     async fn try_answer(&mut self, request: &Request) -> Result<(Outcome, Option<Whole>), ClientError> {
-        let config = Arc::clone(&self.config);
         let mut client = self.connected().await?;
+        let server = self.server.borrow().clone();
+        let lockers = Lockers {
+            config: &self.config,
+            server: &server,
+        };
         let outcome = match &request.work {
             Work::List => reading::list(&mut client, &request.after).await,
             Work::Survey { table, surrogate } => {
                 reading::survey(&mut client, &request.after, table, surrogate.as_deref()).await
             }
-            Work::Chunk(work) if work.locking => reading::locked_chunk(&mut client, &config, work).await,
+            Work::Chunk(work) if work.locking => reading::locked_chunk(&mut client, &lockers, work).await,
             Work::Chunk(work) => reading::chunk(&mut client, &request.after, work).await,
             Work::Whole(work) => {
-                let (mark, whole) = Whole::begin(client, &config, &request.after, work).await?;
+                let (mark, whole) = Whole::begin(client, &lockers, &request.after, work).await?;
                 return Ok((Outcome::Begun(mark), Some(whole)));
             }
             Work::More(_) | Work::Forget(_) | Work::Rest(_) => unreachable!("it was answered"),
@@ -122,17 +153,33 @@ impl Connection {
             return Ok(client);
         }
         let expected = self.server.borrow_and_update().clone();
-        connect(&self.config, Some(&expected)).await
+        connect(&self.config, &expected).await
+    }
+}
+
+/// Makes the connections that lock what another one reads: both have to be to the server that the stream comes from.
+pub(super) struct Lockers<'a> {
+    config: &'a ReadersConfig,
+    server: &'a str,
+}
+
+impl Lockers<'_> {
+    pub(super) async fn connect(&self) -> Result<Client, ClientError> {
+        connect(self.config, self.server).await
+    }
+
+    /// How long what one of them locks may stay locked without a use.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.patience
     }
 }
 
 /// A connection to the server that the stream comes from.
-pub(super) async fn connect(config: &ReadersConfig, expected: Option<&str>) -> Result<Client, ClientError> {
+async fn connect(config: &ReadersConfig, expected: &str) -> Result<Client, ClientError> {
     let mut client = Client::connect(&config.connection).await?;
     client.set_lock_timeout(config.lock_timeout).await?;
-    let Some(expected) = expected else {
-        return Ok(client);
-    };
+    let patience = format!("SET SESSION wait_timeout={}", SESSION.as_secs());
+    client.execute(&patience).await?;
     let statement = match client.flavour() {
         Flavour::MySql => "SELECT @@GLOBAL.server_uuid",
         Flavour::MariaDb => "SELECT CONCAT('mariadb-', @@GLOBAL.server_id)",

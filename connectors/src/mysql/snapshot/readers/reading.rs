@@ -1,36 +1,28 @@
 //! What readers do at a server.
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::super::key::KeyColumns;
 use super::super::mark::Mark;
-use super::super::request::{Answer, ChunkRead, ChunkWork, Outcome, Request, RequestId, Surveyed, Work};
+use super::super::request::{ChunkRead, ChunkWork, Outcome, Surveyed};
 use super::super::rows::Rows;
 use super::super::select::first_key;
 use super::super::settings::SnapshotError;
-use super::ReadersConfig;
-use super::reader::connect;
+use super::reader::Lockers;
+use super::whole::kept;
 use crate::mysql::client::server::{Flavour, Version};
 use crate::mysql::client::{self, Client, ClientError, RowStream, quoted_text};
 use crate::mysql::schema::{TableId, describe};
 use crate::mysql::stream::{Gtids, LogPosition};
 
 /// The pauses between looks at what is visible: transactions are in the log before they are.
-const LOOK_MIN: Duration = Duration::from_millis(2);
+pub(super) const LOOK_MIN: Duration = Duration::from_millis(2);
 const LOOK_MAX: Duration = Duration::from_millis(200);
 
 /// How long what is in the log may take to be visible. A server that waits for its replicas may take as long as they do.
-const VISIBLE_MAX: Duration = Duration::from_secs(60);
-
-/// How long a table's lock is held while nobody asks for its rows, as when what is read is not taken any more: writers wait for it.
-const LOCKED_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often the server hears of who holds a lock.
-const LOCKED_PING: Duration = Duration::from_secs(30);
+pub(super) const VISIBLE_MAX: Duration = Duration::from_secs(60);
 
 /// What a row takes where the server cannot tell.
 const ROW_BYTES: usize = 128;
@@ -46,7 +38,7 @@ fn low_of(mark: client::Mark) -> Mark {
 }
 
 /// The mark behind all that was seen: the log's end.
-async fn high(client: &mut Client) -> Result<Mark, ClientError> {
+pub(super) async fn high(client: &mut Client) -> Result<Mark, ClientError> {
     let place = client.high_mark().await?;
     Ok(Mark::of_place(&place.file, place.position))
 }
@@ -59,9 +51,12 @@ async fn visible(
 ) -> Result<Option<Mark>, ClientError> {
     let (begin, mut pause) = (Instant::now(), LOOK_MIN);
     loop {
-        let low = match table {
-            Some(table) => Some(client.low_mark(table).await?),
-            None => client.low_mark_of_all().await?,
+        // Transactions say nothing to a stream that knows its place by file and position alone.
+        let low = match (table, after.gtids.is_some()) {
+            (Some(table), true) => Some(client.low_mark(table).await?),
+            (None, true) => client.low_mark_of_all().await?,
+            (Some(table), false) => Some(client::Mark::Place(client.low_place(table).await?)),
+            (None, false) => client.low_place_of_all().await?.map(client::Mark::Place),
         };
         let low = low.map(low_of);
         if low.as_ref().is_none_or(|low| low.covers(after)) {
@@ -199,7 +194,7 @@ async fn rows_of(client: &mut Client, work: &ChunkWork, sql: &str) -> Result<(Ro
 }
 
 /// Rows up to the one that fills a chunk; whether there are no more.
-async fn part(stream: &mut RowStream<'_>, work: &ChunkWork) -> Result<(Rows, bool), ClientError> {
+pub(super) async fn part(stream: &mut RowStream<'_>, work: &ChunkWork) -> Result<(Rows, bool), ClientError> {
     let mut rows = Rows::new(work.width);
     while let Some(row) = stream.next().await? {
         if row.cells().count() != work.width {
@@ -228,13 +223,13 @@ async fn part(stream: &mut RowStream<'_>, work: &ChunkWork) -> Result<(Rows, boo
 /// Rows that nobody can change until the high mark is taken: as they are at it.
 pub(super) async fn locked_chunk(
     client: &mut Client,
-    config: &ReadersConfig,
+    lockers: &Lockers<'_>,
     work: &ChunkWork,
 ) -> Result<Outcome, ClientError> {
     if work.derived {
         // The rows of a user's own statement cannot be locked: their table is.
-        let mut locker = connect(config, None).await?;
-        locker.lock_table(&work.table).await?;
+        let mut locker = lockers.connect().await?;
+        kept(Some(client), locker.lock_table(&work.table)).await?;
         let (rows, ended) = kept(Some(&mut locker), rows_of(client, work, &work.sql)).await?;
         let high = high(&mut locker).await?;
         locker.unlock_tables().await?;
@@ -253,177 +248,4 @@ pub(super) async fn locked_chunk(
     client.set_locking(false).await?;
     // All changes before the locks are visible through them.
     Ok(read(high.clone(), high, rows, ended))
-}
-
-/// A table without a key that is read at one place of the log.
-pub(super) struct Whole {
-    client: Client,
-    /// Holds the table's lock to the end where transactions do not isolate its readers.
-    locker: Option<Client>,
-    work: ChunkWork,
-}
-
-impl Whole {
-    /// Begins: the rows will be those at the mark.
-    pub(super) async fn begin(
-        mut client: Client,
-        config: &ReadersConfig,
-        after: &LogPosition,
-        work: &ChunkWork,
-    ) -> Result<(Mark, Self), ClientError> {
-        let work = work.clone();
-        if work.transactional
-            && let Some(mark) = exact(&mut client, after).await?
-        {
-            let locker = None;
-            return Ok((mark, Self { client, locker, work }));
-        }
-        // Who has the lock has no transaction, so that another connection reads.
-        let mut locker = connect(config, None).await?;
-        locker.lock_table(&work.table).await?;
-        client
-            .execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            .await?;
-        let mark = high(&mut locker).await?;
-        let locker = match work.transactional {
-            true => {
-                locker.unlock_tables().await?;
-                locker.close().await;
-                None
-            }
-            false => Some(locker),
-        };
-        Ok((mark, Self { client, locker, work }))
-    }
-
-    /// Reads part after part, as they are asked for; the connection, unless it is of no use any more.
-    pub(super) async fn read(
-        mut self,
-        requests: &mut mpsc::Receiver<Request>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Option<Client> {
-        let done = self.parts(requests, answers).await;
-        let answer = match done {
-            Ok(()) => {
-                self.client.execute("COMMIT").await.ok()?;
-                if let Some(mut locker) = self.locker {
-                    let _ = locker.unlock_tables().await;
-                    locker.close().await;
-                }
-                return Some(self.client);
-            }
-            // Rows that are not wanted any more end with the connection.
-            Err(None) => return None,
-            Err(Some((id, error))) => {
-                let outcome = Outcome::Busy(format!("reading is begun again: {error}"));
-                Answer { id, outcome }
-            }
-        };
-        let _ = answers.send(answer).await;
-        None
-    }
-
-    async fn parts(
-        &mut self,
-        requests: &mut mpsc::Receiver<Request>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<(), Option<(RequestId, ClientError)>> {
-        let Self { client, locker, work } = self;
-        let patience = locker.is_some().then_some(LOCKED_PATIENCE);
-        let mut asked = next(requests, patience).await.ok_or(None)?;
-        let begun = kept(locker.as_mut(), client.select_stream(&work.sql)).await;
-        let mut stream = begun.map_err(|error| Some((asked, error)))?;
-        loop {
-            let (rows, last) = kept(locker.as_mut(), part(&mut stream, work))
-                .await
-                .map_err(|error| Some((asked, error)))?;
-            let outcome = Outcome::Part { rows, last };
-            answers
-                .send(Answer { id: asked, outcome })
-                .await
-                .map_err(|_| None)?;
-            if last {
-                return Ok(());
-            }
-            asked = next(requests, patience).await.ok_or(None)?;
-        }
-    }
-}
-
-/// What `work` comes to, if the lock was held all the while.
-async fn kept<T>(
-    locker: Option<&mut Client>,
-    work: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    let Some(locker) = locker else { return work.await };
-    let mut work = pin!(work);
-    loop {
-        let done = timeout(LOCKED_PING, &mut work).await;
-        locker.ping().await?;
-        if let Ok(done) = done {
-            return done;
-        }
-    }
-}
-
-/// The request for the next part; nothing if no more is wanted, or it does not come in time.
-async fn next(requests: &mut mpsc::Receiver<Request>, patience: Option<Duration>) -> Option<RequestId> {
-    let request = match patience {
-        None => requests.recv().await,
-        Some(patience) => timeout(patience, requests.recv()).await.unwrap_or_else(|_| {
-            tracing::warn!("the lock on a table is given back: nobody asked for its rows for {patience:?}; it is read again later");
-            None
-        }),
-    };
-    match request? {
-        Request {
-            id,
-            work: Work::More(_),
-            ..
-        } => Some(id),
-        _ => None,
-    }
-}
-
-/// A snapshot at a place that the server tells, and that all is before which the stream has; nothing where it tells none.
-async fn exact(client: &mut Client, after: &LogPosition) -> Result<Option<Mark>, ClientError> {
-    let begin = Instant::now();
-    loop {
-        let place = client.exact_snapshot().await?;
-        let mark = place.map(|place| Mark::of_place(&place.file, place.position));
-        if mark.as_ref().is_some_and(|mark| mark.covers(after)) {
-            return Ok(mark);
-        }
-        client.execute("COMMIT").await?;
-        if mark.is_none() || begin.elapsed() > VISIBLE_MAX {
-            return Ok(None);
-        }
-        sleep(LOOK_MIN).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is read may not be taken any more: the connector is paused, or Kafka stands still.
-    #[tokio::test]
-    async fn who_holds_a_lock_does_not_wait_for_ever_to_be_asked() {
-        let (asks, mut requests) = mpsc::channel(2);
-        let request = |id| Request {
-            id: RequestId(id),
-            after: LogPosition::at("bin.1", 4),
-            work: Work::More(RequestId(1)),
-        };
-        asks.send(request(2)).await.unwrap();
-        let patience = Some(Duration::from_millis(20));
-        assert_eq!(next(&mut requests, patience).await, Some(RequestId(2)));
-        assert_eq!(next(&mut requests, patience).await, None);
-        // Without a lock it does.
-        let asked = tokio::join!(next(&mut requests, None), async {
-            tokio::task::yield_now().await;
-            asks.send(request(3)).await.unwrap();
-        });
-        assert_eq!(asked.0, Some(RequestId(3)));
-    }
 }
