@@ -202,7 +202,6 @@ fn a_row_with_another_surrogate_key_is_read_again() {
     let minimal = |key, value| Row {
         before: vec![Value::Int(key), Value::Absent, Value::Absent],
         after: vec![Value::Absent, value, Value::Absent],
-        ..Row::default()
     };
     let mut touching = one.snapshot.touching(&table).expect("it is being read");
     touching.row(&minimal(17, Value::Int(3)), Told::Part);
@@ -211,7 +210,6 @@ fn a_row_with_another_surrogate_key_is_read_again() {
         &Row {
             before: vec![Value::Int(16), Value::Int(116), Value::Int(1)],
             after: vec![Value::Int(16), Value::Int(116), Value::Absent],
-            ..Row::default()
         },
         Told::Part,
     );
@@ -235,7 +233,6 @@ fn a_snapshot_that_waits_knows_of_changes_after_a_restart() {
     let moved = Row {
         before: vec![Value::Int(19), Value::Absent, Value::Absent],
         after: vec![Value::Int(-1), Value::Absent, Value::Absent],
-        ..Row::default()
     };
     let touching = one.snapshot.touching(&table);
     touching.expect("it waits").row(&moved, Told::Part);
