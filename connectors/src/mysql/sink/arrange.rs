@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::batch::{Batch, Shape};
 use super::change::Action;
 use super::config::InsertMode;
+use super::spellings::Spellings;
 use super::table::Table;
 
 /// Operations that are alike: rows for one statement, or several when they are many.
@@ -58,7 +59,7 @@ pub(super) fn arrange(
             statements: &mut statements,
         };
         match free {
-            true => arranging.freely(operations),
+            true => arranging.freely(operations, tables),
             false => arranging.in_stretches(operations, lane, tables, mode),
         }
     }
@@ -178,7 +179,7 @@ impl Arranging<'_> {
     }
 
     /// Of each key the last, deletions first.
-    fn freely(&mut self, operations: &[usize]) {
+    fn freely(&mut self, operations: &[usize], tables: &[Table]) {
         // What is before a truncation leaves nothing behind.
         let begin = operations
             .iter()
@@ -187,8 +188,15 @@ impl Arranging<'_> {
             self.push(operations[begin]);
         }
         let mut keys: Vec<OfKey> = Vec::new();
+        let mut spellings = Spellings::default();
         let mut places: HashMap<(&[usize], &[u8]), usize> = HashMap::new();
         let (batch, shapes) = (self.batch, self.shapes);
+        // Rows of one statement are written in their order anyway.
+        let first = operations.last().map(|place| batch.operations[*place].shape);
+        let mixed = operations.iter().any(|place| {
+            let operation = &batch.operations[*place];
+            operation.action != Action::Write || Some(operation.shape) != first
+        });
         for place in &operations[begin.map_or(0, |begin| begin + 1)..] {
             let operation = &batch.operations[*place];
             let key = key_of(batch, shapes, *place);
@@ -199,7 +207,14 @@ impl Arranging<'_> {
                 operation.action == Action::Write
                     && !self.shapes[operation.shape].covers(&self.shapes[batch.operations[before].shape])
             });
-            if apart {
+            let writes = operation.action == Action::Write;
+            let columns = (&tables[operation.table], key.0);
+            let conflicts = |spellings: &mut Spellings, number| {
+                mixed && spellings.conflict(columns, (key.1, number, operation.shape), writes)
+            };
+            if apart || conflicts(&mut spellings, number) {
+                spellings = Spellings::default();
+                conflicts(&mut spellings, 0);
                 self.end(&std::mem::take(&mut keys));
                 places.clear();
                 places.insert(key, 0);
@@ -219,12 +234,18 @@ impl Arranging<'_> {
     }
 
     fn end(&mut self, keys: &[OfKey]) {
+        // In the order of the topic: the last of those that a collation calls the same is the one that stays.
+        let in_order = |of: fn(&OfKey) -> Option<usize>| {
+            let mut places: Vec<usize> = keys.iter().filter_map(of).collect();
+            places.sort_unstable();
+            places
+        };
         let first = self.statements.len();
-        for place in keys.iter().filter_map(|of_key| of_key.delete) {
+        for place in in_order(|of_key| of_key.delete) {
             self.push_after(first, place);
         }
         let first = self.statements.len();
-        for place in keys.iter().filter_map(|of_key| of_key.write) {
+        for place in in_order(|of_key| of_key.write) {
             self.push_after(first, place);
         }
     }
@@ -403,7 +424,7 @@ mod tests {
     fn of_each_key_the_last_is_written() {
         let tables = [plain("a"), plain("b")];
         let upsert = |operations| arranged(&tables, InsertMode::Upsert, operations);
-        assert_eq!(upsert("w0:1 w1:1 w0:2 w0:1"), ["w0 3,2", "w1 1"]);
+        assert_eq!(upsert("w0:1 w1:1 w0:2 w0:1"), ["w0 2,3", "w1 1"]);
         assert_eq!(upsert("w0:1 d0:1 w0:2 d0:2 w0:2"), ["d0 1,3", "w0 4"]);
         assert_eq!(upsert("w0:1 w0:2 t0 w0:3 d0:3 d0:4"), ["t0 2", "d0 4,5"]);
         assert_eq!(upsert("t0 w0:1 t0"), ["t0 2"]);
@@ -411,6 +432,27 @@ mod tests {
         assert_eq!(upsert("w0:1 w0:2 p0:1 w0:1"), ["w0 0,1", "w0 3"]);
         assert_eq!(upsert("w0:1 p0:1 p0:1"), ["w0 0", "w0 2"]);
         assert_eq!(upsert(""), [""; 0]);
+    }
+
+    #[test]
+    fn keys_that_a_collation_calls_the_same_keep_their_order() {
+        let tables = [table("a", &["id varchar(9)", "v int?"], &[&["id"]], &[])];
+        let upsert = |operations| arranged(&tables, InsertMode::Upsert, operations);
+        assert_eq!(upsert("w0:Bob w0:bob w0:Bob"), ["w0 1,2"]);
+        assert_eq!(upsert("w0:bob d0:Bob"), ["w0 0", "d0 1"]);
+        assert_eq!(upsert("w0:bob w0:x d0:Bob w0:y"), ["w0 0,1", "d0 2", "w0 3"]);
+        assert_eq!(upsert("d0:Bob w0:bob d0:x w0:y"), ["d0 0,2", "w0 1,3"]);
+        assert_eq!(upsert("w0:bob d0:bob w0:x d0:y"), ["d0 1,3", "w0 2"]);
+        // Some collations take these for the same, too.
+        assert_eq!(upsert("w0:Straße d0:strasse"), ["w0 0", "d0 1"]);
+        // Rows of other columns do not go past each other.
+        assert_eq!(upsert("p0:bob w0:Bob p0:BOB"), ["w0 0", "w0 1", "w0 2"]);
+        // Numbers are what they look like.
+        let tables = [plain("a")];
+        assert_eq!(
+            arranged(&tables, InsertMode::Upsert, "w0:1 d0:2 w0:3"),
+            ["d0 1", "w0 0,2"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use millstream_connect::record::{Record, Value};
 
 use super::change::{Action, Change, Fields};
-use super::column::Column;
+use super::column::{Column, Kind};
 use super::config::{InsertMode, SinkConfig};
 use super::plan::{From, Plan, Slot};
 use super::table::Table;
@@ -173,7 +173,7 @@ impl Batch {
         self.text.push(b'(');
         for slot in &target.plan.slots {
             let value = value(slot, source);
-            if is_unavailable(&value, target.config) {
+            if is_unavailable(&value, slot, target) {
                 continue;
             }
             if !columns.is_empty() {
@@ -196,7 +196,7 @@ impl Batch {
         let begin = self.text.len();
         for (number, slot) in target.plan.slots.iter().enumerate() {
             let value = value(slot, source);
-            if is_unavailable(&value, target.config) {
+            if is_unavailable(&value, slot, target) {
                 continue;
             }
             columns.push(slot.column);
@@ -315,14 +315,107 @@ fn value<'a>(slot: &Slot, source: Source<'a>) -> Of<'a> {
 
 /// Whether it stands for a value that the source does not know.
 #[inline]
-fn is_unavailable(value: &Of<'_>, config: &SinkConfig) -> bool {
+fn is_unavailable(value: &Of<'_>, slot: &Slot, target: &Target<'_>) -> bool {
+    let placeholder = &target.config.placeholder;
     match value {
         Of::Value(Value::String(text)) => {
-            text.len() == config.placeholder.len() && **text == *config.placeholder
+            let is_plain = text.len() == placeholder.plain.len() && **text == *placeholder.plain;
+            // Of bytes converters make text, and sources where they are told to.
+            let may_be_encoded =
+                slot.loose || matches!(target.table.columns[slot.column].kind, Kind::Binary(_));
+            is_plain || (may_be_encoded && placeholder.encoded.iter().any(|encoded| **encoded == **text))
         }
         Of::Value(Value::Bytes(bytes)) => {
-            bytes.len() == config.placeholder.len() && bytes[..] == *config.placeholder.as_bytes()
+            bytes.len() == placeholder.plain.len() && bytes[..] == *placeholder.plain.as_bytes()
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_connect::config::ConfigMap;
+    use millstream_connect::record::Datum;
+
+    use super::super::plan::fields;
+    use super::super::table::tests::table;
+    use super::*;
+
+    /// The text of a row without a schema, and how many of its columns are set.
+    fn written(keys: &[(&str, &str)], row: &[(&str, &str)], columns: &[&str]) -> (String, usize) {
+        let mut given = ConfigMap::new();
+        for (key, value) in [("name", "s"), ("connection.url", "mysql://h/d")]
+            .iter()
+            .chain(keys)
+        {
+            given.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let config = SinkConfig::parse(&given).unwrap();
+        let row = row
+            .iter()
+            .map(|(name, value)| (Value::from(*name), Value::from(*value)));
+        let record = Record::new("t", Datum::schemaless(Value::Map(row.collect())));
+        let change = Change::read(&record, &config).unwrap().unwrap();
+        let table = table("t", columns, &[], &[]);
+        let fields = fields(&record, &change, &config).unwrap();
+        let plan = Plan::new(0, &table, &fields, &config).unwrap();
+        let (mut batch, mut shapes) = (Batch::default(), Shapes::default());
+        let source = Source {
+            record: &record,
+            change: &change,
+            index: 0,
+            partition: 0,
+            offset: 0,
+        };
+        let target = Target {
+            config: &config,
+            table: &table,
+            plan: &plan,
+            shapes: &mut shapes,
+            packet_bytes_max: 1 << 20,
+        };
+        batch.add(source, target).unwrap();
+        let row = &batch.text[batch.operations[0].row.clone()];
+        (
+            String::from_utf8_lossy(row).into_owned(),
+            shapes.all[0].columns.len(),
+        )
+    }
+
+    #[test]
+    fn what_the_source_does_not_know_is_left_out_however_it_is_written() {
+        let columns = ["v varchar(99)", "b blob?"];
+        let placeholder = "__debezium_unavailable_value";
+        let base64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+        let hex: String = placeholder.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for unknown in [placeholder, base64, &hex] {
+            for name in ["b", "v"] {
+                let other = if name == "b" { "v" } else { "b" };
+                let row = [(other, "YQ=="), (name, unknown)];
+                let (text, count) = written(&[], &row, &columns);
+                assert!(text.len() < 20, "{text}");
+                assert_eq!(count, 1, "{name} {unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn iso_texts_are_what_a_clock_shows_but_for_instants() {
+        let keys = [
+            ("time.precision.mode", "isostring"),
+            ("use.time.zone", "Europe/Berlin"),
+        ];
+        let row = [
+            ("a", "2024-05-06T07:08:09Z"),
+            ("b", "2024-05-06Z"),
+            ("c", "07:08:09Z"),
+            ("d", "2024-05-06T07:08:09Z"),
+        ];
+        let columns = ["a datetime", "b date", "c time", "d timestamp"];
+        let (text, _) = written(&keys, &row, &columns);
+        assert_eq!(
+            text,
+            "('2024-05-06 07:08:09','2024-05-06','07:08:09','2024-05-06 07:08:09')"
+        );
     }
 }

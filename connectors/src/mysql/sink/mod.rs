@@ -23,6 +23,7 @@ mod plan;
 mod refusal;
 mod server;
 mod session;
+mod spellings;
 mod statement;
 mod stored;
 mod table;
