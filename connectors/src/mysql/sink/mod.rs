@@ -16,6 +16,7 @@ mod column;
 mod config;
 mod ddl;
 mod deferred;
+mod lanes;
 mod naming;
 mod offsets;
 mod partitions;
