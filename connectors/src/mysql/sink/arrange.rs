@@ -291,6 +291,7 @@ mod tests {
                 shapes.push(Shape {
                     table,
                     columns,
+                    kept: Vec::new(),
                     key: vec![0],
                 });
             }

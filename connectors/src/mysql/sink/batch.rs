@@ -16,6 +16,8 @@ use super::value::{Cell, Loose, Unfit, push_identifier};
 pub(super) struct Shape {
     pub table: usize,
     pub columns: Vec<usize>,
+    /// Those of its columns that get what they have.
+    pub kept: Vec<usize>,
     /// Columns, too.
     pub key: Vec<usize>,
 }
@@ -23,7 +25,8 @@ pub(super) struct Shape {
 impl Shape {
     /// Whether all that `other` sets is set by this, too.
     pub fn covers(&self, other: &Self) -> bool {
-        self == other || other.columns.iter().all(|column| self.columns.contains(column))
+        let sets = |column: &usize| self.columns.contains(column) && !self.kept.contains(column);
+        self == other || other.columns.iter().all(sets)
     }
 }
 
@@ -120,7 +123,7 @@ impl Batch {
 
     fn write(&mut self, source: Source<'_>, target: &mut Target<'_>) -> Result<(), String> {
         let begin = self.text.len();
-        let mut columns = Vec::new();
+        let (mut columns, mut kept) = (Vec::new(), Vec::new());
         let masked = match (source.change.action, target.config.insert_mode) {
             (Action::Truncate, _) => false,
             (Action::Delete, _) => {
@@ -128,7 +131,7 @@ impl Batch {
                 false
             }
             (Action::Write, InsertMode::Update) => self.assignments(source, target, &mut columns)?,
-            (Action::Write, _) => self.values(source, target, &mut columns)?,
+            (Action::Write, _) => self.values(source, target, (&mut columns, &mut kept))?,
         };
         let row = begin..self.text.len();
         self.key(source, target)?;
@@ -140,7 +143,7 @@ impl Batch {
                 target.packet_bytes_max
             ));
         }
-        if masked && columns.len() <= target.plan.key.len() {
+        if masked && columns.len() - kept.len() <= target.plan.key.len() {
             // Nothing is known but the key: the row stays as it is.
             self.text.truncate(begin);
             return Ok(());
@@ -148,6 +151,7 @@ impl Batch {
         let shape = target.shapes.number(Shape {
             table: target.plan.table,
             columns,
+            kept,
             key: target.plan.key_columns(),
         });
         self.operations.push(Operation {
@@ -168,22 +172,53 @@ impl Batch {
         &mut self,
         source: Source<'_>,
         target: &Target<'_>,
-        columns: &mut Vec<usize>,
+        (columns, kept): (&mut Vec<usize>, &mut Vec<usize>),
     ) -> Result<bool, String> {
         self.text.push(b'(');
         for slot in &target.plan.slots {
             let value = value(slot, source);
-            if is_unavailable(&value, slot, target) {
+            let known = !is_unavailable(&value, slot, target);
+            // A row that is inserted must have a value there, even if it turns out to be an update.
+            let needed = || {
+                !target.table.columns[slot.column].filled && target.config.insert_mode == InsertMode::Upsert
+            };
+            if !known && !needed() {
                 continue;
             }
             if !columns.is_empty() {
                 self.text.push(b',');
             }
             columns.push(slot.column);
-            self.literal(slot, &value, target)?;
+            if known {
+                self.literal(slot, &value, target)?;
+            } else {
+                kept.push(slot.column);
+                self.present(slot.column, source, target)?;
+            }
         }
         self.text.push(b')');
-        Ok(columns.len() < target.plan.slots.len())
+        Ok(!kept.is_empty() || columns.len() < target.plan.slots.len())
+    }
+
+    /// Appends what a column of the row has: NULL where there is no such row, which the column does not take.
+    fn present(&mut self, column: usize, source: Source<'_>, target: &Target<'_>) -> Result<(), String> {
+        let name = &target.table.columns[column].name;
+        self.text.extend_from_slice(b"(SELECT ");
+        push_identifier(&mut self.text, name);
+        self.text.extend_from_slice(b" FROM (SELECT ");
+        push_identifier(&mut self.text, name);
+        self.text.extend_from_slice(b" FROM ");
+        self.text.extend_from_slice(&target.table.quoted);
+        self.text.extend_from_slice(b" WHERE ");
+        if let [key] = target.plan.key.as_slice() {
+            let key = target.plan.slots[*key].column;
+            push_identifier(&mut self.text, &target.table.columns[key].name);
+            self.text.push(b'=');
+        }
+        self.key(source, target)?;
+        // A limit keeps servers from taking it for a part of the INSERT, which must not read its own table.
+        self.text.extend_from_slice(b" LIMIT 1) AS __present)");
+        Ok(())
     }
 
     /// Appends `` `a`=1,`b`='x' `` without the key. Gives whether values are missing.
@@ -344,9 +379,13 @@ mod tests {
     /// The text of a row without a schema, and how many of its columns are set.
     fn written(keys: &[(&str, &str)], row: &[(&str, &str)], columns: &[&str]) -> (String, usize) {
         let mut given = ConfigMap::new();
-        for (key, value) in [("name", "s"), ("connection.url", "mysql://h/d")]
-            .iter()
-            .chain(keys)
+        for (key, value) in [
+            ("name", "s"),
+            ("connection.url", "mysql://h/d"),
+            ("connection.username", "u"),
+        ]
+        .iter()
+        .chain(keys)
         {
             given.insert((*key).to_owned(), (*value).to_owned());
         }
