@@ -140,8 +140,8 @@ struct Route {
 struct Envelope {
     from: SchemaRef,
     schema: SchemaRef,
-    row: SchemaRef,
-    sides: Vec<usize>,
+    /// The rows before and after: their places, and their new schemas.
+    sides: Vec<(usize, SchemaRef)>,
 }
 
 impl Router {
@@ -241,20 +241,27 @@ impl Router {
 
     fn envelope(&self, from: &SchemaRef, topic: &str) -> Result<Envelope, PluginError> {
         let before = place(from, "before", PURPOSE)?;
-        let old = &from.fields()[before].schema;
-        let row = renamed(old, old.fields().to_vec(), self.name(&format!("{topic}.Value")))?;
-        let row = Arc::new(row);
+        let name = self.name(&format!("{topic}.Value"));
         let after = from.field_index("after");
-        let sides: Vec<usize> = [Some(before), after].into_iter().flatten().collect();
         let mut fields = from.fields().to_vec();
-        for side in &sides {
-            fields[*side].schema = Arc::clone(&row);
+        let mut sides: Vec<(usize, SchemaRef)> = Vec::new();
+        for side in [Some(before), after].into_iter().flatten() {
+            // Either may lack fields that the other one has.
+            let old = &from.fields()[side].schema;
+            let known = sides
+                .iter()
+                .find(|(its, _)| same(&from.fields()[*its].schema, old));
+            let row = match known {
+                Some((_, row)) => Arc::clone(row),
+                None => Arc::new(renamed(old, old.fields().to_vec(), Arc::clone(&name))?),
+            };
+            fields[side].schema = Arc::clone(&row);
+            sides.push((side, row));
         }
         let schema = renamed(from, fields, self.name(&envelope::schema_name(topic)))?;
         Ok(Envelope {
             from: Arc::clone(from),
             schema: Arc::new(schema),
-            row,
             sides,
         })
     }
@@ -269,10 +276,10 @@ impl Router {
             None => self.envelope(&schema, &route.topic)?,
         };
         let mut values = require_struct(take(&mut value.value), &schema, PURPOSE)?.into_values();
-        for side in &its.sides {
+        for (side, schema) in &its.sides {
             if !values[*side].is_null() {
-                let row = require_struct(take(&mut values[*side]), &its.row, PURPOSE)?;
-                values[*side] = Value::Struct(Struct::new(Arc::clone(&its.row), row.into_values()));
+                let row = require_struct(take(&mut values[*side]), schema, PURPOSE)?;
+                values[*side] = Value::Struct(Struct::new(Arc::clone(schema), row.into_values()));
             }
         }
         *value = Datum::new(

@@ -249,3 +249,35 @@ fn events_of_several_kinds_have_schemas_of_their_own() {
         assert_eq!(name.as_deref(), Some(&*format!("s.d.t.kind{number}.Value")));
     }
 }
+
+#[test]
+fn rows_that_lack_different_fields_are_routed() {
+    let keys = [
+        ("topic.regex", r"s\.d\.(.*)"),
+        ("topic.replacement", "all"),
+        ("key.enforce.uniqueness", "false"),
+    ];
+    let mut router = transform(ROUTER, &keys);
+    let mut record = change("u");
+    let before = structure("s.d.t.Value", vec![("id", Schema::optional_string())]);
+    let mut fields = record.value.schema.as_ref().unwrap().fields().to_vec();
+    fields[0].schema = Arc::clone(&before);
+    let schema = Arc::new(Schema::try_struct(fields).unwrap().named("s.d.t.Envelope"));
+    let Value::Struct(its) = record.value.value else {
+        panic!("no struct")
+    };
+    let mut values = its.into_values();
+    values[0] = Value::Struct(Struct::new(before, vec![Value::from("1")]));
+    record.value = Datum::new(Arc::clone(&schema), Value::Struct(Struct::new(schema, values)));
+    let routed = router.apply(record).unwrap().unwrap();
+    let schema = routed.value.schema.as_ref().unwrap();
+    assert_eq!(schema.check(&routed.value.value), Ok(()));
+    let names = |side: usize| {
+        let side = &schema.fields()[side].schema;
+        (side.name.as_deref(), side.fields().len())
+    };
+    assert_eq!(
+        (names(0), names(1)),
+        ((Some("all.Value"), 1), (Some("all.Value"), 4))
+    );
+}

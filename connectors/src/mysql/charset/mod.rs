@@ -2,9 +2,11 @@
 //!
 //! What a byte means was asked of servers themselves (`tests/mysql/charsets`): all of the sets of one byte, and where
 //! `encoding_rs` reads those of several bytes otherwise than MySQL. Bytes that are no character become `?`, as they do when the
-//! server converts them; in UTF-8 they are an error, since the server takes none.
+//! server converts them. In UTF-8 servers take none, but for MariaDB the surrogates; anything else is an error there.
 mod multiple;
 mod single;
+
+use std::borrow::Cow;
 
 use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS};
 
@@ -98,11 +100,11 @@ pub fn decode(collation: Collation, bytes: &[u8], target: &mut String) -> Result
     let charset = charset(collation).ok_or(Damage::UnknownCollation(collation))?;
     match charset.reading {
         Reading::Utf8 => {
-            let text = std::str::from_utf8(bytes);
-            target.push_str(text.map_err(|_| Damage::Text {
+            let text = utf8(bytes).ok_or(Damage::Text {
                 what: "a value",
                 charset: charset.name,
-            })?);
+            })?;
+            target.push_str(&text);
         }
         Reading::Binary => return Err(Damage::Unsupported("bytes of a binary column are no text")),
         Reading::Ascii => push_each(
@@ -121,6 +123,30 @@ pub fn decode(collation: Collation, bytes: &[u8], target: &mut String) -> Result
         Reading::Multiple(encoding, exceptions, lead) => multiple(encoding, exceptions, lead, bytes, target),
     }
     Ok(())
+}
+
+/// Text in UTF-8 as servers hold it: MariaDB takes surrogates there, which are no characters, and are `?` as in other sets. Nothing where
+/// it is no UTF-8 otherwise.
+pub(super) fn utf8(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut mended = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, behind)) = rest.split_first() {
+        match rest {
+            // No character's other bytes are like the first of these.
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, behind @ ..] => {
+                mended.push(b'?');
+                rest = behind;
+            }
+            _ => {
+                mended.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(mended).ok().map(Cow::Owned)
 }
 
 fn push_each(bytes: &[u8], target: &mut String, read: impl Fn(u8) -> char) {

@@ -96,3 +96,19 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn surrogates_in_utf8_are_no_characters() {
+    for collation in [33, 45, 255] {
+        let mut text = String::new();
+        decode(
+            collation,
+            b"a\xed\xa0\x80\xed\xbf\xbf\xc3\xa4\xed\x9f\xbf",
+            &mut text,
+        )
+        .unwrap();
+        assert_eq!(text, "a??ä\u{d7ff}");
+    }
+    assert!(decode(255, b"\xed\xa0", &mut String::new()).is_err());
+    assert!(decode(255, b"\xed\xa0\x80\xff", &mut String::new()).is_err());
+}

@@ -41,6 +41,17 @@ pub enum RecordError {
         /// Where.
         place: String,
     },
+    /// A row that gets another key, and is not whole: a reader that takes the old key for deleted could not make the row again.
+    #[error(
+        "{column} at {place}: the row's key changes, and the log does not hold the whole row, so that a reader would lose what is under the old \
+         key: SET GLOBAL binlog_row_image = FULL on the server, for sessions that begin then"
+    )]
+    PartialMove {
+        /// `database.table.column` of a column that is not known.
+        column: String,
+        /// Where.
+        place: String,
+    },
     /// Two columns whose names become the same.
     #[error(
         "{table}: two columns have one name once names are adjusted: leave one out (column.exclude.list), or set field.name.adjustment.mode=none"

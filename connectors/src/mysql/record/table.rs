@@ -411,8 +411,25 @@ impl TableRecords {
         if columns.all(|column| old.value(column.index) == new.value(column.index)) {
             return Ok(None);
         }
-        let (old, new) = (self.key(old, origin)?, self.key(new, origin)?);
-        Ok((old.value != new.value).then_some((old, new)))
+        let (old_key, new_key) = (self.key(old, origin)?, self.key(new, origin)?);
+        if old_key.value == new_key.value {
+            return Ok(None);
+        }
+        let unknown = self.told.iter().find(|column| {
+            let document = old.values.get(column.index);
+            match new.value(column.index) {
+                binlog::Value::Absent => true,
+                binlog::Value::JsonDiff(_) => !matches!(document, Some(binlog::Value::Json(_))),
+                _ => false,
+            }
+        });
+        match unknown {
+            Some(column) => Err(RecordError::PartialMove {
+                column: format!("{}.{}", self.id, column.name),
+                place: origin.place(),
+            }),
+            None => Ok(Some((old_key, new_key))),
+        }
     }
 }
 

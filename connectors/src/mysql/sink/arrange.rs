@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use super::batch::{Batch, Shape};
 use super::change::Action;
 use super::config::InsertMode;
+use super::lanes::{Lane, lanes};
+use super::spellings::Spellings;
 use super::table::Table;
 
 /// Operations that are alike: rows for one statement, or several when they are many.
@@ -19,14 +21,6 @@ pub(super) struct Statement {
     pub shape: usize,
     /// Their places in the batch.
     pub operations: Vec<usize>,
-}
-
-/// Where operations belong: what is in a lane keeps its order.
-struct Lane {
-    /// Of each table of the lane, by its number: its place among them, parents first.
-    ranks: HashMap<usize, usize>,
-    /// Whether even tables must keep the order of the topic among each other.
-    strict: bool,
 }
 
 /// The statements for those of a batch's operations that are `wanted`, in their order.
@@ -58,7 +52,7 @@ pub(super) fn arrange(
             statements: &mut statements,
         };
         match free {
-            true => arranging.freely(operations),
+            true => arranging.freely(operations, tables),
             false => arranging.in_stretches(operations, lane, tables, mode),
         }
     }
@@ -76,81 +70,6 @@ fn depend(batch: &Batch, operations: &[usize], tables: &[Table], shapes: &[Shape
     of_rows.dedup();
     let mut shapes = of_rows.into_iter().map(|shape| &shapes[shape]);
     shapes.any(|shape| tables[shape.table].has_other_uniques(&shape.key))
-}
-
-/// Tables that refer to each other are of one lane.
-fn lanes(batch: &Batch, wanted: &[usize], tables: &[Table], shapes: &[Shape]) -> Vec<Lane> {
-    let operations = || wanted.iter().map(|place| &batch.operations[*place]);
-    let mut present: Vec<usize> = operations().map(|operation| operation.table).collect();
-    present.sort_unstable();
-    present.dedup();
-    // For each table that of the lane it is in, and those it refers to.
-    let mut lane_of: HashMap<usize, usize> = present.iter().map(|table| (*table, *table)).collect();
-    let mut parents: HashMap<usize, Vec<usize>> = HashMap::new();
-    let mut strict: Vec<usize> = Vec::new();
-    for child in &present {
-        for reference in &tables[*child].parents {
-            let Some(parent) = present
-                .iter()
-                .find(|table| tables[**table].id == reference.parent)
-            else {
-                continue;
-            };
-            let (from, to) = (lane_of[child], lane_of[parent]);
-            lane_of
-                .values_mut()
-                .filter(|lane| **lane == from)
-                .for_each(|lane| *lane = to);
-            parents.entry(*child).or_default().push(*parent);
-            // What is referred to may change, unless it is the key.
-            let by_key = operations().all(|operation| {
-                operation.table != *parent
-                    || operation.action == Action::Truncate
-                    || is_key(&reference.columns, &shapes[operation.shape], &tables[*parent])
-            });
-            if !by_key {
-                strict.push(*child);
-            }
-        }
-    }
-    let mut lanes: Vec<Lane> = Vec::new();
-    let mut numbers: HashMap<usize, usize> = HashMap::new();
-    for table in &present {
-        let number = *numbers.entry(lane_of[table]).or_insert_with(|| {
-            lanes.push(Lane {
-                ranks: HashMap::new(),
-                strict: false,
-            });
-            lanes.len() - 1
-        });
-        let rank = depth(*table, &parents, &mut Vec::new());
-        lanes[number].strict |= rank.is_none() || strict.contains(table);
-        lanes[number].ranks.insert(*table, rank.unwrap_or(0));
-    }
-    lanes
-}
-
-fn is_key(columns: &[String], shape: &Shape, table: &Table) -> bool {
-    let key = shape
-        .key
-        .iter()
-        .map(|place| table.columns[*place].name.to_lowercase());
-    let key: Vec<String> = key.collect();
-    key.len() == columns.len() && columns.iter().all(|column| key.contains(column))
-}
-
-/// How many tables are above it; nothing if it is above itself.
-fn depth(table: usize, parents: &HashMap<usize, Vec<usize>>, path: &mut Vec<usize>) -> Option<usize> {
-    if path.contains(&table) {
-        return None;
-    }
-    path.push(table);
-    let mut deepest = 0;
-    for parent in parents.get(&table).map_or(&[][..], Vec::as_slice) {
-        deepest = deepest.max(depth(*parent, parents, path)? + 1);
-    }
-    path.pop();
-    Some(deepest)
 }
 
 fn key_of<'a>(batch: &'a Batch, shapes: &'a [Shape], place: usize) -> (&'a [usize], &'a [u8]) {
@@ -178,7 +97,7 @@ impl Arranging<'_> {
     }
 
     /// Of each key the last, deletions first.
-    fn freely(&mut self, operations: &[usize]) {
+    fn freely(&mut self, operations: &[usize], tables: &[Table]) {
         // What is before a truncation leaves nothing behind.
         let begin = operations
             .iter()
@@ -187,8 +106,15 @@ impl Arranging<'_> {
             self.push(operations[begin]);
         }
         let mut keys: Vec<OfKey> = Vec::new();
+        let mut spellings = Spellings::default();
         let mut places: HashMap<(&[usize], &[u8]), usize> = HashMap::new();
         let (batch, shapes) = (self.batch, self.shapes);
+        // Rows of one statement are written in their order anyway.
+        let first = operations.last().map(|place| batch.operations[*place].shape);
+        let mixed = operations.iter().any(|place| {
+            let operation = &batch.operations[*place];
+            operation.action != Action::Write || Some(operation.shape) != first
+        });
         for place in &operations[begin.map_or(0, |begin| begin + 1)..] {
             let operation = &batch.operations[*place];
             let key = key_of(batch, shapes, *place);
@@ -199,7 +125,14 @@ impl Arranging<'_> {
                 operation.action == Action::Write
                     && !self.shapes[operation.shape].covers(&self.shapes[batch.operations[before].shape])
             });
-            if apart {
+            let writes = operation.action == Action::Write;
+            let columns = (&tables[operation.table], key.0);
+            let conflicts = |spellings: &mut Spellings, number| {
+                mixed && spellings.conflict(columns, (key.1, number, operation.shape), writes)
+            };
+            if apart || conflicts(&mut spellings, number) {
+                spellings = Spellings::default();
+                conflicts(&mut spellings, 0);
                 self.end(&std::mem::take(&mut keys));
                 places.clear();
                 places.insert(key, 0);
@@ -219,12 +152,18 @@ impl Arranging<'_> {
     }
 
     fn end(&mut self, keys: &[OfKey]) {
+        // In the order of the topic: the last of those that a collation calls the same is the one that stays.
+        let in_order = |of: fn(&OfKey) -> Option<usize>| {
+            let mut places: Vec<usize> = keys.iter().filter_map(of).collect();
+            places.sort_unstable();
+            places
+        };
         let first = self.statements.len();
-        for place in keys.iter().filter_map(|of_key| of_key.delete) {
+        for place in in_order(|of_key| of_key.delete) {
             self.push_after(first, place);
         }
         let first = self.statements.len();
-        for place in keys.iter().filter_map(|of_key| of_key.write) {
+        for place in in_order(|of_key| of_key.write) {
             self.push_after(first, place);
         }
     }
@@ -352,6 +291,7 @@ mod tests {
                 shapes.push(Shape {
                     table,
                     columns,
+                    kept: Vec::new(),
                     key: vec![0],
                 });
             }
@@ -403,7 +343,7 @@ mod tests {
     fn of_each_key_the_last_is_written() {
         let tables = [plain("a"), plain("b")];
         let upsert = |operations| arranged(&tables, InsertMode::Upsert, operations);
-        assert_eq!(upsert("w0:1 w1:1 w0:2 w0:1"), ["w0 3,2", "w1 1"]);
+        assert_eq!(upsert("w0:1 w1:1 w0:2 w0:1"), ["w0 2,3", "w1 1"]);
         assert_eq!(upsert("w0:1 d0:1 w0:2 d0:2 w0:2"), ["d0 1,3", "w0 4"]);
         assert_eq!(upsert("w0:1 w0:2 t0 w0:3 d0:3 d0:4"), ["t0 2", "d0 4,5"]);
         assert_eq!(upsert("t0 w0:1 t0"), ["t0 2"]);
@@ -411,6 +351,27 @@ mod tests {
         assert_eq!(upsert("w0:1 w0:2 p0:1 w0:1"), ["w0 0,1", "w0 3"]);
         assert_eq!(upsert("w0:1 p0:1 p0:1"), ["w0 0", "w0 2"]);
         assert_eq!(upsert(""), [""; 0]);
+    }
+
+    #[test]
+    fn keys_that_a_collation_calls_the_same_keep_their_order() {
+        let tables = [table("a", &["id varchar(9)", "v int?"], &[&["id"]], &[])];
+        let upsert = |operations| arranged(&tables, InsertMode::Upsert, operations);
+        assert_eq!(upsert("w0:Bob w0:bob w0:Bob"), ["w0 1,2"]);
+        assert_eq!(upsert("w0:bob d0:Bob"), ["w0 0", "d0 1"]);
+        assert_eq!(upsert("w0:bob w0:x d0:Bob w0:y"), ["w0 0,1", "d0 2", "w0 3"]);
+        assert_eq!(upsert("d0:Bob w0:bob d0:x w0:y"), ["d0 0,2", "w0 1,3"]);
+        assert_eq!(upsert("w0:bob d0:bob w0:x d0:y"), ["d0 1,3", "w0 2"]);
+        // Some collations take these for the same, too.
+        assert_eq!(upsert("w0:Straße d0:strasse"), ["w0 0", "d0 1"]);
+        // Rows of other columns do not go past each other.
+        assert_eq!(upsert("p0:bob w0:Bob p0:BOB"), ["w0 0", "w0 1", "w0 2"]);
+        // Numbers are what they look like.
+        let tables = [plain("a")];
+        assert_eq!(
+            arranged(&tables, InsertMode::Upsert, "w0:1 d0:2 w0:3"),
+            ["d0 1", "w0 0,2"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use millstream_connect::record::{Record, Value};
 
 use super::change::{Action, Change, Fields};
-use super::column::Column;
+use super::column::{Column, Kind};
 use super::config::{InsertMode, SinkConfig};
 use super::plan::{From, Plan, Slot};
 use super::table::Table;
@@ -16,6 +16,8 @@ use super::value::{Cell, Loose, Unfit, push_identifier};
 pub(super) struct Shape {
     pub table: usize,
     pub columns: Vec<usize>,
+    /// Those of its columns that get what they have.
+    pub kept: Vec<usize>,
     /// Columns, too.
     pub key: Vec<usize>,
 }
@@ -23,7 +25,8 @@ pub(super) struct Shape {
 impl Shape {
     /// Whether all that `other` sets is set by this, too.
     pub fn covers(&self, other: &Self) -> bool {
-        self == other || other.columns.iter().all(|column| self.columns.contains(column))
+        let sets = |column: &usize| self.columns.contains(column) && !self.kept.contains(column);
+        self == other || other.columns.iter().all(sets)
     }
 }
 
@@ -120,7 +123,7 @@ impl Batch {
 
     fn write(&mut self, source: Source<'_>, target: &mut Target<'_>) -> Result<(), String> {
         let begin = self.text.len();
-        let mut columns = Vec::new();
+        let (mut columns, mut kept) = (Vec::new(), Vec::new());
         let masked = match (source.change.action, target.config.insert_mode) {
             (Action::Truncate, _) => false,
             (Action::Delete, _) => {
@@ -128,7 +131,7 @@ impl Batch {
                 false
             }
             (Action::Write, InsertMode::Update) => self.assignments(source, target, &mut columns)?,
-            (Action::Write, _) => self.values(source, target, &mut columns)?,
+            (Action::Write, _) => self.values(source, target, (&mut columns, &mut kept))?,
         };
         let row = begin..self.text.len();
         self.key(source, target)?;
@@ -140,7 +143,7 @@ impl Batch {
                 target.packet_bytes_max
             ));
         }
-        if masked && columns.len() <= target.plan.key.len() {
+        if masked && columns.len() - kept.len() <= target.plan.key.len() {
             // Nothing is known but the key: the row stays as it is.
             self.text.truncate(begin);
             return Ok(());
@@ -148,6 +151,7 @@ impl Batch {
         let shape = target.shapes.number(Shape {
             table: target.plan.table,
             columns,
+            kept,
             key: target.plan.key_columns(),
         });
         self.operations.push(Operation {
@@ -168,22 +172,53 @@ impl Batch {
         &mut self,
         source: Source<'_>,
         target: &Target<'_>,
-        columns: &mut Vec<usize>,
+        (columns, kept): (&mut Vec<usize>, &mut Vec<usize>),
     ) -> Result<bool, String> {
         self.text.push(b'(');
         for slot in &target.plan.slots {
             let value = value(slot, source);
-            if is_unavailable(&value, target.config) {
+            let known = !is_unavailable(&value, slot, target);
+            // A row that is inserted must have a value there, even if it turns out to be an update.
+            let needed = || {
+                !target.table.columns[slot.column].filled && target.config.insert_mode == InsertMode::Upsert
+            };
+            if !known && !needed() {
                 continue;
             }
             if !columns.is_empty() {
                 self.text.push(b',');
             }
             columns.push(slot.column);
-            self.literal(slot, &value, target)?;
+            if known {
+                self.literal(slot, &value, target)?;
+            } else {
+                kept.push(slot.column);
+                self.present(slot.column, source, target)?;
+            }
         }
         self.text.push(b')');
-        Ok(columns.len() < target.plan.slots.len())
+        Ok(!kept.is_empty() || columns.len() < target.plan.slots.len())
+    }
+
+    /// Appends what a column of the row has: NULL where there is no such row, which the column does not take.
+    fn present(&mut self, column: usize, source: Source<'_>, target: &Target<'_>) -> Result<(), String> {
+        let name = &target.table.columns[column].name;
+        self.text.extend_from_slice(b"(SELECT ");
+        push_identifier(&mut self.text, name);
+        self.text.extend_from_slice(b" FROM (SELECT ");
+        push_identifier(&mut self.text, name);
+        self.text.extend_from_slice(b" FROM ");
+        self.text.extend_from_slice(&target.table.quoted);
+        self.text.extend_from_slice(b" WHERE ");
+        if let [key] = target.plan.key.as_slice() {
+            let key = target.plan.slots[*key].column;
+            push_identifier(&mut self.text, &target.table.columns[key].name);
+            self.text.push(b'=');
+        }
+        self.key(source, target)?;
+        // A limit keeps servers from taking it for a part of the INSERT, which must not read its own table.
+        self.text.extend_from_slice(b" LIMIT 1) AS __present)");
+        Ok(())
     }
 
     /// Appends `` `a`=1,`b`='x' `` without the key. Gives whether values are missing.
@@ -196,7 +231,7 @@ impl Batch {
         let begin = self.text.len();
         for (number, slot) in target.plan.slots.iter().enumerate() {
             let value = value(slot, source);
-            if is_unavailable(&value, target.config) {
+            if is_unavailable(&value, slot, target) {
                 continue;
             }
             columns.push(slot.column);
@@ -315,14 +350,111 @@ fn value<'a>(slot: &Slot, source: Source<'a>) -> Of<'a> {
 
 /// Whether it stands for a value that the source does not know.
 #[inline]
-fn is_unavailable(value: &Of<'_>, config: &SinkConfig) -> bool {
+fn is_unavailable(value: &Of<'_>, slot: &Slot, target: &Target<'_>) -> bool {
+    let placeholder = &target.config.placeholder;
     match value {
         Of::Value(Value::String(text)) => {
-            text.len() == config.placeholder.len() && **text == *config.placeholder
+            let is_plain = text.len() == placeholder.plain.len() && **text == *placeholder.plain;
+            // Of bytes converters make text, and sources where they are told to.
+            let may_be_encoded =
+                slot.loose || matches!(target.table.columns[slot.column].kind, Kind::Binary(_));
+            is_plain || (may_be_encoded && placeholder.encoded.iter().any(|encoded| **encoded == **text))
         }
         Of::Value(Value::Bytes(bytes)) => {
-            bytes.len() == config.placeholder.len() && bytes[..] == *config.placeholder.as_bytes()
+            bytes.len() == placeholder.plain.len() && bytes[..] == *placeholder.plain.as_bytes()
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_connect::config::ConfigMap;
+    use millstream_connect::record::Datum;
+
+    use super::super::plan::fields;
+    use super::super::table::tests::table;
+    use super::*;
+
+    /// The text of a row without a schema, and how many of its columns are set.
+    fn written(keys: &[(&str, &str)], row: &[(&str, &str)], columns: &[&str]) -> (String, usize) {
+        let mut given = ConfigMap::new();
+        for (key, value) in [
+            ("name", "s"),
+            ("connection.url", "mysql://h/d"),
+            ("connection.username", "u"),
+        ]
+        .iter()
+        .chain(keys)
+        {
+            given.insert((*key).to_owned(), (*value).to_owned());
+        }
+        let config = SinkConfig::parse(&given).unwrap();
+        let row = row
+            .iter()
+            .map(|(name, value)| (Value::from(*name), Value::from(*value)));
+        let record = Record::new("t", Datum::schemaless(Value::Map(row.collect())));
+        let change = Change::read(&record, &config).unwrap().unwrap();
+        let table = table("t", columns, &[], &[]);
+        let fields = fields(&record, &change, &config).unwrap();
+        let plan = Plan::new(0, &table, &fields, &config).unwrap();
+        let (mut batch, mut shapes) = (Batch::default(), Shapes::default());
+        let source = Source {
+            record: &record,
+            change: &change,
+            index: 0,
+            partition: 0,
+            offset: 0,
+        };
+        let target = Target {
+            config: &config,
+            table: &table,
+            plan: &plan,
+            shapes: &mut shapes,
+            packet_bytes_max: 1 << 20,
+        };
+        batch.add(source, target).unwrap();
+        let row = &batch.text[batch.operations[0].row.clone()];
+        (
+            String::from_utf8_lossy(row).into_owned(),
+            shapes.all[0].columns.len(),
+        )
+    }
+
+    #[test]
+    fn what_the_source_does_not_know_is_left_out_however_it_is_written() {
+        let columns = ["v varchar(99)", "b blob?"];
+        let placeholder = "__debezium_unavailable_value";
+        let base64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+        let hex: String = placeholder.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for unknown in [placeholder, base64, &hex] {
+            for name in ["b", "v"] {
+                let other = if name == "b" { "v" } else { "b" };
+                let row = [(other, "YQ=="), (name, unknown)];
+                let (text, count) = written(&[], &row, &columns);
+                assert!(text.len() < 20, "{text}");
+                assert_eq!(count, 1, "{name} {unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn iso_texts_are_what_a_clock_shows_but_for_instants() {
+        let keys = [
+            ("time.precision.mode", "isostring"),
+            ("use.time.zone", "Europe/Berlin"),
+        ];
+        let row = [
+            ("a", "2024-05-06T07:08:09Z"),
+            ("b", "2024-05-06Z"),
+            ("c", "07:08:09Z"),
+            ("d", "2024-05-06T07:08:09Z"),
+        ];
+        let columns = ["a datetime", "b date", "c time", "d timestamp"];
+        let (text, _) = written(&keys, &row, &columns);
+        assert_eq!(
+            text,
+            "('2024-05-06 07:08:09','2024-05-06','07:08:09','2024-05-06 07:08:09')"
+        );
     }
 }

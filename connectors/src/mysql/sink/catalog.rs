@@ -1,6 +1,7 @@
 //! The tables that are written to, and how records become rows of them. What is not there is made, if that is wanted.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use millstream_connect::plugin::PluginError;
 use millstream_connect::record::Record;
@@ -25,7 +26,14 @@ pub(super) struct Catalog {
     pub plans: Plans,
     /// How often all of it was forgotten.
     pub generation: u64,
+    /// When the first of the tables was described.
+    described: Option<Instant>,
+    /// Tables without transactions, of which a warning said so.
+    warned: HashSet<TableId>,
 }
+
+/// How long descriptions are believed: where a unique index was added or a column made narrower, no error of the server's would say so.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 /// Why a record has no plan.
 #[derive(Debug)]
@@ -57,8 +65,17 @@ impl Catalog {
     pub fn forget(&mut self) {
         *self = Self {
             generation: self.generation + 1,
+            warned: std::mem::take(&mut self.warned),
             ..Self::default()
         };
+    }
+
+    /// Forgets what has been believed for long. Gives whether anything is still known.
+    pub fn begin(&mut self) -> bool {
+        if self.described.is_some_and(|since| since.elapsed() >= BELIEVED) {
+            self.forget();
+        }
+        self.described.is_some()
     }
 
     /// The plan of a record: one that is known, or a new one.
@@ -172,8 +189,11 @@ impl Catalog {
                     quoted_table(id)
                 ))));
             }
-            warn!("{what}: what a crash leaves there may be written twice");
+            if self.warned.insert(id.clone()) {
+                warn!("{what}: what a crash leaves there may be written twice");
+            }
         }
+        self.described.get_or_insert_with(Instant::now);
         self.tables.push(table);
         self.numbers.insert(id.clone(), self.tables.len() - 1);
         Ok(Some(self.tables.len() - 1))

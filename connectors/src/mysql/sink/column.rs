@@ -96,6 +96,19 @@ pub(super) struct Described<'a> {
 }
 
 impl Kind {
+    /// Whether values are the same only if their texts are.
+    pub fn is_exact(&self) -> bool {
+        matches!(
+            self,
+            Self::Integer { .. } | Self::Bit(_) | Self::Date | Self::Year
+        )
+    }
+
+    /// Whether values are characters that a collation compares.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text { .. } | Self::Enum(_))
+    }
+
     /// What a column of this description holds.
     pub fn read(described: Described<'_>) -> Self {
         let declared = described.declared.trim();

@@ -111,6 +111,10 @@ impl Definitions<'_> {
         let mut text = Vec::new();
         let cell = Meaning::of(schema).cell(value).ok()?;
         self.literals.write(&cell, &column, &mut text).ok()?;
+        // A TIMESTAMP begins behind the epoch, which is what a source says where there is no such default.
+        if matches!(column.kind, Kind::Timestamp(_)) && text.as_slice() < b"'1970-01-01 00:00:01".as_slice() {
+            return None;
+        }
         String::from_utf8(text).ok().filter(|text| !text.starts_with('_'))
     }
 
@@ -268,4 +272,50 @@ fn quoted(name: &str) -> String {
 /// A table's name as statements have it.
 pub(super) fn quoted_table(id: &TableId) -> String {
     format!("{}.{}", quoted(&id.database), quoted(&id.table))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use millstream_connect::record::Value;
+
+    use super::*;
+    use crate::mysql::client::server::{Flavour, Version};
+    use crate::mysql::config::BinaryMode;
+
+    #[test]
+    fn timestamps_have_no_default_before_they_begin() {
+        let literals = Literals {
+            zone: TimeZone::UTC,
+            connect_in_zone: false,
+            rounding: false,
+            binary: BinaryMode::Bytes,
+        };
+        let definitions = Definitions {
+            server: Server {
+                flavour: Flavour::MySql,
+                version: Version::new(8, 4, 0),
+                packet_bytes_max: 1 << 20,
+            },
+            literals: &literals,
+        };
+        for (default, expected) in [
+            ("1970-01-01T00:00:00Z", "`at` timestamp NOT NULL"),
+            (
+                "1970-01-01T00:00:01Z",
+                "`at` timestamp NOT NULL DEFAULT '1970-01-01 00:00:01'",
+            ),
+        ] {
+            let schema = Schema::from(SchemaKind::String)
+                .named("io.debezium.time.ZonedTimestamp")
+                .with_parameter(SOURCE_TYPE, "TIMESTAMP")
+                .with_default(Value::from(default));
+            let new = New {
+                name: "at",
+                schema: &schema,
+                is_key: false,
+            };
+            assert_eq!(definitions.column(&new, true).unwrap(), expected);
+        }
+    }
 }

@@ -282,6 +282,10 @@ fn by_column(kind: &Kind, schemaless: Schemaless) -> Meaning {
         TimeMode::AdaptiveTimeMicroseconds | TimeMode::IsoString => MICROS,
     };
     match kind {
+        // Texts of what a clock shows, where only instants are in a zone.
+        Kind::Date | Kind::DateTime(_) | Kind::Time(_) if schemaless.times == TimeMode::IsoString => {
+            Meaning::LocalText
+        }
         Kind::Date => Meaning::Date,
         Kind::DateTime(digits) | Kind::Timestamp(digits) => Meaning::Local(per_second(*digits)),
         Kind::Time(_) if schemaless.times == TimeMode::Connect => Meaning::Time(MILLIS),

@@ -1,4 +1,6 @@
 //! The connection of a task, made anew when it is lost.
+use std::time::{Duration, Instant};
+
 use millstream_connect::plugin::{ErrorKind, PluginError};
 use tracing::{debug, info, warn};
 
@@ -13,6 +15,9 @@ use crate::mysql::config::ConnectionConfig;
 /// How long a server keeps a session whose task says nothing, and with it what the session locks: a task that hangs must not be in its
 /// successor's way for longer.
 const IDLE_SECONDS: u32 = 60;
+
+/// How long a session may have been idle to be taken for alive without a question.
+const TRUSTED: Duration = Duration::from_secs(IDLE_SECONDS as u64 / 4);
 
 /// How long statements wait for rows that others lock, and for tables.
 const LOCK_SECONDS: u32 = 20;
@@ -37,6 +42,8 @@ pub(super) struct Session {
     /// A session was lost, and may still run on the server.
     bereft: bool,
     first: bool,
+    /// When the server last answered.
+    answered: Instant,
 }
 
 impl Session {
@@ -48,6 +55,7 @@ impl Session {
             server: None,
             bereft: false,
             first: true,
+            answered: Instant::now(),
         }
     }
 
@@ -63,6 +71,21 @@ impl Session {
         })
     }
 
+    /// Makes sure of a session that was idle for long: servers end those, and that is no failure. To be called where no transaction runs.
+    ///
+    /// # Errors
+    /// When the connection is lost, and none can be made.
+    pub async fn wake(&mut self) -> Result<(), ClientError> {
+        if self.client.is_some() && self.answered.elapsed() >= TRUSTED {
+            // What is wrong with it does not matter: it is made anew.
+            if let Err(error) = self.execute(b"DO 0").await {
+                debug!("an idle session has ended: {error}");
+                (self.client, self.bereft) = (None, true);
+            }
+        }
+        self.client().await.map(drop)
+    }
+
     /// What the server's packets hold, as far as is known: any server's hold a row of some size.
     pub fn packet_bytes_max(&self) -> usize {
         self.server.map_or(1 << 20, |server| server.packet_bytes_max)
@@ -75,6 +98,7 @@ impl Session {
                 debug!("connected again to {:?}", self.connection);
             }
             (self.client, self.first, self.bereft) = (Some(client), false, false);
+            self.answered = Instant::now();
         }
         self.client.as_mut().ok_or(ClientError::Unexpected {
             what: "connecting",
@@ -153,6 +177,7 @@ impl Session {
 
     /// Gives the connection up where it is of no use.
     fn judged<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {
+        self.answered = Instant::now();
         if let Err(error) = &result
             && is_lost(error)
         {

@@ -137,6 +137,9 @@ pub(super) async fn prepare(writing: &mut Writing) -> Result<(), PluginError> {
 async fn take(writing: &mut Writing, partitions: &[TopicPartition]) -> Result<Vec<Stored>, PluginError> {
     let read = writing.offsets.read(partitions);
     let taking = writing.offsets.take(partitions, &writing.owner);
+    writing.catalog.forget();
+    let woken = writing.session.wake().await;
+    woken.map_err(|error| failed("connecting", error))?;
     let waiting = "setting how long locks are waited for";
     let set = writing.session.wait_for_locks(Patience::Short).await;
     set.map_err(|error| failed(waiting, error))?;

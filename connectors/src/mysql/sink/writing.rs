@@ -4,7 +4,7 @@
 //! runtime says that it goes on: so the transaction is undone, what is before is written, and what is behind waits for the next call.
 use std::collections::BTreeMap;
 
-use millstream_connect::plugin::{FailedRecord, PluginError};
+use millstream_connect::plugin::{ErrorKind, FailedRecord, PluginError};
 use millstream_connect::record::Record;
 use tracing::{debug, warn};
 
@@ -38,6 +38,8 @@ pub(super) struct Writing {
     pub(super) deferred: Option<Deferred>,
     /// How often the batch that comes was tried.
     tries: u32,
+    /// Whether records that could not be written are to come again.
+    retrying: bool,
 }
 
 /// Records that are refused, by their places in the batch.
@@ -80,6 +82,7 @@ impl Writing {
             batch: Batch::default(),
             deferred: None,
             tries: 0,
+            retrying: false,
             config,
             owner,
         }
@@ -90,8 +93,11 @@ impl Writing {
     /// # Errors
     /// When nothing of them is written; with [`ErrorKind::Retriable`](millstream_connect::plugin::ErrorKind::Retriable) they are to come again.
     pub async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
-        self.write_deferred().await?;
-        let result = self.put_new(records).await;
+        let result = match self.write_deferred().await {
+            Ok(()) => self.put_new(records).await,
+            Err(error) => Err(error),
+        };
+        self.retrying = result.is_err();
         if result.is_ok() {
             self.tries = 0;
         }
@@ -154,8 +160,13 @@ impl Writing {
         let mut refused = Refused::new();
         self.encode(records, &mut refused, true).await?;
         let whole = self.part(&BTreeMap::new(), ends, &refused);
-        let rows = self.transact(&whole, !refused.is_empty()).await?;
-        refused.extend(self.by_record(rows));
+        let mut rows = self.transact(&whole, !refused.is_empty()).await?;
+        // What a refused record stood for may be refused as well: it must be known before what is behind is taken for good.
+        while !rows.is_empty() {
+            refused.extend(self.by_record(rows));
+            let rest = self.part(&BTreeMap::new(), ends, &refused);
+            rows = self.transact(&rest, true).await?;
+        }
         // What is before may be refused by itself, where in the whole it was replaced: then less is before.
         while !refused.is_empty() {
             let limits = self.limits(records, &refused)?;
@@ -209,6 +220,27 @@ impl Writing {
 
     /// Makes text of records. With `only_new` those that were taken before are left out.
     pub(super) async fn encode(
+        &mut self,
+        records: &[Record],
+        refused: &mut Refused,
+        only_new: bool,
+    ) -> Result<(), PluginError> {
+        let known = self.catalog.begin();
+        let encoded = self.encode_known(records, refused, only_new).await;
+        let fits = match &encoded {
+            Ok(()) => refused.is_empty(),
+            Err(error) => matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Disconnected),
+        };
+        if fits || !known {
+            return encoded;
+        }
+        // Tables may have become such that it does fit.
+        self.catalog.forget();
+        refused.clear();
+        self.encode_known(records, refused, only_new).await
+    }
+
+    async fn encode_known(
         &mut self,
         records: &[Record],
         refused: &mut Refused,
@@ -281,6 +313,9 @@ impl Writing {
         let moves = self.partitions.moves(&part.ends);
         if moves.is_empty() && !trial {
             return Ok(Vec::new());
+        }
+        if let Err(error) = self.session.wake().await {
+            return Err(self.again("connecting", error).into());
         }
         let server = match self.session.server().await {
             Ok(server) => server,
@@ -398,6 +433,9 @@ impl Writing {
             ends: ends.to_vec(),
         };
         self.transact(&part, false).await.map_err(Stopped::into_error)?;
+        if !self.retrying {
+            self.tries = 0;
+        }
         Ok(())
     }
 

@@ -278,3 +278,73 @@ async fn what_waits_of_partitions_that_stay_is_written() {
     assert_eq!(bench.rows("SELECT id FROM u").await, ["1"]);
     assert_eq!((bench.stored("t"), bench.stored("u")), (Some(0), Some(2)));
 }
+
+#[tokio::test]
+async fn a_refused_row_that_another_one_replaced_is_refused_at_once() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench
+            .run(&["CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(9) CHARACTER SET latin1)"])
+            .await;
+        bench.start(&["t"]).await.unwrap();
+        // All are the server's to refuse; of the key 2 only the last is tried at first.
+        let simple = Simple::new();
+        let bad = |offset: i64, id: i64| simple.write("t", offset, id, "日本");
+        let batch = [
+            bad(0, 1),
+            bad(1, 2),
+            bad(2, 2),
+            bad(3, 2),
+            simple.write("t", 4, 3, "c"),
+        ];
+        let refused = bench.put(&batch).await.unwrap();
+        let places: Vec<usize> = refused.iter().map(|refused| refused.index).collect();
+        assert_eq!(places, [0, 1, 2, 3], "{kind:?}");
+        bench.take(&[]).await;
+        assert_eq!(bench.rows("SELECT * FROM t").await, ["3 c"], "{kind:?}");
+        assert_eq!(bench.stored("t"), Some(5));
+    }
+}
+
+#[tokio::test]
+async fn tables_are_looked_at_again_before_a_record_is_refused() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench
+            .run(&["CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(5))"])
+            .await;
+        bench.start(&["t"]).await.unwrap();
+        let simple = Simple::new();
+        bench.take(&[simple.write("t", 0, 1, "a")]).await;
+        bench.run(&["ALTER TABLE t MODIFY v VARCHAR(20)"]).await;
+        bench.take(&[simple.write("t", 1, 1, "longer than it was")]).await;
+        assert_eq!(
+            bench.rows("SELECT * FROM t").await,
+            ["1 longer than it was"],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_end_between_flushes_are_no_failures_of_records() {
+    let server = Server::shared(Kind::MySql97);
+    let mut bench = Bench::upserting(server, &[("max.retries", "1")]).await;
+    bench
+        .run(&["CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT)"])
+        .await;
+    bench.start(&["t"]).await.unwrap();
+    bench.take(&[row(0, "a")]).await;
+    let owner = bench.rows("SELECT owner FROM millstream_offsets").await[0].clone();
+    let session = format!("SELECT IS_USED_LOCK('millstream:{owner}')");
+    for next in 2..6 {
+        let number = bench.rows(&session).await[0].clone();
+        bench.run(&[&format!("KILL {number}")]).await;
+        let taken = [PartitionOffset {
+            partition: partition("t", 0),
+            next,
+        }];
+        assert_eq!(bench.task.flush(&taken).await.unwrap(), taken);
+    }
+    assert_eq!(bench.stored("t"), Some(5));
+}

@@ -378,3 +378,48 @@ async fn fields_are_left_out_and_values_that_are_not_known_stay() {
         assert_eq!(bench.rows("SELECT * FROM t").await, ["1 d c"], "{kind:?}");
     }
 }
+
+#[tokio::test]
+async fn values_that_are_not_known_stay_in_columns_that_must_have_one() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[]).await;
+        bench
+            .run(&["CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT NOT NULL, b BLOB NOT NULL)"])
+            .await;
+        bench.start(&["t"]).await.unwrap();
+        let schema = structure(vec![
+            field("id", SchemaKind::Int64.into()),
+            field("v", SchemaKind::String.into()),
+            field("b", SchemaKind::Bytes.into()),
+        ]);
+        let key = Simple::new();
+        let make = |offset: i64, id: i64, v: &str, b: &'static str| {
+            let values = vec![Value::Int64(id), Value::from(v), Value::Bytes(b.into())];
+            record("t", offset, key.key(id), row(&schema, values))
+        };
+        let unknown = "__debezium_unavailable_value";
+        bench
+            .take(&[
+                make(0, 1, "a", "b"),
+                make(1, 1, unknown, "c"),
+                make(2, 2, "x", "y"),
+            ])
+            .await;
+        bench
+            .take(&[make(3, 1, "d", unknown), make(4, 2, "z", unknown)])
+            .await;
+        assert_eq!(
+            bench.rows("SELECT * FROM t ORDER BY id").await,
+            ["1 d c", "2 z y"],
+            "{kind:?}"
+        );
+        // Without the row there is nothing that could stay.
+        let refused = bench.put(&[make(5, 3, "e", unknown)]).await.unwrap();
+        assert_eq!(refused.len(), 1, "{kind:?}");
+        assert!(
+            refused[0].error.to_string().contains("(1048,"),
+            "{kind:?}: {}",
+            refused[0].error
+        );
+    }
+}

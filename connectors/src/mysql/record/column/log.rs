@@ -115,11 +115,11 @@ impl Characters {
     #[inline]
     fn value(&self, bytes: &[u8], collation: binlog::Collation) -> Result<Value, Damage> {
         if self.utf8 && (collation == self.collation || collation == 0) {
-            let text = std::str::from_utf8(bytes).map_err(|_| Damage::Text {
+            let text = charset::utf8(bytes).ok_or(Damage::Text {
                 what: "a value",
                 charset: "utf8mb4",
             })?;
-            return Ok(Value::String(ByteString::from(text)));
+            return Ok(Value::String(ByteString::from(&*text)));
         }
         let collation = if collation == 0 { self.collation } else { collation };
         let mut text = String::new();

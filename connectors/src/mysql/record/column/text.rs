@@ -5,6 +5,7 @@ use millstream_connect::record::{SchemaRef, Value};
 use super::kind::Kind;
 use super::{log, number, temporal};
 use crate::mysql::binlog::{Damage, Date, DateTime, Time};
+use crate::mysql::charset;
 
 /// A cell that is not what its column prints.
 fn no(what: &'static str) -> Damage {
@@ -37,7 +38,8 @@ impl Kind {
                 return Ok(temporal::zoned(&moment, *fraction));
             }
             Self::Text(_) | Self::Enum(_) | Self::Set(_) | Self::Json | Self::Fixed(_) => {
-                Value::String(ByteString::from(text()?))
+                let text = charset::utf8(cell).ok_or_else(|| no("a cell"))?;
+                Value::String(ByteString::from(&*text))
             }
             Self::Bytes { mode, fixed } => log::binary(cell, *mode, *fixed),
             Self::Geometry => log::geometry(cell, schema)?,

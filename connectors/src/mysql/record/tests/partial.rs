@@ -130,3 +130,27 @@ fn differences_of_json_are_applied_to_the_document_before() {
     let error = with(Log::Json(&[0x04])).unwrap_err().to_string();
     assert!(error.starts_with("d.people.doc at log.1:77 row 0: "), "{error}");
 }
+
+#[test]
+fn a_row_that_moves_is_told_whole_or_not_at_all() {
+    let table = plain();
+    let before = [Log::Int(1), Log::Absent, Log::Absent, Log::Absent];
+    let after = [Log::Int(2), Log::Absent, Log::Int(8), Log::Absent];
+    let error = made(&table, Change::Update, &before, &after).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("d.people.name") && message.contains("binlog_row_image = FULL"),
+        "{message}"
+    );
+    // What either image says is enough.
+    let before = [Log::Int(1), text("a"), Log::Int(7), Log::Null];
+    let records = made(&table, Change::Update, &before, &after).unwrap();
+    assert_eq!(records.len(), 3);
+    let fields = [
+        ("id", Value::Int32(2)),
+        ("name", Value::from("a")),
+        ("n", Value::Int32(8)),
+        ("doc", Value::Null),
+    ];
+    assert_eq!(row(&records[2], "after"), named(&fields));
+}

@@ -11,6 +11,9 @@ pub(super) use url::shown_url;
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
 use super::naming::{FieldFilter, TableFormat};
 use super::value::Literals;
 use crate::mysql::config::{ConnectionConfig, DecimalMode, TimeMode};
@@ -36,13 +39,31 @@ pub(super) struct SinkConfig {
     pub literals: Literals,
     pub schemaless: Schemaless,
     /// What stands for a value that the source does not know.
-    pub placeholder: Arc<str>,
+    pub placeholder: Placeholder,
     /// How often a batch is tried again.
     pub retries: u32,
     /// Whether tables without transactions are written to.
     pub non_transactional: bool,
     /// What is there and has no effect.
     pub warnings: Vec<String>,
+}
+
+/// `unavailable.value.placeholder`, as it is and as bytes are written in text.
+#[derive(Debug, Clone)]
+pub(super) struct Placeholder {
+    pub plain: Arc<str>,
+    /// In base64, in base64 for URLs, and in hexadecimal digits.
+    pub encoded: Arc<[String]>,
+}
+
+impl Placeholder {
+    pub fn new(plain: &str) -> Self {
+        let hex = plain.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            plain: Arc::from(plain),
+            encoded: Arc::new([STANDARD.encode(plain), URL_SAFE.encode(plain), hex]),
+        }
+    }
 }
 
 /// `insert.mode`.

@@ -1,6 +1,5 @@
 //! From texts to what they mean, with all that is wrong at once.
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -8,7 +7,7 @@ use millstream_connect::config::{Config, ConfigMap};
 
 use super::definition::{ALIASES, definition};
 use super::url::{Url, tls_mode};
-use super::{Evolution, InsertMode, KeyMode, Schemaless, SinkConfig};
+use super::{Evolution, InsertMode, KeyMode, Placeholder, Schemaless, SinkConfig};
 use crate::mysql::config::{BinaryMode, ConnectionConfig, DecimalMode, TimeMode, TlsConfig};
 use crate::mysql::sink::naming::{FieldFilter, TableFormat};
 use crate::mysql::sink::value::Literals;
@@ -86,7 +85,7 @@ impl SinkConfig {
                 batch_rows: usize::try_from(config.int("batch.size")).unwrap_or(1),
                 literals,
                 schemaless: schemaless(&config),
-                placeholder: Arc::from(config.string("unavailable.value.placeholder")),
+                placeholder: Placeholder::new(config.string("unavailable.value.placeholder")),
                 retries: config.int("flush.max.retries").unsigned_abs(),
                 non_transactional: config.boolean("allow.non.transactional.tables"),
                 warnings,

@@ -52,6 +52,13 @@ fn debezium_s_keys_are_read() {
 }
 
 #[test]
+fn the_placeholder_is_known_as_converters_write_bytes() {
+    let placeholder = parsed(&[("unavailable.value.placeholder", "a?>")]).placeholder;
+    assert_eq!(&*placeholder.plain, "a?>");
+    assert_eq!(*placeholder.encoded, ["YT8+", "YT8-", "613f3e"]);
+}
+
+#[test]
 fn confluent_s_keys_are_read() {
     let config = parsed(&[
         ("connector.class", "io.confluent.connect.jdbc.JdbcSinkConnector"),

@@ -22,6 +22,11 @@ pub(super) fn write(
         }
         Kind::Timestamp(digits) => {
             let (day, clock) = wall(literals, cell, false)?;
+            if (day, clock) == (Day::after_epoch(0), MIDNIGHT) {
+                // The epoch is no TIMESTAMP: for servers it is the date that is none, and for sources what stands for that.
+                out.extend_from_slice(b"'0000-00-00 00:00:00'");
+                return Ok(());
+            }
             date_time(literals, (day, clock), *digits, out)
         }
         Kind::Time(digits) => time(literals, cell, *digits, out),

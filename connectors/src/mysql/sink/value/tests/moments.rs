@@ -32,6 +32,19 @@ fn dates_and_times_are_what_they_were() {
             "timestamp(6)",
             "'1970-01-01 00:00:00.000001'",
         ),
+        // What is no date is the epoch for sources, and the epoch is no TIMESTAMP.
+        (
+            iso("ZonedTimestamp"),
+            Value::from("1970-01-01T00:00:00Z"),
+            "timestamp",
+            "'0000-00-00 00:00:00'",
+        ),
+        (
+            iso("ZonedTimestamp"),
+            Value::from("1970-01-01T00:00:00Z"),
+            "datetime",
+            "'1970-01-01 00:00:00'",
+        ),
         (
             of("MicroTime"),
             Value::Int64(-3_020_399_000_000),
