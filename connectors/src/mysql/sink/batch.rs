@@ -196,6 +196,12 @@ impl Batch {
                 self.present(slot.column, source, target)?;
             }
         }
+        for column in &target.plan.kept {
+            self.text.push(b',');
+            columns.push(*column);
+            kept.push(*column);
+            self.present(*column, source, target)?;
+        }
         self.text.push(b')');
         Ok(!kept.is_empty() || columns.len() < target.plan.slots.len())
     }

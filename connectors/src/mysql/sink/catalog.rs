@@ -104,6 +104,7 @@ impl Catalog {
         let shape = ShapeOf {
             record,
             action: change.action,
+            updates: change.updates,
             row: change.row,
             table: id.as_ref(),
             headers: matches!(config.key, super::config::KeyMode::RecordHeader(_)),
@@ -147,16 +148,16 @@ impl Catalog {
             }
         };
         match Plan::new(number, &self.tables[number], &fields, config) {
-            Ok(plan) => {
-                self.check(&plan, change, config)?;
+            Ok(mut plan) => {
+                self.check(&mut plan, change, config)?;
                 return Ok(plan);
             }
             Err(missing) => self.add(planning, number, change, &missing).await?,
         }
         let number = self.number(planning, id).await?.unwrap_or(number);
         match Plan::new(number, &self.tables[number], &fields, config) {
-            Ok(plan) => {
-                self.check(&plan, change, config)?;
+            Ok(mut plan) => {
+                self.check(&mut plan, change, config)?;
                 Ok(plan)
             }
             Err(missing) => Err(Unplanned::Task(PluginError::fatal(format!(
@@ -284,7 +285,7 @@ impl Catalog {
     }
 
     /// Checks that rows can be written so.
-    fn check(&self, plan: &Plan, change: &Change<'_>, config: &SinkConfig) -> Result<(), Unplanned> {
+    fn check(&self, plan: &mut Plan, change: &Change<'_>, config: &SinkConfig) -> Result<(), Unplanned> {
         let table = &self.tables[plan.table];
         if change.action != Action::Write {
             return Ok(());
@@ -313,6 +314,10 @@ impl Catalog {
             })
             .collect();
         if missing.is_empty() {
+            return Ok(());
+        }
+        if change.updates && config.insert_mode == InsertMode::Upsert {
+            plan.kept = missing;
             return Ok(());
         }
         let message = format!(

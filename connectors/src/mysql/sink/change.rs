@@ -80,6 +80,8 @@ pub(super) struct Change<'a> {
     pub action: Action,
     /// The row; of a deletion the row that was there, if that is told.
     pub row: Option<Fields<'a>>,
+    /// Whether it says that the row is there already, so that fields it does not have are not known.
+    pub updates: bool,
     /// The block that says where a change comes from.
     source: Option<Fields<'a>>,
 }
@@ -125,6 +127,7 @@ impl<'a> Change<'a> {
             None => Ok(Some(Self {
                 action: Action::Write,
                 row: Some(fields),
+                updates: false,
                 source: None,
             })),
         }
@@ -148,6 +151,7 @@ fn tombstone<'a>(key: &Datum, config: &SinkConfig) -> Option<Change<'a>> {
     deletes.then_some(Change {
         action: Action::Delete,
         row: None,
+        updates: false,
         source: None,
     })
 }
@@ -188,7 +192,14 @@ fn envelope<'a>(fields: Fields<'a>, schema: Option<&Schema>) -> Option<Envelope<
 
 fn of_envelope<'a>(envelope: &Envelope<'a>, config: &SinkConfig) -> Result<Option<Change<'a>>, String> {
     let source = envelope.source;
-    let change = |action, row| Some(Change { action, row, source });
+    let change = |action, row| {
+        Some(Change {
+            action,
+            row,
+            updates: envelope.operation == "u",
+            source,
+        })
+    };
     match envelope.operation {
         "c" | "r" | "u" => match envelope.after {
             Some(row) => Ok(change(Action::Write, Some(row))),

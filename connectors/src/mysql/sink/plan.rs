@@ -50,6 +50,8 @@ pub(super) struct Plan {
     pub slots: Vec<Slot>,
     /// Which slots are the key.
     pub key: Vec<usize>,
+    /// Columns that an update does not have, and that a row must have.
+    pub kept: Vec<usize>,
 }
 
 /// A field as records have it.
@@ -258,6 +260,7 @@ impl Plan {
                 table: number,
                 slots,
                 key,
+                kept: Vec::new(),
             }),
             false => Err(missing),
         }
@@ -361,6 +364,7 @@ pub(super) struct Plans {
 struct Entry {
     topic: Arc<str>,
     action: Action,
+    updates: bool,
     /// The table, where it is not the topic that says it.
     table: Option<TableId>,
     row: Sign,
@@ -375,6 +379,7 @@ struct Entry {
 pub(super) struct ShapeOf<'a> {
     pub record: &'a Record,
     pub action: Action,
+    pub updates: bool,
     pub row: Option<Fields<'a>>,
     /// See [`Entry::table`].
     pub table: Option<&'a TableId>,
@@ -386,7 +391,7 @@ impl ShapeOf<'_> {
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.record.topic.hash(&mut hasher);
-        self.action.hash(&mut hasher);
+        (self.action, self.updates).hash(&mut hasher);
         self.table.hash(&mut hasher);
         hash(self.row, &mut hasher);
         hash(Fields::of(&self.record.key.value), &mut hasher);
@@ -399,7 +404,7 @@ impl ShapeOf<'_> {
             (None, None) => true,
             _ => false,
         };
-        entry.action == self.action
+        (entry.action, entry.updates) == (self.action, self.updates)
             && *entry.topic == *self.record.topic
             && entry.table.as_ref() == self.table
             && entry.row.is_of(self.row)
@@ -438,6 +443,7 @@ impl Plans {
         self.entries.entry(shape.hash()).or_default().push(Entry {
             topic: Arc::clone(&shape.record.topic),
             action: shape.action,
+            updates: shape.updates,
             table: shape.table.cloned(),
             row: Sign::of(shape.row),
             key: Sign::of(Fields::of(&shape.record.key.value)),

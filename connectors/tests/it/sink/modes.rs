@@ -4,7 +4,7 @@ use std::sync::Arc;
 use millstream_connect::record::{Datum, Header, Record, Schema, SchemaKind, Value};
 
 use super::bench::{Bench, Simple, field, optional, record, row, structure};
-use crate::servers::{KINDS, Server};
+use crate::servers::{KINDS, Kind, Server};
 
 const TABLE: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(20), other INT DEFAULT 7)";
 
@@ -422,4 +422,48 @@ async fn values_that_are_not_known_stay_in_columns_that_must_have_one() {
             refused[0].error
         );
     }
+}
+
+#[tokio::test]
+async fn updates_leave_alone_what_they_do_not_have() {
+    let server = Server::shared(Kind::MySql97);
+    let mut bench = Bench::upserting(server, &[]).await;
+    bench
+        .run(&["CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT NOT NULL, n INT NOT NULL)"])
+        .await;
+    bench.start(&["t"]).await.unwrap();
+    let map = |fields: &[(&str, Value)]| {
+        let fields = fields.iter();
+        Value::Map(
+            fields
+                .map(|(name, value)| (Value::from(*name), value.clone()))
+                .collect(),
+        )
+    };
+    let change = |offset: i64, id: i64, op: &str, fields: &[(&str, Value)]| {
+        let mut fields = fields.to_vec();
+        fields.push(("id", Value::Int64(id)));
+        let parts = [
+            ("before", Value::Null),
+            ("after", map(&fields)),
+            ("op", Value::from(op)),
+        ];
+        record("t", offset, Simple::new().key(id), Datum::schemaless(map(&parts)))
+    };
+    let (v, n) = (|v: &str| ("v", Value::from(v)), |n: i64| ("n", Value::Int64(n)));
+    bench
+        .take(&[
+            change(0, 1, "c", &[v("a"), n(1)]),
+            change(1, 1, "u", &[v("b")]),
+            change(2, 1, "u", &[n(2)]),
+        ])
+        .await;
+    assert_eq!(bench.rows("SELECT * FROM t").await, ["1 b 2"]);
+    let refused = bench
+        .put(&[change(3, 2, "u", &[v("x")]), change(4, 3, "c", &[v("x")])])
+        .await
+        .unwrap();
+    let texts: Vec<String> = refused.iter().map(|refused| refused.error.to_string()).collect();
+    assert!(texts.len() == 2 && texts[0].contains("(1048,"), "{texts:?}");
+    assert!(texts[1].contains("NOT NULL without a default"), "{texts:?}");
 }
