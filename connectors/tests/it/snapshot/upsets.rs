@@ -167,7 +167,7 @@ async fn a_table_whose_lock_was_lost_is_read_again() {
         .unwrap();
     assert_eq!(lockers.len(), 1);
     // If its host is gone, the server does not keep it for long.
-    assert_eq!(lockers[0].text(1).as_deref(), Some("60"));
+    assert_eq!(lockers[0].text(1).as_deref(), Some("120"));
     let kill = format!("KILL {}", lockers[0].text(0).unwrap());
     client.execute(&kill).await.unwrap();
     let part = asked(&mut readers, 2, Work::More(RequestId(1))).await;

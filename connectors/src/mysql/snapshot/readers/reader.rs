@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::super::request::{Answer, Outcome, Request, Work};
 use super::super::settings::SnapshotError;
@@ -21,12 +21,6 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
-
-/// A server keeps a session for so long that nobody uses, with all locks that it has: a reader's host may be gone without a word.
-const SESSION: Duration = Duration::from_secs(60);
-
-/// After so long without a use a connection is closed, or told to stay.
-pub(super) const IDLE: Duration = Duration::from_secs(15);
 
 /// Errors that say that a table or a column is not there, or not as it was.
 const CHANGED: [u16; 5] = [1049, 1054, 1146, 1412, 1615];
@@ -50,7 +44,7 @@ pub(super) async fn run(
         server,
         client: None,
     };
-    while let Some(request) = connection.asked(&mut requests).await {
+    while let Some(request) = requests.recv().await {
         let id = request.id;
         let (outcome, whole) = connection.answer(&request).await;
         if answers.send(Answer { id, outcome }).await.is_err() {
@@ -64,30 +58,10 @@ pub(super) async fn run(
 }
 
 impl Connection {
-    /// The next request; while there is none, the server keeps no session for it.
-    async fn asked(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
-        if self.client.is_some() {
-            match timeout(IDLE, requests.recv()).await {
-                Ok(request) => return request,
-                Err(_) => self.close().await,
-            }
-        }
-        requests.recv().await
-    }
-
-    async fn close(&mut self) {
-        if let Some(client) = self.client.take() {
-            client.close().await;
-        }
-    }
-
     /// Does what is asked for; a table without a key is begun.
     async fn answer(&mut self, request: &Request) -> (Outcome, Option<Whole>) {
         match &request.work {
             Work::Rest(time) => {
-                if *time >= IDLE {
-                    self.close().await;
-                }
                 sleep(*time).await;
                 return (Outcome::Rested, None);
             }
@@ -178,8 +152,6 @@ impl Lockers<'_> {
 async fn connect(config: &ReadersConfig, expected: &str) -> Result<Client, ClientError> {
     let mut client = Client::connect(&config.connection).await?;
     client.set_lock_timeout(config.lock_timeout).await?;
-    let patience = format!("SET SESSION wait_timeout={}", SESSION.as_secs());
-    client.execute(&patience).await?;
     let statement = match client.flavour() {
         Flavour::MySql => "SELECT @@GLOBAL.server_uuid",
         Flavour::MariaDb => "SELECT CONCAT('mariadb-', @@GLOBAL.server_id)",

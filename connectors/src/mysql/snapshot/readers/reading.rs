@@ -229,7 +229,7 @@ pub(super) async fn locked_chunk(
     if work.derived {
         // The rows of a user's own statement cannot be locked: their table is.
         let mut locker = lockers.connect().await?;
-        kept(Some(client), locker.lock_table(&work.table)).await?;
+        locker.lock_table(&work.table).await?;
         let (rows, ended) = kept(Some(&mut locker), rows_of(client, work, &work.sql)).await?;
         let high = high(&mut locker).await?;
         locker.unlock_tables().await?;

@@ -7,13 +7,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::mark::Mark;
 use super::super::request::{Answer, ChunkWork, Outcome, Request, RequestId, Work};
-use super::reader::{IDLE, Lockers};
+use super::reader::Lockers;
 use super::reading::{LOOK_MIN, VISIBLE_MAX, high, part};
 use crate::mysql::client::{Client, ClientError};
 use crate::mysql::stream::LogPosition;
 
 /// By how much longer than a locked table one stays that everybody may write to: who alters it has to wait, and others behind them.
 const UNLOCKED: u32 = 10;
+
+/// Often enough for a server to keep a session that has locks.
+const PING: Duration = Duration::from_secs(15);
 
 /// A table without a key that is read at one place of the log.
 pub(super) struct Whole {
@@ -48,7 +51,7 @@ impl Whole {
         }
         // Who has the lock has no transaction, so that another connection reads.
         let mut locker = lockers.connect().await?;
-        kept(Some(&mut client), locker.lock_table(&work.table)).await?;
+        locker.lock_table(&work.table).await?;
         client
             .execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             .await?;
@@ -108,7 +111,7 @@ impl Whole {
             work,
             patience,
         } = self;
-        let asked = next(requests, work, *patience, [Some(&mut *client), locker.as_mut()]).await;
+        let asked = next(requests, work, *patience, locker.as_mut()).await;
         let mut asked = asked.ok_or(None)?;
         let stream = kept(locker.as_mut(), client.select_stream(&work.sql)).await;
         let mut stream = stream.map_err(|error| Some((asked, error)))?;
@@ -124,7 +127,7 @@ impl Whole {
             if last {
                 return Ok(());
             }
-            let more = next(requests, work, *patience, [locker.as_mut(), None]).await;
+            let more = next(requests, work, *patience, locker.as_mut()).await;
             asked = more.ok_or(None)?;
         }
     }
@@ -137,7 +140,7 @@ pub(super) async fn kept<T>(
 ) -> Result<T, ClientError> {
     let mut work = pin!(work);
     loop {
-        let done = timeout(IDLE, &mut work).await;
+        let done = timeout(PING, &mut work).await;
         if let Some(other) = &mut other {
             other.execute("DO 0").await?;
         }
@@ -147,17 +150,17 @@ pub(super) async fn kept<T>(
     }
 }
 
-/// The request for the next part; nothing if no more is wanted, or nobody asks for so long. Connections that have to stay until then are told so.
+/// The request for the next part; nothing if no more is wanted, nobody asks for so long, or the lock is lost meanwhile.
 async fn next(
     requests: &mut mpsc::Receiver<Request>,
     work: &ChunkWork,
     patience: Duration,
-    mut stay: [Option<&mut Client>; 2],
+    mut locker: Option<&mut Client>,
 ) -> Option<RequestId> {
     let until = Instant::now() + patience;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match timeout(left.min(IDLE), requests.recv()).await {
+        match timeout(left.min(PING), requests.recv()).await {
             Ok(Some(Request {
                 id,
                 work: Work::More(_),
@@ -172,8 +175,8 @@ async fn next(
                 return None;
             }
             Err(_) => {
-                for client in stay.iter_mut().flatten() {
-                    client.execute("DO 0").await.ok()?;
+                if let Some(locker) = &mut locker {
+                    locker.execute("DO 0").await.ok()?;
                 }
             }
         }
