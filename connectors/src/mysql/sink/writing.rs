@@ -91,7 +91,7 @@ impl Writing {
     /// Writes records.
     ///
     /// # Errors
-    /// When nothing of them is written; with [`ErrorKind::Retriable`](millstream_connect::plugin::ErrorKind::Retriable) they are to come again.
+    /// When nothing of them is written; with [`ErrorKind::Retriable`] they are to come again.
     pub async fn put(&mut self, records: &[Record]) -> Result<Vec<FailedRecord>, PluginError> {
         let result = match self.write_deferred().await {
             Ok(()) => self.put_new(records).await,
