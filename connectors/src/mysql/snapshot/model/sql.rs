@@ -114,7 +114,8 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self) -> Cell {
-        if self.eat("_utf8mb4 X'") {
+        // What was a text of a table that is another by now has no character set.
+        if self.eat("_utf8mb4 X'") || self.eat("X'") {
             let (hex, rest) = self.text.split_once('\'').expect("a literal ends");
             self.text = rest;
             let bytes = (0..hex.len())
