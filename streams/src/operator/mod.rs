@@ -60,6 +60,12 @@ pub(crate) trait Operator: Send {
     /// was, so that a part of them may be tried again.
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
+    /// Takes rows at input number `port`, for steps that have several.
+    fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        debug_assert_eq!(port, 0, "a step with one input");
+        self.process(rows, out)
+    }
+
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())

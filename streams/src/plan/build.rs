@@ -9,8 +9,8 @@ use arrow::datatypes::SchemaRef;
 
 use super::checks::{distinct, legal};
 use super::{
-    ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
-    Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
+    RepartitionTopic, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::format::{Format, InputFormat, OutputFormat};
 
@@ -48,6 +48,29 @@ pub(super) enum From {
     Step(StepId, usize),
 }
 
+impl Output {
+    /// It is in another sub-topology, whose inputs and steps its own are behind.
+    pub(super) fn shift(&mut self, sub: usize, inputs: usize, steps: usize) {
+        self.sub = sub;
+        self.from.iter_mut().for_each(|from| from.shift(inputs, steps));
+        if let Some(table) = &mut self.table {
+            table.changes.shift(inputs, steps);
+            if let Some(deletions) = &mut table.deletions {
+                deletions.shift(inputs, steps);
+            }
+        }
+    }
+}
+
+impl From {
+    fn shift(&mut self, inputs: usize, steps: usize) {
+        match self {
+            Self::Input(input) | Self::Rows(input) => *input += inputs,
+            Self::Step(step, _) => step.0 += steps,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Builder {
     pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
@@ -81,10 +104,9 @@ impl Plan {
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
-            let before = builder.step_counts();
             let output = builder.add(NodeId(number), node)?;
             if let Some(policy) = self.policies.get(&NodeId(number)) {
-                builder.set_policy(node, &output, &before, policy)?;
+                builder.set_policy(NodeId(number), node, &output, policy)?;
             }
             builder.outputs.push(output);
         }
@@ -358,32 +380,51 @@ impl Builder {
         schema: SchemaRef,
         keys: usize,
     ) -> Output {
-        let (inputs, steps) = &mut self.subs[above.sub];
+        self.step_on(&[above], kind, label, schema, keys)
+    }
+
+    /// Hangs a step with a port for each of `above`, which are in one sub-topology.
+    pub(super) fn step_on(
+        &mut self,
+        above: &[&Output],
+        kind: StepKind,
+        label: String,
+        schema: SchemaRef,
+        keys: usize,
+    ) -> Output {
+        let sub = above[0].sub;
+        let hold_ms = above.iter().map(|above| above.hold_ms).max().unwrap_or(0);
+        let node = NodeId(self.outputs.len());
+        let (inputs, steps) = &mut self.subs[sub];
         let id = StepId(steps.len());
+        let outputs = kind.outputs();
         steps.push(Step {
             label: label.clone(),
             kind,
-            children: Vec::new(),
-            hold_ms: above.hold_ms,
+            node,
+            children: vec![Vec::new(); outputs],
+            hold_ms,
             on_error: None,
         });
-        for from in &above.from {
-            match *from {
-                From::Input(input) => inputs[input].children.push(id),
-                From::Rows(input) => inputs[input].row_children.push(id),
-                From::Step(parent, port) => steps[parent.0].children[port].push(id),
+        for (port, above) in (0..).zip(above) {
+            assert_eq!(above.sub, sub, "{label} hangs in two sub-topologies");
+            let edge = Edge { to: id, port };
+            for from in &above.from {
+                match *from {
+                    From::Input(input) => inputs[input].children.push(edge),
+                    From::Rows(input) => inputs[input].row_children.push(edge),
+                    From::Step(parent, output) => steps[parent.0].children[output].push(edge),
+                }
             }
         }
-        let outputs = steps[id.0].kind.outputs();
-        steps[id.0].children = vec![Vec::new(); outputs];
         let from = (0..outputs.min(1)).map(|port| From::Step(id, port)).collect();
         Output {
-            sub: above.sub,
+            sub,
             from,
             schema,
             keys,
             label,
-            hold_ms: above.hold_ms,
+            hold_ms,
             table: None,
         }
     }

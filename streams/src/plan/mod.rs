@@ -32,7 +32,7 @@ pub use topology::Topology;
 
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Input, InputTime, Part, ProcessPlan, Repartition, RepartitionTopic,
-    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
-    WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
+    Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Part, ProcessPlan, Repartition,
+    RepartitionTopic, Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable,
+    TypedClosures, WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

@@ -13,12 +13,20 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
-use super::ErrorPolicy;
+use super::{ErrorPolicy, NodeId};
 use crate::typed::{AnyProcessor, BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StepId(pub(crate) usize);
+
+/// A way into a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Edge {
+    pub(crate) to: StepId,
+    /// Which of its inputs; 0 if it has one.
+    pub(crate) port: u8,
+}
 
 /// A validated job, ready to start. Made by [`Streams::build`](crate::Streams::build).
 #[derive(Debug, Clone)]
@@ -56,9 +64,9 @@ pub(crate) struct Announces {
 pub(crate) struct Input {
     pub(crate) topic: Arc<str>,
     pub(crate) decode: Decode,
-    pub(crate) children: Vec<StepId>,
+    pub(crate) children: Vec<Edge>,
     /// The steps that take what comes as rows where others are partial states.
-    pub(crate) row_children: Vec<StepId>,
+    pub(crate) row_children: Vec<Edge>,
     pub(crate) time: InputTime,
     /// What becomes of records that cannot be read, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
@@ -102,8 +110,10 @@ pub(crate) struct Shuffle {
 pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) kind: StepKind,
+    /// The node of the plan that it was made for.
+    pub(crate) node: NodeId,
     /// The steps below each of its outputs.
-    pub(crate) children: Vec<Vec<StepId>>,
+    pub(crate) children: Vec<Vec<Edge>>,
     /// How far its rows are behind the task's watermark.
     pub(crate) hold_ms: i64,
     /// What becomes of rows that the step cannot work on, if the job says so.
@@ -444,12 +454,27 @@ impl StepKind {
     }
 }
 
+impl Input {
+    /// All ways of its rows.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.children.iter().chain(&self.row_children).copied()
+    }
+}
+
 impl SubTopology {
     /// Whether its inputs are topics that are not the job's own.
     pub(crate) fn reads_sources(&self) -> bool {
         self.inputs
             .iter()
             .any(|input| matches!(input.decode, Decode::Rows(_)))
+    }
+
+    /// How many inputs `step` has.
+    pub(crate) fn ports(&self, step: StepId) -> usize {
+        let inputs = self.inputs.iter().flat_map(Input::edges);
+        let steps = self.steps.iter().flat_map(|step| step.children.iter().flatten());
+        let ways = inputs.chain(steps.copied()).filter(|edge| edge.to == step);
+        ways.map(|edge| usize::from(edge.port) + 1).max().unwrap_or(0)
     }
 
     /// The steps that keep state, each with its changelog.

@@ -14,6 +14,12 @@ pub(super) struct OpenFlow {
     above: Output,
 }
 
+impl OpenFlow {
+    pub(super) fn above(&mut self) -> &mut Output {
+        &mut self.above
+    }
+}
+
 impl Plan {
     /// The typed steps that nothing but another typed step reads.
     pub(super) fn fused(&self) -> BTreeSet<NodeId> {
