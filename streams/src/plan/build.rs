@@ -10,13 +10,13 @@ use arrow::datatypes::SchemaRef;
 use super::checks::{distinct, legal};
 use super::{
     ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
-    RepartitionTopic, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    RepartitionTopic, Side, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::format::{Format, InputFormat, OutputFormat};
 
 /// Where a node's output comes from, and what it looks like.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pub(super) sub: usize,
     /// Several after a merge, none after a sink.
     pub(super) from: Vec<From>,
@@ -71,18 +71,18 @@ impl From {
     }
 }
 
+/// A topology under construction.
 #[derive(Default)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
     pub(super) repartitions: Vec<RepartitionTopic>,
     pub(super) changelogs: Vec<ChangelogTopic>,
     pub(super) outputs: Vec<Output>,
     /// The sub-topology and the number of its input that read a source topic.
     pub(super) sources: HashMap<String, (usize, usize)>,
-    /// The late rows of windows, for those of which somebody takes them.
-    pub(super) lates: BTreeMap<NodeId, Output>,
-    /// The windows whose late rows somebody takes.
-    pub(super) late_taken: BTreeSet<NodeId>,
+    /// What else comes out of nodes, where somebody takes it.
+    pub(super) sides: BTreeMap<(NodeId, Side), Output>,
+    sides_taken: BTreeSet<(NodeId, Side)>,
     names: BTreeSet<String>,
     pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
     /// Typed steps that are one with the step behind them.
@@ -100,7 +100,7 @@ impl Plan {
             application_id: self.application_id.clone(),
             policies: self.policies.clone(),
             fused: self.fused(),
-            late_taken: self.late_taken(),
+            sides_taken: self.sides_taken(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
@@ -163,9 +163,9 @@ impl Plan {
         Ok(())
     }
 
-    fn late_taken(&self) -> BTreeSet<NodeId> {
+    fn sides_taken(&self) -> BTreeSet<(NodeId, Side)> {
         let taken = self.nodes.iter().filter_map(|node| match node {
-            Node::Late { window } => Some(*window),
+            Node::Side { of, side } => Some((*of, *side)),
             _ => None,
         });
         taken.collect()
@@ -183,7 +183,7 @@ impl Node {
     pub(super) fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Source { .. } => &[],
-            Self::Merge { inputs } => inputs,
+            Self::Merge { inputs } | Self::Keyed { inputs, .. } => inputs,
             Self::FlatMap { input, .. }
             | Self::Branch { input, .. }
             | Self::Way { input, .. }
@@ -192,14 +192,13 @@ impl Node {
             | Self::WithColumn { input, .. }
             | Self::Peek { input, .. }
             | Self::Typed { input, .. }
-            | Self::Process { input, .. }
             | Self::Aggregate { input, .. }
             | Self::Repartition { input, .. }
             | Self::ToTable { input, .. }
             | Self::TableAggregate { input, .. }
             | Self::Watermark { input, .. }
             | Self::Window { input, .. }
-            | Self::Late { window: input }
+            | Self::Side { of: input, .. }
             | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
     }
@@ -224,12 +223,7 @@ impl Builder {
             } => self.aggregate(*input, name, keys, aggregates),
             Node::Peek { input, see } => Ok(self.peek(*input, see)),
             Node::Typed { input, stage } => self.typed(number, *input, stage),
-            Node::Process {
-                input,
-                name,
-                keys,
-                processor,
-            } => self.process(*input, name, keys, processor),
+            Node::Keyed { inputs, make } => make.build(self, inputs),
             Node::Repartition { input, name, keys } => self.repartition(*input, name, keys),
             Node::ToTable {
                 input,
@@ -252,9 +246,24 @@ impl Builder {
                 emit,
                 aggregates,
             } => self.window(*input, name, keys, (windows, *emit), aggregates),
-            Node::Late { window } => Ok(self.lates[window].clone()),
+            Node::Side { of, side } => Ok(self.sides[&(*of, *side)].clone()),
             Node::Sink { input, topic, format } => self.sink(*input, topic, format),
         }
+    }
+
+    /// Whether somebody takes this of the node that is being added.
+    pub(super) fn is_taken(&self, side: Side) -> bool {
+        self.sides_taken.contains(&(self.node(), side))
+    }
+
+    /// What else comes out of the node that is being added.
+    pub(super) fn set_side(&mut self, side: Side, output: Output) {
+        self.sides.insert((self.node(), side), output);
+    }
+
+    /// The node that is being added.
+    fn node(&self) -> NodeId {
+        NodeId(self.outputs.len())
     }
 
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
@@ -394,7 +403,7 @@ impl Builder {
     ) -> Output {
         let sub = above[0].sub;
         let hold_ms = above.iter().map(|above| above.hold_ms).max().unwrap_or(0);
-        let node = NodeId(self.outputs.len());
+        let node = self.node();
         let (inputs, steps) = &mut self.subs[sub];
         let id = StepId(steps.len());
         let outputs = kind.outputs();

@@ -124,7 +124,7 @@ impl Builder {
             Node::Source { topic, .. } => self.set_input_policy(topic, policy),
             // Its closures have policies of their own.
             Node::Typed { .. } => Ok(()),
-            Node::Merge { .. } | Node::Late { .. } => Err(PlanError::NothingFails {
+            Node::Merge { .. } | Node::Side { .. } => Err(PlanError::NothingFails {
                 step: output.label.clone(),
             }),
             _ => {

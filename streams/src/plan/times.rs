@@ -98,14 +98,10 @@ impl Builder {
 }
 
 fn waits_for_time(steps: &[Step]) -> bool {
-    let waits = |step: &Step| {
-        matches!(
-            step.kind,
-            StepKind::WindowPartial(_)
-                | StepKind::WindowJudge(_)
-                | StepKind::WindowFinal(_)
-                | StepKind::Process(_)
-        )
+    let waits = |step: &Step| match &step.kind {
+        StepKind::WindowPartial(_) | StepKind::WindowJudge(_) | StepKind::WindowFinal(_) => true,
+        StepKind::Keyed(plan) => plan.waits_for_time(),
+        _ => false,
     };
     steps.iter().any(waits)
 }
@@ -136,6 +132,10 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
             StepKind::PartialAggregate { topic, .. }
             | StepKind::Repartition(Repartition { topic, .. })
             | StepKind::TablePartial(TablePartial { topic, .. }) => announces.contains(&&**topic),
+            StepKind::Keyed(plan) => {
+                let ships_to = plan.repartition_topic();
+                plan.waits_for_time() || ships_to.is_some_and(|topic| announces.contains(&&**topic))
+            }
             _ => false,
         };
         if !matches!(input.decode, Decode::Rows(_)) || !untimed.iter().any(uses_time) {

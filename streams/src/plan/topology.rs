@@ -13,8 +13,8 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
-use super::{ErrorPolicy, NodeId};
-use crate::typed::{AnyProcessor, BatchClosure, RowFunction};
+use super::{ErrorPolicy, NodeId, StepPlan};
+use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,8 +157,8 @@ pub(crate) enum StepKind {
         outputs: usize,
         parts: Vec<Part>,
     },
-    /// An operator of the user's.
-    Process(ProcessPlan),
+    /// What is a file of its own.
+    Keyed(Box<dyn StepPlan>),
     /// Rows to the partitions of their keys.
     Repartition(Repartition),
     /// The last row of each key.
@@ -196,18 +196,6 @@ impl fmt::Debug for TypedClosures {
 pub(crate) struct Part {
     pub(crate) label: String,
     pub(crate) on_error: Option<ErrorPolicy>,
-}
-
-/// What [`StepKind::Process`] needs.
-#[derive(Debug, Clone)]
-pub(crate) struct ProcessPlan {
-    pub(crate) processor: Arc<dyn AnyProcessor>,
-    pub(crate) keys: Vec<CompiledExpr>,
-    /// The columns that it reads; all, if that is not known.
-    pub(crate) columns: Option<Vec<usize>>,
-    pub(crate) output: SchemaRef,
-    pub(crate) changelog: Arc<str>,
-    pub(crate) meaning: String,
 }
 
 /// What [`StepKind::Repartition`] needs.
@@ -419,6 +407,7 @@ impl StepKind {
             Self::WindowPartial(window) => Some(&window.topic),
             Self::Repartition(repartition) => Some(&repartition.topic),
             Self::TablePartial(table) => Some(&table.topic),
+            Self::Keyed(plan) => plan.repartition_topic(),
             _ => None,
         }
     }
@@ -428,7 +417,7 @@ impl StepKind {
         match self {
             Self::FinalAggregate { changelog, .. } => Some(changelog),
             Self::WindowFinal(window) => Some(&window.changelog),
-            Self::Process(process) => Some(&process.changelog),
+            Self::Keyed(plan) => plan.changelog(),
             Self::ToTable(table) => Some(&table.changelog),
             Self::TableFinal(table) => Some(&table.changelog),
             _ => None,
@@ -444,6 +433,7 @@ impl StepKind {
             // Rows, changes, deletions.
             Self::ToTable(_) | Self::TableFinal(_) => 3,
             Self::FinalAggregate { .. } => 2,
+            Self::Keyed(plan) => plan.outputs(),
             Self::Sink { .. }
             | Self::PartialAggregate { .. }
             | Self::WindowPartial(_)

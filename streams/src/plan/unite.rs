@@ -22,9 +22,9 @@ impl Builder {
         }
         self.subs[into].0.append(&mut inputs);
         self.subs[into].1.append(&mut steps);
-        let lates = self.lates.values_mut();
+        let sides = self.sides.values_mut();
         let open = self.open.values_mut().map(OpenFlow::above);
-        let outputs = self.outputs.iter_mut().chain(lates).chain(open);
+        let outputs = self.outputs.iter_mut().chain(sides).chain(open);
         for output in outputs.filter(|output| output.sub == gone) {
             output.shift(into, first_input, first_step);
         }

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use crate::format::{RowDecoder, Undecodable};
 pub(crate) use millstream_client::HeaderLookup;
 
-use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
+use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, new_operator};
 use crate::plan::{Decode, Edge, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 use crate::state::Owner;
@@ -122,9 +122,9 @@ impl Task {
             base: None,
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
+        let place = Place { partition, near };
         let operators = plan.steps.iter().map(|step| {
-            new_operator(&step.kind, partition, near)
-                .map_err(|cause| step_error(&plan, partition, &step.label, cause))
+            new_operator(&step.kind, &place).map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
         let count = |topic: &Arc<str>| near.partitions.get(topic).copied().unwrap_or(1);
         let own = usize::try_from(partition).unwrap_or(0) + 1;
