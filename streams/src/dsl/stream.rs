@@ -22,11 +22,11 @@ impl Stream {
         Self { plan, node }
     }
 
-    pub(super) fn node(&self) -> NodeId {
+    pub(crate) fn node(&self) -> NodeId {
         self.node
     }
 
-    pub(super) fn then(&self, node: Node) -> Self {
+    pub(crate) fn then(&self, node: Node) -> Self {
         Self {
             plan: self.plan.clone(),
             node: self.plan.add(node),

@@ -63,6 +63,11 @@ impl Table {
         Self { plan, node }
     }
 
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Writes every changed row, once an epoch, as a record of `topic` keyed by the table's key.
     ///
     /// ```

@@ -80,6 +80,7 @@ impl Builder {
             table.table = Some(TableOutputs {
                 changes: From::Step(step, 1),
                 deletions: None,
+                view: Some(step),
             });
         }
         table

@@ -40,6 +40,17 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether rows at input number `port` have a part in event time. Those that only change a table which other rows look up have
+    /// none, and hold nothing back.
+    fn is_timed(&self, _port: u8) -> bool {
+        true
+    }
+
+    /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
+    fn passes_on_at_once(&self) -> bool {
+        false
+    }
+
     /// Its running form.
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError>;
 }

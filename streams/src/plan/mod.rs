@@ -12,6 +12,8 @@ mod checks;
 mod describe;
 mod error;
 mod keyed;
+#[cfg(test)]
+mod keyed_tests;
 mod name;
 mod node;
 mod policy;
@@ -35,7 +37,7 @@ pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Part, Repartition, RepartitionTopic, Shuffle,
-    Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures, WatermarkStep,
-    WindowFinal, WindowPartial, WindowedSpec,
+    Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
+    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
+    WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

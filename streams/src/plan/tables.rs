@@ -155,6 +155,8 @@ impl Builder {
             topic: changelog,
             sub: above.sub,
         });
+        // An aggregate over a table keeps members, not results.
+        let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
         let [From::Step(step, _)] = table.from[..] else {
             unreachable!("a table's step has outputs");
@@ -162,6 +164,7 @@ impl Builder {
         table.table = Some(TableOutputs {
             changes: From::Step(step, CHANGES),
             deletions: Some(From::Step(step, DELETIONS)),
+            view: viewed.then_some(step),
         });
         Ok(table)
     }
