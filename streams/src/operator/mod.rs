@@ -161,7 +161,7 @@ impl Output<'_> {
 
     /// The watermark by which rows at input number `port` are late, besides those that they bring themselves. What a step forgets as
     /// of this one at the end of an epoch, no row asks for that is in time.
-    fn judged_from(&self, port: u8) -> Watermark {
+    pub(crate) fn judged_from(&self, port: u8) -> Watermark {
         match self.paces[usize::from(port)] {
             Pace::Log => self.watermark(),
             Pace::Epoch => self.settled(),
