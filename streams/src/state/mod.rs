@@ -17,6 +17,7 @@ mod generation;
 mod group_store;
 mod keyed_store;
 mod meaning;
+mod members;
 mod memory;
 mod owner;
 mod resident;
