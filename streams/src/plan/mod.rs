@@ -13,6 +13,9 @@ mod describe;
 mod error;
 mod name;
 mod node;
+mod partitioning;
+#[cfg(test)]
+mod partitioning_tests;
 mod policy;
 mod process;
 mod stateless;

@@ -71,7 +71,7 @@ impl Builder {
     }
 
     /// The sub-topology that reads each repartition topic.
-    fn readers(&self) -> HashMap<std::sync::Arc<str>, usize> {
+    pub(super) fn readers(&self) -> HashMap<std::sync::Arc<str>, usize> {
         let mut readers = HashMap::new();
         for (number, (inputs, _)) in self.subs.iter().enumerate() {
             readers.extend(inputs.iter().map(|input| (input.topic.clone(), number)));

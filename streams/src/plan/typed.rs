@@ -11,7 +11,7 @@ pub(super) struct OpenFlow {
     flow: AnyFlow,
     parts: Vec<Part>,
     /// What the first of them reads.
-    above: Output,
+    pub(super) above: Output,
 }
 
 impl Plan {
@@ -33,14 +33,7 @@ impl Plan {
 impl Builder {
     pub(super) fn peek(&mut self, input: NodeId, see: &BatchClosure) -> Output {
         let above = self.outputs[input.0].clone();
-        let (schema, keys) = (Arc::clone(&above.schema), above.keys);
-        self.step(
-            &above,
-            StepKind::Peek { see: see.clone() },
-            "peek".to_owned(),
-            schema,
-            keys,
-        )
+        self.passing_step(&above, StepKind::Peek { see: see.clone() }, "peek".to_owned())
     }
 
     pub(super) fn typed(

@@ -23,14 +23,18 @@ impl Builder {
         self.subs[into].0.append(&mut inputs);
         self.subs[into].1.append(&mut steps);
         let lates = self.lates.values_mut();
+        let open = self.open.values_mut().map(|flow| &mut flow.above);
         for output in self
             .outputs
             .iter_mut()
             .chain(lates)
+            .chain(open)
             .filter(|output| output.sub == gone)
         {
             output.sub = into;
-            for from in &mut output.from {
+            let table = output.table.iter_mut();
+            let table = table.flat_map(|table| table.deletions.iter_mut().chain([&mut table.changes]));
+            for from in output.from.iter_mut().chain(table) {
                 *from = match *from {
                     From::Input(input) => From::Input(input + first_input),
                     From::Rows(input) => From::Rows(input + first_input),
