@@ -60,6 +60,12 @@ pub(crate) trait Operator: Send {
     /// was, so that a part of them may be tried again.
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
+    /// Takes rows at input number `port`, for steps that have several.
+    fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        debug_assert_eq!(port, 0, "a step with one input");
+        self.process(rows, out)
+    }
+
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())
@@ -343,12 +349,23 @@ impl From<DataFusionError> for OperatorError {
     }
 }
 
-/// The running form of a step in the task of `partition`.
-pub(crate) fn new_operator(
-    kind: &StepKind,
-    partition: i32,
-    near: &Surroundings,
-) -> Result<Box<dyn Operator>, OperatorError> {
+/// Where a step runs.
+pub(crate) struct Place<'a> {
+    /// The partition number of the task.
+    pub(crate) partition: i32,
+    pub(crate) near: &'a Surroundings,
+}
+
+impl Place<'_> {
+    /// How many partitions a repartition topic has.
+    pub(crate) fn partitions_of(&self, topic: &Arc<str>) -> usize {
+        self.near.partitions.get(topic).copied().unwrap_or(1)
+    }
+}
+
+/// The running form of a step.
+pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
+    let &Place { partition, near } = place;
     Ok(match kind {
         StepKind::FlatMap { expr, schema } => {
             Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
@@ -361,7 +378,7 @@ pub(crate) fn new_operator(
         StepKind::PartialAggregate { spec, topic } => Box::new(partial_aggregate::PartialAggregate::new(
             Arc::clone(spec),
             Arc::clone(topic),
-            near.partitions.get(topic).copied().unwrap_or(1),
+            place.partitions_of(topic),
             near.limits.clone(),
         )?),
         StepKind::FinalAggregate {
@@ -379,21 +396,21 @@ pub(crate) fn new_operator(
         StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
         StepKind::Repartition(plan) => Box::new(repartition::Repartition::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
         StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
         StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
-        StepKind::Process(plan) => plan.processor.operator(plan, partition, &near.memory)?,
+        StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )?),
         StepKind::WindowJudge(plan) => Box::new(window_judge::WindowJudge::new(plan.clone())?),

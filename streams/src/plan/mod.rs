@@ -11,6 +11,7 @@ mod build;
 mod checks;
 mod describe;
 mod error;
+mod keyed;
 mod name;
 mod node;
 mod partitioning;
@@ -33,9 +34,11 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
-pub(crate) use node::{Node, NodeId, Plan};
+pub(crate) use keyed::{NodePlan, StepPlan};
+pub(crate) use node::{Node, NodeId, Plan, Side};
+pub(crate) use process::{ProcessNode, ProcessPlan};
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Input, InputTime, Part, ProcessPlan, Repartition, RepartitionTopic,
-    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
-    WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
+    Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Part, Repartition, RepartitionTopic, Shuffle,
+    Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures, WatermarkStep,
+    WindowFinal, WindowPartial, WindowedSpec,
 };

@@ -252,6 +252,7 @@ impl Builder {
                     StepKind::ToTable(table) => table.changes_used = true,
                     StepKind::TableFinal(table) => table.changes_used = true,
                     StepKind::FinalAggregate { changes_used, .. } => *changes_used = true,
+                    StepKind::Keyed(plan) => plan.use_changes(),
                     _ => unreachable!("only tables have changes"),
                 }
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::build::Builder;
 use super::name::fingerprint;
 use super::{
-    Announces, Decode, Input, InputTime, PlanError, Repartition, RepartitionTopic, Step, StepId, StepKind,
-    TablePartial, WatermarkStep,
+    Announces, Decode, Edge, Input, InputTime, NodeId, PlanError, Repartition, RepartitionTopic, Step,
+    StepId, StepKind, TablePartial, WatermarkStep,
 };
 use crate::expr::CompiledExpr;
 use crate::time::Bound;
@@ -98,14 +98,10 @@ impl Builder {
 }
 
 fn waits_for_time(steps: &[Step]) -> bool {
-    let waits = |step: &Step| {
-        matches!(
-            step.kind,
-            StepKind::WindowPartial(_)
-                | StepKind::WindowJudge(_)
-                | StepKind::WindowFinal(_)
-                | StepKind::Process(_)
-        )
+    let waits = |step: &Step| match &step.kind {
+        StepKind::WindowPartial(_) | StepKind::WindowJudge(_) | StepKind::WindowFinal(_) => true,
+        StepKind::Keyed(plan) => plan.waits_for_time(),
+        _ => false,
     };
     steps.iter().any(waits)
 }
@@ -136,6 +132,10 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
             StepKind::PartialAggregate { topic, .. }
             | StepKind::Repartition(Repartition { topic, .. })
             | StepKind::TablePartial(TablePartial { topic, .. }) => announces.contains(&&**topic),
+            StepKind::Keyed(plan) => {
+                let ships_to = plan.repartition_topic();
+                plan.waits_for_time() || ships_to.is_some_and(|topic| announces.contains(&&**topic))
+            }
             _ => false,
         };
         if !matches!(input.decode, Decode::Rows(_)) || !untimed.iter().any(uses_time) {
@@ -143,6 +143,8 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
         }
         let default = crate::time::record_time(Duration::ZERO);
         steps.push(Step {
+            // No node made it, and so none has a policy for it.
+            node: NodeId(usize::MAX),
             label: format!("watermark {default}"),
             kind: StepKind::Watermark(WatermarkStep {
                 time: None,
@@ -155,7 +157,8 @@ fn add_defaults(inputs: &mut [Input], steps: &mut Vec<Step>, announces: &[&str])
             on_error: None,
         });
         // It holds nothing back at the end of an epoch, so its number does not matter.
-        input.children = vec![StepId(steps.len() - 1)];
+        let to = StepId(steps.len() - 1);
+        input.children = vec![Edge { to, port: 0 }];
     }
 }
 
@@ -200,13 +203,8 @@ impl WatermarkStep {
 /// The steps that rows of `input` come to, behind steps of a kind that `passes` lets through.
 fn reached(input: &Input, steps: &[Step], passes: impl Fn(&StepKind) -> bool) -> BTreeSet<StepId> {
     let mut reached = BTreeSet::new();
-    let mut next: Vec<StepId> = input
-        .children
-        .iter()
-        .chain(&input.row_children)
-        .copied()
-        .collect();
-    while let Some(step) = next.pop() {
+    let mut next: Vec<Edge> = input.edges().collect();
+    while let Some(Edge { to: step, .. }) = next.pop() {
         if reached.insert(step) && passes(&steps[step.0].kind) {
             next.extend(steps[step.0].children.iter().flatten());
         }

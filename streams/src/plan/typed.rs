@@ -11,7 +11,13 @@ pub(super) struct OpenFlow {
     flow: AnyFlow,
     parts: Vec<Part>,
     /// What the first of them reads.
-    pub(super) above: Output,
+    above: Output,
+}
+
+impl OpenFlow {
+    pub(super) fn above(&mut self) -> &mut Output {
+        &mut self.above
+    }
 }
 
 impl Plan {

@@ -1,0 +1,45 @@
+//! Steps that are files of their own: what the plan, the description and the task have to know of them, and no more.
+//!
+//! A call of the DSL adds a [`NodePlan`]; when the plan is built, it makes steps of it, each a [`StepPlan`]; a task
+//! makes an operator of each.
+use std::fmt;
+use std::sync::Arc;
+
+use super::build::{Builder, Output};
+use super::{NodeId, PlanError};
+use crate::operator::{Operator, OperatorError, Place};
+
+/// What a call of the DSL asked for.
+pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
+    /// Hangs its steps below `inputs`; gives what comes out of them.
+    fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError>;
+}
+
+/// What a step does.
+pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
+    /// The changelog of the step's state.
+    fn changelog(&self) -> Option<&Arc<str>> {
+        None
+    }
+
+    /// The repartition topic that the step writes.
+    fn repartition_topic(&self) -> Option<&Arc<str>> {
+        None
+    }
+
+    /// How many outputs the step has.
+    fn outputs(&self) -> usize {
+        1
+    }
+
+    /// Somebody takes what changes in the table that the step keeps.
+    fn use_changes(&mut self) {}
+
+    /// Whether what the step does hangs on how far event time is.
+    fn waits_for_time(&self) -> bool {
+        false
+    }
+
+    /// Its running form.
+    fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError>;
+}
