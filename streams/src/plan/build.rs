@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::Expr;
 
 use super::checks::{distinct, legal};
+use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
     RepartitionTopic, Side, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
+use crate::expr::prelude::col;
 use crate::format::{Format, InputFormat, OutputFormat};
 
 /// Where a node's output comes from, and what it looks like.
@@ -28,6 +31,8 @@ pub(crate) struct Output {
     pub(super) hold_ms: i64,
     /// What else a table gives.
     pub(super) table: Option<TableOutputs>,
+    /// By which columns its rows are in their partitions, if that is known.
+    pub(super) partitioned: Option<Partitioned>,
 }
 
 /// What a table gives besides its rows.
@@ -100,21 +105,7 @@ pub(crate) struct Builder {
 impl Plan {
     /// Validates the plan and compiles it.
     pub(crate) fn build(&self) -> Result<Topology, PlanError> {
-        legal("application id", &self.application_id)?;
-        let mut builder = Builder {
-            application_id: self.application_id.clone(),
-            policies: self.policies.clone(),
-            fused: self.fused(),
-            sides_taken: self.sides_taken(),
-            ..Builder::default()
-        };
-        for (number, node) in self.nodes.iter().enumerate() {
-            let output = builder.add(NodeId(number), node)?;
-            if let Some(policy) = self.policies.get(&NodeId(number)) {
-                builder.set_policy(NodeId(number), node, &output, policy)?;
-            }
-            builder.outputs.push(output);
-        }
+        let mut builder = self.builder()?;
         if builder.subs.is_empty() {
             return Err(PlanError::NoSource {
                 application_id: self.application_id.clone(),
@@ -143,6 +134,26 @@ impl Plan {
             repartitions: builder.repartitions,
             changelogs: builder.changelogs,
         })
+    }
+
+    /// All nodes validated and in their sub-topologies.
+    pub(super) fn builder(&self) -> Result<Builder, PlanError> {
+        legal("application id", &self.application_id)?;
+        let mut builder = Builder {
+            application_id: self.application_id.clone(),
+            policies: self.policies.clone(),
+            fused: self.fused(),
+            sides_taken: self.sides_taken(),
+            ..Builder::default()
+        };
+        for (number, node) in self.nodes.iter().enumerate() {
+            let output = builder.add(NodeId(number), node)?;
+            if let Some(policy) = self.policies.get(&NodeId(number)) {
+                builder.set_policy(NodeId(number), node, &output, policy)?;
+            }
+            builder.outputs.push(output);
+        }
+        Ok(builder)
     }
 
     /// Every path ends in a sink, and no sink feeds the job again.
@@ -285,6 +296,8 @@ impl Builder {
             cause: cause.to_string(),
         })?;
         let schema = format.schema();
+        let key: Option<Vec<Expr>> = format.key_column().map(|column| vec![col(column)]);
+        let partitioned = key.and_then(|key| Partitioned::by(&key, &schema));
         distinct(&label, schema.fields().iter().map(|field| field.name()))?;
         if let Some(&(sub, input)) = self.sources.get(topic) {
             let Decode::Rows(first) = &self.subs[sub].0[input].decode else {
@@ -306,6 +319,7 @@ impl Builder {
                 label,
                 hold_ms: 0,
                 table: None,
+                partitioned,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
@@ -318,6 +332,7 @@ impl Builder {
             label,
             hold_ms: 0,
             table: None,
+            partitioned,
         })
     }
 
@@ -454,6 +469,17 @@ impl Builder {
             label,
             hold_ms,
             table: None,
+            partitioned: None,
+        }
+    }
+
+    /// As [`step`](Self::step), for steps that leave rows as they are, or drop them.
+    pub(super) fn passing_step(&mut self, above: &Output, kind: StepKind, label: String) -> Output {
+        let partitioned = above.partitioned.clone();
+        let output = self.step(above, kind, label, Arc::clone(&above.schema), above.keys);
+        Output {
+            partitioned,
+            ..output
         }
     }
 }

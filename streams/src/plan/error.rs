@@ -154,6 +154,31 @@ pub enum PlanError {
         /// What is missing.
         what: &'static str,
     },
+    /// Keys of two sides that are of different kinds.
+    #[error(
+        "{step}: {left} and {right} are of no common type, so that they would never be equal; cast one of them"
+    )]
+    JoinKeys {
+        /// The step.
+        step: String,
+        /// The key of the left side, with its type.
+        left: String,
+        /// The key of the right side, with its type.
+        right: String,
+    },
+    /// A table whose rows are in partitions by something else than what they are to meet others by.
+    #[error(
+        "{step}: the rows of {table} are not in the partitions of ({keys}), and those of a table stay where they are; make it with these \
+         keys in this order"
+    )]
+    TablePartitions {
+        /// The step.
+        step: String,
+        /// The table.
+        table: String,
+        /// The keys that it should be partitioned by.
+        keys: String,
+    },
     /// An expression of another type than the step needs.
     #[error("{step}: {expr} is of type {actual}, not {expected}")]
     WrongType {

@@ -16,6 +16,9 @@ mod keyed;
 mod keyed_tests;
 mod name;
 mod node;
+mod partitioning;
+#[cfg(test)]
+mod partitioning_tests;
 mod policy;
 mod process;
 mod stateless;

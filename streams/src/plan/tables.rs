@@ -8,6 +8,7 @@ use datafusion::logical_expr::Expr;
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct, wrong_type};
+use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,
     TableFinal, TablePartial, ToTable,
@@ -44,6 +45,7 @@ impl Builder {
         topic: Arc<str>,
         keys: &[Expr],
     ) -> Result<Output, PlanError> {
+        let partitioned = Partitioned::by(keys, &above.schema);
         let keys = compiled_keys(step, keys, &above.schema)?;
         let texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
         let label = format!("{step} by {}", texts.join(", "));
@@ -55,7 +57,8 @@ impl Builder {
             timed: false,
         });
         self.step(above, kind, label, Arc::clone(&above.schema), 0);
-        Ok(self.behind(above, topic, rows, step))
+        let moved = self.behind(above, topic, rows, step);
+        Ok(Output { partitioned, ..moved })
     }
 
     /// What comes out of a repartition topic of rows.
@@ -78,6 +81,7 @@ impl Builder {
             label: label.to_owned(),
             hold_ms: 0,
             table: None,
+            partitioned: None,
         }
     }
 
@@ -158,6 +162,7 @@ impl Builder {
         // An aggregate over a table keeps members, not results.
         let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
+        table.partitioned = Partitioned::by_first(keys, &table.schema);
         let [From::Step(step, _)] = table.from[..] else {
             unreachable!("a table's step has outputs");
         };

@@ -44,6 +44,16 @@ impl Builder {
         }
         Ok(announces)
     }
+
+    /// The sub-topology that reads each topic, and the number of its input.
+    pub(super) fn readers(&self) -> HashMap<Arc<str>, (usize, usize)> {
+        let mut readers = HashMap::new();
+        for (number, (inputs, _)) in self.subs.iter().enumerate() {
+            let topics = inputs.iter().map(|input| Arc::clone(&input.topic));
+            readers.extend(topics.zip((0..).map(|input| (number, input))));
+        }
+        readers
+    }
 }
 
 /// Which inputs have a part in event time: those from which rows come to a step that waits for it, or to a repartition topic
@@ -51,21 +61,16 @@ impl Builder {
 struct Times {
     /// By sub-topology and input.
     timed: Vec<Vec<bool>>,
-    /// The sub-topology that reads a topic, and the number of its input.
+    /// See [`Builder::readers`].
     readers: HashMap<Arc<str>, (usize, usize)>,
 }
 
 impl Times {
     fn of(builder: &Builder) -> Self {
-        let mut readers = HashMap::new();
-        for (number, (inputs, _)) in builder.subs.iter().enumerate() {
-            let topics = inputs.iter().map(|input| Arc::clone(&input.topic));
-            readers.extend(topics.zip((0..).map(|input| (number, input))));
-        }
         let subs = builder.subs.iter();
         let mut times = Self {
             timed: subs.map(|(inputs, _)| vec![false; inputs.len()]).collect(),
-            readers,
+            readers: builder.readers(),
         };
         // Those behind have to be known before those in front of them.
         while times.grow(builder) {}

@@ -39,14 +39,7 @@ impl Plan {
 impl Builder {
     pub(super) fn peek(&mut self, input: NodeId, see: &BatchClosure) -> Output {
         let above = self.outputs[input.0].clone();
-        let (schema, keys) = (Arc::clone(&above.schema), above.keys);
-        self.step(
-            &above,
-            StepKind::Peek { see: see.clone() },
-            "peek".to_owned(),
-            schema,
-            keys,
-        )
+        self.passing_step(&above, StepKind::Peek { see: see.clone() }, "peek".to_owned())
     }
 
     pub(super) fn typed(

@@ -7,6 +7,7 @@ use datafusion::logical_expr::Expr;
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output};
 use super::checks::{compile, distinct};
+use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, Side, StepKind, WatermarkStep,
     WindowFinal, WindowPartial, WindowedSpec,
@@ -45,8 +46,7 @@ impl Builder {
             idle_after: strategy.idle_after,
             tracks: None,
         });
-        let (schema, keys) = (Arc::clone(&above.schema), above.keys);
-        Ok(self.step(&above, kind, step, schema, keys))
+        Ok(self.passing_step(&above, kind, step))
     }
 
     pub(super) fn window(
@@ -103,6 +103,8 @@ impl Builder {
         });
         let mut results = self.step(&shuffled, kind, label, output, keys);
         results.hold_ms = hold_ms;
+        // All windows of a key are in its partition.
+        results.partitioned = Partitioned::by_first(keys - 2, &results.schema);
         Ok(results)
     }
 
@@ -144,6 +146,7 @@ impl Builder {
             label: format!("window {}", spec.text()),
             hold_ms: 0,
             table: None,
+            partitioned: None,
         }
     }
 
