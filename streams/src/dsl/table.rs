@@ -63,7 +63,6 @@ impl Table {
         Self { plan, node }
     }
 
-    #[cfg(test)]
     pub(crate) fn node(&self) -> NodeId {
         self.node
     }

@@ -11,6 +11,7 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod lookup;
 mod partial_aggregate;
 mod peek;
 mod process;
@@ -34,6 +35,7 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use tables::{Seen, Tables};
 

@@ -13,6 +13,11 @@ use crate::operator::{Operator, OperatorError, Place};
 pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
     /// Hangs its steps below `inputs`; gives what comes out of them.
     fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError>;
+
+    /// Whether its inputs are not seen by the user, so that their errors are its own.
+    fn is_one_with_its_inputs(&self) -> bool {
+        false
+    }
 }
 
 /// What a step does.

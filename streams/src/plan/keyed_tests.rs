@@ -14,8 +14,8 @@ use super::{InputTime, Node, NodeId, NodePlan, PlanError, StepKind, StepPlan};
 use crate::operator::{Operator, OperatorError, Output, Place};
 use crate::rows::Rows;
 use crate::{
-    Stream, Streams, Table, TestDriver, TestRecord, col, count_all, json as json_out, record_time, text,
-    tumbling,
+    Stream, Streams, Table, TestDriver, TestRecord, cast, col, count_all, json as json_out, record_time,
+    text, tumbling,
 };
 
 /// Takes rows of all its streams, and at the end of the epoch gives each with the port that it came in at, what it was judged
@@ -260,7 +260,7 @@ fn tables_do_not_hold_windows_back() {
     let app = Streams::new("app");
     let users = app
         .stream("users", text("name").with_key("id"))
-        .to_table("users", [col("id")]);
+        .to_table("users", [cast(col("id"), DataType::Utf8View).alias("id")]);
     let lines = app
         .stream("lines", text("line"))
         .repartition("moved", [col("line")]);
@@ -353,7 +353,7 @@ fn looking() -> Streams {
     let app = Streams::new("app");
     let users = app
         .stream("users", text("name").with_key("id"))
-        .to_table("users", [col("id")]);
+        .to_table("users", [cast(col("id"), DataType::Utf8View).alias("id")]);
     let words = app.stream("words", text("word")).group_by([col("word")]);
     let counts = words.aggregate("counts", [count_all().alias("n")]);
     let lines = app.stream("lines", text("line"));

@@ -14,6 +14,9 @@ mod error;
 mod keyed;
 #[cfg(test)]
 mod keyed_tests;
+mod lookup;
+#[cfg(test)]
+mod lookup_tests;
 mod name;
 mod node;
 mod partitioning;
@@ -37,8 +40,10 @@ pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
 pub(crate) use keyed::{NodePlan, StepPlan};
+pub(crate) use lookup::{LookupNode, LookupPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
