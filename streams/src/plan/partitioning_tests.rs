@@ -57,7 +57,7 @@ fn is_partitioned(plan: &Plan, node: NodeId) -> bool {
 fn what_passes_rows_on_leaves_them_where_they_are() {
     let mut plan = Plan::new("a".to_owned());
     let lines = source(&mut plan, "lines", text("line").with_key("user"));
-    let user = cast(col("user"), DataType::Utf8);
+    let user = cast(col("user"), DataType::Utf8View);
     let input = plan.add(Node::Filter {
         input: lines,
         predicate: col("line").is_not_null(),
