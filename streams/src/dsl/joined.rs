@@ -6,7 +6,7 @@ use datafusion::logical_expr::Expr;
 
 use super::{SharedPlan, Stream, Table};
 use crate::expr::prelude::col;
-use crate::plan::{ErrorPolicy, LookupNode, Node, NodeId};
+use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
 /// What is equal in rows that belong together. Made by [`on`].
 #[derive(Debug, Clone)]
@@ -105,11 +105,12 @@ impl Lookup {
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
     /// let app = Streams::new("greet");
     /// let users = app.table("users", text("name").with_key("id"), key("id"));
-    /// app.stream("visits", text("page").with_key("user")).join(&users, on("user", "id")).left().to("greetings", json());
+    /// let visits = app.stream("visits", text("page").with_key("user"));
+    /// visits.join(&users, on("user", "id")).left().select([col("page"), col("name")]).to("greetings", json());
     /// let mut driver = TestDriver::new(&app)?;
     /// driver.pipe("visits", TestRecord::new("home").key("7"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("greetings")[0].as_text().1, r#"{"page":"home","user":"7","id":null,"name":null}"#);
+    /// assert_eq!(driver.read("greetings")[0].as_text().1, r#"{"page":"home","name":null}"#);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     #[must_use]
@@ -169,5 +170,76 @@ impl Deref for Lookup {
 
     fn deref(&self) -> &Stream {
         &self.stream
+    }
+}
+
+/// Two tables as one, by their keys: a table. Made by [`Table::join`].
+#[derive(Debug, Clone)]
+pub struct TableJoin {
+    table: Table,
+    inputs: Vec<NodeId>,
+}
+
+impl TableJoin {
+    pub(super) fn new(plan: &SharedPlan, left: &Table, right: &Table) -> Self {
+        let inputs = vec![left.node(), right.node()];
+        let node = plan.add(joined(&inputs, JoinKind::Inner));
+        let table = Table::new(plan.clone(), node);
+        Self { table, inputs }
+    }
+
+    /// All keys of the left table, with null where the right one has no row.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, key, text};
+    /// let app = Streams::new("shop");
+    /// let names = app.table("names", text("name").with_key("id"), key("id"));
+    /// let cities = app.table("cities", text("city").with_key("id"), key("id"));
+    /// names.join(&cities).left().to("users", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    #[must_use]
+    pub fn left(self) -> Self {
+        self.of(JoinKind::Left)
+    }
+
+    /// The keys of both tables, with null where one has no row.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("shop");
+    /// let names = app.table("names", text("name").with_key("id"), key("id"));
+    /// let cities = app.table("cities", text("city").with_key("id"), key("id"));
+    /// names.join(&cities).outer().to("users", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("cities", TestRecord::new("Bonn").key("7"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users")[0].as_text(), ("7", r#"{"name":null,"city":"Bonn"}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    #[must_use]
+    pub fn outer(self) -> Self {
+        self.of(JoinKind::Outer)
+    }
+
+    fn of(self, kind: JoinKind) -> Self {
+        self.table.replace(joined(&self.inputs, kind));
+        self
+    }
+}
+
+fn joined(inputs: &[NodeId], kind: JoinKind) -> Node {
+    Node::Keyed {
+        inputs: inputs.to_vec(),
+        make: Arc::new(TableJoinNode { kind }),
+    }
+}
+
+impl Deref for TableJoin {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.table
     }
 }

@@ -12,7 +12,7 @@ mod typed;
 mod windowed;
 
 pub use grouped::GroupedStream;
-pub use joined::{JoinKey, Lookup, On, key, on};
+pub use joined::{JoinKey, Lookup, On, TableJoin, key, on};
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;

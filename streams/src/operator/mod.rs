@@ -24,6 +24,7 @@ mod sink;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
+mod table_join;
 mod table_partial;
 #[cfg(test)]
 mod table_tests;
@@ -37,6 +38,7 @@ mod window_partial;
 
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use table_join::TableJoin;
 pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;

@@ -267,6 +267,7 @@ fn tables_do_not_hold_windows_back() {
     meet(Meet::default(), &[&lines], &[&users])
         .group_by([col("seen")])
         .window(tumbling(Duration::from_secs(1)))
+        .emit(crate::Emit::OnWindowClose)
         .aggregate("n", [count_all().alias("n")])
         .to("out", json_out());
     let timed = times(&app);

@@ -236,10 +236,16 @@ fn job() -> Streams {
     let app = Streams::new("app");
     let users = app.table("users", text("name").with_key("id"), key("id"));
     let visits = app.stream("visits", text("word").with_key("user"));
-    visits.join(&users, on("user", "id")).to("names", json_out());
+    let text_of = |key: &str| cast(col(key), DataType::Utf8View).alias(key);
+    let shown = [col("word"), text_of("user"), text_of("id"), col("name")];
+    visits
+        .join(&users, on("user", "id"))
+        .select(shown.clone())
+        .to("names", json_out());
     visits
         .join(&users, on("user", "id"))
         .left()
+        .select(shown)
         .to("all-names", json_out());
     let counts = app
         .stream("words", text("said"))

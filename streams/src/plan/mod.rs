@@ -25,6 +25,9 @@ mod partitioning_tests;
 mod policy;
 mod process;
 mod stateless;
+mod table_join;
+#[cfg(test)]
+mod table_join_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,7 @@ pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use table_join::{JoinKind, TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,

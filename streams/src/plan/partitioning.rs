@@ -139,7 +139,6 @@ fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
 }
 
 /// Two sides that meet by key.
-#[cfg_attr(not(test), expect(dead_code, reason = "what joins are made of"))]
 pub(super) struct CoPartitioned {
     /// Both in the same sub-topology, and rows of equal keys in its same task.
     pub(super) sides: [Output; 2],

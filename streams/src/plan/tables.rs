@@ -18,8 +18,8 @@ use crate::expr::{CompiledExpr, column_names};
 use crate::format::{Placement, ShuffledRows, key_type};
 
 /// The ports of a table's step; see `operator::changes`.
-const CHANGES: usize = 1;
-const DELETIONS: usize = 2;
+pub(super) const CHANGES: usize = 1;
+pub(super) const DELETIONS: usize = 2;
 
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
@@ -282,7 +282,7 @@ impl Builder {
     }
 
     /// Has a table's step say what changed.
-    fn use_changes(&mut self, changes: &Output) {
+    pub(super) fn use_changes(&mut self, changes: &Output) {
         for from in &changes.from {
             if let From::Step(StepId(step), _) = *from {
                 match &mut self.subs[changes.sub].1[step].kind {
