@@ -25,6 +25,7 @@ mod partitioning_tests;
 mod policy;
 mod process;
 mod stateless;
+mod step_kind;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;
