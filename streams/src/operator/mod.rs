@@ -19,6 +19,9 @@ mod process_tests;
 mod project;
 mod repartition;
 mod shipper;
+mod signed;
+#[cfg(test)]
+mod signed_tests;
 mod sink;
 #[cfg(test)]
 mod table_error_tests;
@@ -34,6 +37,7 @@ mod window_judge;
 mod window_partial;
 
 pub(crate) use process::Process;
+pub(crate) use signed::{SignedFinal, SignedPartial};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -40,6 +40,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether it takes back what rows of a table contributed.
+    fn takes_back(&self) -> bool {
+        false
+    }
+
     /// Its running form.
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError>;
 }

@@ -19,6 +19,7 @@ mod partitioning;
 mod partitioning_tests;
 mod policy;
 mod process;
+mod signed;
 mod stateless;
 mod tables;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use topology::Topology;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Part, Repartition, RepartitionTopic, Shuffle,
     Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures, WatermarkStep,
