@@ -11,6 +11,7 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod lookup;
 mod partial_aggregate;
 mod peek;
 mod process;
@@ -26,9 +27,11 @@ mod sink;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
+mod table_join;
 mod table_partial;
 #[cfg(test)]
 mod table_tests;
+mod tables;
 mod to_table;
 mod typed;
 mod watermark;
@@ -36,8 +39,11 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use table_join::TableJoin;
+pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,7 +56,7 @@ use thiserror::Error;
 
 use crate::aggregate::{Delta, UpdateError};
 use crate::format::FormatError;
-use crate::plan::{ErrorPolicy, StepKind};
+use crate::plan::{ErrorPolicy, Pace, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::{Owner, OwnerNames, RowStoreError, StateError, StateMemory, WindowError};
@@ -73,6 +79,12 @@ pub(crate) trait Operator: Send {
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// The rows of `keys`, each there once, in the table that the step keeps. `tables` are those that it reads itself. See
+    /// [`Tables::look_up`].
+    fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        unreachable!("the plan has only steps with tables read");
     }
 
     /// Takes a record of the step's changelog, before the first batch.
@@ -118,6 +130,10 @@ pub(crate) struct Output<'a> {
     pub(crate) clock: &'a mut TaskClock,
     /// How far the step's rows are behind the task's watermark.
     pub(crate) hold_ms: i64,
+    /// How the clock goes with the rows of each of the step's inputs.
+    pub(crate) paces: &'a [Pace],
+    /// The tables that the step reads.
+    pub(crate) tables: Tables<'a>,
     /// Rows that came too late.
     pub(crate) late_rows: u64,
     /// Rows that the step could not work on.
@@ -149,6 +165,15 @@ impl Output<'_> {
     /// Where the step was in event time when the last epoch ended.
     fn settled(&self) -> Watermark {
         self.clock.settled().minus(self.hold_ms)
+    }
+
+    /// The watermark by which rows at input number `port` are late, besides those that they bring themselves. What a step forgets as
+    /// of this one at the end of an epoch, no row asks for that is in time.
+    pub(crate) fn judged_from(&self, port: u8) -> Watermark {
+        match self.paces[usize::from(port)] {
+            Pace::Log => self.watermark(),
+            Pace::Epoch => self.settled(),
+        }
     }
 
     /// Whether windows may have closed behind the task's back, because it was idle.

@@ -10,7 +10,7 @@ use super::changes::{Change, side};
 use super::failing::{failing, without};
 use super::partial_aggregate::PartialAggregate;
 use super::to_table::nulled;
-use super::{FailedContent, FailedRow, Operator, OperatorError, Output, Place};
+use super::{FailedContent, FailedRow, Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::aggregate::{Delta, EmitTo};
 use crate::plan::{SignedFinalPlan, SignedPartialPlan, Total};
 use crate::rows::Rows;
@@ -110,7 +110,7 @@ impl Operator for SignedPartial {
 pub(crate) struct SignedFinal {
     plan: SignedFinalPlan,
     delta: Delta,
-    /// The columns of the changelog: groups and sums.
+    /// The columns of the changelog: groups, sums and times.
     stored: SchemaRef,
     rows: RowStore,
 }
@@ -193,28 +193,23 @@ impl SignedFinal {
         Ok(results.collect::<Result<_, _>>()?)
     }
 
-    /// What groups were before: their results, null where there was none.
-    fn results_before(&self, before: &[ArrayRef], had: &[bool]) -> Result<Vec<ArrayRef>, OperatorError> {
+    /// The results of groups by the sums of those that `had` some, null for the others.
+    fn results_of(&self, before: &[ArrayRef], had: &[bool]) -> Result<Vec<ArrayRef>, OperatorError> {
         let there = had.iter().filter(|had| **had).count();
-        let mut next = 0..;
-        let places = had.iter().map(|had| if *had { next.next() } else { None });
-        let places: UInt32Array = places.collect();
-        let results = self.results(before, there)?;
-        let results = results.iter().map(|results| take(results, &places, None));
-        Ok(results.collect::<Result<_, _>>()?)
+        spread(&self.results(before, there)?, had)
     }
 
     /// Logs the groups that are there, and those that are gone.
     fn log(
         &mut self,
         keys: &[ArrayRef],
-        sums: &[ArrayRef],
+        stored: &[ArrayRef],
         had: &[bool],
         live: &[bool],
         out: &mut Output<'_>,
     ) -> Result<(), OperatorError> {
         let news: Vec<bool> = had.iter().zip(live).map(|(had, live)| *had || *live).collect();
-        let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, sums].concat())?;
+        let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, stored].concat())?;
         let logged = filter_record_batch(&logged, &BooleanArray::from(news.clone()))?;
         if logged.num_rows() > 0 {
             let live = news.iter().zip(live).filter(|(news, _)| **news);
@@ -225,6 +220,17 @@ impl SignedFinal {
     }
 }
 
+/// The rows at the places that are marked, null at the others.
+fn spread(columns: &[ArrayRef], marked: &[bool]) -> Result<Vec<ArrayRef>, OperatorError> {
+    let mut next = 0..;
+    let places = marked
+        .iter()
+        .map(|marked| if *marked { next.next() } else { None });
+    let places: UInt32Array = places.collect();
+    let columns = columns.iter().map(|column| take(column, &places, None));
+    Ok(columns.collect::<Result<_, _>>()?)
+}
+
 /// The sums, null where they are of no values.
 fn of_some(sums: &ArrayRef, counts: &ArrayRef) -> Result<ArrayRef, OperatorError> {
     let none = Int64Array::new_scalar(0);
@@ -232,13 +238,13 @@ fn of_some(sums: &ArrayRef, counts: &ArrayRef) -> Result<ArrayRef, OperatorError
     Ok(nullif(sums, &is_none)?)
 }
 
-/// Groups, and their sums; deleted ones have none.
+/// Groups, their sums, and the time of the last change; deleted ones have none of both.
 fn stored_schema(plan: &SignedFinalPlan) -> SchemaRef {
     let schema = plan.sums.state_schema();
-    let (time, stored) = schema.fields().split_last().expect("states end with the time");
-    debug_assert_eq!(time.name(), "$time");
     let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-    Arc::new(Schema::new(stored.iter().map(nullable).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(nullable).collect::<Vec<_>>(),
+    ))
 }
 
 impl Operator for SignedFinal {
@@ -247,29 +253,30 @@ impl Operator for SignedFinal {
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.rows.make_room()?;
         let Some(delta) = self.delta.take()? else {
             return Ok(());
         };
         let groups = delta.num_rows();
         let (keys, states) = delta.columns().split_at(self.plan.sums.key_count());
         let (times, states) = states.split_last().expect("states end with the time");
-        self.rows.make_room()?;
         let places = self.rows.touch(keys)?;
         let table = self.rows.table();
         let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
         let had_rows: Vec<usize> = (0..groups).filter(|row| had[*row]).collect();
         let had_places: Vec<usize> = had_rows.iter().map(|row| places[*row]).collect();
-        let before = table.gather(&had_places)?;
+        let mut before = table.gather(&had_places)?;
+        before.pop();
 
         let sums = self.add(states, &before, &had_rows, groups)?;
         // The first says how many rows there are. With repeated epochs there may be fewer than none.
         let rows = sums[0].as_primitive::<Int64Type>().values();
         let live: Vec<bool> = rows.iter().map(|rows| *rows > 0).collect();
         let results_before = match self.plan.changes_used {
-            true => Some(self.results_before(&before, &had)?),
+            true => Some(self.results_of(&before, &had)?),
             false => None,
         };
-        let stored = nulled(&sums, &live)?;
+        let stored = nulled(&[&*sums, &[Arc::clone(times)]].concat(), &live)?;
         self.rows.table().set(&places, &stored, &live)?;
         self.log(keys, &stored, &had, &live, out)?;
 
@@ -284,6 +291,19 @@ impl Operator for SignedFinal {
         };
         change.emit(out)?;
         Ok(self.rows.compact()?)
+    }
+
+    fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        let places = self.rows.touch(keys)?;
+        let table = self.rows.table();
+        let there: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
+        let places = places.iter().zip(&there).filter(|(_, there)| **there);
+        let mut sums = table.gather(&places.map(|(place, _)| *place).collect::<Vec<_>>())?;
+        let times = sums.pop().expect("what is stored ends with the time");
+        let values = self.results_of(&sums, &there)?;
+        let times = spread(&[times], &there)?;
+        self.rows.compact()?;
+        Ok(Seen::new(there, values, &times[0]))
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

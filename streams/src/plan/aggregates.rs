@@ -83,6 +83,7 @@ impl Builder {
             table.table = Some(TableOutputs {
                 changes: From::Step(step, 1),
                 deletions: None,
+                view: Some(step),
             });
         }
         table

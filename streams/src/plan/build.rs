@@ -42,6 +42,8 @@ pub(super) struct TableOutputs {
     pub(super) changes: From,
     /// Keys that are gone, if that can be.
     pub(super) deletions: Option<From>,
+    /// The step in which others can look rows up, if it can.
+    pub(super) view: Option<StepId>,
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +64,9 @@ impl Output {
             table.changes.shift(inputs, steps);
             if let Some(deletions) = &mut table.deletions {
                 deletions.shift(inputs, steps);
+            }
+            if let Some(view) = &mut table.view {
+                view.0 += steps;
             }
         }
     }
@@ -379,6 +384,18 @@ impl Builder {
         Ok(self.step(&above, kind, label, schema, above.keys))
     }
 
+    /// Has the step that `reader` comes from read `tables`, steps of its own sub-topology that were there before it.
+    pub(super) fn read_tables(&mut self, reader: &Output, tables: &[StepId]) {
+        let [From::Step(step, _)] = reader.from[..] else {
+            unreachable!("what reads tables is one step");
+        };
+        assert!(
+            tables.iter().all(|table| *table < step),
+            "a task ends its epochs in the order of its steps"
+        );
+        self.subs[reader.sub].1[step.0].tables = tables.to_vec();
+    }
+
     /// Opens a sub-topology with one input.
     pub(super) fn open(&mut self, topic: Arc<str>, decode: Decode) -> usize {
         self.subs.push((
@@ -427,6 +444,8 @@ impl Builder {
             kind,
             node,
             children: vec![Vec::new(); outputs],
+            tables: Vec::new(),
+            paces: Vec::new(),
             hold_ms,
             on_error: None,
         });

@@ -112,6 +112,10 @@ impl Chart {
             let to = self.topic(changelog);
             add(&mut self.edges, &format!("  {from} -.-> {to}"));
         }
+        for table in &step.tables {
+            let table = self.step(sub, *table);
+            add(&mut self.edges, &format!("  {table} -.-> {from}"));
+        }
         for (port, children) in step.children.iter().enumerate() {
             let label = match &step.kind {
                 StepKind::Branch { predicates } => {
@@ -197,6 +201,9 @@ fn describe_step(
     }
     if let Some(changelog) = step.kind.changelog() {
         line(text, depth + 1, &format!("changelog {changelog}"));
+    }
+    for table in &step.tables {
+        line(text, depth + 1, &format!("reads {}", sub.steps[table.0].label));
     }
     for (port, children) in step.children.iter().enumerate() {
         let depth = match &step.kind {

@@ -13,6 +13,11 @@ use crate::operator::{Operator, OperatorError, Place};
 pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
     /// Hangs its steps below `inputs`; gives what comes out of them.
     fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError>;
+
+    /// Whether its inputs are not seen by the user, so that their errors are its own.
+    fn is_one_with_its_inputs(&self) -> bool {
+        false
+    }
 }
 
 /// What a step does.
@@ -42,6 +47,17 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
 
     /// Whether it takes back what rows of a table contributed.
     fn takes_back(&self) -> bool {
+        false
+    }
+
+    /// Whether rows at input number `port` have a part in event time. Those that only change a table which other rows look up have
+    /// none, and hold nothing back.
+    fn is_timed(&self, _port: u8) -> bool {
+        true
+    }
+
+    /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
+    fn passes_on_at_once(&self) -> bool {
         false
     }
 

@@ -131,8 +131,14 @@ impl Plan {
         NodeId(self.nodes.len() - 1)
     }
 
-    /// Says what becomes of errors of `node`; of a way out of a branch, of the branch.
+    /// Says what becomes of errors of `node`; of a way out of a branch, of the branch; of a table that is a topic, of the topic as well.
     pub(crate) fn on_error(&mut self, node: NodeId, policy: ErrorPolicy) {
+        if let Node::Keyed { inputs, make } = &self.nodes[node.0]
+            && make.is_one_with_its_inputs()
+        {
+            let inputs = inputs.iter().map(|input| (*input, policy.clone()));
+            self.policies.extend(inputs);
+        }
         let node = match self.nodes[node.0] {
             Node::Way { input, .. } => input,
             _ => node,

@@ -120,6 +120,8 @@ fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     };
     match (&one, &other) {
         _ if one == other => Some(one),
+        // As the bytes of a text; keys of records are bytes.
+        _ if is_bytes(&one) && is_bytes(&other) => Some(BinaryView),
         (Decimal128(digits, scale), Decimal128(more, same)) if scale == same => {
             Some(Decimal128(*digits.max(more), *scale))
         }
@@ -137,7 +139,6 @@ fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
 }
 
 /// Two sides that meet by key.
-#[cfg_attr(not(test), expect(dead_code, reason = "what joins are made of"))]
 pub(super) struct CoPartitioned {
     /// Both in the same sub-topology, and rows of equal keys in its same task.
     pub(super) sides: [Output; 2],
@@ -155,10 +156,9 @@ impl Builder {
     /// Brings the rows of both sides to the same tasks by their keys, for the step `name`: whichever is not partitioned by them goes through a
     /// repartition topic, `<app>-<name>-left-repartition` or `…-right-…`. So does another, if the sub-topology would otherwise feed itself,
     /// because its watermark would wait for itself. The rows of a table stay where they are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what joins are made of"))]
     pub(super) fn co_partition(
         &mut self,
-        name: &str,
+        name: Option<&str>,
         step: &str,
         sides: [Half<'_>; 2],
     ) -> Result<CoPartitioned, PlanError> {
@@ -175,6 +175,9 @@ impl Builder {
                 None => rows.clone(),
                 Some(by) => {
                     let by: Vec<Expr> = by.iter().map(|key| keys[side][*key].clone()).collect();
+                    let name = name.ok_or_else(|| PlanError::JoinName {
+                        step: step.to_owned(),
+                    })?;
                     let topic = self.side_topic(name, ["left", "right"][side])?;
                     self.moved(rows, step, topic, &by)?
                 }
@@ -265,7 +268,7 @@ impl Builder {
                 .repartitions
                 .iter()
                 .filter(move |topic| topic.upstream == sub);
-            let reader = |to: &RepartitionTopic| readers.get(&to.topic).copied();
+            let reader = |to: &RepartitionTopic| readers.get(&to.topic).map(|(sub, _)| *sub);
             topics.filter_map(reader).collect::<Vec<usize>>()
         };
         let mut next: Vec<usize> = stay.iter().flat_map(|sub| behind(*sub)).collect();

@@ -140,7 +140,7 @@ fn together(
     let mut builder = plan.builder()?;
     let outputs = [left.0, right.0].map(|node| builder.outputs[node.0].clone());
     let sides = [(&outputs[0], left.1), (&outputs[1], right.1)].map(|(rows, keys)| Half { rows, keys });
-    let both = builder.co_partition("paid", "join paid", sides)?;
+    let both = builder.co_partition(Some("paid"), "join paid", sides)?;
     Ok((builder, both))
 }
 

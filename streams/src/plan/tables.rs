@@ -11,19 +11,36 @@ use super::checks::{check_columns, compile, distinct, wrong_type};
 use super::partitioning::Partitioned;
 use super::signed::{Asked, Sums};
 use super::{
-    ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,
-    TableFinal, TablePartial, ToTable,
+    ChangelogTopic, Decode, NodeId, NodePlan, PlanError, Repartition, RepartitionTopic, Shuffle, StepId,
+    StepKind, TableFinal, TablePartial, ToTable,
 };
 use crate::expr::prelude::col;
 use crate::expr::{CompiledExpr, column_names};
 use crate::format::{Placement, ShuffledRows, key_type};
 
 /// The ports of a table's step; see `operator::changes`.
-const CHANGES: usize = 1;
-const DELETIONS: usize = 2;
+pub(super) const CHANGES: usize = 1;
+pub(super) const DELETIONS: usize = 2;
 
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
+
+/// A topic as a table.
+#[derive(Debug)]
+pub(crate) struct SourceTable {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<Expr>,
+}
+
+impl NodePlan for SourceTable {
+    fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        builder.keep_last(inputs[0], &self.name, &self.keys, None, true)
+    }
+
+    fn is_one_with_its_inputs(&self) -> bool {
+        true
+    }
+}
 
 impl Builder {
     pub(super) fn repartition(
@@ -93,6 +110,18 @@ impl Builder {
         keys: &[Expr],
         deleted: Option<&Expr>,
     ) -> Result<Output, PlanError> {
+        self.keep_last(input, name, keys, deleted, false)
+    }
+
+    /// Keeps the last row of each key; where they come, if they `stay` and are there by their keys, else behind a repartition topic.
+    fn keep_last(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        deleted: Option<&Expr>,
+        stay: bool,
+    ) -> Result<Output, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
         let step = format!("to_table {name}");
         if keys.is_empty() {
@@ -124,7 +153,12 @@ impl Builder {
                 "a truth value",
             ));
         }
-        let moved = self.moved(&ordered, &step, topic, &key_columns)?;
+        let placed = Partitioned::by_first(keys.len(), &ordered.schema);
+        let is_placed = placed.zip(ordered.partitioned.as_ref());
+        let moved = match stay && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
+            true => ordered.clone(),
+            false => self.moved(&ordered, &step, topic, &key_columns)?,
+        };
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
         let fields = ordered.schema.fields().iter();
         let types: Vec<String> = fields
@@ -160,6 +194,8 @@ impl Builder {
             topic: changelog,
             sub: above.sub,
         });
+        // An aggregate over a table keeps members, not results.
+        let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
         table.partitioned = Partitioned::by_first(keys, &table.schema);
         let [From::Step(step, _)] = table.from[..] else {
@@ -168,6 +204,7 @@ impl Builder {
         table.table = Some(TableOutputs {
             changes: From::Step(step, CHANGES),
             deletions: Some(From::Step(step, DELETIONS)),
+            view: viewed.then_some(step),
         });
         Ok(table)
     }

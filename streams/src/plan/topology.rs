@@ -28,6 +28,15 @@ pub(crate) struct Edge {
     pub(crate) port: u8,
 }
 
+/// How the task's clock goes with the rows that come in at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It moves between them, as in their log.
+    Log,
+    /// It may be ahead of them until the epoch ends.
+    Epoch,
+}
+
 /// A validated job, ready to start. Made by [`Streams::build`](crate::Streams::build).
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -114,6 +123,10 @@ pub(crate) struct Step {
     pub(crate) node: NodeId,
     /// The steps below each of its outputs.
     pub(crate) children: Vec<Vec<Edge>>,
+    /// The steps before it whose tables it reads.
+    pub(crate) tables: Vec<StepId>,
+    /// How the task's clock goes with the rows of each of its inputs.
+    pub(crate) paces: Vec<Pace>,
     /// How far its rows are behind the task's watermark.
     pub(crate) hold_ms: i64,
     /// What becomes of rows that the step cannot work on, if the job says so.
@@ -428,6 +441,39 @@ impl StepKind {
         }
     }
 
+    /// Whether what the step does hangs on how far event time is.
+    pub(crate) fn waits_for_time(&self) -> bool {
+        match self {
+            Self::WindowPartial(_) | Self::WindowJudge(_) | Self::WindowFinal(_) => true,
+            Self::Keyed(plan) => plan.waits_for_time(),
+            _ => false,
+        }
+    }
+
+    /// Whether rows at `port` have a part in the event time of what the step does and emits.
+    pub(crate) fn is_timed(&self, port: u8) -> bool {
+        match self {
+            Self::Keyed(plan) => plan.is_timed(port),
+            _ => true,
+        }
+    }
+
+    /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
+    pub(crate) fn passes_on_at_once(&self) -> bool {
+        match self {
+            Self::FlatMap { .. }
+            | Self::Filter { .. }
+            | Self::Branch { .. }
+            | Self::Project { .. }
+            | Self::Peek { .. }
+            | Self::Typed { .. }
+            | Self::Watermark(_)
+            | Self::WindowJudge(_) => true,
+            Self::Keyed(plan) => plan.passes_on_at_once(),
+            _ => false,
+        }
+    }
+
     /// How many outputs the step has.
     pub(crate) fn outputs(&self) -> usize {
         match self {
@@ -455,6 +501,13 @@ impl Input {
     }
 }
 
+impl Step {
+    /// All ways of what it emits.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.children.iter().flatten().copied()
+    }
+}
+
 impl SubTopology {
     /// Whether its inputs are topics that are not the job's own.
     pub(crate) fn reads_sources(&self) -> bool {
@@ -466,8 +519,8 @@ impl SubTopology {
     /// How many inputs `step` has.
     pub(crate) fn ports(&self, step: StepId) -> usize {
         let inputs = self.inputs.iter().flat_map(Input::edges);
-        let steps = self.steps.iter().flat_map(|step| step.children.iter().flatten());
-        let ways = inputs.chain(steps.copied()).filter(|edge| edge.to == step);
+        let steps = self.steps.iter().flat_map(Step::edges);
+        let ways = inputs.chain(steps).filter(|edge| edge.to == step);
         ways.map(|edge| usize::from(edge.port) + 1).max().unwrap_or(0)
     }
 

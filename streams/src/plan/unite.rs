@@ -20,6 +20,9 @@ impl Builder {
         for child in input_children.chain(step_children) {
             child.to.0 += first_step;
         }
+        for table in steps.iter_mut().flat_map(|step| &mut step.tables) {
+            table.0 += first_step;
+        }
         self.subs[into].0.append(&mut inputs);
         self.subs[into].1.append(&mut steps);
         let sides = self.sides.values_mut();

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use crate::format::{RowDecoder, Undecodable};
 pub(crate) use millstream_client::HeaderLookup;
 
-use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, new_operator};
+use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator};
 use crate::plan::{Decode, Edge, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 use crate::state::Owner;
@@ -318,6 +318,8 @@ impl Task {
         call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), TaskError> {
         let (began, wrote) = (Instant::now(), &mut self.wrote);
+        let plan = &self.plan.steps[step.0];
+        let (above, operators) = self.operators.split_at_mut(step.0);
         let mut out = Output {
             rows: Vec::new(),
             publish: &mut |records| {
@@ -325,12 +327,14 @@ impl Task {
                 publish(records)
             },
             clock: &mut self.clock,
-            hold_ms: self.plan.steps[step.0].hold_ms,
+            hold_ms: plan.hold_ms,
+            paces: &plan.paces,
+            tables: Tables::of(step.0, &self.plan.steps, above),
             late_rows: 0,
             failed: Vec::new(),
         };
-        call(self.operators[step.0].as_mut(), &mut out)
-            .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
+        call(operators[0].as_mut(), &mut out)
+            .map_err(|cause| step_error(&self.plan, self.partition, &plan.label, cause))?;
         self.late_rows += out.late_rows;
         let (emitted, failed) = (out.rows, out.failed);
         let counts = &mut self.counts[step.0];
