@@ -152,3 +152,35 @@ fn a_group_without_rows_is_forgotten_and_may_come_back() {
     assert_eq!((&row["n"], &row["ages"]), (&1.into(), &0.into()));
     assert_eq!((&row["sum"], &row["avg"]), (&Value::Null, &Value::Null));
 }
+
+#[test]
+fn rows_of_streams_look_up_the_results() {
+    let app = Streams::new("t");
+    let regions = app
+        .stream("users", users().with_key("user"))
+        .to_table("users", [col("user")])
+        .group_by([col("region")])
+        .aggregate("sums", [count_all().alias("n"), avg(col("age")).alias("avg")]);
+    let asked = Schema::new(vec![Field::new("region", DataType::Utf8, true)]);
+    app.stream("asks", json_schema(asked))
+        .join(&regions, on("region", "region"))
+        .left()
+        .to("answers", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    let ask = |driver: &mut TestDriver| {
+        driver.pipe("asks", TestRecord::new(r#"{"region":"r"}"#)).unwrap();
+        driver.commit().unwrap();
+        let answers = driver.read("answers");
+        let answer: Value = serde_json::from_slice(answers[0].value.as_ref().unwrap()).unwrap();
+        (answer["n"].clone(), answer["avg"].clone())
+    };
+    assert_eq!(ask(&mut driver), (Value::Null, Value::Null));
+    set(&mut driver, "a", Some(30));
+    set(&mut driver, "b", Some(40));
+    assert_eq!(ask(&mut driver), (2.into(), 35.0.into()));
+    driver.restart().unwrap();
+    set(&mut driver, "a", None);
+    assert_eq!(ask(&mut driver), (1.into(), 40.0.into()));
+    set(&mut driver, "b", None);
+    assert_eq!(ask(&mut driver), (Value::Null, Value::Null));
+}
