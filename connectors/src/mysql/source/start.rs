@@ -60,6 +60,7 @@ pub(super) async fn described(
                 within: false,
             }),
             unnamed: true,
+            identity: started.facts.identity.clone(),
         };
         let described = describe::once(config, &ask).await?;
         let changed = |(_, known): &(TableId, Known)| *known == Known::Changed;

@@ -63,7 +63,8 @@ impl Tables {
     /// Takes a stored description. One that cannot be read is asked for again.
     pub(super) fn load(&mut self, partition: &SourcePartition, stored: &SourceOffset) {
         let described = stored.0.get("description").and_then(|fields| fields.as_object());
-        if partition.text("table").is_none() {
+        // Descriptions of an older topic.prefix are of another place of the log.
+        if partition.text("table").is_none() || partition.text("server") != Some(&*self.prefix) {
             return;
         }
         if let Some(Ok(table)) = described.map(Table::from_fields) {
