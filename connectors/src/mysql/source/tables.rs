@@ -197,3 +197,31 @@ fn unknown(table: TableId, place: Place, reason: &str) -> SourceError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::config::Filters;
+    use crate::mysql::record::{Connector, fixtures};
+
+    #[test]
+    fn descriptions_of_another_prefix_are_not_taken() {
+        let records = Records::new(fixtures::config(), Filters::default(), Connector::MySql);
+        let mut tables = Tables::new(&records, &Arc::from("p"), true);
+        let stored = |comment: &str| {
+            let table = Table {
+                id: TableId::new("d", "t"),
+                columns: Vec::new(),
+                key: Vec::new(),
+                comment: Some(comment.to_owned()),
+                charset: None,
+                structure: None,
+            };
+            SourceOffset::new().with("description", serde_json::Value::from(table.to_fields()))
+        };
+        tables.load(&table_partition("p", "d.t"), &stored("ours"));
+        tables.load(&table_partition("before", "d.t"), &stored("another's"));
+        let known = tables.known(&TableId::new("d", "t"));
+        assert!(matches!(known, Some(Known::Table(table)) if table.comment.as_deref() == Some("ours")));
+    }
+}
