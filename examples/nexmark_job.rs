@@ -115,7 +115,7 @@ fn q1(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A day's bidders and auctions are one record of the state: up to some 600,000 events, it fits into one.
+/// A day's bidders and auctions are lists in one record of the state: beyond some 400,000 events it exceeds `message.max.bytes`.
 fn q15(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
     let mut aggregates = ranked("bids", &lit(1), false)?;
     aggregates.extend(ranked("bidders", &col("bidder"), true)?);

@@ -192,9 +192,12 @@ class Job:
             if self.started is None and line.strip() == "started":
                 self.started = time.perf_counter() - self.begun
 
+    def expect_alive(self):
+        assert self.process.poll() is None, f"{self.system} ended by itself: see {self.log.name} (--folder keeps it)"
+
     def figures(self):
         """What has been used up to now."""
-        assert self.process.poll() is None, f"{self.system} ended by itself: see {self.log.name} (--folder keeps it)"
+        self.expect_alive()
         pid, broker = self.process.pid, self.bench.broker
         return {
             "wall": time.perf_counter() - self.begun,
@@ -219,6 +222,7 @@ class Job:
         last, figures, changed = None, None, 0.0
         while True:
             time.sleep(LOOK_EVERY)
+            self.expect_alive()
             assert last is None or time.perf_counter() - changed < STUCK, f"no commit for {STUCK} s, and these are the last: {last}"
             committed = self.bench.committed(self.application)
             if committed != last:
