@@ -20,6 +20,9 @@ mod process_tests;
 mod project;
 mod repartition;
 mod shipper;
+mod signed;
+#[cfg(test)]
+mod signed_tests;
 mod sink;
 #[cfg(test)]
 mod table_error_tests;
@@ -38,6 +41,7 @@ mod window_partial;
 
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use table_join::TableJoin;
 pub(crate) use tables::{Seen, Tables};
 

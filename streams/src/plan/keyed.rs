@@ -45,6 +45,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether it takes back what rows of a table contributed.
+    fn takes_back(&self) -> bool {
+        false
+    }
+
     /// Whether rows at input number `port` have a part in event time. Those that only change a table which other rows look up have
     /// none, and hold nothing back.
     fn is_timed(&self, _port: u8) -> bool {

@@ -24,6 +24,7 @@ mod partitioning;
 mod partitioning_tests;
 mod policy;
 mod process;
+mod signed;
 mod stateless;
 mod step_kind;
 mod table_join;
@@ -47,6 +48,7 @@ pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
 pub(crate) use table_join::{JoinKind, TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use topology::{

@@ -9,6 +9,7 @@ use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct, wrong_type};
 use super::partitioning::Partitioned;
+use super::signed::{Asked, Sums};
 use super::{
     ChangelogTopic, Decode, NodeId, NodePlan, PlanError, Repartition, RepartitionTopic, Shuffle, StepId,
     StepKind, TableFinal, TablePartial, ToTable,
@@ -208,7 +209,7 @@ impl Builder {
     }
 
     /// A step that keeps a table, with its outputs.
-    fn table(
+    pub(super) fn table(
         &mut self,
         above: &Output,
         kind: StepKind,
@@ -242,6 +243,20 @@ impl Builder {
         for aggregate in aggregates {
             check_columns(&step, aggregate, &above.schema)?;
         }
+        let changes = Output {
+            from: vec![outputs.changes],
+            ..above.clone()
+        };
+        if let Some(sums) = Sums::of(aggregates, &above.schema) {
+            let asked = Asked {
+                name,
+                keys,
+                aggregates,
+                topic,
+                changelog,
+            };
+            return self.signed_aggregate(&above, &changes, asked, sums);
+        }
 
         // What is shipped of a row: the table's key, and what the aggregates read.
         let read: BTreeSet<String> = aggregates.iter().flat_map(column_names).collect();
@@ -272,10 +287,6 @@ impl Builder {
         let output = spec.output_schema();
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
 
-        let changes = Output {
-            from: vec![outputs.changes],
-            ..above.clone()
-        };
         self.use_changes(&changes);
         let rows = Arc::new(ShuffledRows::new(&shipped));
         let partial = StepKind::TablePartial(TablePartial {

@@ -372,7 +372,11 @@ impl Topology {
     /// Whether rows of a table are aggregated, which are taken back when they change.
     pub(crate) fn aggregates_tables(&self) -> bool {
         let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);
-        steps.any(|step| matches!(step.kind, StepKind::TableFinal(_)))
+        steps.any(|step| match &step.kind {
+            StepKind::TableFinal(_) => true,
+            StepKind::Keyed(plan) => plan.takes_back(),
+            _ => false,
+        })
     }
 
     /// How often the sub-topologies have to be gone through, in their order, until what a source had has come all the way: once more for

@@ -2,7 +2,7 @@
 //! `cargo test --locked --workspace --lib -- --ignored --nocapture state::measurements`, on a release build for figures to be quoted.
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -84,15 +84,15 @@ fn texts_of_a_million_rows() {
         let keys = schema(&[("key", DataType::Int64)]);
         let mut table = RowTable::new(keys, schema(&[("text", DataType::Utf8View)])).unwrap();
         let text = |row: i64| format!("{row:0length$}");
-        let mut times = [std::time::Duration::ZERO; 3];
-        for pass in 0..2 {
+        let (mut set, mut replace) = (Duration::ZERO, Duration::ZERO);
+        for time in [&mut set, &mut replace] {
             for rows in batches() {
                 let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.clone()));
                 let values: ArrayRef = Arc::new(StringViewArray::from_iter_values(rows.map(text)));
                 let places = table.places(&[keys]).unwrap();
                 let before = Instant::now();
                 table.set(&places, &[values], &vec![true; places.len()]).unwrap();
-                times[pass] += before.elapsed();
+                *time += before.elapsed();
             }
         }
         let before = Instant::now();
@@ -100,8 +100,7 @@ fn texts_of_a_million_rows() {
             let places: Vec<usize> = rows.map(|row| row as usize).collect();
             black_box(table.gather(&places).unwrap());
         }
-        times[2] = before.elapsed();
-        let [set, replace, gather] = times;
+        let gather = before.elapsed();
         println!(
             "texts of {length} bytes: {set:?} to set, {replace:?} to replace, {gather:?} to gather; {} MB counted, {} MB in use",
             table.size_bytes() / 1_000_000,
