@@ -28,7 +28,7 @@ fn tables_with_other_keys_cannot_be_joined() {
     names.join(&cities).to("out", json_out());
     let error = app.build().unwrap_err().to_string();
     assert!(
-        error.contains("id (Binary) and id (Int64) are of no common type"),
+        error.contains("id (BinaryView) and id (Int64) are of no common type"),
         "{error}"
     );
 
@@ -160,7 +160,7 @@ impl Oracle {
                     groups.entry(text("city")).or_default().push(text("name"));
                 }
                 let row = |names: &Vec<Option<String>>| json!({"n": names.len(), "last": names.iter().flatten().max()});
-                let key = |city: &Option<String>| city.clone().unwrap_or_default();
+                let key = |city: &Option<String>| city.clone().unwrap_or_else(|| "[null]".to_owned());
                 groups
                     .iter()
                     .map(|(city, names)| (key(city), row(names)))
