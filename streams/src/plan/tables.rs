@@ -247,17 +247,35 @@ impl Builder {
             from: vec![outputs.changes],
             ..above.clone()
         };
-        if let Some(sums) = Sums::of(aggregates, &above.schema) {
-            let asked = Asked {
-                name,
-                keys,
-                aggregates,
-                topic,
-                changelog,
-            };
-            return self.signed_aggregate(&above, &changes, asked, sums);
+        let asked = Asked {
+            name,
+            keys,
+            aggregates,
+            topic,
+            changelog,
+        };
+        match Sums::of(aggregates, &above.schema) {
+            Some(sums) => self.signed_aggregate(&above, &changes, asked, sums),
+            None => self.members_aggregate(&above, &changes, asked, groups),
         }
+    }
 
+    /// An aggregate that keeps the members of its groups.
+    fn members_aggregate(
+        &mut self,
+        above: &Output,
+        changes: &Output,
+        asked: Asked<'_>,
+        groups: Vec<CompiledExpr>,
+    ) -> Result<Output, PlanError> {
+        let Asked {
+            name,
+            keys,
+            aggregates,
+            topic,
+            changelog,
+        } = asked;
+        let step = format!("aggregate {name}");
         // What is shipped of a row: the table's key, and what the aggregates read.
         let read: BTreeSet<String> = aggregates.iter().flat_map(column_names).collect();
         let fields = above.schema.fields().iter().enumerate();
@@ -287,7 +305,7 @@ impl Builder {
         let output = spec.output_schema();
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
 
-        self.use_changes(&changes);
+        self.use_changes(changes);
         let rows = Arc::new(ShuffledRows::new(&shipped));
         let partial = StepKind::TablePartial(TablePartial {
             table: Arc::clone(&above.schema),
@@ -296,8 +314,8 @@ impl Builder {
             topic: Arc::clone(&topic),
             rows: Arc::clone(&rows),
         });
-        self.step(&changes, partial, format!("changes for {step}"), shipped, 0);
-        let moved = self.behind(&above, topic, Arc::clone(&rows), &step);
+        self.step(changes, partial, format!("changes for {step}"), shipped, 0);
+        let moved = self.behind(above, topic, Arc::clone(&rows), &step);
         let label = format!("{} (table)", spec.text());
         let kind = StepKind::TableFinal(TableFinal {
             rows,
