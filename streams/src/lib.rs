@@ -97,7 +97,7 @@ pub mod prelude {
         WindowedTable,
     };
     pub use crate::expr::prelude::*;
-    pub use crate::format::{json, json_schema, raw, text};
+    pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
     pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
     pub use crate::time::{WatermarkStrategy, bounded, record_time};
     pub use crate::typed::{ProcessContext, Processor, schema_of};
@@ -118,7 +118,11 @@ pub use dsl::{
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
-pub use format::{Format, FormatError, json, json_schema, raw, text};
+pub use format::{
+    BeforeRows, Csv, DecodedRecords, EncodeRow, EncodedRecord, Format, FormatError, OutputBatch, OutputRows,
+    RecordDecoder, RecordEncoder, RecordFormat, TableFormat, csv, debezium_json, json, json_schema, raw,
+    text,
+};
 pub use operator::OperatorError;
 pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};

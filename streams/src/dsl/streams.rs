@@ -1,11 +1,15 @@
 //! The job as a whole.
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{SharedPlan, Stream};
+use datafusion::logical_expr::Expr;
+
+use super::{SharedPlan, Stream, Table};
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
+use crate::expr::column_names;
 use crate::format::Format;
-use crate::plan::{Node, Plan, Topology};
+use crate::plan::{Node, NodeId, Plan, Topology};
 use crate::runtime::{self, StreamsHandle};
 
 /// A job: an application id and the streams declared on it.
@@ -61,12 +65,63 @@ impl Streams {
     /// use millstream_streams::{Streams, text};
     /// let lines = Streams::new("word-count").stream("lines", text("line"));
     /// ```
-    pub fn stream(&self, topic: impl Into<String>, format: Format) -> Stream {
-        let node = self.plan.add(Node::Source {
-            topic: topic.into(),
-            format,
-        });
+    pub fn stream(&self, topic: impl Into<String>, format: impl Into<Format>) -> Stream {
+        let node = self.source(topic.into(), format.into());
         Stream::new(self.plan.clone(), node)
+    }
+
+    fn source(&self, topic: String, format: Format) -> NodeId {
+        self.plan.add(Node::Source { topic, format })
+    }
+
+    /// The records of `topic` as a table, whose key is `keys`: the last row of each key, by the order in the topic. The topic is the
+    /// table's name.
+    ///
+    /// What deletes a row is said by the format: with Debezium's, a change that deletes; with all others, a row without any value beside
+    /// its key, which is what a record without a value is if the key is read with [`Format::with_key`].
+    /// Rows go through a repartition topic by key, as with [`Stream::to_table`], so that they need not be placed by it.
+    ///
+    /// A policy behind it, [`Table::on_error`], is for records that cannot be read, too.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("profiles");
+    /// let user = Schema::new(vec![Field::new("town", DataType::Utf8, true)]);
+    /// app.table("users", json_schema(user).with_key("user"), [cast(col("user"), DataType::Utf8).alias("user")])
+    ///     .group_by([col("town")])
+    ///     .aggregate("towns", [count_all().alias("users")])
+    ///     .to("towns", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("users", TestRecord::new(r#"{"town":"Ulm"}"#).key("ann"))?;
+    /// driver.pipe("users", TestRecord::new(r#"{"town":"Ulm"}"#).key("bob"))?;
+    /// driver.pipe("users", TestRecord::null().key("ann"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("towns").last().unwrap().as_text(), ("Ulm", r#"{"users":1}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn table(
+        &self,
+        topic: impl Into<String>,
+        format: impl Into<Format>,
+        keys: impl IntoIterator<Item = Expr>,
+    ) -> Table {
+        let (topic, format) = (topic.into(), format.into());
+        let keys: Vec<Expr> = keys.into_iter().collect();
+        let read: BTreeSet<String> = keys.iter().flat_map(column_names).collect();
+        let read: Vec<String> = read.into_iter().collect();
+        let (format, deleted, unavailable) = match format.as_table(&read) {
+            Some((format, deleted, unavailable)) => (format, Some(deleted), unavailable),
+            None => (format, None, Vec::new()),
+        };
+        let input = self.source(topic.clone(), format);
+        let node = self.plan.add(Node::SourceTable {
+            input,
+            name: topic,
+            keys,
+            deleted,
+            unavailable,
+        });
+        Table::new(self.plan.clone(), node)
     }
 
     /// Validates the job without a cluster.

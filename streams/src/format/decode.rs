@@ -3,16 +3,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanArray, Int32Builder, Int64Array, Int64Builder, ListBuilder,
-    RecordBatch, StringBuilder, StringViewBuilder, StructBuilder, TimestampMillisecondBuilder,
+    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Array, Int64Builder, ListBuilder, RecordBatch,
+    StringBuilder, StringViewBuilder, StructBuilder, TimestampMillisecondBuilder, UInt32Array,
 };
-use arrow::compute::filter;
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
+use super::custom::{EncodedRecord, RecordDecoder};
 use super::json_rows::JsonRows;
-use super::{Format, FormatError, Kind, Metadata};
+use super::{CustomFormat, Format, FormatError, Kind, Metadata};
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::sink::{Destination, RecordBuffer};
 use crate::task::InputRecord;
@@ -29,6 +30,7 @@ enum ValueFormat {
     Text { column: String },
     Raw,
     Json { schema: SchemaRef },
+    Custom { format: CustomFormat, schema: SchemaRef },
 }
 
 /// A row that its record does not make.
@@ -53,20 +55,31 @@ pub(crate) struct Decoded {
 
 impl InputFormat {
     /// The reading side of `format`, if it has one.
-    pub(crate) fn new(format: &Format) -> Option<Self> {
+    ///
+    /// # Errors
+    /// If the format does not know its columns.
+    pub(crate) fn new(format: &Format) -> Result<Option<Self>, FormatError> {
         let value = match &format.kind {
             Kind::Text { column } => ValueFormat::Text {
                 column: column.clone(),
             },
             Kind::Raw => ValueFormat::Raw,
-            Kind::Json { schema } => ValueFormat::Json {
-                schema: schema.clone()?,
+            Kind::Json { schema } => match schema.clone() {
+                Some(schema) => ValueFormat::Json { schema },
+                None => return Ok(None),
+            },
+            Kind::Custom(custom) => match custom.0.schema()? {
+                Some(schema) => ValueFormat::Custom {
+                    format: custom.clone(),
+                    schema,
+                },
+                None => return Ok(None),
             },
         };
-        Some(Self {
+        Ok(Some(Self {
             value,
             metadata: format.metadata.clone(),
-        })
+        }))
     }
 
     /// The columns it gives: those of the value, then what else was asked for.
@@ -76,7 +89,7 @@ impl InputFormat {
             ValueFormat::Raw => ["key", "value"]
                 .map(|name| Arc::new(Field::new(name, DataType::BinaryView, true)))
                 .to_vec(),
-            ValueFormat::Json { schema } => schema.fields().to_vec(),
+            ValueFormat::Json { schema } | ValueFormat::Custom { schema, .. } => schema.fields().to_vec(),
         };
         let metadata = self.metadata.iter();
         fields.extend(metadata.map(|(what, column)| Arc::new(Field::new(column, what.data_type(), true))));
@@ -87,7 +100,7 @@ impl InputFormat {
     pub(crate) fn check(&self) -> Result<(), ArrowError> {
         match &self.value {
             ValueFormat::Json { schema } => ReaderBuilder::new(Arc::clone(schema)).build_decoder().map(drop),
-            ValueFormat::Text { .. } | ValueFormat::Raw => Ok(()),
+            ValueFormat::Text { .. } | ValueFormat::Raw | ValueFormat::Custom { .. } => Ok(()),
         }
     }
 }
@@ -97,20 +110,23 @@ impl fmt::Display for InputFormat {
         match &self.value {
             ValueFormat::Text { column } => write!(f, "text({column})")?,
             ValueFormat::Raw => f.write_str("raw")?,
-            ValueFormat::Json { schema } => {
-                let names: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str())
-                    .collect();
-                write!(f, "json({})", names.join(", "))?;
-            }
+            ValueFormat::Json { schema } => write!(f, "json({})", names(schema))?,
+            ValueFormat::Custom { format, schema } => write!(f, "{}({})", format.0.name(), names(schema))?,
         }
         for (what, column) in &self.metadata {
             write!(f, " with {what} as {column}")?;
         }
         Ok(())
     }
+}
+
+fn names(schema: &Schema) -> String {
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.join(", ")
 }
 
 impl Metadata {
@@ -155,6 +171,7 @@ enum Value {
         value: Box<BinaryViewBuilder>,
     },
     Json(JsonRows),
+    Custom(Box<dyn RecordDecoder>),
 }
 
 enum MetadataColumn {
@@ -174,6 +191,7 @@ impl RowDecoder {
                 value: Box::default(),
             },
             ValueFormat::Json { schema } => Value::Json(JsonRows::new(Arc::clone(schema))),
+            ValueFormat::Custom { format, schema } => Value::Custom(format.0.decoder(schema)),
         };
         let metadata = format.metadata.iter().map(|(what, _)| MetadataColumn::new(*what));
         Self {
@@ -189,7 +207,7 @@ impl RowDecoder {
 
     /// Keeps the records as they come until their rows are taken, for dead letters. What can always be read is not kept.
     pub(crate) fn keep_originals(&mut self) {
-        if let Value::Json(_) = self.value {
+        if let Value::Json(_) | Value::Custom(_) = self.value {
             // Without a destination: what is needed of it is copied.
             self.originals = Some(RecordBuffer::new(Destination::ByKey("".into())));
         }
@@ -211,6 +229,11 @@ impl RowDecoder {
                 values.append_option(value);
             }
             Value::Json(rows) => rows.push(value),
+            Value::Custom(decoder) => decoder.push(&EncodedRecord {
+                topic: record.topic,
+                key,
+                value,
+            }),
         }
         self.metadata.iter_mut().for_each(|column| column.push(record));
         if let Some(originals) = &mut self.originals {
@@ -249,25 +272,40 @@ impl RowDecoder {
             offset: offsets.get(place).copied().unwrap_or(-1),
             cause,
         };
-        let mut undecodable = Vec::new();
+        let (mut undecodable, mut records) = (Vec::new(), None);
         let mut columns: Vec<ArrayRef> = match &mut self.value {
             Value::Text(text) => vec![Arc::new(text.finish())],
             Value::Raw { key, value } => vec![Arc::new(key.finish()), Arc::new(value.finish())],
             Value::Json(rows) => {
                 let (columns, unfit) = rows.take().map_err(|cause| failed((0, cause)))?;
+                if !unfit.is_empty() {
+                    let fits =
+                        |place: &usize| unfit.binary_search_by_key(place, |(unfit, _)| *unfit).is_err();
+                    records = Some((0..offsets.len()).filter(fits).collect());
+                }
                 undecodable.extend(unfit.into_iter().map(failed));
                 columns
+            }
+            Value::Custom(decoder) => {
+                let decoded = decoder.take().map_err(|cause| failed((0, cause)))?;
+                for (place, cause) in decoded.undecodable {
+                    // What no record is to blame for is not for their policy.
+                    match cause.is_unavailable() {
+                        true => return Err(failed((place, cause))),
+                        false => undecodable.push(failed((place, cause))),
+                    }
+                }
+                records = (!is_each(&decoded.records, offsets.len())).then_some(decoded.records);
+                decoded.columns
             }
         };
         let metadata = self.metadata.iter_mut().map(MetadataColumn::finish);
         let times: ArrayRef = Arc::new(Int64Array::from(times));
         let mut of_record: Vec<ArrayRef> = metadata.chain([times]).collect();
-        if !undecodable.is_empty() {
-            let mut good = vec![true; offsets.len()];
-            undecodable.iter().for_each(|unfit| good[unfit.place] = false);
-            let good = BooleanArray::from(good);
-            let kept = of_record.iter().map(|column| filter(column, &good));
-            of_record = kept
+        if let Some(records) = records {
+            let places = places(&records, offsets.len()).map_err(|cause| failed((0, cause)))?;
+            let taken = of_record.iter().map(|column| take(column, &places, None));
+            of_record = taken
                 .collect::<Result<_, _>>()
                 .map_err(|cause| failed((0, cause.into())))?;
         }
@@ -290,6 +328,25 @@ impl RowDecoder {
             undecodable,
             originals,
         })
+    }
+}
+
+/// Whether the rows are of all records, one each.
+fn is_each(records: &[usize], count: usize) -> bool {
+    records.len() == count && records.iter().enumerate().all(|(row, record)| row == *record)
+}
+
+/// The record of each row, of `count` that there are.
+fn places(records: &[usize], count: usize) -> Result<UInt32Array, FormatError> {
+    let in_order = records.is_sorted() && records.last().is_none_or(|last| *last < count);
+    let places = records.iter().map(|record| u32::try_from(*record).ok());
+    match places.collect::<Option<Vec<u32>>>().filter(|_| in_order) {
+        Some(places) => Ok(places.into()),
+        None => Err(FormatError::Damaged {
+            reason: format!(
+                "the decoder gave rows of other records than the {count} it was given, or not in their order"
+            ),
+        }),
     }
 }
 
@@ -363,7 +420,7 @@ mod tests {
     }
 
     fn decoder(format: &Format) -> RowDecoder {
-        let format = InputFormat::new(format).unwrap();
+        let format = InputFormat::new(format).unwrap().unwrap();
         format.check().unwrap();
         RowDecoder::new(&format)
     }

@@ -28,6 +28,7 @@ mod table_partial;
 mod table_tests;
 mod to_table;
 mod typed;
+mod unavailable;
 mod watermark;
 mod window_final;
 mod window_judge;
@@ -313,7 +314,10 @@ impl OperatorError {
 
     /// Whether single rows are to blame, so that the others can go on.
     pub(crate) fn is_of_rows(&self) -> bool {
-        matches!(self, Self::Expression(_) | Self::RecordTooLarge { .. })
+        matches!(
+            self,
+            Self::Expression(_) | Self::RecordTooLarge { .. } | Self::Format(FormatError::Unwritable { .. })
+        )
     }
 
     /// The error's name, for the header of a dead letter.
@@ -321,6 +325,7 @@ impl OperatorError {
         match self {
             Self::Expression(_) => "ExpressionError",
             Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::Format(FormatError::Unwritable { .. }) => "SerializationError",
             Self::Closure(_) => "ClosureError",
             _ => "OperatorError",
         }
@@ -404,15 +409,11 @@ pub(crate) fn new_operator(
             &near.memory,
             near.owners.next(),
         )?),
-        StepKind::Sink {
-            topic,
-            format,
-            deletions,
-        } => Box::new(sink::SinkStep::new(
+        StepKind::Sink { topic, format, rows } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),
-            *deletions,
+            *rows,
             &near.limits,
-        )),
+        )?),
     })
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::checks::{distinct, legal};
+use super::tables::Deleted;
 use super::{
     ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
-    Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    SinkRows, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::format::{Format, InputFormat, OutputFormat};
 
@@ -174,6 +175,7 @@ impl Node {
             | Self::Aggregate { input, .. }
             | Self::Repartition { input, .. }
             | Self::ToTable { input, .. }
+            | Self::SourceTable { input, .. }
             | Self::TableAggregate { input, .. }
             | Self::Watermark { input, .. }
             | Self::Window { input, .. }
@@ -214,7 +216,17 @@ impl Builder {
                 name,
                 keys,
                 deleted,
-            } => self.last_of_key(*input, name, keys, deleted.as_ref()),
+            } => self.last_of_key(*input, name, keys, &Deleted::By(deleted.as_ref())),
+            Node::SourceTable {
+                input,
+                name,
+                keys,
+                deleted,
+                unavailable,
+            } => {
+                let deleted = deleted.as_deref().map_or(Deleted::By(None), Deleted::Column);
+                self.source_table(*input, name, keys, &deleted, unavailable)
+            }
             Node::TableAggregate {
                 input,
                 name,
@@ -238,7 +250,17 @@ impl Builder {
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
         legal("topic", topic)?;
         let label = format!("stream {topic}");
-        let Some(format) = InputFormat::new(format) else {
+        let read = InputFormat::new(format).map_err(|cause| match cause.is_unavailable() {
+            true => PlanError::Unavailable {
+                topic: topic.to_owned(),
+                cause: cause.to_string(),
+            },
+            false => PlanError::Schema {
+                topic: topic.to_owned(),
+                cause: cause.to_string(),
+            },
+        })?;
+        let Some(format) = read else {
             return Err(PlanError::NotReadable {
                 topic: topic.to_owned(),
                 format: format.to_string(),
@@ -303,7 +325,7 @@ impl Builder {
         legal("topic", topic)?;
         let above = self.outputs[input.0].clone();
         let step = format!("sink {topic}");
-        let format = OutputFormat::new(format, &above.schema, above.keys).map_err(|reason| {
+        let format = OutputFormat::new(format, topic, &above.schema, above.keys).map_err(|reason| {
             PlanError::NotWritable {
                 step: step.clone(),
                 format: format.to_string(),
@@ -313,6 +335,21 @@ impl Builder {
         let label = format!("{step} as {format}");
         let schema = Arc::clone(&above.schema);
         let topic: Arc<str> = topic.into();
+        if let Some(table) = above.table.as_ref().filter(|_| format.wants_changes()) {
+            let changes = Output {
+                from: vec![table.changes],
+                ..above.clone()
+            };
+            self.use_changes(&changes);
+            let rows = SinkRows::Changes;
+            return Ok(self.step(
+                &changes,
+                StepKind::Sink { topic, format, rows },
+                label,
+                schema,
+                above.keys,
+            ));
+        }
         if let Some(deletions) = above.table.as_ref().and_then(|table| table.deletions) {
             let gone = Output {
                 from: vec![deletions],
@@ -321,14 +358,14 @@ impl Builder {
             let kind = StepKind::Sink {
                 topic: Arc::clone(&topic),
                 format: format.clone(),
-                deletions: true,
+                rows: SinkRows::Deletions,
             };
             self.step(&gone, kind, label.clone(), Arc::clone(&schema), above.keys);
         }
         let kind = StepKind::Sink {
             topic,
             format,
-            deletions: false,
+            rows: SinkRows::Rows,
         };
         Ok(self.step(&above, kind, label, schema, above.keys))
     }

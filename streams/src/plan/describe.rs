@@ -1,7 +1,7 @@
 //! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology};
+use super::{Decode, Part, SinkRows, Step, StepId, StepKind, SubTopology, Topology};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -201,7 +201,13 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
 
 /// Whether the step is the part of a table's sink that deletes keys, which the sink stands for.
 fn is_deletions(sub: &SubTopology, step: StepId) -> bool {
-    matches!(sub.steps[step.0].kind, StepKind::Sink { deletions: true, .. })
+    matches!(
+        sub.steps[step.0].kind,
+        StepKind::Sink {
+            rows: SinkRows::Deletions,
+            ..
+        }
+    )
 }
 
 fn line(text: &mut String, depth: usize, words: &str) {

@@ -55,6 +55,16 @@ pub enum PlanError {
         /// The format of the second.
         second: String,
     },
+    /// A format that asks somebody for its columns, who does not answer.
+    #[error(
+        "the columns of the topic {topic:?} are not known yet: {cause}; start the job again when it answers"
+    )]
+    Unavailable {
+        /// The topic.
+        topic: String,
+        /// Who does not answer, and what it says.
+        cause: String,
+    },
     /// A format that cannot be read.
     #[error("the topic {topic:?} cannot be read as {format}, which only writes; use text(column) or raw()")]
     NotReadable {

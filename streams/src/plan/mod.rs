@@ -33,6 +33,6 @@ pub use topology::Topology;
 pub(crate) use node::{Node, NodeId, Plan};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Input, InputTime, Part, ProcessPlan, Repartition, RepartitionTopic,
-    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
+    Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
     WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

@@ -68,6 +68,16 @@ pub(crate) enum Node {
         /// The rows that delete their key; else those without any value.
         deleted: Option<Expr>,
     },
+    /// The last row of each key of a topic: a table.
+    SourceTable {
+        input: NodeId,
+        name: String,
+        keys: Vec<Expr>,
+        /// The last column, which says what deletes its key; else rows without any value do.
+        deleted: Option<String>,
+        /// What stands for values that a record does not say.
+        unavailable: Vec<String>,
+    },
     /// One row for each key, from the rows that a table has: a table.
     TableAggregate {
         input: NodeId,
@@ -130,6 +140,11 @@ impl Plan {
     pub(crate) fn on_error(&mut self, node: NodeId, policy: ErrorPolicy) {
         let node = match self.nodes[node.0] {
             Node::Way { input, .. } => input,
+            // What cannot be read is an error of the table, too.
+            Node::SourceTable { input, .. } => {
+                self.policies.insert(input, policy.clone());
+                node
+            }
             _ => node,
         };
         self.policies.insert(node, policy);

@@ -23,6 +23,14 @@ const DELETIONS: usize = 2;
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
 
+/// What says that a row deletes its key.
+pub(super) enum Deleted<'a> {
+    /// This, or that it has no value.
+    By(Option<&'a Expr>),
+    /// The last column, which the table does not have.
+    Column(&'a str),
+}
+
 impl Builder {
     pub(super) fn repartition(
         &mut self,
@@ -86,10 +94,38 @@ impl Builder {
         input: NodeId,
         name: &str,
         keys: &[Expr],
-        deleted: Option<&Expr>,
+        deleted: &Deleted<'_>,
+    ) -> Result<Output, PlanError> {
+        self.keyed_table(input, (name, &format!("to_table {name}")), keys, deleted, &[])
+    }
+
+    pub(super) fn source_table(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        deleted: &Deleted<'_>,
+        unavailable: &[String],
+    ) -> Result<Output, PlanError> {
+        self.keyed_table(
+            input,
+            (name, &format!("table {name}")),
+            keys,
+            deleted,
+            unavailable,
+        )
+    }
+
+    fn keyed_table(
+        &mut self,
+        input: NodeId,
+        (name, step): (&str, &str),
+        keys: &[Expr],
+        deleted: &Deleted<'_>,
+        unavailable: &[String],
     ) -> Result<Output, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
-        let step = format!("to_table {name}");
+        let step = step.to_owned();
         if keys.is_empty() {
             let what = "key columns";
             return Err(PlanError::Nothing { step, what });
@@ -97,17 +133,26 @@ impl Builder {
         let above = self.outputs[input.0].clone();
         let compiled = compiled_keys(&step, keys, &above.schema)?;
         let names: BTreeSet<&String> = compiled.iter().map(|key| key.field().name()).collect();
+        let last = match deleted {
+            Deleted::Column(column) => Some(*column),
+            Deleted::By(_) => None,
+        };
         let others = above
             .schema
             .fields()
             .iter()
-            .filter(|field| !names.contains(field.name()));
+            .filter(|field| !names.contains(field.name()) && Some(field.name().as_str()) != last);
         let mut columns = keys.to_vec();
         columns.extend(others.map(|field| col(field.name())));
+        columns.extend(last.map(col));
         let ordered = self.project(&step, input, &columns, step.clone())?;
         let key_columns: Vec<Expr> = names_of(&ordered.schema, keys.len()).map(col).collect();
+        let (deleted, columns) = match deleted {
+            Deleted::By(deleted) => (deleted.cloned(), ordered.schema.fields().len()),
+            Deleted::Column(column) => (Some(col(*column)), ordered.schema.fields().len() - 1),
+        };
         let deleted = deleted
-            .map(|deleted| compile(&step, deleted, &ordered.schema))
+            .map(|deleted| compile(&step, &deleted, &ordered.schema))
             .transpose()?;
         if let Some(deleted) = &deleted
             && deleted.field().data_type() != &DataType::Boolean
@@ -121,14 +166,17 @@ impl Builder {
         }
         let moved = self.moved(&ordered, &step, topic, &key_columns)?;
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
-        let fields = ordered.schema.fields().iter();
+        let schema = Arc::new(Schema::new(ordered.schema.fields()[..columns].to_vec()));
+        let fields = schema.fields().iter();
         let types: Vec<String> = fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect();
         let kind = StepKind::ToTable(ToTable {
-            schema: Arc::clone(&ordered.schema),
+            input: Arc::clone(&ordered.schema),
+            schema: Arc::clone(&schema),
             keys: keys.len(),
             deleted,
+            unavailable: unavailable.into(),
             changelog: Arc::clone(&changelog),
             meaning: format!("{step}: {} of {}", texts.join(", "), types.join(", ")),
             changes_used: false,
@@ -138,7 +186,7 @@ impl Builder {
             kind,
             format!("{step} (table)"),
             changelog,
-            (ordered.schema, keys.len()),
+            (schema, keys.len()),
         )
     }
 
@@ -240,7 +288,7 @@ impl Builder {
     }
 
     /// Has a table's step say what changed.
-    fn use_changes(&mut self, changes: &Output) {
+    pub(super) fn use_changes(&mut self, changes: &Output) {
         for from in &changes.from {
             if let From::Step(StepId(step), _) = *from {
                 match &mut self.subs[changes.sub].1[step].kind {
