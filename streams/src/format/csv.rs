@@ -169,7 +169,7 @@ impl RecordFormat for Csv {
         name
     }
 
-    fn schema(&self) -> Result<Option<SchemaRef>, FormatError> {
+    fn schema(&self, _topic: &str) -> Result<Option<SchemaRef>, FormatError> {
         self.check()?;
         for field in self.schema.fields() {
             let to = field.data_type();

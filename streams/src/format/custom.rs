@@ -34,7 +34,7 @@ use super::{Format, FormatError, Kind};
 ///         "numbers".to_owned()
 ///     }
 ///
-///     fn schema(&self) -> Result<Option<SchemaRef>, FormatError> {
+///     fn schema(&self, _topic: &str) -> Result<Option<SchemaRef>, FormatError> {
 ///         Ok(Some(Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))))
 ///     }
 ///
@@ -80,11 +80,12 @@ pub trait RecordFormat: fmt::Debug + Send + Sync {
     /// What `describe` calls it. Two formats of one name are the same.
     fn name(&self) -> String;
 
-    /// The columns it reads, or none if it only writes. Asked when a topology is built; here a format may ask a registry.
+    /// The columns it reads of `topic`, or none if it only writes. Asked when a topology is built; here a format may ask a registry.
     ///
     /// # Errors
     /// [`FormatError::Unavailable`] if who has the schema does not answer; any other if there is none.
-    fn schema(&self) -> Result<Option<SchemaRef>, FormatError> {
+    fn schema(&self, topic: &str) -> Result<Option<SchemaRef>, FormatError> {
+        let _ = topic;
         Ok(None)
     }
 

@@ -93,7 +93,7 @@ impl RecordFormat for DebeziumJson {
         }
     }
 
-    fn schema(&self) -> Result<Option<SchemaRef>, FormatError> {
+    fn schema(&self, _topic: &str) -> Result<Option<SchemaRef>, FormatError> {
         ReaderBuilder::new(envelopes(&self.columns)).build_decoder()?;
         let mut fields = nullable(&self.columns);
         fields.push(match self.table {

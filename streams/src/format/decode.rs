@@ -58,7 +58,7 @@ impl InputFormat {
     ///
     /// # Errors
     /// If the format does not know its columns.
-    pub(crate) fn new(format: &Format) -> Result<Option<Self>, FormatError> {
+    pub(crate) fn new(format: &Format, topic: &str) -> Result<Option<Self>, FormatError> {
         let value = match &format.kind {
             Kind::Text { column } => ValueFormat::Text {
                 column: column.clone(),
@@ -68,7 +68,7 @@ impl InputFormat {
                 Some(schema) => ValueFormat::Json { schema },
                 None => return Ok(None),
             },
-            Kind::Custom(custom) => match custom.0.schema()? {
+            Kind::Custom(custom) => match custom.0.schema(topic)? {
                 Some(schema) => ValueFormat::Custom {
                     format: custom.clone(),
                     schema,
@@ -290,7 +290,7 @@ impl RowDecoder {
                 let decoded = decoder.take().map_err(|cause| failed((0, cause)))?;
                 for (place, cause) in decoded.undecodable {
                     // What no record is to blame for is not for their policy.
-                    match cause.is_unavailable() {
+                    match cause.is_of_nobody() {
                         true => return Err(failed((place, cause))),
                         false => undecodable.push(failed((place, cause))),
                     }
@@ -420,7 +420,7 @@ mod tests {
     }
 
     fn decoder(format: &Format) -> RowDecoder {
-        let format = InputFormat::new(format).unwrap().unwrap();
+        let format = InputFormat::new(format, "t").unwrap().unwrap();
         format.check().unwrap();
         RowDecoder::new(&format)
     }

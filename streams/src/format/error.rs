@@ -72,6 +72,14 @@ pub enum FormatError {
         /// What does not answer, and what it says.
         reason: String,
     },
+    /// A format that is not set up as it has to be. No record is to blame, so that no policy applies: the job fails.
+    #[error("{format}: {reason}")]
+    Misconfigured {
+        /// The format.
+        format: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A row that is larger than a record may be.
     #[error(
         "one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state, or \
@@ -115,7 +123,12 @@ impl FormatError {
         }
     }
 
-    /// Whether no record is to blame, and another try may do.
+    /// Whether no record is to blame.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Misconfigured { .. })
+    }
+
+    /// Whether another try may do.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }

@@ -250,7 +250,7 @@ impl Builder {
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
         legal("topic", topic)?;
         let label = format!("stream {topic}");
-        let read = InputFormat::new(format).map_err(|cause| match cause.is_unavailable() {
+        let read = InputFormat::new(format, topic).map_err(|cause| match cause.is_unavailable() {
             true => PlanError::Unavailable {
                 topic: topic.to_owned(),
                 cause: cause.to_string(),
