@@ -41,7 +41,7 @@
 //! | `expr` | the boundary to DataFusion's expressions, and the kernels it lacks |
 //! | `source` | the seam to the consumer: records in, offsets committed, assignment changes |
 //! | `typed` | closures over rows as serde structs |
-//! | `format` | bytes ↔ Arrow: text, raw, JSON, shuffled batches; key encoding and placement |
+//! | `format` | bytes ↔ Arrow: text, raw, JSON, CSV, Debezium's envelopes, the seam for other formats; shuffled batches; key encoding and placement |
 //! | `operator` | one file an operator: batches in, batches out |
 //! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
 //! | `time` | watermarks: of partitions, of tasks, and through repartition topics |

@@ -1,10 +1,11 @@
 //! Debezium's envelopes as values: which of both rows counts.
 use millstream_connect::record::{Schema, SchemaRef, Struct, Value};
 
-/// What stands for values that Debezium does not know, as text and as bytes in base64.
-pub(crate) const UNAVAILABLE: [&str; 2] = [
+/// What stands for values that Debezium does not know, as text, and as bytes in base64 and in hexadecimal digits.
+pub(crate) const UNAVAILABLE: [&str; 3] = [
     "__debezium_unavailable_value",
     "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+    "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565",
 ];
 
 /// A row that an envelope says something of.

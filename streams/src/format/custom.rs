@@ -12,6 +12,10 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Format, FormatError, Kind};
 
+#[cfg(test)]
+#[path = "custom_tests.rs"]
+mod tests;
+
 /// A format that a program brings: [`Format::custom`] makes a [`Format`] of it.
 ///
 /// What it reads need not be one row a record: a record may be passed over, or be several rows.

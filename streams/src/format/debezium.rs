@@ -24,10 +24,11 @@ const NAME: &str = "debezium_json";
 const OP: &str = "$op";
 /// The column that says whether a row is gone.
 const DELETED: &str = "$deleted";
-/// What stands for values that Debezium does not know, as text and as bytes in base64.
-const UNAVAILABLE: [&str; 2] = [
+/// What stands for values that Debezium does not know, as text, and as bytes in base64 and in hexadecimal digits.
+const UNAVAILABLE: [&str; 3] = [
     "__debezium_unavailable_value",
     "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+    "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565",
 ];
 
 /// Changes of rows with these columns, in Debezium's envelopes as JSON, for reading and writing.
