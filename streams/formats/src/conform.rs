@@ -146,7 +146,7 @@ mod tests {
         let error = conform(Value::Struct(value.clone()), &narrow).unwrap_err();
         assert_eq!(
             error,
-            "gone: a value of type STRING where the stream's schema says INT32"
+            "gone: a value of type string where the stream's schema says int32"
         );
         let more = record(vec![("new", SchemaKind::Int32.into())]);
         assert_eq!(

@@ -12,10 +12,6 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Format, FormatError, Kind};
 
-#[cfg(test)]
-#[path = "custom_tests.rs"]
-mod tests;
-
 /// A format that a program brings: [`Format::custom`] makes a [`Format`] of it.
 ///
 /// What it reads need not be one row a record: a record may be passed over, or be several rows.
@@ -303,3 +299,7 @@ impl PartialEq for CustomFormat {
         self.0.name() == other.0.name()
     }
 }
+
+#[cfg(test)]
+#[path = "custom_tests.rs"]
+mod tests;

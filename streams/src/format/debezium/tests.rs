@@ -174,7 +174,7 @@ fn a_truncation_is_an_error_of_its_record() {
         .try_for_each(|record| driver.pipe("lines", record));
     let error = failed.and_then(|()| driver.commit()).unwrap_err().to_string();
     assert!(
-        error.starts_with("the record at offset 8 of lines-0 cannot be read: it cannot be read as debezium_json: it truncates"),
+        error.starts_with("the record at offset 6 of lines-0 cannot be read: it cannot be read as debezium_json: it truncates"),
         "{error}"
     );
 }
