@@ -336,11 +336,10 @@ impl<'a> TestWorker<'a> {
 
     /// Waits until the task is in a state; gives the error's kind and text, if there is one.
     pub fn wait_for(&self, id: &TaskId, state: State) -> Option<(ErrorKind, String)> {
-        wait(|| {
-            let states = self.seen.states.lock().unwrap();
-            let (its, error) = states.get(id)?;
-            (*its == state).then(|| error.clone())
-        })
+        let last = || self.seen.states.lock().unwrap().get(id).cloned();
+        let reached = || last().filter(|(its, _)| *its == state);
+        let found = wait_while(reached, || panic!("{id} is not {state:?} but {:?}", last()));
+        found.1
     }
 }
 
@@ -361,13 +360,18 @@ pub fn map(pairs: &[(&str, &str)]) -> ConfigMap {
 }
 
 /// Waits until there is something.
-pub fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(look: impl FnMut() -> Option<T>) -> T {
+    wait_while(look, || panic!("it does not come"))
+}
+
+/// Waits until there is something; `fails` says what is there instead.
+fn wait_while<T>(mut look: impl FnMut() -> Option<T>, fails: impl FnOnce() -> T) -> T {
     let until = Instant::now() + PATIENCE;
-    loop {
+    while Instant::now() < until {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "it does not come");
         std::thread::sleep(Duration::from_millis(5));
     }
+    fails()
 }

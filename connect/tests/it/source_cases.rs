@@ -95,7 +95,7 @@ fn a_pause_within_a_transaction_drops_it_and_goes_on_from_its_beginning() {
     worker.worker.set_target("numbers", TargetState::Paused);
     assert_eq!(worker.wait_for(&id, State::Paused), None);
     assert_eq!(signal("paused").unwrap_err().kind(), ErrorKind::Retriable);
-    assert!(!cluster.has_open_transaction(&topic));
+    wait(|| (!cluster.has_open_transaction(&topic)).then_some(()));
     worker.numbers.end.store(30, Ordering::SeqCst);
     worker.worker.set_target("numbers", TargetState::Started);
     worker.numbers.await_stored(30);

@@ -1,5 +1,6 @@
 //! The job as a whole.
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
@@ -9,7 +10,7 @@ use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::expr::column_names;
 use crate::format::Format;
-use crate::plan::{Node, NodeId, Plan, Topology};
+use crate::plan::{Node, Plan, SourceTable, Topology};
 use crate::runtime::{self, StreamsHandle};
 
 /// A job: an application id and the streams declared on it.
@@ -66,37 +67,28 @@ impl Streams {
     /// let lines = Streams::new("word-count").stream("lines", text("line"));
     /// ```
     pub fn stream(&self, topic: impl Into<String>, format: impl Into<Format>) -> Stream {
-        let node = self.source(topic.into(), format.into());
+        let node = self.plan.add(Node::Source {
+            topic: topic.into(),
+            format: format.into(),
+        });
         Stream::new(self.plan.clone(), node)
     }
 
-    fn source(&self, topic: String, format: Format) -> NodeId {
-        self.plan.add(Node::Source { topic, format })
-    }
-
-    /// The records of `topic` as a table, whose key is `keys`: the last row of each key, by the order in the topic. The topic is the
-    /// table's name.
+    /// The records of `topic` as a table: the last of each key, the columns `keys`, which come first. What cannot be read, and rows on which a key
+    /// fails, follow the table's [`on_error`](super::Table::on_error).
     ///
-    /// What deletes a row is said by the format: with Debezium's, a change that deletes; with all others, a row without any value beside
-    /// its key, which is what a record without a value is if the key is read with [`Format::with_key`].
-    /// Rows go through a repartition topic by key, as with [`Stream::to_table`], so that they need not be placed by it.
+    /// What deletes a key is said by the format: with Debezium's, a change that deletes; with all others, a row that has no value beside its
+    /// key, which is what a record without a value is if the key is read with [`Format::with_key`].
     ///
-    /// A policy behind it, [`Table::on_error`], is for records that cannot be read, too.
+    /// The step is named after the topic. Where the topic is partitioned by the key (which is one column that is the record's key, as
+    /// it is or as text), it is read where it is; else the rows go through a repartition topic.
     ///
     /// ```
-    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
-    /// let app = Streams::new("profiles");
-    /// let user = Schema::new(vec![Field::new("town", DataType::Utf8, true)]);
-    /// app.table("users", json_schema(user).with_key("user"), [cast(col("user"), DataType::Utf8).alias("user")])
-    ///     .group_by([col("town")])
-    ///     .aggregate("towns", [count_all().alias("users")])
-    ///     .to("towns", json());
-    /// let mut driver = TestDriver::new(&app)?;
-    /// driver.pipe("users", TestRecord::new(r#"{"town":"Ulm"}"#).key("ann"))?;
-    /// driver.pipe("users", TestRecord::new(r#"{"town":"Ulm"}"#).key("bob"))?;
-    /// driver.pipe("users", TestRecord::null().key("ann"))?;
-    /// driver.commit()?;
-    /// assert_eq!(driver.read("towns").last().unwrap().as_text(), ("Ulm", r#"{"users":1}"#));
+    /// use millstream_streams::{Streams, json, key, text};
+    /// let app = Streams::new("users");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// users.to("users-now", json());
+    /// assert_eq!(app.build()?.internal_topics(), ["users-users-changelog"]);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     pub fn table(
@@ -113,13 +105,16 @@ impl Streams {
             Some((format, deleted, unavailable)) => (format, Some(deleted), unavailable),
             None => (format, None, Vec::new()),
         };
-        let input = self.source(topic.clone(), format);
-        let node = self.plan.add(Node::SourceTable {
-            input,
-            name: topic,
+        let make = SourceTable {
+            name: topic.clone(),
             keys,
             deleted,
             unavailable,
+        };
+        let source = self.plan.add(Node::Source { topic, format });
+        let node = self.plan.add(Node::Keyed {
+            inputs: vec![source],
+            make: Arc::new(make),
         });
         Table::new(self.plan.clone(), node)
     }

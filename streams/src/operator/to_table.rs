@@ -8,7 +8,7 @@ use datafusion::common::cast::as_boolean_array;
 
 use super::changes::{self, Change};
 use super::unavailable::{fill_from_rows, fill_from_table};
-use super::{Operator, OperatorError, Output};
+use super::{Operator, OperatorError, Output, Seen, Tables};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
 use crate::state::{Changelog, RowStore, RowTable, Share, StateMemory};
@@ -152,13 +152,13 @@ impl Operator for ToTable {
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.rows.make_room()?;
         let Some(rows) = self.reduce()? else {
             return Ok(());
         };
         let deleted = self.deleted(&rows.batch)?;
         let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
         let mut rows = rows.with_batch(rows.batch.project(&columns)?);
-        self.rows.make_room()?;
         let places = self.rows.touch(&rows.batch.columns()[..self.plan.keys])?;
         let table = self.rows.table();
         let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
@@ -204,6 +204,17 @@ impl Operator for ToTable {
         };
         change.emit(out)?;
         Ok(self.rows.compact()?)
+    }
+
+    fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        let places = self.rows.touch(keys)?;
+        let table = self.rows.table();
+        let there: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
+        let stored = self.stored.fields().len() - self.plan.keys;
+        let mut values = changes::gathered(table, &places, &there, stored)?;
+        let times = values.pop().expect("what is stored ends with the time");
+        self.rows.compact()?;
+        Ok(Seen::new(there, values, &times))
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

@@ -8,27 +8,42 @@ use datafusion::logical_expr::Expr;
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct, wrong_type};
+use super::partitioning::Partitioned;
+use super::signed::{Asked, Sums};
 use super::{
-    ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,
-    TableFinal, TablePartial, ToTable,
+    ChangelogTopic, Decode, NodeId, NodePlan, PlanError, Repartition, RepartitionTopic, Shuffle, StepId,
+    StepKind, TableFinal, TablePartial, ToTable,
 };
 use crate::expr::prelude::col;
 use crate::expr::{CompiledExpr, column_names};
 use crate::format::{Placement, ShuffledRows, key_type};
 
 /// The ports of a table's step; see `operator::changes`.
-const CHANGES: usize = 1;
-const DELETIONS: usize = 2;
+pub(super) const CHANGES: usize = 1;
+pub(super) const DELETIONS: usize = 2;
 
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
 
-/// What says that a row deletes its key.
-pub(super) enum Deleted<'a> {
-    /// This, or that it has no value.
-    By(Option<&'a Expr>),
-    /// The last column, which the table does not have.
-    Column(&'a str),
+/// A topic as a table.
+#[derive(Debug)]
+pub(crate) struct SourceTable {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<Expr>,
+    /// The last column, which says what deletes its key; else rows without any value do.
+    pub(crate) deleted: Option<String>,
+    /// What stands for values that a record does not say.
+    pub(crate) unavailable: Vec<String>,
+}
+
+impl NodePlan for SourceTable {
+    fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        builder.keep_last(inputs[0], &self.name, &self.keys, None, Some(self))
+    }
+
+    fn is_one_with_its_inputs(&self) -> bool {
+        true
+    }
 }
 
 impl Builder {
@@ -52,6 +67,7 @@ impl Builder {
         topic: Arc<str>,
         keys: &[Expr],
     ) -> Result<Output, PlanError> {
+        let partitioned = Partitioned::by(keys, &above.schema);
         let keys = compiled_keys(step, keys, &above.schema)?;
         let texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
         let label = format!("{step} by {}", texts.join(", "));
@@ -63,7 +79,8 @@ impl Builder {
             timed: false,
         });
         self.step(above, kind, label, Arc::clone(&above.schema), 0);
-        Ok(self.behind(above, topic, rows, step))
+        let moved = self.behind(above, topic, rows, step);
+        Ok(Output { partitioned, ..moved })
     }
 
     /// What comes out of a repartition topic of rows.
@@ -86,6 +103,7 @@ impl Builder {
             label: label.to_owned(),
             hold_ms: 0,
             table: None,
+            partitioned: None,
         }
     }
 
@@ -94,38 +112,23 @@ impl Builder {
         input: NodeId,
         name: &str,
         keys: &[Expr],
-        deleted: &Deleted<'_>,
+        deleted: Option<&Expr>,
     ) -> Result<Output, PlanError> {
-        self.keyed_table(input, (name, &format!("to_table {name}")), keys, deleted, &[])
+        self.keep_last(input, name, keys, deleted, None)
     }
 
-    pub(super) fn source_table(
+    /// Keeps the last row of each key. Those of a `source` stay where they come, if they are there by their keys; else they go through a
+    /// repartition topic.
+    fn keep_last(
         &mut self,
         input: NodeId,
         name: &str,
         keys: &[Expr],
-        deleted: &Deleted<'_>,
-        unavailable: &[String],
-    ) -> Result<Output, PlanError> {
-        self.keyed_table(
-            input,
-            (name, &format!("table {name}")),
-            keys,
-            deleted,
-            unavailable,
-        )
-    }
-
-    fn keyed_table(
-        &mut self,
-        input: NodeId,
-        (name, step): (&str, &str),
-        keys: &[Expr],
-        deleted: &Deleted<'_>,
-        unavailable: &[String],
+        deleted: Option<&Expr>,
+        source: Option<&SourceTable>,
     ) -> Result<Output, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
-        let step = step.to_owned();
+        let step = format!("to_table {name}");
         if keys.is_empty() {
             let what = "key columns";
             return Err(PlanError::Nothing { step, what });
@@ -133,10 +136,7 @@ impl Builder {
         let above = self.outputs[input.0].clone();
         let compiled = compiled_keys(&step, keys, &above.schema)?;
         let names: BTreeSet<&String> = compiled.iter().map(|key| key.field().name()).collect();
-        let last = match deleted {
-            Deleted::Column(column) => Some(*column),
-            Deleted::By(_) => None,
-        };
+        let last = source.and_then(|source| source.deleted.as_deref());
         let others = above
             .schema
             .fields()
@@ -147,10 +147,9 @@ impl Builder {
         columns.extend(last.map(col));
         let ordered = self.project(&step, input, &columns, step.clone())?;
         let key_columns: Vec<Expr> = names_of(&ordered.schema, keys.len()).map(col).collect();
-        let (deleted, columns) = match deleted {
-            Deleted::By(deleted) => (deleted.cloned(), ordered.schema.fields().len()),
-            Deleted::Column(column) => (Some(col(*column)), ordered.schema.fields().len() - 1),
-        };
+        // The table does not have the column that only says whether its rows are gone.
+        let columns = ordered.schema.fields().len() - usize::from(last.is_some());
+        let deleted = deleted.cloned().or(last.map(col));
         let deleted = deleted
             .map(|deleted| compile(&step, &deleted, &ordered.schema))
             .transpose()?;
@@ -164,7 +163,13 @@ impl Builder {
                 "a truth value",
             ));
         }
-        let moved = self.moved(&ordered, &step, topic, &key_columns)?;
+        let placed = Partitioned::by_first(keys.len(), &ordered.schema);
+        let is_placed = placed.zip(ordered.partitioned.as_ref());
+        let moved =
+            match source.is_some() && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
+                true => ordered.clone(),
+                false => self.moved(&ordered, &step, topic, &key_columns)?,
+            };
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
         let schema = Arc::new(Schema::new(ordered.schema.fields()[..columns].to_vec()));
         let fields = schema.fields().iter();
@@ -176,7 +181,7 @@ impl Builder {
             schema: Arc::clone(&schema),
             keys: keys.len(),
             deleted,
-            unavailable: unavailable.into(),
+            unavailable: source.map_or(&[][..], |source| &source.unavailable).into(),
             changelog: Arc::clone(&changelog),
             meaning: format!("{step}: {} of {}", texts.join(", "), types.join(", ")),
             changes_used: false,
@@ -191,7 +196,7 @@ impl Builder {
     }
 
     /// A step that keeps a table, with its outputs.
-    fn table(
+    pub(super) fn table(
         &mut self,
         above: &Output,
         kind: StepKind,
@@ -203,13 +208,17 @@ impl Builder {
             topic: changelog,
             sub: above.sub,
         });
+        // An aggregate over a table keeps members, not results.
+        let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
+        table.partitioned = Partitioned::by_first(keys, &table.schema);
         let [From::Step(step, _)] = table.from[..] else {
             unreachable!("a table's step has outputs");
         };
         table.table = Some(TableOutputs {
             changes: From::Step(step, CHANGES),
             deletions: Some(From::Step(step, DELETIONS)),
+            view: viewed.then_some(step),
         });
         Ok(table)
     }
@@ -228,6 +237,20 @@ impl Builder {
         let groups = compiled_keys(&step, keys, &above.schema)?;
         for aggregate in aggregates {
             check_columns(&step, aggregate, &above.schema)?;
+        }
+        let changes = Output {
+            from: vec![outputs.changes],
+            ..above.clone()
+        };
+        if let Some(sums) = Sums::of(aggregates, &above.schema) {
+            let asked = Asked {
+                name,
+                keys,
+                aggregates,
+                topic,
+                changelog,
+            };
+            return self.signed_aggregate(&above, &changes, asked, sums);
         }
 
         // What is shipped of a row: the table's key, and what the aggregates read.
@@ -259,10 +282,6 @@ impl Builder {
         let output = spec.output_schema();
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
 
-        let changes = Output {
-            from: vec![outputs.changes],
-            ..above.clone()
-        };
         self.use_changes(&changes);
         let rows = Arc::new(ShuffledRows::new(&shipped));
         let partial = StepKind::TablePartial(TablePartial {
@@ -295,6 +314,7 @@ impl Builder {
                     StepKind::ToTable(table) => table.changes_used = true,
                     StepKind::TableFinal(table) => table.changes_used = true,
                     StepKind::FinalAggregate { changes_used, .. } => *changes_used = true,
+                    StepKind::Keyed(plan) => plan.use_changes(),
                     _ => unreachable!("only tables have changes"),
                 }
             }

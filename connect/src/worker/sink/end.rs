@@ -1,14 +1,65 @@
 //! How a sink's task ends: well, after a failure, and out of its group.
+use std::ops::{Deref, DerefMut};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use millstream_client::BatchConsumer;
 use rdkafka::consumer::Consumer;
 
 use super::SinkLoop;
+use super::notes::Notes;
 use crate::plugin::PluginError;
 use crate::worker::stall::Call;
 
 /// How long a member that leaves waits for its partitions to be taken back.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How long a client that has left its group may take to end.
+const END_WAIT: Duration = Duration::from_secs(10);
+
+/// A member of the sink's group. The client waits for its own threads without a limit when it ends; what becomes of the task is not to hang on
+/// that.
+pub(super) struct Member(Option<BatchConsumer<Notes>>);
+
+impl Member {
+    pub(super) fn new(client: BatchConsumer<Notes>) -> Self {
+        Self(Some(client))
+    }
+}
+
+impl Deref for Member {
+    type Target = BatchConsumer<Notes>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("only drop takes it"))
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("only drop takes it"))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let (client, (ending, ended)) = (self.0.take(), mpsc::sync_channel(1));
+        let thread = std::thread::Builder::new().name("leaving".to_owned());
+        // Without a thread it ends here.
+        let spawned = thread.spawn(move || {
+            drop(client);
+            let _ = ending.send(());
+        });
+        if spawned.is_ok() && ended.recv_timeout(END_WAIT).is_err() {
+            tracing::warn!(
+                "the consumer did not end within {END_WAIT:?}: it is left behind, out of its group"
+            );
+        }
+    }
+}
 
 impl SinkLoop<'_> {
     /// Ends well.

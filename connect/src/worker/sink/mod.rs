@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use assignment::Assignment;
 use decode::{Chunk, Decoded};
+use end::Member;
 use ends::Unchecked;
 use millstream_client::BatchConsumer;
 use notes::Notes;
@@ -80,7 +81,7 @@ enum Holding {
 /// A sink's task that runs.
 pub(super) struct SinkLoop<'a> {
     parts: SinkParts,
-    consumer: BatchConsumer<Notes>,
+    consumer: Member,
     setup: &'a TaskSetup,
     control: &'a Control,
     report: &'a Reporter,
@@ -113,7 +114,7 @@ impl<'a> SinkLoop<'a> {
             .consumer
             .create_with_context(Notes::default())
             .map_err(|error| wrong(&error))?;
-        let consumer = BatchConsumer::new(consumer).map_err(|error| wrong(&error))?;
+        let consumer = Member::new(BatchConsumer::new(consumer).map_err(|error| wrong(&error))?);
         let due = Instant::now() + parts.flush_interval;
         Ok(Self {
             parts,
