@@ -285,16 +285,7 @@ impl Builder {
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
         legal("topic", topic)?;
         let label = format!("stream {topic}");
-        let read = InputFormat::new(format, topic).map_err(|cause| match cause.is_unavailable() {
-            true => PlanError::Unavailable {
-                topic: topic.to_owned(),
-                cause: cause.to_string(),
-            },
-            false => PlanError::Schema {
-                topic: topic.to_owned(),
-                cause: cause.to_string(),
-            },
-        })?;
+        let read = InputFormat::new(format, topic).map_err(|cause| PlanError::columns(topic, &cause))?;
         let Some(format) = read else {
             return Err(PlanError::NotReadable {
                 topic: topic.to_owned(),
