@@ -69,10 +69,10 @@ pub enum StreamsError {
         /// The largest count of the upstream topics.
         expected: usize,
     },
-    /// Merged topics of different partition counts.
+    /// Merged or joined topics of different partition counts.
     #[error(
         "{first} has {first_partitions} partitions and {second} has {second_partitions}: streams that are merged before windows or \
-         state need as many; use repartition(…) on both before merge(…), or give the topics the same count"
+         state, or joined, need as many; use repartition(…) on one of them before that, or give the topics the same count"
     )]
     UnequalPartitions {
         /// A topic.

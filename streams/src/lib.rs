@@ -93,8 +93,8 @@ pub mod prelude {
     pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
-        WindowedTable,
+        GroupedStream, GroupedTable, Lookup, On, OutputTopic, Stream, Streams, Table, TableJoin, TypedStream,
+        WindowedStream, WindowedTable, key, on,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
@@ -112,8 +112,8 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
-    WindowedTable,
+    GroupedStream, GroupedTable, JoinKey, Lookup, On, OutputTopic, Stream, Streams, Table, TableJoin,
+    TypedStream, WindowedStream, WindowedTable, key, on,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

@@ -231,6 +231,7 @@ impl Aggregate {
             states: states.len(),
             function,
         };
+        aggregate.check()?;
         Ok((aggregate, states, output))
     }
 
@@ -242,6 +243,14 @@ impl Aggregate {
         Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
             function.create_accumulator()
         })))
+    }
+
+    /// Some functions look at their constants no earlier than when an accumulator is made.
+    fn check(&self) -> Result<()> {
+        match self.function.groups_accumulator_supported() {
+            true => self.function.create_groups_accumulator().map(drop),
+            false => self.function.create_accumulator().map(drop),
+        }
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<Arguments> {

@@ -2,7 +2,7 @@
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, OutputTopic, SharedPlan, Table};
+use super::{GroupedStream, Lookup, On, OutputTopic, SharedPlan, Table};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
@@ -22,15 +22,47 @@ impl Stream {
         Self { plan, node }
     }
 
-    pub(super) fn node(&self) -> NodeId {
+    pub(crate) fn node(&self) -> NodeId {
         self.node
     }
 
-    pub(super) fn then(&self, node: Node) -> Self {
+    pub(crate) fn then(&self, node: Node) -> Self {
         Self {
             plan: self.plan.clone(),
             node: self.plan.add(node),
         }
+    }
+
+    /// Has `node` in the place of the one that it comes from.
+    pub(super) fn replace(&self, node: Node) {
+        self.plan.change(|plan| plan.nodes[self.node.0] = node);
+    }
+
+    /// Each row with the row that `table` has for its key: the stream's columns, then the table's. Rows for which there is none are dropped,
+    /// or kept with [`Lookup::left`]. Keys are all of the table's key columns; one that has the same name on both sides is one
+    /// column. Null is no key.
+    ///
+    /// The table is as it is at the end of the epoch in which the row comes. A later change of the table does not change what was joined.
+    /// Rows do not wait for a table that is behind, as when a job starts that has not read it yet: they are joined with what there is.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("greet");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// let visits = app.stream("visits", text("page").with_key("user"));
+    /// visits.join(&users, on("user", "id")).select([col("page"), col("name")]).to("greetings", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("users", TestRecord::new("Ann").key("7"))?;
+    /// driver.pipe("visits", TestRecord::new("home").key("7"))?;
+    /// driver.pipe("visits", TestRecord::new("home").key("8"))?;
+    /// driver.commit()?;
+    /// let greetings = driver.read("greetings");
+    /// assert_eq!(greetings.len(), 1);
+    /// assert_eq!(greetings[0].as_text().1, r#"{"page":"home","name":"Ann"}"#);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn join(&self, table: &Table, on: On) -> Lookup {
+        Lookup::new(&self.plan, self, table, on)
     }
 
     /// One row, with one column, for each element of the list that `expr` gives. Null and empty lists give none.

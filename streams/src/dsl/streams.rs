@@ -1,11 +1,14 @@
 //! The job as a whole.
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{SharedPlan, Stream};
+use datafusion::logical_expr::Expr;
+
+use super::{SharedPlan, Stream, Table};
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::format::Format;
-use crate::plan::{Node, Plan, Topology};
+use crate::plan::{Node, Plan, SourceTable, Topology};
 use crate::runtime::{self, StreamsHandle};
 
 /// A job: an application id and the streams declared on it.
@@ -67,6 +70,39 @@ impl Streams {
             format,
         });
         Stream::new(self.plan.clone(), node)
+    }
+
+    /// The records of `topic` as a table: the last of each key, the columns `keys`, which come first. A record without a value deletes its
+    /// key. What cannot be read, and rows on which a key fails, follow the table's [`on_error`](super::Table::on_error).
+    ///
+    /// The step is named after the topic. Where the topic is partitioned by the key (which is one column that is the record's key, as
+    /// it is or as text), it is read where it is; else the rows go through a repartition topic.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, key, text};
+    /// let app = Streams::new("users");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// users.to("users-now", json());
+    /// assert_eq!(app.build()?.internal_topics(), ["users-users-changelog"]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn table(
+        &self,
+        topic: impl Into<String>,
+        format: Format,
+        keys: impl IntoIterator<Item = Expr>,
+    ) -> Table {
+        let topic = topic.into();
+        let make = SourceTable {
+            name: topic.clone(),
+            keys: keys.into_iter().collect(),
+        };
+        let source = self.plan.add(Node::Source { topic, format });
+        let node = self.plan.add(Node::Keyed {
+            inputs: vec![source],
+            make: Arc::new(make),
+        });
+        Table::new(self.plan.clone(), node)
     }
 
     /// Validates the job without a cluster.

@@ -1,7 +1,7 @@
 //! A table: the latest row of every key.
 use datafusion::logical_expr::Expr;
 
-use super::{OutputTopic, SharedPlan};
+use super::{OutputTopic, SharedPlan, TableJoin};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 
@@ -61,6 +61,39 @@ pub struct Table {
 impl Table {
     pub(super) fn new(plan: SharedPlan, node: NodeId) -> Self {
         Self { plan, node }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Has `node` in the place of the one that it comes from.
+    pub(super) fn replace(&self, node: Node) {
+        self.plan.change(|plan| plan.nodes[self.node.0] = node);
+    }
+
+    /// The rows of both tables with equal keys as one: this table's columns, then those behind the key of `other`. Keys that both have are
+    /// there, or more with [`TableJoin::left`] and [`TableJoin::outer`]. It changes with either, once an epoch, and keeps nothing of
+    /// its own.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("shop");
+    /// let names = app.table("names", text("name").with_key("id"), key("id"));
+    /// let cities = app.table("cities", text("city").with_key("id"), key("id"));
+    /// names.join(&cities).to("users", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("names", TestRecord::new("Ann").key("7"))?;
+    /// driver.pipe("cities", TestRecord::new("Bonn").key("7"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users")[0].as_text(), ("7", r#"{"name":"Ann","city":"Bonn"}"#));
+    /// driver.pipe("names", TestRecord::null().key("7"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users")[0].value, None);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn join(&self, other: &Self) -> TableJoin {
+        TableJoin::new(&self.plan, self, other)
     }
 
     /// Writes every changed row, once an epoch, as a record of `topic` keyed by the table's key.

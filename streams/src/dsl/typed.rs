@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::Expr;
 
 use super::Stream;
-use crate::plan::{ErrorPolicy, Node};
+use crate::plan::{ErrorPolicy, Node, ProcessNode};
 use crate::typed::{Processor, Row, Stage, TypedStage, any_processor, guard, guard_fallible};
 
 /// A stream whose rows closures see as structs of the type `T`. Made by [`Stream::typed`].
@@ -305,11 +305,14 @@ impl<T: Row> TypedStream<T> {
         keys: impl IntoIterator<Item = Expr>,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> TypedStream<P::Out> {
-        TypedStream::new(self.stream.then(Node::Process {
-            input: self.stream.node(),
+        let process = ProcessNode {
             name: name.into(),
             keys: keys.into_iter().collect(),
             processor: any_processor(make),
+        };
+        TypedStream::new(self.stream.then(Node::Keyed {
+            inputs: vec![self.stream.node()],
+            make: Arc::new(process),
         }))
     }
 

@@ -3,7 +3,7 @@ use datafusion::logical_expr::Expr;
 
 use super::{OutputTopic, SharedPlan, Stream};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, Node, NodeId};
+use crate::plan::{ErrorPolicy, Node, NodeId, Side};
 use crate::window::{Emit, Windows};
 
 /// A stream whose rows are grouped by key columns and windows of event time. Made by
@@ -122,7 +122,10 @@ impl WindowedTable {
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     pub fn late(&self) -> Stream {
-        let node = self.plan.add(Node::Late { window: self.node });
+        let node = self.plan.add(Node::Side {
+            of: self.node,
+            side: Side::Late,
+        });
         Stream::new(self.plan.clone(), node)
     }
 

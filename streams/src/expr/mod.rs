@@ -5,6 +5,7 @@
 //! Does not own: aggregates' execution (`aggregate`), or where an expression stands in the plan (`plan`).
 //!
 //! Invariant: an expression that compiled has a known type and refers only to columns that exist.
+mod collect;
 mod compile;
 mod lower;
 mod order;
@@ -16,6 +17,7 @@ pub(crate) use compile::{CompiledExpr, column_names, prepare};
 
 /// What a job needs to write expressions, so that it depends on this crate alone.
 pub mod prelude {
+    pub use super::collect::{approx_percentile, collect, collect_set};
     pub use super::lower::lower;
     pub use super::order::{first, first_by, last, last_by};
     pub use super::words::split_words;

@@ -83,6 +83,14 @@ impl InputFormat {
         Arc::new(Schema::new(fields))
     }
 
+    /// The column that is the record's key, if one is.
+    pub(crate) fn key_column(&self) -> Option<&str> {
+        let raw = matches!(self.value, ValueFormat::Raw).then_some("key");
+        let mut metadata = self.metadata.iter();
+        let asked = metadata.find(|(what, _)| *what == Metadata::Key);
+        raw.or(asked.map(|(_, column)| column.as_str()))
+    }
+
     /// Whether its values have these columns, so that a decoder can be made.
     pub(crate) fn check(&self) -> Result<(), ArrowError> {
         match &self.value {

@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array};
 use arrow::compute::{concat, take};
 
 use super::changes::Change;
-use super::{Operator, OperatorError, Output};
+use super::{Operator, OperatorError, Output, Seen, Tables};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
 use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share, StateMemory};
@@ -47,42 +47,51 @@ impl FinalAggregate {
         })
     }
 
-    /// What the rows of `delta` were: whether each was there, and its results, null where it was not.
-    fn results_before(
-        &self,
-        delta: &RecordBatch,
-        before: &[Before],
-    ) -> Result<(Vec<bool>, Vec<ArrayRef>), OperatorError> {
+    /// The results of `keys` by what was found of their states.
+    fn seen(&self, keys: &[ArrayRef], found: &[Before]) -> Result<Seen, OperatorError> {
         let key_count = self.changelog.key_count();
-        let keys = &delta.columns()[..key_count];
-        let rows: Vec<u64> = before
+        let rows: Vec<u64> = found
             .iter()
-            .flat_map(|before| before.rows.iter().map(|row| *row as u64))
+            .flat_map(|found| found.rows.iter().map(|row| *row as u64))
             .collect();
-        let mut places: Vec<Option<u64>> = vec![None; delta.num_rows()];
+        let mut places: Vec<Option<u64>> = vec![None; keys[0].len()];
         (0..)
             .zip(&rows)
             .for_each(|(place, row)| places[*row as usize] = Some(place));
-        let had = places.iter().map(Option::is_some).collect();
+        let there = places.iter().map(Option::is_some).collect();
         let rows = UInt64Array::from(rows);
         let mut columns: Vec<ArrayRef> = keys
             .iter()
             .map(|key| take(key, &rows, None))
             .collect::<Result<_, _>>()?;
-        for (number, own) in delta.columns()[key_count..].iter().enumerate() {
-            let parts: Vec<&dyn Array> = before.iter().map(|before| &*before.states[number]).collect();
+        let schema = self.changelog.schema();
+        for (number, field) in schema.fields()[key_count..].iter().enumerate() {
+            let parts: Vec<&dyn Array> = found.iter().map(|found| &*found.states[number]).collect();
             columns.push(match parts.is_empty() {
-                true => new_empty_array(own.data_type()),
+                true => new_empty_array(field.data_type()),
                 false => concat(&parts)?,
             });
         }
-        let states = RecordBatch::try_new(delta.schema(), columns)?;
-        let results = self.table.results(&states)?.batch;
+        let results = self.table.results(&RecordBatch::try_new(schema, columns)?)?;
         let places = UInt64Array::from(places);
-        let aligned = results.columns()[key_count..]
-            .iter()
-            .map(|column| take(column, &places, None));
-        Ok((had, aligned.collect::<Result<_, _>>()?))
+        let aligned = |column: &ArrayRef| take(column, &places, None);
+        let values = results.batch.columns()[key_count..].iter().map(aligned);
+        let values = values.collect::<Result<_, _>>()?;
+        Ok(Seen::new(there, values, &aligned(results.time_columns().0)?))
+    }
+
+    /// What is known of the states of `keys`, in memory and elsewhere.
+    fn find(&mut self, keys: &[ArrayRef]) -> Result<Vec<Before>, OperatorError> {
+        let Found {
+            before: mut found,
+            missing,
+        } = self.table.find_keys(keys)?;
+        if let Some(store) = &self.store
+            && !missing.is_empty()
+        {
+            found.push(self.changelog.look_up(store, keys, &missing)?);
+        }
+        Ok(found)
     }
 
     /// Loads states that are committed, and in the local store if there is one.
@@ -100,37 +109,40 @@ impl Operator for FinalAggregate {
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        // Now, between two epochs, all that the table holds is committed.
+        if self.store.is_some() {
+            self.table.make_room()?;
+        }
         if let Some(delta) = self.delta.take()? {
-            // Now, between two epochs, all that the table holds is committed.
-            if self.store.is_some() {
-                self.table.make_room()?;
-            }
-            let Found { mut before, missing } = self.table.find(&delta)?;
-            if let Some(store) = &self.store
-                && !missing.is_empty()
-            {
-                before.push(self.changelog.look_up(store, delta.columns(), &missing)?);
-            }
+            let keys = &delta.columns()[..self.changelog.key_count()];
+            let before = self.find(keys)?;
             let results_before = match self.changes_used {
-                true => Some(self.results_before(&delta, &before)?),
+                true => Some(self.seen(keys, &before)?),
                 false => None,
             };
             let applied = self.table.apply(&delta, &before)?;
             (out.publish)(&self.changelog.encode(&applied.states)?)?;
-            let Some((had, before)) = results_before else {
+            let Some(before) = results_before else {
                 out.push(applied.results);
                 return Ok(());
             };
             let change = Change {
-                live: vec![true; had.len()],
+                live: vec![true; before.there.len()],
                 rows: applied.results,
-                had,
+                had: before.there,
                 keys: self.changelog.key_count(),
-                before: Some(before),
+                before: Some(before.values),
             };
             change.emit(out)?;
         }
         Ok(())
+    }
+
+    fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        let found = self.find(keys)?;
+        let seen = self.seen(keys, &found)?;
+        self.table.keep(&found)?;
+        Ok(seen)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

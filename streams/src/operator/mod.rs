@@ -11,6 +11,7 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod lookup;
 mod partial_aggregate;
 mod peek;
 mod process;
@@ -19,13 +20,18 @@ mod process_tests;
 mod project;
 mod repartition;
 mod shipper;
+mod signed;
+#[cfg(test)]
+mod signed_tests;
 mod sink;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
+mod table_join;
 mod table_partial;
 #[cfg(test)]
 mod table_tests;
+mod tables;
 mod to_table;
 mod typed;
 mod watermark;
@@ -33,7 +39,11 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use table_join::TableJoin;
+pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +56,7 @@ use thiserror::Error;
 
 use crate::aggregate::{Delta, UpdateError};
 use crate::format::FormatError;
-use crate::plan::{ErrorPolicy, StepKind};
+use crate::plan::{ErrorPolicy, Pace, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
 use crate::state::{Owner, OwnerNames, RowStoreError, StateError, StateMemory, WindowError};
@@ -60,9 +70,21 @@ pub(crate) trait Operator: Send {
     /// was, so that a part of them may be tried again.
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError>;
 
+    /// Takes rows at input number `port`, for steps that have several.
+    fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        debug_assert_eq!(port, 0, "a step with one input");
+        self.process(rows, out)
+    }
+
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// The rows of `keys`, each there once, in the table that the step keeps. `tables` are those that it reads itself. See
+    /// [`Tables::look_up`].
+    fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        unreachable!("the plan has only steps with tables read");
     }
 
     /// Takes a record of the step's changelog, before the first batch.
@@ -108,6 +130,10 @@ pub(crate) struct Output<'a> {
     pub(crate) clock: &'a mut TaskClock,
     /// How far the step's rows are behind the task's watermark.
     pub(crate) hold_ms: i64,
+    /// How the clock goes with the rows of each of the step's inputs.
+    pub(crate) paces: &'a [Pace],
+    /// The tables that the step reads.
+    pub(crate) tables: Tables<'a>,
     /// Rows that came too late.
     pub(crate) late_rows: u64,
     /// Rows that the step could not work on.
@@ -139,6 +165,15 @@ impl Output<'_> {
     /// Where the step was in event time when the last epoch ended.
     fn settled(&self) -> Watermark {
         self.clock.settled().minus(self.hold_ms)
+    }
+
+    /// The watermark by which rows at input number `port` are late, besides those that they bring themselves. What a step forgets as
+    /// of this one at the end of an epoch, no row asks for that is in time.
+    pub(crate) fn judged_from(&self, port: u8) -> Watermark {
+        match self.paces[usize::from(port)] {
+            Pace::Log => self.watermark(),
+            Pace::Epoch => self.settled(),
+        }
     }
 
     /// Whether windows may have closed behind the task's back, because it was idle.
@@ -343,12 +378,23 @@ impl From<DataFusionError> for OperatorError {
     }
 }
 
-/// The running form of a step in the task of `partition`.
-pub(crate) fn new_operator(
-    kind: &StepKind,
-    partition: i32,
-    near: &Surroundings,
-) -> Result<Box<dyn Operator>, OperatorError> {
+/// Where a step runs.
+pub(crate) struct Place<'a> {
+    /// The partition number of the task.
+    pub(crate) partition: i32,
+    pub(crate) near: &'a Surroundings,
+}
+
+impl Place<'_> {
+    /// How many partitions a repartition topic has.
+    pub(crate) fn partitions_of(&self, topic: &Arc<str>) -> usize {
+        self.near.partitions.get(topic).copied().unwrap_or(1)
+    }
+}
+
+/// The running form of a step.
+pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
+    let &Place { partition, near } = place;
     Ok(match kind {
         StepKind::FlatMap { expr, schema } => {
             Box::new(flat_map::FlatMap::new(expr.clone(), Arc::clone(schema)))
@@ -361,7 +407,7 @@ pub(crate) fn new_operator(
         StepKind::PartialAggregate { spec, topic } => Box::new(partial_aggregate::PartialAggregate::new(
             Arc::clone(spec),
             Arc::clone(topic),
-            near.partitions.get(topic).copied().unwrap_or(1),
+            place.partitions_of(topic),
             near.limits.clone(),
         )?),
         StepKind::FinalAggregate {
@@ -379,21 +425,21 @@ pub(crate) fn new_operator(
         StepKind::Typed { run, .. } => Box::new(typed::Typed::new(Arc::clone(&run.0))),
         StepKind::Repartition(plan) => Box::new(repartition::Repartition::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
         StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
         StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
-        StepKind::Process(plan) => plan.processor.operator(plan, partition, &near.memory)?,
+        StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(
             plan,
-            near.partitions.get(&plan.topic).copied().unwrap_or(1),
+            place.partitions_of(&plan.topic),
             near.limits.clone(),
         )?),
         StepKind::WindowJudge(plan) => Box::new(window_judge::WindowJudge::new(plan.clone())?),

@@ -10,9 +10,9 @@ use crate::{
     min, sum,
 };
 
-const PARTITIONS: i32 = 3;
+pub(super) const PARTITIONS: i32 = 3;
 
-fn users() -> Format {
+pub(super) fn users() -> Format {
     json_schema(Schema::new(vec![
         Field::new("region", DataType::Utf8, true),
         Field::new("age", DataType::Int64, true),
@@ -50,7 +50,7 @@ fn job() -> Streams {
 }
 
 /// What a reader of a compacted topic has in the end; key and value.
-fn read(driver: &mut TestDriver, topic: &str, now: &mut BTreeMap<String, Value>) {
+pub(super) fn read(driver: &mut TestDriver, topic: &str, now: &mut BTreeMap<String, Value>) {
     for record in driver.read(topic) {
         let key = record.as_text().0.to_owned();
         match &record.value {
@@ -61,14 +61,14 @@ fn read(driver: &mut TestDriver, topic: &str, now: &mut BTreeMap<String, Value>)
 }
 
 #[derive(Debug, Clone)]
-struct User {
+pub(super) struct User {
     region: Option<u8>,
     age: Option<i64>,
     weight: f64,
 }
 
 #[derive(Debug, Clone)]
-enum Move {
+pub(super) enum Move {
     Set(u8, User),
     Delete(u8),
     Epoch(usize, usize),
@@ -76,7 +76,7 @@ enum Move {
     Restart,
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let region = proptest::option::weighted(0.9, 0..4_u8);
     let age = proptest::option::weighted(0.9, 0..100_i64);
     // Sums that would not come back to what they were if one took away what one had added.
@@ -129,8 +129,8 @@ fn oracle(users: &BTreeMap<u8, User>) -> (BTreeMap<String, Value>, BTreeMap<Stri
     (regions, sizes.collect())
 }
 
-/// Plays the moves; what comes out is what the oracle says.
-fn check(mut driver: TestDriver, moves: Vec<Move>) -> Result<(), TestCaseError> {
+/// Plays the moves to their end; gives the users that there are then.
+pub(super) fn play(driver: &mut TestDriver, moves: Vec<Move>) -> BTreeMap<u8, User> {
     let tasks = driver.task_ids();
     let mut users: BTreeMap<u8, User> = BTreeMap::new();
     for next in moves {
@@ -161,6 +161,12 @@ fn check(mut driver: TestDriver, moves: Vec<Move>) -> Result<(), TestCaseError> 
         }
     }
     driver.commit().unwrap();
+    users
+}
+
+/// Plays the moves; what comes out is what the oracle says.
+fn check(mut driver: TestDriver, moves: Vec<Move>) -> Result<(), TestCaseError> {
+    let users = play(&mut driver, moves);
     let (mut now, mut regions, mut sizes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     read(&mut driver, "users-now", &mut now);
     prop_assert_eq!(now.len(), users.len());

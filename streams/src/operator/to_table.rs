@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
 
 use super::changes::{self, Change};
-use super::{Operator, OperatorError, Output};
+use super::{Operator, OperatorError, Output, Seen, Tables};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
 use crate::state::{Changelog, RowStore, RowTable, Share, StateMemory};
@@ -128,12 +128,12 @@ impl Operator for ToTable {
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.rows.make_room()?;
         let Some(rows) = self.reduce()? else {
             return Ok(());
         };
         let deleted = self.deleted(&rows.batch)?;
         let (keys, values) = rows.batch.columns().split_at(self.plan.keys);
-        self.rows.make_room()?;
         let places = self.rows.touch(keys)?;
         let table = self.rows.table();
         let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
@@ -172,6 +172,17 @@ impl Operator for ToTable {
         };
         change.emit(out)?;
         Ok(self.rows.compact()?)
+    }
+
+    fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {
+        let places = self.rows.touch(keys)?;
+        let table = self.rows.table();
+        let there: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
+        let stored = self.stored.fields().len() - self.plan.keys;
+        let mut values = changes::gathered(table, &places, &there, stored)?;
+        let times = values.pop().expect("what is stored ends with the time");
+        self.rows.compact()?;
+        Ok(Seen::new(there, values, &times))
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

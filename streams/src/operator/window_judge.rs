@@ -29,7 +29,7 @@ impl WindowJudge {
 impl Operator for WindowJudge {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let windows = &self.windowed.windows;
-        let assigned = windows.assign(&rows, out.watermark(), &self.windowed.assigned)?;
+        let assigned = windows.assign(&rows, out.judged_from(0), &self.windowed.assigned)?;
         // What fails because of a row fails before anything is counted.
         if assigned.rows.len() > 0 {
             self.delta.update(&assigned.rows)?;

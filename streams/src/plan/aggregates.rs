@@ -6,6 +6,7 @@ use datafusion::logical_expr::Expr;
 
 use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct};
+use super::partitioning::Partitioned;
 use super::{ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, StepKind};
 use crate::aggregate::AggregateSpec;
 
@@ -64,6 +65,7 @@ impl Builder {
             label: step,
             hold_ms: 0,
             table: None,
+            partitioned: None,
         };
         let label = format!("{} (table)", spec.text());
         self.changelogs.push(ChangelogTopic {
@@ -76,10 +78,12 @@ impl Builder {
             changes_used: false,
         };
         let mut table = self.step(&shuffled, kind, label, schema, keys);
+        table.partitioned = Partitioned::by_first(keys, &table.schema);
         if let [From::Step(step, _)] = table.from[..] {
             table.table = Some(TableOutputs {
                 changes: From::Step(step, 1),
                 deletions: None,
+                view: Some(step),
             });
         }
         table

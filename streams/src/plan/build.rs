@@ -6,17 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::Expr;
 
 use super::checks::{distinct, legal};
+use super::partitioning::Partitioned;
 use super::{
-    ChangelogTopic, Decode, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError, RepartitionTopic,
-    Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
+    RepartitionTopic, Side, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
+use crate::expr::prelude::col;
 use crate::format::{Format, InputFormat, OutputFormat};
 
 /// Where a node's output comes from, and what it looks like.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pub(super) sub: usize,
     /// Several after a merge, none after a sink.
     pub(super) from: Vec<From>,
@@ -28,6 +31,8 @@ pub(super) struct Output {
     pub(super) hold_ms: i64,
     /// What else a table gives.
     pub(super) table: Option<TableOutputs>,
+    /// By which columns its rows are in their partitions, if that is known.
+    pub(super) partitioned: Option<Partitioned>,
 }
 
 /// What a table gives besides its rows.
@@ -37,6 +42,8 @@ pub(super) struct TableOutputs {
     pub(super) changes: From,
     /// Keys that are gone, if that can be.
     pub(super) deletions: Option<From>,
+    /// The step in which others can look rows up, if it can.
+    pub(super) view: Option<StepId>,
 }
 
 #[derive(Clone, Copy)]
@@ -48,18 +55,44 @@ pub(super) enum From {
     Step(StepId, usize),
 }
 
+impl Output {
+    /// It is in another sub-topology, whose inputs and steps its own are behind.
+    pub(super) fn shift(&mut self, sub: usize, inputs: usize, steps: usize) {
+        self.sub = sub;
+        self.from.iter_mut().for_each(|from| from.shift(inputs, steps));
+        if let Some(table) = &mut self.table {
+            table.changes.shift(inputs, steps);
+            if let Some(deletions) = &mut table.deletions {
+                deletions.shift(inputs, steps);
+            }
+            if let Some(view) = &mut table.view {
+                view.0 += steps;
+            }
+        }
+    }
+}
+
+impl From {
+    fn shift(&mut self, inputs: usize, steps: usize) {
+        match self {
+            Self::Input(input) | Self::Rows(input) => *input += inputs,
+            Self::Step(step, _) => step.0 += steps,
+        }
+    }
+}
+
+/// A topology under construction.
 #[derive(Default)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
     pub(super) repartitions: Vec<RepartitionTopic>,
     pub(super) changelogs: Vec<ChangelogTopic>,
     pub(super) outputs: Vec<Output>,
     /// The sub-topology and the number of its input that read a source topic.
     pub(super) sources: HashMap<String, (usize, usize)>,
-    /// The late rows of windows, for those of which somebody takes them.
-    pub(super) lates: BTreeMap<NodeId, Output>,
-    /// The windows whose late rows somebody takes.
-    pub(super) late_taken: BTreeSet<NodeId>,
+    /// What else comes out of nodes, where somebody takes it.
+    pub(super) sides: BTreeMap<(NodeId, Side), Output>,
+    sides_taken: BTreeSet<(NodeId, Side)>,
     names: BTreeSet<String>,
     pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
     /// Typed steps that are one with the step behind them.
@@ -72,22 +105,7 @@ pub(super) struct Builder {
 impl Plan {
     /// Validates the plan and compiles it.
     pub(crate) fn build(&self) -> Result<Topology, PlanError> {
-        legal("application id", &self.application_id)?;
-        let mut builder = Builder {
-            application_id: self.application_id.clone(),
-            policies: self.policies.clone(),
-            fused: self.fused(),
-            late_taken: self.late_taken(),
-            ..Builder::default()
-        };
-        for (number, node) in self.nodes.iter().enumerate() {
-            let before = builder.step_counts();
-            let output = builder.add(NodeId(number), node)?;
-            if let Some(policy) = self.policies.get(&NodeId(number)) {
-                builder.set_policy(node, &output, &before, policy)?;
-            }
-            builder.outputs.push(output);
-        }
+        let mut builder = self.builder()?;
         if builder.subs.is_empty() {
             return Err(PlanError::NoSource {
                 application_id: self.application_id.clone(),
@@ -118,6 +136,26 @@ impl Plan {
         })
     }
 
+    /// All nodes validated and in their sub-topologies.
+    pub(super) fn builder(&self) -> Result<Builder, PlanError> {
+        legal("application id", &self.application_id)?;
+        let mut builder = Builder {
+            application_id: self.application_id.clone(),
+            policies: self.policies.clone(),
+            fused: self.fused(),
+            sides_taken: self.sides_taken(),
+            ..Builder::default()
+        };
+        for (number, node) in self.nodes.iter().enumerate() {
+            let output = builder.add(NodeId(number), node)?;
+            if let Some(policy) = self.policies.get(&NodeId(number)) {
+                builder.set_policy(NodeId(number), node, &output, policy)?;
+            }
+            builder.outputs.push(output);
+        }
+        Ok(builder)
+    }
+
     /// Every path ends in a sink, and no sink feeds the job again.
     fn check_ends(&self, builder: &Builder) -> Result<(), PlanError> {
         let used: BTreeSet<NodeId> = self.nodes.iter().flat_map(Node::inputs).copied().collect();
@@ -141,9 +179,9 @@ impl Plan {
         Ok(())
     }
 
-    fn late_taken(&self) -> BTreeSet<NodeId> {
+    fn sides_taken(&self) -> BTreeSet<(NodeId, Side)> {
         let taken = self.nodes.iter().filter_map(|node| match node {
-            Node::Late { window } => Some(*window),
+            Node::Side { of, side } => Some((*of, *side)),
             _ => None,
         });
         taken.collect()
@@ -161,7 +199,7 @@ impl Node {
     pub(super) fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Source { .. } => &[],
-            Self::Merge { inputs } => inputs,
+            Self::Merge { inputs } | Self::Keyed { inputs, .. } => inputs,
             Self::FlatMap { input, .. }
             | Self::Branch { input, .. }
             | Self::Way { input, .. }
@@ -170,14 +208,13 @@ impl Node {
             | Self::WithColumn { input, .. }
             | Self::Peek { input, .. }
             | Self::Typed { input, .. }
-            | Self::Process { input, .. }
             | Self::Aggregate { input, .. }
             | Self::Repartition { input, .. }
             | Self::ToTable { input, .. }
             | Self::TableAggregate { input, .. }
             | Self::Watermark { input, .. }
             | Self::Window { input, .. }
-            | Self::Late { window: input }
+            | Self::Side { of: input, .. }
             | Self::Sink { input, .. } => std::slice::from_ref(input),
         }
     }
@@ -202,12 +239,7 @@ impl Builder {
             } => self.aggregate(*input, name, keys, aggregates),
             Node::Peek { input, see } => Ok(self.peek(*input, see)),
             Node::Typed { input, stage } => self.typed(number, *input, stage),
-            Node::Process {
-                input,
-                name,
-                keys,
-                processor,
-            } => self.process(*input, name, keys, processor),
+            Node::Keyed { inputs, make } => make.build(self, inputs),
             Node::Repartition { input, name, keys } => self.repartition(*input, name, keys),
             Node::ToTable {
                 input,
@@ -230,9 +262,24 @@ impl Builder {
                 emit,
                 aggregates,
             } => self.window(*input, name, keys, (windows, *emit), aggregates),
-            Node::Late { window } => Ok(self.lates[window].clone()),
+            Node::Side { of, side } => Ok(self.sides[&(*of, *side)].clone()),
             Node::Sink { input, topic, format } => self.sink(*input, topic, format),
         }
+    }
+
+    /// Whether somebody takes this of the node that is being added.
+    pub(super) fn is_taken(&self, side: Side) -> bool {
+        self.sides_taken.contains(&(self.node(), side))
+    }
+
+    /// What else comes out of the node that is being added.
+    pub(super) fn set_side(&mut self, side: Side, output: Output) {
+        self.sides.insert((self.node(), side), output);
+    }
+
+    /// The node that is being added.
+    fn node(&self) -> NodeId {
+        NodeId(self.outputs.len())
     }
 
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
@@ -249,6 +296,8 @@ impl Builder {
             cause: cause.to_string(),
         })?;
         let schema = format.schema();
+        let key: Option<Vec<Expr>> = format.key_column().map(|column| vec![col(column)]);
+        let partitioned = key.and_then(|key| Partitioned::by(&key, &schema));
         distinct(&label, schema.fields().iter().map(|field| field.name()))?;
         if let Some(&(sub, input)) = self.sources.get(topic) {
             let Decode::Rows(first) = &self.subs[sub].0[input].decode else {
@@ -270,6 +319,7 @@ impl Builder {
                 label,
                 hold_ms: 0,
                 table: None,
+                partitioned,
             });
         }
         let sub = self.open(topic.into(), Decode::Rows(format));
@@ -282,6 +332,7 @@ impl Builder {
             label,
             hold_ms: 0,
             table: None,
+            partitioned,
         })
     }
 
@@ -333,6 +384,18 @@ impl Builder {
         Ok(self.step(&above, kind, label, schema, above.keys))
     }
 
+    /// Has the step that `reader` comes from read `tables`, steps of its own sub-topology that were there before it.
+    pub(super) fn read_tables(&mut self, reader: &Output, tables: &[StepId]) {
+        let [From::Step(step, _)] = reader.from[..] else {
+            unreachable!("what reads tables is one step");
+        };
+        assert!(
+            tables.iter().all(|table| *table < step),
+            "a task ends its epochs in the order of its steps"
+        );
+        self.subs[reader.sub].1[step.0].tables = tables.to_vec();
+    }
+
     /// Opens a sub-topology with one input.
     pub(super) fn open(&mut self, topic: Arc<str>, decode: Decode) -> usize {
         self.subs.push((
@@ -358,33 +421,65 @@ impl Builder {
         schema: SchemaRef,
         keys: usize,
     ) -> Output {
-        let (inputs, steps) = &mut self.subs[above.sub];
+        self.step_on(&[above], kind, label, schema, keys)
+    }
+
+    /// Hangs a step with a port for each of `above`, which are in one sub-topology.
+    pub(super) fn step_on(
+        &mut self,
+        above: &[&Output],
+        kind: StepKind,
+        label: String,
+        schema: SchemaRef,
+        keys: usize,
+    ) -> Output {
+        let sub = above[0].sub;
+        let hold_ms = above.iter().map(|above| above.hold_ms).max().unwrap_or(0);
+        let node = self.node();
+        let (inputs, steps) = &mut self.subs[sub];
         let id = StepId(steps.len());
+        let outputs = kind.outputs();
         steps.push(Step {
             label: label.clone(),
             kind,
-            children: Vec::new(),
-            hold_ms: above.hold_ms,
+            node,
+            children: vec![Vec::new(); outputs],
+            tables: Vec::new(),
+            paces: Vec::new(),
+            hold_ms,
             on_error: None,
         });
-        for from in &above.from {
-            match *from {
-                From::Input(input) => inputs[input].children.push(id),
-                From::Rows(input) => inputs[input].row_children.push(id),
-                From::Step(parent, port) => steps[parent.0].children[port].push(id),
+        for (port, above) in (0..).zip(above) {
+            assert_eq!(above.sub, sub, "{label} hangs in two sub-topologies");
+            let edge = Edge { to: id, port };
+            for from in &above.from {
+                match *from {
+                    From::Input(input) => inputs[input].children.push(edge),
+                    From::Rows(input) => inputs[input].row_children.push(edge),
+                    From::Step(parent, output) => steps[parent.0].children[output].push(edge),
+                }
             }
         }
-        let outputs = steps[id.0].kind.outputs();
-        steps[id.0].children = vec![Vec::new(); outputs];
         let from = (0..outputs.min(1)).map(|port| From::Step(id, port)).collect();
         Output {
-            sub: above.sub,
+            sub,
             from,
             schema,
             keys,
             label,
-            hold_ms: above.hold_ms,
+            hold_ms,
             table: None,
+            partitioned: None,
+        }
+    }
+
+    /// As [`step`](Self::step), for steps that leave rows as they are, or drop them.
+    pub(super) fn passing_step(&mut self, above: &Output, kind: StepKind, label: String) -> Output {
+        let partitioned = above.partitioned.clone();
+        let output = self.step(above, kind, label, Arc::clone(&above.schema), above.keys);
+        Output {
+            partitioned,
+            ..output
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The topology as text and as a diagram.
 use std::fmt::Write;
 
-use super::{Decode, Part, Step, StepId, StepKind, SubTopology, Topology};
+use std::collections::BTreeSet;
+
+use super::{Decode, Edge, Part, Step, StepId, StepKind, SubTopology, Topology};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -89,9 +91,9 @@ impl Chart {
         }
         add(&mut self.groups, "  end");
         for input in &sub.inputs {
-            for child in input.children.iter().chain(&input.row_children) {
+            for child in input.edges() {
                 let from = self.topic(&input.topic);
-                let to = self.step(sub, *child);
+                let to = self.step(sub, child.to);
                 add(&mut self.edges, &format!("  {from} --> {to}"));
             }
         }
@@ -110,6 +112,10 @@ impl Chart {
             let to = self.topic(changelog);
             add(&mut self.edges, &format!("  {from} -.-> {to}"));
         }
+        for table in &step.tables {
+            let table = self.step(sub, *table);
+            add(&mut self.edges, &format!("  {table} -.-> {from}"));
+        }
         for (port, children) in step.children.iter().enumerate() {
             let label = match &step.kind {
                 StepKind::Branch { predicates } => {
@@ -118,8 +124,8 @@ impl Chart {
                 }
                 _ => String::new(),
             };
-            for child in children.iter().filter(|child| !is_deletions(sub, **child)) {
-                let to = self.step(sub, *child);
+            for child in children.iter().filter(|child| !is_deletions(sub, child.to)) {
+                let to = self.step(sub, child.to);
                 add(&mut self.edges, &format!("  {from} -->{label} {to}"));
             }
         }
@@ -154,6 +160,7 @@ fn quoted(label: &str) -> String {
 }
 
 fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
+    let mut shown = BTreeSet::new();
     line(text, 0, &format!("sub-topology {}", sub.id));
     for input in &sub.inputs {
         match &input.decode {
@@ -163,14 +170,25 @@ fn describe_sub_topology(sub: &SubTopology, text: &mut String) {
         if let Some(policy) = &input.on_error {
             line(text, 2, &format!("on error: {policy}"));
         }
-        for child in input.children.iter().chain(&input.row_children) {
-            describe_step(sub, *child, 2, text);
+        for child in input.edges() {
+            describe_step(sub, child.to, 2, &mut shown, text);
         }
     }
 }
 
-fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String) {
+/// What `id` is and what is below it. A step with several ports is described where it is first met: `shown` has those.
+fn describe_step(
+    sub: &SubTopology,
+    id: StepId,
+    depth: usize,
+    shown: &mut BTreeSet<StepId>,
+    text: &mut String,
+) {
     let step = &sub.steps[id.0];
+    if sub.ports(id) > 1 && !shown.insert(id) {
+        line(text, depth, &format!("{} (see above)", step.label));
+        return;
+    }
     line(text, depth, &step.label);
     if let Some(policy) = &step.on_error {
         line(text, depth + 1, &format!("on error: {policy}"));
@@ -184,6 +202,9 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
     if let Some(changelog) = step.kind.changelog() {
         line(text, depth + 1, &format!("changelog {changelog}"));
     }
+    for table in &step.tables {
+        line(text, depth + 1, &format!("reads {}", sub.steps[table.0].label));
+    }
     for (port, children) in step.children.iter().enumerate() {
         let depth = match &step.kind {
             StepKind::Branch { predicates } if !children.is_empty() => {
@@ -193,8 +214,8 @@ fn describe_step(sub: &SubTopology, id: StepId, depth: usize, text: &mut String)
             }
             _ => depth,
         };
-        for child in children.iter().filter(|child| !is_deletions(sub, **child)) {
-            describe_step(sub, *child, depth + 1, text);
+        for Edge { to, .. } in children.iter().filter(|child| !is_deletions(sub, child.to)) {
+            describe_step(sub, *to, depth + 1, shown, text);
         }
     }
 }

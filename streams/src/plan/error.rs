@@ -154,6 +154,61 @@ pub enum PlanError {
         /// What is missing.
         what: &'static str,
     },
+    /// Keys of two sides that are of different kinds.
+    #[error(
+        "{step}: {left} and {right} are of no common type, so that they would never be equal; cast one of them"
+    )]
+    JoinKeys {
+        /// The step.
+        step: String,
+        /// The key of the left side, with its type.
+        left: String,
+        /// The key of the right side, with its type.
+        right: String,
+    },
+    /// Keys of a join that are not those of the table.
+    #[error(
+        "{step}: a row is looked up by the whole key of the table, which is ({expected}), not by ({keys}); make a table with those keys"
+    )]
+    NotTheKey {
+        /// The step.
+        step: String,
+        /// What was given.
+        keys: String,
+        /// The columns of the key.
+        expected: String,
+    },
+    /// A join whose stream has to be repartitioned, and that has no name for the topic.
+    #[error(
+        "{step}: the rows have to go through a repartition topic to be where those of the same key are; give the join a name for it with .named(name)"
+    )]
+    JoinName {
+        /// The step.
+        step: String,
+    },
+    /// A table of which no row can be looked up.
+    #[error(
+        "{step}: {table} keeps what it aggregates, not its results, so that none can be looked up; write it to a topic with .to(topic, format) and join with app.table(topic, format, keys)"
+    )]
+    NoLookup {
+        /// The step.
+        step: String,
+        /// The table.
+        table: String,
+    },
+    /// A table whose rows are in partitions by something else than what they are to meet others by.
+    #[error(
+        "{step}: the rows of {table} are not in the partitions of ({keys}), and those of a table stay where they are; make it with these \
+         keys in this order"
+    )]
+    TablePartitions {
+        /// The step.
+        step: String,
+        /// The table.
+        table: String,
+        /// The keys that it should be partitioned by.
+        keys: String,
+    },
     /// An expression of another type than the step needs.
     #[error("{step}: {expr} is of type {actual}, not {expected}")]
     WrongType {

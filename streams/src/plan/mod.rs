@@ -11,11 +11,24 @@ mod build;
 mod checks;
 mod describe;
 mod error;
+mod keyed;
+#[cfg(test)]
+mod keyed_tests;
+mod lookup;
+#[cfg(test)]
+mod lookup_tests;
 mod name;
 mod node;
+mod partitioning;
+#[cfg(test)]
+mod partitioning_tests;
 mod policy;
 mod process;
+mod signed;
 mod stateless;
+mod table_join;
+#[cfg(test)]
+mod table_join_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -30,9 +43,15 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
-pub(crate) use node::{Node, NodeId, Plan};
+pub(crate) use keyed::{NodePlan, StepPlan};
+pub(crate) use lookup::{LookupNode, LookupPlan};
+pub(crate) use node::{Node, NodeId, Plan, Side};
+pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
+pub(crate) use table_join::{JoinKind, TableJoinNode, TableJoinPlan};
+pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
-    Announces, ChangelogTopic, Decode, Input, InputTime, Part, ProcessPlan, Repartition, RepartitionTopic,
+    Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
     WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

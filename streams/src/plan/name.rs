@@ -17,6 +17,11 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
     }
 }
 
+/// What names the topic of one side of the step `step`.
+pub(crate) fn side(step: &str, side: &str) -> String {
+    format!("{step}-{side}")
+}
+
 /// The topic that carries rows to the keyed step `step`.
 pub(crate) fn repartition_topic(application_id: &str, step: &str) -> String {
     format!("{application_id}-{step}-repartition")

@@ -10,12 +10,19 @@ use crate::format::Format;
 use crate::time::WatermarkStrategy;
 use crate::window::{Emit, Windows};
 
-use super::ErrorPolicy;
-use crate::typed::{AnyProcessor, BatchClosure, Stage};
+use super::{ErrorPolicy, NodePlan};
+use crate::typed::{BatchClosure, Stage};
 
 /// The position of a node in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(pub(crate) usize);
+
+/// What comes out of a node besides its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// Rows that came too late.
+    Late,
+}
 
 /// One step as written.
 #[derive(Debug, Clone)]
@@ -40,12 +47,10 @@ pub(crate) enum Node {
     Peek { input: NodeId, see: BatchClosure },
     /// Rows shown to a closure as structs.
     Typed { input: NodeId, stage: Arc<dyn Stage> },
-    /// Rows by key, shown to an operator of the user's.
-    Process {
-        input: NodeId,
-        name: String,
-        keys: Vec<Expr>,
-        processor: Arc<dyn AnyProcessor>,
+    /// What is a file of its own.
+    Keyed {
+        inputs: Vec<NodeId>,
+        make: Arc<dyn NodePlan>,
     },
     /// One row for each key: a table.
     Aggregate {
@@ -89,8 +94,8 @@ pub(crate) enum Node {
         emit: Emit,
         aggregates: Vec<Expr>,
     },
-    /// The rows that came too late for the windows of [`Node::Window`].
-    Late { window: NodeId },
+    /// What else comes out of a node, as the rows that were too late for it.
+    Side { of: NodeId, side: Side },
     /// Writes a topic.
     Sink {
         input: NodeId,
@@ -126,8 +131,14 @@ impl Plan {
         NodeId(self.nodes.len() - 1)
     }
 
-    /// Says what becomes of errors of `node`; of a way out of a branch, of the branch.
+    /// Says what becomes of errors of `node`; of a way out of a branch, of the branch; of a table that is a topic, of the topic as well.
     pub(crate) fn on_error(&mut self, node: NodeId, policy: ErrorPolicy) {
+        if let Node::Keyed { inputs, make } = &self.nodes[node.0]
+            && make.is_one_with_its_inputs()
+        {
+            let inputs = inputs.iter().map(|input| (*input, policy.clone()));
+            self.policies.extend(inputs);
+        }
         let node = match self.nodes[node.0] {
             Node::Way { input, .. } => input,
             _ => node,

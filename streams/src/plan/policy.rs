@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::build::{Builder, Output};
 use super::checks::legal;
-use super::{Node, Plan, PlanError};
+use super::{Node, NodeId, Plan, PlanError};
 
 /// What a step does with what it cannot work on: a record that its format cannot read, a row on which its expression or closure fails,
 /// a record that is too large to be written. Given with `on_error` behind the step, and made by [`fail`], [`skip`] and
@@ -109,17 +109,12 @@ impl fmt::Display for ErrorPolicy {
 }
 
 impl Builder {
-    /// How many steps each sub-topology has.
-    pub(super) fn step_counts(&self) -> Vec<usize> {
-        self.subs.iter().map(|(_, steps)| steps.len()).collect()
-    }
-
-    /// Sets the policy of what `node` has become: `output`, and the steps beyond those counted `before`.
+    /// Sets the policy of what `node` has become: `output`, and all steps that were made for it.
     pub(super) fn set_policy(
         &mut self,
+        number: NodeId,
         node: &Node,
         output: &Output,
-        before: &[usize],
         policy: &ErrorPolicy,
     ) -> Result<(), PlanError> {
         if let Some(topic) = policy.topic() {
@@ -129,15 +124,13 @@ impl Builder {
             Node::Source { topic, .. } => self.set_input_policy(topic, policy),
             // Its closures have policies of their own.
             Node::Typed { .. } => Ok(()),
-            Node::Merge { .. } | Node::Late { .. } => Err(PlanError::NothingFails {
+            Node::Merge { .. } | Node::Side { .. } => Err(PlanError::NothingFails {
                 step: output.label.clone(),
             }),
             _ => {
-                for (sub, (_, steps)) in self.subs.iter_mut().enumerate() {
-                    let known = before.get(sub).copied().unwrap_or(0);
-                    for step in steps.iter_mut().skip(known) {
-                        step.on_error = Some(policy.clone());
-                    }
+                let steps = self.subs.iter_mut().flat_map(|(_, steps)| steps);
+                for step in steps.filter(|step| step.node == number) {
+                    step.on_error = Some(policy.clone());
                 }
                 Ok(())
             }

@@ -20,14 +20,8 @@ impl Builder {
             }
         });
         let predicates: Vec<CompiledExpr> = compiled.collect::<Result<_, _>>()?;
-        let schema = Arc::clone(&above.schema);
-        Ok(self.step(
-            &above,
-            StepKind::Branch { predicates },
-            "branch".to_owned(),
-            schema,
-            0,
-        ))
+        let branch = self.passing_step(&above, StepKind::Branch { predicates }, "branch".to_owned());
+        Ok(Output { keys: 0, ..branch })
     }
 
     pub(super) fn way(&self, branch: NodeId, port: usize) -> Output {
@@ -58,7 +52,10 @@ impl Builder {
             self.unite(self.outputs[first.0].sub, other.sub);
         }
         let (mut from, mut hold_ms): (Vec<From>, _) = (Vec::new(), 0);
+        let mut partitioned = self.outputs[first.0].partitioned.clone();
         for input in inputs {
+            let other = self.outputs[input.0].partitioned.as_ref();
+            partitioned = partitioned.filter(|first| other.is_some_and(|other| first.is_like(other)));
             // A stream merged with itself gives its rows twice.
             from.extend(&self.outputs[input.0].from);
             hold_ms = self.outputs[input.0].hold_ms.max(hold_ms);
@@ -66,6 +63,7 @@ impl Builder {
         Ok(Output {
             from,
             hold_ms,
+            partitioned,
             label: "merge".to_owned(),
             ..self.outputs[first.0].clone()
         })
@@ -100,13 +98,7 @@ impl Builder {
             ));
         }
         let label = format!("filter {}", predicate.text());
-        Ok(self.step(
-            &above,
-            StepKind::Filter { predicate },
-            label,
-            Arc::clone(&above.schema),
-            above.keys,
-        ))
+        Ok(self.passing_step(&above, StepKind::Filter { predicate }, label))
     }
 
     pub(super) fn select(&mut self, input: NodeId, exprs: &[Expr]) -> Result<Output, PlanError> {
@@ -148,6 +140,8 @@ impl Builder {
         label: String,
     ) -> Result<Output, PlanError> {
         let above = self.outputs[input.0].clone();
+        let partitioned = above.partitioned.as_ref();
+        let partitioned = partitioned.and_then(|placed| placed.projected(exprs, &above.schema));
         let exprs = exprs
             .iter()
             .map(|expr| compile(step, expr, &above.schema))
@@ -159,6 +153,10 @@ impl Builder {
             exprs,
             schema: Arc::clone(&schema),
         };
-        Ok(self.step(&above, kind, label, schema, 0))
+        let output = self.step(&above, kind, label, schema, 0);
+        Ok(Output {
+            partitioned,
+            ..output
+        })
     }
 }

@@ -8,20 +8,39 @@ use datafusion::logical_expr::Expr;
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output, TableOutputs};
 use super::checks::{check_columns, compile, distinct, wrong_type};
+use super::partitioning::Partitioned;
+use super::signed::{Asked, Sums};
 use super::{
-    ChangelogTopic, Decode, NodeId, PlanError, Repartition, RepartitionTopic, Shuffle, StepId, StepKind,
-    TableFinal, TablePartial, ToTable,
+    ChangelogTopic, Decode, NodeId, NodePlan, PlanError, Repartition, RepartitionTopic, Shuffle, StepId,
+    StepKind, TableFinal, TablePartial, ToTable,
 };
 use crate::expr::prelude::col;
 use crate::expr::{CompiledExpr, column_names};
 use crate::format::{Placement, ShuffledRows, key_type};
 
 /// The ports of a table's step; see `operator::changes`.
-const CHANGES: usize = 1;
-const DELETIONS: usize = 2;
+pub(super) const CHANGES: usize = 1;
+pub(super) const DELETIONS: usize = 2;
 
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
+
+/// A topic as a table.
+#[derive(Debug)]
+pub(crate) struct SourceTable {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<Expr>,
+}
+
+impl NodePlan for SourceTable {
+    fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        builder.keep_last(inputs[0], &self.name, &self.keys, None, true)
+    }
+
+    fn is_one_with_its_inputs(&self) -> bool {
+        true
+    }
+}
 
 impl Builder {
     pub(super) fn repartition(
@@ -44,6 +63,7 @@ impl Builder {
         topic: Arc<str>,
         keys: &[Expr],
     ) -> Result<Output, PlanError> {
+        let partitioned = Partitioned::by(keys, &above.schema);
         let keys = compiled_keys(step, keys, &above.schema)?;
         let texts: Vec<&str> = keys.iter().map(CompiledExpr::text).collect();
         let label = format!("{step} by {}", texts.join(", "));
@@ -55,7 +75,8 @@ impl Builder {
             timed: false,
         });
         self.step(above, kind, label, Arc::clone(&above.schema), 0);
-        Ok(self.behind(above, topic, rows, step))
+        let moved = self.behind(above, topic, rows, step);
+        Ok(Output { partitioned, ..moved })
     }
 
     /// What comes out of a repartition topic of rows.
@@ -78,6 +99,7 @@ impl Builder {
             label: label.to_owned(),
             hold_ms: 0,
             table: None,
+            partitioned: None,
         }
     }
 
@@ -87,6 +109,18 @@ impl Builder {
         name: &str,
         keys: &[Expr],
         deleted: Option<&Expr>,
+    ) -> Result<Output, PlanError> {
+        self.keep_last(input, name, keys, deleted, false)
+    }
+
+    /// Keeps the last row of each key; where they come, if they `stay` and are there by their keys, else behind a repartition topic.
+    fn keep_last(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        deleted: Option<&Expr>,
+        stay: bool,
     ) -> Result<Output, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
         let step = format!("to_table {name}");
@@ -119,7 +153,12 @@ impl Builder {
                 "a truth value",
             ));
         }
-        let moved = self.moved(&ordered, &step, topic, &key_columns)?;
+        let placed = Partitioned::by_first(keys.len(), &ordered.schema);
+        let is_placed = placed.zip(ordered.partitioned.as_ref());
+        let moved = match stay && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
+            true => ordered.clone(),
+            false => self.moved(&ordered, &step, topic, &key_columns)?,
+        };
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
         let fields = ordered.schema.fields().iter();
         let types: Vec<String> = fields
@@ -143,7 +182,7 @@ impl Builder {
     }
 
     /// A step that keeps a table, with its outputs.
-    fn table(
+    pub(super) fn table(
         &mut self,
         above: &Output,
         kind: StepKind,
@@ -155,13 +194,17 @@ impl Builder {
             topic: changelog,
             sub: above.sub,
         });
+        // An aggregate over a table keeps members, not results.
+        let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
+        table.partitioned = Partitioned::by_first(keys, &table.schema);
         let [From::Step(step, _)] = table.from[..] else {
             unreachable!("a table's step has outputs");
         };
         table.table = Some(TableOutputs {
             changes: From::Step(step, CHANGES),
             deletions: Some(From::Step(step, DELETIONS)),
+            view: viewed.then_some(step),
         });
         Ok(table)
     }
@@ -180,6 +223,20 @@ impl Builder {
         let groups = compiled_keys(&step, keys, &above.schema)?;
         for aggregate in aggregates {
             check_columns(&step, aggregate, &above.schema)?;
+        }
+        let changes = Output {
+            from: vec![outputs.changes],
+            ..above.clone()
+        };
+        if let Some(sums) = Sums::of(aggregates, &above.schema) {
+            let asked = Asked {
+                name,
+                keys,
+                aggregates,
+                topic,
+                changelog,
+            };
+            return self.signed_aggregate(&above, &changes, asked, sums);
         }
 
         // What is shipped of a row: the table's key, and what the aggregates read.
@@ -211,10 +268,6 @@ impl Builder {
         let output = spec.output_schema();
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
 
-        let changes = Output {
-            from: vec![outputs.changes],
-            ..above.clone()
-        };
         self.use_changes(&changes);
         let rows = Arc::new(ShuffledRows::new(&shipped));
         let partial = StepKind::TablePartial(TablePartial {
@@ -240,13 +293,14 @@ impl Builder {
     }
 
     /// Has a table's step say what changed.
-    fn use_changes(&mut self, changes: &Output) {
+    pub(super) fn use_changes(&mut self, changes: &Output) {
         for from in &changes.from {
             if let From::Step(StepId(step), _) = *from {
                 match &mut self.subs[changes.sub].1[step].kind {
                     StepKind::ToTable(table) => table.changes_used = true,
                     StepKind::TableFinal(table) => table.changes_used = true,
                     StepKind::FinalAggregate { changes_used, .. } => *changes_used = true,
+                    StepKind::Keyed(plan) => plan.use_changes(),
                     _ => unreachable!("only tables have changes"),
                 }
             }

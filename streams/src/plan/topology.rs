@@ -13,12 +13,29 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
-use super::ErrorPolicy;
-use crate::typed::{AnyProcessor, BatchClosure, RowFunction};
+use super::{ErrorPolicy, NodeId, StepPlan};
+use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StepId(pub(crate) usize);
+
+/// A way into a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Edge {
+    pub(crate) to: StepId,
+    /// Which of its inputs; 0 if it has one.
+    pub(crate) port: u8,
+}
+
+/// How the task's clock goes with the rows that come in at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It moves between them, as in their log.
+    Log,
+    /// It may be ahead of them until the epoch ends.
+    Epoch,
+}
 
 /// A validated job, ready to start. Made by [`Streams::build`](crate::Streams::build).
 #[derive(Debug, Clone)]
@@ -56,9 +73,9 @@ pub(crate) struct Announces {
 pub(crate) struct Input {
     pub(crate) topic: Arc<str>,
     pub(crate) decode: Decode,
-    pub(crate) children: Vec<StepId>,
+    pub(crate) children: Vec<Edge>,
     /// The steps that take what comes as rows where others are partial states.
-    pub(crate) row_children: Vec<StepId>,
+    pub(crate) row_children: Vec<Edge>,
     pub(crate) time: InputTime,
     /// What becomes of records that cannot be read, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
@@ -102,8 +119,14 @@ pub(crate) struct Shuffle {
 pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) kind: StepKind,
+    /// The node of the plan that it was made for.
+    pub(crate) node: NodeId,
     /// The steps below each of its outputs.
-    pub(crate) children: Vec<Vec<StepId>>,
+    pub(crate) children: Vec<Vec<Edge>>,
+    /// The steps before it whose tables it reads.
+    pub(crate) tables: Vec<StepId>,
+    /// How the task's clock goes with the rows of each of its inputs.
+    pub(crate) paces: Vec<Pace>,
     /// How far its rows are behind the task's watermark.
     pub(crate) hold_ms: i64,
     /// What becomes of rows that the step cannot work on, if the job says so.
@@ -147,8 +170,8 @@ pub(crate) enum StepKind {
         outputs: usize,
         parts: Vec<Part>,
     },
-    /// An operator of the user's.
-    Process(ProcessPlan),
+    /// What is a file of its own.
+    Keyed(Box<dyn StepPlan>),
     /// Rows to the partitions of their keys.
     Repartition(Repartition),
     /// The last row of each key.
@@ -186,18 +209,6 @@ impl fmt::Debug for TypedClosures {
 pub(crate) struct Part {
     pub(crate) label: String,
     pub(crate) on_error: Option<ErrorPolicy>,
-}
-
-/// What [`StepKind::Process`] needs.
-#[derive(Debug, Clone)]
-pub(crate) struct ProcessPlan {
-    pub(crate) processor: Arc<dyn AnyProcessor>,
-    pub(crate) keys: Vec<CompiledExpr>,
-    /// The columns that it reads; all, if that is not known.
-    pub(crate) columns: Option<Vec<usize>>,
-    pub(crate) output: SchemaRef,
-    pub(crate) changelog: Arc<str>,
-    pub(crate) meaning: String,
 }
 
 /// What [`StepKind::Repartition`] needs.
@@ -361,7 +372,11 @@ impl Topology {
     /// Whether rows of a table are aggregated, which are taken back when they change.
     pub(crate) fn aggregates_tables(&self) -> bool {
         let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);
-        steps.any(|step| matches!(step.kind, StepKind::TableFinal(_)))
+        steps.any(|step| match &step.kind {
+            StepKind::TableFinal(_) => true,
+            StepKind::Keyed(plan) => plan.takes_back(),
+            _ => false,
+        })
     }
 
     /// How often the sub-topologies have to be gone through, in their order, until what a source had has come all the way: once more for
@@ -409,6 +424,7 @@ impl StepKind {
             Self::WindowPartial(window) => Some(&window.topic),
             Self::Repartition(repartition) => Some(&repartition.topic),
             Self::TablePartial(table) => Some(&table.topic),
+            Self::Keyed(plan) => plan.repartition_topic(),
             _ => None,
         }
     }
@@ -418,10 +434,43 @@ impl StepKind {
         match self {
             Self::FinalAggregate { changelog, .. } => Some(changelog),
             Self::WindowFinal(window) => Some(&window.changelog),
-            Self::Process(process) => Some(&process.changelog),
+            Self::Keyed(plan) => plan.changelog(),
             Self::ToTable(table) => Some(&table.changelog),
             Self::TableFinal(table) => Some(&table.changelog),
             _ => None,
+        }
+    }
+
+    /// Whether what the step does hangs on how far event time is.
+    pub(crate) fn waits_for_time(&self) -> bool {
+        match self {
+            Self::WindowPartial(_) | Self::WindowJudge(_) | Self::WindowFinal(_) => true,
+            Self::Keyed(plan) => plan.waits_for_time(),
+            _ => false,
+        }
+    }
+
+    /// Whether rows at `port` have a part in the event time of what the step does and emits.
+    pub(crate) fn is_timed(&self, port: u8) -> bool {
+        match self {
+            Self::Keyed(plan) => plan.is_timed(port),
+            _ => true,
+        }
+    }
+
+    /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
+    pub(crate) fn passes_on_at_once(&self) -> bool {
+        match self {
+            Self::FlatMap { .. }
+            | Self::Filter { .. }
+            | Self::Branch { .. }
+            | Self::Project { .. }
+            | Self::Peek { .. }
+            | Self::Typed { .. }
+            | Self::Watermark(_)
+            | Self::WindowJudge(_) => true,
+            Self::Keyed(plan) => plan.passes_on_at_once(),
+            _ => false,
         }
     }
 
@@ -434,6 +483,7 @@ impl StepKind {
             // Rows, changes, deletions.
             Self::ToTable(_) | Self::TableFinal(_) => 3,
             Self::FinalAggregate { .. } => 2,
+            Self::Keyed(plan) => plan.outputs(),
             Self::Sink { .. }
             | Self::PartialAggregate { .. }
             | Self::WindowPartial(_)
@@ -444,12 +494,34 @@ impl StepKind {
     }
 }
 
+impl Input {
+    /// All ways of its rows.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.children.iter().chain(&self.row_children).copied()
+    }
+}
+
+impl Step {
+    /// All ways of what it emits.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.children.iter().flatten().copied()
+    }
+}
+
 impl SubTopology {
     /// Whether its inputs are topics that are not the job's own.
     pub(crate) fn reads_sources(&self) -> bool {
         self.inputs
             .iter()
             .any(|input| matches!(input.decode, Decode::Rows(_)))
+    }
+
+    /// How many inputs `step` has.
+    pub(crate) fn ports(&self, step: StepId) -> usize {
+        let inputs = self.inputs.iter().flat_map(Input::edges);
+        let steps = self.steps.iter().flat_map(Step::edges);
+        let ways = inputs.chain(steps).filter(|edge| edge.to == step);
+        ways.map(|edge| usize::from(edge.port) + 1).max().unwrap_or(0)
     }
 
     /// The steps that keep state, each with its changelog.

@@ -14,6 +14,12 @@ pub(super) struct OpenFlow {
     above: Output,
 }
 
+impl OpenFlow {
+    pub(super) fn above(&mut self) -> &mut Output {
+        &mut self.above
+    }
+}
+
 impl Plan {
     /// The typed steps that nothing but another typed step reads.
     pub(super) fn fused(&self) -> BTreeSet<NodeId> {
@@ -33,14 +39,7 @@ impl Plan {
 impl Builder {
     pub(super) fn peek(&mut self, input: NodeId, see: &BatchClosure) -> Output {
         let above = self.outputs[input.0].clone();
-        let (schema, keys) = (Arc::clone(&above.schema), above.keys);
-        self.step(
-            &above,
-            StepKind::Peek { see: see.clone() },
-            "peek".to_owned(),
-            schema,
-            keys,
-        )
+        self.passing_step(&above, StepKind::Peek { see: see.clone() }, "peek".to_owned())
     }
 
     pub(super) fn typed(

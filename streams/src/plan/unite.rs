@@ -1,6 +1,6 @@
 //! Sub-topologies that become one, because a stream of each is merged with one of the other.
-use super::StepId;
-use super::build::{Builder, From};
+use super::build::Builder;
+use super::typed::OpenFlow;
 
 impl Builder {
     /// Makes one sub-topology of two: a task then reads the same partition of the inputs of both.
@@ -18,25 +18,18 @@ impl Builder {
             .iter_mut()
             .flat_map(|step| step.children.iter_mut().flatten());
         for child in input_children.chain(step_children) {
-            child.0 += first_step;
+            child.to.0 += first_step;
+        }
+        for table in steps.iter_mut().flat_map(|step| &mut step.tables) {
+            table.0 += first_step;
         }
         self.subs[into].0.append(&mut inputs);
         self.subs[into].1.append(&mut steps);
-        let lates = self.lates.values_mut();
-        for output in self
-            .outputs
-            .iter_mut()
-            .chain(lates)
-            .filter(|output| output.sub == gone)
-        {
-            output.sub = into;
-            for from in &mut output.from {
-                *from = match *from {
-                    From::Input(input) => From::Input(input + first_input),
-                    From::Rows(input) => From::Rows(input + first_input),
-                    From::Step(step, port) => From::Step(StepId(step.0 + first_step), port),
-                };
-            }
+        let sides = self.sides.values_mut();
+        let open = self.open.values_mut().map(OpenFlow::above);
+        let outputs = self.outputs.iter_mut().chain(sides).chain(open);
+        for output in outputs.filter(|output| output.sub == gone) {
+            output.shift(into, first_input, first_step);
         }
         for (sub, input) in self.sources.values_mut().filter(|(sub, _)| *sub == gone) {
             (*sub, *input) = (into, *input + first_input);

@@ -7,8 +7,9 @@ use datafusion::logical_expr::Expr;
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output};
 use super::checks::{compile, distinct};
+use super::partitioning::Partitioned;
 use super::{
-    ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, StepKind, WatermarkStep,
+    ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, Side, StepKind, WatermarkStep,
     WindowFinal, WindowPartial, WindowedSpec,
 };
 use crate::aggregate::AggregateSpec;
@@ -45,8 +46,7 @@ impl Builder {
             idle_after: strategy.idle_after,
             tracks: None,
         });
-        let (schema, keys) = (Arc::clone(&above.schema), above.keys);
-        Ok(self.step(&above, kind, step, schema, keys))
+        Ok(self.passing_step(&above, kind, step))
     }
 
     pub(super) fn window(
@@ -78,12 +78,11 @@ impl Builder {
         let output = Arc::new(Schema::new(output_fields(&windowed.spec)));
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
 
-        let node = NodeId(self.outputs.len());
-        let late = self.late_taken.contains(&node);
+        let late = self.is_taken(Side::Late);
         let rows = late.then(|| Arc::new(ShuffledRows::new(&above.schema)));
         let mut shuffled = self.ship(&above, &windowed, &topic, rows.clone());
         if let Some(rows) = rows {
-            let in_time = self.judge(node, &shuffled, &windowed, &rows);
+            let in_time = self.judge(&shuffled, &windowed, &rows);
             shuffled.from.push(in_time);
         }
         self.changelogs.push(ChangelogTopic {
@@ -104,6 +103,8 @@ impl Builder {
         });
         let mut results = self.step(&shuffled, kind, label, output, keys);
         results.hold_ms = hold_ms;
+        // All windows of a key are in its partition.
+        results.partitioned = Partitioned::by_first(keys - 2, &results.schema);
         Ok(results)
     }
 
@@ -145,17 +146,12 @@ impl Builder {
             label: format!("window {}", spec.text()),
             hold_ms: 0,
             table: None,
+            partitioned: None,
         }
     }
 
     /// Judges what comes out of the topic as rows; gives the partial states of what is in time.
-    fn judge(
-        &mut self,
-        node: NodeId,
-        shuffled: &Output,
-        windowed: &WindowedSpec,
-        rows: &ShuffledRows,
-    ) -> From {
+    fn judge(&mut self, shuffled: &Output, windowed: &WindowedSpec, rows: &ShuffledRows) -> From {
         let raw = Output {
             from: vec![From::Rows(0)],
             schema: rows.schema(),
@@ -172,7 +168,7 @@ impl Builder {
         let [From::Step(judge, _)] = late.from[..] else {
             unreachable!("a judge has outputs");
         };
-        self.lates.insert(node, late);
+        self.set_side(Side::Late, late);
         From::Step(judge, 1)
     }
 }

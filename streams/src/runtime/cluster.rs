@@ -12,10 +12,11 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::block_on::block_on;
 use super::deadline::Deadline;
+use super::partitions::Partitions;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::{ErrorPolicy, Input, InputTime, SubTopology, Topology};
+use crate::plan::{ErrorPolicy, Topology};
 use crate::source::TopicPartition;
 use crate::time::UPSTREAM_TASKS_MAX;
 
@@ -85,11 +86,10 @@ impl Cluster {
     pub(super) fn prepare(&self, topology: &Topology) -> Result<Surroundings, StreamsError> {
         let deadline = Deadline::after(self.timeout);
         let mut topics = self.find_sources(&topology.source_topics())?;
+        let partitions = Partitions::new(topology, &topics)?;
         let mut counts = HashMap::new();
-        // In the order of the plan: a repartition topic may be upstream of another.
         for repartition in &topology.repartitions {
-            let upstream = &topology.sub_topologies[repartition.upstream].inputs;
-            let expected = most_partitions(upstream, &topics);
+            let expected = partitions.of(&repartition.topic);
             // Rows on their way to their reader: kept until it has them, however long that takes.
             let settings = [
                 ("cleanup.policy", "delete"),
@@ -100,8 +100,7 @@ impl Cluster {
             counts.insert(Arc::clone(&repartition.topic), expected);
         }
         for changelog in &topology.changelogs {
-            let inputs = &topology.sub_topologies[changelog.sub].inputs;
-            let expected = most_partitions(inputs, &topics);
+            let expected = partitions.most(&topology.sub_topologies[changelog.sub].inputs);
             // A local store may miss a deletion that the log has forgotten.
             let deletions = crate::store::TOMBSTONES_KEPT_MS.to_string();
             let settings = [
@@ -110,12 +109,8 @@ impl Cluster {
             ];
             topics = self.ensure_topic(&changelog.topic, expected, &settings, topics, deadline)?;
         }
-        topology
-            .sub_topologies
-            .iter()
-            .try_for_each(|sub| same_counts(sub, &topics))?;
         let subs = topology.sub_topologies.iter();
-        let tasks = subs.map(|sub| (sub.id, most_partitions(&sub.inputs, &topics)));
+        let tasks = subs.map(|sub| (sub.id, partitions.most(&sub.inputs)));
         let tasks: HashMap<usize, usize> = tasks.collect();
         for sub in &topology.sub_topologies {
             if let Some(to) = sub.announces.first()
@@ -388,36 +383,6 @@ impl Cluster {
         }
         Ok(None)
     }
-}
-
-/// What is merged before event time or state comes into it has to have the same partitions: a task reads one of each, and the group
-/// gives those of one number to one member only if the counts are equal.
-fn same_counts(sub: &SubTopology, topics: &HashMap<String, usize>) -> Result<(), StreamsError> {
-    let timed = sub.inputs.iter().any(|input| input.time != InputTime::Untimed);
-    let mut counts = sub
-        .inputs
-        .iter()
-        .filter_map(|input| Some((&input.topic, *topics.get(&*input.topic)?)));
-    let Some((first, count)) = counts.next() else {
-        return Ok(());
-    };
-    match counts.find(|(_, other)| *other != count) {
-        Some((topic, other)) if timed || sub.stores().next().is_some() => {
-            Err(StreamsError::UnequalPartitions {
-                first: first.to_string(),
-                first_partitions: count,
-                second: topic.to_string(),
-                second_partitions: other,
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The largest partition count of the inputs' topics.
-fn most_partitions(inputs: &[Input], topics: &HashMap<String, usize>) -> usize {
-    let counts = inputs.iter().filter_map(|input| topics.get(&*input.topic));
-    counts.max().copied().unwrap_or(1)
 }
 
 fn cluster_error(what: String, error: &KafkaError) -> StreamsError {

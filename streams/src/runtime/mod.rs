@@ -36,6 +36,7 @@ mod handle;
 mod idle;
 mod local;
 mod metrics;
+mod partitions;
 mod prometheus;
 mod purge;
 mod restoring;

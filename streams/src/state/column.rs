@@ -6,6 +6,8 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 
+use super::bytes_column::BytesColumn;
+
 /// One value a group, addressed by group number.
 pub(super) trait StateColumn: Send {
     /// The values at `groups`, in that order.
@@ -18,7 +20,8 @@ pub(super) trait StateColumn: Send {
     fn size_bytes(&self) -> usize;
 }
 
-/// The column for a state of `data_type`: flat for numbers and times, scalar by scalar for everything else.
+/// The column for a state of `data_type`: flat for numbers and times, one behind the other for texts and bytes, scalar by scalar for everything
+/// else.
 pub(super) fn new_column(data_type: &DataType) -> Box<dyn StateColumn> {
     macro_rules! flat {
         ($t:ty, $data_type:expr) => {
@@ -31,6 +34,7 @@ pub(super) fn new_column(data_type: &DataType) -> Box<dyn StateColumn> {
     }
     downcast_primitive! {
         data_type => (flat, data_type),
+        _ if BytesColumn::supports(data_type) => Box::new(BytesColumn::new(data_type)),
         _ => Box::new(ScalarColumn { null: data_type.clone(), values: Vec::new(), bytes: 0 }),
     }
 }

@@ -3,16 +3,15 @@
 //! A group is in memory as a whole or not at all, because it is worked on as a whole: [`touch`](GroupStore::touch) reads groups that are not from
 //! the local store, where the rows of a group lie together. When memory is full it is emptied, the groups of the running epoch included: each
 //! is worked on once an epoch, and in the store when the next begins.
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use arrow::datatypes::Int64Type;
 use datafusion::common::DataFusionError;
 
+use super::Changelog;
+use super::members::Members;
 use super::memory::Share;
 use super::row_log::{LoggedRows, RowLog, RowStoreError};
-use super::{Changelog, RowTable};
 use crate::format::FormatError;
 use crate::sink::RecordBuffer;
 use crate::store::LocalStore;
@@ -25,124 +24,6 @@ pub(crate) struct GroupStore {
     share: Share,
     log: RowLog,
     next: i64,
-}
-
-/// Rows and the groups that they are members of.
-pub(crate) struct Members {
-    /// By group and a key of their own.
-    rows: RowTable,
-    /// Groups, without values.
-    groups: RowTable,
-    /// The first columns of keys.
-    group_columns: usize,
-    /// The group of each member, by places.
-    group_of: Vec<usize>,
-    /// How many members each group has.
-    sizes: Vec<usize>,
-    /// Whether all members of each group are here.
-    whole: Vec<bool>,
-}
-
-impl Members {
-    fn new(schema: &SchemaRef, key_columns: usize, group_columns: usize) -> Result<Self, DataFusionError> {
-        let (keys, values) = schema.fields().split_at(key_columns);
-        let schema_of = |fields: &[_]| -> SchemaRef { Arc::new(Schema::new(fields.to_vec())) };
-        Ok(Self {
-            rows: RowTable::new(schema_of(keys), schema_of(values))?,
-            groups: RowTable::new(schema_of(&keys[..group_columns]), Arc::new(Schema::empty()))?,
-            group_columns,
-            group_of: Vec::new(),
-            sizes: Vec::new(),
-            whole: Vec::new(),
-        })
-    }
-
-    fn anew(&self) -> Result<Self, DataFusionError> {
-        Ok(Self {
-            rows: self.rows.anew()?,
-            groups: self.groups.anew()?,
-            group_columns: self.group_columns,
-            group_of: Vec::new(),
-            sizes: Vec::new(),
-            whole: Vec::new(),
-        })
-    }
-
-    /// The places of groups.
-    pub(crate) fn groups(&mut self, groups: &[ArrayRef]) -> Result<Vec<usize>, DataFusionError> {
-        let places = self.groups.places(groups)?;
-        self.sizes.resize(self.groups.places_end(), 0);
-        self.whole.resize(self.groups.places_end(), false);
-        Ok(places)
-    }
-
-    /// Whether a group has members.
-    pub(crate) fn has_members(&self, group: usize) -> bool {
-        self.sizes[group] > 0
-    }
-
-    /// Sets or deletes members.
-    pub(crate) fn set(
-        &mut self,
-        keys: &[ArrayRef],
-        values: &[ArrayRef],
-        live: &[bool],
-    ) -> Result<(), DataFusionError> {
-        let groups = self.groups(&keys[..self.group_columns])?;
-        let places = self.rows.places(keys)?;
-        self.group_of.resize(self.rows.places_end(), 0);
-        // A changelog may have a member several times.
-        let had = self.rows.set(&places, values, live)?;
-        for ((&place, &group), (&live, had)) in places.iter().zip(&groups).zip(live.iter().zip(had)) {
-            self.group_of[place] = group;
-            self.whole[group] = true;
-            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
-        }
-        Ok(())
-    }
-
-    /// The members of `groups` in the order of their numbers: for each the place of its group in `groups`, and their columns.
-    pub(crate) fn of(&self, groups: &[usize]) -> Result<(Vec<usize>, Vec<ArrayRef>), DataFusionError> {
-        let mut wanted = vec![usize::MAX; self.groups.places_end()];
-        for (place, group) in groups.iter().enumerate() {
-            wanted[*group] = place;
-        }
-        let is_wanted =
-            |member: &usize| self.rows.is_live(*member) && wanted[self.group_of[*member]] != usize::MAX;
-        let mut members: Vec<usize> = (0..self.rows.places_end()).filter(is_wanted).collect();
-        let numbers = self.rows.gather_last(&members)?;
-        let numbers = numbers.as_primitive::<Int64Type>();
-        let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_unstable_by_key(|place| numbers.value(*place));
-        members = order.into_iter().map(|place| members[place]).collect();
-        let groups = members.iter().map(|member| wanted[self.group_of[*member]]);
-        Ok((groups.collect(), self.rows.gather(&members)?))
-    }
-
-    /// Forgets deleted members, and groups without members.
-    fn compact(&mut self) -> Result<(), DataFusionError> {
-        let Some(keys) = self.rows.compact()? else {
-            return Ok(());
-        };
-        self.groups = self.groups.anew()?;
-        self.group_of = match self.rows.len() {
-            0 => Vec::new(),
-            _ => self.groups.places(&keys[..self.group_columns])?,
-        };
-        self.sizes = vec![0; self.groups.places_end()];
-        // Groups of which not all is here have no members here.
-        self.whole = vec![true; self.groups.places_end()];
-        for group in &self.group_of {
-            self.sizes[*group] += 1;
-        }
-        Ok(())
-    }
-
-    fn size_bytes(&self) -> usize {
-        let numbers = self.group_of.capacity() + self.sizes.capacity();
-        let groups = self.groups.size_bytes() + self.whole.capacity();
-        self.rows.size_bytes() + groups + numbers * size_of::<usize>()
-    }
 }
 
 impl GroupStore {
@@ -205,7 +86,7 @@ impl GroupStore {
             .collect::<Result<Vec<_>, _>>()
             .map_err(DataFusionError::from)?;
         let places = self.members.groups(&keys)?;
-        let there: Vec<bool> = places.iter().map(|place| self.members.whole[*place]).collect();
+        let there: Vec<bool> = places.iter().map(|place| self.members.is_whole(*place)).collect();
         let missing = wanted.iter().zip(&there);
         let missing: Vec<usize> = missing
             .filter(|(_, there)| !**there)
@@ -225,7 +106,7 @@ impl GroupStore {
         let mut ready = Vec::with_capacity(wanted.len());
         for ((row, place), there) in wanted.iter().zip(places).zip(there) {
             if there || read.binary_search(row).is_ok() {
-                self.members.whole[place] = true;
+                self.members.set_whole(place);
                 ready.push(*row);
             }
         }
@@ -299,6 +180,6 @@ impl GroupStore {
 
     /// Members in memory, and bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.members.rows.len(), self.members.size_bytes())
+        (self.members.len(), self.members.size_bytes())
     }
 }

@@ -11,12 +11,16 @@
 //! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
 //! delta, so that aggregates that depend on order see the order of the log. Memory forgets what is committed, or what the running epoch
 //! does not ask for again; the next epoch finds it in the local store.
+mod bytes_column;
 mod changelog;
 mod column;
 mod generation;
 mod group_store;
 mod keyed_store;
 mod meaning;
+#[cfg(test)]
+mod measurements;
+mod members;
 mod memory;
 mod owner;
 mod resident;

@@ -111,13 +111,16 @@ impl ResidentTable {
         self.young.set(&self.groups, states)
     }
 
-    /// Looks for the keys of an epoch's delta, each there once. [`apply`](Self::apply) must follow.
+    /// Looks for the keys of an epoch's delta, each there once.
     pub(crate) fn find(&mut self, delta: &RecordBatch) -> Result<Found> {
-        let keys = &delta.columns()[..self.spec.key_count()];
-        let known = self.young.len();
+        self.find_keys(&delta.columns()[..self.spec.key_count()])
+    }
+
+    /// Looks for keys, each there once.
+    pub(crate) fn find_keys(&mut self, keys: &[ArrayRef]) -> Result<Found> {
         self.young.find(keys, &mut self.groups)?;
         let rows = self.groups.iter().enumerate();
-        let (young, others): (Vec<_>, Vec<_>) = rows.partition(|(_, group)| **group < known);
+        let (young, others): (Vec<_>, Vec<_>) = rows.partition(|(_, group)| self.young.has(**group));
         let mut found = Found::default();
         if !young.is_empty() {
             let (rows, groups): (Vec<usize>, Vec<usize>) = young.into_iter().unzip();
@@ -130,10 +133,10 @@ impl ResidentTable {
         {
             let places: UInt64Array = missing.iter().map(|row| *row as u64).collect();
             let keys = keys.iter().map(|key| Ok(take(key, &places, None)?));
-            let (known, mut groups) = (old.len(), Vec::new());
+            let mut groups = Vec::new();
             old.find(&keys.collect::<Result<Vec<_>>>()?, &mut groups)?;
             let asked = missing.into_iter().zip(groups);
-            let (older, others): (Vec<_>, Vec<_>) = asked.partition(|(_, group)| *group < known);
+            let (older, others): (Vec<_>, Vec<_>) = asked.partition(|(_, group)| old.has(*group));
             missing = others.into_iter().map(|(row, _)| row).collect();
             if !older.is_empty() {
                 let (rows, groups): (Vec<usize>, Vec<usize>) = older.into_iter().unzip();
@@ -145,6 +148,19 @@ impl ResidentTable {
             found.missing = missing;
         }
         Ok(found)
+    }
+
+    /// Keeps the states of keys that were just looked for in the young generation, where the next who asks finds them; those that have
+    /// none are forgotten once they are many.
+    pub(crate) fn keep(&mut self, found: &[Before]) -> Result<()> {
+        for Before { rows, states } in found {
+            let groups: Vec<usize> = rows.iter().map(|row| self.groups[*row]).collect();
+            if groups.first().is_some_and(|group| !self.young.has(*group)) {
+                self.young.set(&groups, states)?;
+            }
+        }
+        self.old.iter_mut().try_for_each(Generation::forget_misses)?;
+        self.young.forget_misses()
     }
 
     /// Merges the delta of an epoch, whose keys were just looked for, into what was `before` it; gives the new state and the new

@@ -194,15 +194,16 @@ impl Failures {
 /// Has `operator` process the rows. Those that it fails on are taken out, if their policy is not to fail.
 pub(super) fn process(
     operator: &mut dyn Operator,
+    port: u8,
     rows: Rows,
     out: &mut Output<'_>,
     fails: bool,
 ) -> Result<(), OperatorError> {
     if fails {
-        return operator.process(rows, out);
+        return operator.process_at(port, rows, out);
     }
     let (emitted, failed) = (out.rows.len(), out.failed.len());
-    match operator.process(rows.clone(), out) {
+    match operator.process_at(port, rows.clone(), out) {
         Err(cause) if cause.is_of_rows() => {
             out.rows.truncate(emitted);
             out.failed.truncate(failed);
@@ -216,8 +217,14 @@ pub(super) fn process(
             }
             // Halves, not rows: where few fail, few calls find them.
             let middle = rows.len() / 2;
-            process(operator, rows.slice(0, middle), out, false)?;
-            process(operator, rows.slice(middle, rows.len() - middle), out, false)
+            process(operator, port, rows.slice(0, middle), out, false)?;
+            process(
+                operator,
+                port,
+                rows.slice(middle, rows.len() - middle),
+                out,
+                false,
+            )
         }
         processed => processed,
     }

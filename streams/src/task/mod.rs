@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 use crate::format::{RowDecoder, Undecodable};
 pub(crate) use millstream_client::HeaderLookup;
 
-use crate::operator::{Operator, OperatorError, Output, Publish, Surroundings, new_operator};
-use crate::plan::{Decode, ErrorPolicy, StepId, SubTopology};
+use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator};
+use crate::plan::{Decode, Edge, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 use crate::state::Owner;
 use crate::store::LocalStore;
@@ -122,9 +122,9 @@ impl Task {
             base: None,
         };
         let inputs = plan.inputs.iter().map(new_input).collect();
+        let place = Place { partition, near };
         let operators = plan.steps.iter().map(|step| {
-            new_operator(&step.kind, partition, near)
-                .map_err(|cause| step_error(&plan, partition, &step.label, cause))
+            new_operator(&step.kind, &place).map_err(|cause| step_error(&plan, partition, &step.label, cause))
         });
         let count = |topic: &Arc<str>| near.partitions.get(topic).copied().unwrap_or(1);
         let own = usize::try_from(partition).unwrap_or(0) + 1;
@@ -298,13 +298,13 @@ impl Task {
         self.push(&plan.inputs[input].children, rows, publish)
     }
 
-    fn push(&mut self, to: &[StepId], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
-        for &step in to {
+    fn push(&mut self, to: &[Edge], rows: Rows, publish: &mut Publish<'_>) -> Result<(), TaskError> {
+        for &Edge { to: step, port } in to {
             let rows = rows.clone();
             self.counts[step.0].rows_in += rows.len() as u64;
             let fails = *self.failures.policy(self.plan.steps[step.0].on_error.as_ref()) == ErrorPolicy::Fail;
             self.run(step, publish, |operator, out| {
-                failures::process(operator, rows, out, fails)
+                failures::process(operator, port, rows, out, fails)
             })?;
         }
         Ok(())
@@ -318,6 +318,8 @@ impl Task {
         call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), TaskError> {
         let (began, wrote) = (Instant::now(), &mut self.wrote);
+        let plan = &self.plan.steps[step.0];
+        let (above, operators) = self.operators.split_at_mut(step.0);
         let mut out = Output {
             rows: Vec::new(),
             publish: &mut |records| {
@@ -325,12 +327,14 @@ impl Task {
                 publish(records)
             },
             clock: &mut self.clock,
-            hold_ms: self.plan.steps[step.0].hold_ms,
+            hold_ms: plan.hold_ms,
+            paces: &plan.paces,
+            tables: Tables::of(step.0, &self.plan.steps, above),
             late_rows: 0,
             failed: Vec::new(),
         };
-        call(self.operators[step.0].as_mut(), &mut out)
-            .map_err(|cause| step_error(&self.plan, self.partition, &self.plan.steps[step.0].label, cause))?;
+        call(operators[0].as_mut(), &mut out)
+            .map_err(|cause| step_error(&self.plan, self.partition, &plan.label, cause))?;
         self.late_rows += out.late_rows;
         let (emitted, failed) = (out.rows, out.failed);
         let counts = &mut self.counts[step.0];

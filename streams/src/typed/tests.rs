@@ -386,3 +386,33 @@ proptest! {
         prop_assert_eq!(read::<Priced>(&mut driver, "dear"), tagged);
     }
 }
+
+/// Closures that waited for the next one hung in the sub-topology that was: nothing hangs there once it is part of another.
+#[test]
+fn a_merge_between_two_closures_of_a_step() {
+    let app = Streams::new("app");
+    let others = app.stream("others", text("line"));
+    let lines = app.stream("lines", text("line"));
+    let places = lines.typed::<Line>().filter(|line| line.line != "no");
+    others.merge(&lines).to("all", text("line"));
+    places
+        .map(|line| Place {
+            row: 1,
+            tags: vec![line.line],
+        })
+        .to("places", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    driver.pipe("lines", TestRecord::new("yes")).unwrap();
+    driver.pipe("lines", TestRecord::new("no")).unwrap();
+    driver.pipe("others", TestRecord::new("other")).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(driver.read("all").len(), 3);
+    let places = driver.read("places");
+    assert_eq!(places.len(), 1);
+    assert_eq!(places[0].as_text().1, r#"{"row":1,"tags":["yes"]}"#);
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Line {
+    line: String,
+}

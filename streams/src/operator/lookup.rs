@@ -1,0 +1,143 @@
+//! Rows of a stream with those that a table has for their keys.
+//!
+//! Why at the end of the epoch: the table is then what the epoch has made of it, whatever order its inputs were read in, and all rows are
+//! looked up at once.
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{Field, Schema};
+
+use super::{Operator, OperatorError, Output, Seen};
+use crate::plan::LookupPlan;
+use crate::rows::Rows;
+use crate::state::{RowTable, Share, StateMemory};
+
+/// Rows that are held until the epoch ends early.
+const HELD_ROWS_MAX: usize = 256 * 1024;
+/// Bytes of them.
+const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// Rows of the running epoch, and where to look.
+pub(crate) struct Lookup {
+    plan: LookupPlan,
+    held: Vec<Held>,
+    rows: usize,
+    bytes: usize,
+    /// What is looked up comes into memory.
+    share: Share,
+}
+
+/// A batch and its keys, which are of the table's types; null in a key is no key.
+struct Held {
+    rows: Rows,
+    keys: Vec<ArrayRef>,
+}
+
+impl Lookup {
+    pub(crate) fn new(plan: LookupPlan, memory: &Arc<StateMemory>) -> Self {
+        Self {
+            plan,
+            held: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            share: Share::of(memory),
+        }
+    }
+
+    /// Each key once, and for each held row the number of its key.
+    fn distinct(&self, held: &[Held]) -> Result<(Vec<ArrayRef>, Vec<usize>), OperatorError> {
+        let column = |number: usize| {
+            let parts: Vec<&dyn Array> = held.iter().map(|held| &*held.keys[number]).collect();
+            concat(&parts)
+        };
+        let keys: Vec<ArrayRef> = (0..self.plan.keys.len()).map(column).collect::<Result<_, _>>()?;
+        let fields = self.plan.key_types.iter().enumerate();
+        let fields: Vec<Field> = fields
+            .map(|(number, data_type)| Field::new(format!("k{number}"), data_type.clone(), true))
+            .collect();
+        let mut places = RowTable::new(Arc::new(Schema::new(fields)), Arc::new(Schema::empty()))?;
+        let groups = places.places(&keys)?;
+        let mut first: Vec<u32> = Vec::with_capacity(places.places_end());
+        for (row, group) in (0..).zip(&groups) {
+            if *group == first.len() {
+                first.push(row);
+            }
+        }
+        let first = UInt32Array::from(first);
+        let keys = keys.iter().map(|key| take(key, &first, None));
+        Ok((keys.collect::<Result<_, _>>()?, groups))
+    }
+
+    /// The rows of `held`, whose keys have the numbers `groups`, with what was seen for these.
+    fn joined(
+        &self,
+        held: &Held,
+        groups: &[usize],
+        keys: &[ArrayRef],
+        seen: &Seen,
+    ) -> Result<Rows, OperatorError> {
+        let matches =
+            |row: usize, group: usize| seen.there[group] && held.keys.iter().all(|key| key.is_valid(row));
+        let found: UInt32Array = groups
+            .iter()
+            .enumerate()
+            .map(|(row, group)| matches(row, *group).then_some(*group as u32))
+            .collect();
+        let (rows, found) = match self.plan.left || found.null_count() == 0 {
+            true => (held.rows.clone(), found),
+            false => {
+                let keep: BooleanArray = found.iter().map(|found| Some(found.is_some())).collect();
+                let found: UInt32Array = found.iter().flatten().collect();
+                (held.rows.filter(&keep)?, found)
+            }
+        };
+        let mut columns = rows.batch.columns().to_vec();
+        let shown = self.plan.shown_keys.iter().map(|key| &keys[*key]);
+        for column in shown.chain(&seen.values) {
+            columns.push(take(column, &found, None)?);
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?;
+        Ok(rows.with_batch(batch))
+    }
+}
+
+impl Operator for Lookup {
+    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        let typed = self.plan.keys.iter().zip(&self.plan.key_types);
+        let keys = typed.map(|(key, data_type)| {
+            let key = key.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
+            // A value that the table's key cannot have is null then, and as little there.
+            match key.data_type() == data_type {
+                true => Ok(key),
+                false => Ok(cast(&key, data_type)?),
+            }
+        });
+        let keys: Vec<ArrayRef> = keys.collect::<Result<_, OperatorError>>()?;
+        self.rows += rows.len();
+        self.bytes += rows.size_bytes();
+        self.held.push(Held { rows, keys });
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let held = std::mem::take(&mut self.held);
+        (self.rows, self.bytes) = (0, 0);
+        if held.is_empty() {
+            return Ok(());
+        }
+        let (keys, groups) = self.distinct(&held)?;
+        let seen = out.tables.look_up(0, &keys)?;
+        let mut first = 0;
+        for held in &held {
+            let next = first + held.rows.len();
+            out.push(self.joined(held, &groups[first..next], &keys, &seen)?);
+            first = next;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= HELD_ROWS_MAX || self.bytes >= HELD_BYTES_MAX || self.share.is_full_with(self.bytes)
+    }
+}

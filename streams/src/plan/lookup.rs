@@ -1,0 +1,156 @@
+//! Streams joined with tables: each row with the row that the table has for its key.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
+
+use super::build::{Builder, Output};
+use super::checks::distinct;
+use super::partitioning::{CoPartitioned, Half};
+use super::{NodeId, NodePlan, PlanError, StepKind, StepPlan};
+use crate::expr::CompiledExpr;
+use crate::operator::{Lookup, Operator, OperatorError, Place};
+
+/// The rows of a stream, the first input, with those of a table, the second.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupNode {
+    /// What is equal: a key of the stream, and one of the table.
+    pub(crate) on: Vec<(Expr, Expr)>,
+    /// Rows for which the table has none are kept.
+    pub(crate) left: bool,
+    /// Names the repartition topic, if the stream needs one.
+    pub(crate) name: Option<String>,
+}
+
+/// The same, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupPlan {
+    /// Of the stream, in the order of the table's.
+    pub(crate) keys: Vec<CompiledExpr>,
+    /// The types of the table's key.
+    pub(crate) key_types: Vec<DataType>,
+    /// Which columns of the key, and which behind it, are added to the stream's.
+    pub(crate) shown_keys: Vec<usize>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) left: bool,
+}
+
+impl StepPlan for LookupPlan {
+    fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
+        Ok(Box::new(Lookup::new(self.clone(), &place.near.memory)))
+    }
+}
+
+impl NodePlan for LookupNode {
+    fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
+        let [stream, table] = inputs else {
+            unreachable!("a lookup has two inputs");
+        };
+        let (stream, table) = (
+            builder.outputs[stream.0].clone(),
+            builder.outputs[table.0].clone(),
+        );
+        let step = match &self.name {
+            Some(name) => format!("join {name}"),
+            None => format!("join with {}", table.label),
+        };
+        let (left_keys, right_keys) = self.by_the_tables_key(&step, &table)?;
+        let sides = [
+            Half {
+                rows: &stream,
+                keys: &left_keys,
+            },
+            Half {
+                rows: &table,
+                keys: &right_keys,
+            },
+        ];
+        let CoPartitioned { sides, keys } = builder.co_partition(self.name.as_deref(), &step, sides)?;
+        let ([stream, table], [keys, _]) = (sides, keys);
+        let outputs = table.table.as_ref().expect("its second input is a table");
+        let Some(view) = outputs.view else {
+            return Err(PlanError::NoLookup {
+                step,
+                table: table.label.clone(),
+            });
+        };
+        let (key_fields, values) = table.schema.fields().split_at(table.keys);
+        let same = |(place, (left, right)): (usize, (&Expr, &FieldRef))| {
+            let is_it = matches!(left, Expr::Column(column) if column.name() == right.name());
+            (!is_it).then_some(place)
+        };
+        let shown_keys: Vec<usize> = left_keys
+            .iter()
+            .zip(key_fields)
+            .enumerate()
+            .filter_map(same)
+            .collect();
+        let shown = shown_keys.iter().map(|key| &key_fields[*key]).chain(values);
+        let right = shown.map(|field| match self.left {
+            true => Arc::new(field.as_ref().clone().with_nullable(true)),
+            // A row that was deleted left its columns empty.
+            false => Arc::clone(field),
+        });
+        let fields: Vec<Arc<Field>> = stream.schema.fields().iter().cloned().chain(right).collect();
+        distinct(&step, fields.iter().map(|field| field.name()))?;
+        let schema = Arc::new(Schema::new(fields));
+        let key_types = key_fields.iter().map(|field| field.data_type().clone());
+        let texts: Vec<String> = keys
+            .iter()
+            .zip(key_fields)
+            .map(|(left, right)| format!("{} = {}", left.text(), right.name()))
+            .collect();
+        let kind = if self.left { "left " } else { "" };
+        let label = format!("{kind}{step} on {}", texts.join(", "));
+        let plan = LookupPlan {
+            key_types: key_types.collect(),
+            keys,
+            shown_keys,
+            schema: Arc::clone(&schema),
+            left: self.left,
+        };
+        let joined = builder.step(
+            &stream,
+            StepKind::Keyed(Box::new(plan)),
+            label,
+            schema,
+            stream.keys,
+        );
+        builder.read_tables(&joined, &[view]);
+        Ok(Output {
+            partitioned: stream.partitioned,
+            ..joined
+        })
+    }
+}
+
+impl LookupNode {
+    /// The keys of both sides in the order of the table's, which have to be all of them.
+    fn by_the_tables_key(&self, step: &str, table: &Output) -> Result<(Vec<Expr>, Vec<Expr>), PlanError> {
+        let fields = table.schema.fields().iter().take(table.keys);
+        let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+        let asked: Vec<Option<&str>> = self.on.iter().map(|(_, right)| column_name(right)).collect();
+        let found: Option<Vec<usize>> = names
+            .iter()
+            .map(|name| asked.iter().position(|asked| *asked == Some(name)))
+            .collect();
+        let places = found.filter(|_| asked.iter().collect::<BTreeSet<_>>().len() == names.len());
+        let Some(places) = places.filter(|_| asked.len() == names.len()) else {
+            let texts: Vec<String> = self.on.iter().map(|(_, right)| right.to_string()).collect();
+            return Err(PlanError::NotTheKey {
+                step: step.to_owned(),
+                keys: texts.join(", "),
+                expected: names.join(", "),
+            });
+        };
+        Ok(places.iter().map(|place| self.on[*place].clone()).unzip())
+    }
+}
+
+fn column_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(column.name()),
+        _ => None,
+    }
+}

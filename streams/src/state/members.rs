@@ -1,0 +1,311 @@
+//! Rows and the groups that they are members of.
+//!
+//! The members of a group are a chain through the table's places, so that asking for some groups costs their members, however many others
+//! there are.
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+
+use super::RowTable;
+
+/// The end of a chain.
+const END: u32 = u32::MAX;
+/// The place is in no chain.
+const UNLINKED: u32 = u32::MAX - 1;
+
+/// Rows by group and a key of their own. Their last column is a number that orders them within their group.
+pub(crate) struct Members {
+    /// By group and a key of their own.
+    rows: RowTable,
+    /// Groups, without values.
+    groups: RowTable,
+    /// The first columns of keys.
+    group_columns: usize,
+    /// The first member of each group, or [`END`].
+    first: Vec<u32>,
+    /// The member behind each in its group, [`END`], or [`UNLINKED`]. A member that was deleted stays in its chain until somebody walks by.
+    next: Vec<u32>,
+    /// How many members each group has.
+    sizes: Vec<usize>,
+    /// Whether all members of each group are here.
+    whole: Vec<bool>,
+}
+
+impl Members {
+    pub(super) fn new(
+        schema: &SchemaRef,
+        key_columns: usize,
+        group_columns: usize,
+    ) -> Result<Self, DataFusionError> {
+        let (keys, values) = schema.fields().split_at(key_columns);
+        let schema_of = |fields: &[_]| -> SchemaRef { Arc::new(Schema::new(fields.to_vec())) };
+        Ok(Self {
+            rows: RowTable::new(schema_of(keys), schema_of(values))?,
+            groups: RowTable::new(schema_of(&keys[..group_columns]), Arc::new(Schema::empty()))?,
+            group_columns,
+            first: Vec::new(),
+            next: Vec::new(),
+            sizes: Vec::new(),
+            whole: Vec::new(),
+        })
+    }
+
+    /// No members, with the same columns.
+    pub(super) fn anew(&self) -> Result<Self, DataFusionError> {
+        Ok(Self {
+            rows: self.rows.anew()?,
+            groups: self.groups.anew()?,
+            group_columns: self.group_columns,
+            first: Vec::new(),
+            next: Vec::new(),
+            sizes: Vec::new(),
+            whole: Vec::new(),
+        })
+    }
+
+    /// The places of groups.
+    pub(crate) fn groups(&mut self, groups: &[ArrayRef]) -> Result<Vec<usize>, DataFusionError> {
+        let places = self.groups.places(groups)?;
+        let groups = self.groups.places_end();
+        self.first.resize(groups, END);
+        self.sizes.resize(groups, 0);
+        self.whole.resize(groups, false);
+        Ok(places)
+    }
+
+    /// Whether a group has members.
+    pub(crate) fn has_members(&self, group: usize) -> bool {
+        self.sizes[group] > 0
+    }
+
+    /// Whether all members of a group are here.
+    pub(super) fn is_whole(&self, group: usize) -> bool {
+        self.whole[group]
+    }
+
+    /// All members of a group are here.
+    pub(super) fn set_whole(&mut self, group: usize) {
+        self.whole[group] = true;
+    }
+
+    /// How many members there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Sets or deletes members.
+    pub(crate) fn set(
+        &mut self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        live: &[bool],
+    ) -> Result<(), DataFusionError> {
+        let groups = self.groups(&keys[..self.group_columns])?;
+        let places = self.rows.places(keys)?;
+        self.reserve(self.rows.places_end())?;
+        // A changelog may have a member several times.
+        let had = self.rows.set(&places, values, live)?;
+        for ((&place, &group), (&live, had)) in places.iter().zip(&groups).zip(live.iter().zip(had)) {
+            if live {
+                self.link(place, group);
+            }
+            self.whole[group] = true;
+            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
+        }
+        Ok(())
+    }
+
+    /// Room for so many places, of which none has the number of a mark.
+    fn reserve(&mut self, places: usize) -> Result<(), DataFusionError> {
+        if places > UNLINKED as usize {
+            let what = format!("{places} members of one task's groups are more than memory can number");
+            return Err(DataFusionError::ResourcesExhausted(what));
+        }
+        self.next.resize(places, UNLINKED);
+        Ok(())
+    }
+
+    fn link(&mut self, place: usize, group: usize) {
+        if self.next[place] == UNLINKED {
+            // `reserve` has refused what would not fit.
+            self.next[place] = std::mem::replace(&mut self.first[group], place as u32);
+        }
+    }
+
+    /// The members of `groups`, group by group and in the order of their numbers: for each the place of its group in `groups`, and their
+    /// columns.
+    pub(crate) fn of(&mut self, groups: &[usize]) -> Result<(Vec<usize>, Vec<ArrayRef>), DataFusionError> {
+        let (mut group_of, mut members) = (Vec::new(), Vec::new());
+        for (place, group) in groups.iter().enumerate() {
+            self.walk(*group, &mut members);
+            group_of.resize(members.len(), place);
+        }
+        let numbers = self.rows.gather_last(&members)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let mut order: Vec<usize> = (0..members.len()).collect();
+        for group in order.chunk_by_mut(|one, other| group_of[*one] == group_of[*other]) {
+            group.sort_unstable_by_key(|place| numbers.value(*place));
+        }
+        let members: Vec<usize> = order.into_iter().map(|place| members[place]).collect();
+        Ok((group_of, self.rows.gather(&members)?))
+    }
+
+    /// Adds the members of a group, and takes those that are deleted out of its chain.
+    fn walk(&mut self, group: usize, members: &mut Vec<usize>) {
+        let (mut last, mut at) = (END, self.first[group]);
+        while at != END {
+            let (place, next) = (at as usize, self.next[at as usize]);
+            if self.rows.is_live(place) {
+                members.push(place);
+                last = at;
+            } else {
+                self.next[place] = UNLINKED;
+                match last {
+                    END => self.first[group] = next,
+                    last => self.next[last as usize] = next,
+                }
+            }
+            at = next;
+        }
+    }
+
+    /// Forgets deleted members, and groups without members.
+    pub(super) fn compact(&mut self) -> Result<(), DataFusionError> {
+        let Some(keys) = self.rows.compact()? else {
+            return Ok(());
+        };
+        self.groups = self.groups.anew()?;
+        (self.first, self.next, self.sizes, self.whole) = Default::default();
+        if self.rows.len() == 0 {
+            return Ok(());
+        }
+        let groups = self.groups(&keys[..self.group_columns])?;
+        self.reserve(groups.len())?;
+        for (place, group) in groups.into_iter().enumerate() {
+            self.link(place, group);
+            self.sizes[group] += 1;
+        }
+        // Groups of which not all is here have no members here.
+        self.whole.fill(true);
+        Ok(())
+    }
+
+    /// Roughly the memory in use.
+    pub(super) fn size_bytes(&self) -> usize {
+        let chains = (self.first.capacity() + self.next.capacity()) * size_of::<u32>();
+        let sizes = self.sizes.capacity() * size_of::<usize>() + self.whole.capacity();
+        self.rows.size_bytes() + self.groups.size_bytes() + chains + sizes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field};
+
+    fn column(values: &[i64]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    fn new_members() -> Members {
+        let fields = ["group", "key", "value", "number"].map(|name| Field::new(name, DataType::Int64, true));
+        Members::new(&Arc::new(Schema::new(fields.to_vec())), 2, 1).unwrap()
+    }
+
+    /// Members as they ought to be: the value and the number of each key, by group.
+    #[derive(Default)]
+    struct Oracle(BTreeMap<i64, BTreeMap<i64, (i64, i64)>>);
+
+    impl Oracle {
+        fn set(&mut self, members: &mut Members, changes: &[(i64, i64, i64, i64, bool)]) {
+            let of = |place: fn(&(i64, i64, i64, i64, bool)) -> i64| {
+                column(&changes.iter().map(place).collect::<Vec<_>>())
+            };
+            let live: Vec<bool> = changes.iter().map(|change| change.4).collect();
+            let keys = [of(|change| change.0), of(|change| change.1)];
+            members
+                .set(&keys, &[of(|change| change.2), of(|change| change.3)], &live)
+                .unwrap();
+            for (group, key, value, number, live) in changes {
+                let group = self.0.entry(*group).or_default();
+                match live {
+                    true => drop(group.insert(*key, (*value, *number))),
+                    false => drop(group.remove(key)),
+                }
+            }
+        }
+
+        fn check(&self, members: &mut Members, groups: &[i64]) {
+            let places = members.groups(&[column(groups)]).unwrap();
+            let (group_of, columns) = members.of(&places).unwrap();
+            let values = columns[0].as_primitive::<Int64Type>().values();
+            let numbers = columns[1].as_primitive::<Int64Type>().values();
+            let found: Vec<(usize, i64, i64)> = (0..group_of.len())
+                .map(|row| (group_of[row], numbers[row], values[row]))
+                .collect();
+            let mut expected = Vec::new();
+            for (place, group) in groups.iter().enumerate() {
+                let there = self.0.get(group).into_iter().flat_map(BTreeMap::values);
+                let mut there: Vec<_> = there.map(|(value, number)| (place, *number, *value)).collect();
+                assert_eq!(members.has_members(places[place]), !there.is_empty());
+                there.sort_unstable();
+                expected.extend(there);
+            }
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn members_come_by_group_in_the_order_of_their_numbers() {
+        let (mut members, mut oracle) = (new_members(), Oracle::default());
+        let changes = [
+            (1, 10, 100, 7, true),
+            (2, 10, 200, 3, true),
+            (1, 11, 101, 2, true),
+            (1, 12, 102, 5, true),
+        ];
+        oracle.set(&mut members, &changes);
+        oracle.check(&mut members, &[2, 1, 9]);
+        // A changelog may have a member several times.
+        oracle.set(&mut members, &[(1, 11, 103, 8, true), (1, 11, 0, 0, false)]);
+        oracle.check(&mut members, &[1, 2]);
+    }
+
+    #[test]
+    fn the_deleted_leave_their_chain_wherever_they_are_and_may_come_back() {
+        for gone in [vec![0], vec![1], vec![2], vec![0, 1], vec![1, 2], vec![0, 1, 2]] {
+            let (mut members, mut oracle) = (new_members(), Oracle::default());
+            let there: Vec<_> = (0..3).map(|key| (1, key, key, key, true)).collect();
+            oracle.set(&mut members, &there);
+            let deleted: Vec<_> = gone.iter().map(|key| (1, *key, 0, 0, false)).collect();
+            oracle.set(&mut members, &deleted);
+            oracle.check(&mut members, &[1]);
+            oracle.check(&mut members, &[1]);
+            let back: Vec<_> = gone.iter().map(|key| (1, *key, 50, 9 + key, true)).collect();
+            oracle.set(&mut members, &back);
+            // Deleted and back before anybody walked by.
+            oracle.set(&mut members, &deleted);
+            oracle.set(&mut members, &back);
+            oracle.check(&mut members, &[1]);
+        }
+    }
+
+    #[test]
+    fn chains_are_made_anew_when_most_members_are_gone() {
+        let (mut members, mut oracle) = (new_members(), Oracle::default());
+        let all: Vec<_> = (0..10_000).map(|key| (key % 7, key, key, key, true)).collect();
+        oracle.set(&mut members, &all);
+        let gone: Vec<_> = (0..9_990).map(|key| (key % 7, key, 0, 0, false)).collect();
+        oracle.set(&mut members, &gone);
+        members.compact().unwrap();
+        assert_eq!((members.len(), members.next.len()), (10, 10));
+        oracle.check(&mut members, &[6, 5, 4, 3, 2, 1, 0]);
+        oracle.set(&mut members, &[(3, 1, 5, 20_000, true), (4, 9_999, 0, 0, false)]);
+        oracle.check(&mut members, &[0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
