@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::prelude::{DataType, Field, Schema};
 use crate::{
     Format, Streams, TestDriver, TestRecord, cast, col, count_all, json as json_out, json_schema, key, lower,
-    on, skip, text,
+    max, on, skip, text,
 };
 
 fn values(driver: &mut TestDriver, topic: &str) -> Vec<Value> {
