@@ -16,9 +16,9 @@ KAFKA = CACHE / "kafka-4.2.0"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def install_kafka(*sources):
+def install_kafka(*sources, folder="benches"):
     """Brings Kafka's jars into the cache, if they are not there; compiles `sources` against them, and gives their classes' folder."""
-    classes = KAFKA / "benches"
+    classes = KAFKA / folder
     compile_them = f'kafka_compile "{classes}" ' + " ".join(f'"{source}"' for source in sources) if sources else ":"
     script = f'. "{HERE.parent}/peers/lib/kafka.sh"; kafka_needs; {compile_them}'
     if subprocess.run(["bash", "-c", script], env=dict(os.environ, CACHE=str(CACHE))).returncode:

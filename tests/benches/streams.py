@@ -74,9 +74,9 @@ class Bench:
         self.rows = {}
         self.applications = 0
 
-    def command(self, *words, stdin=None, stdout=subprocess.DEVNULL):
+    def command(self, *words, stdin=None, stdout=subprocess.DEVNULL, stderr=None):
         command = [str(self.binary), *map(str, words), "--bootstrap-server", self.broker.address]
-        return subprocess.run(command, check=True, stdin=stdin, stdout=stdout)
+        return subprocess.run(command, check=True, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def create(self, topic, partitions):
         self.command("topics", "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", 1)
@@ -156,6 +156,8 @@ class Bench:
 class Job:
     """A process of a job, and what it and the broker use while it runs."""
 
+    binary, main_class = "bench_job", "Job"
+
     def __init__(self, bench, system, application, source, output, threads, kind="words", config=()):
         arguments = bench.arguments
         self.bench, self.system, self.application = bench, system, application
@@ -180,9 +182,9 @@ class Job:
 
     def program(self):
         if self.system == "ours":
-            return [self.bench.arguments.binaries / "bench_job"]
+            return [self.bench.arguments.binaries / self.binary]
         return ["java", *self.bench.arguments.java_options.split(), f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}", "-cp",
-                f"{self.bench.classes}:{KAFKA}/libs/*", "Job"]
+                f"{self.bench.classes}:{KAFKA}/libs/*", self.main_class]
 
     def listen(self):
         for line in self.process.stdout:
@@ -190,9 +192,12 @@ class Job:
             if self.started is None and line.strip() == "started":
                 self.started = time.perf_counter() - self.begun
 
+    def expect_alive(self):
+        assert self.process.poll() is None, f"{self.system} ended by itself: see {self.log.name} (--folder keeps it)"
+
     def figures(self):
         """What has been used up to now."""
-        assert self.process.poll() is None, f"{self.system} ended by itself: see {self.log.name} (--folder keeps it)"
+        self.expect_alive()
         pid, broker = self.process.pid, self.bench.broker
         return {
             "wall": time.perf_counter() - self.begun,
@@ -203,20 +208,29 @@ class Job:
             "broker writes": (broker.written() - self.broker_before[1]) / 1e6,
         }
 
+    def shuffled(self, partitions):
+        """The ends of its repartition topics, by topic and partition."""
+        topic = f"{self.application}-counts-repartition"
+        return {(topic, n): end for n, end in enumerate(self.bench.ends(topic, partitions))}
+
     def work_off(self, source, ends):
         """Waits until all of the input is counted; the figures as of the last commit."""
-        repartition, last, figures, changed = f"{self.application}-counts-repartition", None, None, 0.0
+        return self.work_off_all({(source, n): end for n, end in enumerate(ends)}, len(ends))
+
+    def work_off_all(self, sources, partitions):
+        """As [`work_off`], of several topics: ends by topic and partition."""
+        last, figures, changed = None, None, 0.0
         while True:
             time.sleep(LOOK_EVERY)
+            self.expect_alive()
             assert last is None or time.perf_counter() - changed < STUCK, f"no commit for {STUCK} s, and these are the last: {last}"
             committed = self.bench.committed(self.application)
             if committed != last:
                 last, figures, changed = committed, self.figures(), time.perf_counter()
-            if time.perf_counter() - changed < SETTLE or any(committed.get((source, n), 0) < end for n, end in enumerate(ends)):
+            if time.perf_counter() - changed < SETTLE or any(committed.get(place, 0) < end for place, end in sources.items()):
                 continue
-            # Behind the last records there are only the ends of transactions. Whether that was so, the counts tell.
-            shuffled = self.bench.ends(repartition, len(ends))
-            if all(end >= 0 and committed.get((repartition, n), 0) >= end - 16 for n, end in enumerate(shuffled)):
+            # Behind the last records there are only the ends of transactions. Whether that was so, the output tells.
+            if all(end >= 0 and committed.get(place, 0) >= end - 16 for place, end in self.shuffled(partitions).items()):
                 return figures
 
     def until_written(self, output, before):

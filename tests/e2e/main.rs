@@ -15,6 +15,7 @@ mod malformed_frames;
 mod mysql;
 mod mysql_cdc;
 mod mysql_sink;
+mod nexmark;
 mod peers;
 mod perf;
 mod python_clients;

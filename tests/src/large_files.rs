@@ -212,7 +212,7 @@ fn watch(mut child: Child) -> (i32, u64) {
 }
 
 /// The most resident memory that a process has had, in bytes; none once it has ended.
-fn peak_of(process: u32) -> Option<u64> {
+pub(crate) fn peak_of(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -20,6 +20,7 @@ pub mod kill_rounds;
 pub mod kill_streams;
 pub mod large_files;
 pub mod mysql;
+pub mod nexmark;
 pub mod program;
 pub mod random;
 pub mod stream_latency;

@@ -47,7 +47,7 @@ const TABLE: &str = "CREATE TABLE t (id int primary key auto_increment, v int)";
 #[tokio::test]
 async fn a_log_is_read_from_a_place_and_from_gtids() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("dumped").await;
         client.execute(TABLE).await.unwrap();
         transactions(&mut client, 3).await;
@@ -79,7 +79,7 @@ async fn a_log_is_read_from_a_place_and_from_gtids() {
 
 #[tokio::test]
 async fn gtids_may_have_tags() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut client = server.database("tagged").await;
     client.execute(TABLE).await.unwrap();
     client.execute("SET gtid_next='AUTOMATIC:nightly'").await.unwrap();
@@ -103,7 +103,7 @@ async fn gtids_may_have_tags() {
 #[tokio::test]
 async fn events_may_take_several_packets() {
     for kind in KINDS {
-        let server = Server::start(kind, &["--max-allowed-packet=128M"]);
+        let server = Server::lent(kind, &["--max-allowed-packet=128M"]);
         let mut client = server.database("large").await;
         client
             .execute("CREATE TABLE t (id int primary key, v longblob) ENGINE=MyISAM")
@@ -130,7 +130,7 @@ async fn events_may_take_several_packets() {
 #[tokio::test]
 async fn a_server_without_news_tells_that_it_lives() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let begin = log::end(&server).await;
         let mut request = log::request(78, DumpStart::Place(begin));
         request.heartbeat = Duration::from_millis(1100);
@@ -148,7 +148,7 @@ async fn a_server_without_news_tells_that_it_lives() {
 #[tokio::test]
 async fn a_stream_goes_on_after_its_server_or_its_connection_ended() {
     for kind in KINDS {
-        let mut server = Server::start(kind, &[]);
+        let mut server = Server::lent(kind, &[]);
         let mut client = server.database("ended").await;
         client.execute(TABLE).await.unwrap();
         let begin = client.log_end().await.unwrap();
@@ -188,7 +188,7 @@ async fn a_stream_goes_on_after_its_server_or_its_connection_ended() {
 #[tokio::test]
 async fn what_the_server_does_not_have_is_told_apart() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("missing").await;
         client.execute(TABLE).await.unwrap();
         let begin = client.log_end().await.unwrap();
@@ -254,7 +254,7 @@ async fn what_the_server_does_not_have_is_told_apart() {
 #[tokio::test]
 async fn the_newer_of_two_with_the_same_id_stays() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let begin = log::end(&server).await;
         let request = log::request(78, DumpStart::Place(begin));
         let mut older = open(&server, &request).await;

@@ -118,7 +118,7 @@ async fn steps(server: &Server, begin: &Place) -> Vec<Step> {
 }
 
 async fn judge(kind: Kind, options: &[&str], user: &str, expected: fn(&Mark) -> bool) {
-    let server = Server::start(kind, options);
+    let server = Server::lent(kind, options);
     let mut client = server.database("marks").await;
     client
         .execute("CREATE TABLE t (id int primary key, v int unsigned not null)")
@@ -203,7 +203,7 @@ async fn marks_by_place_hold_what_they_promise() {
 
 #[tokio::test]
 async fn without_a_privilege_the_table_is_locked_for_a_moment() {
-    let server = Server::start(Kind::MySql97, &NO_GTIDS);
+    let server = Server::lent(Kind::MySql97, &NO_GTIDS);
     let mut root = server.database("locked").await;
     root.execute("CREATE TABLE t (id int primary key)").await.unwrap();
     root.execute("CREATE USER locker@localhost IDENTIFIED BY 'x'")
@@ -262,7 +262,7 @@ async fn servers_take_locks_back_from_who_says_nothing() {
 
 #[tokio::test]
 async fn a_snapshot_of_mariadb_says_exactly_where_it_is() {
-    let server = Server::start(Kind::MariaDb, &[]);
+    let server = Server::lent(Kind::MariaDb, &[]);
     let mut writer = server.database("exact").await;
     writer
         .execute("CREATE TABLE t (id int primary key)")

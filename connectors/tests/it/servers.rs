@@ -1,7 +1,7 @@
 //! Servers for tests.
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use millstream_connectors::mysql::client::Client;
@@ -27,12 +27,31 @@ impl Kind {
     }
 }
 
-/// A server with a folder of its own; dropping it stops it. Should this process be killed, a process that waits for its end does.
+/// A server with a folder of its own; dropping it ends it. Should this process be killed, a process that waits for its end does.
 pub struct Server {
     pub kind: Kind,
     pub port: u16,
-    folder: tempfile::TempDir,
+    options: Vec<String>,
+    /// Whether another test may have it afterwards.
+    lent: bool,
+    /// There until it goes to another test.
+    folder: Option<tempfile::TempDir>,
 }
+
+/// Servers that wait for the next test: to start one takes longer than most tests.
+static IDLE: Mutex<Vec<Server>> = Mutex::new(Vec::new());
+const IDLE_MAX: usize = 6;
+
+/// Who kills a process need not wait for the disk.
+const FAST: [&str; 2] = ["--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"];
+
+/// The statements after which nothing is left of what a test did, but for its variables.
+const CLEAR: &str = "SELECT CONCAT('KILL ', id) FROM information_schema.processlist \
+    WHERE id <> CONNECTION_ID() AND user NOT IN ('system user', 'event_scheduler') \
+    UNION ALL SELECT CONCAT('DROP DATABASE `', schema_name, '`') FROM information_schema.schemata \
+    WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') \
+    UNION ALL SELECT CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host)) FROM mysql.user \
+    WHERE user NOT IN ('', 'root', 'mysql') AND user NOT LIKE 'mysql.%' AND user NOT LIKE 'mariadb.%'";
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/mysql/server")
@@ -62,7 +81,7 @@ impl Server {
     pub fn start(kind: Kind, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap().to_owned();
-        let watch = "while kill -0 \"$1\" 2>/dev/null; do sleep 1; done; \"$2\" stop \"$3\"; rm -rf \"$3\"";
+        let watch = "while kill -0 \"$1\" 2>/dev/null && [ -d \"$3\" ]; do sleep 2; done; \"$2\" drop \"$3\"; rm -rf \"$3\"";
         Command::new("setsid")
             .args(["bash", "-c", watch, "watch", &std::process::id().to_string()])
             .args([script().to_str().unwrap(), &path])
@@ -74,10 +93,61 @@ impl Server {
         let mut server = Self {
             kind,
             port: 0,
-            folder,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            lent: false,
+            folder: Some(folder),
         };
         server.start_again(options);
         server
+    }
+
+    /// One with these options for a test alone, and nothing in it, which may have been another's before: for tests that leave the variables of all
+    /// sessions as they are.
+    pub fn lent(kind: Kind, options: &[&str]) -> Self {
+        loop {
+            let idle = {
+                let mut idle = IDLE.lock().unwrap();
+                let fits = |server: &Self| server.kind == kind && server.options == options;
+                let place = idle.iter().position(fits);
+                place.map(|place| idle.remove(place))
+            };
+            match idle {
+                Some(mut server) => {
+                    if server.clear() {
+                        server.lent = true;
+                        return server;
+                    }
+                }
+                None => {
+                    let mut server = Self::start(kind, options);
+                    server.lent = true;
+                    return server;
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is left in it.
+    fn clear(&self) -> bool {
+        let ask = |statements: &str| {
+            let output = Command::new(script())
+                .args(["sql", self.kind.name(), self.path()])
+                .args(["--force", "-N", "-B", "-e", statements])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let left = ask(CLEAR).lines().collect::<Vec<_>>().join(";\n");
+        let reset = match self.kind {
+            Kind::MySql97 => "RESET BINARY LOGS AND GTIDS",
+            _ => "RESET MASTER",
+        };
+        let left = ask(&format!(
+            "SET lock_wait_timeout=10;\n{left};\n{reset};\n{CLEAR} UNION ALL SELECT 'clear'"
+        ));
+        // What waits for a transaction that is prepared is not dropped.
+        left.contains("clear") && !left.contains("DROP ")
     }
 
     /// The one that tests share who need nothing but a database of their own.
@@ -92,22 +162,25 @@ impl Server {
 
     /// Starts it after it was stopped, at the same port.
     pub fn start_again(&mut self, options: &[&str]) {
+        self.lent = false;
         let port = self.port.to_string();
-        let mut arguments = vec!["start", self.kind.name(), self.path(), &port];
-        if !options.is_empty() {
-            arguments.push("--");
-            arguments.extend_from_slice(options);
-        }
+        let mut arguments = vec!["start", self.kind.name(), self.path(), &port, "--"];
+        arguments.extend(FAST);
+        arguments.extend_from_slice(options);
         self.port = run(&arguments).trim().parse().unwrap();
     }
 
+    fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("it is there until the end").path()
+    }
+
     pub fn path(&self) -> &str {
-        self.folder.path().to_str().unwrap()
+        self.folder().to_str().unwrap()
     }
 
     /// A file of its data.
     pub fn data(&self, name: &str) -> PathBuf {
-        self.folder.path().join("data").join(name)
+        self.folder().join("data").join(name)
     }
 
     pub fn config(&self, user: &str, password: &str) -> ConnectionConfig {
@@ -143,7 +216,25 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = Command::new(script()).args(["stop", self.path()]).output();
+        let Some(folder) = self.folder.take() else {
+            return;
+        };
+        if self.lent && !std::thread::panicking() {
+            let mut idle = IDLE.lock().unwrap();
+            if idle.len() < IDLE_MAX {
+                idle.push(Self {
+                    kind: self.kind,
+                    port: self.port,
+                    options: std::mem::take(&mut self.options),
+                    lent: false,
+                    folder: Some(folder),
+                });
+                return;
+            }
+        }
+        let _ = Command::new(script())
+            .args(["drop", folder.path().to_str().unwrap()])
+            .output();
     }
 }
 

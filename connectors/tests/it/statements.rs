@@ -4,8 +4,10 @@ use std::time::Duration;
 use millstream_connect::plugin::ErrorKind;
 use millstream_connectors::mysql::client::server::{Flavour, Version};
 use millstream_connectors::mysql::client::{Client, ClientError};
+use millstream_connectors::mysql::config::TlsMode;
 
 use crate::servers::{KINDS, Kind, Server};
+use crate::sink::proxy::{Proxy, Way};
 
 #[tokio::test]
 async fn rows_are_what_the_server_prints() {
@@ -352,4 +354,20 @@ async fn initial_statements_run_but_not_for_the_log() {
         let rows = client.unwrap().query("SELECT @begun").await.unwrap();
         assert_eq!(rows[0].text(0).as_deref(), expected);
     }
+}
+
+/// A server that hangs does not read: a statement that is larger than what is between here and there must not wait for ever.
+#[tokio::test]
+async fn a_statement_that_cannot_be_sent_is_given_up() {
+    let proxy = Proxy::start(Server::shared(Kind::MariaDb).port).await;
+    let mut config = Server::shared(Kind::MariaDb).config("root", "");
+    config.port = proxy.port;
+    config.tls.mode = TlsMode::Disabled;
+    config.query_timeout = Duration::from_secs(1);
+    let mut client = Client::connect(&config).await.unwrap();
+    proxy.hold(Way::ToServer);
+    let statement = format!("SELECT '{}'", "x".repeat(64 << 20));
+    let given_up = tokio::time::timeout(Duration::from_secs(120), client.execute(&statement)).await;
+    let error = given_up.expect("it has a limit").unwrap_err().to_string();
+    assert!(error.contains("database.query.timeout.ms"), "{error}");
 }

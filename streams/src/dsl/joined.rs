@@ -215,7 +215,7 @@ impl TableJoin {
     /// let mut driver = TestDriver::new(&app)?;
     /// driver.pipe("cities", TestRecord::new("Bonn").key("7"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("users")[0].as_text(), ("7", r#"{"name":null,"city":"Bonn"}"#));
+    /// assert_eq!(driver.read("users")[0].as_text().1, r#"{"name":null,"city":"Bonn"}"#);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     #[must_use]

@@ -86,7 +86,7 @@ impl Table {
     /// driver.pipe("names", TestRecord::new("Ann").key("7"))?;
     /// driver.pipe("cities", TestRecord::new("Bonn").key("7"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("users")[0].as_text(), ("7", r#"{"name":"Ann","city":"Bonn"}"#));
+    /// assert_eq!(driver.read("users")[0].as_text().1, r#"{"name":"Ann","city":"Bonn"}"#);
     /// driver.pipe("names", TestRecord::null().key("7"))?;
     /// driver.commit()?;
     /// assert_eq!(driver.read("users")[0].value, None);

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::build::{Builder, Output};
@@ -68,43 +68,18 @@ impl NodePlan for LookupNode {
         ];
         let CoPartitioned { sides, keys } = builder.co_partition(self.name.as_deref(), &step, sides)?;
         let ([stream, table], [keys, _]) = (sides, keys);
-        let outputs = table.table.as_ref().expect("its second input is a table");
-        let Some(view) = outputs.view else {
-            return Err(PlanError::NoLookup {
-                step,
-                table: table.label.clone(),
-            });
-        };
-        let (key_fields, values) = table.schema.fields().split_at(table.keys);
-        let same = |(place, (left, right)): (usize, (&Expr, &FieldRef))| {
-            let is_it = matches!(left, Expr::Column(column) if column.name() == right.name());
-            (!is_it).then_some(place)
-        };
-        let shown_keys: Vec<usize> = left_keys
-            .iter()
-            .zip(key_fields)
-            .enumerate()
-            .filter_map(same)
-            .collect();
-        let shown = shown_keys.iter().map(|key| &key_fields[*key]).chain(values);
-        let right = shown.map(|field| match self.left {
-            true => Arc::new(field.as_ref().clone().with_nullable(true)),
-            // A row that was deleted left its columns empty.
-            false => Arc::clone(field),
-        });
-        let fields: Vec<Arc<Field>> = stream.schema.fields().iter().cloned().chain(right).collect();
-        distinct(&step, fields.iter().map(|field| field.name()))?;
-        let schema = Arc::new(Schema::new(fields));
-        let key_types = key_fields.iter().map(|field| field.data_type().clone());
+        let view = table.view(&step)?;
+        let (shown_keys, schema) = self.columns(&step, &stream, &table, &left_keys)?;
+        let key_fields = table.schema.fields().iter().take(table.keys);
         let texts: Vec<String> = keys
             .iter()
-            .zip(key_fields)
+            .zip(key_fields.clone())
             .map(|(left, right)| format!("{} = {}", left.text(), right.name()))
             .collect();
         let kind = if self.left { "left " } else { "" };
         let label = format!("{kind}{step} on {}", texts.join(", "));
         let plan = LookupPlan {
-            key_types: key_types.collect(),
+            key_types: key_fields.map(|field| field.data_type().clone()).collect(),
             keys,
             shown_keys,
             schema: Arc::clone(&schema),
@@ -126,6 +101,31 @@ impl NodePlan for LookupNode {
 }
 
 impl LookupNode {
+    /// The columns of the table's key that are shown, which are those that the stream does not have under the same name; and all columns
+    /// of what comes out.
+    fn columns(
+        &self,
+        step: &str,
+        stream: &Output,
+        table: &Output,
+        left_keys: &[Expr],
+    ) -> Result<(Vec<usize>, SchemaRef), PlanError> {
+        let (keys, values) = table.schema.fields().split_at(table.keys);
+        let is_shown = |key: &usize| {
+            let name = keys[*key].name();
+            !matches!(&left_keys[*key], Expr::Column(column) if column.name() == name)
+        };
+        let shown_keys: Vec<usize> = (0..keys.len()).filter(is_shown).collect();
+        let shown = shown_keys.iter().map(|key| &keys[*key]).chain(values);
+        let right = shown.map(|field| match self.left {
+            true => Arc::new(field.as_ref().clone().with_nullable(true)),
+            false => Arc::clone(field),
+        });
+        let fields: Vec<FieldRef> = stream.schema.fields().iter().cloned().chain(right).collect();
+        distinct(step, fields.iter().map(|field| field.name()))?;
+        Ok((shown_keys, Arc::new(Schema::new(fields))))
+    }
+
     /// The keys of both sides in the order of the table's, which have to be all of them.
     fn by_the_tables_key(&self, step: &str, table: &Output) -> Result<(Vec<Expr>, Vec<Expr>), PlanError> {
         let fields = table.schema.fields().iter().take(table.keys);

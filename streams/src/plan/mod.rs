@@ -26,6 +26,7 @@ mod policy;
 mod process;
 mod signed;
 mod stateless;
+mod step_kind;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;

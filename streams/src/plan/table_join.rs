@@ -4,11 +4,10 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
-use super::build::{Builder, From, Output, TableOutputs};
+use super::build::{Builder, Output};
 use super::checks::distinct;
 use super::partitioning::Half;
-use super::tables::{CHANGES, DELETIONS};
-use super::{NodeId, NodePlan, PlanError, StepId, StepKind, StepPlan};
+use super::{NodeId, NodePlan, PlanError, StepKind, StepPlan};
 use crate::expr::prelude::col;
 use crate::operator::{Operator, OperatorError, Place, TableJoin};
 
@@ -98,14 +97,7 @@ impl NodePlan for TableJoinNode {
             },
         ];
         let sides = builder.co_partition(None, &step, sides)?.sides;
-        let mut views: Vec<StepId> = Vec::with_capacity(2);
-        for table in &sides {
-            let view = table.table.as_ref().and_then(|table| table.view);
-            views.push(view.ok_or_else(|| PlanError::NoLookup {
-                step: step.clone(),
-                table: table.label.clone(),
-            })?);
-        }
+        let views = [sides[0].view(&step)?, sides[1].view(&step)?];
         let changes = sides.each_ref().map(|table| {
             let from = table.table.iter().map(|table| table.changes).collect();
             Output {
@@ -134,18 +126,11 @@ impl NodePlan for TableJoinNode {
         };
         let kind = StepKind::Keyed(Box::new(plan));
         let above = [&changes[0], &changes[1]];
-        let mut table = builder.step_on(&above, kind, format!("{step} (table)"), schema, keys);
+        let table = builder.step_on(&above, kind, format!("{step} (table)"), schema, keys);
         builder.read_tables(&table, &views);
-        table.partitioned = sides[0].partitioned.clone();
-        let [From::Step(step, _)] = table.from[..] else {
-            unreachable!("a table's step has outputs");
-        };
-        table.table = Some(TableOutputs {
-            changes: From::Step(step, CHANGES),
-            deletions: Some(From::Step(step, DELETIONS)),
-            view: Some(step),
-        });
-        Ok(table)
+        let partitioned = sides[0].partitioned.clone();
+        let table = Output { partitioned, ..table };
+        Ok(table.of_table(true))
     }
 }
 

@@ -19,11 +19,38 @@ use crate::expr::{CompiledExpr, column_names};
 use crate::format::{Placement, ShuffledRows, key_type};
 
 /// The ports of a table's step; see `operator::changes`.
-pub(super) const CHANGES: usize = 1;
-pub(super) const DELETIONS: usize = 2;
+const CHANGES: usize = 1;
+const DELETIONS: usize = 2;
 
 /// Whether the row is a member of its group, or no longer.
 const LIVE: &str = "$live";
+
+impl Output {
+    /// What comes out of a step with the ports of a table; `viewed` if others can look rows up in it.
+    pub(super) fn of_table(self, viewed: bool) -> Self {
+        let [From::Step(step, _)] = self.from[..] else {
+            unreachable!("a table's step has outputs");
+        };
+        let table = TableOutputs {
+            changes: From::Step(step, CHANGES),
+            deletions: Some(From::Step(step, DELETIONS)),
+            view: viewed.then_some(step),
+        };
+        Self {
+            table: Some(table),
+            ..self
+        }
+    }
+
+    /// The step in which rows of the table can be looked up, for `step`.
+    pub(super) fn view(&self, step: &str) -> Result<StepId, PlanError> {
+        let view = self.table.as_ref().and_then(|table| table.view);
+        view.ok_or_else(|| PlanError::NoLookup {
+            step: step.to_owned(),
+            table: self.label.clone(),
+        })
+    }
+}
 
 /// A topic as a table.
 #[derive(Debug)]
@@ -198,15 +225,7 @@ impl Builder {
         let viewed = !matches!(kind, StepKind::TableFinal(_));
         let mut table = self.step(above, kind, label, schema, keys);
         table.partitioned = Partitioned::by_first(keys, &table.schema);
-        let [From::Step(step, _)] = table.from[..] else {
-            unreachable!("a table's step has outputs");
-        };
-        table.table = Some(TableOutputs {
-            changes: From::Step(step, CHANGES),
-            deletions: Some(From::Step(step, DELETIONS)),
-            view: viewed.then_some(step),
-        });
-        Ok(table)
+        Ok(table.of_table(viewed))
     }
 
     pub(super) fn table_aggregate(

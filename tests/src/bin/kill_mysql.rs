@@ -1,9 +1,10 @@
 //! Kills the worker, the broker and the server of a MySQL source, round after round: `kill-mysql [ROUNDS] [SEED] [KIND]`; or of a source and a sink,
-//! with the sink's server: `kill-mysql sink [ROUNDS] [SEED] [KIND] [KIND OF THE SINK'S]`.
+//! with the sink's server: `kill-mysql sink [ROUNDS] [SEED] [KIND] [KIND OF THE SINK'S]`; or the worker within a transaction of so many megabytes:
+//! `kill-mysql large [MEGABYTES] [SEED] [KIND]`.
 
 use std::process::ExitCode;
 
-use millstream_tests::kill_mysql::{self, pipeline};
+use millstream_tests::kill_mysql::{self, large, pipeline};
 
 const KINDS: [&str; 3] = ["mysql97", "mysql56", "mariadb"];
 /// Rows of each table at first, with a sink.
@@ -11,8 +12,9 @@ const ROWS: u64 = 1000;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let with_sink = arguments.first().is_some_and(|first| first == "sink");
-    if with_sink {
+    let is = |arguments: &[String], word| arguments.first().is_some_and(|first| first == word);
+    let (with_sink, is_large) = (is(&arguments, "sink"), is(&arguments, "large"));
+    if with_sink || is_large {
         arguments.remove(0);
     }
     let number = |place: usize, default: u64| match arguments.get(place) {
@@ -23,11 +25,15 @@ fn main() -> ExitCode {
     let (from, to) = (kind(2), kind(3));
     let known = KINDS.contains(&from) && KINDS.contains(&to);
     let most = if with_sink { 4 } else { 3 };
-    let (Some(rounds), Some(seed), true) = (number(0, 100), number(1, 1), known && arguments.len() <= most)
-    else {
+    let (Some(rounds), Some(seed), true) = (
+        number(0, if is_large { 1000 } else { 100 }),
+        number(1, 1),
+        known && arguments.len() <= most,
+    ) else {
         let kinds = KINDS.join("|");
         eprintln!(
-            "usage: kill-mysql [ROUNDS] [SEED] [{kinds}]\n       kill-mysql sink [ROUNDS] [SEED] [{kinds}] [{kinds}]"
+            "usage: kill-mysql [ROUNDS] [SEED] [{kinds}]\n       kill-mysql sink [ROUNDS] [SEED] [{kinds}] [{kinds}]\n       \
+             kill-mysql large [MEGABYTES] [SEED] [{kinds}]"
         );
         return ExitCode::from(2);
     };
@@ -42,7 +48,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if with_sink {
+    if is_large {
+        println!("{:?}", large::run(directory.path(), from, rounds, seed));
+    } else if with_sink {
         let plan = pipeline::Plan {
             from,
             to,

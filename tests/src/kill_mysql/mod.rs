@@ -5,6 +5,7 @@
 //! find what was told last: a lost or repeated one does not. Every ten rounds another connector begins with a new snapshot.
 
 mod journal;
+pub mod large;
 pub mod pipeline;
 mod replay;
 mod writers;

@@ -76,6 +76,12 @@ impl Client {
         }
     }
 
+    /// How many warnings the last statement left.
+    #[must_use]
+    pub fn warnings(&self) -> u16 {
+        self.done.warnings
+    }
+
     /// What the server is, how it is set up, and what the account may do.
     ///
     /// # Errors
@@ -168,17 +174,22 @@ impl Client {
         self.answer(what).await
     }
 
-    /// Sends a command; until its answer has been read, nothing else can be asked.
+    /// Sends a command, within the time that is set: a server that hangs does not read. Until its answer has been read, nothing else can be asked.
     pub(super) async fn send_command(
         &mut self,
         what: &'static str,
         command: &[u8],
     ) -> Result<(), ClientError> {
         self.state = State::Broken;
-        self.link
-            .command(command)
-            .await
-            .map_err(|error| link_error(what, error))
+        let sent = self.link.command(command);
+        let sent = match self.query_timeout {
+            None => sent.await,
+            Some(limit) => match tokio::time::timeout(limit, sent).await {
+                Ok(sent) => sent,
+                Err(_) => return Err(timed_out(what, limit)),
+            },
+        };
+        sent.map_err(|error| link_error(what, error))
     }
 
     /// The beginning of an answer.
@@ -278,11 +289,7 @@ impl Client {
             None => self.link.receive().await.map_err(lost),
             Some(limit) => match tokio::time::timeout(limit, self.link.receive()).await {
                 Ok(received) => received.map_err(lost),
-                Err(_) => Err(ClientError::TimedOut {
-                    what,
-                    limit,
-                    key: "database.query.timeout.ms",
-                }),
+                Err(_) => Err(timed_out(what, limit)),
             },
         };
         if received.is_err() {
@@ -303,5 +310,13 @@ impl Client {
             state: error.state,
             message,
         }
+    }
+}
+
+fn timed_out(what: &'static str, limit: std::time::Duration) -> ClientError {
+    ClientError::TimedOut {
+        what,
+        limit,
+        key: "database.query.timeout.ms",
     }
 }

@@ -20,6 +20,7 @@ mod error;
 pub(in crate::mysql) mod fixtures;
 mod headers;
 mod heartbeat;
+mod key;
 mod moment;
 pub(crate) mod naming;
 mod origin;

@@ -76,9 +76,6 @@ pub(super) struct Batch {
 /// A buffer that has grown beyond this is not kept.
 const TEXT_BYTES_KEPT: usize = 32 << 20;
 
-/// What is left of a statement's bytes for what is not its rows.
-pub(super) const STATEMENT_OVERHEAD: usize = 64 << 10;
-
 /// Where a record comes from, and what it asks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -136,7 +133,7 @@ impl Batch {
         let row = begin..self.text.len();
         self.key(source, target)?;
         let key = row.end..self.text.len();
-        if self.text.len() - begin + STATEMENT_OVERHEAD > target.packet_bytes_max {
+        if self.text.len() - begin + target.table.statement_bytes > target.packet_bytes_max {
             return Err(format!(
                 "its row takes {} bytes in a statement, and the server's max_allowed_packet is {}: increase it there",
                 self.text.len() - begin,

@@ -12,6 +12,7 @@ use super::change::{Action, Change};
 use super::config::{InsertMode, SinkConfig};
 use super::ddl::{Definitions, New, quoted_table};
 use super::plan::{Field, From, Plan, Plans, ShapeOf, fields};
+use super::refusal::Refusal;
 use super::session::{Session, failed};
 use super::table::{Answers, Questions, Table};
 use crate::mysql::client::ClientError;
@@ -138,6 +139,12 @@ impl Catalog {
             None if change.action != Action::Write && config.evolution.create => {
                 return Err(Unplanned::Nothing);
             }
+            // What the table's columns are, only what is written says.
+            None if change.action != Action::Write => {
+                return Err(Unplanned::Task(PluginError::fatal(format!(
+                    "the table {id}, of which rows are to be deleted, is not there: create it, or set schema.evolution=basic"
+                ))));
+            }
             None => {
                 self.create(planning, id, &fields).await?;
                 self.number(planning, id).await?.ok_or_else(|| {
@@ -147,24 +154,25 @@ impl Catalog {
                 })?
             }
         };
-        match Plan::new(number, &self.tables[number], &fields, config) {
-            Ok(mut plan) => {
-                self.check(&mut plan, change, config)?;
-                return Ok(plan);
+        let mut number = number;
+        // Other tasks may have added some of the columns meanwhile, or all.
+        for _ in 0..=fields.len() {
+            match Plan::new(number, &self.tables[number], &fields, config) {
+                Ok(mut plan) => {
+                    self.check(&mut plan, change, config)?;
+                    return Ok(plan);
+                }
+                Err(missing) => self.add(planning, number, change, &missing).await?,
             }
-            Err(missing) => self.add(planning, number, change, &missing).await?,
+            number = self.number(planning, id).await?.ok_or_else(|| {
+                Unplanned::Task(PluginError::fatal(format!(
+                    "the table {id} got columns, and is not there any more"
+                )))
+            })?;
         }
-        let number = self.number(planning, id).await?.unwrap_or(number);
-        match Plan::new(number, &self.tables[number], &fields, config) {
-            Ok(mut plan) => {
-                self.check(&mut plan, change, config)?;
-                Ok(plan)
-            }
-            Err(missing) => Err(Unplanned::Task(PluginError::fatal(format!(
-                "the column {} was added to {id}, and is not there",
-                missing.first().map_or("", |field| field.name)
-            )))),
-        }
+        Err(Unplanned::Task(PluginError::fatal(format!(
+            "columns were added to {id}, and are not there"
+        ))))
     }
 
     /// The number of a table, if it is there.
@@ -339,6 +347,10 @@ impl Catalog {
 
 fn changing(id: &TableId, error: ClientError) -> Unplanned {
     match error {
+        // Others hold the table, or were in the way: it is tried again.
+        ClientError::Server { code, ref state, .. } if Refusal::of(code, state) == Refusal::Again => {
+            Unplanned::Client(error)
+        }
         ClientError::Server { .. } => Unplanned::Task(failed(&format!("changing the table {id}"), error)),
         error => Unplanned::Client(error),
     }
@@ -358,15 +370,15 @@ fn new_columns<'a, 'f: 'a>(fields: impl Iterator<Item = &'a Field<'f>>) -> Optio
 
 async fn described(session: &mut Session, id: &TableId) -> Result<Option<Table>, ClientError> {
     let questions = Questions::about(id);
-    let table = session.rows(&questions.table).await?;
+    let table = session.rows_about(&questions.table).await?;
     if table.is_empty() {
         return Ok(None);
     }
     let answers = Answers {
         table,
-        columns: session.rows(&questions.columns).await?,
-        uniques: session.rows(&questions.uniques).await?,
-        parents: session.rows(&questions.parents).await?,
+        columns: session.rows_about(&questions.columns).await?,
+        uniques: session.rows_about(&questions.uniques).await?,
+        parents: session.rows_about(&questions.parents).await?,
     };
     Ok(Table::read(id, &answers))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use millstream_connect::plugin::{PartitionOffset, PluginError, TopicPartition};
 use millstream_connect::record::Record;
 
-use super::writing::{Refused, Stopped, Writing};
+use super::writing::{Purpose, Refused, Stopped, Writing};
 
 /// Records that wait for the next call, and the offsets behind them.
 pub(super) struct Deferred {
@@ -80,7 +80,7 @@ impl Writing {
             self.encode(records, &mut refused, false).await?;
             let part = self.part(&BTreeMap::new(), ends, &refused);
             if refused.is_empty() {
-                match self.transact(&part, false).await {
+                match self.transact(&part, Purpose::All).await {
                     Ok(rows) if rows.is_empty() => return Ok(()),
                     Ok(rows) => refused = self.by_record(rows),
                     Err(Stopped::Table(_)) if !again => {

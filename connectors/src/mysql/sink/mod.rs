@@ -21,6 +21,7 @@ mod naming;
 mod offsets;
 mod partitions;
 mod plan;
+mod recovery;
 mod refusal;
 mod server;
 mod session;

@@ -61,7 +61,7 @@ impl Refusal {
             1216 | 1217 | 1451 | 1452 => Self::Reference,
             // Unknown column, no such table, another number of columns.
             1054 | 1136 | 1146 | 1412 => Self::Table,
-            1040 | 1053 | 1077 | 1079 | 1080 | 1158..=1161 | 1184 | 1203 | 1927 | 3169 | 4031 => {
+            1040 | 1053 | 1077 | 1079 | 1080 | 1153 | 1158..=1161 | 1184 | 1203 | 1927 | 3169 | 4031 => {
                 Self::Connection
             }
             // The server became a replica, or its disk is full: another one may answer next time.
@@ -96,6 +96,7 @@ mod tests {
             (1205, "HY000", Refusal::Again),
             (1054, "42S22", Refusal::Table),
             (1053, "08S01", Refusal::Connection),
+            (1153, "08S01", Refusal::Connection),
             (4031, "HY000", Refusal::Connection),
             (1114, "HY000", Refusal::Server),
             (1142, "42000", Refusal::Server),

@@ -12,8 +12,8 @@ use super::table::Cells;
 use crate::mysql::client::{Client, ClientError, Done};
 use crate::mysql::config::ConnectionConfig;
 
-/// How long a server keeps a session whose task says nothing, and with it what the session locks: a task that hangs must not be in its
-/// successor's way for longer.
+/// How long a server keeps a session whose task says nothing, also in the middle of a statement, and with it what the session locks: a task that
+/// hangs must not be in its successor's way for longer.
 const IDLE_SECONDS: u32 = 60;
 
 /// How long a session may have been idle to be taken for alive without a question.
@@ -21,6 +21,14 @@ const TRUSTED: Duration = Duration::from_secs(IDLE_SECONDS as u64 / 4);
 
 /// How long statements wait for rows that others lock, and for tables.
 const LOCK_SECONDS: u32 = 20;
+
+/// The pause before a table that somebody is changing is asked for again.
+const CHANGING_PAUSE: Duration = Duration::from_millis(100);
+
+/// The warning that a table is left out, since its definition is being changed.
+const SKIPPED_TABLE: &str = "1684";
+
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// How long they wait where the holder is ended then.
 const SHORT_LOCK_SECONDS: u32 = 3;
@@ -175,6 +183,41 @@ impl Session {
         Ok(rows.iter().map(|row| row.cells().map(cells).collect()).collect())
     }
 
+    /// The rows of a statement about a table, once nobody is changing it: servers that open tables for such statements leave them out then, with a warning,
+    /// for sessions that hold a lock, be it the one by which this one is found.
+    ///
+    /// # Errors
+    /// As [`Self::execute`]; and when the table is changed for longer than others are waited for.
+    pub async fn rows_about(&mut self, statement: &str) -> Result<Vec<Cells>, ClientError> {
+        let until = Instant::now() + Duration::from_secs(LOCK_SECONDS.into());
+        loop {
+            let rows = self.rows(statement).await?;
+            let warnings = self.client.as_ref().map_or(0, Client::warnings);
+            if warnings == 0 || !self.has_left_out().await? {
+                return Ok(rows);
+            }
+            if Instant::now() >= until {
+                return Err(ClientError::Server {
+                    what: "asking for a table",
+                    code: LOCK_WAIT_TIMEOUT,
+                    state: "HY000".to_owned(),
+                    message: format!("somebody has been changing it for {LOCK_SECONDS} seconds"),
+                });
+            }
+            debug!("a table is being changed: it is asked for again");
+            tokio::time::sleep(CHANGING_PAUSE).await;
+        }
+    }
+
+    /// Whether the last statement left a table out.
+    async fn has_left_out(&mut self) -> Result<bool, ClientError> {
+        let warnings = self.rows("SHOW WARNINGS").await?;
+        let code = |row: &Cells| row.get(1).cloned().flatten();
+        Ok(warnings
+            .iter()
+            .any(|row| code(row).as_deref() == Some(SKIPPED_TABLE)))
+    }
+
     /// Gives the connection up where it is of no use.
     fn judged<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {
         self.answered = Instant::now();
@@ -211,7 +254,7 @@ async fn set_up(client: &mut Client) -> Result<Vec<String>, ClientError> {
     let modes = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES";
     let mut statements = vec![format!(
         "SET SESSION sql_mode='{modes}', autocommit=1, time_zone='+00:00', sql_safe_updates=0, sql_notes=0, \
-         wait_timeout={IDLE_SECONDS}, innodb_lock_wait_timeout={LOCK_SECONDS}, lock_wait_timeout={LOCK_SECONDS}"
+         wait_timeout={IDLE_SECONDS}, net_read_timeout={IDLE_SECONDS}, innodb_lock_wait_timeout={LOCK_SECONDS}, lock_wait_timeout={LOCK_SECONDS}"
     )];
     let binlog = client
         .query("SHOW VARIABLES WHERE Variable_name IN ('binlog_format', 'log_bin')")

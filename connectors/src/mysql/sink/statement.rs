@@ -1,6 +1,6 @@
 //! The text of statements.
 use super::arrange::Statement;
-use super::batch::{Batch, Operation, STATEMENT_OVERHEAD, Shape};
+use super::batch::{Batch, Operation, Shape};
 use super::change::Action;
 use super::config::InsertMode;
 use super::server::Server;
@@ -36,7 +36,8 @@ impl Writer<'_> {
             }
             _ => self.rows_max,
         };
-        let bytes_max = STATEMENT_BYTES.min(self.server.packet_bytes_max.saturating_sub(STATEMENT_OVERHEAD));
+        let names = self.tables[statement.table].statement_bytes;
+        let bytes_max = STATEMENT_BYTES.min(self.server.packet_bytes_max.saturating_sub(names));
         let mut bytes = 0;
         let fitting = operations.iter().take(rows_max).take_while(|place| {
             let operation = &self.batch.operations[**place];

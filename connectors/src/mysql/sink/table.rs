@@ -22,6 +22,19 @@ pub(super) struct Table {
     pub parents: Vec<ForeignKey>,
     /// Nothing for a view.
     pub engine: Option<String>,
+    /// The most bytes of a statement that are not its rows.
+    pub statement_bytes: usize,
+}
+
+/// All names of a table can be in a statement five times: the columns, the guard that compares keys, what becomes of rows that are there.
+fn statement_bytes(quoted: &[u8], columns: &[Column]) -> usize {
+    let mut name = Vec::new();
+    let columns = columns.iter().map(|column| {
+        name.clear();
+        push_identifier(&mut name, &column.name);
+        5 * name.len() + quoted.len() + 48
+    });
+    columns.sum::<usize>() + quoted.len() + 256
 }
 
 /// A reference to another table's rows.
@@ -101,6 +114,7 @@ impl Table {
         quoted.push(b'.');
         push_identifier(&mut quoted, &id.table);
         let mut table = Self {
+            statement_bytes: statement_bytes(&quoted, &columns),
             id,
             quoted,
             columns,
@@ -304,6 +318,11 @@ pub(super) mod tests {
         };
         let table = Table::read(&TableId::new("d`", "t"), &answers).unwrap();
         assert_eq!(table.quoted, b"`d```.`t`");
+        assert!(
+            (256 + 5 * 40..1000).contains(&table.statement_bytes),
+            "{}",
+            table.statement_bytes
+        );
         assert_eq!(
             (table.place("ID"), table.place("NAME"), table.place("x")),
             (Some(0), Some(1), None)

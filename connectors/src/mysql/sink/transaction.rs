@@ -164,6 +164,12 @@ fn reason(table: &str, error: &ClientError) -> String {
         ),
         ClientError::Server {
             code, state, message, ..
+        } if Refusal::of(*code, state) == Refusal::Reference => format!(
+            "{table} does not take it, and what it refers to did not come, or what refers to it did not go, while it was waited for: \
+             {message} ({code}, {state}); where topics are too far from each other, add sessionVariables=foreign_key_checks=0 to connection.url"
+        ),
+        ClientError::Server {
+            code, state, message, ..
         } => format!("{table} does not take it: {message} ({code}, {state})"),
         error => format!("{table}: {error}"),
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use millstream_connect::plugin::{ErrorKind, FailedRecord, PluginError};
 use millstream_connect::record::Record;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::arrange::arrange;
 use super::batch::{Batch, Source, Target};
@@ -14,16 +14,13 @@ use super::catalog::{Catalog, Planning, Unplanned};
 use super::change::Change;
 use super::config::SinkConfig;
 use super::deferred::Deferred;
-use super::offsets::{Move, Offsets, Outcome, outcome, stored};
+use super::offsets::Offsets;
 use super::partitions::Partitions;
-use super::refusal::Refusal;
-use super::session::{Session, failed, said};
+use super::recovery::Recovered;
+use super::session::{Session, failed};
 use super::statement::Writer;
-use super::transaction::{Failure, RefusedRow, Transaction};
+use super::transaction::{RefusedRow, Transaction};
 use crate::mysql::client::ClientError;
-
-/// How often a transaction is begun again at once after a deadlock.
-const TRIES_AT_ONCE: u32 = 3;
 
 /// Writes.
 pub(super) struct Writing {
@@ -37,7 +34,9 @@ pub(super) struct Writing {
     /// Records that wait for the next call, and the offsets behind them.
     pub(super) deferred: Option<Deferred>,
     /// How often the batch that comes was tried.
-    tries: u32,
+    pub(super) tries: u32,
+    /// How often rows were waited for that it refers to.
+    pub(super) waits: u32,
     /// Whether records that could not be written are to come again.
     retrying: bool,
 }
@@ -51,19 +50,22 @@ pub(super) struct Part {
     ends: Vec<(usize, i64)>,
 }
 
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To write all that is there. Rows that are referred to are waited for.
+    All,
+    /// To find out which rows are refused; it is undone in any case.
+    Trial,
+    /// To write what is before refused records, if it can be without what is behind them.
+    Part,
+}
+
 /// Why a batch is not written.
 pub(super) enum Stopped {
     /// What is known of tables has to be asked for again.
     Table(ClientError),
     Error(PluginError),
-}
-
-/// What became of a transaction that failed.
-enum Recovered {
-    /// It is committed after all.
-    Done,
-    /// It is to be tried again.
-    Again,
 }
 
 impl From<PluginError> for Stopped {
@@ -82,6 +84,7 @@ impl Writing {
             batch: Batch::default(),
             deferred: None,
             tries: 0,
+            waits: 0,
             retrying: false,
             config,
             owner,
@@ -99,7 +102,7 @@ impl Writing {
         };
         self.retrying = result.is_err();
         if result.is_ok() {
-            self.tries = 0;
+            (self.tries, self.waits) = (0, 0);
         }
         result
     }
@@ -160,24 +163,35 @@ impl Writing {
         let mut refused = Refused::new();
         self.encode(records, &mut refused, true).await?;
         let whole = self.part(&BTreeMap::new(), ends, &refused);
-        let mut rows = self.transact(&whole, !refused.is_empty()).await?;
+        let purpose = match refused.is_empty() {
+            true => Purpose::All,
+            false => Purpose::Trial,
+        };
+        let mut rows = self.transact(&whole, purpose).await?;
         // What a refused record stood for may be refused as well: it must be known before what is behind is taken for good.
         while !rows.is_empty() {
             refused.extend(self.by_record(rows));
             let rest = self.part(&BTreeMap::new(), ends, &refused);
-            rows = self.transact(&rest, true).await?;
+            rows = self.transact(&rest, Purpose::Trial).await?;
         }
-        // What is before may be refused by itself, where in the whole it was replaced: then less is before.
-        while !refused.is_empty() {
-            let limits = self.limits(records, &refused)?;
+        if refused.is_empty() {
+            return Ok(refused);
+        }
+        // What is before may need what waits behind a refused record, or be replaced by it: then it waits as well, and is as good then as it was in
+        // the trial.
+        let mut limits = self.limits(records, &refused)?;
+        loop {
             let part = self.part(&limits, ends, &refused);
-            let rows = self.transact(&part, false).await?;
-            if rows.is_empty() {
-                break;
+            let held = self.transact(&part, Purpose::Part).await?;
+            if held.is_empty() {
+                return Ok(refused);
             }
-            refused.extend(self.by_record(rows));
+            for row in held {
+                let operation = &self.batch.operations[row.operation];
+                let limit = limits.entry(operation.partition).or_insert(operation.offset);
+                *limit = operation.offset.min(*limit);
+            }
         }
-        Ok(refused)
     }
 
     /// The offset of the first refused record of each partition.
@@ -225,6 +239,9 @@ impl Writing {
         refused: &mut Refused,
         only_new: bool,
     ) -> Result<(), PluginError> {
+        if let Err(error) = self.session.wake().await {
+            return Err(self.again("connecting", error));
+        }
         let known = self.catalog.begin();
         let encoded = self.encode_known(records, refused, only_new).await;
         let fits = match &encoded {
@@ -309,8 +326,13 @@ impl Writing {
     }
 
     /// Writes a part of the batch as one transaction; gives the rows that are refused, with which nothing is written.
-    pub(super) async fn transact(&mut self, part: &Part, trial: bool) -> Result<Vec<RefusedRow>, Stopped> {
+    pub(super) async fn transact(
+        &mut self,
+        part: &Part,
+        purpose: Purpose,
+    ) -> Result<Vec<RefusedRow>, Stopped> {
         let moves = self.partitions.moves(&part.ends);
+        let trial = purpose == Purpose::Trial;
         if moves.is_empty() && !trial {
             return Ok(Vec::new());
         }
@@ -339,7 +361,7 @@ impl Writing {
                 offsets: &self.offsets,
                 moves: &moves,
                 owner: &self.owner,
-                refuse_references: self.tries >= self.config.retries,
+                refuse_references: purpose == Purpose::Part || self.waits >= self.config.retries,
                 trial,
             };
             let failure = match transaction.run(&mut self.session).await {
@@ -358,70 +380,6 @@ impl Writing {
         }
     }
 
-    /// What is to be done after a transaction that failed, if it can be tried again at once.
-    async fn recover(
-        &mut self,
-        failure: Failure,
-        moves: &[Move],
-        trial: bool,
-        tries: &mut u32,
-    ) -> Result<Recovered, Stopped> {
-        match failure {
-            Failure::Other(error) => return Err(error.into()),
-            Failure::Table(error) => return Err(Stopped::Table(error)),
-            Failure::Reference(error) => return Err(self.again("writing rows", error).into()),
-            Failure::Again(error) => {
-                *tries += 1;
-                if *tries > TRIES_AT_ONCE {
-                    return Err(self.again("writing rows", error).into());
-                }
-                debug!("a transaction is begun again: {error}");
-            }
-            Failure::Lost(error) => {
-                debug!("a connection is lost: {error}");
-                self.tries += 1;
-                if self.tries > self.config.retries {
-                    return Err(given_up("writing rows", &error).into());
-                }
-                if !trial && self.is_done(moves).await? {
-                    return Ok(Recovered::Done);
-                }
-            }
-            Failure::Moved => {
-                if !trial && self.is_done(moves).await? {
-                    return Ok(Recovered::Done);
-                }
-                *tries += 1;
-                if *tries > TRIES_AT_ONCE {
-                    return Err(torn(moves).into());
-                }
-            }
-        }
-        Ok(Recovered::Again)
-    }
-
-    /// Whether moves were stored after all, by a transaction of which only the end was not heard.
-    async fn is_done(&mut self, moves: &[Move]) -> Result<bool, PluginError> {
-        let partitions: Vec<_> = moves.iter().map(|step| step.partition.clone()).collect();
-        let rows = match self.session.rows(&self.offsets.read(&partitions)).await {
-            Ok(rows) => rows,
-            Err(error) => return Err(self.again("reading offsets", error)),
-        };
-        match outcome(moves, &stored(&rows), &self.owner) {
-            Outcome::Done => {
-                self.partitions.moved(moves);
-                Ok(true)
-            }
-            Outcome::NotDone => Ok(false),
-            Outcome::Fenced => Err(PluginError::fatal(format!(
-                "another task owns {} now, by {}: this one must not write any more",
-                shown(moves),
-                self.offsets.shown()
-            ))),
-            Outcome::Torn => Err(torn(moves)),
-        }
-    }
-
     /// Stores how far partitions were taken, where nothing has to be written.
     ///
     /// # Errors
@@ -432,32 +390,13 @@ impl Writing {
             operations: Vec::new(),
             ends: ends.to_vec(),
         };
-        self.transact(&part, false).await.map_err(Stopped::into_error)?;
+        self.transact(&part, Purpose::All)
+            .await
+            .map_err(Stopped::into_error)?;
         if !self.retrying {
             self.tries = 0;
         }
         Ok(())
-    }
-
-    /// An error with which the same is to come again, as often as is wanted, if that may help.
-    fn again(&mut self, what: &str, error: ClientError) -> PluginError {
-        let may_help = match &error {
-            ClientError::Server { code, state, .. } => !matches!(
-                Refusal::of(*code, state),
-                Refusal::Server | Refusal::Table | Refusal::Row
-            ),
-            error => error.is_disconnected(),
-        };
-        if !may_help {
-            return failed(what, error);
-        }
-        self.tries += 1;
-        if self.tries > self.config.retries {
-            return given_up(what, &error);
-        }
-        let message = format!("{what}: {}", said(&error));
-        warn!("{message}");
-        PluginError::retriable(message)
     }
 }
 
@@ -468,26 +407,4 @@ impl Stopped {
             Self::Table(error) => failed("writing rows", error),
         }
     }
-}
-
-fn given_up(what: &str, error: &ClientError) -> PluginError {
-    PluginError::disconnected(format!(
-        "{what}, as often as flush.max.retries says: {}",
-        said(error)
-    ))
-}
-
-fn shown(moves: &[Move]) -> String {
-    let moves = moves.iter();
-    let names: Vec<String> = moves
-        .map(|step| format!("{}-{}", step.partition.topic, step.partition.partition))
-        .collect();
-    names.join(", ")
-}
-
-fn torn(moves: &[Move]) -> PluginError {
-    PluginError::fatal(format!(
-        "the stored offsets of {} are not where this task left them: somebody else set them, and a task that is started again goes on from there",
-        shown(moves)
-    ))
 }

@@ -290,7 +290,7 @@ impl Snapshot {
         if matches!(running.listing, Listing::Asked(asked) if asked == id) {
             match outcome {
                 Outcome::Listed { tables, high } => {
-                    running.listed(tables, high, &self.state.runs[0], &self.settings);
+                    running.listed(tables, high, &mut self.state.runs[0], &self.settings);
                 }
                 Outcome::Failed(error) => return Err(error),
                 _ => running.listing = Listing::Wanted,
@@ -368,6 +368,7 @@ impl Snapshot {
                 let ended = running.end(index, run);
                 if ended.survey == Survey::Gone {
                     run.vacated(&ended.id);
+                    running.listing = Listing::Wanted;
                 }
             } else if running.is_done() {
                 tracing::info!(rows = run.rows, "a snapshot is done");

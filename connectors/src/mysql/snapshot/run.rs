@@ -97,7 +97,13 @@ impl Running {
     }
 
     /// The tables that there are came.
-    pub(super) fn listed(&mut self, listed: Vec<(TableId, u64)>, high: Mark, run: &Run, settings: &Settings) {
+    pub(super) fn listed(
+        &mut self,
+        listed: Vec<(TableId, u64)>,
+        high: Mark,
+        run: &mut Run,
+        settings: &Settings,
+    ) {
         let mut own: Vec<(TableId, u64)> = listed
             .into_iter()
             .filter(|(table, _)| self.has(table, settings))
@@ -108,8 +114,15 @@ impl Running {
         self.tables_total = own.len() as u64;
         self.rows_total = Some(own.iter().map(|(_, rows)| rows).sum());
         let behind = |table: &TableId| run.begun.as_ref().is_none_or(|begun| table > begun);
-        let next = own.into_iter().map(|(table, _)| table).filter(behind);
-        self.listing = Listing::Known(next.collect());
+        // Others have the names of those that went away: what is in them nobody told.
+        let (next, before): (Vec<TableId>, Vec<TableId>) =
+            own.into_iter().map(|(table, _)| table).partition(behind);
+        self.listing = Listing::Known(next.into());
+        for table in before {
+            if run.occupied(&table) && self.index_of(&table).is_none() {
+                self.begin(table, run);
+            }
+        }
     }
 
     /// Begins the next table; whether there was one.
@@ -182,12 +195,14 @@ impl Running {
         unseen || run.begun.as_ref().is_none_or(|begun| table > begun)
     }
 
-    /// No table is called so any more; whether not all of it was told.
-    pub(super) fn vacated(&self, table: &TableId, run: &mut Run, settings: &Settings) -> bool {
+    /// No table is called so any more; whether not all of it was told. Another one may have its name soon, so that it is asked again which there are,
+    /// before the run may end.
+    pub(super) fn vacated(&mut self, table: &TableId, run: &mut Run, settings: &Settings) -> bool {
         let untold =
             self.has(table, settings) && (self.index_of(table).is_some() || self.is_left(table, run));
         if untold {
             run.vacated(table);
+            self.listing = Listing::Wanted;
         }
         untold
     }

@@ -35,6 +35,8 @@ pub(super) struct Ask {
     pub(super) since: Option<Since>,
     /// The log does not name columns, so that statements may have to say what tables become.
     pub(super) unnamed: bool,
+    /// The server whose log it is.
+    pub(super) identity: String,
 }
 
 /// A place of the log that an answer has to be right for.
@@ -225,6 +227,8 @@ async fn described(
     kept: &mut Option<Asked>,
     ask: &Ask,
 ) -> Result<Described, SourceError> {
+    // The server that was asked before may live on beside the one that took its place.
+    kept.take_if(|asked| asked.facts.identity != ask.identity);
     let asked = match kept {
         Some(asked) => asked,
         None => kept.insert(Asked::connect(config).await?),

@@ -11,7 +11,7 @@ use crate::mysql::binlog::Collation;
 use crate::mysql::client::dump::replica_uuid;
 use crate::mysql::client::server::Facts;
 use crate::mysql::client::{Client, ClientError, DumpRequest};
-use crate::mysql::config::{FailureMode, Filters, Selection, SkippedOperations, SourceConfig};
+use crate::mysql::config::{FailureMode, Filters, SkippedOperations, SourceConfig};
 use crate::mysql::schema::TableId;
 use crate::mysql::stream::ddl::Touched;
 use crate::mysql::stream::{LogPosition, Resume, Step, Stream, StreamOptions};
@@ -116,15 +116,19 @@ pub(super) async fn scout(
         // Numbers of the upper half are seldom given by people.
         server_id: chance | 1 << 31,
         replica_uuid: replica_uuid(&format!("{} {chance}", config.records.connector)),
-        start: dump_start(facts, since, end, &Selection::All)?,
+        start: dump_start(facts, since, end, &config.stream.gtid_sources)?,
         heartbeat: HEARTBEAT,
         event_bytes_max: config.stream.event_bytes,
         statements: false,
     };
-    let dump = Client::connect(&config.connection).await?.dump(&request).await?;
+    let dump = Client::connect_for_log(&config.connection)
+        .await?
+        .dump(&request)
+        .await?;
     let mut link = Link::open(dump, QUEUE_BYTES);
     let mut stream = Stream::new(Resume::at(since.clone()), options(config));
-    while !stream.position().has_passed(end) {
+    let mut passed = false;
+    while !passed {
         match link.next().await {
             Incoming::Event(raw) => stream.push(raw)?,
             Incoming::Ended(Some(error)) => return Err(error.into()),
@@ -143,8 +147,17 @@ pub(super) async fn scout(
                 found.add(&change.touches, stream.position());
             }
         }
+        // Only now: places are compared as well, and before its first event the stream's may be another server's.
+        passed = is_passed(end, stream.position());
     }
     Ok(found)
+}
+
+/// Whether a stream that stands here has all of the log up to its end. By either way of knowing: servers may know of transactions that are not in
+/// their logs (`gtid_purged` was set, `log_replica_updates=OFF`).
+fn is_passed(end: &LogPosition, position: &LogPosition) -> bool {
+    let by_place = LogPosition::at(end.file.clone(), end.position);
+    position.has_passed(end) || position.has_passed(&by_place)
 }
 
 /// Statements are told, rows are not.
@@ -170,6 +183,7 @@ fn options(config: &SourceConfig) -> StreamOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mysql::stream::Gtids;
 
     fn at(position: u64) -> LogPosition {
         LogPosition::at("bin.000001", position)
@@ -180,6 +194,23 @@ mod tests {
             position: at(position),
             within: false,
         }
+    }
+
+    #[test]
+    fn a_log_is_looked_through_though_its_server_knows_of_more_transactions() {
+        let gtids = |set: &str| Some(Gtids::Mysql(set.parse().unwrap()));
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let end = LogPosition {
+            gtids: gtids(&format!("{uuid}:1-9")),
+            ..at(500)
+        };
+        let stream = |position| LogPosition {
+            gtids: gtids(&format!("{uuid}:1-5")),
+            ..at(position)
+        };
+        assert!(!is_passed(&end, &stream(499)));
+        assert!(is_passed(&end, &stream(500)));
+        assert!(is_passed(&end, &end));
     }
 
     #[test]

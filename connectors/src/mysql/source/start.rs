@@ -60,6 +60,7 @@ pub(super) async fn described(
                 within: false,
             }),
             unnamed: true,
+            identity: started.facts.identity.clone(),
         };
         let described = describe::once(config, &ask).await?;
         let changed = |(_, known): &(TableId, Known)| *known == Known::Changed;
@@ -295,12 +296,12 @@ pub(super) fn lost(reason: &str) -> SourceError {
 fn known(facts: &Facts, offset: &Offset, end: &LogPosition, sources: &Selection) -> Result<(), SourceError> {
     let position = &offset.resume.position;
     match (&position.gtids, &end.gtids) {
-        (Some(read), Some(there)) => {
-            let read = of_sources(read, sources);
-            match there.covers(&read) {
-                true => Ok(()),
-                false => Err(SourceError::LostTransactions {
-                    lost: missing(&read, there),
+        (Some(_), Some(there)) => {
+            let read = read(&offset.resume, sources);
+            match read.iter().find(|read| !there.covers(read)) {
+                None => Ok(()),
+                Some(read) => Err(SourceError::LostTransactions {
+                    lost: missing(read, there),
                 }),
             }
         }
@@ -317,6 +318,17 @@ fn known(facts: &Facts, offset: &Offset, end: &LogPosition, sources: &Selection)
     }
 }
 
+/// The transactions that were read, those whose source counts: of the last one perhaps a part.
+fn read(resume: &Resume, sources: &Selection) -> Vec<Gtids> {
+    let cut = resume
+        .transaction
+        .as_ref()
+        .filter(|_| resume.is_within_transaction());
+    let cut = cut.and_then(|transaction| transaction.parse().ok());
+    let read = resume.position.gtids.iter().cloned().chain(cut);
+    read.map(|gtids| of_sources(&gtids, sources)).collect()
+}
+
 /// The log's end, if all that was read and is not there is being committed now: with semi-synchronous replication, replicas read what the server
 /// does not have as executed before another replica has said that it is stored.
 async fn committing(
@@ -324,22 +336,25 @@ async fn committing(
     config: &SourceConfig,
     offset: &Offset,
 ) -> Result<Option<LogPosition>, SourceError> {
-    let Some(read) = &offset.resume.position.gtids else {
-        return Ok(None);
-    };
-    if client.flavour() != Flavour::MySql {
+    if client.flavour() != Flavour::MySql || offset.resume.position.gtids.is_none() {
         return Ok(None);
     }
     // First those, so that what is committed in between is in one or the other.
     let owned = client.query("SELECT @@GLOBAL.gtid_owned").await?;
     let owned = owned.first().and_then(|row| row.text(0)).unwrap_or_default();
     let end = position(client.log_end().await?);
-    let read = of_sources(read, &config.stream.gtid_sources);
-    let (Gtids::Mysql(mut missing), Some(Gtids::Mysql(there))) = (read, &end.gtids) else {
+    let Some(Gtids::Mysql(there)) = &end.gtids else {
         return Ok(None);
     };
-    missing.subtract(there);
-    Ok(all_owned(&missing, &owned).then_some(end))
+    let is_there = |read| match read {
+        Gtids::Mysql(mut missing) => {
+            missing.subtract(there);
+            all_owned(&missing, &owned)
+        }
+        Gtids::Mariadb(_) => false,
+    };
+    let read = read(&offset.resume, &config.stream.gtid_sources);
+    Ok(read.into_iter().all(is_there).then_some(end))
 }
 
 /// Whether sessions own all these transactions: `gtid_owned` has `uuid:number#session:number#session`.
@@ -447,6 +462,27 @@ mod tests {
         let lost = missing(&gtids(&format!("{A}:1-5")), &gtids(&format!("{A}:1-3")));
         assert_eq!(lost, format!("{A}:4-5"));
         assert_eq!(missing(&gtids("0-1-5,1-1-3"), &gtids("0-1-7,1-1-2")), "1-1-3");
+    }
+
+    /// What was told of it is of no server's any more.
+    #[test]
+    fn a_transaction_that_was_told_in_part_must_be_there() {
+        let at = |gtids: &str| LogPosition {
+            gtids: Some(gtids.parse().unwrap()),
+            ..LogPosition::at("bin.000001", 4)
+        };
+        let mut offset = Offset::at(at(&format!("{A}:1-5")));
+        let facts = super::super::tests::facts();
+        let known = |offset: &Offset, there: &str| known(&facts, offset, &at(there), &Selection::All);
+        known(&offset, &format!("{A}:1-5")).unwrap();
+        offset.resume.row = 3;
+        offset.resume.transaction = Some(format!("{A}:6").into());
+        known(&offset, &format!("{A}:1-6")).unwrap();
+        let error = known(&offset, &format!("{A}:1-5,{B}:1")).unwrap_err();
+        assert!(
+            matches!(&error, SourceError::LostTransactions { lost } if *lost == format!("{A}:6")),
+            "{error}"
+        );
     }
 
     #[test]

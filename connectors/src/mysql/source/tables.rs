@@ -63,7 +63,8 @@ impl Tables {
     /// Takes a stored description. One that cannot be read is asked for again.
     pub(super) fn load(&mut self, partition: &SourcePartition, stored: &SourceOffset) {
         let described = stored.0.get("description").and_then(|fields| fields.as_object());
-        if partition.text("table").is_none() {
+        // Descriptions of an older topic.prefix are of another place of the log.
+        if partition.text("table").is_none() || partition.text("server") != Some(&*self.prefix) {
             return;
         }
         if let Some(Ok(table)) = described.map(Table::from_fields) {
@@ -194,5 +195,33 @@ fn unknown(table: TableId, place: Place, reason: &str) -> SourceError {
         table,
         place,
         reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::config::Filters;
+    use crate::mysql::record::{Connector, fixtures};
+
+    #[test]
+    fn descriptions_of_another_prefix_are_not_taken() {
+        let records = Records::new(fixtures::config(), Filters::default(), Connector::MySql);
+        let mut tables = Tables::new(&records, &Arc::from("p"), true);
+        let stored = |comment: &str| {
+            let table = Table {
+                id: TableId::new("d", "t"),
+                columns: Vec::new(),
+                key: Vec::new(),
+                comment: Some(comment.to_owned()),
+                charset: None,
+                structure: None,
+            };
+            SourceOffset::new().with("description", serde_json::Value::from(table.to_fields()))
+        };
+        tables.load(&table_partition("p", "d.t"), &stored("ours"));
+        tables.load(&table_partition("before", "d.t"), &stored("another's"));
+        let known = tables.known(&TableId::new("d", "t"));
+        assert!(matches!(known, Some(Known::Table(table)) if table.comment.as_deref() == Some("ours")));
     }
 }

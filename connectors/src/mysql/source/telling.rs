@@ -130,6 +130,7 @@ impl Running {
             tables,
             since,
             unnamed,
+            identity: self.facts.identity.clone(),
         });
     }
 

@@ -23,7 +23,7 @@ use crate::mysql::snapshot::{Readers, Snapshot, SnapshotState};
 use crate::mysql::stream::tests::made::Log;
 use crate::mysql::stream::{LogPosition, Resume, Stream};
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     Facts {
         flavour: Flavour::MySql,
         version: Version::new(9, 7, 4),

@@ -152,6 +152,18 @@ async fn tables_that_are_not_right_are_named_with_what_helps() {
             assert_eq!(error.kind(), ErrorKind::Fatal);
             assert_eq!(bench.stored("t"), None);
         }
+        // A deletion does not say what columns the table has.
+        let mut bench = Bench::upserting(server, &[]).await;
+        bench.start(&["t"]).await.unwrap();
+        let error = bench
+            .put(&[simple.delete("t", 0, 1)])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("is not there: create it") && !error.contains("CREATE TABLE"),
+            "{error}"
+        );
         // It goes on once it is mended.
         let mut bench = Bench::upserting(server, &[]).await;
         bench.run(&["CREATE TABLE t (id BIGINT PRIMARY KEY)"]).await;
@@ -337,6 +349,12 @@ async fn sessions_that_end_between_flushes_are_no_failures_of_records() {
     bench.take(&[row(0, "a")]).await;
     let owner = bench.rows("SELECT owner FROM millstream_offsets").await[0].clone();
     let session = format!("SELECT IS_USED_LOCK('millstream:{owner}')");
+    // Nor do they wait for the rest of a statement for longer than they wait for the next one.
+    let patience = format!(
+        "SELECT variable_value FROM performance_schema.variables_by_thread JOIN performance_schema.threads USING (thread_id) \
+         WHERE processlist_id = ({session}) AND variable_name IN ('wait_timeout', 'net_read_timeout')"
+    );
+    assert_eq!(bench.rows(&patience).await, ["60", "60"]);
     for next in 2..6 {
         let number = bench.rows(&session).await[0].clone();
         bench.run(&[&format!("KILL {number}")]).await;

@@ -97,7 +97,7 @@ async fn cut_everywhere(kind: Kind, way: Way) {
     let (records, oracle) = changes(COUNT);
     let all = passed(server, &[], &[TABLE], way, COUNT).await;
     // Enough places that each statement is cut, in it and behind it.
-    let step = (all / 160).max(1);
+    let step = (all / 80).max(1);
     for bytes in (0..all).step_by(step) {
         let proxy = Proxy::start(server.port).await;
         let mut bench = Bench::upserting(server, &[]).await.through(proxy.port);
@@ -147,7 +147,7 @@ async fn inserted_rows_are_there_once_wherever_the_answers_end() {
         ("pk.mode", "none"),
         ("field.include.list", "id"),
     ];
-    for bytes in (0..4_000).step_by(37) {
+    for bytes in (0..4_000).step_by(61) {
         let proxy = Proxy::start(server.port).await;
         let mut bench = Bench::new(server, &keys).await.through(proxy.port);
         bench.run(&[LOG]).await;
@@ -162,7 +162,7 @@ async fn inserted_rows_are_there_once_wherever_the_answers_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_are_killed_lose_and_repeat_nothing() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut bench = Bench::new(&server, &[("field.include.list", "id"), ("max.retries", "1000")]).await;
         bench.run(&[LOG]).await;
         let simple = Simple::new();
@@ -289,7 +289,7 @@ async fn an_owner_that_hangs_in_a_transaction_is_put_out() {
 #[tokio::test]
 async fn a_server_that_is_started_again_is_gone_on_with() {
     for kind in KINDS {
-        let mut server = Server::start(kind, &[]);
+        let mut server = Server::lent(kind, &[]);
         let mut bench = Bench::new(&server, &[("field.include.list", "id"), ("max.retries", "2")]).await;
         bench.run(&[LOG]).await;
         let simple = Simple::new();

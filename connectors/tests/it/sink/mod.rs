@@ -6,6 +6,6 @@ mod evolution;
 mod exactly_once;
 mod modes;
 mod order;
-mod proxy;
+pub mod proxy;
 mod texts;
 mod types;

@@ -1,7 +1,9 @@
 //! Rows that depend on each other.
+use millstream_connect::plugin::ErrorKind;
 use millstream_connect::record::{Datum, Record, SchemaKind, Value};
 
 use super::bench::{Bench, Simple, field, optional, record, row, structure};
+use super::proxy::{Proxy, Way};
 use crate::servers::{KINDS, Kind, Server};
 
 fn user(offset: i64, id: i64, mail: Option<&str>) -> Record {
@@ -254,4 +256,98 @@ async fn many_rows_with_keys_of_several_columns_are_deleted_at_once() {
         bench.take(&deletions).await;
         assert_eq!(bench.rows("SELECT a, b FROM t").await, ["2999 k2999"], "{kind:?}");
     }
+}
+
+/// A row that another partition's held-back row has to come before waits with it: it is none for the dead letters.
+#[tokio::test]
+async fn rows_that_need_what_waits_behind_a_refused_record_wait_as_well() {
+    for kind in KINDS {
+        let mut bench = Bench::upserting(Server::shared(kind), &[("max.retries", "1")]).await;
+        bench
+            .run(&[
+                "CREATE TABLE parent (id BIGINT PRIMARY KEY, v VARCHAR(3))",
+                "CREATE TABLE child (id BIGINT PRIMARY KEY, v BIGINT, FOREIGN KEY (v) REFERENCES parent (id))",
+                "CREATE TABLE once (id BIGINT PRIMARY KEY, v VARCHAR(9) UNIQUE)",
+            ])
+            .await;
+        bench.start(&["parent", "child", "once"]).await.unwrap();
+        let simple = Simple::new();
+        bench.take(&[simple.write("once", 0, 1, "x")]).await;
+        let batch = [
+            simple.write("parent", 0, 5, "too long"),
+            simple.write("parent", 1, 6, "ok"),
+            simple.write("child", 0, 60, "6"),
+            simple.write("once", 1, 3, "too long, too"),
+            simple.delete("once", 2, 1),
+            // Of another partition, with the value that the deleted row had.
+            Record {
+                partition: Some(1),
+                ..simple.write("once", 0, 2, "x")
+            },
+        ];
+        let mut batch = batch;
+        if let Some(origin) = &mut batch[5].origin {
+            origin.partition = 1;
+        }
+        bench
+            .task
+            .open(&[super::bench::partition("once", 1)])
+            .await
+            .unwrap();
+        let refused = bench.put(&batch).await.unwrap();
+        let places: Vec<usize> = refused.iter().map(|refused| refused.index).collect();
+        assert_eq!(places, [0, 3], "{kind:?}: {refused:?}");
+        assert_eq!(
+            (bench.stored("parent"), bench.stored("child")),
+            (Some(0), Some(0))
+        );
+        bench.take(&[]).await;
+        assert_eq!(bench.rows("SELECT * FROM child").await, ["60 6"], "{kind:?}");
+        assert_eq!(bench.rows("SELECT * FROM once").await, ["2 x"], "{kind:?}");
+        assert_eq!(
+            (bench.stored("parent"), bench.stored("child")),
+            (Some(2), Some(1))
+        );
+    }
+}
+
+/// Trouble with the server before says nothing of rows that are waited for.
+#[tokio::test]
+async fn lost_connections_do_not_shorten_the_wait_for_parents() {
+    let server = Server::shared(Kind::MySql97);
+    let proxy = Proxy::start(server.port).await;
+    let mut bench = Bench::upserting(server, &[("max.retries", "3")])
+        .await
+        .through(proxy.port);
+    bench
+        .run(&[
+            "CREATE TABLE parent (id BIGINT PRIMARY KEY)",
+            "CREATE TABLE child (id BIGINT PRIMARY KEY, v BIGINT, FOREIGN KEY (id) REFERENCES parent (id))",
+        ])
+        .await;
+    bench.start(&["child"]).await.unwrap();
+    let simple = Simple::new();
+    let child = [simple.write("child", 0, 1, "2")];
+    assert_eq!(bench.put(&child).await.unwrap_err().kind(), ErrorKind::Retriable);
+    for _ in 0..2 {
+        proxy.cut_after(Way::ToServer, 0);
+        assert_eq!(bench.put(&child).await.unwrap_err().kind(), ErrorKind::Retriable);
+    }
+    bench.run(&["INSERT INTO parent VALUES (1)"]).await;
+    bench.take(&child).await;
+    // One that never comes, and what helps.
+    let orphan = [simple.write("child", 1, 2, "2")];
+    for _ in 0..3 {
+        assert_eq!(bench.put(&orphan).await.unwrap_err().kind(), ErrorKind::Retriable);
+    }
+    let refused = bench.put(&orphan).await.unwrap();
+    assert!(
+        refused[0].error.to_string().contains("foreign_key_checks=0"),
+        "{refused:?}"
+    );
+    let url = bench.config["connection.url"].clone() + "&sessionVariables=foreign_key_checks=0";
+    bench.config.insert("connection.url".to_owned(), url);
+    bench.start(&["child"]).await.unwrap();
+    bench.take(&orphan).await;
+    assert_eq!(bench.rows("SELECT id FROM child").await, ["1", "2"]);
 }

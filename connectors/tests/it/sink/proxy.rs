@@ -54,10 +54,17 @@ impl Proxy {
         self.left[way as usize].store(bytes as i64, Ordering::SeqCst);
     }
 
+    /// From now on what comes stays where it is, and connections stay open.
+    pub fn hold(&self, way: Way) {
+        self.left[way as usize].store(HELD, Ordering::SeqCst);
+    }
+
     pub fn passed(&self, way: Way) -> usize {
         self.passed[way as usize].load(Ordering::SeqCst)
     }
 }
+
+const HELD: i64 = -1;
 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, left: &AtomicI64, passed: &AtomicUsize) {
     let mut buffer = vec![0; 16 << 10];
@@ -66,6 +73,9 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, left: &AtomicI64,
             return;
         }
         let before = left.load(Ordering::SeqCst);
+        if before == HELD {
+            std::future::pending::<()>().await;
+        }
         let may = usize::try_from(before).unwrap_or(0).min(count);
         if before != i64::MAX {
             left.fetch_sub(may as i64, Ordering::SeqCst);

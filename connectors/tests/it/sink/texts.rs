@@ -205,5 +205,38 @@ async fn statements_are_no_larger_than_the_server_takes() {
         );
         bench.take(&gone).await;
         assert_eq!(bench.rows("SELECT id FROM t").await, ["32"], "{kind:?}");
+        // Names count as well.
+        let long = |number: usize| format!("c{number:03}{}", "x".repeat(60));
+        let columns: Vec<String> = (0..400).map(|number| format!("{} INT", long(number))).collect();
+        bench
+            .run(&[&format!(
+                "CREATE TABLE wide (id INT PRIMARY KEY, u INT UNIQUE, b LONGBLOB, {}) ROW_FORMAT=DYNAMIC",
+                columns.join(", ")
+            )])
+            .await;
+        bench.start(&["wide"]).await.unwrap();
+        let numbers = (0..400).map(|number| field(&long(number), optional(SchemaKind::Int32)));
+        let blob = field("b", optional(SchemaKind::Bytes));
+        let schema = structure([blob].into_iter().chain(numbers).collect());
+        let make = |offset: i64, length: usize| {
+            let mut values = vec![Value::Bytes(Bytes::from(vec![b'x'; length]))];
+            values.resize(401, Value::Null);
+            record(
+                "wide",
+                offset,
+                row(&key, vec![Value::Int32(offset as i32)]),
+                row(&schema, values),
+            )
+        };
+        let mut refused = Vec::new();
+        for (offset, length) in (0..).zip([700_000, 800_000, 880_000, 910_000, 960_000, 1_000_000]) {
+            let failed = bench.put(&[make(offset, length)]).await.unwrap();
+            refused.extend(failed.into_iter().map(|_| length));
+        }
+        bench.put(&[]).await.unwrap();
+        assert!(
+            !refused.contains(&700_000) && refused.ends_with(&[960_000, 1_000_000]),
+            "{kind:?}: {refused:?}"
+        );
     }
 }

@@ -43,7 +43,7 @@ fn each_once(delivered: &Delivered, table: &str, count: usize) {
 #[tokio::test]
 async fn a_connection_that_is_killed_within_a_transaction_is_made_again() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         // Little is read ahead, and the transaction is told in parts.
         let settings = [
@@ -72,7 +72,7 @@ async fn a_connection_that_is_killed_within_a_transaction_is_made_again() {
 #[tokio::test]
 async fn a_server_that_stops_is_waited_for() {
     for kind in KINDS {
-        let mut server = Server::start(kind, &[]);
+        let mut server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         let settings = [
             ("max.queue.size.in.bytes", "65536"),
@@ -103,7 +103,7 @@ async fn a_worker_that_dies_within_a_transaction_goes_on_where_it_was() {
         (Kind::MariaDb, Commits::EachPoll),
         (Kind::MySql56, Commits::WhereItSays),
     ] {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         let settings = [
             ("max.queue.size.in.bytes", "65536"),
@@ -162,7 +162,7 @@ async fn xa_transactions_that_are_prepared_come_when_they_are_committed() {
         (Kind::MySql97, &compressed),
         (Kind::MariaDb, &[]),
     ] {
-        let server = Server::start(kind, options);
+        let server = Server::lent(kind, options);
         let mut client = server.database("d").await;
         run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
         let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
@@ -224,7 +224,7 @@ async fn clocks_may_jump() {
     const BACK: i64 = 1_000_000_000;
     const AHEAD: i64 = 2_000_000_000;
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
         let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);

@@ -12,7 +12,7 @@ fn last(delivered: &Delivered, table: &str, column: &str) -> String {
 #[tokio::test]
 async fn tables_change_while_they_are_read() {
     for kind in [Kind::MySql97, Kind::MariaDb, Kind::MySql56] {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY, a INT)"]).await;
         let mut delivered = Delivered::new(
@@ -67,7 +67,7 @@ async fn what_tables_were_is_stored_where_the_log_does_not_say_it() {
         (Kind::MySql97, &["--binlog-row-metadata=MINIMAL"]),
         (Kind::MariaDb, &["--binlog-row-metadata=MINIMAL"]),
     ] {
-        let server = Server::start(kind, options);
+        let server = Server::lent(kind, options);
         let mut client = server.database("d").await;
         run(
             &mut client,
@@ -149,7 +149,7 @@ async fn tables_change_several_times_while_nobody_reads() {
         (Kind::MySql97, &["--binlog-row-metadata=MINIMAL"]),
         (Kind::MariaDb, &["--binlog-row-metadata=MINIMAL"]),
     ] {
-        let server = Server::start(kind, options);
+        let server = Server::lent(kind, options);
         let mut client = server.database("d").await;
         let create =
             "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10), b INT UNSIGNED) DEFAULT CHARSET latin1";
@@ -231,4 +231,39 @@ async fn tables_change_several_times_while_nobody_reads() {
         let key = format!("{:?}", delivered.of("d.t")[3].key.value);
         assert!(key.contains("Int64(4)"), "{kind:?}: {key}");
     }
+}
+
+/// A server may know of transactions that are in no log of its: who looks ahead for statements neither asks for them nor waits for them.
+#[tokio::test]
+async fn tables_are_described_though_the_server_knows_of_more_transactions_than_its_log_has() {
+    const ELSEWHERE: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    let server = Server::lent(Kind::MySql97, &["--binlog-row-metadata=MINIMAL"]);
+    let mut client = server.database("d").await;
+    let more = [
+        ("database.include.list", "d"),
+        ("gtid.source.excludes", ELSEWHERE),
+    ];
+    let mut delivered = Delivered::new(&server, &more);
+    let mut running = delivered.start().await;
+    run(
+        &mut client,
+        &[
+            "CREATE TABLE t (id INT PRIMARY KEY, a INT)",
+            "INSERT INTO t VALUES (1, 10)",
+        ],
+    )
+    .await;
+    running.until_count("d.t", 1).await;
+    run(
+        &mut client,
+        &[
+            &format!("SET GLOBAL gtid_purged='+{ELSEWHERE}:1-5'"),
+            "CREATE TABLE u (id INT PRIMARY KEY, b INT)",
+            "INSERT INTO u VALUES (1, 20)",
+        ],
+    )
+    .await;
+    running.until_count("d.u", 1).await;
+    assert_eq!(last(running.delivered(), "d.u", "b"), "Some(Int32(20))");
+    running.stop().await;
 }

@@ -98,7 +98,7 @@ fn markers(delivered: &Delivered, table: &str) -> Vec<String> {
 #[tokio::test]
 async fn tables_are_read_while_they_change_and_workers_die() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         fill(&mut client, "t", " PRIMARY KEY", 12).await;
         let rows = 1 << 12;
@@ -160,7 +160,7 @@ async fn tables_are_read_while_they_change_and_workers_die() {
 #[tokio::test]
 async fn a_table_without_a_key_is_read_as_it_is_at_one_place() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         fill(&mut client, "t", "", 9).await;
         let mut delivered = Delivered::new(
@@ -184,7 +184,7 @@ async fn a_table_without_a_key_is_read_as_it_is_at_one_place() {
 
 #[tokio::test]
 async fn a_snapshot_alone_ends() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut client = server.database("d").await;
     fill(&mut client, "t", " PRIMARY KEY", 8).await;
     let mut delivered = Delivered::new(
@@ -207,7 +207,7 @@ async fn a_snapshot_alone_ends() {
 #[tokio::test]
 async fn signals_ask_for_snapshots() {
     for kind in [Kind::MySql97, Kind::MariaDb] {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         fill(&mut client, "t", " PRIMARY KEY", 8).await;
         run(
@@ -243,7 +243,7 @@ async fn signals_ask_for_snapshots() {
 #[tokio::test]
 async fn purged_logs_are_made_up_for_by_a_new_snapshot() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         fill(&mut client, "t", " PRIMARY KEY", 5).await;
         let mut delivered = Delivered::new(

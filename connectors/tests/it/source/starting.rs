@@ -9,7 +9,7 @@ use crate::servers::{KINDS, Kind, Server};
 async fn without_an_offset_it_begins_now_or_at_the_first_log() {
     for kind in KINDS {
         for (mode, expected) in [("no_data", vec!["c3"]), ("never", vec!["c1", "c2", "c3"])] {
-            let server = Server::start(kind, &[]);
+            let server = Server::lent(kind, &[]);
             let mut client = server.database("d").await;
             run(
                 &mut client,
@@ -35,7 +35,7 @@ async fn without_an_offset_it_begins_now_or_at_the_first_log() {
 #[tokio::test]
 async fn purged_logs_are_told() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
         let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
@@ -69,7 +69,7 @@ async fn purged_logs_are_told() {
 #[tokio::test]
 async fn a_server_that_lost_transactions_is_noticed() {
     for kind in [Kind::MySql97, Kind::MariaDb] {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
         let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
@@ -93,7 +93,7 @@ async fn a_server_that_lost_transactions_is_noticed() {
 
 #[tokio::test]
 async fn two_sources_with_one_number_are_told_apart() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut first = Delivered::new(&server, &[("database.server.id", "4711")]);
     let mut second = Delivered::new(&server, &[("database.server.id", "4711")]);
     let mut one = first.start().await;
@@ -107,7 +107,7 @@ async fn two_sources_with_one_number_are_told_apart() {
 
 #[tokio::test]
 async fn statements_instead_of_rows_are_refused() {
-    let server = Server::start(Kind::MariaDb, &[]);
+    let server = Server::lent(Kind::MariaDb, &[]);
     let mut client = server.database("d").await;
     run(
         &mut client,
@@ -215,7 +215,7 @@ async fn a_server_that_cannot_be_read_is_refused_with_the_statements_that_mend_i
 #[tokio::test]
 async fn an_account_that_may_do_no_more_than_it_has_to_is_enough() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         let place = match kind {
             Kind::MariaDb => "BINLOG MONITOR",
@@ -258,7 +258,7 @@ async fn an_account_that_may_do_no_more_than_it_has_to_is_enough() {
 
 #[tokio::test]
 async fn offsets_move_on_and_heartbeats_come_while_nothing_is_captured() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut client = server.database("d").await;
     run(
         &mut client,
@@ -302,7 +302,7 @@ async fn offsets_move_on_and_heartbeats_come_while_nothing_is_captured() {
 #[tokio::test]
 async fn an_account_with_the_documented_privileges_is_enough() {
     for kind in KINDS {
-        let server = Server::start(kind, &[]);
+        let server = Server::lent(kind, &[]);
         let mut client = server.database("d").await;
         run(
             &mut client,
@@ -343,7 +343,7 @@ async fn an_account_with_the_documented_privileges_is_enough() {
 /// With semi-synchronous replication, replicas read transactions that the server does not count as executed yet.
 #[tokio::test]
 async fn transactions_that_are_being_committed_are_not_lost() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut client = server.database("d").await;
     run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let mut delivered = Delivered::new(&server, &[("database.include.list", "d")]);
@@ -377,7 +377,7 @@ async fn transactions_that_are_being_committed_are_not_lost() {
 /// Servers end what the same replica read before: workers of two places may give their connectors the same name.
 #[tokio::test]
 async fn two_sources_of_one_name_do_not_disturb_each_other() {
-    let server = Server::start(Kind::MySql97, &[]);
+    let server = Server::lent(Kind::MySql97, &[]);
     let mut client = server.database("d").await;
     run(&mut client, &["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let settings = [("database.include.list", "d")];

@@ -16,7 +16,7 @@ async fn every_type(kind: Kind, case: &str) {
         .join(case)
         .join("statements.sql");
     let statements = std::fs::read_to_string(path).unwrap();
-    let server = Server::start(kind, &[]);
+    let server = Server::lent(kind, &[]);
     let mut client = server.root().await;
     let mut delivered = Delivered::new(
         &server,

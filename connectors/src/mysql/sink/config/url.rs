@@ -97,6 +97,11 @@ impl Url {
             ignored: Vec::new(),
         };
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        if is_torn(user_info.is_some(), query) {
+            return Err(
+                "its user or password has a ?, & or @ that is not written as %3F, %26 or %40".to_owned(),
+            );
+        }
         url.properties(pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decoded(name), decoded(value))
@@ -138,7 +143,11 @@ impl Url {
                     .ignored
                     .push(format!("{name}: the protocol is not compressed")),
                 known if MEANINGLESS.contains(&known) => {}
-                _ => self.ignored.push(format!("{name}: not known here")),
+                // Whatever else it is may be a part of a password.
+                _ if is_name(&name) => self.ignored.push(format!("{name}: not known here")),
+                _ => self
+                    .ignored
+                    .push("a part that is no property: name=value".to_owned()),
             }
         }
         let strictest = modes.iter().copied().max_by_key(|mode| *mode as u8);
@@ -194,8 +203,28 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
     Ok((host.to_owned(), port))
 }
 
-/// A URL without the passwords in it.
+/// Whether what is behind the `?` is the rest of a password that has one in it, with the server's address behind.
+fn is_torn(has_user: bool, query: &str) -> bool {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let is_property = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        let may_have_at = ["user", "password", "sessionvariables", "serversslcert"];
+        is_name(name) && (!value.contains('@') || may_have_at.contains(&&*name.to_ascii_lowercase()))
+    };
+    !has_user && query.contains('@') && !pairs.all(is_property)
+}
+
+fn is_name(name: &str) -> bool {
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_of_names)
+}
+
+/// A URL without the passwords in it. Of one that cannot be read, nothing but its scheme is shown.
 pub(in crate::mysql::sink) fn shown_url(text: &str) -> String {
+    if Url::read(text).is_err() {
+        let scheme = SCHEMES.iter().find(|scheme| text.starts_with(**scheme));
+        return format!("{}[hidden]", scheme.map_or("", |scheme| *scheme));
+    }
     let (before, query) = text.split_once('?').unwrap_or((text, ""));
     let before = match (before.find("//"), before.rfind('@')) {
         (Some(begin), Some(end)) if begin < end => {
@@ -209,7 +238,8 @@ pub(in crate::mysql::sink) fn shown_url(text: &str) -> String {
     }
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=[hidden]"),
-        _ => pair.to_owned(),
+        Some((name, _)) if is_name(name) => pair.to_owned(),
+        _ => "[hidden]".to_owned(),
     });
     let pairs: Vec<String> = pairs.collect();
     format!("{before}?{}", pairs.join("&"))
@@ -267,6 +297,10 @@ mod tests {
         let url = Url::read("mysql://h/d?useSSL=true&verifyServerCertificate=true").unwrap();
         assert_eq!(url.tls.mode, TlsMode::VerifyCa);
         assert_eq!(Url::read("mysql://").unwrap().host, "localhost");
+        let url = Url::read("mysql://h/d?user=me@x").unwrap();
+        assert_eq!(url.user.as_deref(), Some("me@x"));
+        let url = Url::read("mysql://h/d?secret!").unwrap();
+        assert_eq!(url.ignored, ["a part that is no property: name=value"]);
     }
 
     #[test]
@@ -276,6 +310,16 @@ mod tests {
             "mysql://me:[hidden]@h:1/d?password=[hidden]&trustPassword=[hidden]&a=b"
         );
         assert_eq!(shown_url("jdbc:mysql://h/d"), "jdbc:mysql://h/d");
+        // Characters of passwords that have to be encoded.
+        for url in [
+            "mysql://me:se?cret@h/d",
+            "mysql://me:1?2secret@h/d",
+            "mysql://me:1?2&secret=x@h/d",
+            "mysql://me:1?secret=x@h:1/d?a=b",
+        ] {
+            assert_eq!(shown_url(url), "mysql://[hidden]");
+        }
+        assert_eq!(shown_url("mysql://h/d?secret&a=b"), "mysql://h/d?[hidden]&a=b");
     }
 
     #[test]
@@ -288,6 +332,8 @@ mod tests {
             ("mysql://h/d?password=secret&sslMode=maybe", "mode of TLS"),
             ("mysql://h/d?password=secret&trustStore=x", "key stores"),
             ("mysql://h/d?password=secret&connectTimeout=x", "no number"),
+            ("mysql://me:1?secret@h/d", "%3F"),
+            ("mysql://me:1?a=b&secret=x@h/d", "%3F"),
         ] {
             let error = Url::read(text).err().unwrap();
             assert!(error.contains(expected), "{text}: {error}");

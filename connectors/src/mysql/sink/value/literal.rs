@@ -203,12 +203,14 @@ pub(super) fn shown_as_text(cell: &Cell<'_>, out: &mut Vec<u8>) -> Result<(), Un
     Ok(())
 }
 
-/// A label. A text of digits that is none would be taken for a label's number.
+/// A label. A text of digits that is none would be taken for a label's number, whatever blanks and sign it begins with.
 fn label(cell: &Cell<'_>, labels: &[String], out: &mut Vec<u8>) -> Result<(), Unfit> {
     let (Cell::Text(value) | Cell::Exact(value)) = cell else {
         return Err(mismatch(cell));
     };
-    let is_number = value.trim().bytes().all(|byte| byte.is_ascii_digit()) && !value.trim().is_empty();
+    let number = value.trim();
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && !labels.iter().any(|label| label == value) {
         return Err(Unfit::new("it is none of the column's labels"));
     }

@@ -191,6 +191,26 @@ fn that_a_table_went_away_untold_is_stored() {
     assert!(one.snapshot.is_done() && one.is_told("t") && one.is_told("z"));
 }
 
+/// The run must not end between the two statements with which a table is replaced.
+#[test]
+fn a_table_that_takes_the_name_of_the_last_one_in_a_statement_of_its_own_is_read() {
+    for ahead in [false, true] {
+        let mut one = AtRest::new(SnapshotState::initial(), &[("t", rows(20, 100))]);
+        one.until(|one| one.is_in_midst_of("t")).unwrap();
+        one.database.remove(&name("t"));
+        if ahead {
+            // The server says so before the log does.
+            one.until(|one| !one.is_in_midst_of("t")).unwrap();
+        }
+        one.snapshot.changed(&TableChange::Dropped(name("t")));
+        one.begin_anew();
+        one.database.insert(name("t"), rows(20, 500));
+        one.until(|_| false).unwrap();
+        assert!(one.snapshot.is_done());
+        assert!(one.is_told("t"), "{ahead}: {:?}", one.told_of("t"));
+    }
+}
+
 /// Who changes a row so has it stand elsewhere in the order in which rows are read, and need not tell all of it.
 #[test]
 fn a_row_with_another_surrogate_key_is_read_again() {

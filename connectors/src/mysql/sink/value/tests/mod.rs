@@ -142,6 +142,12 @@ fn texts_are_never_cut() {
             "none of the column's labels",
         ),
         (
+            label(),
+            Value::from(" +1"),
+            "enum('x','5')",
+            "none of the column's labels",
+        ),
+        (
             Schema::from(SchemaKind::Bytes),
             Value::Bytes(Bytes::new()),
             "varchar(3)",

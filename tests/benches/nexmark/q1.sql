@@ -1,0 +1,2 @@
+-- Prices in another currency.
+SELECT auction, bidder, 0.908::DOUBLE * price AS price, "at", extra FROM bid
