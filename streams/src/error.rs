@@ -235,6 +235,8 @@ impl StreamsError {
     /// ```
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Plan(PlanError::Unavailable { .. }) => ErrorKind::Retry,
+            Self::Task(error) if error.is_unavailable() => ErrorKind::Retry,
             Self::Plan(_)
             | Self::Config(_)
             | Self::MissingTopics { .. }

@@ -41,7 +41,7 @@
 //! | `expr` | the boundary to DataFusion's expressions, and the kernels it lacks |
 //! | `source` | the seam to the consumer: records in, offsets committed, assignment changes |
 //! | `typed` | closures over rows as serde structs |
-//! | `format` | bytes ↔ Arrow: text, raw, JSON, shuffled batches; key encoding and placement |
+//! | `format` | bytes ↔ Arrow: text, raw, JSON, CSV, Debezium's envelopes, the seam for other formats; shuffled batches; key encoding and placement |
 //! | `operator` | one file an operator: batches in, batches out |
 //! | `aggregate` | the boundary to DataFusion's accumulators: specification and the delta of one epoch |
 //! | `time` | watermarks: of partitions, of tasks, and through repartition topics |
@@ -97,7 +97,7 @@ pub mod prelude {
         WindowedStream, WindowedTable, key, on,
     };
     pub use crate::expr::prelude::*;
-    pub use crate::format::{json, json_schema, raw, text};
+    pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
     pub use crate::plan::{ErrorPolicy, dead_letter, fail, skip};
     pub use crate::time::{WatermarkStrategy, bounded, record_time};
     pub use crate::typed::{ProcessContext, Processor, schema_of};
@@ -118,7 +118,11 @@ pub use dsl::{
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
 pub use expr::prelude::*;
-pub use format::{Format, FormatError, json, json_schema, raw, text};
+pub use format::{
+    BeforeRows, Csv, DecodedRecords, EncodeRow, EncodedRecord, Format, FormatError, OutputBatch, OutputRows,
+    RecordDecoder, RecordEncoder, RecordFormat, TableFormat, csv, debezium_json, json, json_schema, raw,
+    text,
+};
 pub use operator::OperatorError;
 pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
 pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};

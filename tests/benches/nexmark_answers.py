@@ -99,7 +99,10 @@ class Answers:
         typed = ", ".join(f"{self.typed(column, kind, query)} AS {quoted(column)}" for column, kind in columns.items())
         values = f"SELECT {typed} FROM ({values})"
         run(f"CREATE OR REPLACE TABLE output AS SELECT * FROM ({values}) WHERE ({query.closing}) IS NOT TRUE")
-        counts = run(f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM output)").fetchone()
+        # Sorting both takes most of the time; what has equal rows has equal sums of hashes.
+        counts, sums = zip(*[run(f"SELECT count(*), sum(hash(rows)::HUGEINT) FROM {source} AS rows").fetchone() for source in (table, "output")])
+        if counts[0] == counts[1] and sums[0] == sums[1]:
+            return None
         found = self.first_difference(table, columns)
         if found is None:
             return None
@@ -149,4 +152,4 @@ def lines(path, columns):
     """A table of lines that are split at tabs, and nothing else."""
     names = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
     return f"""read_csv('{path}', delim = '\t', quote = '', escape = '', header = false, auto_detect = false,
-        max_line_size = 16777216, columns = {{{names}}})"""
+        columns = {{{names}}})"""

@@ -3,7 +3,7 @@ use bytes::Bytes;
 
 use super::{Plugin, PluginError};
 use crate::config::ConfigMap;
-use crate::record::{Datum, Record};
+use crate::record::{Datum, Record, SchemaRef};
 
 /// What a converter made of a datum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,15 @@ pub enum ReadsAsIs {
     Bytes,
 }
 
+/// What data of a topic are, as a schema registry's latest version says it.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The schema, if such data have one.
+    pub schema: Option<SchemaRef>,
+    /// What stands before such data.
+    pub head: Vec<u8>,
+}
+
 /// Between data and the bytes of keys and values.
 pub trait Converter: Send {
     /// Writes `datum`, which is of a record for `topic`, behind what is in `out`. It may block (on a schema registry).
@@ -38,6 +47,16 @@ pub trait Converter: Send {
     /// # Errors
     /// When they are not what this converter reads.
     fn decode(&mut self, topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError>;
+
+    /// What data of `topic` are by the latest version in a schema registry, if the converter uses one; `record` names the message, where a schema
+    /// has several. It may block.
+    ///
+    /// # Errors
+    /// If the registry does not answer or has no such schema.
+    fn latest(&mut self, topic: &str, record: Option<&str>) -> Result<Option<Latest>, PluginError> {
+        let _ = (topic, record);
+        Ok(None)
+    }
 
     /// Which bytes [`decode`](Self::decode) gives as they are, without fail: such values may reach a sink without being made data
     /// ([`SinkTask::put_values`](super::SinkTask::put_values)).

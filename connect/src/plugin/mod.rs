@@ -21,8 +21,8 @@ pub use async_trait::async_trait;
 use crate::config::{ConfigDef, ConfigMap, ConfigValue};
 
 pub use convert::{
-    Converter, ConverterPlugin, Encoded, HeaderConverter, HeaderConverterPlugin, Predicate, PredicatePlugin,
-    ReadsAsIs, Transform, TransformPlugin,
+    Converter, ConverterPlugin, Encoded, HeaderConverter, HeaderConverterPlugin, Latest, Predicate,
+    PredicatePlugin, ReadsAsIs, Transform, TransformPlugin,
 };
 pub use error::{ErrorKind, PluginError};
 pub use registry::{PluginKind, Registry, UnknownPlugin};

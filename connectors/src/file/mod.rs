@@ -5,7 +5,6 @@
 //!
 //! * [`sink`]: writes records to one file, or to rolling files that appear when they are complete;
 //! * [`source`]: finds files, tells them apart, and makes records of their lines and rows.
-mod arrow;
 #[cfg(test)]
 mod conforming;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use millstream_connectors::mysql::client::{
 };
 
 use crate::log;
-use crate::servers::{KINDS, Kind, Server};
+use crate::servers::{KINDS, Kind, Server, purge_logs};
 
 async fn open(server: &Server, request: &DumpRequest) -> EventStream {
     server.root().await.dump(request).await.unwrap()
@@ -225,10 +225,7 @@ async fn what_the_server_does_not_have_is_told_apart() {
             "{kind:?}"
         );
 
-        client
-            .execute(&format!("PURGE BINARY LOGS TO '{}'", now.place.file))
-            .await
-            .unwrap();
+        purge_logs(&mut client).await;
         for start in [
             DumpStart::Place(middle.place.clone()),
             by_gtids(&begin),

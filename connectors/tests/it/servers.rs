@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_connectors::mysql::client::Client;
 use millstream_connectors::mysql::config::{ConnectionConfig, TlsConfig, TlsMode};
@@ -160,6 +160,11 @@ impl Server {
         run(&["stop", self.path()]);
     }
 
+    /// Ends it at once.
+    pub fn end(&self) {
+        run(&["drop", self.path()]);
+    }
+
     /// Starts it after it was stopped, at the same port.
     pub fn start_again(&mut self, options: &[&str]) {
         self.lent = false;
@@ -211,6 +216,22 @@ impl Server {
             client.execute(&statement).await.unwrap();
         }
         client
+    }
+}
+
+/// Deletes all logs but the one that is written to. One that is still sent to somebody who is gone already stays until the server notices.
+pub async fn purge_logs(client: &mut Client) {
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        let logs = client.query("SHOW BINARY LOGS").await.unwrap();
+        if logs.len() == 1 {
+            return;
+        }
+        assert!(Instant::now() < until, "{} logs are in use", logs.len());
+        let last = logs.last().unwrap().text(0).unwrap();
+        let purge = format!("PURGE BINARY LOGS TO '{last}'");
+        client.execute(&purge).await.unwrap();
+        tokio::task::yield_now().await;
     }
 }
 

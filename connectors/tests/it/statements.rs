@@ -169,7 +169,8 @@ async fn rows_come_as_they_are_asked_for() {
 
 #[tokio::test]
 async fn a_value_may_take_several_packets() {
-    for kind in KINDS {
+    // Rows end in the two ways that there are.
+    for kind in [Kind::MySql56, Kind::MySql97] {
         let server = Server::start(kind, &["--max-allowed-packet=128M"]);
         let mut client = server.root().await;
         let part = (1 << 24) - 1;

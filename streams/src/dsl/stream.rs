@@ -279,8 +279,8 @@ impl Stream {
     /// use millstream_streams::{Streams, json, text};
     /// Streams::new("wc").stream("lines", text("line")).to("lines-as-json", json());
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
-        OutputTopic::new(&self.plan, self.node, topic.into(), format)
+    pub fn to(&self, topic: impl Into<String>, format: impl Into<Format>) -> OutputTopic {
+        OutputTopic::new(&self.plan, self.node, topic.into(), format.into())
     }
 
     /// What becomes of rows that the step before this call cannot work on; behind [`Streams::stream`](crate::Streams::stream), of

@@ -1,4 +1,5 @@
 //! The job as a whole.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use datafusion::logical_expr::Expr;
 use super::{SharedPlan, Stream, Table};
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
+use crate::expr::column_names;
 use crate::format::Format;
 use crate::plan::{Node, Plan, SourceTable, Topology};
 use crate::runtime::{self, StreamsHandle};
@@ -64,16 +66,19 @@ impl Streams {
     /// use millstream_streams::{Streams, text};
     /// let lines = Streams::new("word-count").stream("lines", text("line"));
     /// ```
-    pub fn stream(&self, topic: impl Into<String>, format: Format) -> Stream {
+    pub fn stream(&self, topic: impl Into<String>, format: impl Into<Format>) -> Stream {
         let node = self.plan.add(Node::Source {
             topic: topic.into(),
-            format,
+            format: format.into(),
         });
         Stream::new(self.plan.clone(), node)
     }
 
-    /// The records of `topic` as a table: the last of each key, the columns `keys`, which come first. A record without a value deletes its
-    /// key. What cannot be read, and rows on which a key fails, follow the table's [`on_error`](super::Table::on_error).
+    /// The records of `topic` as a table: the last of each key, the columns `keys`, which come first. What cannot be read, and rows on which a key
+    /// fails, follow the table's [`on_error`](super::Table::on_error).
+    ///
+    /// What deletes a key is said by the format: with Debezium's, a change that deletes; with all others, a row that has no value beside its
+    /// key, which is what a record without a value is if the key is read with [`Format::with_key`].
     ///
     /// The step is named after the topic. Where the topic is partitioned by the key (which is one column that is the record's key, as
     /// it is or as text), it is read where it is; else the rows go through a repartition topic.
@@ -89,13 +94,22 @@ impl Streams {
     pub fn table(
         &self,
         topic: impl Into<String>,
-        format: Format,
+        format: impl Into<Format>,
         keys: impl IntoIterator<Item = Expr>,
     ) -> Table {
-        let topic = topic.into();
+        let (topic, format) = (topic.into(), format.into());
+        let keys: Vec<Expr> = keys.into_iter().collect();
+        let read: BTreeSet<String> = keys.iter().flat_map(column_names).collect();
+        let read: Vec<String> = read.into_iter().collect();
+        let (format, deleted, unavailable) = match format.as_table(&read) {
+            Some((format, deleted, unavailable)) => (format, Some(deleted), unavailable),
+            None => (format, None, Vec::new()),
+        };
         let make = SourceTable {
             name: topic.clone(),
-            keys: keys.into_iter().collect(),
+            keys,
+            deleted,
+            unavailable,
         };
         let source = self.plan.add(Node::Source { topic, format });
         let node = self.plan.add(Node::Keyed {

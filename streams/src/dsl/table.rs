@@ -106,8 +106,8 @@ impl Table {
     ///     .aggregate("counts", [count_all().alias("n")])
     ///     .to("line-counts", json());
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
-        OutputTopic::new(&self.plan, self.node, topic.into(), format)
+    pub fn to(&self, topic: impl Into<String>, format: impl Into<Format>) -> OutputTopic {
+        OutputTopic::new(&self.plan, self.node, topic.into(), format.into())
     }
 
     /// The rows of the table by other columns; an aggregate over the rows that the table has follows.

@@ -143,7 +143,7 @@ impl WindowedTable {
     /// # app.build()?;
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
-    pub fn to(&self, topic: impl Into<String>, format: Format) -> OutputTopic {
+    pub fn to(&self, topic: impl Into<String>, format: impl Into<Format>) -> OutputTopic {
         self.results().to(topic, format)
     }
 

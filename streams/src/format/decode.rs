@@ -3,16 +3,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanArray, Int32Builder, Int64Array, Int64Builder, ListBuilder,
-    RecordBatch, StringBuilder, StringViewBuilder, StructBuilder, TimestampMillisecondBuilder,
+    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Array, Int64Builder, ListBuilder, RecordBatch,
+    StringBuilder, StringViewBuilder, StructBuilder, TimestampMillisecondBuilder, UInt32Array,
 };
-use arrow::compute::filter;
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
+use super::custom::{EncodedRecord, RecordDecoder};
 use super::json_rows::JsonRows;
-use super::{Format, FormatError, Kind, Metadata};
+use super::{CustomFormat, Format, FormatError, Kind, Metadata};
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::sink::{Destination, RecordBuffer};
 use crate::task::InputRecord;
@@ -29,6 +30,7 @@ enum ValueFormat {
     Text { column: String },
     Raw,
     Json { schema: SchemaRef },
+    Custom { format: CustomFormat, schema: SchemaRef },
 }
 
 /// A row that its record does not make.
@@ -53,20 +55,31 @@ pub(crate) struct Decoded {
 
 impl InputFormat {
     /// The reading side of `format`, if it has one.
-    pub(crate) fn new(format: &Format) -> Option<Self> {
+    ///
+    /// # Errors
+    /// If the format does not know its columns.
+    pub(crate) fn new(format: &Format, topic: &str) -> Result<Option<Self>, FormatError> {
         let value = match &format.kind {
             Kind::Text { column } => ValueFormat::Text {
                 column: column.clone(),
             },
             Kind::Raw => ValueFormat::Raw,
-            Kind::Json { schema } => ValueFormat::Json {
-                schema: schema.clone()?,
+            Kind::Json { schema } => match schema.clone() {
+                Some(schema) => ValueFormat::Json { schema },
+                None => return Ok(None),
+            },
+            Kind::Custom(custom) => match custom.0.schema(topic)? {
+                Some(schema) => ValueFormat::Custom {
+                    format: custom.clone(),
+                    schema,
+                },
+                None => return Ok(None),
             },
         };
-        Some(Self {
+        Ok(Some(Self {
             value,
             metadata: format.metadata.clone(),
-        })
+        }))
     }
 
     /// The columns it gives: those of the value, then what else was asked for.
@@ -76,7 +89,7 @@ impl InputFormat {
             ValueFormat::Raw => ["key", "value"]
                 .map(|name| Arc::new(Field::new(name, DataType::BinaryView, true)))
                 .to_vec(),
-            ValueFormat::Json { schema } => schema.fields().to_vec(),
+            ValueFormat::Json { schema } | ValueFormat::Custom { schema, .. } => schema.fields().to_vec(),
         };
         let metadata = self.metadata.iter();
         fields.extend(metadata.map(|(what, column)| Arc::new(Field::new(column, what.data_type(), true))));
@@ -95,7 +108,7 @@ impl InputFormat {
     pub(crate) fn check(&self) -> Result<(), ArrowError> {
         match &self.value {
             ValueFormat::Json { schema } => ReaderBuilder::new(Arc::clone(schema)).build_decoder().map(drop),
-            ValueFormat::Text { .. } | ValueFormat::Raw => Ok(()),
+            ValueFormat::Text { .. } | ValueFormat::Raw | ValueFormat::Custom { .. } => Ok(()),
         }
     }
 }
@@ -105,20 +118,23 @@ impl fmt::Display for InputFormat {
         match &self.value {
             ValueFormat::Text { column } => write!(f, "text({column})")?,
             ValueFormat::Raw => f.write_str("raw")?,
-            ValueFormat::Json { schema } => {
-                let names: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str())
-                    .collect();
-                write!(f, "json({})", names.join(", "))?;
-            }
+            ValueFormat::Json { schema } => write!(f, "json({})", names(schema))?,
+            ValueFormat::Custom { format, schema } => write!(f, "{}({})", format.0.name(), names(schema))?,
         }
         for (what, column) in &self.metadata {
             write!(f, " with {what} as {column}")?;
         }
         Ok(())
     }
+}
+
+fn names(schema: &Schema) -> String {
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.join(", ")
 }
 
 impl Metadata {
@@ -163,6 +179,7 @@ enum Value {
         value: Box<BinaryViewBuilder>,
     },
     Json(JsonRows),
+    Custom(Box<dyn RecordDecoder>),
 }
 
 enum MetadataColumn {
@@ -182,6 +199,7 @@ impl RowDecoder {
                 value: Box::default(),
             },
             ValueFormat::Json { schema } => Value::Json(JsonRows::new(Arc::clone(schema))),
+            ValueFormat::Custom { format, schema } => Value::Custom(format.0.decoder(schema)),
         };
         let metadata = format.metadata.iter().map(|(what, _)| MetadataColumn::new(*what));
         Self {
@@ -197,7 +215,7 @@ impl RowDecoder {
 
     /// Keeps the records as they come until their rows are taken, for dead letters. What can always be read is not kept.
     pub(crate) fn keep_originals(&mut self) {
-        if let Value::Json(_) = self.value {
+        if let Value::Json(_) | Value::Custom(_) = self.value {
             // Without a destination: what is needed of it is copied.
             self.originals = Some(RecordBuffer::new(Destination::ByKey("".into())));
         }
@@ -219,6 +237,11 @@ impl RowDecoder {
                 values.append_option(value);
             }
             Value::Json(rows) => rows.push(value),
+            Value::Custom(decoder) => decoder.push(&EncodedRecord {
+                topic: record.topic,
+                key,
+                value,
+            }),
         }
         self.metadata.iter_mut().for_each(|column| column.push(record));
         if let Some(originals) = &mut self.originals {
@@ -257,25 +280,40 @@ impl RowDecoder {
             offset: offsets.get(place).copied().unwrap_or(-1),
             cause,
         };
-        let mut undecodable = Vec::new();
+        let (mut undecodable, mut records) = (Vec::new(), None);
         let mut columns: Vec<ArrayRef> = match &mut self.value {
             Value::Text(text) => vec![Arc::new(text.finish())],
             Value::Raw { key, value } => vec![Arc::new(key.finish()), Arc::new(value.finish())],
             Value::Json(rows) => {
                 let (columns, unfit) = rows.take().map_err(|cause| failed((0, cause)))?;
+                if !unfit.is_empty() {
+                    let fits =
+                        |place: &usize| unfit.binary_search_by_key(place, |(unfit, _)| *unfit).is_err();
+                    records = Some((0..offsets.len()).filter(fits).collect());
+                }
                 undecodable.extend(unfit.into_iter().map(failed));
                 columns
+            }
+            Value::Custom(decoder) => {
+                let decoded = decoder.take().map_err(|cause| failed((0, cause)))?;
+                for (place, cause) in decoded.undecodable {
+                    // What no record is to blame for is not for their policy.
+                    match cause.is_of_nobody() {
+                        true => return Err(failed((place, cause))),
+                        false => undecodable.push(failed((place, cause))),
+                    }
+                }
+                records = (!is_each(&decoded.records, offsets.len())).then_some(decoded.records);
+                decoded.columns
             }
         };
         let metadata = self.metadata.iter_mut().map(MetadataColumn::finish);
         let times: ArrayRef = Arc::new(Int64Array::from(times));
         let mut of_record: Vec<ArrayRef> = metadata.chain([times]).collect();
-        if !undecodable.is_empty() {
-            let mut good = vec![true; offsets.len()];
-            undecodable.iter().for_each(|unfit| good[unfit.place] = false);
-            let good = BooleanArray::from(good);
-            let kept = of_record.iter().map(|column| filter(column, &good));
-            of_record = kept
+        if let Some(records) = records {
+            let places = places(&records, offsets.len()).map_err(|cause| failed((0, cause)))?;
+            let taken = of_record.iter().map(|column| take(column, &places, None));
+            of_record = taken
                 .collect::<Result<_, _>>()
                 .map_err(|cause| failed((0, cause.into())))?;
         }
@@ -298,6 +336,25 @@ impl RowDecoder {
             undecodable,
             originals,
         })
+    }
+}
+
+/// Whether the rows are of all records, one each.
+fn is_each(records: &[usize], count: usize) -> bool {
+    records.len() == count && records.iter().enumerate().all(|(row, record)| row == *record)
+}
+
+/// The record of each row, of `count` that there are.
+fn places(records: &[usize], count: usize) -> Result<UInt32Array, FormatError> {
+    let in_order = records.is_sorted() && records.last().is_none_or(|last| *last < count);
+    let places = records.iter().map(|record| u32::try_from(*record).ok());
+    match places.collect::<Option<Vec<u32>>>().filter(|_| in_order) {
+        Some(places) => Ok(places.into()),
+        None => Err(FormatError::Damaged {
+            reason: format!(
+                "the decoder gave rows of other records than the {count} it was given, or not in their order"
+            ),
+        }),
     }
 }
 
@@ -351,178 +408,5 @@ impl MetadataColumn {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{json_schema, raw, text};
-    use super::*;
-    use crate::task::HeaderLookup;
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
-
-    struct Headers(Vec<(&'static str, Option<&'static [u8]>)>);
-
-    impl HeaderLookup for Headers {
-        fn header(&self, _: &str) -> Option<&[u8]> {
-            None
-        }
-
-        fn each(&self, each: &mut dyn FnMut(&str, Option<&[u8]>)) {
-            self.0.iter().for_each(|(name, value)| each(name, *value));
-        }
-    }
-
-    fn decoder(format: &Format) -> RowDecoder {
-        let format = InputFormat::new(format).unwrap();
-        format.check().unwrap();
-        RowDecoder::new(&format)
-    }
-
-    fn push(decoder: &mut RowDecoder, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        decoder.push(&InputRecord {
-            topic: "t",
-            partition: 3,
-            offset,
-            timestamp: if offset == 2 { NO_TIME } else { 1000 + offset },
-            key,
-            value,
-            headers: &Headers(vec![("a", Some(b"1")), ("a", None)]),
-        });
-    }
-
-    #[test]
-    fn text_is_lossy_utf8_and_null_stays_null() {
-        let mut decoder = decoder(&text("line"));
-        assert!(decoder.take().unwrap().rows.is_none());
-        for (offset, value) in (0..).zip([Some(b"plain".as_slice()), None, Some(b"a\xffb"), Some(b"")]) {
-            push(&mut decoder, offset, Some(b"key"), value);
-        }
-        assert_eq!((decoder.rows(), decoder.bytes()), (4, 20));
-        let rows = decoder.take().unwrap().rows.unwrap();
-        assert_eq!(rows.times(), [1000, 1001, NO_TIME, 1003]);
-        let lines: Vec<Option<&str>> = rows.batch["line"].as_string_view().iter().collect();
-        assert_eq!(lines, [Some("plain"), None, Some("a\u{fffd}b"), Some("")]);
-        assert!(decoder.take().unwrap().rows.is_none());
-    }
-
-    #[test]
-    fn raw_keeps_key_and_value() {
-        let mut decoder = decoder(&raw());
-        push(&mut decoder, 0, None, Some(b"\xff"));
-        push(&mut decoder, 1, Some(b"k"), None);
-        let batch = decoder.take().unwrap().rows.unwrap().batch;
-        assert!(batch["key"].is_null(0) && batch["value"].is_null(1));
-        assert_eq!(batch["value"].as_binary_view().value(0), b"\xff");
-        assert_eq!(batch["key"].as_binary_view().value(1), b"k");
-    }
-
-    #[test]
-    fn what_else_a_record_has_becomes_columns() {
-        let format = text("line").with_key("k").with_timestamp("at");
-        let format = format.with_headers("h").with_partition("p").with_offset("o");
-        let mut decoder = decoder(&format);
-        push(&mut decoder, 1, Some(b"key"), Some(b"x"));
-        push(&mut decoder, 2, None, Some(b"y"));
-        let batch = decoder.take().unwrap().rows.unwrap().batch;
-        assert_eq!(
-            batch["k"].as_binary_view().iter().collect::<Vec<_>>(),
-            [Some(b"key".as_slice()), None]
-        );
-        let times: Vec<_> = batch["at"]
-            .as_primitive::<TimestampMillisecondType>()
-            .iter()
-            .collect();
-        assert_eq!(times, [Some(1001), None]);
-        assert_eq!(batch["p"].as_primitive::<Int32Type>().values(), &[3, 3]);
-        assert_eq!(batch["o"].as_primitive::<Int64Type>().values(), &[1, 2]);
-        let headers = batch["h"].as_list::<i32>().value(1);
-        let headers = headers.as_struct();
-        assert_eq!(
-            headers.column(0).as_string::<i32>().iter().collect::<Vec<_>>(),
-            [Some("a"), Some("a")]
-        );
-        assert_eq!(
-            headers.column(1).as_binary_view().iter().collect::<Vec<_>>(),
-            [Some(b"1".as_slice()), None]
-        );
-    }
-
-    fn bids() -> Format {
-        json_schema(Schema::new(vec![
-            Field::new("auction", DataType::Int64, true),
-            Field::new("price", DataType::Float64, true),
-        ]))
-    }
-
-    #[test]
-    fn json_members_become_columns() {
-        let mut decoder = decoder(&bids());
-        let values = [
-            r#"{"auction": 1, "price": 2.5, "more": [{}]}"#,
-            r#" {"price":1} "#,
-            "{}",
-        ];
-        for (offset, value) in (0..).zip(values) {
-            push(&mut decoder, offset, None, Some(value.as_bytes()));
-        }
-        push(&mut decoder, 3, None, None);
-        let batch = decoder.take().unwrap().rows.unwrap().batch;
-        let auctions: Vec<_> = batch["auction"].as_primitive::<Int64Type>().iter().collect();
-        assert_eq!(auctions, [Some(1), None, None, None]);
-        let prices: Vec<_> = batch["price"].as_primitive::<Float64Type>().iter().collect();
-        assert_eq!(prices, [Some(2.5), Some(1.0), None, None]);
-    }
-
-    #[test]
-    fn the_record_that_is_no_json_is_named() {
-        for (bad, expected) in [
-            (r#"{"auction": "x"}"#, "auction"),
-            (r#"{"auction": 1"#, "cut short"),
-            (r#"{"auction": 1}{"auction": 2}"#, "not one object"),
-            ("", "not one object"),
-            ("  ", "not one object"),
-            ("[1]", "expected"),
-            ("nonsense", "Encountered unexpected"),
-        ] {
-            let mut decoder = decoder(&bids().with_offset("o"));
-            decoder.keep_originals();
-            for (offset, value) in [(5, "{}"), (6, bad), (7, r#"{"auction": 3}"#), (8, bad)] {
-                push(&mut decoder, offset, Some(b"k"), Some(value.as_bytes()));
-            }
-            let decoded = decoder.take().unwrap();
-            let places: Vec<_> = decoded
-                .undecodable
-                .iter()
-                .map(|unfit| (unfit.place, unfit.offset))
-                .collect();
-            assert_eq!(places, [(1, 6), (3, 8)], "{bad}");
-            let cause = decoded.undecodable[0].cause.to_string();
-            assert!(cause.contains(expected), "{bad}: {cause}");
-            // The others go on, and the record is at hand as it came.
-            let rows = decoded.rows.unwrap();
-            let auctions: Vec<_> = rows.batch["auction"].as_primitive::<Int64Type>().iter().collect();
-            assert_eq!(auctions, [None, Some(3)]);
-            assert_eq!(rows.times(), [1005, 1007]);
-            let offsets = rows.batch["o"].as_primitive::<Int64Type>().values();
-            assert_eq!(offsets, &[5, 7]);
-            let originals = decoded.originals.unwrap();
-            let original = originals.get(1);
-            assert_eq!(
-                (original.key, original.value),
-                (Some(b"k".as_slice()), Some(bad.as_bytes()))
-            );
-            assert_eq!((original.time, original.headers.len()), (1006, 2));
-            assert!(decoder.take().unwrap().rows.is_none());
-        }
-    }
-
-    #[test]
-    fn values_that_are_json_only_together_are_refused() {
-        let mut decoder = decoder(&bids());
-        for (offset, value) in (0..).zip(["{} {}", "", "{\"auction\":", "1}", "{}"]) {
-            push(&mut decoder, offset, None, Some(value.as_bytes()));
-        }
-        let decoded = decoder.take().unwrap();
-        assert_eq!(decoded.undecodable.len(), 4);
-        assert_eq!(decoded.rows.unwrap().len(), 1);
-        assert!(decoded.originals.is_none());
-    }
-}
+#[path = "decode_tests.rs"]
+mod tests;

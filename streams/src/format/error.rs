@@ -48,6 +48,38 @@ pub enum FormatError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A record that is not what its format says.
+    #[error("it cannot be read as {format}: {reason}")]
+    Unreadable {
+        /// The format.
+        format: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Rows that a format cannot write.
+    #[error("it cannot be written as {format}: {reason}")]
+    Unwritable {
+        /// The format.
+        format: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What a format needs does not answer. No record is to blame, so that no policy applies: the job fails, and may be started again.
+    #[error("{format}: {reason}")]
+    Unavailable {
+        /// The format.
+        format: String,
+        /// What does not answer, and what it says.
+        reason: String,
+    },
+    /// A format that is not set up as it has to be. No record is to blame, so that no policy applies: the job fails.
+    #[error("{format}: {reason}")]
+    Misconfigured {
+        /// The format.
+        format: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A row that is larger than a record may be.
     #[error(
         "one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state, or \
@@ -62,4 +94,42 @@ pub enum FormatError {
     /// An operation of Arrow failed.
     #[error("{0}")]
     Arrow(#[from] ArrowError),
+}
+
+impl FormatError {
+    /// A record that is not what `format` says.
+    ///
+    /// ```
+    /// let error = millstream_streams::FormatError::unreadable("CSV", "it has 2 cells");
+    /// assert_eq!(error.to_string(), "it cannot be read as CSV: it has 2 cells");
+    /// ```
+    pub fn unreadable(format: &str, reason: impl Into<String>) -> Self {
+        Self::Unreadable {
+            format: format.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A row that `format` cannot write.
+    ///
+    /// ```
+    /// let error = millstream_streams::FormatError::unwritable("CSV", "column x is a list");
+    /// assert_eq!(error.to_string(), "it cannot be written as CSV: column x is a list");
+    /// ```
+    pub fn unwritable(format: &str, reason: impl Into<String>) -> Self {
+        Self::Unwritable {
+            format: format.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether no record is to blame.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Misconfigured { .. })
+    }
+
+    /// Whether another try may do.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
 }

@@ -38,6 +38,10 @@ impl JsonRows {
 
     /// The rows of the values pushed since the last call.
     pub(super) fn take(&mut self) -> Result<Parsed, FormatError> {
+        if self.ends.is_empty() {
+            let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
+            return Ok((empty.columns().to_vec(), Vec::new()));
+        }
         let (mut batches, mut unfit) = (Vec::new(), Vec::new());
         self.parse_parts(0..self.ends.len(), &mut batches, &mut unfit);
         self.bytes.clear();

@@ -1,6 +1,7 @@
 //! Bytes ↔ Arrow.
 //!
-//! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`]), the batches of partial states on
+//! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`], [`csv`], [`debezium_json`]) and the seam for others
+//! ([`RecordFormat`]), the batches of partial states on
 //! repartition topics (`shuffle`), rows in changelogs (`row_codec`), the encoding of keys and the partition of a row
 //! (`placement`).
 //! Does not own: topics, offsets or clients.
@@ -8,6 +9,9 @@
 //! Invariants: decoding never fails on a record's content where the format has a lossy reading (text is lossy UTF-8, as in
 //! Kafka's own deserializer), and names the record where it does fail; shuffled batches name their encoding and schema, and a mismatch is an error, never a guess;
 //! key encoding, placement and fingerprints are fixed by golden tests.
+mod csv;
+mod custom;
+mod debezium;
 mod decode;
 mod error;
 mod json_encoder;
@@ -24,21 +28,32 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
+pub use csv::{Csv, csv};
+pub use custom::{
+    BeforeRows, DecodedRecords, EncodeRow, EncodedRecord, OutputBatch, OutputRows, RecordDecoder,
+    RecordEncoder, RecordFormat, TableFormat,
+};
+pub use debezium::debezium_json;
 pub use error::FormatError;
+
+pub(crate) use custom::CustomFormat;
 
 pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
 pub(crate) use json_encoder::JsonEncoder;
-pub(crate) use output::OutputFormat;
+pub(crate) use output::{OutputFormat, RowEncoder};
 pub(crate) use placement::{Placement, key_type, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 pub(crate) use shuffled_rows::{ROWS_VERSION, ShuffledRows};
 
-/// How records are read or written. Made by [`text`], [`raw`], [`json`] and [`json_schema`].
+/// How records are read or written. Made by [`text`], [`raw`], [`json`], [`json_schema`], [`csv()`], [`debezium_json`], and of any
+/// [`RecordFormat`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Format {
     pub(crate) kind: Kind,
     pub(crate) metadata: Vec<(Metadata, String)>,
+    /// Keys are JSON objects.
+    pub(crate) object_keys: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +61,7 @@ pub(crate) enum Kind {
     Text { column: String },
     Raw,
     Json { schema: Option<SchemaRef> },
+    Custom(CustomFormat),
 }
 
 /// What a record has besides its value.
@@ -75,6 +91,7 @@ impl Format {
         Self {
             kind,
             metadata: Vec::new(),
+            object_keys: false,
         }
     }
 
@@ -97,6 +114,28 @@ impl Format {
     /// ```
     pub fn with_key(self, column: impl Into<String>) -> Self {
         self.with(Metadata::Key, column)
+    }
+
+    /// Keys are written as JSON objects, `{"id":1}`, which is what the sinks of Connect take apart into columns; with
+    /// [`with_key`](Self::with_key) the column may be of any type then. For formats whose keys are JSON otherwise: not for [`text`]
+    /// and [`raw`].
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("totals");
+    /// app.stream("orders", json_schema(Schema::new(vec![Field::new("customer", DataType::Int64, true)])))
+    ///     .group_by([col("customer")])
+    ///     .aggregate("counts", [count_all().alias("n")])
+    ///     .to("counts", json().object_keys());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("orders", TestRecord::new(r#"{"customer":7}"#))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("counts")[0].as_text(), (r#"{"customer":7}"#, r#"{"n":1}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn object_keys(mut self) -> Self {
+        self.object_keys = true;
+        self
     }
 
     /// The record's timestamp is the column `column`, in milliseconds and UTC; null for a record that has none. For reading.
@@ -194,6 +233,7 @@ impl fmt::Display for Format {
             Kind::Text { column } => write!(f, "text({column})"),
             Kind::Raw => f.write_str("raw"),
             Kind::Json { .. } => f.write_str("json"),
+            Kind::Custom(CustomFormat(format)) => f.write_str(&format.name()),
         }
     }
 }

@@ -34,6 +34,7 @@ mod table_tests;
 mod tables;
 mod to_table;
 mod typed;
+mod unavailable;
 mod watermark;
 mod window_final;
 mod window_judge;
@@ -348,7 +349,10 @@ impl OperatorError {
 
     /// Whether single rows are to blame, so that the others can go on.
     pub(crate) fn is_of_rows(&self) -> bool {
-        matches!(self, Self::Expression(_) | Self::RecordTooLarge { .. })
+        matches!(
+            self,
+            Self::Expression(_) | Self::RecordTooLarge { .. } | Self::Format(FormatError::Unwritable { .. })
+        )
     }
 
     /// The error's name, for the header of a dead letter.
@@ -356,6 +360,7 @@ impl OperatorError {
         match self {
             Self::Expression(_) => "ExpressionError",
             Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::Format(FormatError::Unwritable { .. }) => "SerializationError",
             Self::Closure(_) => "ClosureError",
             _ => "OperatorError",
         }
@@ -450,15 +455,11 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
             &near.memory,
             near.owners.next(),
         )?),
-        StepKind::Sink {
-            topic,
-            format,
-            deletions,
-        } => Box::new(sink::SinkStep::new(
+        StepKind::Sink { topic, format, rows } => Box::new(sink::SinkStep::new(
             Arc::clone(topic),
             format.clone(),
-            *deletions,
+            *rows,
             &near.limits,
-        )),
+        )?),
     })
 }

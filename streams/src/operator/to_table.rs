@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
 
 use super::changes::{self, Change};
+use super::unavailable::{fill_from_rows, fill_from_table};
 use super::{Operator, OperatorError, Output, Seen, Tables};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
@@ -56,10 +57,23 @@ impl ToTable {
 
     /// Reduces what is held to the last row of each key.
     fn reduce(&mut self) -> Result<Option<Rows>, OperatorError> {
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         (self.held_rows, self.held_bytes) = (0, 0);
-        let reduced = last_of_each(&self.plan.schema, self.plan.keys, &held)?;
-        Ok(reduced)
+        if !self.plan.unavailable.is_empty() && !held.is_empty() {
+            held = vec![self.filled(&held)?];
+        }
+        last_of_each(&self.plan.input, self.plan.keys, &held)
+    }
+
+    /// The rows, in which what some do not say is what those before them said.
+    fn filled(&self, held: &[Rows]) -> Result<Rows, OperatorError> {
+        let (schema, keys) = (&self.plan.input, self.plan.keys);
+        let batch = concat_batches(schema, held.iter().map(|rows| &rows.batch))?;
+        let times = held.iter().flat_map(|rows| rows.times().iter().copied());
+        let (groups, _) = groups_of(schema, keys, &batch)?;
+        let deleted = self.deleted(&batch)?;
+        let batch = fill_from_rows(&batch, keys, &groups, &deleted, &self.plan.unavailable)?;
+        Ok(Rows::new(batch, times.collect()))
     }
 
     /// Whether each row deletes its key.
@@ -95,10 +109,8 @@ pub(super) fn last_of_each(
         .iter()
         .flat_map(|rows| rows.times().iter().copied())
         .collect();
-    let key_schema = Arc::new(Schema::new(schema.fields()[..keys].to_vec()));
-    let mut places = RowTable::new(key_schema, Arc::new(Schema::empty()))?;
-    let groups = places.places(&batch.columns()[..keys])?;
-    let mut last: Vec<u32> = vec![0; places.places_end()];
+    let (groups, total) = groups_of(schema, keys, &batch)?;
+    let mut last: Vec<u32> = vec![0; total];
     for (row, group) in (0..).zip(groups) {
         last[group] = row;
     }
@@ -107,6 +119,18 @@ pub(super) fn last_of_each(
     let times = last.iter().map(|row| times[*row as usize]).collect();
     let batch = take_record_batch(&batch, &UInt32Array::from(last))?;
     Ok(Some(Rows::new(batch, times)))
+}
+
+/// For each row the number of its key among those there are, and how many these are.
+fn groups_of(
+    schema: &SchemaRef,
+    keys: usize,
+    batch: &RecordBatch,
+) -> Result<(Vec<usize>, usize), OperatorError> {
+    let key_schema = Arc::new(Schema::new(schema.fields()[..keys].to_vec()));
+    let mut places = RowTable::new(key_schema, Arc::new(Schema::empty()))?;
+    let groups = places.places(&batch.columns()[..keys])?;
+    Ok((groups, places.places_end()))
 }
 
 impl Operator for ToTable {
@@ -133,8 +157,9 @@ impl Operator for ToTable {
             return Ok(());
         };
         let deleted = self.deleted(&rows.batch)?;
-        let (keys, values) = rows.batch.columns().split_at(self.plan.keys);
-        let places = self.rows.touch(keys)?;
+        let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
+        let mut rows = rows.with_batch(rows.batch.project(&columns)?);
+        let places = self.rows.touch(&rows.batch.columns()[..self.plan.keys])?;
         let table = self.rows.table();
         let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
         // What deletes a key that is not there is no change.
@@ -144,10 +169,17 @@ impl Operator for ToTable {
             .map(|(had, deleted)| Some(*had || !deleted))
             .collect();
         let live: Vec<bool> = deleted.iter().map(|deleted| !deleted).collect();
-        let before = match self.plan.changes_used {
-            true => Some(changes::gathered(table, &places, &had, values.len())?),
-            false => None,
-        };
+        let is_filled = !self.plan.unavailable.is_empty();
+        let mut before = None;
+        if self.plan.changes_used || is_filled {
+            let values = rows.batch.num_columns() - self.plan.keys;
+            before = Some(changes::gathered(table, &places, &had, values)?);
+        }
+        if let Some(before) = before.as_ref().filter(|_| is_filled) {
+            rows = rows.with_batch(fill_from_table(&rows.batch, before, &self.plan.unavailable)?);
+        }
+        let before = before.filter(|_| self.plan.changes_used);
+        let (keys, values) = rows.batch.columns().split_at(self.plan.keys);
         let mut stored = values.to_vec();
         stored.push(Arc::clone(rows.time_columns().0));
         let stored = nulled(&stored, &live)?;

@@ -12,7 +12,7 @@ use super::checks::{distinct, legal};
 use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
-    RepartitionTopic, Side, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
+    RepartitionTopic, Side, SinkRows, Step, StepId, StepKind, SubTopology, Topology, name, typed::OpenFlow,
 };
 use crate::expr::prelude::col;
 use crate::format::{Format, InputFormat, OutputFormat};
@@ -285,7 +285,8 @@ impl Builder {
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
         legal("topic", topic)?;
         let label = format!("stream {topic}");
-        let Some(format) = InputFormat::new(format) else {
+        let read = InputFormat::new(format, topic).map_err(|cause| PlanError::columns(topic, &cause))?;
+        let Some(format) = read else {
             return Err(PlanError::NotReadable {
                 topic: topic.to_owned(),
                 format: format.to_string(),
@@ -354,7 +355,7 @@ impl Builder {
         legal("topic", topic)?;
         let above = self.outputs[input.0].clone();
         let step = format!("sink {topic}");
-        let format = OutputFormat::new(format, &above.schema, above.keys).map_err(|reason| {
+        let format = OutputFormat::new(format, topic, &above.schema, above.keys).map_err(|reason| {
             PlanError::NotWritable {
                 step: step.clone(),
                 format: format.to_string(),
@@ -364,6 +365,21 @@ impl Builder {
         let label = format!("{step} as {format}");
         let schema = Arc::clone(&above.schema);
         let topic: Arc<str> = topic.into();
+        if let Some(table) = above.table.as_ref().filter(|_| format.wants_changes()) {
+            let changes = Output {
+                from: vec![table.changes],
+                ..above.clone()
+            };
+            self.use_changes(&changes);
+            let rows = SinkRows::Changes;
+            return Ok(self.step(
+                &changes,
+                StepKind::Sink { topic, format, rows },
+                label,
+                schema,
+                above.keys,
+            ));
+        }
         if let Some(deletions) = above.table.as_ref().and_then(|table| table.deletions) {
             let gone = Output {
                 from: vec![deletions],
@@ -372,14 +388,14 @@ impl Builder {
             let kind = StepKind::Sink {
                 topic: Arc::clone(&topic),
                 format: format.clone(),
-                deletions: true,
+                rows: SinkRows::Deletions,
             };
             self.step(&gone, kind, label.clone(), Arc::clone(&schema), above.keys);
         }
         let kind = StepKind::Sink {
             topic,
             format,
-            deletions: false,
+            rows: SinkRows::Rows,
         };
         Ok(self.step(&above, kind, label, schema, above.keys))
     }

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use std::collections::BTreeSet;
 
-use super::{Decode, Edge, Part, Step, StepId, StepKind, SubTopology, Topology};
+use super::{Decode, Edge, Part, SinkRows, Step, StepId, StepKind, SubTopology, Topology};
 
 impl Topology {
     /// The topology as indented text: sub-topologies, their topics and steps.
@@ -222,7 +222,13 @@ fn describe_step(
 
 /// Whether the step is the part of a table's sink that deletes keys, which the sink stands for.
 fn is_deletions(sub: &SubTopology, step: StepId) -> bool {
-    matches!(sub.steps[step.0].kind, StepKind::Sink { deletions: true, .. })
+    matches!(
+        sub.steps[step.0].kind,
+        StepKind::Sink {
+            rows: SinkRows::Deletions,
+            ..
+        }
+    )
 }
 
 fn line(text: &mut String, depth: usize, words: &str) {

@@ -3,6 +3,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
 
+use crate::format::FormatError;
+
 /// A topology that cannot run, and why. Found when the job is built or started, before any record is read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -54,6 +56,16 @@ pub enum PlanError {
         first: String,
         /// The format of the second.
         second: String,
+    },
+    /// A format that asks somebody for its columns, who does not answer.
+    #[error(
+        "the columns of the topic {topic:?} are not known yet: {cause}; start the job again when it answers"
+    )]
+    Unavailable {
+        /// The topic.
+        topic: String,
+        /// Who does not answer, and what it says.
+        cause: String,
     },
     /// A format that cannot be read.
     #[error("the topic {topic:?} cannot be read as {format}, which only writes; use text(column) or raw()")]
@@ -298,4 +310,16 @@ pub enum PlanError {
         /// Its type.
         actual: DataType,
     },
+}
+
+impl PlanError {
+    /// A format that does not say which columns it reads of `topic`.
+    pub(super) fn columns(topic: &str, cause: &FormatError) -> Self {
+        let unavailable = cause.is_unavailable();
+        let (topic, cause) = (topic.to_owned(), cause.to_string());
+        match unavailable {
+            true => Self::Unavailable { topic, cause },
+            false => Self::Schema { topic, cause },
+        }
+    }
 }

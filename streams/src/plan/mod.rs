@@ -53,6 +53,6 @@ pub(crate) use table_join::{JoinKind, TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
-    Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
+    Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
     WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };

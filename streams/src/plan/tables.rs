@@ -57,11 +57,15 @@ impl Output {
 pub(crate) struct SourceTable {
     pub(crate) name: String,
     pub(crate) keys: Vec<Expr>,
+    /// The last column, which says what deletes its key; else rows without any value do.
+    pub(crate) deleted: Option<String>,
+    /// What stands for values that a record does not say.
+    pub(crate) unavailable: Vec<String>,
 }
 
 impl NodePlan for SourceTable {
     fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
-        builder.keep_last(inputs[0], &self.name, &self.keys, None, true)
+        builder.keep_last(inputs[0], &self.name, &self.keys, None, Some(self))
     }
 
     fn is_one_with_its_inputs(&self) -> bool {
@@ -137,17 +141,18 @@ impl Builder {
         keys: &[Expr],
         deleted: Option<&Expr>,
     ) -> Result<Output, PlanError> {
-        self.keep_last(input, name, keys, deleted, false)
+        self.keep_last(input, name, keys, deleted, None)
     }
 
-    /// Keeps the last row of each key; where they come, if they `stay` and are there by their keys, else behind a repartition topic.
+    /// Keeps the last row of each key. Those of a `source` stay where they come, if they are there by their keys; else they go through a
+    /// repartition topic.
     fn keep_last(
         &mut self,
         input: NodeId,
         name: &str,
         keys: &[Expr],
         deleted: Option<&Expr>,
-        stay: bool,
+        source: Option<&SourceTable>,
     ) -> Result<Output, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
         let step = format!("to_table {name}");
@@ -158,17 +163,22 @@ impl Builder {
         let above = self.outputs[input.0].clone();
         let compiled = compiled_keys(&step, keys, &above.schema)?;
         let names: BTreeSet<&String> = compiled.iter().map(|key| key.field().name()).collect();
+        let last = source.and_then(|source| source.deleted.as_deref());
         let others = above
             .schema
             .fields()
             .iter()
-            .filter(|field| !names.contains(field.name()));
+            .filter(|field| !names.contains(field.name()) && Some(field.name().as_str()) != last);
         let mut columns = keys.to_vec();
         columns.extend(others.map(|field| col(field.name())));
+        columns.extend(last.map(col));
         let ordered = self.project(&step, input, &columns, step.clone())?;
         let key_columns: Vec<Expr> = names_of(&ordered.schema, keys.len()).map(col).collect();
+        // The table does not have the column that only says whether its rows are gone.
+        let columns = ordered.schema.fields().len() - usize::from(last.is_some());
+        let deleted = deleted.cloned().or(last.map(col));
         let deleted = deleted
-            .map(|deleted| compile(&step, deleted, &ordered.schema))
+            .map(|deleted| compile(&step, &deleted, &ordered.schema))
             .transpose()?;
         if let Some(deleted) = &deleted
             && deleted.field().data_type() != &DataType::Boolean
@@ -182,19 +192,23 @@ impl Builder {
         }
         let placed = Partitioned::by_first(keys.len(), &ordered.schema);
         let is_placed = placed.zip(ordered.partitioned.as_ref());
-        let moved = match stay && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
-            true => ordered.clone(),
-            false => self.moved(&ordered, &step, topic, &key_columns)?,
-        };
+        let moved =
+            match source.is_some() && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
+                true => ordered.clone(),
+                false => self.moved(&ordered, &step, topic, &key_columns)?,
+            };
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
-        let fields = ordered.schema.fields().iter();
+        let schema = Arc::new(Schema::new(ordered.schema.fields()[..columns].to_vec()));
+        let fields = schema.fields().iter();
         let types: Vec<String> = fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect();
         let kind = StepKind::ToTable(ToTable {
-            schema: Arc::clone(&ordered.schema),
+            input: Arc::clone(&ordered.schema),
+            schema: Arc::clone(&schema),
             keys: keys.len(),
             deleted,
+            unavailable: source.map_or(&[][..], |source| &source.unavailable).into(),
             changelog: Arc::clone(&changelog),
             meaning: format!("{step}: {} of {}", texts.join(", "), types.join(", ")),
             changes_used: false,
@@ -204,7 +218,7 @@ impl Builder {
             kind,
             format!("{step} (table)"),
             changelog,
-            (ordered.schema, keys.len()),
+            (schema, keys.len()),
         )
     }
 

@@ -189,9 +189,19 @@ pub(crate) enum StepKind {
     Sink {
         topic: Arc<str>,
         format: OutputFormat,
-        /// The rows are keys that a table no longer has.
-        deletions: bool,
+        rows: SinkRows,
     },
+}
+
+/// What the rows of a sink are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SinkRows {
+    /// What is to be written.
+    Rows,
+    /// Keys that a table no longer has.
+    Deletions,
+    /// Pairs of what a table's rows are and were.
+    Changes,
 }
 
 /// What consecutive closures over structs do.
@@ -224,10 +234,14 @@ pub(crate) struct Repartition {
 /// What [`StepKind::ToTable`] needs.
 #[derive(Debug, Clone)]
 pub(crate) struct ToTable {
+    /// The columns of the rows that come: the table's, and perhaps one more, which only `deleted` reads.
+    pub(crate) input: SchemaRef,
     /// The first `keys` columns are the key.
     pub(crate) schema: SchemaRef,
     pub(crate) keys: usize,
     pub(crate) deleted: Option<CompiledExpr>,
+    /// What stands for values that a row does not say, and keeps.
+    pub(crate) unavailable: Arc<[String]>,
     pub(crate) changelog: Arc<str>,
     pub(crate) meaning: String,
     /// Somebody takes back what a row contributed.

@@ -37,6 +37,18 @@ pub enum TaskError {
     },
 }
 
+impl TaskError {
+    /// Whether something did not answer that formats need.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Record { cause, .. } => cause.is_unavailable(),
+            Self::Step { cause, .. } => {
+                matches!(&**cause, OperatorError::Format(cause) if cause.is_unavailable())
+            }
+        }
+    }
+}
+
 pub(super) fn step_error(plan: &SubTopology, partition: i32, step: &str, cause: OperatorError) -> TaskError {
     let topics: Vec<&str> = plan.inputs.iter().map(|input| &*input.topic).collect();
     TaskError::Step {

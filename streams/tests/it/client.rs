@@ -122,6 +122,23 @@ impl Cluster {
         producer.flush(PATIENCE).unwrap();
     }
 
+    /// Writes records by their keys to the topic `name`; those of a key are in their order.
+    pub fn write_keyed(&self, name: &str, records: &[(String, Option<String>)]) {
+        let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
+        let topic = self.name(name);
+        for (key, value) in records {
+            let mut record = BaseRecord::<String, String>::to(&topic).key(key);
+            if let Some(value) = value {
+                record = record.payload(value);
+            }
+            while let Err((_, back)) = producer.send(record) {
+                producer.poll(Duration::from_millis(5));
+                record = back;
+            }
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
     /// Opens a transaction that writes the first record of the first partition of the topic `name` once more.
     pub fn begin_transaction(&self, name: &str) -> Transaction {
         let (topic, mut first) = (self.name(name), TopicPartitionList::new());

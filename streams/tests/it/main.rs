@@ -6,6 +6,7 @@
 mod at_most_once;
 mod checkpoints;
 mod client;
+mod debezium;
 mod errors;
 mod exactly_once;
 mod failures;

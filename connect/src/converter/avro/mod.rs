@@ -28,7 +28,7 @@ use super::problem::Problem;
 use super::registry::{MAGIC, Registered, RegistryConfig, SchemaRegistry};
 use super::schema_cache::SchemaCache;
 use crate::config::{ConfigDef, ConfigMap};
-use crate::plugin::{Converter, ConverterPlugin, Encoded, ErrorKind, Plugin, PluginError};
+use crate::plugin::{Converter, ConverterPlugin, Encoded, ErrorKind, Latest, Plugin, PluginError};
 use crate::record::{Datum, SchemaRef, Value};
 
 /// The plugin.
@@ -259,6 +259,14 @@ impl Converter for AvroConverter {
         };
         written.map_err(|problem| bad_record(&problem))?;
         Ok(Encoded::Bytes)
+    }
+
+    fn latest(&mut self, topic: &str, record: Option<&str>) -> Result<Option<Latest>, PluginError> {
+        let id = self.registry.latest_of(topic, record)?.id;
+        let mut head = vec![MAGIC];
+        head.extend_from_slice(&id.to_be_bytes());
+        let schema = self.reader(topic, id)?.schema.clone();
+        Ok(Some(Latest { schema, head }))
     }
 
     fn decode(&mut self, topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError> {

@@ -40,7 +40,7 @@ use super::problem::Problem;
 use super::registry::{MAGIC, Registered, RegistryConfig, SchemaRegistry};
 use super::schema_cache::SchemaCache;
 use crate::config::{ConfigDef, ConfigMap};
-use crate::plugin::{Converter, ConverterPlugin, Encoded, ErrorKind, Plugin, PluginError};
+use crate::plugin::{Converter, ConverterPlugin, Encoded, ErrorKind, Latest, Plugin, PluginError};
 use crate::record::{Datum, SchemaRef};
 
 /// How deep the message of some data may stand in others.
@@ -136,15 +136,7 @@ impl ProtobufConverter {
             let id = registered.id;
             bad_record(&problem.within(format_args!("the schema with the id {id} for topic {topic} ")))
         })?;
-        let mut head = vec![MAGIC];
-        head.extend_from_slice(&registered.id.to_be_bytes());
-        match place {
-            0 => head.push(0),
-            place => [1, place as i64]
-                .into_iter()
-                .for_each(|number| write_varint(zigzag(number), &mut head)),
-        }
-        let target: Arc<[u8]> = head.into();
+        let target: Arc<[u8]> = head(registered.id, place).into();
         if targets.len() >= self.schemas_max {
             targets.clear();
         }
@@ -226,6 +218,19 @@ impl ProtobufConverter {
     }
 }
 
+/// What stands before a message: the magic byte, the id of its schema, and its place on the top of it.
+fn head(id: i32, place: usize) -> Vec<u8> {
+    let mut head = vec![MAGIC];
+    head.extend_from_slice(&id.to_be_bytes());
+    match place {
+        0 => head.push(0),
+        place => [1, place as i64]
+            .into_iter()
+            .for_each(|number| write_varint(zigzag(number), &mut head)),
+    }
+    head
+}
+
 fn prepare_writer(schema: &SchemaRef, options: Options) -> Result<Writer, Problem> {
     let written = from_connect::write(schema, options)?;
     let types = Types::read(&written.text, &[])?;
@@ -280,6 +285,26 @@ impl Converter for ProtobufConverter {
         let written = writer.write.root(&datum.value, out);
         written.map_err(|problem| bad_record(&problem))?;
         Ok(Encoded::Bytes)
+    }
+
+    fn latest(&mut self, topic: &str, record: Option<&str>) -> Result<Option<Latest>, PluginError> {
+        let registered = self.registry.latest_of(topic, record)?;
+        let types = Types::read(&registered.text, &registered.references);
+        let types = types.map_err(|problem| bad_record(&problem))?;
+        let place = match record {
+            None => 0,
+            Some(name) => types.root_place(simple(name)).ok_or_else(|| {
+                PluginError::user_config(format!(
+                    "the schema of {topic} has no message {name} that stands in no other"
+                ))
+            })?,
+        };
+        let head = head(registered.id, place);
+        let schema = match &*self.reader(topic, registered.id, &head[ID_BYTES..])? {
+            Root::Message(_, schema) | Root::Wrapped(_, schema) => Arc::clone(schema),
+        };
+        let schema = Some(schema);
+        Ok(Some(Latest { schema, head }))
     }
 
     fn decode(&mut self, topic: &str, bytes: Option<&Bytes>) -> Result<Datum, PluginError> {

@@ -1,5 +1,6 @@
 //! The keys of converters that use a schema registry.
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -14,6 +15,8 @@ use crate::plugin::PluginError;
 
 const URL: &str = "schema.registry.url";
 const FILE: &str = "file:";
+/// One schema, percent-encoded, in the place of a registry; for programs that know the schema of data without an id.
+const ONE: &str = "schema:";
 const SCHEMAS_MAX: &str = "max.schemas.per.subject";
 const AUTO_REGISTER: &str = "auto.register.schemas";
 const USE_LATEST: &str = "use.latest.version";
@@ -48,6 +51,8 @@ pub(super) enum Place {
     Services(Vec<Address>),
     /// A file on this machine.
     File(PathBuf),
+    /// This schema and no other.
+    One(Arc<str>),
 }
 
 /// A service.
@@ -135,6 +140,10 @@ fn place(urls: &[&str], user: Option<&Secret>) -> Result<Place, PluginError> {
             "{URL} is empty: give at least one URL"
         ))),
         [url] if url.starts_with(FILE) => Ok(Place::File(path(&url[FILE.len()..])?)),
+        [url] if url.starts_with(ONE) => {
+            let text = percent_decode_str(&url[ONE.len()..]).decode_utf8_lossy();
+            Ok(Place::One(text.into()))
+        }
         urls if urls.iter().any(|url| url.starts_with(FILE)) => Err(PluginError::user_config(format!(
             "{URL} has a file and other URLs: a file stands alone"
         ))),

@@ -66,7 +66,7 @@ impl Http {
             agent: agent.into(),
             registries: match &config.place {
                 Place::Services(services) => services.clone(),
-                Place::File(_) => Vec::new(),
+                Place::File(_) | Place::One(_) => Vec::new(),
             },
             normalize: config.normalize,
             first: 0,

@@ -9,6 +9,7 @@ mod config;
 pub(super) mod double;
 mod file;
 mod http;
+mod one;
 mod request;
 mod subject;
 mod tls;
@@ -20,6 +21,7 @@ use self::config::Place;
 pub(super) use self::config::{RegistryConfig, keys};
 use self::file::FileRegistry;
 use self::http::Http;
+use self::one::OneSchema;
 use self::request::{Answer, Reference, Request};
 use crate::plugin::{ErrorKind, PluginError};
 
@@ -48,6 +50,7 @@ pub(super) struct Registered {
 enum Registry {
     Http(Http),
     File(FileRegistry),
+    One(OneSchema),
 }
 
 impl Registry {
@@ -55,6 +58,7 @@ impl Registry {
         match self {
             Self::Http(http) => http.ask(request),
             Self::File(file) => file.ask(request),
+            Self::One(one) => one.ask(request),
         }
     }
 }
@@ -78,6 +82,7 @@ impl SchemaRegistry {
             registry: match &config.place {
                 Place::Services(_) => Registry::Http(Http::new(&config)),
                 Place::File(path) => Registry::File(FileRegistry::new(path)),
+                Place::One(text) => Registry::One(OneSchema::new(text, kind)),
             },
             config,
             kind,
@@ -103,6 +108,12 @@ impl SchemaRegistry {
             true => self.latest(&subject),
             false => self.with_text(&subject, text, &[], false),
         }
+    }
+
+    /// The latest schema of data of `topic`, whose name, if it is a record's, is `name`.
+    pub(super) fn latest_of(&mut self, topic: &str, name: Option<&str>) -> Result<Registered, PluginError> {
+        let subject = self.config.subjects.subject(topic, self.config.is_key, name)?;
+        self.latest(&subject)
     }
 
     /// The version of the schema with this text in the subject of `topic`, if the subject has it.

@@ -15,7 +15,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::disk::Output;
 use super::format::Compression;
-use crate::file::arrow::{batch, columns};
+use millstream_connect::arrow::{batch, columns};
 
 /// So many rows are handed on at once.
 const ROWS_MAX: usize = 8192;

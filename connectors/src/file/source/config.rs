@@ -9,7 +9,7 @@ use regex::bytes::Regex;
 use super::csv::{self, CsvRules};
 use super::lines::{LineEnd, Splitter};
 use super::pattern::Pattern;
-use crate::file::arrow::Times;
+use millstream_connect::arrow::Times;
 
 /// How many tasks share the files; the connector tells its tasks.
 pub(super) const TASK_COUNT: &str = "file.task.count";

@@ -21,7 +21,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::data::Data;
 use super::making::{Making, Step};
 use super::place::{PREFIX_BYTES, Place, RowPlace, TAIL_BYTES};
-use crate::file::arrow::{Times, rows, schema};
+use millstream_connect::arrow::{Times, rows, schema};
 
 /// What a file begins and ends with.
 const MAGIC: &[u8] = b"PAR1";

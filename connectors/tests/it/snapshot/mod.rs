@@ -65,7 +65,7 @@ async fn written_to(kind: Kind, options: &[&str], number: u32) {
     assert!(written > 500, "{written} transactions");
     assert_eq!(follower.markers[0], Marker::First);
     follower.assert_all_known().await;
-    server.stop();
+    server.end();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -6,7 +6,7 @@ use millstream_connect::record::Value;
 use millstream_connectors::mysql::client::Client;
 
 use super::harness::{Delivered, field, rand, run};
-use crate::servers::{KINDS, Kind, Server};
+use crate::servers::{KINDS, Kind, Server, purge_logs};
 
 /// A table with so many rows.
 async fn fill(client: &mut Client, table: &str, key: &str, doublings: u32) {
@@ -256,9 +256,7 @@ async fn purged_logs_are_made_up_for_by_a_new_snapshot() {
         running.until_count("d.t", 33).await;
         running.stop().await;
         run(&mut client, &["UPDATE t SET v = 2", "FLUSH LOGS"]).await;
-        let logs = client.query("SHOW BINARY LOGS").await.unwrap();
-        let last = logs.last().unwrap().text(0).unwrap();
-        run(&mut client, &[&format!("PURGE BINARY LOGS TO '{last}'")]).await;
+        purge_logs(&mut client).await;
         let mut running = delivered.start().await;
         running.until_count("d.t", 65).await;
         running.stop().await;

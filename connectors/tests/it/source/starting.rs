@@ -3,7 +3,7 @@ use millstream_connect::plugin::{ErrorKind, SourcePlugin};
 use millstream_connectors::mysql::source::MySqlSource;
 
 use super::harness::{Delivered, run};
-use crate::servers::{KINDS, Kind, Server};
+use crate::servers::{KINDS, Kind, Server, purge_logs};
 
 #[tokio::test]
 async fn without_an_offset_it_begins_now_or_at_the_first_log() {
@@ -53,9 +53,7 @@ async fn purged_logs_are_told() {
             ],
         )
         .await;
-        let rows = client.query("SHOW BINARY LOGS").await.unwrap();
-        let last = rows.last().unwrap().text(0).unwrap();
-        run(&mut client, &[&format!("PURGE BINARY LOGS TO '{last}'")]).await;
+        purge_logs(&mut client).await;
         let error = delivered.try_start().await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::UserConfig, "{error}");
         let says = ["deleted the logs", "snapshot.mode=when_needed"];

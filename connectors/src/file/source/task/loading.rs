@@ -8,7 +8,6 @@ use millstream_connect::plugin::PluginError;
 use tracing::warn;
 
 use super::{CHUNK_BYTES, Current, Part, Read, Reading, TOLD_MAX};
-use crate::file::arrow::Times;
 use crate::file::source::columns::{Beginning, NoColumns};
 use crate::file::source::config::SourceConfig;
 use crate::file::source::making::{Chunk, Step};
@@ -16,6 +15,7 @@ use crate::file::source::parquet::{Failure, Footer, RowReader};
 use crate::file::source::place::{FileKey, file_name};
 use crate::file::source::text;
 use crate::file::source::tracking::Whereabouts;
+use millstream_connect::arrow::Times;
 
 /// A compressed file that is to be read as it is, and is not whole.
 fn ends_within_frame(name: &str) -> PluginError {

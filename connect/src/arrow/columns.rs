@@ -4,6 +4,7 @@
 //! 38 digits or more behind the point than its scale says.
 use std::sync::Arc;
 
+use crate::record::{Schema, SchemaKind, Value, logical};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
     Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
@@ -11,7 +12,6 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef as ArrowSchemaRef, TimeUnit};
-use millstream_connect::record::{Schema, SchemaKind, Value, logical};
 
 /// The most digits of a decimal.
 const DIGITS_MAX: u8 = 38;
@@ -66,7 +66,7 @@ fn field(name: &str, schema: &Schema) -> Result<Field, String> {
 ///
 /// # Errors
 /// If it is no struct, has no fields, or one of a type that Arrow has not.
-pub(in crate::file) fn columns(schema: &Schema) -> Result<ArrowSchemaRef, String> {
+pub fn columns(schema: &Schema) -> Result<ArrowSchemaRef, String> {
     match data_type(schema)? {
         DataType::Struct(fields) if !fields.is_empty() => Ok(Arc::new(arrow::datatypes::Schema::new(fields))),
         _ => Err(format!("a value of type {} has no columns", schema.kind_name())),
@@ -77,11 +77,7 @@ pub(in crate::file) fn columns(schema: &Schema) -> Result<ArrowSchemaRef, String
 ///
 /// # Errors
 /// If a value is not what the schema says.
-pub(in crate::file) fn batch(
-    rows: &[Value],
-    schema: &Schema,
-    columns: &ArrowSchemaRef,
-) -> Result<RecordBatch, String> {
+pub fn batch(rows: &[Value], schema: &Schema, columns: &ArrowSchemaRef) -> Result<RecordBatch, String> {
     let rows: Vec<&Value> = rows.iter().collect();
     let arrays = struct_columns(&rows, schema)?;
     RecordBatch::try_new(Arc::clone(columns), arrays).map_err(|error| error.to_string())

@@ -3,6 +3,7 @@
 //! What is nullable is optional. Columns are turned into values one by one, and these into rows.
 use std::sync::Arc;
 
+use crate::record::{Field, Schema, SchemaKind, SchemaRef, Struct, Value};
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -17,14 +18,13 @@ use arrow::datatypes::{
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
 use bytes::Bytes;
-use millstream_connect::record::{Field, Schema, SchemaKind, SchemaRef, Struct, Value};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
 /// What becomes of times that are finer than Connect's milliseconds; Debezium's `time.precision.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::file) enum Times {
+pub enum Times {
     /// They are numbers whose schemas' names say what they count.
     Adaptive,
     /// They are Connect's, cut to milliseconds.
@@ -35,7 +35,7 @@ pub(in crate::file) enum Times {
 ///
 /// # Errors
 /// The column that Connect has no type for.
-pub(in crate::file) fn schema(columns: &ArrowSchema, times: Times) -> Result<SchemaRef, String> {
+pub fn schema(columns: &ArrowSchema, times: Times) -> Result<SchemaRef, String> {
     fields(columns.fields(), times).map(Arc::new)
 }
 
@@ -118,7 +118,7 @@ fn of_type(data_type: &DataType, times: Times) -> Result<Schema, String> {
 ///
 /// # Errors
 /// If the batch is not what the schema says.
-pub(in crate::file) fn rows(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<Value>, String> {
+pub fn rows(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<Value>, String> {
     structs(batch.columns(), schema, batch.num_rows(), |_| false)
 }
 

@@ -13,5 +13,5 @@
 mod columns;
 mod rows;
 
-pub(super) use columns::{batch, columns};
-pub(super) use rows::{Times, rows, schema};
+pub use columns::{batch, columns};
+pub use rows::{Times, rows, schema};
