@@ -4,9 +4,12 @@
 //! members are taken in the order in which they came, or changed last.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
-use arrow::compute::{take, take_record_batch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_null_array,
+};
+use arrow::compute::{concat, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
 
 use super::changes::Change;
 use super::failing::{failing, without};
@@ -174,20 +177,39 @@ impl TableFinal {
         Ok(left)
     }
 
-    /// The results of `touched` groups, in their order: the columns behind the group.
+    /// The results of `touched` groups, in their order: the columns behind the group. Those of groups without members say nothing: accumulators
+    /// may take for granted that a group has members (an average of decimals divides by their number).
     fn results(&mut self, touched: &[usize]) -> Result<Vec<ArrayRef>, OperatorError> {
         let (groups, mut columns) = self.groups.members().of(touched)?;
         columns.pop();
+        let mut places = vec![usize::MAX; touched.len()];
+        let mut total = 0;
+        let mut filled = Vec::with_capacity(groups.len());
+        for group in groups {
+            if places[group] == usize::MAX {
+                places[group] = total;
+                total += 1;
+            }
+            filled.push(places[group]);
+        }
         let rows = RecordBatch::try_new(Arc::clone(&self.plan.arguments), columns)?;
         let mut accumulators = self.plan.spec.new_accumulators()?;
         let arguments = self.plan.spec.evaluate_arguments(&rows)?;
         self.plan
             .spec
-            .update(&mut accumulators, &arguments, &groups, touched.len())?;
-        let results = accumulators
-            .iter_mut()
-            .map(|accumulator| accumulator.evaluate(EmitTo::All));
-        Ok(results.collect::<Result<_, _>>()?)
+            .update(&mut accumulators, &arguments, &filled, total)?;
+        let places = UInt64Array::from_iter_values(places.iter().map(|place| (*place).min(total) as u64));
+        let schema = self.plan.spec.output_schema();
+        let fields = schema.fields()[self.plan.groups..].iter();
+        let results = accumulators.iter_mut().zip(fields).map(|(accumulator, field)| {
+            let results = accumulator.evaluate(EmitTo::All)?;
+            let nothing = match field.is_nullable() {
+                true => new_null_array(field.data_type(), 1),
+                false => ScalarValue::new_default(field.data_type())?.to_array()?,
+            };
+            Ok(take(&concat(&[&results, &nothing])?, &places, None)?)
+        });
+        results.collect()
     }
 }
 

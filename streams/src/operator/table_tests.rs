@@ -229,6 +229,38 @@ fn a_sum_of_floats_comes_back_exactly() {
     assert_eq!(regions["r"]["weight"], 0.1);
 }
 
+/// DataFusion's average of decimals divides by the number of values, which is none where a group has lost its members.
+#[test]
+fn a_group_without_members_has_no_average_of_decimals() {
+    let app = Streams::new("t");
+    app.stream("users", users().with_key("user"))
+        .to_table("users", [col("user")])
+        .group_by([col("region")])
+        .aggregate(
+            "regions",
+            [
+                avg(crate::cast(col("age"), DataType::Decimal128(10, 2))).alias("avg"),
+                max(col("age")).alias("max"),
+            ],
+        )
+        .to("regions-now", json_out());
+    let mut driver = TestDriver::new(&app).unwrap();
+    let mut regions = BTreeMap::new();
+    for (region, expected) in [("a", "a"), ("b", "b"), ("b", "b")] {
+        let text = format!(r#"{{"region":"{region}","age":3,"weight":1}}"#);
+        driver.pipe("users", TestRecord::new(text).key("u")).unwrap();
+        driver.commit().unwrap();
+        read(&mut driver, "regions-now", &mut regions);
+        assert_eq!(regions.keys().collect::<Vec<_>>(), [expected]);
+        let row = &regions[expected];
+        assert_eq!((row["avg"].as_f64(), &row["max"]), (Some(3.0), &json!(3)));
+    }
+    driver.pipe("users", TestRecord::null().key("u")).unwrap();
+    driver.commit().unwrap();
+    read(&mut driver, "regions-now", &mut regions);
+    assert!(regions.is_empty(), "{regions:?}");
+}
+
 #[test]
 fn rows_say_themselves_what_they_delete_and_keep_their_time_through_a_repartition() {
     let app = Streams::new("d");

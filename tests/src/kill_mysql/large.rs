@@ -1,7 +1,7 @@
 //! A transaction that is larger than the worker's memory may become, with the worker killed in its midst.
 //!
 //! The rows of a table are inserted in the order of their keys, by one large transaction between two small ones. What the topic says, read record by
-//! record, has to be each row once, in that order; and no worker may ever have had more memory than [`PEAK_BYTES_MAX`].
+//! record, has to be each row once, in that order; and no worker may ever have had more memory than 150 MiB.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
