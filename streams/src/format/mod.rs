@@ -1,6 +1,6 @@
 //! Bytes ↔ Arrow.
 //!
-//! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`], [`csv`], [`debezium_json`]) and the seam for others
+//! Owns: the formats users name ([`Format`]: [`text`], [`raw`], [`json`], [`csv()`], [`debezium_json`]) and the seam for others
 //! ([`RecordFormat`]), the batches of partial states on
 //! repartition topics (`shuffle`), rows in changelogs (`row_codec`), the encoding of keys and the partition of a row
 //! (`placement`).
