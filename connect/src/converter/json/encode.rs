@@ -1,7 +1,7 @@
 //! Writes values and schemas as JSON.
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, ToPrimitive};
 
 use super::DecimalFormat;
 use super::plan::{Logical, Member, Plan, Shape};
@@ -31,7 +31,16 @@ impl Encoder {
                 if !std::sync::Arc::ptr_eq(its.schema(), &plan.schema) && **its.schema() != *plan.schema {
                     return Err(Problem::new("the struct has another schema than is said of it"));
                 }
-                self.structure(plan, members, its.values(), out)
+                let Some(shared) = its.shared_values() else {
+                    return self.structure(plan, &members.members, its.values(), out);
+                };
+                if members.again(shared, out) {
+                    return Ok(());
+                }
+                let start = out.len();
+                self.structure(plan, &members.members, its.values(), out)?;
+                members.keep(shared, &out[start..]);
+                Ok(())
             }
             (Shape::Logical(logical), _) => self.logical(*logical, &plan.schema, value, out),
             (Shape::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
@@ -85,7 +94,10 @@ impl Encoder {
                 "a decimal has the scale {its} where its schema says {scale}"
             )));
         }
-        write_base64(&unscaled.to_signed_bytes_be(), out);
+        match unscaled.to_i64() {
+            Some(short) => write_base64(significant(&short.to_be_bytes()), out),
+            None => write_base64(&unscaled.to_signed_bytes_be(), out),
+        }
         Ok(())
     }
 
@@ -137,12 +149,7 @@ impl Encoder {
     }
 
     /// A map with texts for keys.
-    fn object(
-        self,
-        plans: Option<&[Plan; 2]>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn object(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'{');
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
@@ -163,12 +170,7 @@ impl Encoder {
     }
 
     /// A map with other keys.
-    fn pairs(
-        self,
-        plans: Option<&[Plan; 2]>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn pairs(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'[');
         for (index, (key, value)) in entries.iter().enumerate() {
             out.extend_from_slice(if index > 0 { b",[" } else { b"[" });
@@ -283,6 +285,17 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
     out.push(b'"');
+}
+
+/// The bytes of a signed number, the highest first, without those that only repeat the sign.
+fn significant(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && let [next, ..] = rest
+        && matches!((*first, *next), (0, 0..0x80) | (0xff, 0x80..))
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {

@@ -1,4 +1,6 @@
 //! How values of a schema are written: what is found out once, and not for each value.
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::encode::write_string;
 use crate::record::{SchemaKind, SchemaRef, Value, logical};
 
@@ -20,7 +22,41 @@ pub(super) enum Shape {
     Object(Box<[Plan; 2]>),
     /// A map with other keys.
     Pairs(Box<[Plan; 2]>),
-    Struct(Vec<Member>),
+    Struct(Members),
+}
+
+/// The most bytes of a text that is kept.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// The fields of a struct.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) members: Vec<Member>,
+    /// Values that many structs have, and how they were written: the last ones.
+    kept: Mutex<Option<(Arc<[Value]>, Box<[u8]>)>>,
+}
+
+impl Members {
+    /// Appends what was written of the same values, if they are those of the last time; whether they are.
+    pub(super) fn again(&self, values: &Arc<[Value]>, out: &mut Vec<u8>) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            // They cannot have changed, nor others be where they are, while they are held here.
+            Some((its, text)) if Arc::ptr_eq(its, values) => {
+                out.extend_from_slice(text);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps what was written of such values.
+    pub(super) fn keep(&self, values: &Arc<[Value]>, text: &[u8]) {
+        if text.len() <= KEPT_BYTES_MAX {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            *kept = Some((Arc::clone(values), text.into()));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +131,10 @@ impl Shape {
                         plan: Plan::of(&field.schema),
                     }
                 });
-                Self::Struct(members.collect())
+                Self::Struct(Members {
+                    members: members.collect(),
+                    kept: Mutex::default(),
+                })
             }
             _ => Self::Plain,
         }
