@@ -93,8 +93,8 @@ pub mod prelude {
     pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
-        WindowedTable,
+        GroupedStream, GroupedTable, JoinKeys, JoinedStream, OutputTopic, Stream, StreamJoin, Streams, Table,
+        TypedStream, WindowedStream, WindowedTable, on,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{json, json_schema, raw, text};
@@ -103,7 +103,7 @@ pub mod prelude {
     pub use crate::typed::{ProcessContext, Processor, schema_of};
     pub use crate::window::{
         Emit::{self, OnUpdate, OnWindowClose},
-        Windows, hopping, tumbling,
+        JoinWindow, Windows, hopping, join_window, tumbling,
     };
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
@@ -112,8 +112,8 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, GroupedTable, OutputTopic, Stream, Streams, Table, TypedStream, WindowedStream,
-    WindowedTable,
+    GroupedStream, GroupedTable, JoinKey, JoinKeys, JoinedStream, OutputTopic, Stream, StreamJoin, Streams,
+    Table, TypedStream, WindowedStream, WindowedTable, on,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
@@ -130,4 +130,4 @@ pub use task::{InputMetrics, StepMetrics, StoreMetrics, TaskError, TaskMetrics};
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
 pub use typed::{ClosureError, ProcessContext, Processor, Row, schema_of};
-pub use window::{Emit, Windows, hopping, tumbling};
+pub use window::{Emit, JoinWindow, Windows, hopping, join_window, tumbling};

@@ -3,6 +3,7 @@
 //!
 //! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
 mod grouped;
+mod joined;
 mod output_topic;
 mod stream;
 mod streams;
@@ -11,6 +12,7 @@ mod typed;
 mod windowed;
 
 pub use grouped::GroupedStream;
+pub use joined::{JoinKey, JoinKeys, JoinedStream, StreamJoin, on};
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use streams::Streams;

@@ -2,7 +2,7 @@
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, OutputTopic, SharedPlan, Table};
+use super::{GroupedStream, JoinKeys, OutputTopic, SharedPlan, StreamJoin, Table};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
@@ -104,6 +104,24 @@ impl Stream {
         self.then(Node::Merge {
             inputs: vec![self.node, other.node],
         })
+    }
+
+    /// The rows of this stream, the left side, with the rows of another one of the same job, the right side, that have equal keys and are near
+    /// them in event time: [`within`](StreamJoin::within) follows.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, join_window, json, on, text};
+    /// let app = Streams::new("clicks");
+    /// let shown = app.stream("shown", text("page").with_key("ad"));
+    /// let clicked = app.stream("clicked", text("user").with_key("ad"));
+    /// let both = shown.join(&clicked, on("ad", "ad")).within("clicks", join_window(Duration::from_secs(600)));
+    /// both.to("clicks-by-page", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn join(&self, other: &Self, on: JoinKeys) -> StreamJoin {
+        StreamJoin::new(self.plan.clone(), [self.node, other.node], on)
     }
 
     /// Exactly these columns.

@@ -20,6 +20,9 @@ mod project;
 mod repartition;
 mod shipper;
 mod sink;
+mod stream_join;
+#[cfg(test)]
+mod stream_join_tests;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
@@ -35,6 +38,7 @@ mod window_judge;
 mod window_partial;
 
 pub(crate) use process::Process;
+pub(crate) use stream_join::StreamJoin;
 pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;

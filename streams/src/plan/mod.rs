@@ -22,6 +22,7 @@ mod partitioning_tests;
 mod policy;
 mod process;
 mod stateless;
+mod stream_join;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use topology::Topology;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use stream_join::{JoinColumn, JoinKind, StreamJoin, StreamJoinNode};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,

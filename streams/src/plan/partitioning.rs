@@ -154,7 +154,6 @@ impl Builder {
     /// Brings the rows of both sides to the same tasks by their keys, for the step `name`: whichever is not partitioned by them goes through a
     /// repartition topic, `<app>-<name>-left-repartition` or `…-right-…`. So does another, if the sub-topology would otherwise feed itself,
     /// because its watermark would wait for itself. The rows of a table stay where they are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what joins are made of"))]
     pub(super) fn co_partition(
         &mut self,
         name: &str,

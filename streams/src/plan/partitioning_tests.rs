@@ -26,7 +26,7 @@ fn windowed(plan: &mut Plan, input: NodeId, name: &str, key: &str) -> NodeId {
         name: name.to_owned(),
         keys: vec![col(key)],
         windows: tumbling(Duration::from_secs(1)),
-        emit: crate::OnUpdate,
+        emit: crate::prelude::OnUpdate,
         aggregates: vec![count_all().alias("n")],
     })
 }
