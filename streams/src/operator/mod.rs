@@ -24,6 +24,9 @@ mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod stream_join;
+#[cfg(test)]
+mod stream_join_tests;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
@@ -43,6 +46,7 @@ mod window_partial;
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use stream_join::StreamJoin;
 pub(crate) use table_join::TableJoin;
 pub(crate) use tables::{Seen, Tables};
 

@@ -55,6 +55,7 @@ pub(super) fn lines(random: &mut Random) -> Vec<Input> {
             topic: "in",
             value,
             at,
+            partition: None,
         }
     };
     (0..count).map(line).collect()
@@ -88,12 +89,39 @@ pub(super) fn events(random: &mut Random) -> Vec<Input> {
     rows.into_iter().map(event).collect()
 }
 
+/// Events in two topics that keep pace, none of them later than the grace of joins; then some that are far ahead, in each partition of both.
+pub(super) fn sides(random: &mut Random) -> Vec<Input> {
+    let mut now = 1_000_000;
+    let mut rows = rows_of_two(random);
+    for input in &mut rows {
+        now += i64::try_from(random.below(1_500)).unwrap();
+        let grain = random.one_of(&[1, 500]);
+        input.at = (now - i64::try_from(random.below(4_000)).unwrap()) / grain * grain;
+    }
+    for topic in ["in", "more"] {
+        let end = |number| Input {
+            topic,
+            value: json!({"k": format!("end of {topic} {number}")}).to_string(),
+            at: 10_000_000_000,
+            partition: Some(number),
+        };
+        rows.extend((0..3).map(end));
+    }
+    for input in &mut rows {
+        let mut value: Value = serde_json::from_str(&input.value).unwrap();
+        value["at"] = json!(input.at);
+        input.value = value.to_string();
+    }
+    rows
+}
+
 fn rows_of(random: &mut Random, topics: &[&'static str]) -> Vec<Input> {
     let count = count(random);
     let row = |at| Input {
         topic: random.one_of(topics),
         value: object(random).to_string(),
         at,
+        partition: None,
     };
     (0..count).map(row).collect()
 }

@@ -21,6 +21,8 @@ struct Input {
     topic: &'static str,
     value: String,
     at: i64,
+    /// The partition here, modulo how many there are; else they take turns.
+    partition: Option<i32>,
 }
 
 /// What is compared of an output topic.
@@ -65,9 +67,12 @@ fn run(case: &Case, seed: u64, inputs: &[Input]) -> (Outputs, i32) {
     let mut driver = TestDriver::with_partitions(&app, partitions).unwrap();
     let epoch = 1 + random.below(100);
     for input in inputs {
-        driver
-            .pipe(input.topic, TestRecord::new(input.value.as_str()).at(input.at))
-            .unwrap();
+        let record = TestRecord::new(input.value.as_str()).at(input.at);
+        let record = match input.partition {
+            Some(partition) => record.partition(partition % partitions),
+            None => record,
+        };
+        driver.pipe(input.topic, record).unwrap();
         if random.below(epoch) == 0 {
             driver.commit().unwrap();
             if random.below(3) == 0 {
@@ -156,4 +161,24 @@ fn hopping_windows() {
 #[test]
 fn results_of_closed_windows() {
     compare("closed");
+}
+
+#[test]
+fn inner_joins_of_streams() {
+    compare("join-inner");
+}
+
+#[test]
+fn left_joins_of_streams() {
+    compare("join-left");
+}
+
+#[test]
+fn outer_joins_of_streams() {
+    compare("join-outer");
+}
+
+#[test]
+fn joins_that_look_further_ahead_than_back() {
+    compare("join-asymmetric");
 }
