@@ -18,6 +18,7 @@ mod changelog;
 mod column;
 mod generation;
 mod group_store;
+mod join_span;
 mod join_store;
 #[cfg(test)]
 mod join_tests;
