@@ -15,7 +15,6 @@ use super::join_span::{Loaded, Run, Span};
 use super::pieces::{Piece, counts, last_whole};
 use super::time_buckets::{Bucket, KeyError, KeyExprs, Keys, hash};
 use super::{BucketLog, Owner, Share, StateError};
-use crate::format::FormatError;
 use crate::rows::EventTime;
 use crate::sink::RecordBuffer;
 use crate::store::LocalStore;
