@@ -430,7 +430,7 @@ sub-topology 0
 
     // What is not in the partitions of its keys is brought there.
     let app = Streams::new("j");
-    let left = rows(&app, LEFT, &[("k", DataType::Utf8)]);
+    let left = rows(&app, "others", &[("k", DataType::Utf8)]);
     let (_, right) = sides(&app);
     let joined = left
         .join(&right, on("k", cast(col("key"), DataType::Utf8)))
