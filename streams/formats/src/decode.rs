@@ -131,26 +131,21 @@ impl ValueDecoder {
             Err(_) => {}
         }
         // Which of them it is, is seen when they are alone.
-        let (mut good, mut fits) = (Vec::new(), Vec::new());
+        let (mut good, mut kept) = (Vec::new(), Vec::new());
         for (row, record) in std::mem::take(&mut self.rows)
             .into_iter()
             .zip(&self.decoded.records)
         {
-            let alone = std::slice::from_ref(&row);
-            match batch(alone, &schema, arrow) {
+            let alone = batch(std::slice::from_ref(&row), &schema, arrow);
+            kept.push(alone.is_ok());
+            match alone {
                 Ok(_) => good.push(row),
                 Err(reason) => self
                     .decoded
                     .undecodable
                     .push((*record, unread(&self.name, reason))),
             }
-            fits.push(good.len());
         }
-        let mut before = 0;
-        let mut kept = fits
-            .iter()
-            .map(|count| std::mem::replace(&mut before, *count) < *count);
-        let kept: Vec<bool> = kept.by_ref().collect();
         let mut flags = kept.iter();
         self.decoded.records.retain(|_| flags.next() == Some(&true));
         let mut flags = kept.iter();

@@ -166,12 +166,12 @@ impl Catalog {
             }
             number = self.number(planning, id).await?.ok_or_else(|| {
                 Unplanned::Task(PluginError::fatal(format!(
-                    "the table {id} got columns, and is not there any more"
+                    "the table {id} got columns, and is not there any more: keep others from dropping it, and restart the task"
                 )))
             })?;
         }
         Err(Unplanned::Task(PluginError::fatal(format!(
-            "columns were added to {id}, and are not there"
+            "columns were added to {id}, and are not there: keep others from dropping them, and restart the task"
         ))))
     }
 
