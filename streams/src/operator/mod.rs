@@ -86,6 +86,17 @@ pub(crate) trait Operator: Send {
         Ok(())
     }
 
+    /// Whether more follows from what the step was told last. If so, it is [asked for it](Operator::go_on) until nothing does, before
+    /// it is told anything else; the steps below have worked on each part before the next one is made.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives the next part of what follows to `out`.
+    fn go_on(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
     /// The rows of `keys`, each there once, in the table that the step keeps. `tables` are those that it reads itself. See
     /// [`Tables::look_up`].
     fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {

@@ -23,6 +23,8 @@ mod node;
 mod partitioning;
 #[cfg(test)]
 mod partitioning_tests;
+#[cfg(test)]
+mod parts_tests;
 mod policy;
 mod process;
 mod signed;

@@ -126,6 +126,13 @@ pub(super) const CASES: &[Case] = &[
         build: |app| joins(app, join_window(secs(20)).before(secs(5)), JoinedStream::outer),
         partitioned: true,
     },
+    Case {
+        name: "join-late",
+        outputs: &[Output::Bag("out")],
+        generate: generate::late_sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::left),
+        partitioned: false,
+    },
 ];
 
 fn row() -> Format {
