@@ -132,7 +132,8 @@ impl Rows {
     }
 }
 
-fn column_bytes(column: &ArrayRef) -> usize {
+/// Roughly what a column takes, without what other rows of the same buffers do.
+pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
     let own = column.to_data().get_slice_memory_size().unwrap_or(0);
     // Of views only those themselves are counted.
     let behind = match column.data_type() {

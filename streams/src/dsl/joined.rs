@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 
-use super::{SharedPlan, Stream, Table};
+use super::{JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream};
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
 /// What is equal in rows that belong together. Made by [`on`].
 #[derive(Debug, Clone)]
-pub struct On(Vec<(Expr, Expr)>);
+pub struct On(pub(super) Vec<(Expr, Expr)>);
 
 /// One side of what is equal: the name of a column, or an expression.
 pub trait JoinKey {
@@ -58,6 +58,48 @@ impl On {
     pub fn and(mut self, left: impl JoinKey, right: impl JoinKey) -> Self {
         self.0.push((left.into_expr(), right.into_expr()));
         self
+    }
+}
+
+/// What a stream can be joined with: a table, whose row for the key is looked up, or another stream, whose rows are met within a window of
+/// event time.
+pub trait JoinsStream: Sealed {
+    /// The join, which may have to be told more.
+    type Join;
+
+    #[doc(hidden)]
+    fn join_to(&self, left: &Stream, on: On) -> Self::Join;
+}
+
+mod sealed {
+    /// Only this crate's streams and tables are joined.
+    pub trait Sealed {}
+}
+use sealed::Sealed;
+
+macro_rules! joined_as {
+    ($join:ty: $($kind:ty),+ => $make:expr) => {$(
+        impl Sealed for $kind {}
+        impl JoinsStream for $kind {
+            type Join = $join;
+
+            fn join_to(&self, left: &Stream, on: On) -> $join {
+                $make(left, self, on)
+            }
+        }
+    )+};
+}
+
+joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(StreamJoin: Stream, Lookup, JoinedStream => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
+
+impl<T> Sealed for TypedStream<T> {}
+
+impl<T> JoinsStream for TypedStream<T> {
+    type Join = StreamJoin;
+
+    fn join_to(&self, left: &Stream, on: On) -> StreamJoin {
+        StreamJoin::new(left, self, on)
     }
 }
 

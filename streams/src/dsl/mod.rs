@@ -6,15 +6,17 @@ mod grouped;
 mod joined;
 mod output_topic;
 mod stream;
+mod stream_join;
 mod streams;
 mod table;
 mod typed;
 mod windowed;
 
 pub use grouped::GroupedStream;
-pub use joined::{JoinKey, Lookup, On, TableJoin, key, on};
+pub use joined::{JoinKey, JoinsStream, Lookup, On, TableJoin, key, on};
 pub use output_topic::OutputTopic;
 pub use stream::Stream;
+pub use stream_join::{JoinedStream, StreamJoin};
 pub use streams::Streams;
 pub use table::{GroupedTable, Table};
 pub use typed::TypedStream;

@@ -2,7 +2,7 @@
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, Lookup, On, OutputTopic, SharedPlan, Table};
+use super::{GroupedStream, JoinsStream, On, OutputTopic, SharedPlan, Table};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
@@ -26,6 +26,10 @@ impl Stream {
         self.node
     }
 
+    pub(super) fn plan(&self) -> &SharedPlan {
+        &self.plan
+    }
+
     pub(crate) fn then(&self, node: Node) -> Self {
         Self {
             plan: self.plan.clone(),
@@ -39,7 +43,7 @@ impl Stream {
     }
 
     /// Each row with the row that `table` has for its key: the stream's columns, then the table's. Rows for which there is none are dropped,
-    /// or kept with [`Lookup::left`]. Keys are all of the table's key columns; one that has the same name on both sides is one
+    /// or kept with [`Lookup::left`](crate::Lookup::left). Keys are all of the table's key columns; one that has the same name on both sides is one
     /// column. Null is no key.
     ///
     /// The table is as it is at the end of the epoch in which the row comes. A later change of the table does not change what was joined.
@@ -61,8 +65,23 @@ impl Stream {
     /// assert_eq!(greetings[0].as_text().1, r#"{"page":"home","name":"Ann"}"#);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
-    pub fn join(&self, table: &Table, on: On) -> Lookup {
-        Lookup::new(&self.plan, self, table, on)
+    ///
+    /// Another stream of the same job is the right side of a join in which rows with equal keys meet that are near each other in event time:
+    /// [`within`](crate::StreamJoin::within) follows.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, join_window, json, on, text};
+    /// let app = Streams::new("clicks");
+    /// let shown = app.stream("shown", text("page").with_key("ad"));
+    /// let clicked = app.stream("clicked", text("user").with_key("ad"));
+    /// let both = shown.join(&clicked, on("ad", "ad")).within("clicks", join_window(Duration::from_secs(600)));
+    /// both.to("clicks-by-page", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn join<R: JoinsStream>(&self, right: &R, on: On) -> R::Join {
+        right.join_to(self, on)
     }
 
     /// One row, with one column, for each element of the list that `expr` gives. Null and empty lists give none.

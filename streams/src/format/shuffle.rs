@@ -35,6 +35,9 @@ pub(crate) struct ShuffleCodec {
     fingerprint: u64,
 }
 
+/// Takes a record value, and how many rows are in it.
+type Counted<'a> = dyn FnMut(usize, &[u8]) -> Result<(), FormatError> + 'a;
+
 impl ShuffleCodec {
     pub(crate) fn new(schema: SchemaRef, fingerprint: u64) -> Self {
         let wire = Arc::new(Schema::new(
@@ -62,6 +65,17 @@ impl ShuffleCodec {
         bytes_max: usize,
         each: &mut dyn FnMut(&[u8]) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
+        self.encode_counted(batch, rows, bytes_max, &mut |_, value| each(value))
+    }
+
+    /// As [`encode`](Self::encode); says of each value how many rows are in it.
+    pub(crate) fn encode_counted(
+        &self,
+        batch: &RecordBatch,
+        rows: &[u32],
+        bytes_max: usize,
+        each: &mut Counted<'_>,
+    ) -> Result<(), FormatError> {
         let taken = take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?;
         let columns = taken.columns().iter().zip(self.wire.fields());
         let columns = columns
@@ -78,7 +92,7 @@ impl ShuffleCodec {
         &self,
         batch: &RecordBatch,
         bytes_max: usize,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), FormatError>,
+        each: &mut Counted<'_>,
     ) -> Result<(), FormatError> {
         let rows = batch.num_rows();
         let (_, encoded) = IpcDataGenerator::default().encode(
@@ -99,7 +113,7 @@ impl ShuffleCodec {
             value.extend(&encoded.arrow_data);
             let checksum = crc32c::crc32c(&value[CHECKSUM_BYTES..]);
             value[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
-            return each(&value);
+            return each(rows, &value);
         }
         if rows <= 1 {
             return Err(FormatError::RowTooLarge { bytes, bytes_max });

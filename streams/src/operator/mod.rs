@@ -24,6 +24,9 @@ mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod stream_join;
+#[cfg(test)]
+mod stream_join_tests;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
@@ -43,6 +46,7 @@ mod window_partial;
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use stream_join::StreamJoin;
 pub(crate) use table_join::TableJoin;
 pub(crate) use tables::{Seen, Tables};
 
@@ -79,6 +83,17 @@ pub(crate) trait Operator: Send {
 
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Whether more follows from what the step was told last. If so, it is [asked for it](Operator::go_on) until nothing does, before
+    /// it is told anything else; the steps below have worked on each part before the next one is made.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives the next part of what follows to `out`.
+    fn go_on(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())
     }
 

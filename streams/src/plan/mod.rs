@@ -11,6 +11,7 @@ mod build;
 mod checks;
 mod describe;
 mod error;
+mod join_kind;
 mod keyed;
 #[cfg(test)]
 mod keyed_tests;
@@ -22,11 +23,14 @@ mod node;
 mod partitioning;
 #[cfg(test)]
 mod partitioning_tests;
+#[cfg(test)]
+mod parts_tests;
 mod policy;
 mod process;
 mod signed;
 mod stateless;
 mod step_kind;
+mod stream_join;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;
@@ -44,12 +48,14 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
+pub(crate) use join_kind::JoinKind;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
 pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
-pub(crate) use table_join::{JoinKind, TableJoinNode, TableJoinPlan};
+pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
+pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,

@@ -22,6 +22,10 @@ pub(crate) struct NodeId(pub(crate) usize);
 pub(crate) enum Side {
     /// Rows that came too late.
     Late,
+    /// Rows of the left side of a join that came too late.
+    LateLeft,
+    /// Those of the right side.
+    LateRight,
 }
 
 /// One step as written.

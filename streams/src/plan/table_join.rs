@@ -7,39 +7,9 @@ use datafusion::logical_expr::Expr;
 use super::build::{Builder, Output};
 use super::checks::distinct;
 use super::partitioning::Half;
-use super::{NodeId, NodePlan, PlanError, StepKind, StepPlan};
+use super::{JoinKind, NodeId, NodePlan, PlanError, StepKind, StepPlan};
 use crate::expr::prelude::col;
 use crate::operator::{Operator, OperatorError, Place, TableJoin};
-
-/// Which keys are in a join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JoinKind {
-    /// Those of both sides.
-    Inner,
-    /// Those of the left one.
-    Left,
-    /// Those of either.
-    Outer,
-}
-
-impl JoinKind {
-    /// Whether a key is there that is, or is not, in the sides.
-    pub(crate) fn has(self, left: bool, right: bool) -> bool {
-        match self {
-            Self::Inner => left && right,
-            Self::Left => left,
-            Self::Outer => left || right,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Inner => "",
-            Self::Left => "left ",
-            Self::Outer => "outer ",
-        }
-    }
-}
 
 /// Two tables, the inputs, with equal keys.
 #[derive(Debug, Clone)]

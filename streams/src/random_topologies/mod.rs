@@ -4,6 +4,7 @@
 //! nothing but the description.
 mod description;
 mod job;
+mod joins;
 mod oracle;
 
 use std::collections::BTreeMap;

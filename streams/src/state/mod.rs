@@ -6,16 +6,22 @@
 //! * Keyed aggregates: [`ResidentTable`], keys interned once, one growing vector a state column; [`Changelog`].
 //! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
+//! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!
 //! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
 //! delta, so that aggregates that depend on order see the order of the log. Memory forgets what is committed, or what the running epoch
 //! does not ask for again; the next epoch finds it in the local store.
+mod bucket_log;
 mod bytes_column;
 mod changelog;
 mod column;
 mod generation;
 mod group_store;
+mod join_span;
+mod join_store;
+#[cfg(test)]
+mod join_tests;
 mod keyed_store;
 mod meaning;
 #[cfg(test)]
@@ -23,18 +29,22 @@ mod measurements;
 mod members;
 mod memory;
 mod owner;
+mod pieces;
 mod resident;
 mod row_log;
 mod row_store;
 mod row_table;
+mod time_buckets;
 mod window_log;
 mod window_store;
 #[cfg(test)]
 mod window_tests;
 
+pub(crate) use bucket_log::{BucketLog, SideLog};
 pub use changelog::StateError;
 pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use group_store::GroupStore;
+pub(crate) use join_store::{Came, JoinStore, JoinStoreError, Pair, Place};
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use owner::{Owner, OwnerNames};
@@ -42,5 +52,6 @@ pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_log::RowStoreError;
 pub(crate) use row_store::RowStore;
 pub(crate) use row_table::RowTable;
+pub(crate) use time_buckets::{KeyError, KeyExprs, Keys};
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

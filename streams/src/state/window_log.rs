@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::meaning::{MEANING_KEY, Meaning};
+use super::pieces::{Number, Piece, Says};
 use super::{Owner, StateError};
 use crate::aggregate::AggregateSpec;
 use crate::format::{FormatError, ShuffleCodec};
@@ -21,16 +22,6 @@ use crate::store::LocalStore;
 const WINDOW_KEY: u8 = 2;
 const ADDED: u8 = 0;
 const WHOLE: u8 = 1;
-
-/// The number of a record among those of its owner in its window.
-pub(super) type Number = u32;
-
-/// A record in its window. What comes from a later owner is greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Piece {
-    pub(super) owner: Owner,
-    pub(super) number: Number,
-}
 
 /// One partition of the changelog.
 #[derive(Debug)]
@@ -60,6 +51,12 @@ pub(super) struct Content {
     /// The number of the first piece, and how many there are, of all that the window held.
     pub(super) whole: Option<(Number, Number)>,
     pub(super) states: RecordBatch,
+}
+
+impl Says for Content {
+    fn whole(&self) -> Option<(Number, Number)> {
+        self.whole
+    }
 }
 
 impl WindowLog {

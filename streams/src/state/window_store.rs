@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result as PlanResult};
 
-use super::window_log::{Content, Entry, Number, Piece, window_prefix};
+use super::pieces::{Number, Piece, counts, last_whole};
+use super::window_log::{Content, Entry, window_prefix};
 use super::{Owner, ResidentTable, Share, StateError, WindowLog};
 use crate::aggregate::AggregateSpec;
 use crate::format::FormatError;
@@ -307,35 +308,4 @@ fn table_of(spec: &Arc<AggregateSpec>, pieces: &[(Piece, Content)]) -> PlanResul
         }
     }
     Ok((table, logged))
-}
-
-/// The first piece of the last whole state of which nothing is missing. Pieces are in order.
-fn last_whole(pieces: &[(Piece, Content)]) -> Option<Piece> {
-    let is_complete = |(piece, content): &&(Piece, Content)| {
-        content.whole.is_some_and(|(first, count)| {
-            let there = |number: Number| {
-                let wanted = Piece { number, ..*piece };
-                pieces.binary_search_by_key(&wanted, |(piece, _)| *piece).is_ok()
-            };
-            piece.number == first && (first..first + count).all(there)
-        })
-    };
-    pieces.iter().rfind(is_complete).map(|(piece, _)| *piece)
-}
-
-/// Whether a piece is part of its window's state, whose last whole state begins with `whole`.
-///
-/// An owner reads again whatever its predecessor had not committed, so that its whole state takes the place of all that its
-/// predecessors wrote, even of what came to the log behind it.
-fn counts(piece: Piece, content: &Content, whole: Option<Piece>) -> bool {
-    match content.whole {
-        Some((first, _)) => {
-            let begins = Piece {
-                number: first,
-                ..piece
-            };
-            whole == Some(begins)
-        }
-        None => whole.is_none_or(|whole| piece > whole),
-    }
 }

@@ -1,8 +1,9 @@
 //! Windows of event time.
 //!
-//! Owns: what windows there are ([`Windows`]), and which of them a row belongs to. Does not own: their state (`state`), or when
+//! Owns: what windows there are ([`Windows`]), which of them a row belongs to, and how far apart rows are that meet ([`JoinWindow`]). Does not own: their state (`state`), or when
 //! they close (`time`, `operator`).
 mod assign;
+mod join;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub(crate) use assign::{WINDOW_END, WINDOW_START, window_type};
+pub use join::{JoinWindow, join_window};
 
 use crate::rows::EventTime;
 use crate::time::Watermark;

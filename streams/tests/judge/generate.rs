@@ -55,6 +55,7 @@ pub(super) fn lines(random: &mut Random) -> Vec<Input> {
             topic: "in",
             value,
             at,
+            partition: None,
         }
     };
     (0..count).map(line).collect()
@@ -88,12 +89,58 @@ pub(super) fn events(random: &mut Random) -> Vec<Input> {
     rows.into_iter().map(event).collect()
 }
 
+/// Events in two topics that keep pace, none of them later than the grace of joins; then some that are far ahead, in each partition of both.
+pub(super) fn sides(random: &mut Random) -> Vec<Input> {
+    let mut now = 1_000_000;
+    let mut rows = rows_of_two(random);
+    for input in &mut rows {
+        now += i64::try_from(random.below(1_500)).unwrap();
+        let grain = random.one_of(&[1, 500]);
+        input.at = (now - i64::try_from(random.below(4_000)).unwrap()) / grain * grain;
+    }
+    for topic in ["in", "more"] {
+        let end = |number| Input {
+            topic,
+            value: json!({"k": format!("end of {topic} {number}")}).to_string(),
+            at: 10_000_000_000,
+            partition: Some(number),
+        };
+        rows.extend((0..3).map(end));
+    }
+    for input in &mut rows {
+        let mut value: Value = serde_json::from_str(&input.value).unwrap();
+        value["at"] = json!(input.at);
+        input.value = value.to_string();
+    }
+    rows
+}
+
+/// Rows of the left side, and partners that come when its event time is beyond the window and grace: of `a` before there is any other row of the right side, of
+/// `b` when that is as far.
+pub(super) fn late_sides(_: &mut Random) -> Vec<Input> {
+    let row = |topic, key: &str, at: i64| Input {
+        topic,
+        value: json!({"k": key, "n": at, "at": at}).to_string(),
+        at,
+        partition: None,
+    };
+    vec![
+        row("in", "a", 100_000),
+        row("in", "b", 100_000),
+        row("in", "far", 116_000),
+        row("more", "a", 105_000),
+        row("more", "far", 116_000),
+        row("more", "b", 105_000),
+    ]
+}
+
 fn rows_of(random: &mut Random, topics: &[&'static str]) -> Vec<Input> {
     let count = count(random);
     let row = |at| Input {
         topic: random.one_of(topics),
         value: object(random).to_string(),
         at,
+        partition: None,
     };
     (0..count).map(row).collect()
 }

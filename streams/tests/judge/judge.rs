@@ -90,9 +90,11 @@ fn ask() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for case in CASES {
         for seed in 1..=seeds() {
-            let lines = inputs(case, seed).into_iter().map(|Input { topic, value, at }| {
-                json!({"topic": topic, "key": null, "value": value, "at": at}).to_string() + "\n"
-            });
+            let lines = inputs(case, seed)
+                .into_iter()
+                .map(|Input { topic, value, at, .. }| {
+                    json!({"topic": topic, "key": null, "value": value, "at": at}).to_string() + "\n"
+                });
             fs::write(file(folder.path(), case, seed, "in"), lines.collect::<String>()).unwrap();
         }
     }

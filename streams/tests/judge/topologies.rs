@@ -98,6 +98,41 @@ pub(super) const CASES: &[Case] = &[
         },
         partitioned: false,
     },
+    Case {
+        name: "join-inner",
+        outputs: &[Output::Bag("out")],
+        generate: generate::sides,
+        build: |app| joins(app, join_window(secs(10)), |joined| joined),
+        partitioned: true,
+    },
+    Case {
+        name: "join-left",
+        outputs: &[Output::Bag("out")],
+        generate: generate::sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::left),
+        partitioned: true,
+    },
+    Case {
+        name: "join-outer",
+        outputs: &[Output::Bag("out")],
+        generate: generate::sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::outer),
+        partitioned: true,
+    },
+    Case {
+        name: "join-asymmetric",
+        outputs: &[Output::Bag("out")],
+        generate: generate::sides,
+        build: |app| joins(app, join_window(secs(20)).before(secs(5)), JoinedStream::outer),
+        partitioned: true,
+    },
+    Case {
+        name: "join-late",
+        outputs: &[Output::Bag("out")],
+        generate: generate::late_sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::left),
+        partitioned: false,
+    },
 ];
 
 fn row() -> Format {
@@ -212,6 +247,25 @@ fn windows(app: &Streams, strategy: WatermarkStrategy, windows: Windows, emit: E
         .results()
         .select(shown.map(col).into_iter().chain([id.alias("id")]))
         .to("out", json().with_key("id"));
+}
+
+/// Joins of two streams. Windows reach as far as rows are out of order: Kafka Streams gives a row whose window, without grace, is over when it comes as
+/// unmatched at once, and again with a partner that comes within grace.
+fn joins(app: &Streams, window: JoinWindow, kind: fn(JoinedStream) -> JoinedStream) {
+    let strategy = || record_time(Duration::ZERO);
+    let left = app.stream("in", event()).watermark(strategy()).select([
+        col("k"),
+        col("n").alias("left"),
+        col("s").alias("left_s"),
+        col("at").alias("left_at"),
+    ]);
+    let right = app.stream("more", event()).watermark(strategy()).select([
+        col("k"),
+        col("n").alias("right"),
+        col("at").alias("right_at"),
+    ]);
+    let joined = left.join(&right, on("k", "k"));
+    kind(joined.within("joined", window.grace(secs(5)))).to("out", json());
 }
 
 fn secs(seconds: u64) -> Duration {

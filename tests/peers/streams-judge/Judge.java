@@ -47,8 +47,9 @@ public final class Judge {
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         settings.put(StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG,
             org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers.class);
-        // Else closed windows wait for a clock that stands still.
+        // Else closed windows, and rows that have met none, wait for a clock that stands still.
         settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION, 0L);
+        settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_OUTER_JOIN_SPURIOUS_RESULTS_FIX, 0L);
         Path state = Files.createTempDirectory("judge");
         settings.put(StreamsConfig.STATE_DIR_CONFIG, state.toString());
         StringSerializer in = new StringSerializer();
@@ -138,6 +139,9 @@ public final class Judge {
                 windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)), EmitStrategy.onWindowClose());
                 return List.of("out");
             }
+            case "join-inner", "join-left", "join-outer", "join-asymmetric", "join-late" -> {
+                return Joins.topology(name, builder);
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
     }
@@ -187,7 +191,7 @@ public final class Judge {
     }
 
     /** Records that are JSON objects; a member that is missing is null. */
-    private static KStream<String, ObjectNode> rows(StreamsBuilder builder, String topic) {
+    static KStream<String, ObjectNode> rows(StreamsBuilder builder, String topic) {
         return builder.<String, String>stream(topic).mapValues(value -> {
             ObjectNode row = parse(value);
             for (String member : List.of("k", "n", "x", "s")) {
@@ -264,7 +268,7 @@ public final class Judge {
         return Materialized.with(Serdes.String(), new ObjectSerde());
     }
 
-    private static ObjectNode object() {
+    static ObjectNode object() {
         return JSON.createObjectNode();
     }
 

@@ -1,0 +1,190 @@
+//! The rows of one side of a join within a span of event time: in memory, and the records that say them.
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+use super::bucket_log::{BucketAt, RowNumber, StoredRows, Written};
+use super::pieces::{Number, Piece};
+use super::time_buckets::{Bucket, KeyError, Keys};
+use super::{BucketLog, Owner, StateError};
+use crate::format::FormatError;
+use crate::rows::EventTime;
+
+/// From so many records on, those of a span may be replaced by one.
+const PIECES_MAX: usize = 64;
+/// What they take together then, at most: larger ones are no burden.
+const PIECES_BYTES_MAX: usize = 512 << 10;
+
+/// The rows of a span of one side.
+#[derive(Default)]
+pub(super) struct Span {
+    /// None if they are in the local store alone.
+    pub(super) loaded: Option<Loaded>,
+    /// The epoch that changed them last.
+    pub(super) changed: u64,
+    /// The last turn that asked for them.
+    pub(super) used: u64,
+    /// The records that together are these rows, and what those take.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces_bytes: usize,
+    /// The number of the next record, and of the next row, that is written.
+    pub(super) next: Number,
+    pub(super) next_row: RowNumber,
+}
+
+pub(super) struct Loaded {
+    pub(super) bucket: Bucket,
+    /// How many of the rows are in the log.
+    pub(super) logged: usize,
+    /// Those of them that were matched in the running epoch.
+    pub(super) matched: Vec<u32>,
+    /// Under which numbers rows were written, from each run's first row on.
+    pub(super) runs: Vec<Run>,
+}
+
+/// Rows in a row, written by one owner under numbers in a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) first: usize,
+    pub(super) owner: Owner,
+    pub(super) number: RowNumber,
+}
+
+/// Rows of one side that came, with their times and keys.
+pub(crate) struct Came<'a> {
+    pub(crate) side: usize,
+    pub(crate) batch: &'a RecordBatch,
+    pub(crate) times: &'a [EventTime],
+    pub(crate) keys: &'a Keys,
+}
+
+/// A row that came, and one of the other side that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    /// The position of the row that came.
+    pub(crate) row: u32,
+    pub(super) other: Place,
+}
+
+/// A row that is kept, of whatever side is spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) time: EventTime,
+    pub(super) start: EventTime,
+    pub(super) row: u32,
+}
+
+impl Pair {
+    /// The row of the other side.
+    pub(crate) fn other(&self) -> Place {
+        self.other
+    }
+}
+
+/// A change of state that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoinStoreError {
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+}
+
+impl Loaded {
+    /// Marks rows of other owners, and those that were written earlier, by their numbers. What is gone is passed over.
+    pub(super) fn mark_numbered(&mut self, matched: Vec<(Owner, Vec<RowNumber>)>) {
+        let rows = self.bucket.len();
+        let ends = self.runs.iter().skip(1).map(|run| run.first).chain([rows]);
+        let mut runs: BTreeMap<(Owner, RowNumber), Range<usize>> = BTreeMap::new();
+        for (run, end) in self.runs.iter().zip(ends) {
+            runs.insert((run.owner, run.number), run.first..end);
+        }
+        for (owner, numbers) in matched {
+            for number in numbers {
+                let before = runs.range((owner, 0)..=(owner, number)).next_back();
+                if let Some(((_, first), rows)) = before {
+                    let row = rows.start + (number - first) as usize;
+                    if rows.contains(&row) {
+                        self.bucket.mark(row as u32);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rows that were matched in the running epoch, by their owners and numbers.
+    fn take_matched(&mut self) -> Vec<(Owner, Vec<RowNumber>)> {
+        let mut matched: BTreeMap<Owner, Vec<RowNumber>> = BTreeMap::new();
+        for row in std::mem::take(&mut self.matched) {
+            let run = self.runs.partition_point(|run| run.first <= row as usize);
+            if let Some(run) = run.checked_sub(1).map(|run| self.runs[run]) {
+                let number = run.number + (row as usize - run.first) as RowNumber;
+                matched.entry(run.owner).or_default().push(number);
+            }
+        }
+        matched.values_mut().for_each(|rows| rows.sort_unstable());
+        matched.into_iter().collect()
+    }
+}
+
+impl Span {
+    /// Writes what the epoch changed, or all rows, if many small records say them.
+    pub(super) fn write(&mut self, at: BucketAt, log: &mut BucketLog) -> Result<(), JoinStoreError> {
+        let Some(loaded) = &mut self.loaded else {
+            return Ok(());
+        };
+        let rows = loaded.bucket.len();
+        let whole = self.pieces.len() > PIECES_MAX && self.pieces_bytes < PIECES_BYTES_MAX;
+        let (from, mut replaced) = (if whole { 0 } else { loaded.logged }, Vec::new());
+        if whole {
+            replaced = std::mem::take(&mut self.pieces);
+            self.pieces_bytes = 0;
+            loaded.matched.clear();
+            loaded.runs.clear();
+        }
+        if from < rows {
+            let (batch, times, matched) = loaded.bucket.rows(from..rows)?;
+            let stored = StoredRows {
+                batch,
+                times,
+                matched,
+            };
+            // Numbers begin again in the end; those of long ago are of rows that were written again since.
+            let count = (rows - from) as RowNumber;
+            if self.next_row.checked_add(count).is_none() {
+                self.next_row = 0;
+            }
+            let written = log.write(at, self.next, self.next_row, &stored, whole)?;
+            loaded.runs.push(Run {
+                first: from,
+                owner: log.owner(),
+                number: self.next_row,
+            });
+            self.next_row += count;
+            loaded.logged = rows;
+            self.took(log, &written);
+        }
+        // Only behind what takes their place.
+        replaced.into_iter().for_each(|piece| log.delete(at, piece));
+        let matched = self.loaded.as_mut().map(Loaded::take_matched).unwrap_or_default();
+        if !matched.is_empty() {
+            let written = log.write_matched(at, self.next, &matched);
+            self.took(log, &written);
+        }
+        Ok(())
+    }
+
+    fn took(&mut self, log: &BucketLog, written: &Written) {
+        let owner = log.owner();
+        let numbers = self.next..self.next + written.records;
+        self.pieces.extend(numbers.map(|number| Piece { owner, number }));
+        self.pieces_bytes += written.bytes;
+        self.next += written.records;
+    }
+}
