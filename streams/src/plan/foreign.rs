@@ -156,7 +156,7 @@ impl<'a> Join<'a> {
     ) -> Result<Self, PlanError> {
         let step = format!("join_by {}", node.name);
         let (_, changelog) = builder.keyed_step(&node.name)?;
-        let (to, subscriptions) = builder.keyed_step(&format!("{}-subscriptions", node.name))?;
+        let (to, asks) = builder.keyed_step(&format!("{}-subscriptions", node.name))?;
         let (back, _) = builder.keyed_step(&format!("{}-answers", node.name))?;
         let right_keys = &right.schema.fields()[..right.keys];
         if node.keys.len() != right.keys {
@@ -175,34 +175,7 @@ impl<'a> Join<'a> {
         let is_shown = |key: &usize| !matches!(&node.keys[*key], Expr::Column(column) if column.name() == right_keys[*key].name());
         let shown_keys: Vec<usize> = (0..right.keys).filter(is_shown).collect();
 
-        let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
-        let named =
-            |field: &FieldRef, name: String| Arc::new(nullable(field).as_ref().clone().with_name(name));
-        let values = &right.schema.fields()[right.keys..];
-        let foreign_fields: Vec<FieldRef> = (0..right.keys)
-            .map(|key| named(&right_keys[key], foreign_name(key)))
-            .collect();
-        let key_fields: Vec<FieldRef> = (0..left.keys)
-            .map(|key| named(&left.schema.fields()[key], key_name(key)))
-            .collect();
-        let flag = |name: &str| Arc::new(Field::new(name, DataType::Boolean, false));
-
-        let mut asked = [foreign_fields.clone(), key_fields.clone()].concat();
-        asked.push(flag("$live"));
-        let mut answered = [key_fields, foreign_fields].concat();
-        answered.push(flag("$found"));
-        answered.extend(
-            values
-                .iter()
-                .map(|field| named(field, format!("$right.{}", field.name()))),
-        );
-        let (left_keys, left_values) = left.schema.fields().split_at(left.keys);
-        let mut fields = left_keys.to_vec();
-        fields.extend(left_values.iter().map(nullable));
-        fields.extend(shown_keys.iter().map(|key| nullable(&right_keys[*key])));
-        fields.extend(values.iter().map(nullable));
-        distinct(&step, fields.iter().map(|field| field.name()))?;
-
+        let [subscriptions, answers, schema] = columns(&step, left, right, &shown_keys)?;
         let types = |schema: &Schema| -> String {
             let fields = schema.fields().iter();
             let types: Vec<String> = fields
@@ -224,11 +197,11 @@ impl<'a> Join<'a> {
             foreign,
             shown_keys,
             keys: left.keys,
-            subscriptions: Arc::new(Schema::new(asked)),
-            answers: Arc::new(Schema::new(answered)),
-            schema: Arc::new(Schema::new(fields)),
+            subscriptions,
+            answers,
+            schema,
             changelog,
-            topics: [to, back, subscriptions],
+            topics: [to, back, asks],
         })
     }
 
@@ -323,6 +296,42 @@ impl<'a> Join<'a> {
         }
         .of_table(true))
     }
+}
+
+/// The columns of what is asked for, of what is answered, and of the join.
+fn columns(
+    step: &str,
+    left: &Output,
+    right: &Output,
+    shown_keys: &[usize],
+) -> Result<[SchemaRef; 3], PlanError> {
+    let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+    let named = |field: &FieldRef, name: String| Arc::new(nullable(field).as_ref().clone().with_name(name));
+    let flag = |name: &str| Arc::new(Field::new(name, DataType::Boolean, false));
+    let (right_keys, values) = right.schema.fields().split_at(right.keys);
+    let (left_keys, left_values) = left.schema.fields().split_at(left.keys);
+    let foreign = right_keys.iter().enumerate();
+    let foreign: Vec<FieldRef> = foreign
+        .map(|(key, field)| named(field, foreign_name(key)))
+        .collect();
+    let keys = left_keys.iter().enumerate();
+    let keys: Vec<FieldRef> = keys.map(|(key, field)| named(field, key_name(key))).collect();
+
+    let mut asked = [foreign.clone(), keys.clone()].concat();
+    asked.push(flag("$live"));
+    let mut answered = [keys, foreign].concat();
+    answered.push(flag("$found"));
+    answered.extend(
+        values
+            .iter()
+            .map(|field| named(field, format!("$right.{}", field.name()))),
+    );
+    let mut shown = left_keys.to_vec();
+    shown.extend(left_values.iter().map(nullable));
+    shown.extend(shown_keys.iter().map(|key| nullable(&right_keys[*key])));
+    shown.extend(values.iter().map(nullable));
+    distinct(step, shown.iter().map(|field| field.name()))?;
+    Ok([asked, answered, shown].map(|fields| Arc::new(Schema::new(fields))))
 }
 
 /// The expression over the left table as the right table's key `key`; what that cannot be is null, and as little there.

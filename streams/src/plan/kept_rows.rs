@@ -13,8 +13,11 @@ use crate::operator::pair_schema;
 const GONE: &str = "$gone";
 
 impl Builder {
-    /// Keeps the rows of `table`, the aggregate `name` over another, in `<app>-<name>-rows-changelog`, where others can look them up.
+    /// Keeps the rows of `table`, the aggregate `name` over another, in `<app>-<name>-rows-changelog`, if others look them up.
     pub(super) fn with_kept_rows(&mut self, mut table: Output, name: &str) -> Result<Output, PlanError> {
+        if !self.is_looked_up() {
+            return Ok(table);
+        }
         let name = format!("{name}-rows");
         let (_, changelog) = self.keyed_step(&name)?;
         let step = format!("rows of {}", table.label);

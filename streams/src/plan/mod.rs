@@ -50,6 +50,7 @@ mod times;
 mod topology;
 mod typed;
 mod unite;
+mod uses;
 mod windows;
 
 pub use error::PlanError;

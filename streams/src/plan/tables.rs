@@ -186,18 +186,8 @@ impl Builder {
         let columns = ordered.schema.fields().len() - usize::from(last.is_some());
         let deleted = deleted.cloned().or(last.map(col));
         let deleted = deleted
-            .map(|deleted| compile(&step, &deleted, &ordered.schema))
+            .map(|deleted| truth(&step, &deleted, &ordered.schema))
             .transpose()?;
-        if let Some(deleted) = &deleted
-            && deleted.field().data_type() != &DataType::Boolean
-        {
-            return Err(wrong_type(
-                &step,
-                deleted,
-                deleted.field().data_type(),
-                "a truth value",
-            ));
-        }
         let placed = Partitioned::by_first(keys.len(), &ordered.schema);
         let is_placed = placed.zip(ordered.partitioned.as_ref());
         let is_placed = is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed));
@@ -345,10 +335,7 @@ impl Builder {
             spec,
         });
         let table = self.table(&moved, kind, label, changelog, (output, keys.len()))?;
-        match self.is_looked_up() {
-            true => self.with_kept_rows(table, name),
-            false => Ok(table),
-        }
+        self.with_kept_rows(table, name)
     }
 
     /// Has a table's step say what changed.
@@ -364,6 +351,15 @@ impl Builder {
                 }
             }
         }
+    }
+}
+
+/// What says whether a row is gone.
+fn truth(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {
+    let compiled = compile(step, expr, schema)?;
+    match compiled.field().data_type() {
+        DataType::Boolean => Ok(compiled),
+        other => Err(wrong_type(step, &compiled, other, "a truth value")),
     }
 }
 

@@ -36,6 +36,7 @@ impl GlobalTask {
         if self.task.partition != record.partition {
             self.task.flush(&mut nowhere)?;
             self.task.partition = record.partition;
+            self.task.failures.come_from(record.partition);
         }
         self.task.accept(0, record, &mut nowhere)
     }

@@ -12,5 +12,6 @@ mod exactly_once;
 mod failures;
 mod rebalance;
 mod restore;
+mod tables;
 mod windows;
 mod word_count;
