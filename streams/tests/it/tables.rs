@@ -86,7 +86,7 @@ fn a_process_that_ends_between_a_question_and_its_answer_loses_neither() {
     for topic in ["orders", "customers"] {
         cluster.create_topic(topic, PARTITIONS);
     }
-    cluster.create_topic("out", 2);
+    cluster.create_topic("out", PARTITIONS);
     let (orders, customers) = records();
     let half = |records: &Records| {
         (
