@@ -1,12 +1,13 @@
 //! Writes values and schemas as JSON.
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, ToPrimitive};
 
 use super::DecimalFormat;
+use super::plan::{Logical, Member, Plan, Shape};
 use crate::converter::problem::Problem;
 use crate::converter::text::{write_decimal, write_f32, write_f64, write_integer};
-use crate::record::{Schema, SchemaKind, SchemaRef, Value, logical};
+use crate::record::{Schema, SchemaKind, SchemaRef, Value};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy)]
@@ -18,77 +19,65 @@ pub(super) struct Encoder {
 type Done = Result<(), Problem>;
 
 impl Encoder {
-    /// Writes a value of `schema`, or of none.
-    pub(super) fn value(self, schema: Option<&SchemaRef>, value: &Value, out: &mut Vec<u8>) -> Done {
-        let Some(schema) = schema else {
+    /// Writes a value of a schema, or of none.
+    pub(super) fn value(self, plan: Option<&Plan>, value: &Value, out: &mut Vec<u8>) -> Done {
+        let Some(plan) = plan else {
             return self.schemaless(value, out);
         };
-        if value.is_null() {
-            return match &schema.default {
-                Some(default) if self.replace_null => self.value(Some(schema), default, out),
-                _ if schema.optional => {
-                    out.extend_from_slice(b"null");
-                    Ok(())
-                }
-                _ => Err(Problem::new(
-                    "the value is null, but its schema is neither optional nor has a default",
-                )),
-            };
-        }
-        if let Some(name) = &schema.name
-            && let Some(done) = self.logical(name, schema, value, out)
-        {
-            return done;
-        }
-        match (&schema.kind, value) {
-            (SchemaKind::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
-            (SchemaKind::Map(key, element), Value::Map(entries)) if key.kind == SchemaKind::String => {
-                self.object(Some((key, element)), entries, out)
-            }
-            (SchemaKind::Map(key, element), Value::Map(entries)) => {
-                self.pairs(Some((key, element)), entries, out)
-            }
-            (SchemaKind::Struct(_), Value::Struct(its)) => {
-                if !std::sync::Arc::ptr_eq(its.schema(), schema) && **its.schema() != **schema {
+        match (&plan.shape, value) {
+            (_, Value::Null) => self.null(plan, out),
+            (Shape::Plain, _) if plan.allows(value) => self.schemaless(value, out),
+            (Shape::Struct(members), Value::Struct(its)) => {
+                if !std::sync::Arc::ptr_eq(its.schema(), &plan.schema) && **its.schema() != *plan.schema {
                     return Err(Problem::new("the struct has another schema than is said of it"));
                 }
-                self.structure(schema, its.values(), out)
+                let Some(shared) = its.shared_values() else {
+                    return self.structure(plan, &members.members, its.values(), out);
+                };
+                if members.again(shared, out) {
+                    return Ok(());
+                }
+                let start = out.len();
+                self.structure(plan, &members.members, its.values(), out)?;
+                members.keep(shared, &out[start..]);
+                Ok(())
             }
-            (SchemaKind::Int8, Value::Int8(_))
-            | (SchemaKind::Int16, Value::Int16(_))
-            | (SchemaKind::Int32, Value::Int32(_))
-            | (SchemaKind::Int64, Value::Int64(_))
-            | (SchemaKind::Float32, Value::Float32(_))
-            | (SchemaKind::Float64, Value::Float64(_))
-            | (SchemaKind::Boolean, Value::Boolean(_))
-            | (SchemaKind::String, Value::String(_))
-            | (SchemaKind::Bytes, Value::Bytes(_)) => self.schemaless(value, out),
-            _ => Err(mismatch(schema.kind_name(), value)),
+            (Shape::Logical(logical), _) => self.logical(*logical, &plan.schema, value, out),
+            (Shape::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
+            (Shape::Object(plans), Value::Map(entries)) => self.object(Some(plans), entries, out),
+            (Shape::Pairs(plans), Value::Map(entries)) => self.pairs(Some(plans), entries, out),
+            _ => Err(mismatch(plan.schema.kind_name(), value)),
         }
     }
 
-    /// Writes a value as its logical type says; none if `name` is not one's.
-    fn logical(self, name: &str, schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Option<Done> {
-        Some(match (name, value) {
-            (logical::DECIMAL, Value::Decimal(decimal)) => self.decimal(schema, decimal, out),
-            (logical::DATE, Value::Date(days)) => {
-                write_integer((*days).into(), out);
+    fn null(self, plan: &Plan, out: &mut Vec<u8>) -> Done {
+        match &plan.schema.default {
+            Some(default) if self.replace_null && !default.is_null() => self.value(Some(plan), default, out),
+            _ if plan.schema.optional => {
+                out.extend_from_slice(b"null");
                 Ok(())
             }
-            (logical::TIME, Value::Time(ms)) if (0..=86_400_000).contains(ms) => {
+            _ => Err(Problem::new(
+                "the value is null, but its schema is neither optional nor has a default",
+            )),
+        }
+    }
+
+    /// Writes a value as its logical type says.
+    fn logical(self, logical: Logical, schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Done {
+        match (logical, value) {
+            (Logical::Decimal, Value::Decimal(decimal)) => return self.decimal(schema, decimal, out),
+            (Logical::Date, Value::Date(days)) => write_integer((*days).into(), out),
+            (Logical::Time, Value::Time(ms)) if (0..=86_400_000).contains(ms) => {
                 write_integer((*ms).into(), out);
-                Ok(())
             }
-            (logical::TIME, Value::Time(ms)) => Err(Problem::new(format!("{ms} ms are no time of a day"))),
-            (logical::TIMESTAMP, Value::Timestamp(ms)) => {
-                write_integer(*ms, out);
-                Ok(())
+            (Logical::Time, Value::Time(ms)) => {
+                return Err(Problem::new(format!("{ms} ms are no time of a day")));
             }
-            (logical::DECIMAL | logical::DATE | logical::TIME | logical::TIMESTAMP, other) => {
-                Err(mismatch(name, other))
-            }
-            _ => return None,
-        })
+            (Logical::Timestamp, Value::Timestamp(ms)) => write_integer(*ms, out),
+            (_, other) => return Err(mismatch(schema.name.as_deref().unwrap_or_default(), other)),
+        }
+        Ok(())
     }
 
     fn decimal(self, schema: &Schema, decimal: &BigDecimal, out: &mut Vec<u8>) -> Done {
@@ -105,7 +94,10 @@ impl Encoder {
                 "a decimal has the scale {its} where its schema says {scale}"
             )));
         }
-        write_base64(&unscaled.to_signed_bytes_be(), out);
+        match unscaled.to_i64() {
+            Some(short) => write_base64(significant(&short.to_be_bytes()), out),
+            None => write_base64(&unscaled.to_signed_bytes_be(), out),
+        }
         Ok(())
     }
 
@@ -143,7 +135,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn array(self, element: Option<&SchemaRef>, values: &[Value], out: &mut Vec<u8>) -> Done {
+    fn array(self, element: Option<&Plan>, values: &[Value], out: &mut Vec<u8>) -> Done {
         out.push(b'[');
         for (index, value) in values.iter().enumerate() {
             if index > 0 {
@@ -157,25 +149,20 @@ impl Encoder {
     }
 
     /// A map with texts for keys.
-    fn object(
-        self,
-        schemas: Option<(&SchemaRef, &SchemaRef)>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn object(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'{');
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             let start = out.len();
-            self.value(schemas.map(|(key, _)| key), key, out)?;
+            self.value(plans.map(|plans| &plans[0]), key, out)?;
             if out[start] != b'"' {
                 out.insert(start, b'"');
                 out.push(b'"');
             }
             out.push(b':');
-            self.value(schemas.map(|(_, value)| value), value, out)
+            self.value(plans.map(|plans| &plans[1]), value, out)
                 .map_err(|problem| problem.within(format_args!(".{}", key.as_str().unwrap_or("null"))))?;
         }
         out.push(b'}');
@@ -183,20 +170,15 @@ impl Encoder {
     }
 
     /// A map with other keys.
-    fn pairs(
-        self,
-        schemas: Option<(&SchemaRef, &SchemaRef)>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn pairs(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'[');
         for (index, (key, value)) in entries.iter().enumerate() {
             out.extend_from_slice(if index > 0 { b",[" } else { b"[" });
             let within = |problem: Problem| problem.within(format_args!("[{index}]"));
-            self.value(schemas.map(|(key, _)| key), key, out)
+            self.value(plans.map(|plans| &plans[0]), key, out)
                 .map_err(within)?;
             out.push(b',');
-            self.value(schemas.map(|(_, value)| value), value, out)
+            self.value(plans.map(|plans| &plans[1]), value, out)
                 .map_err(within)?;
             out.push(b']');
         }
@@ -204,16 +186,14 @@ impl Encoder {
         Ok(())
     }
 
-    fn structure(self, schema: &Schema, values: &[Value], out: &mut Vec<u8>) -> Done {
+    fn structure(self, plan: &Plan, members: &[Member], values: &[Value], out: &mut Vec<u8>) -> Done {
         out.push(b'{');
-        for (index, (field, value)) in schema.fields().iter().zip(values).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            write_string(&field.name, out);
-            out.push(b':');
-            self.value(Some(&field.schema), value, out)
-                .map_err(|problem| problem.within(format_args!(".{}", field.name)))?;
+        for (index, (member, value)) in members.iter().zip(values).enumerate() {
+            out.extend_from_slice(&member.key);
+            self.value(Some(&member.plan), value, out).map_err(|problem| {
+                let name = &plan.schema.fields()[index].name;
+                problem.within(format_args!(".{name}"))
+            })?;
         }
         out.push(b'}');
         Ok(())
@@ -287,7 +267,7 @@ impl Encoder {
         }
         if let Some(default) = &schema.default {
             out.extend_from_slice(b",\"default\":");
-            self.value(Some(schema), default, out)
+            self.value(Some(&Plan::of(schema)), default, out)
                 .map_err(|problem| problem.within(" (the default)"))?;
         }
         Ok(())
@@ -305,6 +285,17 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
     out.push(b'"');
+}
+
+/// The bytes of a signed number, the highest first, without those that only repeat the sign.
+fn significant(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && let [next, ..] = rest
+        && matches!((*first, *next), (0, 0..0x80) | (0xff, 0x80..))
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
@@ -340,7 +331,7 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
 /// How many bytes come before one that is escaped; none if no byte is.
 fn plain_length(bytes: &[u8]) -> Option<usize> {
     const STEP: usize = 32;
-    // Whole steps at a time, which the compiler turns into a few instructions.
+    // Whole steps at a time, which the compiler turns into a few instructions; then words.
     let mut plain = 0;
     for step in bytes.as_chunks::<STEP>().0 {
         if step.iter().fold(false, |any, byte| any | is_escaped(*byte)) {
@@ -348,8 +339,25 @@ fn plain_length(bytes: &[u8]) -> Option<usize> {
         }
         plain += STEP;
     }
+    for word in bytes[plain..].as_chunks::<8>().0 {
+        if has_escaped(u64::from_le_bytes(*word)) {
+            break;
+        }
+        plain += 8;
+    }
     let rest = bytes[plain..].iter().position(|byte| is_escaped(*byte));
     rest.map(|length| plain + length)
+}
+
+/// Whether one of eight bytes is escaped.
+fn has_escaped(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // What is borrowed comes from a byte that is below itself.
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word & HIGH;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let four_bits = word & (word << 1) & (word << 2) & (word << 3) & HIGH;
+    (below(word, 0x20) | is(b'"') | is(b'\\') | four_bits) != 0
 }
 
 fn write_escaped(c: char, out: &mut Vec<u8>) {

@@ -7,10 +7,12 @@ mod config;
 mod decode;
 mod encode;
 mod number;
+mod plan;
 mod schema;
 mod tree;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,6 +20,7 @@ use bytestring::ByteString;
 use self::config::JsonConfig;
 use self::decode::{Decoder, text_of};
 use self::encode::Encoder;
+use self::plan::Plan;
 use self::tree::{Malformed, Node, Reader};
 use super::problem::Problem;
 use super::schema_cache::SchemaCache;
@@ -75,6 +78,7 @@ struct JsonConverter {
     given: Option<SchemaRef>,
     /// What stands before the payload.
     beginnings: SchemaCache<Vec<u8>>,
+    plans: SchemaCache<Plan>,
     schemas: ReadSchemas,
 }
 
@@ -106,6 +110,7 @@ impl JsonConverter {
             envelope: config.envelope,
             given: given.filter(|_| config.envelope),
             beginnings: SchemaCache::new(config.schemas_kept),
+            plans: SchemaCache::new(config.schemas_kept),
             schemas: ReadSchemas {
                 limit: config.schemas_kept,
                 recent: Vec::new(),
@@ -155,8 +160,15 @@ impl Converter for JsonConverter {
                 }
             }
         }
+        let plan = match &datum.schema {
+            Some(schema) => {
+                let plan = self.plans.get(schema, || Ok::<_, Infallible>(Plan::of(schema)));
+                Some(&**plan.unwrap_or_else(|never| match never {}))
+            }
+            None => None,
+        };
         encoder
-            .value(datum.schema.as_ref(), &datum.value, out)
+            .value(plan, &datum.value, out)
             .map_err(|problem| problem.bad_record("JsonConverter"))?;
         if self.envelope {
             out.push(b'}');

@@ -19,6 +19,8 @@ pub(super) struct Row {
 pub(super) struct Envelope<'a> {
     pub(super) table: &'a TableRecords,
     pub(super) origin: &'a Origin,
+    /// The block `source`, where many records share it.
+    pub(super) source: Option<&'a Struct>,
     pub(super) now: Moment,
     pub(super) out: &'a mut Vec<Record>,
 }
@@ -41,12 +43,16 @@ impl Envelope<'_> {
             )),
             None => Value::Null,
         };
+        let source = match self.source {
+            Some(shared) => Value::Struct(shared.clone()),
+            None => table
+                .records
+                .source(self.origin, &table.database, Some(&table.table)),
+        };
         let values = vec![
             row(before, 0),
             row(after, 1),
-            table
-                .records
-                .source(self.origin, &table.database, Some(&table.table)),
+            source,
             block,
             Value::String(ByteString::from_static(operation)),
             Value::Int64(self.now.millis()),

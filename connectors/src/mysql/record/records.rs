@@ -86,9 +86,25 @@ impl Records {
 
     /// The block `source` of a record of such a table.
     pub(super) fn source(&self, origin: &Origin, database: &ByteString, table: Option<&ByteString>) -> Value {
+        let values = self.source_values(origin, database, table);
+        Value::Struct(Struct::new(Arc::clone(&self.source), values.into()))
+    }
+
+    /// The same, for many records.
+    pub(super) fn shared_source(&self, origin: &Origin, database: &ByteString, table: &ByteString) -> Struct {
+        let values = self.source_values(origin, database, Some(table));
+        Struct::shared(Arc::clone(&self.source), Arc::new(values))
+    }
+
+    fn source_values(
+        &self,
+        origin: &Origin,
+        database: &ByteString,
+        table: Option<&ByteString>,
+    ) -> [Value; 17] {
         let text = |text: Option<&ByteString>| text.map_or(Value::Null, |text| Value::String(text.clone()));
         let query = origin.query.as_ref().filter(|_| self.config.include_query);
-        let values = vec![
+        [
             Value::String(ByteString::from_static(env!("CARGO_PKG_VERSION"))),
             Value::String(ByteString::from_static(self.connector.name())),
             Value::String(self.name.clone()),
@@ -108,7 +124,6 @@ impl Records {
                 .thread
                 .map_or(Value::Null, |thread| Value::Int64(i64::from(thread))),
             text(query),
-        ];
-        Value::Struct(Struct::new(Arc::clone(&self.source), values))
+        ]
     }
 }
