@@ -2,6 +2,8 @@
 //! until the job is built or started, so that code reads as one chain and errors come once, with their place.
 //!
 //! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
+mod foreign;
+mod global;
 mod grouped;
 mod joined;
 mod output_topic;
@@ -12,6 +14,8 @@ mod table;
 mod typed;
 mod windowed;
 
+pub use foreign::ForeignJoin;
+pub use global::{GlobalLookup, GlobalTable};
 pub use grouped::GroupedStream;
 pub use joined::{JoinKey, JoinsStream, Lookup, On, TableJoin, key, on};
 pub use output_topic::OutputTopic;

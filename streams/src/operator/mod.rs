@@ -11,6 +11,9 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod foreign_result;
+mod foreign_side;
+mod global;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -27,11 +30,14 @@ mod sink;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
+mod subscriber;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
 mod table_join;
+mod table_map;
 mod table_partial;
+mod table_sides;
 #[cfg(test)]
 mod table_tests;
 mod tables;
@@ -43,11 +49,17 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use changes::pair_schema;
+pub(crate) use foreign_result::ForeignResult;
+pub(crate) use foreign_side::ForeignSide;
+pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use stream_join::StreamJoin;
+pub(crate) use subscriber::Subscriber;
 pub(crate) use table_join::TableJoin;
+pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;
@@ -276,6 +288,10 @@ pub(crate) struct Surroundings {
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
     pub(crate) owners: Arc<OwnerNames>,
+    /// The global tables, by their numbers.
+    pub(crate) globals: Vec<SharedView>,
+    /// Epochs may be repeated, or lost, in part.
+    pub(crate) repeats: bool,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.

@@ -17,6 +17,7 @@ mod decoder;
 mod epoch;
 mod error;
 mod failures;
+mod global;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use decoder::{Decoder, ShuffleDecoder, Shuffled};
 pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
+pub(crate) use global::GlobalTask;
 pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
 use std::time::{Duration, Instant};

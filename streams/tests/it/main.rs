@@ -13,5 +13,6 @@ mod failures;
 mod joins;
 mod rebalance;
 mod restore;
+mod tables;
 mod windows;
 mod word_count;

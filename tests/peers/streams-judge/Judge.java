@@ -142,6 +142,9 @@ public final class Judge {
             case "join-inner", "join-left", "join-outer", "join-asymmetric", "join-late" -> {
                 return Joins.topology(name, builder);
             }
+            case "foreign", "foreign-left", "tables-inner", "tables-left", "tables-outer" -> {
+                return Tables.topology(name, builder);
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
     }
