@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 
-use super::{JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream};
+use super::{
+    Deduplicated, DistinctCounts, JoinedStream, SharedPlan, Stream, StreamJoin, Table, Top, TypedStream,
+};
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
@@ -90,8 +92,8 @@ macro_rules! joined_as {
     )+};
 }
 
-joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
-joined_as!(StreamJoin: Stream, Lookup, JoinedStream => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
+joined_as!(Lookup: Table, TableJoin, DistinctCounts, Top => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(StreamJoin: Stream, Lookup, JoinedStream, Deduplicated => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
 
 impl<T> Sealed for TypedStream<T> {}
 

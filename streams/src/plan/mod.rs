@@ -9,6 +9,11 @@
 mod aggregates;
 mod build;
 mod checks;
+mod cogroup;
+#[cfg(test)]
+mod cogroup_tests;
+mod count_distinct;
+mod deduplicate;
 mod describe;
 mod error;
 mod join_kind;
@@ -36,6 +41,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod times;
+mod top;
 mod topology;
 mod typed;
 mod unite;
@@ -46,6 +52,9 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
+pub(crate) use cogroup::{CogroupNode, CogroupPart};
+pub(crate) use count_distinct::CountDistinctNode;
+pub(crate) use deduplicate::{DeduplicateNode, DeduplicatePlan};
 pub(crate) use join_kind::JoinKind;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
@@ -55,6 +64,7 @@ pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
 pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
 pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
+pub(crate) use top::{RanksPlan, TopNode, TopOf};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,

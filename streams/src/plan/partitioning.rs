@@ -110,7 +110,7 @@ fn same_encoding(one: &DataType, other: &DataType) -> bool {
 }
 
 /// The type in which keys of two types are compared, and placed.
-fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
+pub(super) fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType::*;
     let (one, other) = (key_type(one), key_type(other));
     let width = |data_type: &DataType| data_type.primitive_width().unwrap_or_default();
@@ -208,6 +208,26 @@ impl Builder {
             keys: [compiled(0, &left)?, compiled(1, &right)?],
             sides: [left, right],
         })
+    }
+
+    /// The rows of `above` where those of equal keys are in one partition: as they are, or behind the repartition topic `topic`.
+    pub(super) fn partition(
+        &mut self,
+        above: &Output,
+        step: &str,
+        topic: Arc<str>,
+        keys: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let compiled = compiled_keys(step, keys, &above.schema)?;
+        let types: Vec<DataType> = compiled
+            .iter()
+            .map(|key| key_type(key.field().data_type()))
+            .collect();
+        let placed = above.partitioned.as_ref();
+        match placed.and_then(|placed| placed.places(keys, &types, &above.schema)) {
+            Some(_) => Ok(above.clone()),
+            None => self.moved(above, step, topic, keys),
+        }
     }
 
     /// By which of the keys each side has to be repartitioned, if it has to.

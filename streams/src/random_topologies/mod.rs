@@ -5,6 +5,7 @@
 mod description;
 mod job;
 mod joins;
+mod keyed;
 mod oracle;
 
 use std::collections::BTreeMap;
