@@ -7,6 +7,9 @@
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
 mod changes;
+mod deduplicate;
+#[cfg(test)]
+mod deduplicate_tests;
 mod failing;
 mod filter;
 mod final_aggregate;
@@ -21,6 +24,9 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod project;
+mod ranks;
+#[cfg(test)]
+mod ranks_tests;
 mod repartition;
 mod shipper;
 mod signed;
@@ -50,11 +56,13 @@ mod window_judge;
 mod window_partial;
 
 pub(crate) use changes::pair_schema;
+pub(crate) use deduplicate::Deduplicate;
 pub(crate) use foreign_result::ForeignResult;
 pub(crate) use foreign_side::ForeignSide;
 pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use ranks::Ranks;
 pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
@@ -453,8 +461,7 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
         } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
-            partition,
-            &near.memory,
+            place,
             *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
@@ -464,13 +471,13 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, near)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, near)?),
         StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(

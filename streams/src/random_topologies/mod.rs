@@ -6,6 +6,7 @@ mod description;
 mod foreign;
 mod job;
 mod joins;
+mod keyed;
 mod oracle;
 
 use std::collections::BTreeMap;
