@@ -249,7 +249,10 @@ impl StreamsError {
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
             Self::LocalStore(
-                LocalStoreError::Read { .. } | LocalStoreError::Write { .. } | LocalStoreError::Taken { .. },
+                LocalStoreError::Read { .. }
+                | LocalStoreError::Write { .. }
+                | LocalStoreError::Restoring { .. }
+                | LocalStoreError::Taken { .. },
             ) => ErrorKind::Retry,
             Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::endpoint;
 use super::metrics::MetricsSnapshot;
+use super::queries::{QueryError, StoreView};
 use super::shared::{JobState, Shared};
 use super::stalls::Stalls;
 use crate::config::Guarantee;
@@ -81,6 +82,14 @@ impl StreamsHandle {
     /// The failure of a worker, which has stopped the job.
     pub fn check(&self) -> Result<(), StreamsError> {
         self.shared.failure().map_or(Ok(()), Err)
+    }
+
+    /// The store of a step, to be asked: by the name that the step has in the topology.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownStore`] with the names of those there are, or [`QueryError::NotReadable`].
+    pub fn store(&self, name: &str) -> Result<StoreView, QueryError> {
+        StoreView::new(&self.shared, name)
     }
 
     /// What runs.

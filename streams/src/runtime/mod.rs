@@ -39,6 +39,7 @@ mod metrics;
 mod partitions;
 mod prometheus;
 mod purge;
+mod queries;
 mod restoring;
 mod shared;
 mod stalls;
@@ -57,6 +58,8 @@ use rdkafka::error::KafkaError;
 pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
+pub(crate) use queries::{DriverStores, DriverTasks};
+pub use queries::{QueryError, StoreView};
 pub use shared::JobState;
 
 use crate::config::{Guarantee, QueueShares, StreamsConfig};
@@ -72,6 +75,7 @@ use cluster::Cluster;
 use idle::{ClusterProbe, Prober};
 use local::Local;
 use purge::Purge;
+use queries::Queries;
 use shared::Shared;
 use worker::{Clients, Worker};
 
@@ -127,7 +131,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     })?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
-    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
+    let queries = Queries::new(&topology, &surroundings.tasks);
+    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors, queries));
     let purge = Purge {
         partitions: repartitions,
         interval: config.purge_interval(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::metrics::Metrics;
+use super::queries::Queries;
 use crate::error::StreamsError;
 use crate::operator::ErrorCounters;
 use crate::plan::Topology;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     progress: Mutex<Progress>,
     changed: Condvar,
     pub(super) metrics: Metrics,
+    pub(super) queries: Queries,
 }
 
 #[derive(Default)]
@@ -63,7 +65,12 @@ struct Progress {
 }
 
 impl Shared {
-    pub(super) fn new(topology: &Topology, workers: usize, errors: Arc<ErrorCounters>) -> Self {
+    pub(super) fn new(
+        topology: &Topology,
+        workers: usize,
+        errors: Arc<ErrorCounters>,
+        queries: Queries,
+    ) -> Self {
         Self {
             application_id: topology.application_id.clone(),
             stop: AtomicBool::new(false),
@@ -75,6 +82,7 @@ impl Shared {
                 ..Progress::default()
             }),
             changed: Condvar::new(),
+            queries,
             metrics: Metrics::new(
                 topology.sub_topologies.iter().map(|sub| sub.reads_sources()),
                 errors,
@@ -145,6 +153,9 @@ impl Shared {
     pub(super) fn worker_ended(&self, worker: &str, outcome: Result<(), StreamsError>) {
         let mut progress = self.progress();
         progress.live -= 1;
+        if progress.live == 0 {
+            self.queries.end();
+        }
         if let Err(error) = outcome {
             tracing::error!(job = self.application_id, worker, %error, "a worker failed");
             progress
