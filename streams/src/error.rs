@@ -92,6 +92,14 @@ pub enum StreamsError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The address at which stores should be asked cannot be taken.
+    #[error("queries.listener={address}: {cause}; name a free address like 127.0.0.1:9405")]
+    QueriesListener {
+        /// The address.
+        address: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// More upstream tasks than watermarks can be kept for.
     #[error(
         "{tasks} tasks write the repartition topic {topic}, and watermarks are kept of at most {tasks_max}; \
@@ -244,6 +252,7 @@ impl StreamsError {
             | Self::TooManyTasks { .. }
             | Self::UnequalPartitions { .. }
             | Self::MetricsListener { .. }
+            | Self::QueriesListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,

@@ -40,6 +40,7 @@ pub(crate) use custom::CustomFormat;
 
 pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
 pub(crate) use json_encoder::JsonEncoder;
+pub(crate) use json_rows::JsonRows;
 pub(crate) use output::{OutputFormat, RowEncoder};
 pub(crate) use placement::{Placement, key_type, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};

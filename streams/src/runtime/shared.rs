@@ -153,9 +153,6 @@ impl Shared {
     pub(super) fn worker_ended(&self, worker: &str, outcome: Result<(), StreamsError>) {
         let mut progress = self.progress();
         progress.live -= 1;
-        if progress.live == 0 {
-            self.queries.end();
-        }
         if let Err(error) = outcome {
             tracing::error!(job = self.application_id, worker, %error, "a worker failed");
             progress
@@ -163,8 +160,12 @@ impl Shared {
                 .get_or_insert((worker.to_owned(), Arc::new(error)));
             self.stop();
         }
+        let ended = progress.live == 0;
         drop(progress);
         self.changed.notify_all();
+        if ended {
+            self.queries.end();
+        }
     }
 
     /// The first failure, as the user sees it.

@@ -10,6 +10,7 @@ mod debezium;
 mod errors;
 mod exactly_once;
 mod failures;
+mod queries;
 mod rebalance;
 mod restore;
 mod windows;

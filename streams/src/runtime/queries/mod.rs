@@ -1,7 +1,7 @@
 //! Questions to the state of a running job: what is there now, by key, by range, by window.
 //!
 //! Owns: which stores there are, which partitions of them this process works on and how each is read ([`Queries`]), the keys and
-//! ranges that are asked for (`keys`), the user's view of a store (`view`). Does not own: what a step says of its state
+//! ranges that are asked for (`keys`), the user's view of a store (`view`), how instances answer for each other. Does not own: what a step says of its state
 //! (`operator`), local stores (`store`).
 //!
 //! # Two ways
@@ -10,24 +10,35 @@
 //! worker ([`Mailbox`]), which answers it between two polls. Memory then holds what is committed, because it changes only where an epoch
 //! ends and is committed in the same breath, and tasks whose commit failed are dropped with it.
 //!
+//! # Other instances
+//! With `queries.listener` a process answers over HTTP (`http`, `request`, `pages`), and says in a topic of the job's own what it works on
+//! (`directory`). Whoever is asked for a partition of another instance asks that one (`anywhere`).
+//!
 //! Invariants: nothing is answered that is not committed; questions that wait are bounded, and so is what a worker does for them at a time;
 //! a partition is answered for only as long as its task runs here.
+mod anywhere;
+mod directory;
 mod driver;
 mod error;
+mod http;
 mod keys;
 mod local;
 mod mailbox;
+mod pages;
+mod request;
 mod serving;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::{Field, SchemaRef};
 
+pub(super) use directory::{Directory, Voice, topic as directory_topic};
 pub(crate) use driver::{DriverStores, DriverTasks};
 pub use error::QueryError;
+pub(super) use http::Listener;
 pub(super) use mailbox::Mailbox;
 pub use view::StoreView;
 
@@ -41,12 +52,16 @@ use crate::suggest::did_you_mean;
 /// The stores of a job, and what this process has of them.
 pub(super) struct Queries {
     application_id: String,
+    /// The topology as a user reads it.
+    description: String,
     stores: Vec<Store>,
     /// Steps whose state has no columns to show.
     others: Vec<String>,
     served: Mutex<Served>,
     /// Partitions came or went.
     changed: Condvar,
+    /// Who works on the others, if instances say so to each other.
+    pub(super) directory: OnceLock<Directory>,
 }
 
 /// A store that can be asked.
@@ -64,6 +79,8 @@ pub(super) struct Store {
 struct Served {
     /// The job has ended.
     ended: bool,
+    /// What is to be done then.
+    at_end: Vec<Box<dyn FnOnce() + Send>>,
     tasks: BTreeMap<TaskId, Serving>,
 }
 
@@ -121,10 +138,12 @@ impl Queries {
         }
         Self {
             application_id: topology.application_id.clone(),
+            description: topology.describe(),
             stores,
             others,
             served: Mutex::default(),
             changed: Condvar::new(),
+            directory: OnceLock::new(),
         }
     }
 
@@ -197,8 +216,29 @@ impl Queries {
 
     /// The job has ended.
     pub(super) fn end(&self) {
-        self.served().ended = true;
+        let at_end = {
+            let mut served = self.served();
+            served.ended = true;
+            std::mem::take(&mut served.at_end)
+        };
         self.changed.notify_all();
+        at_end.into_iter().for_each(|act| act());
+    }
+
+    /// Has something done when the job ends, or now if it has.
+    fn at_end(&self, act: impl FnOnce() + Send + 'static) {
+        let mut served = self.served();
+        if !served.ended {
+            served.at_end.push(Box::new(act));
+            return;
+        }
+        drop(served);
+        act();
+    }
+
+    /// The tasks that this process works on.
+    fn tasks_here(&self) -> BTreeSet<TaskId> {
+        self.served().tasks.keys().copied().collect()
     }
 
     fn has_ended(&self) -> bool {

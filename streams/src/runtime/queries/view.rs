@@ -9,22 +9,23 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 
+use super::anywhere::{Found, Place};
 use super::keys::{self, KeyRange};
-use super::local::{NoAnswer, Query, Wanted};
+use super::local::{Query, Wanted};
+use super::pages::LIMIT_MAX;
 use super::{Queries, QueryError, Store};
+use crate::format::JsonRows;
 use crate::runtime::shared::Shared;
 
 /// How long somebody waits for a partition that is being restored or moved.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest wait for partitions to come or go at a time.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// The windows of a key that are given at most.
 const WINDOWS_MAX: usize = 100_000;
 const ALL_TIME: Range<i64> = i64::MIN..i64::MAX;
 
 /// The state of a step, to be asked while the job runs: [`StreamsHandle::store`](crate::StreamsHandle::store).
 ///
-/// Only what is committed is seen, and only what this process works on. A table or an aggregate is read beside the thread that works on
+/// Only what is committed is seen, and only what this process works on, unless [`anywhere`](Self::anywhere) is said. A table or an aggregate is read beside the thread that works on
 /// it; windows, and everything if `state.dir` is empty, through it, between two polls. The rows of one answer are each what some commit
 /// left; those of a partition may be of two epochs if one is being taken in meanwhile.
 ///
@@ -48,6 +49,7 @@ pub struct StoreView {
     shared: Arc<Shared>,
     name: String,
     patience: Duration,
+    place: Place,
 }
 
 impl StoreView {
@@ -57,12 +59,20 @@ impl StoreView {
             shared: Arc::clone(shared),
             name: name.to_owned(),
             patience: PATIENCE,
+            place: Place::Here,
         })
     }
 
     /// How long to wait for a partition that is being restored, or moved to this process; 5 seconds unless said.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Asks the instances that work on other partitions for theirs: they need `queries.listener`, as this one does. Their rows come as
+    /// JSON, so that floats, decimals and nested values are what JSON makes of them.
+    pub fn anywhere(mut self) -> Self {
+        self.place = Place::Anywhere;
         self
     }
 
@@ -93,7 +103,7 @@ impl StoreView {
         Ok((rows.num_rows() > 0).then_some(rows))
     }
 
-    /// Rows whose keys are not before `from` and not behind `to`, at most `limit` of them, of the partitions that this process works on.
+    /// Rows whose keys are not before `from` and not behind `to`, at most `limit` of them, of the partitions that this process works on (or of all, [`anywhere`](Self::anywhere)).
     /// Each bound has values for the first columns of the key, all or fewer; without any, it is none. Rows come in no order that
     /// means something.
     ///
@@ -146,10 +156,7 @@ impl StoreView {
     }
 
     fn unfit(&self, reason: String) -> QueryError {
-        QueryError::Question {
-            store: self.name.clone(),
-            reason,
-        }
+        self.store().unfit(reason)
     }
 
     fn of_key(
@@ -179,13 +186,22 @@ impl StoreView {
         windows: Range<i64>,
         limit: usize,
     ) -> Result<RecordBatch, QueryError> {
+        if self.place == Place::Anywhere && limit > LIMIT_MAX {
+            return Err(self.unfit(format!(
+                "anywhere() gives at most {LIMIT_MAX} rows; ask for ranges"
+            )));
+        }
         let mut query = Query {
             keys: Wanted::Between(range),
             windows,
             limit,
         };
         let mut rows = Vec::new();
-        for partition in self.queries().partitions_here(store) {
+        let partitions = match self.place {
+            Place::Here => self.queries().partitions_here(store),
+            Place::Anywhere => (0..store.partitions).collect(),
+        };
+        for partition in partitions {
             if query.limit == 0 {
                 break;
             }
@@ -200,29 +216,26 @@ impl StoreView {
     /// Asks a partition until it answers, or patience is over.
     fn ask(&self, store: &Store, partition: i32, query: &Query) -> Result<Vec<RecordBatch>, QueryError> {
         let until = Instant::now() + self.patience;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.queries().answer(store, partition, query, left) {
-                Ok(rows) => return Ok(rows),
-                Err(NoAnswer::Never(error)) => return Err(error),
-                Err(NoAnswer::NotHere) if left.is_zero() => {
-                    return Err(QueryError::NotHere {
-                        store: self.name.clone(),
-                        partition,
-                        owner: "another instance of the job may work on it; ask that one".to_owned(),
-                    });
-                }
-                Err(NoAnswer::Later(cause)) if left.is_zero() => {
-                    return Err(QueryError::Unavailable {
-                        store: self.name.clone(),
-                        partition,
-                        timeout: self.patience,
-                        cause,
-                    });
-                }
-                Err(_) => self.queries().await_change(left.min(LOOK_PAUSE)),
-            }
+        let found = self
+            .queries()
+            .ask(store, partition, query, self.place, until, self.patience)?;
+        match found {
+            Found::Rows(rows) => Ok(rows),
+            Found::Lines { lines, .. } => Ok(vec![from_lines(store, &lines)?]),
         }
+    }
+}
+
+/// Rows that another instance has sent.
+fn from_lines(store: &Store, lines: &[u8]) -> Result<RecordBatch, QueryError> {
+    let schema = store.schema();
+    let mut rows = JsonRows::new(Arc::clone(&schema));
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.for_each(|line| rows.push(Some(line)));
+    let (columns, unfit) = rows.take().map_err(|error| store.failed(error))?;
+    match unfit.first() {
+        Some((_, error)) => Err(store.failed(format!("what another instance sent: {error}"))),
+        None => RecordBatch::try_new(schema, columns).map_err(|error| store.failed(error)),
     }
 }
 
