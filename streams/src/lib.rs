@@ -94,7 +94,7 @@ pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
         GroupedStream, GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-        Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+        Table, TableJoin, TypedStream, Until, WindowedStream, WindowedTable, key, on, until,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -103,7 +103,7 @@ pub mod prelude {
     pub use crate::typed::{ProcessContext, Processor, schema_of};
     pub use crate::window::{
         Emit::{self, OnUpdate, OnWindowClose},
-        JoinWindow, Windows, hopping, join_window, tumbling,
+        JoinWindow, Windows, hopping, join_window, session, sliding, tumbling,
     };
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
@@ -113,7 +113,7 @@ pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
     GroupedStream, GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream,
-    StreamJoin, Streams, Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+    StreamJoin, Streams, Table, TableJoin, TypedStream, Until, WindowedStream, WindowedTable, key, on, until,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
@@ -134,4 +134,4 @@ pub use task::{InputMetrics, StepMetrics, StoreMetrics, TaskError, TaskMetrics};
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
 pub use typed::{ClosureError, ProcessContext, Processor, Row, schema_of};
-pub use window::{Emit, JoinWindow, Windows, hopping, join_window, tumbling};
+pub use window::{Emit, JoinWindow, Windows, hopping, join_window, session, sliding, tumbling};

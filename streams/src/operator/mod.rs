@@ -11,6 +11,7 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod late_rows;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -19,14 +20,21 @@ mod process;
 mod process_tests;
 mod project;
 mod repartition;
+mod session_came;
+mod session_final;
+mod session_links;
+mod session_partial;
 mod shipper;
 mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod sliding_final;
+mod sliding_windows;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
+mod suppress;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
@@ -45,8 +53,12 @@ mod window_partial;
 
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use session_final::SessionFinal;
+pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use sliding_final::SlidingFinal;
 pub(crate) use stream_join::StreamJoin;
+pub(crate) use suppress::Suppress;
 pub(crate) use table_join::TableJoin;
 pub(crate) use tables::{Seen, Tables};
 

@@ -25,10 +25,13 @@ mod partitioning;
 mod partitioning_tests;
 mod policy;
 mod process;
+mod sessions;
 mod signed;
+mod sliding;
 mod stateless;
 mod step_kind;
 mod stream_join;
+mod suppress;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;
@@ -51,8 +54,11 @@ pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
 pub(crate) use node::{Node, NodeId, Plan, Side};
 pub(crate) use process::{ProcessNode, ProcessPlan};
+pub(crate) use sessions::{SessionFinalPlan, SessionPartialPlan};
 pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
+pub(crate) use sliding::SlidingFinalPlan;
 pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
+pub(crate) use suppress::{SuppressNode, SuppressPlan};
 pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use topology::{
