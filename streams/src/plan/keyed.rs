@@ -18,6 +18,11 @@ pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
     fn is_one_with_its_inputs(&self) -> bool {
         false
     }
+
+    /// The inputs, by their numbers, that are tables in which its steps look rows up; `is_looked_up` if others look up in what it makes.
+    fn looks_up(&self, _is_looked_up: bool) -> &'static [usize] {
+        &[]
+    }
 }
 
 /// What a step does.
@@ -54,6 +59,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
     /// none, and hold nothing back.
     fn is_timed(&self, _port: u8) -> bool {
         true
+    }
+
+    /// Whether rows at input number `port` should not come before the tables that the step reads are whole.
+    fn waits_for_tables(&self, _port: u8) -> bool {
+        false
     }
 
     /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.

@@ -1,6 +1,7 @@
 //! Workers on a source and a sink made of memory.
 mod at_most_once;
 mod checkpoints;
+mod start_order;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -61,6 +62,8 @@ struct Broker {
     /// The next transaction is aborted.
     abort: bool,
     events: Vec<String>,
+    /// Marks behind the last record of each log, which nobody reads.
+    marks: i64,
 }
 
 type Shelf = Rc<RefCell<Broker>>;
@@ -133,6 +136,12 @@ impl Source for MemorySource {
             .iter()
             .map(|at| self.0.borrow().committed.get(&*at.topic).cloned())
             .collect())
+    }
+
+    fn bounds(&mut self, at: &TopicPartition) -> Result<Option<(i64, i64)>, SourceError> {
+        let broker = self.0.borrow();
+        let records = broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64;
+        Ok(Some((0, records + broker.marks)))
     }
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
@@ -421,6 +430,22 @@ impl Bench {
             .group_by([col("word")])
             .aggregate("counts", [count_all().alias("n")])
             .to("word-counts", json());
+        Self::of_app(
+            &app,
+            broker,
+            guarantee,
+            (stores, state_bytes_max),
+            Box::new(NoProbe),
+        )
+    }
+
+    fn of_app(
+        app: &Streams,
+        broker: Shelf,
+        guarantee: Guarantee,
+        (stores, state_bytes_max): (Option<LocalStores>, Option<usize>),
+        probe: Box<dyn Probe>,
+    ) -> Self {
         let topology = Arc::new(app.build().unwrap());
         let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
         let worker = Worker::new(
@@ -445,7 +470,7 @@ impl Bench {
                     answers: false,
                 },
                 stores,
-                probe: Box::new(NoProbe),
+                probe,
             },
             Arc::clone(&shared),
         );
