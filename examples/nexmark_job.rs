@@ -15,12 +15,15 @@ const USAGE: &str = "usage: nexmark_job QUERY PREFIX OUTPUT KEY=VALUE…, or nex
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const DAY_MS: i64 = 86_400_000;
 const SIDE_ROWS: i64 = 10_000;
+/// How far out of order the events are.
+const DISORDER: Duration = Duration::from_secs(4);
 
 type Declare = fn(&Inputs, &str) -> Result<(), Box<dyn Error>>;
 
-const QUERIES: [(&str, Declare); 7] = [
+const QUERIES: [(&str, Declare); 8] = [
     ("q1", q1),
     ("q3", q3),
+    ("q11", q11),
     ("q13", q13),
     ("q15", q15),
     ("q17", q17),
@@ -135,6 +138,27 @@ fn q1(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
     inputs
         .bids(["auction", "bidder", "price", "at", "extra"])
         .with_column("price", lit(0.908) * cast(col("price"), DataType::Float64))
+        .to(output, json());
+    Ok(())
+}
+
+fn q11(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
+    let millis = |name| cast(col(name), DataType::Int64);
+    inputs
+        .bids(["bidder", "at"])
+        .watermark(bounded(col("at"), DISORDER))
+        .group_by([col("bidder")])
+        .window(session(Duration::from_secs(10)))
+        .emit(OnWindowClose)
+        .aggregate("sessions", [count_all().alias("bids")])
+        .results()
+        .select([
+            col("bidder"),
+            col("bids"),
+            millis("window_start").alias("starttime"),
+            // Ours are behind the last bid.
+            (millis("window_end") - lit(1_i64)).alias("endtime"),
+        ])
         .to(output, json());
     Ok(())
 }

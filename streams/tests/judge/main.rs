@@ -164,6 +164,31 @@ fn results_of_closed_windows() {
 }
 
 #[test]
+fn sessions() {
+    compare("sessions");
+}
+
+#[test]
+fn results_of_closed_sessions() {
+    compare("sessions-closed");
+}
+
+#[test]
+fn sliding_windows() {
+    compare("sliding");
+}
+
+#[test]
+fn results_of_closed_sliding_windows() {
+    compare("sliding-closed");
+}
+
+#[test]
+fn tables_whose_changes_wait() {
+    compare("suppressed");
+}
+
+#[test]
 fn inner_joins_of_streams() {
     compare("join-inner");
 }
