@@ -40,6 +40,7 @@ mod signed_tests;
 mod sink;
 mod sliding_final;
 mod sliding_windows;
+mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
@@ -75,6 +76,7 @@ pub(crate) use session_final::SessionFinal;
 pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use sliding_final::SlidingFinal;
+pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use suppress::Suppress;
@@ -86,7 +88,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
@@ -133,6 +135,11 @@ pub(crate) trait Operator: Send {
     /// [`Tables::look_up`].
     fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
         unreachable!("the plan has only steps with tables read");
+    }
+
+    /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].
+    fn answer(&mut self, _asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        unreachable!("only stores that the plan knows are asked");
     }
 
     /// Takes a record of the step's changelog, before the first batch.

@@ -10,6 +10,7 @@ mod keyed;
 mod oracle;
 mod sessions;
 mod sliding;
+mod stores;
 mod suppressed;
 
 use std::collections::BTreeMap;
@@ -227,7 +228,9 @@ fn run(tree: &Tree, moves: &[Move], bound: i64, exact: bool, limit: Option<usize
         driver = driver.limited(limit).unwrap();
     }
     let facts = play(&mut driver, moves, bound);
-    for (topic, expected) in oracle::expected(tree, &facts) {
+    let expected: Vec<_> = oracle::expected(tree, &facts).into_iter().collect();
+    stores::check(&mut driver, expected.iter().map(|(_, expected)| expected));
+    for (topic, expected) in expected {
         check(&mut driver, &topic, &expected, exact);
     }
 }

@@ -8,6 +8,7 @@
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
 //! * Sessions and sliding windows: [`GroupStore`] again, and [`TimeIndex`], which says what is due.
 //! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
+//! * Those who ask from outside the job: [`StoredRows`], from local stores.
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!
 //! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
@@ -35,6 +36,7 @@ mod resident;
 mod row_log;
 mod row_store;
 mod row_table;
+mod stored_rows;
 mod time_buckets;
 mod time_index;
 mod window_log;
@@ -54,6 +56,7 @@ pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_log::{LoggedRows, RowStoreError};
 pub(crate) use row_store::RowStore;
 pub(crate) use row_table::RowTable;
+pub(crate) use stored_rows::StoredRows;
 pub(crate) use time_buckets::{KeyError, KeyExprs, Keys};
 pub(crate) use time_index::{RowKey, TimeIndex};
 pub(crate) use window_log::WindowLog;

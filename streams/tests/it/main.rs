@@ -11,6 +11,7 @@ mod errors;
 mod exactly_once;
 mod failures;
 mod joins;
+mod queries;
 mod rebalance;
 mod restore;
 mod tables;
