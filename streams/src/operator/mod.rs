@@ -38,9 +38,9 @@ mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
-mod stored;
 mod sliding_final;
 mod sliding_windows;
+mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
@@ -75,8 +75,8 @@ pub(crate) use ranks::Ranks;
 pub(crate) use session_final::SessionFinal;
 pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
-pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use sliding_final::SlidingFinal;
+pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use suppress::Suppress;

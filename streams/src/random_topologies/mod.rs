@@ -8,9 +8,9 @@ mod job;
 mod joins;
 mod keyed;
 mod oracle;
-mod stores;
 mod sessions;
 mod sliding;
+mod stores;
 mod suppressed;
 
 use std::collections::BTreeMap;

@@ -238,3 +238,23 @@ fn a_change_waits_for_those_behind_it() {
     let times: Vec<Option<i64>> = out.iter().map(|record| record.timestamp).collect();
     assert_eq!(times, [Some(10), Some(22)]);
 }
+
+#[test]
+fn more_parts_of_sessions_than_are_held_become_fewer_meanwhile() {
+    let app = Streams::new("s");
+    let sessions = rows(&app).window(session(ms(10)).grace(ms(1_000_000)));
+    sessions.aggregate("sums", sums()).to("out", json());
+    let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+    // Of each session, both partitions have a part; all in one epoch.
+    const SESSIONS: i64 = 33_000;
+    for row in 0..2 * SESSIONS {
+        let value = format!(r#"{{"key":"a","at":{},"value":"1"}}"#, row / 2 * 16 + row % 2);
+        let record = TestRecord::new(value).partition(i32::from(row % 2 == 1));
+        driver.pipe("in", record).unwrap();
+    }
+    driver.commit().unwrap();
+    let out = driver.read("out");
+    assert_eq!(out.len(), SESSIONS as usize);
+    let value = sum_of(2, 2);
+    assert!(out.iter().all(|record| record.as_text().1 == value));
+}

@@ -42,7 +42,8 @@ final class RowWindows {
     private static KTable<Windowed<String>, ObjectNode> sliding(KGroupedStream<String, ObjectNode> rows, SlidingWindows windows, EmitStrategy emit) {
         return rows.windowedBy(windows)
             .emitStrategy(emit)
-            .aggregate(Judge::object, (key, row, state) -> Judge.add(state, row), RowWindows.<WindowStore<Bytes, byte[]>>kept());
+            // What it gave to a window it gives to another one as well.
+            .aggregate(Judge::object, (key, row, state) -> Judge.add(state.deepCopy(), row), RowWindows.<WindowStore<Bytes, byte[]>>kept());
     }
 
     /** Longer than windows are open: the stores in memory would forget them just before they are emitted. */
