@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 
-use super::{GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream};
+use super::{
+    ForeignJoin, GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream,
+};
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
@@ -90,7 +92,7 @@ macro_rules! joined_as {
     )+};
 }
 
-joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(Lookup: Table, TableJoin, ForeignJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
 joined_as!(GlobalLookup: GlobalTable => |left: &Stream, table: &GlobalTable, on| GlobalLookup::new(left.plan(), left, table, on));
 joined_as!(StreamJoin: Stream, Lookup, GlobalLookup, JoinedStream => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
 

@@ -9,6 +9,7 @@ use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 
 use super::RowTable;
+use super::row_table::DEAD_MIN;
 
 /// The end of a chain.
 const END: u32 = u32::MAX;
@@ -29,6 +30,8 @@ pub(crate) struct Members {
     next: Vec<u32>,
     /// How many members each group has.
     sizes: Vec<usize>,
+    /// How many groups have any.
+    filled: usize,
     /// Whether all members of each group are here.
     whole: Vec<bool>,
 }
@@ -48,6 +51,7 @@ impl Members {
             first: Vec::new(),
             next: Vec::new(),
             sizes: Vec::new(),
+            filled: 0,
             whole: Vec::new(),
         })
     }
@@ -61,6 +65,7 @@ impl Members {
             first: Vec::new(),
             next: Vec::new(),
             sizes: Vec::new(),
+            filled: 0,
             whole: Vec::new(),
         })
     }
@@ -112,7 +117,9 @@ impl Members {
                 self.link(place, group);
             }
             self.whole[group] = true;
-            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
+            let size = self.sizes[group] + usize::from(live) - usize::from(had);
+            self.filled = self.filled + usize::from(size > 0) - usize::from(self.sizes[group] > 0);
+            self.sizes[group] = size;
         }
         Ok(())
     }
@@ -173,11 +180,18 @@ impl Members {
 
     /// Forgets deleted members, and groups without members.
     pub(super) fn compact(&mut self) -> Result<(), DataFusionError> {
-        let Some(keys) = self.rows.compact()? else {
+        // Groups that were asked for, and have no members.
+        let spare = self.groups.places_end() - self.filled;
+        let keys = match spare < DEAD_MIN.max(self.filled) {
+            true => self.rows.compact()?,
+            false => Some(self.rows.without_dead()?),
+        };
+        let Some(keys) = keys else {
             return Ok(());
         };
         self.groups = self.groups.anew()?;
         (self.first, self.next, self.sizes, self.whole) = Default::default();
+        self.filled = 0;
         if self.rows.len() == 0 {
             return Ok(());
         }
@@ -185,6 +199,7 @@ impl Members {
         self.reserve(groups.len())?;
         for (place, group) in groups.into_iter().enumerate() {
             self.link(place, group);
+            self.filled += usize::from(self.sizes[group] == 0);
             self.sizes[group] += 1;
         }
         // Groups of which not all is here have no members here.
@@ -293,6 +308,24 @@ mod tests {
             oracle.set(&mut members, &back);
             oracle.check(&mut members, &[1]);
         }
+    }
+
+    #[test]
+    fn groups_without_members_are_forgotten() {
+        let (mut members, mut oracle) = (new_members(), Oracle::default());
+        oracle.set(
+            &mut members,
+            &[(1, 1, 5, 0, true), (2, 1, 6, 1, true), (2, 1, 0, 2, false)],
+        );
+        members
+            .groups(&[column(&(0..10_000).collect::<Vec<i64>>())])
+            .unwrap();
+        members.compact().unwrap();
+        assert_eq!((members.groups.places_end(), members.filled), (1, 1));
+        oracle.check(&mut members, &[3, 2, 1]);
+        oracle.set(&mut members, &[(2, 1, 7, 3, true), (1, 1, 0, 4, false)]);
+        oracle.check(&mut members, &[1, 2]);
+        assert_eq!(members.filled, 1);
     }
 
     #[test]

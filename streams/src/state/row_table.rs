@@ -11,7 +11,7 @@ use super::column::{StateColumn, new_column};
 use crate::aggregate::{EmitTo, GroupValues};
 
 /// Deleted rows that are kept at least before the table is made anew without them.
-const DEAD_MIN: usize = 4096;
+pub(super) const DEAD_MIN: usize = 4096;
 
 /// A table whose rows are set and deleted by key. A key has a place for as long as the table is not [`compact`](Self::compact)ed.
 pub(crate) struct RowTable {
@@ -115,9 +115,14 @@ impl RowTable {
     /// Makes the table anew if most of its places have no row; gives the keys that are left, by their new places.
     pub(crate) fn compact(&mut self) -> Result<Option<Vec<ArrayRef>>> {
         let dead = self.live.len() - self.live_rows;
-        if dead < DEAD_MIN.max(self.live_rows) {
-            return Ok(None);
+        match dead < DEAD_MIN.max(self.live_rows) {
+            true => Ok(None),
+            false => self.without_dead().map(Some),
         }
+    }
+
+    /// Makes the table anew of the places that have rows; gives their keys, by their new places.
+    pub(super) fn without_dead(&mut self) -> Result<Vec<ArrayRef>> {
         let flags = BooleanArray::from(self.live.clone());
         let mut keys = std::mem::replace(
             &mut self.keys,
@@ -137,7 +142,7 @@ impl RowTable {
             let places = self.places(&keys)?;
             self.set(&places, &values, &vec![true; left.len()])?;
         }
-        Ok(Some(keys))
+        Ok(keys)
     }
 }
 

@@ -190,7 +190,9 @@ fn left_joins_by_another_tables_key() {
 
 #[test]
 fn joins_of_tables() {
-    ["tables-inner", "tables-left", "tables-outer"].iter().for_each(|name| compare(name));
+    ["tables-inner", "tables-left", "tables-outer"]
+        .iter()
+        .for_each(|name| compare(name));
 }
 
 #[test]
