@@ -123,10 +123,11 @@ fn ranked(name: &str, values: &Expr, different: bool) -> Result<Vec<Expr>, Box<d
     let total = if different { count_distinct } else { count };
     let mut all = vec![total(values.clone()).alias(format!("total_{name}"))];
     for (place, range) in ranks().into_iter().enumerate() {
-        // The filter forgets that values are to be different, unless it is told.
-        let some = count(values.clone()).filter(range);
-        let some = if different { some.distinct() } else { some };
-        all.push(some.build()?.alias(format!("rank{}_{name}", place + 1)));
+        all.push(
+            total(values.clone())
+                .filter(range)
+                .alias(format!("rank{}_{name}", place + 1)),
+        );
     }
     Ok(all)
 }

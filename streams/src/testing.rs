@@ -8,13 +8,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+
 use crate::dsl::Streams;
 use crate::error::StreamsError;
 use crate::format::{BATCH_HEADER, murmur2};
 use crate::operator::{GlobalView, SharedView, Surroundings};
 use crate::plan::Topology;
 use crate::rows::NO_TIME;
+use crate::runtime::{DriverStores, DriverTasks, QueryError};
 use crate::sink::{Destination, OutputRecord, RecordBuffer};
+use crate::source::TopicPartition;
+use crate::store::StoreReader;
 use crate::task::{GlobalTask, HeaderLookup, InputRecord, Position, Task};
 
 /// A record that goes into a [`TestDriver`] or comes out of it.
@@ -313,6 +318,52 @@ impl TestDriver {
             }
         }
         Ok(())
+    }
+
+    /// All rows of a store: what [`StreamsHandle::store`](crate::StreamsHandle::store) would find with all partitions in one process. Rows
+    /// of windows are those of the open ones.
+    ///
+    /// # Errors
+    /// [`QueryError`], as on a cluster.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = Streams::new("count");
+    /// let counts = app.stream("in", text("line")).group_by([col("line")]).aggregate("counts", [count_all().alias("n")]);
+    /// counts.to("out", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("in", TestRecord::new("a"))?;
+    /// assert_eq!(driver.store("counts")?.num_rows(), 0); // nothing is committed yet
+    /// driver.commit()?;
+    /// assert_eq!(driver.store("counts")?.num_rows(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn store(&mut self, name: &str) -> Result<RecordBatch, QueryError> {
+        let stores = self.stores();
+        self.with_tasks(|tasks| stores.rows(name, tasks))
+    }
+
+    /// The stores by name.
+    pub(crate) fn stores(&self) -> DriverStores {
+        DriverStores::new(&self.topology, &self.surroundings.tasks)
+    }
+
+    /// The tasks, to be asked.
+    pub(crate) fn with_tasks<T>(&mut self, ask: impl FnOnce(DriverTasks<'_>) -> T) -> T {
+        #[cfg(test)]
+        let local = self.local.as_ref();
+        let reader = |_at: &TopicPartition| -> Option<StoreReader> {
+            #[cfg(test)]
+            return local.and_then(|local| local.reader(_at));
+            #[cfg(not(test))]
+            None
+        };
+        ask(DriverTasks {
+            tasks: &mut self.tasks,
+            reader: &reader,
+        })
     }
 
     /// Lets time pass outside: what is to happen after a silence happens at the next commit. Event time does not move by

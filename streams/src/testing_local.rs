@@ -9,7 +9,7 @@ use crate::plan::StepId;
 use crate::sink::{Destination, RecordBuffer};
 use crate::source::TopicPartition;
 use crate::state::StateMemory;
-use crate::store::{FirstRecord, LocalStore, LocalStores, Slot, StoreMemory};
+use crate::store::{FirstRecord, LocalStore, LocalStores, Slot, StoreMemory, StoreReader};
 use crate::task::Task;
 
 /// What a process has on its disk.
@@ -78,6 +78,10 @@ impl Local {
             let store = self.held.get(&at);
             store.into_iter().for_each(|store| store.apply(&records).unwrap());
         }
+    }
+
+    pub(super) fn reader(&self, at: &TopicPartition) -> Option<StoreReader> {
+        self.held.get(at).map(LocalStore::reader)
     }
 
     pub(super) fn abort(&mut self) {

@@ -1,6 +1,6 @@
 //! Values.
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bigdecimal::BigDecimal;
 use bytes::Bytes;
@@ -60,6 +60,37 @@ enum Values {
     Own(Vec<Value>),
     /// Many structs have them.
     Shared(Arc<[Value]>),
+    /// Many structs have them, but for one.
+    Varied(Box<Varied>),
+}
+
+#[derive(Clone)]
+struct Varied {
+    base: Arc<[Value]>,
+    field: usize,
+    value: Value,
+    /// All of them, once somebody asks.
+    whole: OnceLock<Box<[Value]>>,
+}
+
+impl Varied {
+    fn whole(&self) -> &[Value] {
+        self.whole.get_or_init(|| {
+            let mut values: Box<[Value]> = self.base.as_ref().into();
+            values[self.field] = self.value.clone();
+            values
+        })
+    }
+}
+
+/// What a struct has in common with others.
+pub(crate) enum Common<'a> {
+    /// Nothing that is known.
+    Nothing,
+    /// All values.
+    All(&'a Arc<[Value]>),
+    /// All values but that of a field, which has this one.
+    But(&'a Arc<[Value]>, usize, &'a Value),
 }
 
 impl fmt::Debug for Struct {
@@ -91,11 +122,11 @@ impl Struct {
     /// The same with values that many structs have: cloning it copies none, and a converter may write them once for all of them.
     ///
     /// ```
-    /// use std::sync::Arc;
+    /// use std::sync::{Arc, OnceLock};
     /// use millstream_connect::record::{Field, Schema, SchemaKind, Struct, Value};
     ///
-    /// let fields = vec![Field::new("server", Schema::string())];
-    /// let schema = Arc::new(Schema::from(SchemaKind::Struct(fields)));
+    /// let field = Field { name: "server".into(), schema: Schema::string() };
+    /// let schema = Arc::new(Schema::from(SchemaKind::Struct(vec![field])));
     /// let values = vec![Value::from("db1")];
     /// let shared = Struct::shared(Arc::clone(&schema), values.clone().into());
     /// assert_eq!(shared, Struct::new(schema, values));
@@ -106,6 +137,23 @@ impl Struct {
     pub fn shared(schema: SchemaRef, values: Arc<[Value]>) -> Self {
         assert_eq!(schema.fields().len(), values.len(), "a value for each field");
         let values = Values::Shared(values);
+        Self { schema, values }
+    }
+
+    /// The same, but that the field at `field` has another value, which is this struct's own.
+    ///
+    /// # Panics
+    /// As [`Self::new`], and without such a field.
+    pub fn varied(schema: SchemaRef, base: Arc<[Value]>, field: usize, value: Value) -> Self {
+        assert_eq!(schema.fields().len(), base.len(), "a value for each field");
+        assert!(field < base.len(), "a field of the schema");
+        let varied = Varied {
+            base,
+            field,
+            value,
+            whole: OnceLock::new(),
+        };
+        let values = Values::Varied(Box::new(varied));
         Self { schema, values }
     }
 
@@ -125,14 +173,16 @@ impl Struct {
         match &self.values {
             Values::Own(values) => values,
             Values::Shared(values) => values,
+            Values::Varied(varied) => varied.whole(),
         }
     }
 
-    /// The values, if other structs have them, too.
-    pub(crate) fn shared_values(&self) -> Option<&Arc<[Value]>> {
+    /// The values, as far as other structs have them, too.
+    pub(crate) fn common(&self) -> Common<'_> {
         match &self.values {
-            Values::Own(_) => None,
-            Values::Shared(values) => Some(values),
+            Values::Own(_) => Common::Nothing,
+            Values::Shared(values) => Common::All(values),
+            Values::Varied(varied) => Common::But(&varied.base, varied.field, &varied.value),
         }
     }
 
@@ -141,6 +191,7 @@ impl Struct {
         match self.values {
             Values::Own(values) => values,
             Values::Shared(values) => values.to_vec(),
+            Values::Varied(varied) => varied.whole().to_vec(),
         }
     }
 
@@ -154,8 +205,8 @@ impl Struct {
         let Some(index) = self.schema.field_index(name) else {
             return false;
         };
-        if let Values::Shared(values) = &self.values {
-            self.values = Values::Own(values.to_vec());
+        if !matches!(self.values, Values::Own(_)) {
+            self.values = Values::Own(self.values().to_vec());
         }
         if let Values::Own(values) = &mut self.values {
             values[index] = value;

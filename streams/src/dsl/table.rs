@@ -1,11 +1,11 @@
 //! A table: the latest row of every key.
 use std::sync::Arc;
 
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, SortExpr};
 
-use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin};
+use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin, Top};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, Node, NodeId, TableMapNode};
+use crate::plan::{ErrorPolicy, Node, NodeId, TableMapNode, TopNode, TopOf};
 
 /// A table whose rows are grouped by other columns. Made by [`Table::group_by`].
 #[derive(Debug, Clone)]
@@ -50,6 +50,45 @@ impl GroupedTable {
             aggregates: aggregates.into_iter().collect(),
         });
         Table::new(self.plan.clone(), node)
+    }
+
+    /// The `most` first rows of each key in the order of `order`, of those that the table has now: see
+    /// [`GroupedStream::top`](crate::GroupedStream::top). A row that changes or goes makes room for the next.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("scores");
+    /// let scores = app.stream("scores", text("points").with_key("player")).to_table("scores", [col("player")]);
+    /// scores
+    ///     .group_by([lit("all").alias("of")])
+    ///     .top("best", 1, [col("points").sort(false, false)])
+    ///     .to("best", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for (player, points) in [("ann", "9"), ("bob", "7")] {
+    ///     driver.pipe("scores", TestRecord::new(points).key(player))?;
+    ///     driver.commit()?;
+    /// }
+    /// driver.pipe("scores", TestRecord::null().key("ann"))?;
+    /// driver.commit()?;
+    /// let best: Vec<_> = driver.read("best").iter().map(|record| record.as_text().1.to_owned()).collect();
+    /// assert_eq!(best, [r#"{"player":"ann","points":"9"}"#, r#"{"player":"bob","points":"7"}"#]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn top(
+        &self,
+        name: impl Into<String>,
+        most: usize,
+        order: impl IntoIterator<Item = SortExpr>,
+    ) -> Top {
+        let top = TopNode {
+            name: name.into(),
+            keys: self.keys.clone(),
+            of: TopOf::Table,
+            most,
+            order: order.into_iter().collect(),
+            ties: false,
+        };
+        Top::new(&self.plan, self.input, top)
     }
 }
 

@@ -7,6 +7,9 @@
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
 mod changes;
+mod deduplicate;
+#[cfg(test)]
+mod deduplicate_tests;
 mod failing;
 mod filter;
 mod final_aggregate;
@@ -21,12 +24,16 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod project;
+mod ranks;
+#[cfg(test)]
+mod ranks_tests;
 mod repartition;
 mod shipper;
 mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
@@ -50,12 +57,15 @@ mod window_judge;
 mod window_partial;
 
 pub(crate) use changes::pair_schema;
+pub(crate) use deduplicate::Deduplicate;
 pub(crate) use foreign_result::ForeignResult;
 pub(crate) use foreign_side::ForeignSide;
 pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use ranks::Ranks;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use table_join::TableJoin;
@@ -66,7 +76,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
@@ -98,10 +108,26 @@ pub(crate) trait Operator: Send {
         Ok(())
     }
 
+    /// Whether more follows from what the step was told last. If so, it is [asked for it](Operator::go_on) until nothing does, before
+    /// it is told anything else; the steps below have worked on each part before the next one is made.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives the next part of what follows to `out`.
+    fn go_on(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
     /// The rows of `keys`, each there once, in the table that the step keeps. `tables` are those that it reads itself. See
     /// [`Tables::look_up`].
     fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
         unreachable!("the plan has only steps with tables read");
+    }
+
+    /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].
+    fn answer(&mut self, _asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        unreachable!("only stores that the plan knows are asked");
     }
 
     /// Takes a record of the step's changelog, before the first batch.
@@ -442,8 +468,7 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
         } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
-            partition,
-            &near.memory,
+            place,
             *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
@@ -453,13 +478,13 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, near)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, near)?),
         StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(

@@ -104,6 +104,8 @@ pub(crate) struct Builder {
     pub(super) open: HashMap<NodeId, OpenFlow>,
     /// Tables that each process reads whole.
     pub(super) globals: Vec<CompiledGlobal>,
+    /// The node that is being added.
+    current: NodeId,
     application_id: String,
 }
 
@@ -155,6 +157,7 @@ impl Plan {
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
+            builder.current = NodeId(number);
             let output = builder.add(NodeId(number), node)?;
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(NodeId(number), node, &output, policy)?;
@@ -281,7 +284,20 @@ impl Builder {
 
     /// The node that is being added.
     fn node(&self) -> NodeId {
-        NodeId(self.outputs.len())
+        self.current
+    }
+
+    /// Has `work` see `outputs`, which are of no node, as if they were of nodes. They follow when sub-topologies become one.
+    pub(super) fn with_outputs<T, const N: usize>(
+        &mut self,
+        outputs: [Output; N],
+        work: impl FnOnce(&mut Self, [NodeId; N]) -> T,
+    ) -> T {
+        let held = self.outputs.len();
+        self.outputs.extend(outputs);
+        let done = work(self, std::array::from_fn(|number| NodeId(held + number)));
+        self.outputs.truncate(held);
+        done
     }
 
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {

@@ -293,6 +293,38 @@ pub enum PlanError {
         #[source]
         cause: Box<DataFusionError>,
     },
+    /// Streams that are grouped by different numbers of columns.
+    #[error(
+        "{step}: the first stream is grouped by ({first}), another by ({other}); group all by as many keys"
+    )]
+    CogroupKeys {
+        /// The step.
+        step: String,
+        /// The keys of the first stream.
+        first: String,
+        /// Those of the other.
+        other: String,
+    },
+    /// An order by what has none.
+    #[error(
+        "{step}: there is no order of {expr}, which is {actual}; order by a number, a time, a text or a truth value"
+    )]
+    NoOrder {
+        /// The step.
+        step: String,
+        /// The expression.
+        expr: String,
+        /// Its type.
+        actual: DataType,
+    },
+    /// Ties whose rows cannot be taken back.
+    #[error(
+        "{step}: a row that is no tie any more cannot be taken back from results that are written at each change; write them when          windows close: .emit(OnWindowClose)"
+    )]
+    TiesOnUpdate {
+        /// The step.
+        step: String,
+    },
     /// Windows that cannot be.
     #[error("{step}: the windows are not possible: {reason}")]
     Windows {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::build::{Builder, Output};
 use super::{NodeId, PlanError};
-use crate::operator::{Operator, OperatorError, Place};
+use crate::operator::{Operator, OperatorError, Place, StoreKind};
 
 /// What a call of the DSL asked for.
 pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
@@ -69,6 +69,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
     /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
     fn passes_on_at_once(&self) -> bool {
         false
+    }
+
+    /// The step's state, if it can be asked for from outside the job.
+    fn store(&self) -> Option<StoreKind> {
+        None
     }
 
     /// Its running form.

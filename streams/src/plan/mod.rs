@@ -9,6 +9,11 @@
 mod aggregates;
 mod build;
 mod checks;
+mod cogroup;
+#[cfg(test)]
+mod cogroup_tests;
+mod count_distinct;
+mod deduplicate;
 mod describe;
 mod error;
 mod foreign;
@@ -30,6 +35,8 @@ mod node;
 mod partitioning;
 #[cfg(test)]
 mod partitioning_tests;
+#[cfg(test)]
+mod parts_tests;
 mod policy;
 mod process;
 mod signed;
@@ -47,6 +54,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod times;
+mod top;
 mod topology;
 mod typed;
 mod unite;
@@ -58,6 +66,9 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
+pub(crate) use cogroup::{CogroupNode, CogroupPart};
+pub(crate) use count_distinct::CountDistinctNode;
+pub(crate) use deduplicate::{DeduplicateNode, DeduplicatePlan};
 pub(crate) use foreign::{ForeignNode, ForeignResultPlan, ForeignSidePlan, SubscriberPlan};
 pub(crate) use global::{GlobalLookupNode, GlobalSource, GlobalTable};
 pub(crate) use join_kind::JoinKind;
@@ -70,6 +81,7 @@ pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
 pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
 pub(crate) use table_map::{TableMapNode, TableMapPlan};
 pub(crate) use tables::SourceTable;
+pub(crate) use top::{RanksPlan, TopNode, TopOf};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,

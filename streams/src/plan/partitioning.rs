@@ -215,6 +215,26 @@ impl Builder {
         })
     }
 
+    /// The rows of `above` where those of equal keys are in one partition: as they are, or behind the repartition topic `topic`.
+    pub(super) fn partition(
+        &mut self,
+        above: &Output,
+        step: &str,
+        topic: Arc<str>,
+        keys: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let compiled = compiled_keys(step, keys, &above.schema)?;
+        let types: Vec<DataType> = compiled
+            .iter()
+            .map(|key| key_type(key.field().data_type()))
+            .collect();
+        let placed = above.partitioned.as_ref();
+        match placed.and_then(|placed| placed.places(keys, &types, &above.schema)) {
+            Some(_) => Ok(above.clone()),
+            None => self.moved(above, step, topic, keys),
+        }
+    }
+
     /// By which of the keys each side has to be repartitioned, if it has to.
     fn moves(
         &self,

@@ -401,6 +401,13 @@ impl Topology {
         repartitions.chain(changelogs).collect()
     }
 
+    /// The name of the step whose changelog this is.
+    pub(crate) fn store_name<'a>(&self, changelog: &'a str) -> &'a str {
+        let name = changelog.strip_prefix(&self.application_id);
+        let name = name.and_then(|name| name.strip_prefix('-')?.strip_suffix("-changelog"));
+        name.unwrap_or(changelog)
+    }
+
     /// Whether what rows of a table contributed elsewhere is taken back when they change: aggregates over them, and what they ask for.
     pub(crate) fn aggregates_tables(&self) -> bool {
         let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);

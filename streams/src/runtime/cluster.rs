@@ -131,6 +131,14 @@ impl Cluster {
         })
     }
 
+    /// Creates the topic in which instances find each other, if it is not there.
+    pub(super) fn prepare_directory(&self, topic: &str) -> Result<(), StreamsError> {
+        let deadline = Deadline::after(self.timeout);
+        let topics = self.find_sources(&[])?;
+        let settings = [("cleanup.policy", "compact")];
+        self.ensure_topic(topic, 1, &settings, topics, deadline).map(drop)
+    }
+
     /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.
     fn ensure_topic(
         &self,

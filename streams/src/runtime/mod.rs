@@ -40,6 +40,7 @@ mod metrics;
 mod partitions;
 mod prometheus;
 mod purge;
+mod queries;
 mod restoring;
 mod shared;
 mod stalls;
@@ -59,9 +60,11 @@ use rdkafka::error::KafkaError;
 pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
+pub(crate) use queries::{DriverStores, DriverTasks};
+pub use queries::{QueryError, StoreView};
 pub use shared::JobState;
 
-use crate::config::{Guarantee, QueueShares, StreamsConfig};
+use crate::config::{ConfigError, Guarantee, QueueShares, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{Decode, ErrorPolicy, PlanError, Topology, dead_letter};
@@ -75,6 +78,7 @@ use globals::Globals;
 use idle::{ClusterProbe, Prober};
 use local::Local;
 use purge::Purge;
+use queries::{Directory, Listener, Queries, Voice, directory_topic};
 use shared::Shared;
 use worker::{Clients, Worker};
 
@@ -133,7 +137,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     })?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
-    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
+    let queries = Queries::new(&topology, &surroundings.tasks);
+    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors, queries));
     let purge = Purge {
         partitions: repartitions,
         interval: config.purge_interval(),
@@ -141,6 +146,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         cluster: Arc::clone(&cluster),
         shared: Arc::clone(&shared),
     };
+    let asked = asked(&topology, &config, &cluster, &shared)?;
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
     let job = Job {
         topology: &topology,
@@ -165,11 +171,48 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         .start()
         .and_then(|()| globals.start(&shared))
         .and_then(|()| handle.serve_metrics(config.metrics_listener()))
+        .and_then(|()| handle.serve_queries(asked))
     {
         handle.stop(PURGE_STOP)?;
         return Err(error);
     }
     Ok(handle)
+}
+
+/// What answers questions from outside, if it was asked for. The job does not run yet, so that whoever cannot listen does not start.
+fn asked(
+    topology: &Topology,
+    config: &StreamsConfig,
+    cluster: &Cluster,
+    shared: &Shared,
+) -> Result<Option<(Listener, Voice)>, StreamsError> {
+    let Some((address, advertised)) = config.queries_listener() else {
+        return Ok(None);
+    };
+    let listener = Listener::bind(address)?;
+    if advertised.is_none() && listener.local.ip().is_unspecified() {
+        return Err(ConfigError::Missing {
+            key: "queries.advertised",
+            remedy: "queries.listener takes any address of this machine; give the host:port at which other instances reach it",
+        }
+        .into());
+    }
+    let id = &topology.application_id;
+    if topology.internal_topics().contains(&directory_topic(id).as_str()) {
+        return Err(ConfigError::Value {
+            key: "queries.listener".to_owned(),
+            value: address.to_owned(),
+            expected: "possible with a step named \"instances\", whose changelog would be the topic in which instances find each other; \
+                       give the step another name"
+                .to_owned(),
+        }
+        .into());
+    }
+    cluster.prepare_directory(&directory_topic(id))?;
+    let own = advertised.map_or_else(|| listener.local.to_string(), str::to_owned);
+    // It is the first: nobody else sets it.
+    let _ = shared.queries.directory.set(Directory::new(own));
+    Ok(Some((listener, Voice::new(&config.observer_client(id), id)?)))
 }
 
 /// The policy of steps that have none of their own, as the configuration says it.

@@ -1,10 +1,11 @@
 //! Workers on a source and a sink made of memory.
 mod at_most_once;
 mod checkpoints;
+mod queries;
 mod start_order;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::idle::{Exhausted, Probe};
+use super::queries::Queries;
 use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
@@ -447,7 +449,12 @@ impl Bench {
         probe: Box<dyn Probe>,
     ) -> Self {
         let topology = Arc::new(app.build().unwrap());
-        let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
+        let shared = Arc::new(Shared::new(
+            &topology,
+            1,
+            Arc::default(),
+            Queries::new(&topology, &HashMap::new()),
+        ));
         let worker = Worker::new(
             Arc::clone(&topology),
             Surroundings {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::checkpoints::{Checkpoints, Why};
 use super::feed::{Feed, publish};
 use super::idle::Probe;
+use super::queries::Mailbox;
 use super::restoring::Waiting;
 use super::shared::Shared;
 use super::start_order::StartOrder;
@@ -82,6 +83,10 @@ pub(super) struct Worker<S, K, R> {
     /// The tasks that were reported.
     pub(super) reported_tasks: BTreeSet<TaskId>,
     pub(super) report_at: Instant,
+    /// Questions to the tasks.
+    pub(super) mailbox: Arc<Mailbox>,
+    /// The tasks that are said to run here.
+    pub(super) served: BTreeSet<TaskId>,
     /// When records of repartition topics were read that are not committed: the first, and the last.
     pub(super) shuffled: Option<(Instant, Instant)>,
 }
@@ -127,6 +132,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             reported: BTreeMap::new(),
             reported_tasks: BTreeSet::new(),
             report_at: Instant::now(),
+            mailbox: Arc::default(),
+            served: BTreeSet::new(),
             shuffled: None,
         }
     }
@@ -160,6 +167,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Err(error) if error.is_aborted() => self.recover(&error),
             stepped => stepped,
         };
+        self.serve();
         match stepped {
             // The source has lost its partitions, and joins anew.
             Err(StreamsError::Source(SourceError::Fenced { cause })) => {
@@ -184,6 +192,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     fn poll(&mut self) -> Result<(), StreamsError> {
+        self.answer_questions();
         let pending = self.tasks.tasks.values().any(|task| task.pending_rows() > 0);
         let left = self
             .epoch_end
@@ -196,6 +205,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
         });
+        let wait = self.wait_beside_questions(wait);
         let (mut failure, mut full) = (None, false);
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
@@ -432,6 +442,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Forgets which partitions there are, and the tasks whose state is not whole.
     fn forget_assignment(&mut self) {
+        self.serve_none();
         self.tasks.routes.clear();
         self.starts.clear();
         self.start_order = StartOrder::default();

@@ -9,12 +9,14 @@ use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 
 use super::RowTable;
-use super::row_table::DEAD_MIN;
 
 /// The end of a chain.
 const END: u32 = u32::MAX;
 /// The place is in no chain.
 const UNLINKED: u32 = u32::MAX - 1;
+
+/// Groups without members that are kept at least.
+const EMPTY_MIN: usize = 4096;
 
 /// Rows by group and a key of their own. Their last column is a number that orders them within their group.
 pub(crate) struct Members {
@@ -78,6 +80,11 @@ impl Members {
         self.sizes.resize(groups, 0);
         self.whole.resize(groups, false);
         Ok(places)
+    }
+
+    /// The keys of all groups, by their places.
+    pub(crate) fn group_keys(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
+        self.groups.keys()
     }
 
     /// Whether a group has members.
@@ -180,15 +187,26 @@ impl Members {
 
     /// Forgets deleted members, and groups without members.
     pub(super) fn compact(&mut self) -> Result<(), DataFusionError> {
-        // Groups that were asked for, and have no members.
-        let spare = self.groups.places_end() - self.filled;
-        let keys = match spare < DEAD_MIN.max(self.filled) {
-            true => self.rows.compact()?,
-            false => Some(self.rows.without_dead()?),
-        };
-        let Some(keys) = keys else {
+        match self.rows.compact()? {
+            Some(keys) => self.group_anew(&keys),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets groups without members, if there are many: somebody asked for them.
+    pub(crate) fn forget_empty_groups(&mut self) -> Result<(), DataFusionError> {
+        let empty = self.sizes.len() - self.filled;
+        if empty < EMPTY_MIN || empty < self.sizes.len() / 2 {
             return Ok(());
+        }
+        let keys = match self.rows.len() {
+            0 => Vec::new(),
+            _ => self.rows.make_anew()?,
         };
+        self.group_anew(&keys)
+    }
+
+    fn group_anew(&mut self, keys: &[ArrayRef]) -> Result<(), DataFusionError> {
         self.groups = self.groups.anew()?;
         (self.first, self.next, self.sizes, self.whole) = Default::default();
         self.filled = 0;
@@ -320,7 +338,7 @@ mod tests {
         members
             .groups(&[column(&(0..10_000).collect::<Vec<i64>>())])
             .unwrap();
-        members.compact().unwrap();
+        members.forget_empty_groups().unwrap();
         assert_eq!((members.groups.places_end(), members.filled), (1, 1));
         oracle.check(&mut members, &[3, 2, 1]);
         oracle.set(&mut members, &[(2, 1, 7, 3, true), (1, 1, 0, 4, false)]);

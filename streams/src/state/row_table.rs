@@ -11,7 +11,7 @@ use super::column::{StateColumn, new_column};
 use crate::aggregate::{EmitTo, GroupValues};
 
 /// Deleted rows that are kept at least before the table is made anew without them.
-pub(super) const DEAD_MIN: usize = 4096;
+const DEAD_MIN: usize = 4096;
 
 /// A table whose rows are set and deleted by key. A key has a place for as long as the table is not [`compact`](Self::compact)ed.
 pub(crate) struct RowTable {
@@ -77,6 +77,30 @@ impl RowTable {
         self.live.len()
     }
 
+    /// The keys of all places, in their order.
+    pub(super) fn keys(&mut self) -> Result<Vec<ArrayRef>> {
+        if self.live.is_empty() {
+            let fields = self.key_schema.fields().iter();
+            return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
+        }
+        let empty = new_group_values(Arc::clone(&self.key_schema), &GroupOrdering::None)?;
+        let keys = std::mem::replace(&mut self.keys, empty).emit(EmitTo::All)?;
+        // They come in the order of their places, and find the same ones again.
+        self.keys.intern(&keys, &mut Vec::new())?;
+        Ok(keys)
+    }
+
+    /// All rows: keys, then values.
+    pub(super) fn all(&mut self) -> Result<Vec<ArrayRef>> {
+        let flags = BooleanArray::from(self.live.clone());
+        let keys = self.keys()?;
+        let keys = keys.iter().map(|column| filter(column, &flags));
+        let mut columns = keys.collect::<std::result::Result<Vec<_>, _>>()?;
+        let places: Vec<usize> = (0..self.live.len()).filter(|place| self.live[*place]).collect();
+        columns.extend(self.gather(&places)?);
+        Ok(columns)
+    }
+
     /// The values at `places`, which have rows.
     pub(crate) fn gather(&self, places: &[usize]) -> Result<Vec<ArrayRef>> {
         (0..self.columns.len())
@@ -115,14 +139,14 @@ impl RowTable {
     /// Makes the table anew if most of its places have no row; gives the keys that are left, by their new places.
     pub(crate) fn compact(&mut self) -> Result<Option<Vec<ArrayRef>>> {
         let dead = self.live.len() - self.live_rows;
-        match dead < DEAD_MIN.max(self.live_rows) {
-            true => Ok(None),
-            false => self.without_dead().map(Some),
+        if dead < DEAD_MIN.max(self.live_rows) {
+            return Ok(None);
         }
+        self.make_anew().map(Some)
     }
 
-    /// Makes the table anew of the places that have rows; gives their keys, by their new places.
-    pub(super) fn without_dead(&mut self) -> Result<Vec<ArrayRef>> {
+    /// Makes the table anew without places that have no row; gives the keys that are left, by their new places.
+    pub(super) fn make_anew(&mut self) -> Result<Vec<ArrayRef>> {
         let flags = BooleanArray::from(self.live.clone());
         let mut keys = std::mem::replace(
             &mut self.keys,
@@ -181,5 +205,11 @@ mod tests {
         assert!(!table.is_live(10) && table.is_live(1));
         let found = table.gather(&[1, 0]).unwrap();
         assert_eq!(&**found[0].as_primitive::<Int64Type>().values(), [9_991, 9_990]);
+        let all = table.all().unwrap();
+        assert_eq!(all[0].len(), 10, "the place without a row is not among them");
+        assert_eq!(all[0].as_string_view().value(1), "key 9991");
+        assert_eq!(all[1].as_primitive::<Int64Type>().value(1), 9_991);
+        let places = table.places(&[keys(9_989..9_992)]).unwrap();
+        assert_eq!(places, [10, 0, 1], "places are what they were");
     }
 }

@@ -10,6 +10,8 @@ mod debezium;
 mod errors;
 mod exactly_once;
 mod failures;
+mod joins;
+mod queries;
 mod rebalance;
 mod restore;
 mod tables;

@@ -115,6 +115,25 @@ pub(super) fn sides(random: &mut Random) -> Vec<Input> {
     rows
 }
 
+/// Rows of the left side, and partners that come when its event time is beyond the window and grace: of `a` before there is any other row of the right side, of
+/// `b` when that is as far.
+pub(super) fn late_sides(_: &mut Random) -> Vec<Input> {
+    let row = |topic, key: &str, at: i64| Input {
+        topic,
+        value: json!({"k": key, "n": at, "at": at}).to_string(),
+        at,
+        partition: None,
+    };
+    vec![
+        row("in", "a", 100_000),
+        row("in", "b", 100_000),
+        row("in", "far", 116_000),
+        row("more", "a", 105_000),
+        row("more", "far", 116_000),
+        row("more", "b", 105_000),
+    ]
+}
+
 /// Rows of two tables: those of the first name a row of the second by its key. Some name none: of a foreign key that becomes null Kafka
 /// Streams keeps the old result, so a row either always has one or never.
 pub(super) fn tables(random: &mut Random) -> Vec<Input> {

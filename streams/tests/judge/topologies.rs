@@ -127,6 +127,13 @@ pub(super) const CASES: &[Case] = &[
         partitioned: true,
     },
     Case {
+        name: "join-late",
+        outputs: &[Output::Bag("out")],
+        generate: generate::late_sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::left),
+        partitioned: false,
+    },
+    Case {
         name: "foreign",
         outputs: &[Output::Table("out")],
         generate: generate::tables,

@@ -1,13 +1,15 @@
 //! Writes values and schemas as JSON.
+use std::ops::Range;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bigdecimal::{BigDecimal, ToPrimitive};
 
 use super::DecimalFormat;
-use super::plan::{Logical, Member, Plan, Shape};
+use super::plan::{Logical, Members, Plan, Shape};
 use crate::converter::problem::Problem;
 use crate::converter::text::{write_decimal, write_f32, write_f64, write_integer};
-use crate::record::{Schema, SchemaKind, SchemaRef, Value};
+use crate::record::{Common, Schema, SchemaKind, SchemaRef, Struct, Value};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy)]
@@ -31,16 +33,7 @@ impl Encoder {
                 if !std::sync::Arc::ptr_eq(its.schema(), &plan.schema) && **its.schema() != *plan.schema {
                     return Err(Problem::new("the struct has another schema than is said of it"));
                 }
-                let Some(shared) = its.shared_values() else {
-                    return self.structure(plan, &members.members, its.values(), out);
-                };
-                if members.again(shared, out) {
-                    return Ok(());
-                }
-                let start = out.len();
-                self.structure(plan, &members.members, its.values(), out)?;
-                members.keep(shared, &out[start..]);
-                Ok(())
+                self.structure(plan, members, its, out)
             }
             (Shape::Logical(logical), _) => self.logical(*logical, &plan.schema, value, out),
             (Shape::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
@@ -186,17 +179,51 @@ impl Encoder {
         Ok(())
     }
 
-    fn structure(self, plan: &Plan, members: &[Member], values: &[Value], out: &mut Vec<u8>) -> Done {
+    fn structure(self, plan: &Plan, members: &Members, value: &Struct, out: &mut Vec<u8>) -> Done {
+        let (shared, own) = match value.common() {
+            Common::Nothing => return self.members(plan, members, value.values(), None, out).map(drop),
+            Common::All(shared) => (shared, None),
+            Common::But(shared, field, value) => (shared, Some((field, value))),
+        };
+        let field = own.map(|(field, _)| field);
+        let write_own = |out: &mut Vec<u8>| match own {
+            Some((field, value)) => {
+                let written = self.value(Some(&members.members[field].plan), value, out);
+                written.map_err(|problem| within(plan, field, problem))
+            }
+            None => Ok(()),
+        };
+        if members.again(shared, field, out, write_own)? {
+            return Ok(());
+        }
+        let start = out.len();
+        let gap = self.members(plan, members, value.values(), field, out)?;
+        members.keep(shared, field, &out[start..], gap.start - start..gap.end - start);
+        Ok(())
+    }
+
+    /// Writes all members, and says where the value of `field` stands in `out`.
+    fn members(
+        self,
+        plan: &Plan,
+        members: &Members,
+        values: &[Value],
+        field: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> Result<Range<usize>, Problem> {
+        let mut found = out.len()..out.len();
         out.push(b'{');
-        for (index, (member, value)) in members.iter().zip(values).enumerate() {
+        for (index, (member, value)) in members.members.iter().zip(values).enumerate() {
             out.extend_from_slice(&member.key);
-            self.value(Some(&member.plan), value, out).map_err(|problem| {
-                let name = &plan.schema.fields()[index].name;
-                problem.within(format_args!(".{name}"))
-            })?;
+            let start = out.len();
+            self.value(Some(&member.plan), value, out)
+                .map_err(|problem| within(plan, index, problem))?;
+            if field == Some(index) {
+                found = start..out.len();
+            }
         }
         out.push(b'}');
-        Ok(())
+        Ok(found)
     }
 
     /// Writes a schema; of a field's also the field's name.
@@ -272,6 +299,12 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn within(plan: &Plan, field: usize, problem: Problem) -> Problem {
+    let name = &plan.schema.fields()[field].name;
+    problem.within(format_args!(".{name}"))
 }
 
 fn mismatch(expected: &str, value: &Value) -> Problem {
@@ -378,4 +411,24 @@ fn write_escaped(c: char, out: &mut Vec<u8>) {
         }
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests {
+    use bigdecimal::num_bigint::BigInt;
+
+    use super::*;
+
+    #[test]
+    fn short_numbers_have_the_bytes_of_long_ones() {
+        let powers = (0..63).map(|bit| 1_i64 << bit);
+        let numbers = powers.flat_map(|power| [power - 1, power, power + 1]);
+        let both = numbers.flat_map(|number| [number, -number]);
+        for number in both.chain([0, i64::MIN, i64::MAX]) {
+            assert_eq!(
+                significant(&number.to_be_bytes()),
+                BigInt::from(number).to_signed_bytes_be()
+            );
+        }
+    }
 }

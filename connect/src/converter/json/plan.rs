@@ -32,29 +32,59 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) members: Vec<Member>,
-    /// Values that many structs have, and how they were written: the last ones.
-    kept: Mutex<Option<(Arc<[Value]>, Box<[u8]>)>>,
+    /// How values that many structs have were written: the last ones.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// Values that many structs have, and how they were written.
+#[derive(Debug)]
+struct Kept {
+    values: Arc<[Value]>,
+    /// The field that each struct has of its own.
+    own: Option<usize>,
+    text: Box<[u8]>,
+    /// Where in the text the own field's value belongs.
+    gap: usize,
 }
 
 impl Members {
-    /// Appends what was written of the same values, if they are those of the last time; whether they are.
-    pub(super) fn again(&self, values: &Arc<[Value]>, out: &mut Vec<u8>) -> bool {
+    /// Writes again what was written of the same values the last time, and in its place the own field's; whether they are the same.
+    pub(super) fn again<E>(
+        &self,
+        values: &Arc<[Value]>,
+        own: Option<usize>,
+        out: &mut Vec<u8>,
+        write_own: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            // They cannot have changed, nor others be where they are, while they are held here.
-            Some((its, text)) if Arc::ptr_eq(its, values) => {
-                out.extend_from_slice(text);
-                true
-            }
-            _ => false,
-        }
+        // They cannot have changed, nor others be where they are, while they are held here.
+        let same = |kept: &&Kept| Arc::ptr_eq(&kept.values, values) && kept.own == own;
+        let Some(kept) = kept.as_ref().filter(same) else {
+            return Ok(false);
+        };
+        let (before, behind) = kept.text.split_at(kept.gap);
+        out.extend_from_slice(before);
+        write_own(out)?;
+        out.extend_from_slice(behind);
+        Ok(true)
     }
 
-    /// Keeps what was written of such values.
-    pub(super) fn keep(&self, values: &Arc<[Value]>, text: &[u8]) {
-        if text.len() <= KEPT_BYTES_MAX {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            *kept = Some((Arc::clone(values), text.into()));
+    /// Keeps what was written of such values, without what stands at `gap` for the own field.
+    pub(super) fn keep(
+        &self,
+        values: &Arc<[Value]>,
+        own: Option<usize>,
+        written: &[u8],
+        gap: std::ops::Range<usize>,
+    ) {
+        if written.len() <= KEPT_BYTES_MAX {
+            let kept = Kept {
+                values: Arc::clone(values),
+                own,
+                text: [&written[..gap.start], &written[gap.end..]].concat().into(),
+                gap: gap.start,
+            };
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
     }
 }

@@ -12,6 +12,7 @@
 //! * `transaction`, `heartbeat`, `schema_change`: records beside rows.
 //!
 //! Does not know connections, offsets, nor what order events have; the time is an argument.
+mod changed;
 mod column;
 mod declared;
 mod envelope;
@@ -35,6 +36,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use changed::ChangedRows;
 pub use error::RecordError;
 pub use heartbeat::Heartbeats;
 pub use moment::Moment;

@@ -1,8 +1,10 @@
 //! Records of rows that were read.
-use millstream_connect::record::{Datum, Record, Struct, Value};
+use std::sync::Arc;
+
+use millstream_connect::record::{Datum, Record, Value};
 
 use super::column::Mapped;
-use super::envelope::{Envelope, Row};
+use super::envelope::{At, Envelope, Row, Source};
 use super::origin::Snapshot;
 use super::partial::LeftOut;
 use super::{Moment, Origin, RecordError, TableRecords};
@@ -13,7 +15,7 @@ pub struct ReadRows<'a> {
     table: &'a TableRecords,
     origin: Origin,
     now: Moment,
-    source: Option<(Snapshot, Struct)>,
+    source: Option<(Snapshot, Arc<[Value]>)>,
     /// Which cell each column of the row and of the key is.
     told: Vec<usize>,
     key: Vec<usize>,
@@ -56,17 +58,22 @@ impl<'a> ReadRows<'a> {
             Some(key) => key.datum(self.values(&key.columns, &self.key, cells)?),
             None => Datum::NULL,
         };
-        if self.source.as_ref().is_none_or(|(of, _)| *of != snapshot) {
-            let made = table
-                .records
-                .shared_source(&self.origin, &table.database, &table.table);
-            self.source = Some((snapshot, made));
-        }
+        let source = match &mut self.source {
+            Some((of, shared)) if *of == snapshot => shared,
+            other => {
+                let records = &table.records;
+                let made = records.shared_source(&self.origin, &table.database, &table.table);
+                &mut other.insert((snapshot, made)).1
+            }
+        };
+        let place = At {
+            origin: &self.origin,
+            source: Source::Shared(source),
+            now: self.now,
+        };
         let mut envelope = Envelope {
             table,
-            origin: &self.origin,
-            source: self.source.as_ref().map(|(_, source)| source),
-            now: self.now,
+            place: &place,
             out,
         };
         let key = (key, Vec::new());

@@ -39,6 +39,9 @@ pub struct Records {
     source: SchemaRef,
 }
 
+/// Which field of the block `source` is the row's number.
+pub(super) const ROW_FIELD: usize = 14;
+
 impl Records {
     /// Of a source that is told this.
     #[must_use]
@@ -90,10 +93,14 @@ impl Records {
         Value::Struct(Struct::new(Arc::clone(&self.source), values.into()))
     }
 
-    /// The same, for many records.
-    pub(super) fn shared_source(&self, origin: &Origin, database: &ByteString, table: &ByteString) -> Struct {
-        let values = self.source_values(origin, database, Some(table));
-        Struct::shared(Arc::clone(&self.source), Arc::new(values))
+    /// The values of the block `source` of many records of a table.
+    pub(super) fn shared_source(
+        &self,
+        origin: &Origin,
+        database: &ByteString,
+        table: &ByteString,
+    ) -> Arc<[Value]> {
+        Arc::new(self.source_values(origin, database, Some(table)))
     }
 
     fn source_values(

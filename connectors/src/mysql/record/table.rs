@@ -5,10 +5,10 @@ use bytestring::ByteString;
 use millstream_connect::record::{Datum, Record, SchemaRef, Value};
 
 use super::column::{Mapped, Role};
-use super::envelope::{Envelope, Row};
+use super::envelope::{At, Envelope, Row, Source};
 use super::key::{Key, structure};
 use super::partial::{LeftOut, Shapes};
-use super::{Moment, Origin, ReadRows, RecordError, Records, Transactions, headers};
+use super::{ChangedRows, Moment, Origin, ReadRows, RecordError, Records, Transactions, headers};
 use crate::mysql::binlog::{self, Change, ColumnType};
 use crate::mysql::schema::{Column, Table, TableId};
 
@@ -145,10 +145,34 @@ impl TableRecords {
         before: &[binlog::Value<'_>],
         after: &[binlog::Value<'_>],
         origin: &Origin,
-        mut transaction: Option<&mut Transactions>,
+        transaction: Option<&mut Transactions>,
         now: Moment,
         out: &mut Vec<Record>,
     ) -> Result<(), RecordError> {
+        let place = At {
+            origin,
+            source: Source::Own,
+            now,
+        };
+        self.tell(change, (before, after), &place, transaction, out)
+    }
+
+    /// Makes the records of rows that were changed by one event.
+    #[must_use]
+    pub fn changed_rows(&self, origin: Origin, now: Moment) -> ChangedRows<'_> {
+        ChangedRows::new(self, origin, now)
+    }
+
+    /// [`Self::change`], with what is told of where it comes from.
+    pub(super) fn tell(
+        &self,
+        change: Change,
+        (before, after): (&[binlog::Value<'_>], &[binlog::Value<'_>]),
+        place: &At<'_>,
+        mut transaction: Option<&mut Transactions>,
+        out: &mut Vec<Record>,
+    ) -> Result<(), RecordError> {
+        let origin = place.origin;
         if self.skips(change) {
             return Ok(());
         }
@@ -162,9 +186,7 @@ impl TableRecords {
         };
         let mut envelope = Envelope {
             table: self,
-            origin,
-            source: None,
-            now,
+            place,
             out,
         };
         let mut block = || match transaction.as_deref_mut() {
@@ -237,11 +259,14 @@ impl TableRecords {
             return;
         }
         let block = transaction.map_or(Value::Null, |transaction| transaction.next_block(&self.id));
+        let place = At {
+            origin,
+            source: Source::Own,
+            now,
+        };
         let mut envelope = Envelope {
             table: self,
-            origin,
-            source: None,
-            now,
+            place: &place,
             out,
         };
         let key = (Datum::NULL, Vec::new());

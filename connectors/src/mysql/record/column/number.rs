@@ -118,3 +118,38 @@ impl DecimalForm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_numbers_are_what_long_ones_are() {
+        for text in [
+            "0",
+            "-0.00",
+            "12.50",
+            "-7",
+            ".5",
+            "9223372036854775807",
+            "-922337203685477580.7",
+            "00012.3",
+        ] {
+            assert_eq!(short(text), text.replace('.', "").parse().ok(), "{text}");
+            assert!(short(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            ".",
+            "-.",
+            "1.2.3",
+            "1e3",
+            "+1",
+            "9223372036854775808",
+            "99999999999999999999",
+        ] {
+            assert_eq!(short(text), None, "{text}");
+        }
+    }
+}
