@@ -87,7 +87,8 @@ impl Inputs {
     /// The records by their keys, which are `by`.
     fn table<const N: usize>(&self, topic: &str, by: &str, columns: [&str; N]) -> Table {
         let format = json_schema(schema(columns)).with_key(by);
-        self.app.table(self.name(topic), format, key(by))
+        let by = cast(col(by), DataType::Utf8View).alias(by);
+        self.app.table(self.name(topic), format, [by])
     }
 
     fn name(&self, topic: &str) -> String {
