@@ -35,6 +35,9 @@ pub(crate) struct ShuffleCodec {
     fingerprint: u64,
 }
 
+/// Takes a record value, and how many rows are in it.
+type Counted<'a> = dyn FnMut(usize, &[u8]) -> Result<(), FormatError> + 'a;
+
 impl ShuffleCodec {
     pub(crate) fn new(schema: SchemaRef, fingerprint: u64) -> Self {
         let wire = Arc::new(Schema::new(
@@ -71,7 +74,7 @@ impl ShuffleCodec {
         batch: &RecordBatch,
         rows: &[u32],
         bytes_max: usize,
-        each: &mut dyn FnMut(usize, &[u8]) -> Result<(), FormatError>,
+        each: &mut Counted<'_>,
     ) -> Result<(), FormatError> {
         let taken = take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?;
         let columns = taken.columns().iter().zip(self.wire.fields());
@@ -89,7 +92,7 @@ impl ShuffleCodec {
         &self,
         batch: &RecordBatch,
         bytes_max: usize,
-        each: &mut dyn FnMut(usize, &[u8]) -> Result<(), FormatError>,
+        each: &mut Counted<'_>,
     ) -> Result<(), FormatError> {
         let rows = batch.num_rows();
         let (_, encoded) = IpcDataGenerator::default().encode(

@@ -6,7 +6,7 @@
 //! * Keyed aggregates: [`ResidentTable`], keys interned once, one growing vector a state column; [`Changelog`].
 //! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
-//! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
+//! * Joins of two streams, and rows that pass once: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!
 //! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then

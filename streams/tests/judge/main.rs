@@ -182,3 +182,8 @@ fn outer_joins_of_streams() {
 fn joins_that_look_further_ahead_than_back() {
     compare("join-asymmetric");
 }
+
+#[test]
+fn streams_that_are_aggregated_together() {
+    compare("cogroup");
+}

@@ -126,6 +126,13 @@ pub(super) const CASES: &[Case] = &[
         build: |app| joins(app, join_window(secs(20)).before(secs(5)), JoinedStream::outer),
         partitioned: true,
     },
+    Case {
+        name: "cogroup",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows_of_two,
+        build: cogrouped,
+        partitioned: true,
+    },
 ];
 
 fn row() -> Format {
@@ -212,6 +219,15 @@ fn merged(app: &Streams) {
         .merge(&app.stream("more", row()))
         .group_by([col("k")])
         .aggregate("all", all_aggregates())
+        .to("out", json());
+}
+
+fn cogrouped(app: &Streams) {
+    let by_key = |topic: &str| app.stream(topic, row()).group_by([col("k")]);
+    by_key("in")
+        .with([count_all().alias("rows"), sum(col("n")).alias("sum")])
+        .cogroup(by_key("more").with([count_all().alias("more"), max(col("n")).alias("max")]))
+        .aggregate("both")
         .to("out", json());
 }
 

@@ -142,6 +142,9 @@ public final class Judge {
             case "join-inner", "join-left", "join-outer", "join-asymmetric" -> {
                 return Joins.topology(name, builder);
             }
+            case "cogroup" -> {
+                return Cogroup.topology(builder);
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
     }
@@ -246,7 +249,7 @@ public final class Judge {
     }
 
     /** Null is a key like any other; Kafka Streams would drop it. */
-    private static String key(JsonNode value) {
+    static String key(JsonNode value) {
         return value.isNull() ? "[null]" : value.asText();
     }
 
@@ -260,11 +263,11 @@ public final class Judge {
         return words;
     }
 
-    private static Grouped<String, ObjectNode> grouped() {
+    static Grouped<String, ObjectNode> grouped() {
         return Grouped.with(Serdes.String(), new ObjectSerde());
     }
 
-    private static <S extends org.apache.kafka.streams.processor.StateStore> Materialized<String, ObjectNode, S> stored() {
+    static <S extends org.apache.kafka.streams.processor.StateStore> Materialized<String, ObjectNode, S> stored() {
         return Materialized.with(Serdes.String(), new ObjectSerde());
     }
 
