@@ -18,7 +18,7 @@ fn payment(number: u64) -> String {
     let merchant = if stolen {
         number % 47
     } else {
-        card * 3 + number % 4
+        card * 3 + number / 40 % (2 + card % 7)
     };
     let amount = 100 + number * 7_919 % 20_000;
     let at = 600_000 + number * 1_000 - number * 7_919 % 2_500;

@@ -17,7 +17,7 @@ fn windows() -> BTreeMap<u64, Payments> {
         let merchant = if stolen {
             number % 47
         } else {
-            card * 3 + number % 4
+            card * 3 + number / 40 % (2 + card % 7)
         };
         let at = 600_000 + number * 1_000 - number * 7_919 % 2_500;
         let payment = (card, merchant, 100 + number * 7_919 % 20_000);
