@@ -1,5 +1,6 @@
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
+import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.*;
 
@@ -20,7 +21,9 @@ final class Cogroup {
     }
 
     private static KGroupedStream<String, ObjectNode> byKey(StreamsBuilder builder, String topic) {
-        return Judge.rows(builder, topic).groupBy((key, row) -> Judge.key(row.get("k")), Judge.grouped());
+        // By name: repartition topics that take theirs from the store would have the same one.
+        Grouped<String, ObjectNode> named = Grouped.with(topic, Serdes.String(), new Judge.ObjectSerde());
+        return Judge.rows(builder, topic).groupBy((key, row) -> Judge.key(row.get("k")), named);
     }
 
     private static ObjectNode addOne(String key, ObjectNode row, ObjectNode state) {

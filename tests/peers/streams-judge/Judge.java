@@ -263,7 +263,7 @@ public final class Judge {
         return words;
     }
 
-    static Grouped<String, ObjectNode> grouped() {
+    private static Grouped<String, ObjectNode> grouped() {
         return Grouped.with(Serdes.String(), new ObjectSerde());
     }
 
