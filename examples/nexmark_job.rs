@@ -14,6 +14,7 @@ const USAGE: &str = "usage: nexmark_job QUERY PREFIX OUTPUT KEY=VALUE…, or nex
 /// Short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const DAY_MS: i64 = 86_400_000;
+const SIDE_ROWS: i64 = 10_000;
 /// As far out of order are events.
 const DISORDER: Duration = Duration::from_secs(4);
 /// No auction is open for longer.
@@ -23,13 +24,15 @@ const NEAR: Duration = Duration::from_secs(10);
 
 type Declare = fn(&Inputs, &str) -> Result<(), Box<dyn Error>>;
 
-const QUERIES: [(&str, Declare); 12] = [
+const QUERIES: [(&str, Declare); 14] = [
     ("q1", q1),
+    ("q3", q3),
     ("q4", q4),
     ("q5", q5),
     ("q7", q7),
     ("q8", q8),
     ("q9", q9),
+    ("q13", q13),
     ("q15", q15),
     ("q17", q17),
     ("q18", q18),
@@ -102,7 +105,17 @@ impl Inputs {
     }
 
     fn read(&self, topic: &str, format: Format) -> Stream {
-        self.app.stream(format!("{}{topic}", self.prefix), format)
+        self.app.stream(self.name(topic), format)
+    }
+
+    /// The records by their keys, which are `by`.
+    fn table<const N: usize>(&self, topic: &str, by: &str, columns: [&str; N]) -> Table {
+        let format = json_schema(schema(columns)).with_key(by);
+        self.app.table(self.name(topic), format, key(by))
+    }
+
+    fn name(&self, topic: &str) -> String {
+        format!("{}{topic}", self.prefix)
     }
 
     /// Bids beside their auctions, those of them that came while these were open.
@@ -131,7 +144,7 @@ const BID: [&str; 7] = ["auction", "bidder", "price", "channel", "url", "at", "e
 
 fn schema<const N: usize>(columns: [&str; N]) -> Schema {
     let fields = columns.map(|name| match name {
-        "channel" | "url" | "extra" | "name" | "item" | "description" => {
+        "channel" | "url" | "extra" | "name" | "item" | "description" | "city" | "state" | "value" => {
             Field::new(name, DataType::Utf8, true)
         }
         _ => Field::new(name, DataType::Int64, true),
@@ -175,6 +188,21 @@ fn q1(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
     inputs
         .bids(["auction", "bidder", "price", "at", "extra"])
         .with_column("price", lit(0.908) * cast(col("price"), DataType::Float64))
+        .to(output, json());
+    Ok(())
+}
+
+fn q3(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
+    let states = ["OR", "ID", "CA"].map(|state| col("state").eq(lit(state)));
+    let is_near = states.into_iter().reduce(Expr::or).ok_or("no states")?;
+    let persons = inputs
+        .table("persons", "person", ["name", "city", "state"])
+        .filter(is_near);
+    let auctions = inputs.table("auctions", "id", ["seller", "category"]);
+    auctions
+        .filter(col("category").eq(lit(10)))
+        .join_by("sellers", &persons, [cast(col("seller"), DataType::Utf8)])
+        .select(["id", "name", "city", "state"].map(col))
         .to(output, json());
     Ok(())
 }
@@ -282,6 +310,17 @@ fn q9(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
             1,
             [col("price").sort(false, false), col("bid_at").sort(true, false)],
         )
+        .to(output, json());
+    Ok(())
+}
+
+fn q13(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
+    let side = json_schema(schema(["key", "value"]));
+    let side = inputs.app.global_table(inputs.name("side"), side, key("key"));
+    inputs
+        .bids(["auction", "bidder", "price", "at"])
+        .join(&side, on(col("auction") % lit(SIDE_ROWS), "key"))
+        .select(["auction", "bidder", "price", "at", "value"].map(col))
         .to(output, json());
     Ok(())
 }

@@ -5,6 +5,8 @@
 mod cogrouped;
 mod deduplicated;
 mod distinct_counts;
+mod foreign;
+mod global;
 mod grouped;
 mod joined;
 mod output_topic;
@@ -19,6 +21,8 @@ mod windowed;
 pub use cogrouped::{CogroupedStream, WindowedCogroup};
 pub use deduplicated::Deduplicated;
 pub use distinct_counts::DistinctCounts;
+pub use foreign::ForeignJoin;
+pub use global::{GlobalLookup, GlobalTable};
 pub use grouped::GroupedStream;
 pub use joined::{JoinKey, JoinsStream, Lookup, On, TableJoin, key, on};
 pub use output_topic::OutputTopic;

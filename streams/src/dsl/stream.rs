@@ -45,7 +45,7 @@ impl Stream {
     }
 
     /// Each row with the row that `table` has for its key: the stream's columns, then the table's. Rows for which there is none are dropped,
-    /// or kept with [`Lookup::left`]. Keys are all of the table's key columns; one that has the same name on both sides is one
+    /// or kept with [`Lookup::left`](crate::Lookup::left). Keys are all of the table's key columns; one that has the same name on both sides is one
     /// column. Null is no key.
     ///
     /// The table is as it is at the end of the epoch in which the row comes. A later change of the table does not change what was joined.

@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array};
 use arrow::compute::{concat, take};
 
 use super::changes::Change;
-use super::{Operator, OperatorError, Output, Place, Seen, Tables};
+use super::{Asked, Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
 use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share};
@@ -136,6 +136,19 @@ impl Operator for FinalAggregate {
             change.emit(out)?;
         }
         Ok(())
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let states = match &asked.key {
+            Some(key) => {
+                let found = self.find(key)?;
+                self.table.keep(&found)?;
+                Some(self.table.with_keys(key, &found)?)
+            }
+            None => self.table.all()?,
+        };
+        let results = states.map(|states| Ok(self.table.results(&states)?.batch));
+        results.into_iter().collect()
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {

@@ -14,6 +14,9 @@ mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod foreign_result;
+mod foreign_side;
+mod global;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -30,14 +33,18 @@ mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
+mod subscriber;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
 mod table_join;
+mod table_map;
 mod table_partial;
+mod table_sides;
 #[cfg(test)]
 mod table_tests;
 mod tables;
@@ -49,20 +56,27 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use changes::pair_schema;
 pub(crate) use deduplicate::Deduplicate;
+pub(crate) use foreign_result::ForeignResult;
+pub(crate) use foreign_side::ForeignSide;
+pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use ranks::Ranks;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use stream_join::StreamJoin;
+pub(crate) use subscriber::Subscriber;
 pub(crate) use table_join::TableJoin;
+pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
@@ -94,10 +108,26 @@ pub(crate) trait Operator: Send {
         Ok(())
     }
 
+    /// Whether more follows from what the step was told last. If so, it is [asked for it](Operator::go_on) until nothing does, before
+    /// it is told anything else; the steps below have worked on each part before the next one is made.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives the next part of what follows to `out`.
+    fn go_on(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
     /// The rows of `keys`, each there once, in the table that the step keeps. `tables` are those that it reads itself. See
     /// [`Tables::look_up`].
     fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
         unreachable!("the plan has only steps with tables read");
+    }
+
+    /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].
+    fn answer(&mut self, _asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        unreachable!("only stores that the plan knows are asked");
     }
 
     /// Takes a record of the step's changelog, before the first batch.
@@ -273,6 +303,10 @@ pub(crate) struct Surroundings {
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
     pub(crate) owners: Arc<OwnerNames>,
+    /// The global tables, by their numbers.
+    pub(crate) globals: Vec<SharedView>,
+    /// Epochs may be repeated, or lost, in part.
+    pub(crate) repeats: bool,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.

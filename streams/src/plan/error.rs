@@ -190,6 +190,25 @@ pub enum PlanError {
         /// The columns of the key.
         expected: String,
     },
+    /// Dead letters of a global table.
+    #[error(
+        "global table {topic}: each process of the job reads it, so that each would write the same dead letters; let it skip() them, or fail()"
+    )]
+    GlobalDeadLetters {
+        /// The topic.
+        topic: String,
+    },
+    /// A table without a column of its key.
+    #[error(
+        "{step}: the column {column:?} is of the table's key, and has to stay as it is, for a table has one row a key; keep it, under whatever \
+         name, or go on with the rows that change as a stream with .changes()"
+    )]
+    KeyDropped {
+        /// The step.
+        step: String,
+        /// The column.
+        column: String,
+    },
     /// A join whose stream has to be repartitioned, and that has no name for the topic.
     #[error(
         "{step}: the rows have to go through a repartition topic to be where those of the same key are; give the join a name for it with .named(name)"
@@ -200,7 +219,7 @@ pub enum PlanError {
     },
     /// A table of which no row can be looked up.
     #[error(
-        "{step}: {table} keeps what it aggregates, not its results, so that none can be looked up; write it to a topic with .to(topic, format) and join with app.table(topic, format, keys)"
+        "{step}: no row of {table} can be looked up; write it to a topic with .to(topic, format) and join with app.table(topic, format, keys)"
     )]
     NoLookup {
         /// The step.

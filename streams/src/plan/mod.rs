@@ -16,7 +16,14 @@ mod count_distinct;
 mod deduplicate;
 mod describe;
 mod error;
+mod foreign;
+#[cfg(test)]
+mod foreign_tests;
+mod global;
+#[cfg(test)]
+mod global_tests;
 mod join_kind;
+mod kept_rows;
 mod keyed;
 #[cfg(test)]
 mod keyed_tests;
@@ -28,15 +35,21 @@ mod node;
 mod partitioning;
 #[cfg(test)]
 mod partitioning_tests;
+#[cfg(test)]
+mod parts_tests;
 mod policy;
 mod process;
 mod signed;
+mod start_order;
 mod stateless;
 mod step_kind;
 mod stream_join;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;
+mod table_map;
+#[cfg(test)]
+mod table_map_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -45,6 +58,7 @@ mod top;
 mod topology;
 mod typed;
 mod unite;
+mod uses;
 mod windows;
 
 pub use error::PlanError;
@@ -55,6 +69,8 @@ pub use topology::Topology;
 pub(crate) use cogroup::{CogroupNode, CogroupPart};
 pub(crate) use count_distinct::CountDistinctNode;
 pub(crate) use deduplicate::{DeduplicateNode, DeduplicatePlan};
+pub(crate) use foreign::{ForeignNode, ForeignResultPlan, ForeignSidePlan, SubscriberPlan};
+pub(crate) use global::{GlobalLookupNode, GlobalSource, GlobalTable};
 pub(crate) use join_kind::JoinKind;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
@@ -63,6 +79,7 @@ pub(crate) use process::{ProcessNode, ProcessPlan};
 pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
 pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
 pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
+pub(crate) use table_map::{TableMapNode, TableMapPlan};
 pub(crate) use tables::SourceTable;
 pub(crate) use top::{RanksPlan, TopNode, TopOf};
 pub(crate) use topology::{

@@ -69,6 +69,11 @@ impl Partitioned {
             })
     }
 
+    /// The columns by which the rows are placed.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|placed| placed.column.as_str())
+    }
+
     /// Which of `keys`, compared as `types`, the rows are placed by, in the order in which they are encoded. Not all need to be among them:
     /// rows that are equal in all are in some.
     fn places(&self, keys: &[Expr], types: &[DataType], schema: &Schema) -> Option<Vec<usize>> {
@@ -312,7 +317,7 @@ impl Builder {
 }
 
 /// The types in which the keys of both sides are compared.
-fn common_types(step: &str, sides: &[Half<'_>; 2]) -> Result<Vec<DataType>, PlanError> {
+pub(super) fn common_types(step: &str, sides: &[Half<'_>; 2]) -> Result<Vec<DataType>, PlanError> {
     let [left, right] = sides;
     let keys = [
         compiled_keys(step, left.keys, &left.rows.schema)?,

@@ -16,7 +16,7 @@ use super::{Decode, PlanError, RepartitionTopic, Shuffle, StepKind, StepPlan};
 use crate::aggregate::AggregateSpec;
 use crate::expr::CompiledExpr;
 use crate::expr::prelude::{col, sum};
-use crate::operator::{Operator, OperatorError, Place, SignedFinal, SignedPartial};
+use crate::operator::{Operator, OperatorError, Place, SignedFinal, SignedPartial, StoreKind};
 
 /// 1 for a row that is there now, −1 for one that was.
 const SIGN: &str = "$sign";
@@ -90,6 +90,10 @@ impl StepPlan for SignedFinalPlan {
 
     fn takes_back(&self) -> bool {
         true
+    }
+
+    fn store(&self) -> Option<StoreKind> {
+        Some(StoreKind::Signed(self.clone()))
     }
 
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {

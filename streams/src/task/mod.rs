@@ -17,6 +17,7 @@ mod decoder;
 mod epoch;
 mod error;
 mod failures;
+mod global;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,14 +28,19 @@ use decoder::{Decoder, ShuffleDecoder, Shuffled};
 pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
+pub(crate) use global::GlobalTask;
 pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+
 use crate::format::{RowDecoder, Undecodable};
 pub(crate) use millstream_client::HeaderLookup;
 
-use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator};
+use crate::operator::{
+    Asked, Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator,
+};
 use crate::plan::{Decode, Edge, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 use crate::state::Owner;
@@ -195,6 +201,12 @@ impl Task {
         self.operators.iter().any(|operator| operator.is_full())
     }
 
+    /// What `step` says of keys that somebody asks for, between two epochs.
+    pub(crate) fn answer(&mut self, step: StepId, asked: &Asked) -> Result<Vec<RecordBatch>, TaskError> {
+        let answered = self.operators[step.0].answer(asked);
+        answered.map_err(|cause| self.step_error(step, cause))
+    }
+
     /// Takes a record of the changelog of `step`.
     pub(crate) fn restore(
         &mut self,
@@ -310,8 +322,22 @@ impl Task {
         Ok(())
     }
 
-    /// Runs one call of one step, and the steps below on what it emits.
+    /// Runs one call of one step, and the steps below on what follows from it.
     fn run(
+        &mut self,
+        step: StepId,
+        publish: &mut Publish<'_>,
+        call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
+    ) -> Result<(), TaskError> {
+        self.run_part(step, publish, call)?;
+        while self.operators[step.0].has_more() {
+            self.run_part(step, publish, |operator, out| operator.go_on(out))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one call of one step, and the steps below on what it emits.
+    fn run_part(
         &mut self,
         step: StepId,
         publish: &mut Publish<'_>,
