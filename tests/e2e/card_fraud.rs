@@ -12,7 +12,7 @@ type Payments = Vec<(u64, u64, u64)>;
 fn windows() -> BTreeMap<u64, Payments> {
     let (mut windows, mut latest) = (BTreeMap::<u64, Payments>::new(), 0);
     for number in 0..2_400_u64 {
-        let stolen = (1_200..1_300).contains(&number) && number % 5 == 0;
+        let stolen = (1_200..1_300).contains(&number) && number.is_multiple_of(5);
         let card = if stolen { 13 } else { number * 31 % 40 };
         let merchant = if stolen {
             number % 47
