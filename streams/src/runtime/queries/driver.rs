@@ -35,6 +35,7 @@ impl DriverStores {
             keys: Wanted::Between(KeyRange::default()),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            until: None,
         };
         let mut rows = Vec::new();
         for partition in 0..store.partitions {
@@ -60,6 +61,7 @@ impl DriverStores {
             keys: Wanted::One(key),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            until: None,
         };
         let rows = store.of_task(partition, &query, &mut of).unwrap();
         concat_batches(&store.schema(), &rows).unwrap()

@@ -1,7 +1,7 @@
 //! Answers from this process, a partition at a time.
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -24,6 +24,8 @@ pub(super) struct Query {
     pub(super) windows: Range<EventTime>,
     /// The rows of the answer.
     pub(super) limit: usize,
+    /// When nobody waits for the answer any more, if that is ever so.
+    pub(super) until: Option<Instant>,
 }
 
 /// Which keys.
@@ -150,6 +152,11 @@ impl Store {
                     found.push(rows);
                 }
                 Err(error) => failure = Err(never(error)),
+            }
+            if query.until.is_some_and(|until| Instant::now() >= until) {
+                let reason =
+                    "it has more rows than can be looked through in time; ask for a key, or for fewer rows";
+                failure = Err(NoAnswer::Never(self.unfit(reason.to_owned())));
             }
             failure.is_ok() && count < query.limit
         });

@@ -11,7 +11,7 @@
 //! ends and is committed in the same breath, and tasks whose commit failed are dropped with it.
 //!
 //! # Other instances
-//! With `queries.listener` a process answers over HTTP (`http`, `request`, `pages`), and says in a topic of the job's own what it works on
+//! With `queries.listener` a process answers over HTTP (`http`, `request`, `question`, `pages`), and says in a topic of the job's own what it works on
 //! (`directory`). Whoever is asked for a partition of another instance asks that one (`anywhere`).
 //!
 //! Invariants: nothing is answered that is not committed; questions that wait are bounded, and so is what a worker does for them at a time;
@@ -25,6 +25,7 @@ mod keys;
 mod local;
 mod mailbox;
 mod pages;
+mod question;
 mod request;
 mod serving;
 mod view;

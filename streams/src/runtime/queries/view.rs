@@ -12,7 +12,7 @@ use datafusion::logical_expr::Expr;
 use super::anywhere::{Found, Place};
 use super::keys::{self, KeyRange};
 use super::local::{Query, Wanted};
-use super::pages::LIMIT_MAX;
+use super::question::LIMIT_MAX;
 use super::{Queries, QueryError, Store};
 use crate::format::JsonRows;
 use crate::runtime::shared::Shared;
@@ -107,7 +107,8 @@ impl StoreView {
     /// Each bound has values for the first columns of the key, all or fewer; without any, it is none. Rows come in no order that
     /// means something.
     ///
-    /// All of a partition is looked through, until `limit` rows are found.
+    /// All of a partition is looked through, until `limit` rows are found. If `state.dir` is empty, its worker copies it meanwhile, and does
+    /// nothing else.
     ///
     /// # Errors
     /// Bounds that do not fit, a store of windows, or partitions that did not answer.
@@ -174,6 +175,7 @@ impl StoreView {
             keys: Wanted::One(key),
             windows,
             limit,
+            until: None,
         };
         let rows = self.ask(store, partition, &query)?;
         concat_batches(&schema, &rows).map_err(|error| store.failed(error))
@@ -195,6 +197,7 @@ impl StoreView {
             keys: Wanted::Between(range),
             windows,
             limit,
+            until: None,
         };
         let mut rows = Vec::new();
         let partitions = match self.place {
