@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .metrics()
                     .sub_topologies
                     .iter()
-                    .map(|sub| sub.state_keys as u64)
+                    .map(|sub| sub.state_keys)
                     .sum();
                 println!("{keys}");
             }

@@ -93,8 +93,9 @@ pub mod prelude {
     pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-        Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+        CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
+        GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams, Table, TableJoin,
+        Top, TypedStream, WindowedCogroup, WindowedStream, WindowedTable, WindowedTop, key, on,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -112,8 +113,9 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream,
-    StreamJoin, Streams, Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+    CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
+    GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
+    Table, TableJoin, Top, TypedStream, WindowedCogroup, WindowedStream, WindowedTable, WindowedTop, key, on,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

@@ -35,6 +35,13 @@ pub(crate) fn limit() -> impl proptest::strategy::Strategy<Value = usize> {
 }
 
 impl TestDriver {
+    /// The driver of a job whose epochs may be repeated in part.
+    pub(crate) fn repeating(mut self) -> Self {
+        self.surroundings.repeats = true;
+        self.restart().unwrap();
+        self
+    }
+
     /// The driver with so much memory for all states of all tasks; the rest is in local stores.
     pub(crate) fn limited(mut self, state_bytes_max: usize) -> Result<Self, StreamsError> {
         let directory = tempfile::tempdir().unwrap();

@@ -239,6 +239,36 @@ fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
     service.stop();
 }
 
+/// The orders that the example makes, each with where its customer lived when it came.
+#[test]
+fn the_orders_customers_example_counts_by_the_city_of_the_time() {
+    const CITIES: [&str; 4] = ["Bergen", "Lagos", "Lima", "Osaka"];
+    let mut counts = BTreeMap::<&str, (u64, u64)>::new();
+    let mut expected = String::new();
+    for (round, when) in ["at first", "after half of them moved"].into_iter().enumerate() {
+        let first = round as u64 * 1_000;
+        for order in first..first + 1_000 {
+            let customer = order * 7 % 50;
+            let city = match (order % 10 == 9, round == 1 && customer < 25) {
+                (true, _) => "nobody knows",
+                (false, true) => "Quito",
+                (false, false) => CITIES[customer as usize % 4],
+            };
+            let count = counts.entry(city).or_default();
+            *count = (count.0 + 1, count.1 + 100 + order % 400);
+        }
+        expected += &format!("{when}:\n");
+        for (city, (orders, cents)) in &counts {
+            expected += &format!("{city}\t{{\"orders\":{orders},\"cents\":{cents}}}\n");
+        }
+    }
+    let run = Command::new(program::example("orders_customers"))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), expected);
+}
+
 /// The views that the example makes, each judged by what came before it.
 #[test]
 fn the_page_views_example_finds_its_windows_and_what_came_too_late() {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 
-use super::{JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream};
+use super::{
+    Deduplicated, DistinctCounts, GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream, StreamJoin,
+    Table, Top, TypedStream,
+};
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
@@ -61,7 +64,7 @@ impl On {
     }
 }
 
-/// What a stream can be joined with: a table, whose row for the key is looked up, or another stream, whose rows are met within a window of
+/// What a stream can be joined with: a table or a global table, whose row for the key is looked up, or another stream, whose rows are met within a window of
 /// event time.
 pub trait JoinsStream: Sealed {
     /// The join, which may have to be told more.
@@ -90,8 +93,9 @@ macro_rules! joined_as {
     )+};
 }
 
-joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
-joined_as!(StreamJoin: Stream, Lookup, JoinedStream => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
+joined_as!(Lookup: Table, TableJoin, DistinctCounts, Top => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(GlobalLookup: GlobalTable => |left: &Stream, table: &GlobalTable, on| GlobalLookup::new(left.plan(), left, table, on));
+joined_as!(StreamJoin: Stream, Lookup, GlobalLookup, JoinedStream, Deduplicated => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
 
 impl<T> Sealed for TypedStream<T> {}
 

@@ -7,10 +7,16 @@
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
 mod changes;
+mod deduplicate;
+#[cfg(test)]
+mod deduplicate_tests;
 mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod foreign_result;
+mod foreign_side;
+mod global;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -18,6 +24,9 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod project;
+mod ranks;
+#[cfg(test)]
+mod ranks_tests;
 mod repartition;
 mod shipper;
 mod signed;
@@ -28,11 +37,14 @@ mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
+mod subscriber;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
 mod table_join;
+mod table_map;
 mod table_partial;
+mod table_sides;
 #[cfg(test)]
 mod table_tests;
 mod tables;
@@ -44,12 +56,20 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use changes::pair_schema;
+pub(crate) use deduplicate::Deduplicate;
+pub(crate) use foreign_result::ForeignResult;
+pub(crate) use foreign_side::ForeignSide;
+pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use ranks::Ranks;
 pub(crate) use signed::{SignedFinal, SignedPartial};
-pub(crate) use stored::{Asked, StoreKind};
+pub(crate) use stored::{Asked, StepStore, StoreKind};
 pub(crate) use stream_join::StreamJoin;
+pub(crate) use subscriber::Subscriber;
 pub(crate) use table_join::TableJoin;
+pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};
 
 use std::collections::HashMap;
@@ -85,6 +105,17 @@ pub(crate) trait Operator: Send {
 
     /// The epoch ends; what was held back for it goes to `out`.
     fn end_epoch(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Whether more follows from what the step was told last. If so, it is [asked for it](Operator::go_on) until nothing does, before
+    /// it is told anything else; the steps below have worked on each part before the next one is made.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Gives the next part of what follows to `out`.
+    fn go_on(&mut self, _out: &mut Output<'_>) -> Result<(), OperatorError> {
         Ok(())
     }
 
@@ -272,6 +303,10 @@ pub(crate) struct Surroundings {
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
     pub(crate) owners: Arc<OwnerNames>,
+    /// The global tables, by their numbers.
+    pub(crate) globals: Vec<SharedView>,
+    /// Epochs may be repeated, or lost, in part.
+    pub(crate) repeats: bool,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.
@@ -433,8 +468,7 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
         } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
-            partition,
-            &near.memory,
+            place,
             *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
@@ -444,13 +478,13 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, near)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, near)?),
         StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(

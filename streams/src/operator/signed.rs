@@ -125,6 +125,7 @@ impl SignedFinal {
             plan.sums.key_count(),
             &format!("{}, as sums: {}", plan.results.text(), plan.sums.text()),
         );
+        let changelog = changelog.limited(place.near.limits.record_bytes_max);
         Ok(Self {
             delta: Delta::new(Arc::clone(&plan.sums))?,
             rows: RowStore::new(changelog, Share::of(&place.near.memory))?,

@@ -3,6 +3,7 @@
 //! A row that is in time finds all rows that it belongs to and that came before it, whatever side and partition they are of: what is
 //! forgotten is so old that whoever asks for it is late. So pairs do not hang on how both sides interleave. A row that
 //! met none is emitted when nobody can come any more that is in time and would meet it.
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,8 +19,10 @@ use crate::state::{
 use crate::store::LocalStore;
 use crate::time::Watermark;
 
-/// Rows that are emitted in one batch.
-const OUTPUT_ROWS_MAX: usize = 8 * 1024;
+/// Rows that are emitted in one batch; few in tests, so that there are several.
+const OUTPUT_ROWS_MAX: usize = if cfg!(test) { 7 } else { 8 * 1024 };
+/// Rows that are emitted in one epoch; beyond it, the epoch ends early, so that a transaction does not grow with what meets.
+const EPOCH_ROWS_MAX: usize = 1 << 20;
 /// The output of joined rows. Late rows of each side follow.
 const JOINED: usize = 0;
 
@@ -27,8 +30,68 @@ const JOINED: usize = 0;
 pub(crate) struct StreamJoin {
     plan: Plan,
     store: JoinStore,
+    /// What is to be done before anything else comes: one batch of output at a time, however many rows meet.
+    work: VecDeque<Work>,
+    /// Rows that the running epoch has emitted.
+    emitted: usize,
     /// Rows were restored, and some among them may be over.
     restored: bool,
+}
+
+/// What is to be done.
+enum Work {
+    /// Rows that came meet those that are there, and are kept.
+    Meet(Meeting),
+    /// Rows of a side with these times meet none any more.
+    Alone {
+        side: usize,
+        times: Range<EventTime>,
+        /// Those that were found, and how many of them have been emitted.
+        found: Vec<Place>,
+        given: usize,
+    },
+    /// The epoch ends; what is over at this watermark is forgotten.
+    End(Watermark),
+}
+
+/// Rows of one side that came, and how far they have met those of the other.
+struct Meeting {
+    side: usize,
+    rows: Rows,
+    keys: Keys,
+    /// What they may meet is in memory.
+    is_ready: bool,
+    /// The next of them to ask for.
+    next: usize,
+    /// Which of those before it have met others.
+    matched: Vec<bool>,
+    /// The pairs that were found last, and how many of them have been emitted.
+    pairs: Vec<Pair>,
+    given: usize,
+}
+
+impl Meeting {
+    fn new(side: usize, rows: Rows, keys: Keys) -> Self {
+        Self {
+            side,
+            matched: vec![false; rows.len()],
+            rows,
+            keys,
+            is_ready: false,
+            next: 0,
+            pairs: Vec::new(),
+            given: 0,
+        }
+    }
+
+    fn came(&self) -> Came<'_> {
+        Came {
+            side: self.side,
+            batch: &self.rows.batch,
+            times: self.rows.times(),
+            keys: &self.keys,
+        }
+    }
 }
 
 /// The columns of the rows of each side that are emitted; none where there is no row.
@@ -71,20 +134,10 @@ impl StreamJoin {
         Self {
             store: JoinStore::new(keys, plan.bucket_ms(), log, share),
             plan: plan.clone(),
+            work: VecDeque::new(),
+            emitted: 0,
             restored: false,
         }
-    }
-
-    /// The rows that came too late, if there are any.
-    fn late(&self, rows: &Rows, least: Watermark) -> Option<BooleanArray> {
-        let marks = rows.watermarks();
-        let is_late = |(row, time): (usize, &EventTime)| {
-            let own = marks.map_or(Watermark::NONE, |marks| Watermark::at(marks[row]));
-            let end = time.saturating_add(self.plan.grace_ms).saturating_add(1);
-            *time <= NO_TIME || own.max(least).passed(end)
-        };
-        let flags: Vec<bool> = rows.times().iter().enumerate().map(is_late).collect();
-        flags.contains(&true).then(|| BooleanArray::from(flags))
     }
 
     fn keys(&self, side: usize, rows: &Rows) -> Result<Keys, OperatorError> {
@@ -94,37 +147,41 @@ impl StreamJoin {
         }
     }
 
-    /// Has rows with keys meet those that are there, and keeps them.
-    fn join(
-        &mut self,
-        side: usize,
-        rows: &Rows,
-        keys: &Keys,
-        out: &mut Output<'_>,
-    ) -> Result<(), OperatorError> {
-        let (back, forth) = self.plan.reach(side);
-        let came = Came {
-            side,
-            batch: &rows.batch,
-            times: rows.times(),
-            keys,
-        };
-        self.store.ready(&came, back, forth)?;
-        let (mut next, mut matched) = (0, vec![false; rows.len()]);
-        while next < rows.len() {
-            let (pairs, following) = self.store.probe(&came, (back, forth), next, OUTPUT_ROWS_MAX);
-            next = following;
-            for pairs in pairs.chunks(OUTPUT_ROWS_MAX) {
-                self.emit_pairs(&came, pairs, out)?;
-            }
-            pairs.iter().for_each(|pair| matched[pair.row as usize] = true);
-            let others = pairs.iter().map(Pair::other);
-            self.store.mark(1 - side, others);
+    /// Has rows with keys meet those that are there, up to the next batch of pairs. Once they have met all, they are kept, and nothing is
+    /// left to do.
+    fn meet(&mut self, mut meeting: Meeting, out: &mut Output<'_>) -> Result<Option<Meeting>, OperatorError> {
+        let reach = self.plan.reach(meeting.side);
+        if !std::mem::replace(&mut meeting.is_ready, true) {
+            self.store.ready(&meeting.came(), reach.0, reach.1)?;
         }
-        Ok(self.store.add(&came, &matched)?)
+        if meeting.given == meeting.pairs.len() {
+            let (pairs, next) = self
+                .store
+                .probe(&meeting.came(), reach, meeting.next, OUTPUT_ROWS_MAX);
+            for pair in &pairs {
+                meeting.matched[pair.row as usize] = true;
+            }
+            self.store.mark(1 - meeting.side, pairs.iter().map(Pair::other));
+            (meeting.pairs, meeting.given, meeting.next) = (pairs, 0, next);
+        }
+        let end = meeting.pairs.len().min(meeting.given + OUTPUT_ROWS_MAX);
+        if meeting.given < end {
+            self.emit_pairs(&meeting.came(), &meeting.pairs[meeting.given..end], out)?;
+            meeting.given = end;
+        }
+        if meeting.given == meeting.pairs.len() && meeting.next == meeting.rows.len() {
+            self.store.add(&meeting.came(), &meeting.matched)?;
+            return Ok(None);
+        }
+        Ok(Some(meeting))
     }
 
-    fn emit_pairs(&self, came: &Came<'_>, pairs: &[Pair], out: &mut Output<'_>) -> Result<(), OperatorError> {
+    fn emit_pairs(
+        &mut self,
+        came: &Came<'_>,
+        pairs: &[Pair],
+        out: &mut Output<'_>,
+    ) -> Result<(), OperatorError> {
         let rows = UInt32Array::from_iter_values(pairs.iter().map(|pair| pair.row));
         let own = came.batch.columns().iter();
         let own: Vec<ArrayRef> = own
@@ -144,7 +201,7 @@ impl StreamJoin {
 
     /// Emits rows of `side` that have met none.
     fn emit_alone(
-        &self,
+        &mut self,
         side: usize,
         columns: Vec<ArrayRef>,
         times: Vec<EventTime>,
@@ -156,7 +213,7 @@ impl StreamJoin {
     }
 
     fn emit(
-        &self,
+        &mut self,
         columns: &Columns,
         times: Vec<EventTime>,
         out: &mut Output<'_>,
@@ -178,6 +235,7 @@ impl StreamJoin {
         });
         let columns = made.collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), columns)?;
+        self.emitted += batch.num_rows();
         // They bring no watermarks: what they are judged by below is how far this task is, less what it holds back.
         out.push_to(JOINED, Rows::new(batch, times));
         Ok(())
@@ -189,21 +247,79 @@ impl StreamJoin {
         watermark.minus(forth.saturating_add(self.plan.grace_ms)).millis()
     }
 
-    /// Emits rows that will meet none any more.
-    fn emit_unmatched(
+    /// Emits rows that will meet none any more, up to the next batch; gives those of later times that may be left.
+    fn part(
         &mut self,
         side: usize,
-        times: Range<EventTime>,
+        mut times: Range<EventTime>,
+        (mut found, mut given): (Vec<Place>, usize),
         out: &mut Output<'_>,
-    ) -> Result<(), OperatorError> {
-        let places = self.store.unmatched(side, times)?;
-        for places in places.chunks(OUTPUT_ROWS_MAX) {
+    ) -> Result<Option<Work>, OperatorError> {
+        if given == found.len() {
+            let Some((places, end)) = self.store.unmatched(side, &times)? else {
+                return Ok(None);
+            };
+            (found, given, times.start) = (places, 0, end);
+        }
+        let end = found.len().min(given + OUTPUT_ROWS_MAX);
+        if given < end {
+            let places = &found[given..end];
             let columns = self.store.columns(side, places)?;
-            let times = places.iter().map(|place| place.time).collect();
-            self.emit_alone(side, columns, times, out)?;
+            let of_places = places.iter().map(|place| place.time).collect();
+            self.emit_alone(side, columns, of_places, out)?;
+        }
+        Ok(Some(Work::Alone {
+            side,
+            times,
+            found,
+            given: end,
+        }))
+    }
+
+    /// Rows with keys came.
+    fn comes(&mut self, side: usize, rows: Rows, keys: Keys) {
+        if rows.len() > 0 {
+            self.work.push_back(Work::Meet(Meeting::new(side, rows, keys)));
+        }
+    }
+
+    /// Does the next part of what is to be done.
+    fn work(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let left = match self.work.pop_front() {
+            Some(Work::Meet(meeting)) => self.meet(meeting, out)?.map(Work::Meet),
+            Some(Work::Alone {
+                side,
+                times,
+                found,
+                given,
+            }) => self.part(side, times, (found, given), out)?,
+            Some(Work::End(watermark)) => {
+                (0..2).for_each(|side| self.store.forget(side, self.over(side, watermark)));
+                if let Some(records) = self.store.changes()? {
+                    (out.publish)(&records)?;
+                }
+                self.emitted = 0;
+                None
+            }
+            None => None,
+        };
+        if let Some(left) = left {
+            self.work.push_front(left);
         }
         Ok(())
     }
+}
+
+/// The rows that came too late, if there are any: `least`, or their own partition's watermark, has passed their time and `grace_ms`.
+pub(super) fn late(rows: &Rows, grace_ms: i64, least: Watermark) -> Option<BooleanArray> {
+    let marks = rows.watermarks();
+    let is_late = |(row, time): (usize, &EventTime)| {
+        let own = marks.map_or(Watermark::NONE, |marks| Watermark::at(marks[row]));
+        let end = time.saturating_add(grace_ms).saturating_add(1);
+        *time <= NO_TIME || own.max(least).passed(end)
+    };
+    let flags: Vec<bool> = rows.times().iter().enumerate().map(is_late).collect();
+    flags.contains(&true).then(|| BooleanArray::from(flags))
 }
 
 impl Operator for StreamJoin {
@@ -213,7 +329,7 @@ impl Operator for StreamJoin {
 
     fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let side = usize::from(port);
-        let late = self.late(&rows, out.judged_from(port));
+        let late = late(&rows, self.plan.grace_ms, out.judged_from(port));
         let in_time = match &late {
             Some(late) => rows.filter(&arrow::compute::not(late)?)?,
             None => rows.clone(),
@@ -228,10 +344,8 @@ impl Operator for StreamJoin {
             }
         }
         if keys.there().iter().all(|there| *there) {
-            return match in_time.len() {
-                0 => Ok(()),
-                _ => self.join(side, &in_time, &keys, out),
-            };
+            self.comes(side, in_time, keys);
+            return Ok(());
         }
         let there = BooleanArray::from(keys.there().to_vec());
         let keyless = in_time.filter(&arrow::compute::not(&there)?)?;
@@ -241,10 +355,8 @@ impl Operator for StreamJoin {
         }
         let keyed = in_time.filter(&there)?;
         let keys = self.keys(side, &keyed)?;
-        match keyed.len() {
-            0 => Ok(()),
-            _ => self.join(side, &keyed, &keys, out),
-        }
+        self.comes(side, keyed, keys);
+        Ok(())
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
@@ -254,17 +366,24 @@ impl Operator for StreamJoin {
             (0..2).for_each(|side| self.store.forget(side, self.over(side, settled)));
         }
         self.store.void_closed();
-        for side in 0..2 {
-            if self.plan.kind.keeps(side) {
-                let times = self.over(side, settled)..self.over(side, now);
-                self.emit_unmatched(side, times, out)?;
-            }
-            self.store.forget(side, self.over(side, now));
+        for side in (0..2).filter(|side| self.plan.kind.keeps(*side)) {
+            self.work.push_back(Work::Alone {
+                side,
+                times: self.over(side, settled)..self.over(side, now),
+                found: Vec::new(),
+                given: 0,
+            });
         }
-        if let Some(records) = self.store.changes()? {
-            (out.publish)(&records)?;
-        }
+        self.work.push_back(Work::End(now));
         Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    fn go_on(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.work(out)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
@@ -281,7 +400,7 @@ impl Operator for StreamJoin {
     }
 
     fn is_full(&self) -> bool {
-        self.store.is_full()
+        self.store.is_full() || self.emitted >= EPOCH_ROWS_MAX
     }
 
     fn belongs_to(&mut self, owner: Owner) {

@@ -431,7 +431,7 @@ sub-topology 0
     // What is not in the partitions of its keys is brought there.
     let app = Streams::new("j");
     let left = rows(&app, "others", &[("k", DataType::Utf8)]);
-    let (_, right) = sides(&app);
+    let right = app.stream(RIGHT, text("r").with_key("key"));
     let joined = left
         .join(&right, on("k", cast(col("key"), DataType::Utf8)))
         .within("joined", join_window(ms(5)));

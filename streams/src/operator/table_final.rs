@@ -14,11 +14,11 @@ use datafusion::common::ScalarValue;
 use super::changes::Change;
 use super::failing::{failing, without};
 use super::to_table::{HELD_ROWS_MAX, groups_of, last_of_each, latest, nulled};
-use super::{Asked, FailedContent, FailedRow, Operator, OperatorError, Output};
+use super::{Asked, FailedContent, FailedRow, Operator, OperatorError, Output, Surroundings};
 use crate::aggregate::EmitTo;
 use crate::plan::TableFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{Changelog, GroupStore, RowTable, Share, StateMemory};
+use crate::state::{Changelog, GroupStore, RowTable, Share};
 use crate::store::LocalStore;
 
 /// Groups and their members.
@@ -46,7 +46,7 @@ struct Delta {
 }
 
 impl TableFinal {
-    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
+    pub(super) fn new(plan: &Plan, partition: i32, near: &Surroundings) -> Result<Self, OperatorError> {
         let stored = stored_schema(plan);
         let changelog = Changelog::new(
             Arc::clone(&plan.changelog),
@@ -55,11 +55,12 @@ impl TableFinal {
             plan.member_keys(),
             plan.spec.text(),
         );
+        let changelog = changelog.limited(near.limits.record_bytes_max);
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
             held_bytes: 0,
-            groups: GroupStore::new(changelog, plan.groups, Share::of(memory))?,
+            groups: GroupStore::new(changelog, plan.groups, Share::of(&near.memory))?,
             stored,
             plan: plan.clone(),
         })

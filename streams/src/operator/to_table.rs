@@ -8,10 +8,10 @@ use datafusion::common::cast::as_boolean_array;
 
 use super::changes::{self, Change};
 use super::unavailable::{fill_from_rows, fill_from_table};
-use super::{Asked, Operator, OperatorError, Output, Seen, Tables};
+use super::{Asked, Operator, OperatorError, Output, Seen, Surroundings, Tables};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
-use crate::state::{Changelog, RowStore, RowTable, Share, StateMemory};
+use crate::state::{Changelog, RowStore, RowTable, Share};
 use crate::store::LocalStore;
 
 /// Rows of an epoch that are held before they are reduced to the last of each key.
@@ -29,7 +29,7 @@ pub(super) struct ToTable {
 }
 
 impl ToTable {
-    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
+    pub(super) fn new(plan: &Plan, partition: i32, near: &Surroundings) -> Result<Self, OperatorError> {
         let stored = stored_schema(plan);
         let changelog = Changelog::new(
             Arc::clone(&plan.changelog),
@@ -38,11 +38,12 @@ impl ToTable {
             plan.keys,
             &plan.meaning,
         );
+        let changelog = changelog.limited(near.limits.record_bytes_max);
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
             held_bytes: 0,
-            rows: RowStore::new(changelog, Share::of(memory))?,
+            rows: RowStore::new(changelog, Share::of(&near.memory))?,
             stored,
             plan: plan.clone(),
         })

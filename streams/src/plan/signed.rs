@@ -281,7 +281,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExprFunctionExt, avg, count, count_all, count_distinct, max};
+    use crate::{AggregateExt, avg, count, count_all, count_distinct, max};
 
     fn totals(aggregates: &[Expr]) -> Option<(usize, Vec<Total>)> {
         let table = Schema::new(vec![
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_is_made_of_sums_is_and_each_sum_is_there_once() {
-        let some = count(lit(1)).filter(col("whole").gt(lit(3))).build().unwrap();
+        let some = count(lit(1)).filter(col("whole").gt(lit(3)));
         let found = totals(&[
             count_all().alias("n"),
             count(col("whole")),

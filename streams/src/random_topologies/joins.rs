@@ -199,12 +199,12 @@ fn play(driver: &mut TestDriver, description: &Description, moves: &[Move]) -> [
             Move::Silence(seconds) => driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap(),
         }
     }
-    for side in 0..2 {
+    for (side, facts) in facts.iter_mut().enumerate() {
         for partition in 0..PARTITIONS {
             id += 1;
             // Not even a partner for each other.
             let row = (side, Some(format!("end{id}")), partition, Some(1_000_000));
-            facts[side].push(pipe(driver, description, &mut latest, row, id));
+            facts.push(pipe(driver, description, &mut latest, row, id));
         }
     }
     (0..6).for_each(|_| driver.commit().unwrap());
@@ -230,8 +230,8 @@ fn is_late(fact: &Fact, grace: i64) -> bool {
 fn expected(description: &Description, facts: &[Vec<Fact>; 2]) -> Expected {
     let mut expected = Expected::default();
     let mut in_time: [Vec<&Fact>; 2] = [Vec::new(), Vec::new()];
-    for side in 0..2 {
-        for fact in &facts[side] {
+    for (side, facts) in facts.iter().enumerate() {
+        for fact in facts {
             match is_late(fact, description.grace) {
                 true => expected.late[side].push(fact.id),
                 false => in_time[side].push(fact),

@@ -3,8 +3,10 @@
 //! A description is a tree of steps with ends. [`job`] makes a topology of it, [`oracle`] says what each output topic must hold; the two share
 //! nothing but the description.
 mod description;
+mod foreign;
 mod job;
 mod joins;
+mod keyed;
 mod oracle;
 mod stores;
 

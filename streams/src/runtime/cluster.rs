@@ -85,7 +85,8 @@ impl Cluster {
     /// Checks the source topics and creates internal ones.
     pub(super) fn prepare(&self, topology: &Topology) -> Result<Surroundings, StreamsError> {
         let deadline = Deadline::after(self.timeout);
-        let mut topics = self.find_sources(&topology.source_topics())?;
+        let read = [topology.source_topics(), topology.global_topics()].concat();
+        let mut topics = self.find_sources(&read)?;
         let partitions = Partitions::new(topology, &topics)?;
         let mut counts = HashMap::new();
         for repartition in &topology.repartitions {

@@ -1,7 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
+//! (`purge`), reading global tables (`globals`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
 //! `checkpoints`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
@@ -32,6 +32,7 @@ mod drain;
 mod early;
 mod endpoint;
 mod feed;
+mod globals;
 mod handle;
 mod idle;
 mod local;
@@ -43,6 +44,7 @@ mod queries;
 mod restoring;
 mod shared;
 mod stalls;
+mod start_order;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -72,6 +74,7 @@ use crate::state::{OwnerNames, StateMemory};
 use crate::store::{process_salt, wall_clock_ms};
 use crate::typed::panic_message;
 use cluster::Cluster;
+use globals::Globals;
 use idle::{ClusterProbe, Prober};
 use local::Local;
 use purge::Purge;
@@ -94,8 +97,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     if guarantee != Guarantee::ExactlyOnce && topology.aggregates_tables() {
         tracing::warn!(
             ?guarantee,
-            "an aggregate over a table may count a row in two groups if a process dies while the row goes from one to the other; \
-             use processing.guarantee=exactly_once_v2"
+            "an aggregate over a table may count a row in two groups if a process dies while the row goes from one to the other, and a \
+             join by another table's key may keep asking for what it no longer needs; use processing.guarantee=exactly_once_v2"
         );
     }
     let dead_letters = default_dead_letters(&topology, &config)?;
@@ -110,10 +113,13 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         let partial = (bytes / 4).max(PARTIAL_BYTES_MIN);
         limits.partial_bytes_max = limits.partial_bytes_max.min(partial);
     }
+    surroundings.repeats = guarantee != Guarantee::ExactlyOnce;
     surroundings.owners = Arc::new(OwnerNames::new(wall_clock_ms, process_salt()));
     surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
     surroundings.on_error = dead_letters;
+    let globals = Globals::load(&topology, &config, guarantee, &surroundings)?;
+    surroundings.globals = globals.views();
     let prober = Prober::start(Arc::clone(&cluster))?;
     let repartitions = surroundings.partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
@@ -163,6 +169,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     }
     if let Err(error) = purge
         .start()
+        .and_then(|()| globals.start(&shared))
         .and_then(|()| handle.serve_metrics(config.metrics_listener()))
         .and_then(|()| handle.serve_queries(asked))
     {

@@ -168,6 +168,15 @@ impl Shared {
         }
     }
 
+    /// Something beside the workers failed, which stops the job.
+    pub(super) fn failed(&self, what: &str, error: StreamsError) {
+        tracing::error!(job = self.application_id, thread = what, %error, "a thread failed");
+        let failure = (what.to_owned(), Arc::new(error));
+        self.progress().failure.get_or_insert(failure);
+        self.stop();
+        self.changed.notify_all();
+    }
+
     /// The first failure, as the user sees it.
     pub(super) fn failure(&self) -> Option<StreamsError> {
         let (worker, cause) = self.progress().failure.clone()?;

@@ -10,6 +10,7 @@ use super::idle::Probe;
 use super::queries::Mailbox;
 use super::restoring::Waiting;
 use super::shared::Shared;
+use super::start_order::StartOrder;
 use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
@@ -48,7 +49,7 @@ pub(super) struct Clients<S, K, R> {
 
 /// A worker. `step` is one turn of its loop.
 pub(super) struct Worker<S, K, R> {
-    topology: Arc<Topology>,
+    pub(super) topology: Arc<Topology>,
     pub(super) surroundings: Surroundings,
     interval: Duration,
     guarantee: Guarantee,
@@ -69,6 +70,7 @@ pub(super) struct Worker<S, K, R> {
     pub(super) suspended: BTreeMap<TaskId, Task>,
     /// Where to begin in each partition that is held, as long as nothing of it was read.
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
+    pub(super) start_order: StartOrder,
     pub(super) committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
     pub(super) epoch_end: Option<Instant>,
@@ -122,6 +124,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             unread_since: None,
             suspended: BTreeMap::new(),
             starts: BTreeMap::new(),
+            start_order: StartOrder::default(),
             committed: HashMap::new(),
             epoch_end: None,
             ended: None,
@@ -248,6 +251,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         self.look_at_clocks();
+        self.look_at_tables()?;
         let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             return self.end_epoch();
@@ -383,6 +387,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
         self.suspended.clear();
         self.checkpoints.forget_suspended();
+        self.note_tables(partitions)?;
         self.report_state();
         tracing::info!(
             partitions = partitions.len(),
@@ -440,6 +445,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.serve_none();
         self.tasks.routes.clear();
         self.starts.clear();
+        self.start_order = StartOrder::default();
         self.forget_waiting();
         self.unread_since = None;
     }

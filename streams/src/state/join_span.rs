@@ -2,13 +2,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::bucket_log::{BucketAt, RowNumber, StoredRows, Written};
 use super::pieces::{Number, Piece};
-use super::time_buckets::{Bucket, KeyError};
+use super::time_buckets::{Bucket, KeyError, Keys};
 use super::{BucketLog, Owner, StateError};
 use crate::format::FormatError;
+use crate::rows::EventTime;
 
 /// From so many records on, those of a span may be replaced by one.
 const PIECES_MAX: usize = 64;
@@ -48,6 +50,37 @@ pub(super) struct Run {
     pub(super) first: usize,
     pub(super) owner: Owner,
     pub(super) number: RowNumber,
+}
+
+/// Rows of one side that came, with their times and keys.
+pub(crate) struct Came<'a> {
+    pub(crate) side: usize,
+    pub(crate) batch: &'a RecordBatch,
+    pub(crate) times: &'a [EventTime],
+    pub(crate) keys: &'a Keys,
+}
+
+/// A row that came, and one of the other side that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    /// The position of the row that came.
+    pub(crate) row: u32,
+    pub(super) other: Place,
+}
+
+/// A row that is kept, of whatever side is spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) time: EventTime,
+    pub(super) start: EventTime,
+    pub(super) row: u32,
+}
+
+impl Pair {
+    /// The row of the other side.
+    pub(crate) fn other(&self) -> Place {
+        self.other
+    }
 }
 
 /// A change of state that failed.

@@ -10,7 +10,7 @@ use arrow::compute::{interleave, take_record_batch};
 use arrow::error::ArrowError;
 
 use super::bucket_log::{BucketAt, Content, Entry, bucket_prefix};
-pub(crate) use super::join_span::JoinStoreError;
+pub(crate) use super::join_span::{Came, JoinStoreError, Pair, Place};
 use super::join_span::{Loaded, Run, Span};
 use super::pieces::{Piece, counts, last_whole};
 use super::time_buckets::{Bucket, KeyError, KeyExprs, Keys, hash};
@@ -40,37 +40,6 @@ pub(crate) struct JoinStore {
     /// What the changelog said so far; without content where that is too much.
     restoring: BTreeMap<(BucketAt, Piece), Option<Content>>,
     restoring_bytes: usize,
-}
-
-/// Rows of one side that came, with their times and keys.
-pub(crate) struct Came<'a> {
-    pub(crate) side: usize,
-    pub(crate) batch: &'a RecordBatch,
-    pub(crate) times: &'a [EventTime],
-    pub(crate) keys: &'a Keys,
-}
-
-/// A row that came, and one of the other side that it belongs to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pair {
-    /// The position of the row that came.
-    pub(crate) row: u32,
-    other: Place,
-}
-
-/// A row that is kept, of whatever side is spoken of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) time: EventTime,
-    start: EventTime,
-    row: u32,
-}
-
-impl Pair {
-    /// The row of the other side.
-    pub(crate) fn other(&self) -> Place {
-        self.other
-    }
 }
 
 impl JoinStore {
@@ -305,42 +274,47 @@ impl JoinStore {
         }
     }
 
-    /// The rows of `side` with a time within `times` that were not matched, by time. [`columns`](Self::columns) has them until the next call.
+    /// The rows of the first span of `side` with times within `times` that were not matched, by time, and where the next span may begin; none
+    /// if there is no such span. [`columns`](Self::columns) has the rows until the next call.
     pub(crate) fn unmatched(
         &mut self,
         side: usize,
-        times: Range<EventTime>,
-    ) -> Result<Vec<Place>, JoinStoreError> {
+        times: &Range<EventTime>,
+    ) -> Result<Option<(Vec<Place>, EventTime)>, JoinStoreError> {
         if times.is_empty() || !self.marks(side) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let in_side = self.at(side, 0).side;
-        let (width, turn) = (self.width, self.turn + 1);
-        let within = |at: &BucketAt| {
-            at.side == in_side && at.start < times.end && at.start.saturating_add(width) > times.start
+        let first = BucketAt {
+            start: times.start.saturating_sub(self.width),
+            ..self.at(side, 0)
         };
-        let spans: Vec<BucketAt> = self.spans.keys().copied().filter(within).collect();
-        self.turn = turn;
-        for at in &spans {
-            if let Some(span) = self.spans.get_mut(at) {
-                span.used = turn;
-            }
+        let ends = |at: &BucketAt| at.start.saturating_add(self.width);
+        let after = BucketAt {
+            start: times.end,
+            ..first
+        };
+        let in_reach = self.spans.range(first..after).map(|(at, _)| at);
+        let Some(at) = in_reach.copied().find(|at| ends(at) > times.start) else {
+            return Ok(None);
+        };
+        let end = ends(&at);
+        self.turn += 1;
+        if let Some(span) = self.spans.get_mut(&at) {
+            span.used = self.turn;
         }
         self.make_room();
-        let mut places = Vec::new();
-        for at in spans {
-            if self.spans.get(&at).is_some_and(|span| span.loaded.is_none()) {
-                self.load(at)?;
-            }
-            let bucket = self.bucket(at);
-            places.extend(bucket.unmatched(&times).into_iter().map(|row| Place {
-                time: bucket.time(row),
-                start: at.start,
-                row,
-            }));
+        if self.spans.get(&at).is_some_and(|span| span.loaded.is_none()) {
+            self.load(at)?;
         }
+        let bucket = self.bucket(at);
+        let place = |row: u32| Place {
+            time: bucket.time(row),
+            start: at.start,
+            row,
+        };
+        let mut places: Vec<Place> = bucket.unmatched(times).into_iter().map(place).collect();
         places.sort_unstable();
-        Ok(places)
+        Ok(Some((places, end)))
     }
 
     /// Forgets rows of `side` that are all before `end`.

@@ -113,12 +113,16 @@ fn meet(store: &mut JoinStore, side: usize, row: (&str, i64, i64), reach: i64) -
 
 /// The numbers of the left rows that met none, by time.
 fn alone(store: &mut JoinStore) -> Vec<i64> {
-    let places = store.unmatched(LEFT, 0..i64::MAX).unwrap();
-    if places.is_empty() {
-        return Vec::new();
+    let (mut numbers, mut start) = (Vec::new(), 0);
+    while let Some((places, next)) = store.unmatched(LEFT, &(start..i64::MAX)).unwrap() {
+        assert!(next > start, "a span is given once");
+        start = next;
+        if !places.is_empty() {
+            let columns = store.columns(LEFT, &places).unwrap();
+            numbers.extend_from_slice(columns[1].as_primitive::<Int64Type>().values());
+        }
     }
-    let columns = store.columns(LEFT, &places).unwrap();
-    columns[1].as_primitive::<Int64Type>().values().to_vec()
+    numbers
 }
 
 fn epoch(store: &mut JoinStore) -> Vec<Record> {

@@ -17,6 +17,7 @@ mod decoder;
 mod epoch;
 mod error;
 mod failures;
+mod global;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use decoder::{Decoder, ShuffleDecoder, Shuffled};
 pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
+pub(crate) use global::GlobalTask;
 pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
 use std::time::{Duration, Instant};
@@ -320,8 +322,22 @@ impl Task {
         Ok(())
     }
 
-    /// Runs one call of one step, and the steps below on what it emits.
+    /// Runs one call of one step, and the steps below on what follows from it.
     fn run(
+        &mut self,
+        step: StepId,
+        publish: &mut Publish<'_>,
+        call: impl FnOnce(&mut dyn Operator, &mut Output<'_>) -> Result<(), OperatorError>,
+    ) -> Result<(), TaskError> {
+        self.run_part(step, publish, call)?;
+        while self.operators[step.0].has_more() {
+            self.run_part(step, publish, |operator, out| operator.go_on(out))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one call of one step, and the steps below on what it emits.
+    fn run_part(
         &mut self,
         step: StepId,
         publish: &mut Publish<'_>,

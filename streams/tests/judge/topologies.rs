@@ -126,6 +126,48 @@ pub(super) const CASES: &[Case] = &[
         build: |app| joins(app, join_window(secs(20)).before(secs(5)), JoinedStream::outer),
         partitioned: true,
     },
+    Case {
+        name: "join-late",
+        outputs: &[Output::Bag("out")],
+        generate: generate::late_sides,
+        build: |app| joins(app, join_window(secs(10)), JoinedStream::left),
+        partitioned: false,
+    },
+    Case {
+        name: "foreign",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| foreign(app, false),
+        partitioned: true,
+    },
+    Case {
+        name: "foreign-left",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| foreign(app, true),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-inner",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, |joined| joined),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-left",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, TableJoin::left),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-outer",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, TableJoin::outer),
+        partitioned: true,
+    },
 ];
 
 fn row() -> Format {
@@ -259,6 +301,37 @@ fn joins(app: &Streams, window: JoinWindow, kind: fn(JoinedStream) -> JoinedStre
     ]);
     let joined = left.join(&right, on("k", "k"));
     kind(joined.within("joined", window.grace(secs(5)))).to("out", json());
+}
+
+/// The two tables of the table cases, with columns of their own.
+fn two_tables(app: &Streams) -> [Table; 2] {
+    let columns = vec![
+        Field::new("k", DataType::Utf8, true),
+        Field::new("fk", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+        Field::new("s", DataType::Utf8, true),
+        Field::new("gone", DataType::Boolean, true),
+    ];
+    let table = |topic: &str| {
+        let rows = app.stream(topic, json_schema(Schema::new(columns.clone())));
+        rows.to_table_deleting(format!("table-{topic}"), [col("k")], col("gone"))
+    };
+    let left = table("in").select([col("k"), col("fk"), col("n")]);
+    let right = table("more").select([col("k").alias("id"), col("s")]);
+    [left, right]
+}
+
+/// Each row with the one that it names.
+fn foreign(app: &Streams, left: bool) {
+    let [rows, others] = two_tables(app);
+    let joined = rows.join_by("joined", &others, [col("fk")]);
+    let joined = if left { joined.left() } else { joined };
+    joined.select(["k", "fk", "n", "s"].map(col)).to("out", json());
+}
+
+fn tables(app: &Streams, kind: fn(TableJoin) -> TableJoin) {
+    let [rows, others] = two_tables(app);
+    kind(rows.join(&others)).to("out", json());
 }
 
 fn secs(seconds: u64) -> Duration {

@@ -19,7 +19,7 @@ final class Joins {
         StreamJoined<String, ObjectNode, ObjectNode> serdes = StreamJoined.with(Serdes.String(), new Judge.ObjectSerde(), new Judge.ObjectSerde());
         KStream<String, String> joined = switch (name) {
             case "join-inner" -> left.join(right, Joins::pair, window, serdes);
-            case "join-left" -> left.leftJoin(right, Joins::pair, window, serdes);
+            case "join-left", "join-late" -> left.leftJoin(right, Joins::pair, window, serdes);
             case "join-outer" -> left.outerJoin(right, Joins::pair, window, serdes);
             case "join-asymmetric" -> left.outerJoin(right, Joins::pair, window.before(Duration.ofSeconds(5)).after(Duration.ofSeconds(20)), serdes);
             default -> throw new IllegalArgumentException("no topology " + name);

@@ -139,8 +139,11 @@ public final class Judge {
                 windows(rows(builder, "in"), TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)), EmitStrategy.onWindowClose());
                 return List.of("out");
             }
-            case "join-inner", "join-left", "join-outer", "join-asymmetric" -> {
+            case "join-inner", "join-left", "join-outer", "join-asymmetric", "join-late" -> {
                 return Joins.topology(name, builder);
+            }
+            case "foreign", "foreign-left", "tables-inner", "tables-left", "tables-outer" -> {
+                return Tables.topology(name, builder);
             }
             default -> throw new IllegalArgumentException("no topology " + name);
         }

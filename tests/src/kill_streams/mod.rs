@@ -1,8 +1,9 @@
 //! Instances of one exactly-once job that are killed, stopped and woken up at random while records come in; so is the broker.
 //!
 //! What a reader of committed records finds in the end must be what an oracle says, which knows the records and nothing of the
-//! job: of words and their counts (`words`), or of windows and what came too late for them (`views`).
+//! job: of words and their counts (`words`), of windows and what came too late for them (`views`), or of two streams joined (`joins`).
 
+mod joins;
 mod views;
 mod words;
 
@@ -22,7 +23,7 @@ use crate::broker::{BrokerProcess, free_address};
 use crate::program;
 use crate::random::Random;
 
-/// Of the topic that is read.
+/// Of each topic that is read.
 const PARTITIONS: i32 = 8;
 /// Of each topic that is written.
 const OUTPUT_PARTITIONS: i32 = 3;
@@ -37,12 +38,15 @@ pub enum Job {
     Words,
     /// `page_views_service`: windows, and late rows.
     Views,
+    /// `joins_service`: a join of two streams, late rows of both, and a table over it, with more state than it may keep in memory.
+    Joins,
 }
 
 /// What must come out.
 enum Oracle {
     Words(words::Oracle),
     Views(views::Oracle),
+    Joins(joins::Oracle),
 }
 
 impl Job {
@@ -51,6 +55,7 @@ impl Job {
         match name {
             "words" => Some(Self::Words),
             "views" => Some(Self::Views),
+            "joins" => Some(Self::Joins),
             _ => None,
         }
     }
@@ -59,13 +64,44 @@ impl Job {
         match self {
             Self::Words => "word_count_service",
             Self::Views => "page_views_service",
+            Self::Joins => "joins_service",
         }
     }
 
-    const fn topics(self) -> (&'static str, &'static [&'static str]) {
+    const fn group(self) -> &'static str {
         match self {
-            Self::Words => (words::LINES, &[words::COUNTS]),
-            Self::Views => (views::VIEWS, &[views::PER_PAGE, views::LATE]),
+            Self::Words => "word-count",
+            Self::Views => "page-views",
+            Self::Joins => "joins",
+        }
+    }
+
+    const fn inputs(self) -> &'static [&'static str] {
+        match self {
+            Self::Words => &[words::LINES],
+            Self::Views => &[views::VIEWS],
+            Self::Joins => &[joins::ORDERS, joins::PAYMENTS],
+        }
+    }
+
+    const fn outputs(self) -> &'static [&'static str] {
+        match self {
+            Self::Words => &[words::COUNTS],
+            Self::Views => &[views::PER_PAGE, views::LATE],
+            Self::Joins => &[
+                joins::PAID,
+                joins::LATE_ORDERS,
+                joins::LATE_PAYMENTS,
+                joins::CUSTOMERS,
+            ],
+        }
+    }
+
+    /// What its instances are told besides.
+    const fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Words | Self::Views => &[],
+            Self::Joins => &["statestore.cache.max.bytes=2000000"],
         }
     }
 }
@@ -111,9 +147,9 @@ pub struct Report {
     pub brokers: u64,
     /// Records written.
     pub records: u64,
-    /// What is counted in them: words, or views.
+    /// What is counted in them: words, views, or pairs and rows that met none.
     pub counted: u64,
-    /// Views that came too late.
+    /// Rows that came too late.
     pub late: u64,
     /// Results published.
     pub published: u64,
@@ -132,9 +168,9 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         BrokerProcess::start_at(directory, &address, &settings)
     };
     let mut broker = own.then(start_broker);
-    let (input, outputs) = plan.job.topics();
-    let outputs = outputs.iter().map(|topic| (*topic, OUTPUT_PARTITIONS));
-    for (topic, partitions) in outputs.chain([(input, PARTITIONS)]) {
+    let inputs = plan.job.inputs().iter().map(|topic| (*topic, PARTITIONS));
+    let outputs = plan.job.outputs().iter().map(|topic| (*topic, OUTPUT_PARTITIONS));
+    for (topic, partitions) in outputs.chain(inputs) {
         let partitions = partitions.to_string();
         program::millstream_output(
             &[
@@ -214,6 +250,7 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
     match feeder.join().expect("the feeder panicked") {
         Oracle::Words(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
         Oracle::Views(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
+        Oracle::Joins(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
     }
     instances.into_iter().for_each(Instance::stop);
     report
@@ -233,16 +270,14 @@ impl Blow {
 
 /// Waits until the job commits, or long enough.
 fn await_commit(address: &str, job: Job) {
-    let group = match job {
-        Job::Words => "word-count",
-        Job::Views => "page-views",
-    };
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", address).set("group.id", group);
+    client
+        .set("bootstrap.servers", address)
+        .set("group.id", job.group());
     let watcher: BaseConsumer = client.create().expect("a consumer");
     let committed = || {
         let mut list = TopicPartitionList::new();
-        list.add_partition_range(job.topics().0, 0, PARTITIONS - 1);
+        list.add_partition_range(job.inputs()[0], 0, PARTITIONS - 1);
         let committed = watcher.committed_offsets(list, Duration::from_secs(5)).ok()?;
         Some(
             committed
@@ -274,6 +309,7 @@ impl Instance {
                 "commit.interval.ms=100",
             ])
             .args(["num.stream.threads=2", "connect.timeout.ms=60000"])
+            .args(job.settings())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -359,6 +395,7 @@ fn feed(job: Job, address: &str, mut random: Random, stop: &Arc<AtomicBool>) -> 
         let oracle = match job {
             Job::Words => Oracle::Words(words::feed(&mut random, &mut write, &pause)),
             Job::Views => Oracle::Views(views::feed(&mut random, &mut write, &pause)),
+            Job::Joins => Oracle::Joins(joins::feed(&mut random, &mut write, &pause)),
         };
         producer
             .flush(Duration::from_secs(300))
