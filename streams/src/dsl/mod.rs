@@ -29,7 +29,7 @@ pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use stream_join::{JoinedStream, StreamJoin};
 pub use streams::Streams;
-pub use table::{GroupedTable, Table};
+pub use table::{GroupedTable, Table, Until, until};
 pub use top::{Top, WindowedTop};
 pub use typed::TypedStream;
 pub use windowed::{WindowedStream, WindowedTable};
