@@ -32,6 +32,9 @@ fn minutes(ms: u64) -> String {
     format!("1970-01-01T00:{:02}:00Z", ms / 60_000)
 }
 
+/// The amounts that a card has paid, each with its merchant; and all merchants.
+type Card = (Vec<(u64, u64)>, BTreeSet<u64>);
+
 #[test]
 fn the_card_fraud_example_finds_the_largest_payments_and_the_stolen_card() {
     let mut expected = BTreeSet::new();
@@ -40,7 +43,7 @@ fn the_card_fraud_example_finds_the_largest_payments_and_the_stolen_card() {
     assert_eq!(closed.len(), 3);
     for (start, payments) in closed {
         let bounds = format!("\"{}\",\"{}\"", minutes(start), minutes(start + 600_000));
-        let mut cards: BTreeMap<u64, (Vec<(u64, u64)>, BTreeSet<u64>)> = BTreeMap::new();
+        let mut cards: BTreeMap<u64, Card> = BTreeMap::new();
         for (card, merchant, amount) in payments {
             let of = cards.entry(card).or_default();
             of.0.push((amount, merchant));
