@@ -32,7 +32,7 @@ fn minutes(ms: u64) -> String {
     format!("1970-01-01T00:{:02}:00Z", ms / 60_000)
 }
 
-/// The amounts of a card's payments with their merchants, and all of its merchants.
+/// The amounts that a card has paid, each with its merchant; and all merchants.
 type Card = (Vec<(u64, u64)>, BTreeSet<u64>);
 
 #[test]

@@ -157,7 +157,8 @@ impl Queries {
         if self.others.iter().any(|other| other == name) {
             return Err(QueryError::NotReadable {
                 name: name.to_owned(),
-                reason: "it belongs to a join, to deduplicate(…) or to process(…); ask a table, and keep in one what should be asked, with \
+                reason: "it is neither a table's nor that of windows of one size (but of a join, sessions, sliding windows, \
+                         deduplicate(…) or process(…)); ask a table, and keep in one what should be asked, with \
                          to_table(…) or aggregate(…)"
                     .to_owned(),
             });
