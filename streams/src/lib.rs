@@ -94,7 +94,8 @@ pub mod prelude {
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
         GroupedStream, GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-        Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+        Table, TableJoin, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedStream,
+        WindowedTable, key, on,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -113,7 +114,8 @@ pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
     GroupedStream, GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream,
-    StreamJoin, Streams, Table, TableJoin, TypedStream, WindowedStream, WindowedTable, key, on,
+    StreamJoin, Streams, Table, TableJoin, TypedStream, VersionedJoin, VersionedLookup, VersionedTable,
+    WindowedStream, WindowedTable, key, on,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

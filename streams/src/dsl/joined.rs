@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 
-use super::{JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream};
+use super::{
+    JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream, VersionedJoin, VersionedLookup,
+    VersionedTable,
+};
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
 
@@ -91,7 +94,9 @@ macro_rules! joined_as {
 }
 
 joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
-joined_as!(StreamJoin: Stream, Lookup, JoinedStream => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
+joined_as!(StreamJoin: Stream, Lookup, JoinedStream, VersionedLookup => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
+
+joined_as!(VersionedJoin: VersionedTable => VersionedJoin::new);
 
 impl<T> Sealed for TypedStream<T> {}
 

@@ -10,6 +10,7 @@ mod stream_join;
 mod streams;
 mod table;
 mod typed;
+mod versioned;
 mod windowed;
 
 pub use grouped::GroupedStream;
@@ -20,6 +21,7 @@ pub use stream_join::{JoinedStream, StreamJoin};
 pub use streams::Streams;
 pub use table::{GroupedTable, Table};
 pub use typed::TypedStream;
+pub use versioned::{VersionedJoin, VersionedLookup, VersionedTable};
 pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,6 +4,7 @@
 //! in its input's sub-topology; an aggregate leaves its partial half there and opens a new one.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
@@ -100,6 +101,8 @@ pub(crate) struct Builder {
     /// Those of them that wait for it.
     pub(super) open: HashMap<NodeId, OpenFlow>,
     application_id: String,
+    /// For how long tables that are to be added keep versions.
+    histories: BTreeMap<NodeId, Duration>,
 }
 
 impl Plan {
@@ -144,10 +147,15 @@ impl Plan {
             policies: self.policies.clone(),
             fused: self.fused(),
             sides_taken: self.sides_taken(),
+            histories: self.histories.clone(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
             let output = builder.add(NodeId(number), node)?;
+            if builder.take_history().is_some() {
+                let table = output.label;
+                return Err(PlanError::NoVersions { table });
+            }
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(NodeId(number), node, &output, policy)?;
             }
@@ -192,31 +200,6 @@ impl Plan {
             matches!(node, Node::Source { topic: other, .. } if other == topic)
                 && used.contains(&NodeId(number))
         })
-    }
-}
-
-impl Node {
-    pub(super) fn inputs(&self) -> &[NodeId] {
-        match self {
-            Self::Source { .. } => &[],
-            Self::Merge { inputs } | Self::Keyed { inputs, .. } => inputs,
-            Self::FlatMap { input, .. }
-            | Self::Branch { input, .. }
-            | Self::Way { input, .. }
-            | Self::Filter { input, .. }
-            | Self::Select { input, .. }
-            | Self::WithColumn { input, .. }
-            | Self::Peek { input, .. }
-            | Self::Typed { input, .. }
-            | Self::Aggregate { input, .. }
-            | Self::Repartition { input, .. }
-            | Self::ToTable { input, .. }
-            | Self::TableAggregate { input, .. }
-            | Self::Watermark { input, .. }
-            | Self::Window { input, .. }
-            | Self::Side { of: input, .. }
-            | Self::Sink { input, .. } => std::slice::from_ref(input),
-        }
     }
 }
 
@@ -275,6 +258,11 @@ impl Builder {
     /// What else comes out of the node that is being added.
     pub(super) fn set_side(&mut self, side: Side, output: Output) {
         self.sides.insert((self.node(), side), output);
+    }
+
+    /// For how long the table that is being added keeps versions, if it is to.
+    pub(super) fn take_history(&mut self) -> Option<Duration> {
+        self.histories.remove(&self.node())
     }
 
     /// The node that is being added.

@@ -190,6 +190,22 @@ pub enum PlanError {
         /// The columns of the key.
         expected: String,
     },
+    /// A table that keeps no versions, where they are asked for.
+    #[error(
+        "{table} cannot keep versions: only the tables of table(…), to_table(…) and to_table_deleting(…) do, of which versioned(…) is called"
+    )]
+    NoVersions {
+        /// The table.
+        table: String,
+    },
+    /// A time for which versions cannot be kept, or for which rows cannot wait.
+    #[error("{step}: {reason}")]
+    History {
+        /// The step.
+        step: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A join whose stream has to be repartitioned, and that has no name for the topic.
     #[error(
         "{step}: the rows have to go through a repartition topic to be where those of the same key are; give the join a name for it with .named(name)"

@@ -41,6 +41,9 @@ mod times;
 mod topology;
 mod typed;
 mod unite;
+mod versions;
+#[cfg(test)]
+mod versions_tests;
 mod windows;
 
 pub use error::PlanError;
@@ -62,3 +65,4 @@ pub(crate) use topology::{
     Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
     WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };
+pub(crate) use versions::{VersionedLookupNode, VersionedLookupPlan, VersionsPlan};

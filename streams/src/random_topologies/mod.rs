@@ -6,6 +6,7 @@ mod description;
 mod job;
 mod joins;
 mod oracle;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -142,6 +142,9 @@ public final class Judge {
             case "join-inner", "join-left", "join-outer", "join-asymmetric", "join-late" -> {
                 return Joins.topology(name, builder);
             }
+            case "versioned", "versioned-left" -> {
+                return Versions.topology(name, builder);
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
     }
