@@ -278,6 +278,23 @@ fn what_cannot_keep_versions_is_refused() {
         short.contains("up to 100ms before") && short.contains("let versioned(…) keep more"),
         "{short}"
     );
+    // Rows that a join has held back ask for as much more.
+    let joined = |history: u64| {
+        let app = Streams::new("shop");
+        let prices = app.table("prices", text("price").with_key("item"), key("item"));
+        let side = |topic: &str, column: &str| app.stream(topic, text(column).with_key("k"));
+        let both = side("ones", "one")
+            .join(&side("others", "other"), on("k", "k"))
+            .within("both", join_window(ms(50)))
+            .left();
+        let priced = both
+            .join(&prices.versioned(ms(history)), on("k", "item"))
+            .as_of("priced");
+        priced.grace(ms(10)).to("out", json());
+        app
+    };
+    assert!(refusal(&joined(59)).contains("up to 60ms before"));
+    assert!(joined(60).build().is_ok());
     let app = Streams::new("shop");
     let prices = app.table("prices", text("price").with_key("item"), key("item"));
     let by_price = prices
