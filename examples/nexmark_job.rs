@@ -1,7 +1,7 @@
 //! Queries of Nexmark that `tests/benches/nexmark.py` measures beside the same ones in Java, `tests/benches/nexmark/Q….java`.
 //!
 //! `nexmark_job QUERY PREFIX OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`: the inputs are the topics PREFIX and
-//! `persons`, `auctions`, `bids`; the pairs are keys of `StreamsConfig`. It prints "started" when its threads have their partitions, and ends
+//! `persons`, `auctions`, `bids`, `side`; the pairs are keys of `StreamsConfig`. It prints "started" when its threads have their partitions, and ends
 //! when its standard input does. `nexmark_job queries` prints the names of the queries. What each has to answer says
 //! `tests/benches/nexmark/QUERY.sql`.
 use std::error::Error;
@@ -14,10 +14,19 @@ const USAGE: &str = "usage: nexmark_job QUERY PREFIX OUTPUT KEY=VALUE…, or nex
 /// Short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const DAY_MS: i64 = 86_400_000;
+const SIDE_ROWS: i64 = 10_000;
 
 type Declare = fn(&Inputs, &str) -> Result<(), Box<dyn Error>>;
 
-const QUERIES: [(&str, Declare); 5] = [("q1", q1), ("q15", q15), ("q17", q17), ("q18", q18), ("q22", q22)];
+const QUERIES: [(&str, Declare); 7] = [
+    ("q1", q1),
+    ("q3", q3),
+    ("q13", q13),
+    ("q15", q15),
+    ("q17", q17),
+    ("q18", q18),
+    ("q22", q22),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,14 +78,28 @@ impl Inputs {
     }
 
     fn stream<const N: usize>(&self, topic: &str, columns: [&str; N]) -> Stream {
-        let fields = columns.map(|name| match name {
-            "channel" | "url" | "extra" => Field::new(name, DataType::Utf8, true),
-            _ => Field::new(name, DataType::Int64, true),
-        });
-        let schema = Schema::new(fields.to_vec());
-        self.app
-            .stream(format!("{}{topic}", self.prefix), json_schema(schema))
+        self.app.stream(self.name(topic), json_schema(schema(columns)))
     }
+
+    /// The records by their keys, which are `by`.
+    fn table<const N: usize>(&self, topic: &str, by: &str, columns: [&str; N]) -> Table {
+        let format = json_schema(schema(columns)).with_key(by);
+        self.app.table(self.name(topic), format, key(by))
+    }
+
+    fn name(&self, topic: &str) -> String {
+        format!("{}{topic}", self.prefix)
+    }
+}
+
+fn schema<const N: usize>(columns: [&str; N]) -> Schema {
+    let fields = columns.map(|name| match name {
+        "channel" | "url" | "extra" | "name" | "city" | "state" | "value" => {
+            Field::new(name, DataType::Utf8, true)
+        }
+        _ => Field::new(name, DataType::Int64, true),
+    });
+    Schema::new(fields.to_vec())
 }
 
 fn day() -> Expr {
@@ -99,10 +122,11 @@ fn ranked(name: &str, values: &Expr, different: bool) -> Result<Vec<Expr>, Box<d
     let total = if different { count_distinct } else { count };
     let mut all = vec![total(values.clone()).alias(format!("total_{name}"))];
     for (place, range) in ranks().into_iter().enumerate() {
-        // The filter forgets that values are to be different, unless it is told.
-        let some = count(values.clone()).filter(range);
-        let some = if different { some.distinct() } else { some };
-        all.push(some.build()?.alias(format!("rank{}_{name}", place + 1)));
+        all.push(
+            total(values.clone())
+                .filter(range)
+                .alias(format!("rank{}_{name}", place + 1)),
+        );
     }
     Ok(all)
 }
@@ -111,6 +135,32 @@ fn q1(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
     inputs
         .bids(["auction", "bidder", "price", "at", "extra"])
         .with_column("price", lit(0.908) * cast(col("price"), DataType::Float64))
+        .to(output, json());
+    Ok(())
+}
+
+fn q3(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
+    let states = ["OR", "ID", "CA"].map(|state| col("state").eq(lit(state)));
+    let is_near = states.into_iter().reduce(Expr::or).ok_or("no states")?;
+    let persons = inputs
+        .table("persons", "person", ["name", "city", "state"])
+        .filter(is_near);
+    let auctions = inputs.table("auctions", "id", ["seller", "category"]);
+    auctions
+        .filter(col("category").eq(lit(10)))
+        .join_by("sellers", &persons, [cast(col("seller"), DataType::Utf8)])
+        .select(["id", "name", "city", "state"].map(col))
+        .to(output, json());
+    Ok(())
+}
+
+fn q13(inputs: &Inputs, output: &str) -> Result<(), Box<dyn Error>> {
+    let side = json_schema(schema(["key", "value"]));
+    let side = inputs.app.global_table(inputs.name("side"), side, key("key"));
+    inputs
+        .bids(["auction", "bidder", "price", "at"])
+        .join(&side, on(col("auction") % lit(SIDE_ROWS), "key"))
+        .select(["auction", "bidder", "price", "at", "value"].map(col))
         .to(output, json());
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! `millstream streams`: what a stream job leaves on a cluster.
+//! `millstream streams`: asking running stream jobs, and what they leave on a cluster.
 
+mod instance;
+mod queries;
 mod reset;
 
 use clap::{Args, Subcommand};
@@ -11,6 +13,8 @@ use crate::error::CliError;
 #[command(
     arg_required_else_help = true,
     after_help = "Examples:\n  \
+    millstream streams state --application-id word-count\n  \
+    millstream streams query --application-id word-count --store counts --key '[\"to\"]'\n  \
     millstream streams reset --application-id word-count --dry-run\n  \
     millstream streams reset --application-id word-count --input-topics lines --to-datetime 2026-01-01T00:00:00.000"
 )]
@@ -21,6 +25,12 @@ pub struct StreamsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Print the topology of a running job, and its stores.
+    Describe(queries::DescribeArgs),
+    /// Print the stores of a running job, and who works on which of their partitions.
+    State(queries::StateArgs),
+    /// Ask a store of a running job.
+    Query(queries::QueryArgs),
     /// Have a job begin anew: its offsets are moved, its internal topics deleted.
     Reset(reset::ResetArgs),
 }
@@ -28,6 +38,9 @@ enum Action {
 /// Runs the subcommand.
 pub fn run(args: &StreamsArgs) -> Result<(), CliError> {
     match &args.action {
+        Action::Describe(args) => queries::describe(args),
+        Action::State(args) => queries::state(args),
+        Action::Query(args) => queries::query(args),
         Action::Reset(args) => reset::run(args),
     }
 }

@@ -92,6 +92,14 @@ pub enum StreamsError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The address at which stores should be asked cannot be taken.
+    #[error("queries.listener={address}: {cause}; name a free address like 127.0.0.1:9405")]
+    QueriesListener {
+        /// The address.
+        address: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// More upstream tasks than watermarks can be kept for.
     #[error(
         "{tasks} tasks write the repartition topic {topic}, and watermarks are kept of at most {tasks_max}; \
@@ -244,12 +252,16 @@ impl StreamsError {
             | Self::TooManyTasks { .. }
             | Self::UnequalPartitions { .. }
             | Self::MetricsListener { .. }
+            | Self::QueriesListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,
             Self::CreateTopic { .. } | Self::Client { .. } => ErrorKind::FixInput,
             Self::Unreachable { .. } | Self::Cluster { .. } | Self::Thread { .. } => ErrorKind::Retry,
             Self::Source(_) | Self::Sink(_) | Self::Stopped { .. } | Self::Timeout { .. } => ErrorKind::Retry,
             Self::LocalStore(
-                LocalStoreError::Read { .. } | LocalStoreError::Write { .. } | LocalStoreError::Taken { .. },
+                LocalStoreError::Read { .. }
+                | LocalStoreError::Write { .. }
+                | LocalStoreError::Restoring { .. }
+                | LocalStoreError::Taken { .. },
             ) => ErrorKind::Retry,
             Self::LocalStore(_) => ErrorKind::FixInput,
             Self::Task(TaskError::Record { .. }) => ErrorKind::Corrupt,

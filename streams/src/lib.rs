@@ -93,9 +93,10 @@ pub mod prelude {
     pub use crate::aggregate::fold;
     pub use crate::config::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
     pub use crate::dsl::{
-        GroupedStream, GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-        Table, TableJoin, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedStream,
-        WindowedTable, key, on,
+        CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
+        GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams, Table, TableJoin,
+        Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup, WindowedStream,
+        WindowedTable, WindowedTop, key, on,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -113,9 +114,10 @@ pub use aggregate::fold;
 pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
-    GroupedStream, GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream,
-    StreamJoin, Streams, Table, TableJoin, TypedStream, VersionedJoin, VersionedLookup, VersionedTable,
-    WindowedStream, WindowedTable, key, on,
+    CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
+    GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
+    Table, TableJoin, Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup,
+    WindowedStream, WindowedTable, WindowedTop, key, on,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
@@ -127,7 +129,7 @@ pub use format::{
 };
 pub use operator::OperatorError;
 pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
-pub use runtime::{JobState, MetricsSnapshot, StreamsHandle, SubTopologyMetrics};
+pub use runtime::{JobState, MetricsSnapshot, QueryError, StoreView, StreamsHandle, SubTopologyMetrics};
 pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;

@@ -4,18 +4,23 @@
 //! cluster. What only a cluster has, rebalances, transactions and failures of brokers, cannot be seen here.
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
 
 use crate::dsl::Streams;
 use crate::error::StreamsError;
 use crate::format::{BATCH_HEADER, murmur2};
-use crate::operator::Surroundings;
+use crate::operator::{GlobalView, SharedView, Surroundings};
 use crate::plan::Topology;
 use crate::rows::NO_TIME;
+use crate::runtime::{DriverStores, DriverTasks, QueryError};
 use crate::sink::{Destination, OutputRecord, RecordBuffer};
-use crate::task::{HeaderLookup, InputRecord, Position, Task};
+use crate::source::TopicPartition;
+use crate::store::StoreReader;
+use crate::task::{GlobalTask, HeaderLookup, InputRecord, Position, Task};
 
 /// A record that goes into a [`TestDriver`] or comes out of it.
 ///
@@ -77,6 +82,19 @@ impl TestRecord {
         self
     }
 
+    /// The record as a task takes it.
+    fn input<'a>(&'a self, topic: &'a str, partition: i32, place: usize) -> InputRecord<'a> {
+        InputRecord {
+            topic,
+            partition,
+            offset: i64::try_from(place).unwrap_or(i64::MAX),
+            timestamp: self.timestamp.unwrap_or(NO_TIME),
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: self,
+        }
+    }
+
     /// Key and value as text, `?` for what is none or no UTF-8.
     pub fn as_text(&self) -> (&str, &str) {
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or("?");
@@ -136,6 +154,8 @@ pub struct TestDriver {
     positions: HashMap<(usize, usize, i32), usize>,
     /// What the last epochs committed for them.
     committed: HashMap<(usize, usize, i32), Position>,
+    /// Global tables, each with how far its partitions were read.
+    globals: Vec<(Arc<Mutex<GlobalTask>>, Vec<usize>)>,
     /// The wall clock of the tasks.
     now: Instant,
     /// How much of an output was given to the test.
@@ -253,6 +273,7 @@ impl TestDriver {
             },
             positions: HashMap::new(),
             committed: HashMap::new(),
+            globals: Vec::new(),
             now: Instant::now(),
             given: HashMap::new(),
             #[cfg(test)]
@@ -267,7 +288,8 @@ impl TestDriver {
     /// # Errors
     /// [`StreamsError::MissingTopics`] if the topology does not read the topic, or it has no such partition.
     pub fn pipe(&mut self, topic: &str, record: TestRecord) -> Result<(), StreamsError> {
-        let known = self.topology.source_topics().contains(&topic);
+        let known =
+            self.topology.source_topics().contains(&topic) || self.topology.global_topics().contains(&topic);
         let there = record
             .partition
             .is_none_or(|partition| (0..self.partitions).contains(&partition));
@@ -296,6 +318,52 @@ impl TestDriver {
             }
         }
         Ok(())
+    }
+
+    /// All rows of a store: what [`StreamsHandle::store`](crate::StreamsHandle::store) would find with all partitions in one process. Rows
+    /// of windows are those of the open ones.
+    ///
+    /// # Errors
+    /// [`QueryError`], as on a cluster.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = Streams::new("count");
+    /// let counts = app.stream("in", text("line")).group_by([col("line")]).aggregate("counts", [count_all().alias("n")]);
+    /// counts.to("out", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("in", TestRecord::new("a"))?;
+    /// assert_eq!(driver.store("counts")?.num_rows(), 0); // nothing is committed yet
+    /// driver.commit()?;
+    /// assert_eq!(driver.store("counts")?.num_rows(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn store(&mut self, name: &str) -> Result<RecordBatch, QueryError> {
+        let stores = self.stores();
+        self.with_tasks(|tasks| stores.rows(name, tasks))
+    }
+
+    /// The stores by name.
+    pub(crate) fn stores(&self) -> DriverStores {
+        DriverStores::new(&self.topology, &self.surroundings.tasks)
+    }
+
+    /// The tasks, to be asked.
+    pub(crate) fn with_tasks<T>(&mut self, ask: impl FnOnce(DriverTasks<'_>) -> T) -> T {
+        #[cfg(test)]
+        let local = self.local.as_ref();
+        let reader = |_at: &TopicPartition| -> Option<StoreReader> {
+            #[cfg(test)]
+            return local.and_then(|local| local.reader(_at));
+            #[cfg(not(test))]
+            None
+        };
+        ask(DriverTasks {
+            tasks: &mut self.tasks,
+            reader: &reader,
+        })
     }
 
     /// Lets time pass outside: what is to happen after a silence happens at the next commit. Event time does not move by
@@ -335,6 +403,7 @@ impl TestDriver {
     }
 
     fn run_epoch(&mut self, id: (usize, i32), records_max: usize) -> Result<(), StreamsError> {
+        self.read_globals()?;
         let (sub, partition) = id;
         let Some(task) = self.tasks.get_mut(&id) else {
             return Ok(());
@@ -346,20 +415,15 @@ impl TestDriver {
             *position = range.end;
             for place in range {
                 let record = self.topics.log(&source.topic, partition)[place].clone();
-                let input_record = InputRecord {
-                    topic: &source.topic,
-                    partition,
-                    offset: i64::try_from(place).unwrap_or(i64::MAX),
-                    timestamp: record.timestamp.unwrap_or(NO_TIME),
-                    key: record.key.as_deref(),
-                    value: record.value.as_deref(),
-                    headers: &record,
-                };
                 let topics = &mut self.topics;
-                task.accept(input, &input_record, &mut |records| {
-                    topics.append_all(records);
-                    Ok(())
-                })?;
+                task.accept(
+                    input,
+                    &record.input(&source.topic, partition, place),
+                    &mut |records| {
+                        topics.append_all(records);
+                        Ok(())
+                    },
+                )?;
             }
         }
         let topics = &mut self.topics;
@@ -378,6 +442,34 @@ impl TestDriver {
             if let Some(input) = inputs.iter().position(|input| input.topic == *topic) {
                 self.committed.insert((sub, input, partition), position);
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the global tables anew, with nothing read.
+    fn make_globals(&mut self) -> Result<(), StreamsError> {
+        self.globals.clear();
+        self.surroundings.globals.clear();
+        for plan in &self.topology.globals {
+            let task = Arc::new(Mutex::new(GlobalTask::new(plan, &self.surroundings)?));
+            let view: Arc<Mutex<dyn GlobalView>> = Arc::clone(&task) as _;
+            self.surroundings.globals.push(SharedView(view));
+            self.globals.push((task, vec![0; self.topics.partitions]));
+        }
+        Ok(())
+    }
+
+    /// Reads what there is of the global tables.
+    fn read_globals(&mut self) -> Result<(), StreamsError> {
+        for (plan, (task, positions)) in self.topology.globals.iter().zip(&mut self.globals) {
+            let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
+            for (partition, position) in (0..).zip(positions) {
+                for record in &self.topics.log(&plan.topic, partition)[*position..] {
+                    task.accept(&record.input(&plan.topic, partition, *position))?;
+                    *position += 1;
+                }
+            }
+            task.settle()?;
         }
         Ok(())
     }
@@ -454,6 +546,7 @@ impl TestDriver {
     /// [`StreamsError::Task`] if a changelog does not fit its step.
     pub fn restart(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
+        self.make_globals()?;
         #[cfg(test)]
         self.local
             .iter_mut()

@@ -9,7 +9,7 @@ use crate::plan::StepId;
 use crate::sink::{Destination, RecordBuffer};
 use crate::source::TopicPartition;
 use crate::state::StateMemory;
-use crate::store::{FirstRecord, LocalStore, LocalStores, Slot, StoreMemory};
+use crate::store::{FirstRecord, LocalStore, LocalStores, Slot, StoreMemory, StoreReader};
 use crate::task::Task;
 
 /// What a process has on its disk.
@@ -35,6 +35,13 @@ pub(crate) fn limit() -> impl proptest::strategy::Strategy<Value = usize> {
 }
 
 impl TestDriver {
+    /// The driver of a job whose epochs may be repeated in part.
+    pub(crate) fn repeating(mut self) -> Self {
+        self.surroundings.repeats = true;
+        self.restart().unwrap();
+        self
+    }
+
     /// The driver with so much memory for all states of all tasks; the rest is in local stores.
     pub(crate) fn limited(mut self, state_bytes_max: usize) -> Result<Self, StreamsError> {
         let directory = tempfile::tempdir().unwrap();
@@ -71,6 +78,10 @@ impl Local {
             let store = self.held.get(&at);
             store.into_iter().for_each(|store| store.apply(&records).unwrap());
         }
+    }
+
+    pub(super) fn reader(&self, at: &TopicPartition) -> Option<StoreReader> {
+        self.held.get(at).map(LocalStore::reader)
     }
 
     pub(super) fn abort(&mut self) {

@@ -58,7 +58,7 @@ impl Drop for Job {
 /// The events' files, also in the topics.
 fn load(cluster: &Cluster, folder: &Path) {
     Files::write(folder, &LAYOUT).unwrap();
-    for topic in ["persons", "auctions", "bids"] {
+    for topic in ["persons", "auctions", "bids", "side"] {
         let name = format!("{PREFIX}{topic}");
         cluster.line(&format!("topics --create --topic {name} --partitions 2"));
         for partition in ["0", "1"] {

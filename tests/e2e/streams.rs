@@ -18,11 +18,17 @@ impl Service {
     }
 
     fn with_session(cluster: &Cluster, state: &Path, timeout_ms: u32) -> Self {
+        Self::with(cluster, state, timeout_ms, &[])
+    }
+
+    /// The same with more properties.
+    fn with(cluster: &Cluster, state: &Path, timeout_ms: u32, properties: &[&str]) -> Self {
         let mut child = Command::new(program::example("word_count_service"))
             .arg(format!("bootstrap.servers={}", cluster.broker.address()))
             .arg(format!("session.timeout.ms={timeout_ms}"))
             .arg("commit.interval.ms=50")
             .arg(format!("state.dir={}", state.display()))
+            .args(properties)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -47,6 +53,90 @@ impl Drop for Service {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What `streams` prints of the job, once an instance answers.
+fn await_answer(cluster: &Cluster, arguments: &str, holds: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = cluster.line(arguments);
+        if holds(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{arguments}: {answer}");
+    }
+}
+
+#[test]
+fn a_running_job_is_asked_through_any_instance() {
+    let cluster = Cluster::start();
+    let (one_state, two_state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    cluster.line("topics --create --topic lines --partitions 2");
+    cluster.line("topics --create --topic word-counts");
+    cluster.run(&["produce", "--topic", "lines"], "to be or\nnot to be\n");
+    let unknown = cluster.line_fails("streams state --application-id word-count");
+    assert!(unknown.contains("set queries.listener"), "{unknown}");
+
+    let listener = ["queries.listener=127.0.0.1:0"];
+    let one = Service::with(&cluster, one_state.path(), 6_000, &listener);
+    let two = Service::with(&cluster, two_state.path(), 6_000, &listener);
+    await_count(&cluster, 2);
+    let id = "--application-id word-count";
+    let spread = |answer: &str| {
+        let rows: Vec<Vec<&str>> = answer
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        matches!(&rows[..], [one, other] if one[3] != other[3] && one[3] != "-" && other[3] != "-")
+    };
+    let state = await_answer(&cluster, &format!("streams state {id}"), spread);
+    assert!(state.starts_with("STORE"), "{state}");
+    let described = cluster.line(&format!("streams describe {id}"));
+    assert!(
+        described.contains("Store counts (table): word Utf8View → count Int64"),
+        "{described}"
+    );
+    let instances: Vec<&str> = state
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(3))
+        .collect();
+    for instance in instances {
+        let query = format!("streams query {id} --instance http://{instance} --store counts");
+        let all = await_answer(&cluster, &query, |rows| rows.lines().count() == 4);
+        let mut rows: Vec<&str> = all.lines().collect();
+        rows.sort_unstable();
+        let expected = [
+            r#"{"count":1,"word":"not"}"#,
+            r#"{"count":1,"word":"or"}"#,
+            r#"{"count":2,"word":"be"}"#,
+            r#"{"count":2,"word":"to"}"#,
+        ];
+        assert_eq!(rows, expected);
+        for (word, count) in [("to", 2), ("or", 1), ("be", 2), ("not", 1)] {
+            let answer = cluster.line(&format!("{query} --key [\"{word}\"]"));
+            assert_eq!(answer, format!("{{\"count\":{count},\"word\":\"{word}\"}}\n"));
+        }
+    }
+    let wrong = cluster.line_fails(&format!("streams query {id} --store count"));
+    assert!(wrong.contains("did you mean \"counts\"?"), "{wrong}");
+    one.stop();
+    two.stop();
+    let gone = cluster.line_fails(&format!("streams state {id}"));
+    assert!(
+        gone.contains("no instance of the job word-count answers"),
+        "{gone}"
+    );
+    let done = cluster.line(&format!(
+        "streams reset {id} --state-dir {}",
+        one_state.path().display()
+    ));
+    assert!(done.contains("word-count-instances-changelog"), "{done}");
+    assert_eq!(
+        cluster.line("topics --list --exclude-internal"),
+        "lines\nword-counts\n"
+    );
 }
 
 /// Waits until the last count of "to" is this one.
@@ -147,6 +237,36 @@ fn the_successor_of_a_job_that_was_killed_goes_on_at_once() {
         assert!(gap < Duration::from_secs(9), "the next went on after {gap:?}");
     }
     service.stop();
+}
+
+/// The orders that the example makes, each with where its customer lived when it came.
+#[test]
+fn the_orders_customers_example_counts_by_the_city_of_the_time() {
+    const CITIES: [&str; 4] = ["Bergen", "Lagos", "Lima", "Osaka"];
+    let mut counts = BTreeMap::<&str, (u64, u64)>::new();
+    let mut expected = String::new();
+    for (round, when) in ["at first", "after half of them moved"].into_iter().enumerate() {
+        let first = round as u64 * 1_000;
+        for order in first..first + 1_000 {
+            let customer = order * 7 % 50;
+            let city = match (order % 10 == 9, round == 1 && customer < 25) {
+                (true, _) => "nobody knows",
+                (false, true) => "Quito",
+                (false, false) => CITIES[customer as usize % 4],
+            };
+            let count = counts.entry(city).or_default();
+            *count = (count.0 + 1, count.1 + 100 + order % 400);
+        }
+        expected += &format!("{when}:\n");
+        for (city, (orders, cents)) in &counts {
+            expected += &format!("{city}\t{{\"orders\":{orders},\"cents\":{cents}}}\n");
+        }
+    }
+    let run = Command::new(program::example("orders_customers"))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), expected);
 }
 
 /// The views that the example makes, each judged by what came before it.

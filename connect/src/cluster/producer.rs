@@ -194,8 +194,8 @@ impl Producer {
     fn send_some(&mut self, batch: &Outgoing, next: usize) -> Result<Queued, ProducerError> {
         let row = &batch.rows[next];
         let failed = |error: KafkaError| fatal(&error);
-        let partition = match row.partition.is_none() && row.key.is_none() && row.is_plain() {
-            true => self.next_turn(&row.topic).map_err(failed)?,
+        let partition = match row.partition.is_none() && row.is_plain() {
+            true => self.next_turn(&row.topic, row.key.is_some()).map_err(failed)?,
             false => row.partition,
         };
         let number = row.number;
@@ -279,8 +279,8 @@ impl Producer {
     }
 
     /// Which partition records without keys go to, until the next call: one for all of them, as with Java's client. That is several times
-    /// cheaper than having the client library ask for each. None if the partitions are not known.
-    fn next_turn(&mut self, topic: &Arc<str>) -> KafkaResult<Option<i32>> {
+    /// cheaper than having the client library ask for each. None if the partitions are not known, or each key has its own.
+    fn next_turn(&mut self, topic: &Arc<str>, keyed: bool) -> KafkaResult<Option<i32>> {
         let destination = self.topic(topic)?;
         if destination.asked_at.elapsed() > METADATA_AGE_MAX {
             let partitions = self.ask_partitions(topic);
@@ -292,6 +292,9 @@ impl Producer {
         let Some(count) = destination.partitions else {
             return Ok(None);
         };
+        if keyed && count > 1 {
+            return Ok(None);
+        }
         destination.turn = (destination.turn + 1) % count;
         Ok(Some(destination.turn))
     }

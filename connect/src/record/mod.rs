@@ -12,6 +12,7 @@ mod value;
 
 pub use datum::{Datum, Header, Headers};
 pub use schema::{Field, Schema, SchemaError, SchemaKind, SchemaRef, logical};
+pub(crate) use value::Common;
 pub use value::{Struct, Value};
 
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! Values.
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use bigdecimal::BigDecimal;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -46,10 +49,63 @@ pub enum Value {
 }
 
 /// The values of a struct's fields, in the order of its schema's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Struct {
     schema: SchemaRef,
-    values: Vec<Value>,
+    values: Values,
+}
+
+#[derive(Clone)]
+enum Values {
+    Own(Vec<Value>),
+    /// Many structs have them.
+    Shared(Arc<[Value]>),
+    /// Many structs have them, but for one.
+    Varied(Box<Varied>),
+}
+
+#[derive(Clone)]
+struct Varied {
+    base: Arc<[Value]>,
+    field: usize,
+    value: Value,
+    /// All of them, once somebody asks.
+    whole: OnceLock<Box<[Value]>>,
+}
+
+impl Varied {
+    fn whole(&self) -> &[Value] {
+        self.whole.get_or_init(|| {
+            let mut values: Box<[Value]> = self.base.as_ref().into();
+            values[self.field] = self.value.clone();
+            values
+        })
+    }
+}
+
+/// What a struct has in common with others.
+pub(crate) enum Common<'a> {
+    /// Nothing that is known.
+    Nothing,
+    /// All values.
+    All(&'a Arc<[Value]>),
+    /// All values but that of a field, which has this one.
+    But(&'a Arc<[Value]>, usize, &'a Value),
+}
+
+impl fmt::Debug for Struct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Struct")
+            .field("schema", &self.schema)
+            .field("values", &self.values())
+            .finish()
+    }
+}
+
+impl PartialEq for Struct {
+    fn eq(&self, other: &Self) -> bool {
+        self.schema == other.schema && self.values() == other.values()
+    }
 }
 
 impl Struct {
@@ -59,12 +115,51 @@ impl Struct {
     /// If there are more or fewer values than fields, which is a programmer's mistake.
     pub fn new(schema: SchemaRef, values: Vec<Value>) -> Self {
         assert_eq!(schema.fields().len(), values.len(), "a value for each field");
+        let values = Values::Own(values);
+        Self { schema, values }
+    }
+
+    /// The same with values that many structs have: cloning it copies none, and a converter may write them once for all of them.
+    ///
+    /// ```
+    /// use std::sync::{Arc, OnceLock};
+    /// use millstream_connect::record::{Field, Schema, SchemaKind, Struct, Value};
+    ///
+    /// let field = Field { name: "server".into(), schema: Schema::string() };
+    /// let schema = Arc::new(Schema::from(SchemaKind::Struct(vec![field])));
+    /// let values = vec![Value::from("db1")];
+    /// let shared = Struct::shared(Arc::clone(&schema), values.clone().into());
+    /// assert_eq!(shared, Struct::new(schema, values));
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn shared(schema: SchemaRef, values: Arc<[Value]>) -> Self {
+        assert_eq!(schema.fields().len(), values.len(), "a value for each field");
+        let values = Values::Shared(values);
+        Self { schema, values }
+    }
+
+    /// The same, but that the field at `field` has another value, which is this struct's own.
+    ///
+    /// # Panics
+    /// As [`Self::new`], and without such a field.
+    pub fn varied(schema: SchemaRef, base: Arc<[Value]>, field: usize, value: Value) -> Self {
+        assert_eq!(schema.fields().len(), base.len(), "a value for each field");
+        assert!(field < base.len(), "a field of the schema");
+        let varied = Varied {
+            base,
+            field,
+            value,
+            whole: OnceLock::new(),
+        };
+        let values = Values::Varied(Box::new(varied));
         Self { schema, values }
     }
 
     /// A struct of `schema` whose fields are all null.
     pub fn empty(schema: SchemaRef) -> Self {
-        let values = vec![Value::Null; schema.fields().len()];
+        let values = Values::Own(vec![Value::Null; schema.fields().len()]);
         Self { schema, values }
     }
 
@@ -75,23 +170,48 @@ impl Struct {
 
     /// The values, in the order of the schema's fields.
     pub fn values(&self) -> &[Value] {
-        &self.values
+        match &self.values {
+            Values::Own(values) => values,
+            Values::Shared(values) => values,
+            Values::Varied(varied) => varied.whole(),
+        }
+    }
+
+    /// The values, as far as other structs have them, too.
+    pub(crate) fn common(&self) -> Common<'_> {
+        match &self.values {
+            Values::Own(_) => Common::Nothing,
+            Values::Shared(values) => Common::All(values),
+            Values::Varied(varied) => Common::But(&varied.base, varied.field, &varied.value),
+        }
     }
 
     /// The values, taken out.
     pub fn into_values(self) -> Vec<Value> {
-        self.values
+        match self.values {
+            Values::Own(values) => values,
+            Values::Shared(values) => values.to_vec(),
+            Values::Varied(varied) => varied.whole().to_vec(),
+        }
     }
 
     /// The value of the field `name`, if the schema has it. A field that is null and has a default is null here.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.schema.field_index(name).map(|index| &self.values[index])
+        self.schema.field_index(name).map(|index| &self.values()[index])
     }
 
     /// Sets the field `name`; false if the schema has no such field.
     pub fn set(&mut self, name: &str, value: Value) -> bool {
-        let index = self.schema.field_index(name);
-        index.map(|index| self.values[index] = value).is_some()
+        let Some(index) = self.schema.field_index(name) else {
+            return false;
+        };
+        if !matches!(self.values, Values::Own(_)) {
+            self.values = Values::Own(self.values().to_vec());
+        }
+        if let Values::Own(values) = &mut self.values {
+            values[index] = value;
+        }
+        true
     }
 }
 

@@ -14,11 +14,13 @@ mod fold;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod top;
 
 pub use fold::fold;
 
 pub(crate) use delta::{Delta, UpdateError};
 pub(crate) use spec::AggregateSpec;
+pub(crate) use top::{TopRows, ranked};
 
 pub(crate) use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 pub(crate) use datafusion::physical_plan::aggregates::group_values::GroupValues;

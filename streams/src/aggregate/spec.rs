@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, Result, cast::as_boolean_array, plan_err};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, GroupsAccumulator};
+use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
@@ -162,6 +162,24 @@ impl AggregateSpec {
     pub(crate) fn evaluate_arguments(&self, batch: &RecordBatch) -> Result<Vec<Arguments>> {
         let aggregates = self.aggregates.iter();
         aggregates.map(|aggregate| aggregate.evaluate(batch)).collect()
+    }
+
+    /// The results of `states`, in which each key is once.
+    pub(crate) fn results(&self, states: &RecordBatch) -> Result<RecordBatch> {
+        let rows = states.num_rows();
+        if rows == 0 {
+            // Some accumulators have no type for the results of no groups.
+            return Ok(RecordBatch::new_empty(self.output_schema()));
+        }
+        let (keys, states) = states.columns().split_at(self.key_count());
+        let every_row: Vec<usize> = (0..rows).collect();
+        let mut finished = self.new_accumulators()?;
+        self.merge(&mut finished, states, &every_row, rows)?;
+        let mut results = keys.to_vec();
+        for accumulator in &mut finished {
+            results.push(accumulator.evaluate(EmitTo::All)?);
+        }
+        Ok(RecordBatch::try_new(self.output_schema(), results)?)
     }
 
     /// Adds the arguments of a batch of rows, whose groups are `groups`, to the accumulators.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::prelude::{
-    DataType, Expr, ExprFunctionExt, Field, OnUpdate, OnWindowClose, Schema, Streams, array_agg, avg,
-    bool_and, bounded, col, count, count_all, dead_letter, first, first_by, fold, json as as_json,
-    json_schema, last, last_by, lit, max, median, min, schema_of, skip, stddev, sum, tumbling,
+    AggregateExt, DataType, Expr, Field, OnUpdate, OnWindowClose, Schema, Streams, array_agg, avg, bool_and,
+    bounded, col, count, count_all, dead_letter, first, first_by, fold, json as as_json, json_schema, last,
+    last_by, lit, max, median, min, schema_of, skip, stddev, sum, tumbling,
 };
 use crate::{Stream, TestDriver, TestRecord};
 
@@ -65,11 +65,7 @@ fn aggregates() -> Vec<Expr> {
         median(number()).alias("median"),
         stddev(number()).alias("stddev"),
         bool_and(number().gt(lit(0))).alias("positive"),
-        sum(number())
-            .filter(number().gt(lit(0)))
-            .build()
-            .unwrap()
-            .alias("gains"),
+        sum(number()).filter(number().gt(lit(0))).alias("gains"),
         everything().alias("all"),
     ]
 }

@@ -19,7 +19,7 @@ use clients::split_prefix;
 use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 13] = [
+const OWN_KEYS: [&str; 15] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
@@ -29,6 +29,8 @@ const OWN_KEYS: [&str; 13] = [
     "metrics.listener",
     "num.stream.threads",
     "processing.guarantee",
+    "queries.advertised",
+    "queries.listener",
     "repartition.purge.interval.ms",
     "replication.factor",
     "state.dir",
@@ -131,6 +133,8 @@ pub enum ConfigError {
 /// | `connect.timeout.ms` | 10000 | how long starting waits for the cluster |
 /// | `errors.dead.letter.queue.topic.name` | — | where records and rows go that a step without a policy cannot work on, upon which the job goes on: see [`dead_letter`](crate::dead_letter); also taken as `errors.deadletterqueue.topic.name`, Kafka Connect's name |
 /// | `metrics.listener` | — | `host:port` where `GET /metrics` gives the job's counters to Prometheus |
+/// | `queries.listener` | — | `host:port` where this process answers questions to the job's stores over HTTP, and forwards those for others: `GET /stores/NAME?key=[…]`. It asks nobody who they are, so that it belongs to a network whose members may read the state. It makes a topic `<application.id>-instances-changelog`, in which instances find each other |
+/// | `queries.advertised` | the listener's | `host:port` where other instances reach it |
 /// | `repartition.purge.interval.ms` | 30000 | how often records of repartition topics that were read are deleted |
 /// | `replication.factor` | -1 | copies of internal topics; -1: the brokers' default |
 /// | `client.id` | application id | name in the brokers' logs and quotas |
@@ -159,6 +163,8 @@ pub struct StreamsConfig {
     cache_bytes_max: Option<usize>,
     dead_letter_topic: Option<String>,
     metrics_listener: Option<String>,
+    queries_listener: Option<String>,
+    queries_advertised: Option<String>,
     client: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
@@ -184,6 +190,8 @@ impl StreamsConfig {
             cache_bytes_max: None,
             dead_letter_topic: None,
             metrics_listener: None,
+            queries_listener: None,
+            queries_advertised: None,
             client: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -226,13 +234,9 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
-            "metrics.listener" => {
-                let port = value.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-                if !matches!(port, Some(Ok(_))) {
-                    return Err(invalid(key, value, "host:port, like 127.0.0.1:9404".to_owned()));
-                }
-                self.metrics_listener = Some(value.to_owned());
-            }
+            "metrics.listener" => self.metrics_listener = Some(address(key, value)?),
+            "queries.listener" => self.queries_listener = Some(address(key, value)?),
+            "queries.advertised" => self.queries_advertised = Some(address(key, value)?),
             "repartition.purge.interval.ms" => self.purge_interval = millis(key, value)?,
             "connect.timeout.ms" => self.connect_timeout = millis(key, value)?,
             "replication.factor" if value == "-1" => self.replication_factor = -1,
@@ -352,6 +356,12 @@ impl StreamsConfig {
         self.metrics_listener.as_deref()
     }
 
+    /// Where questions to the stores are answered, if they are, and where others reach that, if it is said.
+    pub(crate) fn queries_listener(&self) -> Option<(&str, Option<&str>)> {
+        let listener = self.queries_listener.as_deref()?;
+        Some((listener, self.queries_advertised.as_deref()))
+    }
+
     /// Where dead letters go unless a step says it.
     pub(crate) fn dead_letter_topic(&self) -> Option<&str> {
         self.dead_letter_topic.as_deref()
@@ -377,6 +387,15 @@ enum Probe {
     Known,
     Unknown,
     Invalid(String),
+}
+
+/// A `host:port`.
+fn address(key: &str, value: &str) -> Result<String, ConfigError> {
+    let parts = value.rsplit_once(':');
+    match parts.map(|(host, port)| (host.is_empty(), port.parse::<u16>())) {
+        Some((false, Ok(_))) => Ok(value.to_owned()),
+        _ => Err(invalid(key, value, "host:port, like 127.0.0.1:9404".to_owned())),
+    }
 }
 
 /// Asks librdkafka itself.

@@ -1,8 +1,8 @@
 //! A stream by key.
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, SortExpr};
 
-use super::{SharedPlan, Table, WindowedStream};
-use crate::plan::{Node, NodeId};
+use super::{CogroupedStream, SharedPlan, Table, Top, WindowedStream};
+use crate::plan::{Node, NodeId, TopNode, TopOf};
 use crate::window::Windows;
 
 /// A stream whose rows are grouped by key columns. Made by [`Stream::group_by`](crate::Stream::group_by).
@@ -51,5 +51,58 @@ impl GroupedStream {
             aggregates: aggregates.into_iter().collect(),
         });
         Table::new(self.plan.clone(), node)
+    }
+
+    /// The stream with what is to be aggregated of it, to be [cogrouped](CogroupedStream::cogroup) with others.
+    ///
+    /// ```
+    /// use millstream_streams::prelude::*;
+    /// let app = Streams::new("shop");
+    /// let visits = app.stream("visits", text("page").with_key("user"));
+    /// let counted = visits.group_by([col("user")]).with([count_all().alias("visits")]);
+    /// ```
+    pub fn with(&self, aggregates: impl IntoIterator<Item = Expr>) -> CogroupedStream {
+        let aggregates = aggregates.into_iter().collect();
+        CogroupedStream::new(self.plan.clone(), self.input, self.keys.clone(), aggregates)
+    }
+
+    /// A table of the `most` first rows of each key in the order of `order`: the key columns, `rank`, which counts from 1, then all other columns.
+    /// The rank is a part of the table's key. Of rows that are equal in the order, the one that came first is first, and stays.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one. The rows of a key are one record of the
+    /// changelog.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("auctions");
+    /// let bids = app.stream("bids", text("price").with_key("auction"));
+    /// bids.select([cast(col("auction"), DataType::Utf8).alias("auction"), cast(col("price"), DataType::Int64).alias("price")])
+    ///     .group_by([col("auction")])
+    ///     .top("best", 2, [col("price").sort(false, false)])
+    ///     .to("best-bids", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for price in ["30", "10", "20"] {
+    ///     driver.pipe("bids", TestRecord::new(price).key("vase"))?;
+    /// }
+    /// driver.commit()?;
+    /// let best: Vec<_> = driver.read("best-bids").iter().map(|record| record.as_text().1.to_owned()).collect();
+    /// assert_eq!(best, [r#"{"price":30}"#, r#"{"price":20}"#]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn top(
+        &self,
+        name: impl Into<String>,
+        most: usize,
+        order: impl IntoIterator<Item = SortExpr>,
+    ) -> Top {
+        let top = TopNode {
+            name: name.into(),
+            keys: self.keys.clone(),
+            of: TopOf::Stream,
+            most,
+            order: order.into_iter().collect(),
+            ties: false,
+        };
+        Top::new(&self.plan, self.input, top)
     }
 }

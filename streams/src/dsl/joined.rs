@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::Expr;
 
 use super::{
-    JoinedStream, SharedPlan, Stream, StreamJoin, Table, TypedStream, VersionedJoin, VersionedLookup,
-    VersionedTable,
+    Deduplicated, DistinctCounts, GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream, StreamJoin,
+    Table, Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable,
 };
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
@@ -64,7 +64,7 @@ impl On {
     }
 }
 
-/// What a stream can be joined with: a table, whose row for the key is looked up, or another stream, whose rows are met within a window of
+/// What a stream can be joined with: a table or a global table, whose row for the key is looked up, or another stream, whose rows are met within a window of
 /// event time.
 pub trait JoinsStream: Sealed {
     /// The join, which may have to be told more.
@@ -93,9 +93,9 @@ macro_rules! joined_as {
     )+};
 }
 
-joined_as!(Lookup: Table, TableJoin => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
-joined_as!(StreamJoin: Stream, Lookup, JoinedStream, VersionedLookup => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
-
+joined_as!(Lookup: Table, TableJoin, DistinctCounts, Top => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(GlobalLookup: GlobalTable => |left: &Stream, table: &GlobalTable, on| GlobalLookup::new(left.plan(), left, table, on));
+joined_as!(StreamJoin: Stream, Lookup, GlobalLookup, JoinedStream, Deduplicated, VersionedLookup => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
 joined_as!(VersionedJoin: VersionedTable => VersionedJoin::new);
 
 impl<T> Sealed for TypedStream<T> {}

@@ -2,6 +2,11 @@
 //! until the job is built or started, so that code reads as one chain and errors come once, with their place.
 //!
 //! Owns: the shape of the language. Does not own: validation (`plan`) or execution.
+mod cogrouped;
+mod deduplicated;
+mod distinct_counts;
+mod foreign;
+mod global;
 mod grouped;
 mod joined;
 mod output_topic;
@@ -9,10 +14,16 @@ mod stream;
 mod stream_join;
 mod streams;
 mod table;
+mod top;
 mod typed;
 mod versioned;
 mod windowed;
 
+pub use cogrouped::{CogroupedStream, WindowedCogroup};
+pub use deduplicated::Deduplicated;
+pub use distinct_counts::DistinctCounts;
+pub use foreign::ForeignJoin;
+pub use global::{GlobalLookup, GlobalTable};
 pub use grouped::GroupedStream;
 pub use joined::{JoinKey, JoinsStream, Lookup, On, TableJoin, key, on};
 pub use output_topic::OutputTopic;
@@ -20,6 +31,7 @@ pub use stream::Stream;
 pub use stream_join::{JoinedStream, StreamJoin};
 pub use streams::Streams;
 pub use table::{GroupedTable, Table};
+pub use top::{Top, WindowedTop};
 pub use typed::TypedStream;
 pub use versioned::{VersionedJoin, VersionedLookup, VersionedTable};
 pub use windowed::{WindowedStream, WindowedTable};

@@ -1,8 +1,10 @@
 //! A stream of rows.
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::Expr;
 
-use super::{GroupedStream, JoinsStream, On, OutputTopic, SharedPlan, Table};
+use super::{Deduplicated, DistinctCounts, GroupedStream, JoinsStream, On, OutputTopic, SharedPlan, Table};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId};
 use crate::time::WatermarkStrategy;
@@ -82,6 +84,70 @@ impl Stream {
     /// ```
     pub fn join<R: JoinsStream>(&self, right: &R, on: On) -> R::Join {
         right.join_to(self, on)
+    }
+
+    /// The rows of which none with the same `keys` has passed whose event time is at most `within` before or behind theirs: of copies, the one
+    /// that comes first. Null is a key as any other. Copies meet if they come from one partition, or if they are in the order in which they come
+    /// through the repartition topic: which of those in several partitions is first, is open.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one: the keys that passed are kept in memory and in the
+    /// topic `<application id>-<name>-changelog` as long as a row in time could ask for them. A stream that is not partitioned by its
+    /// keys goes through `<application id>-<name>-repartition`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("once");
+    /// app.stream("orders", text("order").with_key("id"))
+    ///     .deduplicate("once", [col("id")], Duration::from_secs(600))
+    ///     .to("orders-once", text("order"));
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for (id, at) in [("7", 1_000), ("8", 2_000), ("7", 3_000), ("7", 700_000)] {
+    ///     driver.pipe("orders", TestRecord::new(format!("order {id}")).key(id).at(at))?;
+    /// }
+    /// driver.commit()?;
+    /// let once: Vec<_> = driver.read("orders-once").iter().map(|record| record.timestamp).collect();
+    /// assert_eq!(once, [Some(1_000), Some(2_000), Some(700_000)]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn deduplicate(
+        &self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = Expr>,
+        within: Duration,
+    ) -> Deduplicated {
+        Deduplicated::new(self, name.into(), keys.into_iter().collect(), within)
+    }
+
+    /// How many different values each key has: a table of the key columns and `count`. Null is no value.
+    ///
+    /// [`count_distinct`](crate::count_distinct) says the same, and keeps the values of a key in one record of its changelog, which is
+    /// right for some hundreds of them. Here each value is a record of its own, so that there may be as many as there is room for; the
+    /// step has two repartition topics and two changelogs, of `name` and `<name>-values`.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("visits");
+    /// app.stream("visits", text("user").with_key("page"))
+    ///     .select([cast(col("page"), DataType::Utf8).alias("page"), col("user")])
+    ///     .count_distinct_of("users", [col("page")], col("user"))
+    ///     .alias("users")
+    ///     .to("users-by-page", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for user in ["ann", "bob", "ann"] {
+    ///     driver.pipe("visits", TestRecord::new(user).key("home"))?;
+    /// }
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("users-by-page")[0].as_text(), ("home", r#"{"users":2}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn count_distinct_of(
+        &self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = Expr>,
+        value: Expr,
+    ) -> DistinctCounts {
+        DistinctCounts::new(self, name.into(), keys.into_iter().collect(), value)
     }
 
     /// One row, with one column, for each element of the list that `expr` gives. Null and empty lists give none.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
 
-use super::{SharedPlan, Stream, Table};
+use super::{GlobalTable, SharedPlan, Stream, Table};
 use crate::config::{Guarantee, StreamsConfig};
 use crate::error::StreamsError;
 use crate::expr::column_names;
 use crate::format::Format;
-use crate::plan::{Node, Plan, SourceTable, Topology};
+use crate::plan::{GlobalSource, Node, Plan, SourceTable, Topology};
 use crate::runtime::{self, StreamsHandle};
 
 /// A job: an application id and the streams declared on it.
@@ -97,19 +97,14 @@ impl Streams {
         format: impl Into<Format>,
         keys: impl IntoIterator<Item = Expr>,
     ) -> Table {
-        let (topic, format) = (topic.into(), format.into());
-        let keys: Vec<Expr> = keys.into_iter().collect();
-        let read: BTreeSet<String> = keys.iter().flat_map(column_names).collect();
-        let read: Vec<String> = read.into_iter().collect();
-        let (format, deleted, unavailable) = match format.as_table(&read) {
-            Some((format, deleted, unavailable)) => (format, Some(deleted), unavailable),
-            None => (format, None, Vec::new()),
-        };
+        let (topic, keys): (String, Vec<Expr>) = (topic.into(), keys.into_iter().collect());
+        let (format, deleted, unavailable) = as_table(format.into(), &keys);
         let make = SourceTable {
             name: topic.clone(),
             keys,
             deleted,
             unavailable,
+            stays: false,
         };
         let source = self.plan.add(Node::Source { topic, format });
         let node = self.plan.add(Node::Keyed {
@@ -117,6 +112,42 @@ impl Streams {
             make: Arc::new(make),
         });
         Table::new(self.plan.clone(), node)
+    }
+
+    /// The records of `topic` as a table that each process of the job has whole: streams look rows up in it by any key, wherever they are partitioned.
+    /// What deletes a key is said as with [`table`](Self::table).
+    ///
+    /// The job starts when the table is read to the end that its topic had; from then on changes come as they are read, which is no part of the job's
+    /// transactions, and so a row that is worked on again may meet another one. The topic is read anew by each start, and all of it is in memory.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("shop");
+    /// let countries = app.global_table("countries", text("name").with_key("code"), key("code"));
+    /// app.stream("visits", text("country")).join(&countries, on("country", "code")).select([col("name")]).to("out", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("countries", TestRecord::new("Kenya").key("KE"))?;
+    /// driver.pipe("visits", TestRecord::new("KE"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("out")[0].as_text().1, r#"{"name":"Kenya"}"#);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn global_table(
+        &self,
+        topic: impl Into<String>,
+        format: impl Into<Format>,
+        keys: impl IntoIterator<Item = Expr>,
+    ) -> GlobalTable {
+        let keys: Vec<Expr> = keys.into_iter().collect();
+        let (format, deleted, unavailable) = as_table(format.into(), &keys);
+        GlobalTable::new(GlobalSource {
+            topic: topic.into(),
+            format,
+            keys,
+            deleted,
+            unavailable,
+            on_error: None,
+        })
     }
 
     /// Validates the job without a cluster.
@@ -150,5 +181,15 @@ impl Streams {
     /// ```
     pub fn start(&self, config: StreamsConfig) -> Result<StreamsHandle, StreamsError> {
         runtime::start(self.build()?, config)
+    }
+}
+
+/// The format of a table with these keys, the column that says what is deleted, and what stands for values that a record does not say.
+fn as_table(format: Format, keys: &[Expr]) -> (Format, Option<String>, Vec<String>) {
+    let read: BTreeSet<String> = keys.iter().flat_map(column_names).collect();
+    let read: Vec<String> = read.into_iter().collect();
+    match format.as_table(&read) {
+        Some((format, deleted, unavailable)) => (format, Some(deleted), unavailable),
+        None => (format, None, Vec::new()),
     }
 }

@@ -1,11 +1,12 @@
 //! A table: the latest row of every key.
+use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, SortExpr};
 
-use super::{OutputTopic, SharedPlan, TableJoin, VersionedTable};
+use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin, Top, VersionedTable};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, Node, NodeId};
+use crate::plan::{ErrorPolicy, Node, NodeId, TableMapNode, TopNode, TopOf};
 
 /// A table whose rows are grouped by other columns. Made by [`Table::group_by`].
 #[derive(Debug, Clone)]
@@ -50,6 +51,45 @@ impl GroupedTable {
             aggregates: aggregates.into_iter().collect(),
         });
         Table::new(self.plan.clone(), node)
+    }
+
+    /// The `most` first rows of each key in the order of `order`, of those that the table has now: see
+    /// [`GroupedStream::top`](crate::GroupedStream::top). A row that changes or goes makes room for the next.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("scores");
+    /// let scores = app.stream("scores", text("points").with_key("player")).to_table("scores", [col("player")]);
+    /// scores
+    ///     .group_by([lit("all").alias("of")])
+    ///     .top("best", 1, [col("points").sort(false, false)])
+    ///     .to("best", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for (player, points) in [("ann", "9"), ("bob", "7")] {
+    ///     driver.pipe("scores", TestRecord::new(points).key(player))?;
+    ///     driver.commit()?;
+    /// }
+    /// driver.pipe("scores", TestRecord::null().key("ann"))?;
+    /// driver.commit()?;
+    /// let best: Vec<_> = driver.read("best").iter().map(|record| record.as_text().1.to_owned()).collect();
+    /// assert_eq!(best, [r#"{"player":"ann","points":"9"}"#, r#"{"player":"bob","points":"7"}"#]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn top(
+        &self,
+        name: impl Into<String>,
+        most: usize,
+        order: impl IntoIterator<Item = SortExpr>,
+    ) -> Top {
+        let top = TopNode {
+            name: name.into(),
+            keys: self.keys.clone(),
+            of: TopOf::Table,
+            most,
+            order: order.into_iter().collect(),
+            ties: false,
+        };
+        Top::new(&self.plan, self.input, top)
     }
 }
 
@@ -121,6 +161,116 @@ impl Table {
         VersionedTable::new(self.clone())
     }
 
+    /// Each row with the row of `other` whose key is `keys` of this one: a table with this table's key. It has this table's columns, then those of
+    /// `other` that are not the same. Rows for which `other` has none are not there, unless [`ForeignJoin::left`]; null is nobody's key.
+    ///
+    /// The rows of both tables are in other partitions: what this one asks for goes through `<app>-<name>-subscriptions-repartition`, and the answers
+    /// come back through `<app>-<name>-answers-repartition`. So a result comes epochs after its row. A row that asks for another key is
+    /// in the join as it was until that one has answered. Event time does not come this way: no window can be behind.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("shop");
+    /// let orders = app.table("orders", text("customer").with_key("order"), key("order"));
+    /// let customers = app.table("customers", text("name").with_key("id"), key("id"));
+    /// orders.join_by("buyers", &customers, [col("customer")]).select([col("order"), col("name")]).to("out", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("orders", TestRecord::new("7").key("o1"))?;
+    /// driver.pipe("customers", TestRecord::new("Ann").key("7"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Ann"}"#));
+    /// driver.pipe("customers", TestRecord::new("Anna").key("7"))?; // all of her orders change
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Anna"}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn join_by(
+        &self,
+        name: impl Into<String>,
+        other: &Self,
+        keys: impl IntoIterator<Item = Expr>,
+    ) -> ForeignJoin {
+        ForeignJoin::new(&self.plan, self, other, name.into(), keys.into_iter().collect())
+    }
+
+    /// The rows for which `predicate` is true: a table. A row that changes so that it no longer holds is deleted from it, one that changes so that
+    /// it does is there; nothing is kept for it.
+    ///
+    /// ```
+    /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
+    /// let app = Streams::new("stock");
+    /// let number = Field::new("left", DataType::Int64, true);
+    /// let stock = app.table("stock", json_schema(Schema::new(vec![number])).with_key("item"), key("item"));
+    /// stock.filter(col("left").lt(lit(10))).to("scarce", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// driver.pipe("stock", TestRecord::new(r#"{"left":3}"#).key("nails"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("scarce")[0].as_text(), ("nails", r#"{"left":3}"#));
+    /// driver.pipe("stock", TestRecord::new(r#"{"left":500}"#).key("nails"))?;
+    /// driver.commit()?;
+    /// assert_eq!(driver.read("scarce")[0].value, None);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn filter(&self, predicate: Expr) -> Self {
+        self.mapped(TableMapNode::Filter(predicate))
+    }
+
+    /// Exactly these columns, behind those of the key: a table. The columns of the key have to be among them, as they are or under
+    /// another name.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, key, text, upper};
+    /// let app = Streams::new("users");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// users.select([col("id").alias("user"), upper(col("name")).alias("name")]).to("loud-users", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn select(&self, exprs: impl IntoIterator<Item = Expr>) -> Self {
+        self.mapped(TableMapNode::Select(exprs.into_iter().collect()))
+    }
+
+    /// All columns, with the column `name` added or replaced, which is none of the key: a table.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, json, key, length, text};
+    /// let app = Streams::new("users");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// users.with_column("letters", length(col("name"))).to("measured-users", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn with_column(&self, name: impl Into<String>, expr: Expr) -> Self {
+        let name = name.into();
+        self.mapped(TableMapNode::WithColumn { name, expr })
+    }
+
+    /// The rows that are new or have changed, once an epoch each: a stream. It does not say which keys are gone.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, col, count_all, json, key, text};
+    /// let app = Streams::new("users");
+    /// let users = app.table("users", text("name").with_key("id"), key("id"));
+    /// let changes = users.changes().group_by([col("id")]);
+    /// changes.aggregate("changes", [count_all().alias("n")]).to("changes-per-user", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn changes(&self) -> Stream {
+        Stream::new(self.plan.clone(), self.map(TableMapNode::Changes))
+    }
+
+    fn mapped(&self, make: TableMapNode) -> Self {
+        Self::new(self.plan.clone(), self.map(make))
+    }
+
+    fn map(&self, make: TableMapNode) -> NodeId {
+        self.plan.add(Node::Keyed {
+            inputs: vec![self.node],
+            make: Arc::new(make),
+        })
+    }
+
     /// Writes every changed row, once an epoch, as a record of `topic` keyed by the table's key.
     ///
     /// ```
@@ -156,7 +306,8 @@ impl Table {
         }
     }
 
-    /// What becomes of rows on which a key or an argument of the aggregate fails.
+    /// What becomes of rows on which the step before this call fails: a key or an argument of an aggregate, a predicate, a column. A row
+    /// that fails is not in the table from then on.
     ///
     /// ```
     /// use millstream_streams::{DataType, Streams, cast, col, json, skip, sum, text};

@@ -1,9 +1,9 @@
 //! A stream by key and window.
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, SortExpr};
 
-use super::{OutputTopic, SharedPlan, Stream};
+use super::{OutputTopic, SharedPlan, Stream, WindowedTop};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, Node, NodeId, Side};
+use crate::plan::{ErrorPolicy, Node, NodeId, Side, TopNode, TopOf};
 use crate::window::{Emit, Windows};
 
 /// A stream whose rows are grouped by key columns and windows of event time. Made by
@@ -76,10 +76,42 @@ impl WindowedStream {
             emit: self.emit,
             aggregates: aggregates.into_iter().collect(),
         });
-        WindowedTable {
-            plan: self.plan.clone(),
-            node,
-        }
+        WindowedTable::new(self.plan.clone(), node)
+    }
+
+    /// The `most` first rows of each key and window in the order of `order`: the key columns, `window_start`, `window_end`, `rank`, then all
+    /// other columns. See [`GroupedStream::top`](crate::GroupedStream::top).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::prelude::*;
+    /// let app = Streams::new("payments");
+    /// let payments = app.stream("payments", text("amount").with_key("card"));
+    /// payments
+    ///     .with_column("amount", cast(col("amount"), DataType::Int64))
+    ///     .group_by([col("card")])
+    ///     .window(tumbling(Duration::from_secs(3600)))
+    ///     .emit(OnWindowClose)
+    ///     .top("largest", 3, [col("amount").sort(false, false)])
+    ///     .to("largest-payments", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn top(
+        &self,
+        name: impl Into<String>,
+        most: usize,
+        order: impl IntoIterator<Item = SortExpr>,
+    ) -> WindowedTop {
+        let top = TopNode {
+            name: name.into(),
+            keys: self.keys.clone(),
+            of: TopOf::Windows(self.windows.clone(), self.emit),
+            most,
+            order: order.into_iter().collect(),
+            ties: false,
+        };
+        WindowedTop::new(&self.plan, self.input, top)
     }
 }
 
@@ -91,6 +123,14 @@ pub struct WindowedTable {
 }
 
 impl WindowedTable {
+    pub(super) fn new(plan: SharedPlan, node: NodeId) -> Self {
+        Self { plan, node }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Its results, as rows: each once when its window closes, or each time it changes, as [`WindowedStream::emit`] says.
     ///
     /// ```

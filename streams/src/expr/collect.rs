@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// All values of a group as a list, in the order in which they came; nulls are values.
 ///
 /// The list is the group's state, and so one record of a changelog: it has to stay below the topic's `max.message.bytes`. Lists that only
-/// grow do not; windows end them.
+/// grow do not: give them a [`limit`](crate::AggregateExt::limit), or end them with windows.
 ///
 /// ```
 /// use millstream_streams::{TestDriver, TestRecord, prelude::*};

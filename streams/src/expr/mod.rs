@@ -7,8 +7,10 @@
 //! Invariant: an expression that compiled has a known type and refers only to columns that exist.
 mod collect;
 mod compile;
+mod limited;
 mod lower;
 mod order;
+mod part;
 mod words;
 
 pub use words::is_word_char;
@@ -20,6 +22,7 @@ pub mod prelude {
     pub use super::collect::{approx_percentile, collect, collect_set};
     pub use super::lower::lower;
     pub use super::order::{first, first_by, last, last_by};
+    pub use super::part::AggregateExt;
     pub use super::words::split_words;
     pub use datafusion::functions::expr_fn::{
         btrim, coalesce, concat, concat_ws, ends_with, length, ltrim, nullif, octet_length, repeat, replace,
@@ -30,7 +33,7 @@ pub mod prelude {
         approx_distinct, array_agg, avg, bool_and, bool_or, count, count_distinct, max, median, min, stddev,
         stddev_pop, sum, var_pop, var_sample,
     };
-    pub use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, lit, not, try_cast, when};
+    pub use datafusion::logical_expr::{Expr, SortExpr, cast, lit, not, try_cast, when};
 
     /// A column by its exact name: letter case is kept and a dot is part of the name.
     ///

@@ -1,5 +1,7 @@
 //! What can be wrong with bytes.
+use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
 use thiserror::Error;
 
 /// Bytes that are not what the job's topology says, or rows that do not fit a record.
@@ -80,12 +82,18 @@ pub enum FormatError {
         /// What is wrong.
         reason: String,
     },
-    /// A row that is larger than a record may be.
+    /// A row, or the state of a key, that is larger than a record may be.
     #[error(
-        "one row takes {bytes} bytes, a record holds at most {bytes_max}; shorten its key or its state, or \
-         filter such rows out before group_by"
+        "{} takes {bytes} bytes, a record holds at most {bytes_max}; shorten its values, filter such rows out before group_by, give a list \
+         a .limit(n), count different values with count_distinct_of, or end what only grows with windows",
+        match key {
+            Some(key) => format!("what there is of the key {key}"),
+            None => "one row".to_owned(),
+        }
     )]
     RowTooLarge {
+        /// The key, if it is of one.
+        key: Option<String>,
         /// The encoded size.
         bytes: usize,
         /// The limit.
@@ -123,6 +131,24 @@ impl FormatError {
         }
     }
 
+    /// A row that is too large is named by its key: the one of `rows` that alone `is_too_large`.
+    pub(crate) fn of_key(self, keys: &[ArrayRef], rows: &[u32], is_too_large: impl Fn(u32) -> bool) -> Self {
+        let Self::RowTooLarge {
+            key: None,
+            bytes,
+            bytes_max,
+        } = self
+        else {
+            return self;
+        };
+        let row = rows.iter().find(|row| is_too_large(**row));
+        Self::RowTooLarge {
+            key: row.map(|row| key_text(keys, *row as usize)),
+            bytes,
+            bytes_max,
+        }
+    }
+
     /// Whether no record is to blame.
     pub(crate) fn is_of_nobody(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Misconfigured { .. })
@@ -131,5 +157,21 @@ impl FormatError {
     /// Whether another try may do.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// As much of a key is shown.
+const KEY_CHARS_MAX: usize = 100;
+
+/// A key as a text for people.
+pub(crate) fn key_text(keys: &[ArrayRef], row: usize) -> String {
+    let values = keys.iter().map(|column| match column.is_null(row) {
+        true => "null".to_owned(),
+        false => array_value_to_string(column, row).unwrap_or_else(|_| "…".to_owned()),
+    });
+    let text = values.collect::<Vec<_>>().join(", ");
+    match text.char_indices().nth(KEY_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }

@@ -45,7 +45,7 @@ impl<'a> JsonEncoder<'a> {
     }
 
     /// `[value,…]`.
-    pub(super) fn array(&mut self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn array(&mut self, row: usize, out: &mut Vec<u8>) {
         out.push(b'[');
         for (place, (_, values)) in self.columns.iter_mut().enumerate() {
             if place > 0 {

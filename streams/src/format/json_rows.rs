@@ -11,7 +11,7 @@ use arrow::json::ReaderBuilder;
 use super::FormatError;
 
 /// The values of records as they came: they are parsed together, and in ever smaller parts if that fails.
-pub(super) struct JsonRows {
+pub(crate) struct JsonRows {
     schema: SchemaRef,
     bytes: Vec<u8>,
     /// Where each value ends.
@@ -22,7 +22,7 @@ pub(super) struct JsonRows {
 type Parsed = (Vec<ArrayRef>, Vec<(usize, FormatError)>);
 
 impl JsonRows {
-    pub(super) fn new(schema: SchemaRef) -> Self {
+    pub(crate) fn new(schema: SchemaRef) -> Self {
         Self {
             schema,
             bytes: Vec::new(),
@@ -31,13 +31,13 @@ impl JsonRows {
     }
 
     /// A null value is an object without members.
-    pub(super) fn push(&mut self, value: Option<&[u8]>) {
+    pub(crate) fn push(&mut self, value: Option<&[u8]>) {
         self.bytes.extend_from_slice(value.unwrap_or(b"{}"));
         self.ends.push(self.bytes.len());
     }
 
     /// The rows of the values pushed since the last call.
-    pub(super) fn take(&mut self) -> Result<Parsed, FormatError> {
+    pub(crate) fn take(&mut self) -> Result<Parsed, FormatError> {
         if self.ends.is_empty() {
             let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
             return Ok((empty.columns().to_vec(), Vec::new()));

@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod json_encoder;
 mod json_rows;
+mod order;
 mod output;
 mod placement;
 mod row_codec;
@@ -35,14 +36,17 @@ pub use custom::{
 };
 pub use debezium::debezium_json;
 pub use error::FormatError;
+pub(crate) use error::key_text;
 
 pub(crate) use custom::CustomFormat;
 
 pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
 pub(crate) use json_encoder::JsonEncoder;
+pub(crate) use json_rows::JsonRows;
+pub(crate) use order::{Direction, OrderWriter};
 pub(crate) use output::{OutputFormat, RowEncoder};
 pub(crate) use placement::{Placement, key_type, murmur2};
-pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader};
+pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader, put_bytes, take_bytes};
 pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
 pub(crate) use shuffled_rows::{ROWS_VERSION, ShuffledRows};
 

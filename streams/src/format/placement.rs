@@ -21,6 +21,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// How many of the first columns are the key.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
     /// Whether a key column may be of this type.
     pub(crate) fn supports(data_type: &DataType) -> bool {
         use DataType::*;

@@ -110,11 +110,11 @@ impl WriteColumn {
                 out.extend(array.as_primitive::<Decimal128Type>().value(row).to_le_bytes());
             }
             Self::Plain(Widened::Boolean(array)) => out.push(u8::from(array.as_boolean().value(row))),
-            Self::Plain(Widened::Bytes(array)) => bytes(array.as_binary_view().value(row), out),
+            Self::Plain(Widened::Bytes(array)) => put_bytes(array.as_binary_view().value(row), out),
             Self::Nested(codec, batch) => {
                 let row = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
                 codec.encode(batch, &[row], usize::MAX, &mut |value| {
-                    bytes(value, out);
+                    put_bytes(value, out);
                     Ok(())
                 })?;
             }
@@ -139,7 +139,8 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn bytes(value: &[u8], out: &mut Vec<u8>) {
+/// Appends bytes behind their length in LEB128.
+pub(crate) fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
     varint(value.len() as u64, out);
     out.extend_from_slice(value);
 }
@@ -332,7 +333,8 @@ fn take_varint(input: &mut &[u8]) -> Result<u64, FormatError> {
     Err(damaged("a number is longer than 64 bits".to_owned()))
 }
 
-fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], FormatError> {
+/// What [`put_bytes`] wrote.
+pub(crate) fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], FormatError> {
     let length = take_varint(input)?;
     take(input, usize::try_from(length).unwrap_or(usize::MAX))
 }

@@ -116,7 +116,12 @@ impl ShuffleCodec {
             return each(rows, &value);
         }
         if rows <= 1 {
-            return Err(FormatError::RowTooLarge { bytes, bytes_max });
+            let key = None;
+            return Err(FormatError::RowTooLarge {
+                key,
+                bytes,
+                bytes_max,
+            });
         }
         // As many pieces as the size asks for, and at least two.
         let piece = (rows * bytes_max / bytes).clamp(1, rows.div_ceil(2));

@@ -18,7 +18,7 @@ pub(super) const CHANGES: usize = 1;
 pub(super) const DELETIONS: usize = 2;
 
 /// The columns of pairs: the new row, the old one, whether there was one, and whether there is one.
-fn pair_schema(schema: &Schema) -> SchemaRef {
+pub(crate) fn pair_schema(schema: &Schema) -> SchemaRef {
     let named = |prefix: &str, field: &Arc<Field>| {
         let name = format!("{prefix}{}", field.name());
         Field::new(name, field.data_type().clone(), true)

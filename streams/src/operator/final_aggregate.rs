@@ -5,10 +5,10 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array};
 use arrow::compute::{concat, take};
 
 use super::changes::Change;
-use super::{Operator, OperatorError, Output, Seen, Tables};
+use super::{Asked, Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
-use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share, StateMemory};
+use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share};
 use crate::store::LocalStore;
 
 /// A table and the delta of the running epoch.
@@ -27,20 +27,20 @@ impl FinalAggregate {
     pub(super) fn new(
         spec: Arc<AggregateSpec>,
         changelog: Arc<str>,
-        partition: i32,
-        memory: &Arc<StateMemory>,
+        place: &Place<'_>,
         changes_used: bool,
     ) -> Result<Self, OperatorError> {
+        let changelog = Changelog::new(
+            changelog,
+            place.partition,
+            spec.state_schema(),
+            spec.key_count(),
+            spec.text(),
+        );
         Ok(Self {
             delta: Delta::new(Arc::clone(&spec))?,
-            changelog: Changelog::new(
-                changelog,
-                partition,
-                spec.state_schema(),
-                spec.key_count(),
-                spec.text(),
-            ),
-            table: ResidentTable::new(spec, Share::of(memory))?,
+            changelog: changelog.limited(place.near.limits.record_bytes_max),
+            table: ResidentTable::new(spec, Share::of(&place.near.memory))?,
             restoring: None,
             store: None,
             changes_used,
@@ -136,6 +136,19 @@ impl Operator for FinalAggregate {
             change.emit(out)?;
         }
         Ok(())
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let states = match &asked.key {
+            Some(key) => {
+                let found = self.find(key)?;
+                self.table.keep(&found)?;
+                Some(self.table.with_keys(key, &found)?)
+            }
+            None => self.table.all()?,
+        };
+        let results = states.map(|states| Ok(self.table.results(&states)?.batch));
+        results.into_iter().collect()
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {

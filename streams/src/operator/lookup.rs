@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::{Operator, OperatorError, Output, Seen};
+use super::{Operator, OperatorError, Output, Seen, SharedView};
 use crate::expr::CompiledExpr;
 use crate::plan::LookupPlan;
 use crate::rows::Rows;
@@ -22,6 +22,8 @@ const HELD_BYTES_MAX: usize = 64 << 20;
 /// Rows of the running epoch, and where to look.
 pub(crate) struct Lookup {
     plan: LookupPlan,
+    /// Where, if that is no table of the task.
+    global: Option<SharedView>,
     held: Vec<Held>,
     rows: usize,
     bytes: usize,
@@ -36,9 +38,10 @@ struct Held {
 }
 
 impl Lookup {
-    pub(crate) fn new(plan: LookupPlan, memory: &Arc<StateMemory>) -> Self {
+    pub(crate) fn new(plan: LookupPlan, global: Option<SharedView>, memory: &Arc<StateMemory>) -> Self {
         Self {
             plan,
+            global,
             held: Vec::new(),
             rows: 0,
             bytes: 0,
@@ -141,7 +144,10 @@ impl Operator for Lookup {
             return Ok(());
         }
         let (keys, groups) = self.distinct(&held)?;
-        let seen = out.tables.look_up(0, &keys)?;
+        let seen = match &self.global {
+            Some(global) => global.look_up(&keys)?,
+            None => out.tables.look_up(0, &keys)?,
+        };
         let mut first = 0;
         for held in &held {
             let next = first + held.rows.len();

@@ -7,10 +7,16 @@
 //! an operator hears of it after everything above it has emitted its last rows.
 mod branch;
 mod changes;
+mod deduplicate;
+#[cfg(test)]
+mod deduplicate_tests;
 mod failing;
 mod filter;
 mod final_aggregate;
 mod flat_map;
+mod foreign_result;
+mod foreign_side;
+mod global;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -18,20 +24,27 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod project;
+mod ranks;
+#[cfg(test)]
+mod ranks_tests;
 mod repartition;
 mod shipper;
 mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
+mod subscriber;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
 mod table_join;
+mod table_map;
 mod table_partial;
+mod table_sides;
 #[cfg(test)]
 mod table_tests;
 mod tables;
@@ -45,11 +58,20 @@ mod window_final;
 mod window_judge;
 mod window_partial;
 
+pub(crate) use changes::pair_schema;
+pub(crate) use deduplicate::Deduplicate;
+pub(crate) use foreign_result::ForeignResult;
+pub(crate) use foreign_side::ForeignSide;
+pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
+pub(crate) use ranks::Ranks;
 pub(crate) use signed::{SignedFinal, SignedPartial};
+pub(crate) use stored::{Asked, StoreKind};
 pub(crate) use stream_join::StreamJoin;
+pub(crate) use subscriber::Subscriber;
 pub(crate) use table_join::TableJoin;
+pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};
 pub(crate) use versioned_lookup::VersionedLookup;
 pub(crate) use versions::Versions;
@@ -58,7 +80,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use thiserror::Error;
@@ -115,6 +137,11 @@ pub(crate) trait Operator: Send {
         _asked: &[(usize, EventTime)],
     ) -> Result<Seen, OperatorError> {
         unreachable!("the plan has only tables with versions asked for them");
+    }
+
+    /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].
+    fn answer(&mut self, _asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        unreachable!("only stores that the plan knows are asked");
     }
 
     /// Takes a record of the step's changelog, before the first batch.
@@ -290,6 +317,10 @@ pub(crate) struct Surroundings {
     pub(crate) on_error: Option<ErrorPolicy>,
     pub(crate) errors: Arc<ErrorCounters>,
     pub(crate) owners: Arc<OwnerNames>,
+    /// The global tables, by their numbers.
+    pub(crate) globals: Vec<SharedView>,
+    /// Epochs may be repeated, or lost, in part.
+    pub(crate) repeats: bool,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.
@@ -451,8 +482,7 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
         } => Box::new(final_aggregate::FinalAggregate::new(
             Arc::clone(spec),
             Arc::clone(changelog),
-            partition,
-            &near.memory,
+            place,
             *changes_used,
         )?),
         StepKind::Peek { see } => Box::new(peek::Peek::new(see.clone())),
@@ -462,13 +492,13 @@ pub(crate) fn new_operator(kind: &StepKind, place: &Place<'_>) -> Result<Box<dyn
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, &near.memory)?),
+        StepKind::ToTable(plan) => Box::new(to_table::ToTable::new(plan, partition, near)?),
         StepKind::TablePartial(plan) => Box::new(table_partial::TablePartial::new(
             plan,
             place.partitions_of(&plan.topic),
             near.limits.clone(),
         )),
-        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, &near.memory)?),
+        StepKind::TableFinal(plan) => Box::new(table_final::TableFinal::new(plan, partition, near)?),
         StepKind::Keyed(plan) => plan.operator(place)?,
         StepKind::Watermark(plan) => Box::new(watermark::Watermark::new(plan.clone())),
         StepKind::WindowPartial(plan) => Box::new(window_partial::WindowPartial::new(

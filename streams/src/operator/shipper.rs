@@ -57,10 +57,14 @@ impl Shipper {
                 );
                 Ok(())
             });
-            encoded.map_err(|cause| OperatorError::Shuffle {
-                topic: Arc::clone(&self.topic),
-                partition,
-                cause: Box::new(cause),
+            encoded.map_err(|cause| {
+                let keys = &keyed.columns()[..self.placement.keys()];
+                let alone = |row| encode(&[row], self.record_bytes_max, &mut |_| Ok(())).is_err();
+                OperatorError::Shuffle {
+                    topic: Arc::clone(&self.topic),
+                    partition,
+                    cause: Box::new(cause.of_key(keys, rows, alone)),
+                }
             })?;
             (out.publish)(&records)?;
         }

@@ -10,7 +10,7 @@ use super::changes::{Change, side};
 use super::failing::{failing, without};
 use super::partial_aggregate::PartialAggregate;
 use super::to_table::nulled;
-use super::{FailedContent, FailedRow, Operator, OperatorError, Output, Place, Seen, Tables};
+use super::{Asked, FailedContent, FailedRow, Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::aggregate::{Delta, EmitTo};
 use crate::plan::{SignedFinalPlan, SignedPartialPlan, Total};
 use crate::rows::Rows;
@@ -125,6 +125,7 @@ impl SignedFinal {
             plan.sums.key_count(),
             &format!("{}, as sums: {}", plan.results.text(), plan.sums.text()),
         );
+        let changelog = changelog.limited(place.near.limits.record_bytes_max);
         Ok(Self {
             delta: Delta::new(Arc::clone(&plan.sums))?,
             rows: RowStore::new(changelog, Share::of(&place.near.memory))?,
@@ -157,46 +158,10 @@ impl SignedFinal {
         Ok(sums)
     }
 
-    /// The results of sums, a row a group.
-    fn results(&self, sums: &[ArrayRef], groups: usize) -> Result<Vec<ArrayRef>, OperatorError> {
-        let spec = &self.plan.results;
-        if groups == 0 {
-            // Some accumulators have no type for the results of no groups.
-            let schema = spec.output_schema();
-            let fields = schema.fields().iter().skip(spec.key_count());
-            return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
-        }
-        let schema = spec.state_schema();
-        let mut fields = schema.fields().iter().skip(spec.key_count());
-        let mut states: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        let mut push = |sum: &ArrayRef| -> Result<(), OperatorError> {
-            let field = fields.next().expect("a state for each part of an aggregate");
-            states.push(cast(sum, field.data_type())?);
-            Ok(())
-        };
-        for total in &self.plan.totals {
-            match *total {
-                Total::Count(count) => push(&sums[count])?,
-                Total::Sum { sum, count } => push(&of_some(&sums[sum], &sums[count])?)?,
-                Total::Average { sum, count } => {
-                    push(&of_some(&sums[count], &sums[count])?)?;
-                    push(&of_some(&sums[sum], &sums[count])?)?;
-                }
-            }
-        }
-        let every_group: Vec<usize> = (0..groups).collect();
-        let mut finished = spec.new_accumulators()?;
-        spec.merge(&mut finished, &states, &every_group, groups)?;
-        let results = finished
-            .iter_mut()
-            .map(|accumulator| accumulator.evaluate(EmitTo::All));
-        Ok(results.collect::<Result<_, _>>()?)
-    }
-
     /// The results of groups by the sums of those that `had` some, null for the others.
     fn results_of(&self, before: &[ArrayRef], had: &[bool]) -> Result<Vec<ArrayRef>, OperatorError> {
         let there = had.iter().filter(|had| **had).count();
-        spread(&self.results(before, there)?, had)
+        spread(&results(&self.plan, before, there)?, had)
     }
 
     /// Logs the groups that are there, and those that are gone.
@@ -239,7 +204,58 @@ fn of_some(sums: &ArrayRef, counts: &ArrayRef) -> Result<ArrayRef, OperatorError
 }
 
 /// Groups, their sums, and the time of the last change; deleted ones have none of both.
-fn stored_schema(plan: &SignedFinalPlan) -> SchemaRef {
+/// The results of sums, a row a group.
+fn results(plan: &SignedFinalPlan, sums: &[ArrayRef], groups: usize) -> Result<Vec<ArrayRef>, OperatorError> {
+    let spec = &plan.results;
+    if groups == 0 {
+        // Some accumulators have no type for the results of no groups.
+        let schema = spec.output_schema();
+        let fields = schema.fields().iter().skip(spec.key_count());
+        return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
+    }
+    let schema = spec.state_schema();
+    let mut fields = schema.fields().iter().skip(spec.key_count());
+    let mut states: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    let mut push = |sum: &ArrayRef| -> Result<(), OperatorError> {
+        let field = fields.next().expect("a state for each part of an aggregate");
+        states.push(cast(sum, field.data_type())?);
+        Ok(())
+    };
+    for total in &plan.totals {
+        match *total {
+            Total::Count(count) => push(&sums[count])?,
+            Total::Sum { sum, count } => push(&of_some(&sums[sum], &sums[count])?)?,
+            Total::Average { sum, count } => {
+                push(&of_some(&sums[count], &sums[count])?)?;
+                push(&of_some(&sums[sum], &sums[count])?)?;
+            }
+        }
+    }
+    let every_group: Vec<usize> = (0..groups).collect();
+    let mut finished = spec.new_accumulators()?;
+    spec.merge(&mut finished, &states, &every_group, groups)?;
+    let results = finished
+        .iter_mut()
+        .map(|accumulator| accumulator.evaluate(EmitTo::All));
+    Ok(results.collect::<Result<_, _>>()?)
+}
+
+/// The results of stored rows.
+pub(super) fn results_of_stored(
+    plan: &SignedFinalPlan,
+    stored: &RecordBatch,
+) -> Result<RecordBatch, OperatorError> {
+    let (keys, sums) = stored.columns().split_at(plan.sums.key_count());
+    let (_, sums) = sums.split_last().expect("what is stored ends with the time");
+    let results = results(plan, sums, stored.num_rows())?;
+    Ok(RecordBatch::try_new(
+        plan.results.output_schema(),
+        [keys, &results].concat(),
+    )?)
+}
+
+/// The columns of the changelog.
+pub(super) fn stored_schema(plan: &SignedFinalPlan) -> SchemaRef {
     let schema = plan.sums.state_schema();
     let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
     Arc::new(Schema::new(
@@ -280,7 +296,7 @@ impl Operator for SignedFinal {
         self.rows.table().set(&places, &stored, &live)?;
         self.log(keys, &stored, &had, &live, out)?;
 
-        let results = self.results(&sums, groups)?;
+        let results = results(&self.plan, &sums, groups)?;
         let batch = RecordBatch::try_new(self.plan.results.output_schema(), [keys, &results].concat())?;
         let change = Change {
             rows: Rows::with_array(batch, Arc::clone(times)),
@@ -291,6 +307,23 @@ impl Operator for SignedFinal {
         };
         change.emit(out)?;
         Ok(self.rows.compact()?)
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let columns = match &asked.key {
+            None => self.rows.all()?,
+            Some(key) => {
+                let places = self.rows.touch(key)?;
+                let table = self.rows.table();
+                if !table.is_live(places[0]) {
+                    return Ok(Vec::new());
+                }
+                [key.clone(), table.gather(&places)?].concat()
+            }
+        };
+        self.rows.compact()?;
+        let stored = RecordBatch::try_new(Arc::clone(&self.stored), columns)?;
+        Ok(vec![results_of_stored(&self.plan, &stored)?])
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {

@@ -11,8 +11,8 @@ use crate::{TestDriver, TestRecord};
 /// All that is made of sums, but averages of decimals: DataFusion's accumulator divides by the zero values of a group without members.
 fn sums() -> Vec<Expr> {
     let cents = || cast(col("age"), DataType::Decimal128(12, 2)) / lit(3);
-    let old = count(lit(1)).filter(col("age").gt(lit(50))).build().unwrap();
-    let young = sum(col("age")).filter(col("age").lt(lit(50))).build().unwrap();
+    let old = count(lit(1)).filter(col("age").gt(lit(50)));
+    let young = sum(col("age")).filter(col("age").lt(lit(50)));
     vec![
         count_all().alias("n"),
         count(col("age")).alias("ages"),

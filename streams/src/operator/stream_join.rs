@@ -140,18 +140,6 @@ impl StreamJoin {
         }
     }
 
-    /// The rows that came too late, if there are any.
-    fn late(&self, rows: &Rows, least: Watermark) -> Option<BooleanArray> {
-        let marks = rows.watermarks();
-        let is_late = |(row, time): (usize, &EventTime)| {
-            let own = marks.map_or(Watermark::NONE, |marks| Watermark::at(marks[row]));
-            let end = time.saturating_add(self.plan.grace_ms).saturating_add(1);
-            *time <= NO_TIME || own.max(least).passed(end)
-        };
-        let flags: Vec<bool> = rows.times().iter().enumerate().map(is_late).collect();
-        flags.contains(&true).then(|| BooleanArray::from(flags))
-    }
-
     fn keys(&self, side: usize, rows: &Rows) -> Result<Keys, OperatorError> {
         match self.store.keys(side, &rows.batch) {
             Err(KeyError::Expression(cause)) => Err(OperatorError::of_rows(cause)),
@@ -322,6 +310,18 @@ impl StreamJoin {
     }
 }
 
+/// The rows that came too late, if there are any: `least`, or their own partition's watermark, has passed their time and `grace_ms`.
+pub(super) fn late(rows: &Rows, grace_ms: i64, least: Watermark) -> Option<BooleanArray> {
+    let marks = rows.watermarks();
+    let is_late = |(row, time): (usize, &EventTime)| {
+        let own = marks.map_or(Watermark::NONE, |marks| Watermark::at(marks[row]));
+        let end = time.saturating_add(grace_ms).saturating_add(1);
+        *time <= NO_TIME || own.max(least).passed(end)
+    };
+    let flags: Vec<bool> = rows.times().iter().enumerate().map(is_late).collect();
+    flags.contains(&true).then(|| BooleanArray::from(flags))
+}
+
 impl Operator for StreamJoin {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         self.process_at(0, rows, out)
@@ -329,7 +329,7 @@ impl Operator for StreamJoin {
 
     fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let side = usize::from(port);
-        let late = self.late(&rows, out.judged_from(port));
+        let late = late(&rows, self.plan.grace_ms, out.judged_from(port));
         let in_time = match &late {
             Some(late) => rows.filter(&arrow::compute::not(late)?)?,
             None => rows.clone(),

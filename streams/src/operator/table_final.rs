@@ -7,18 +7,18 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_null_array,
 };
-use arrow::compute::{concat, take, take_record_batch};
+use arrow::compute::{concat, sort_to_indices, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 
 use super::changes::Change;
 use super::failing::{failing, without};
-use super::to_table::{HELD_ROWS_MAX, last_of_each, latest, nulled};
-use super::{FailedContent, FailedRow, Operator, OperatorError, Output};
+use super::to_table::{HELD_ROWS_MAX, groups_of, last_of_each, latest, nulled};
+use super::{Asked, FailedContent, FailedRow, Operator, OperatorError, Output, Surroundings};
 use crate::aggregate::EmitTo;
 use crate::plan::TableFinal as Plan;
 use crate::rows::{EventTime, Rows};
-use crate::state::{Changelog, GroupStore, RowTable, Share, StateMemory};
+use crate::state::{Changelog, GroupStore, RowTable, Share};
 use crate::store::LocalStore;
 
 /// Groups and their members.
@@ -46,7 +46,7 @@ struct Delta {
 }
 
 impl TableFinal {
-    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
+    pub(super) fn new(plan: &Plan, partition: i32, near: &Surroundings) -> Result<Self, OperatorError> {
         let stored = stored_schema(plan);
         let changelog = Changelog::new(
             Arc::clone(&plan.changelog),
@@ -55,11 +55,12 @@ impl TableFinal {
             plan.member_keys(),
             plan.spec.text(),
         );
+        let changelog = changelog.limited(near.limits.record_bytes_max);
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
             held_bytes: 0,
-            groups: GroupStore::new(changelog, plan.groups, Share::of(memory))?,
+            groups: GroupStore::new(changelog, plan.groups, Share::of(&near.memory))?,
             stored,
             plan: plan.clone(),
         })
@@ -237,7 +238,7 @@ impl Delta {
 }
 
 /// Groups and the table's key; what the aggregates read, and the number.
-fn stored_schema(plan: &Plan) -> SchemaRef {
+pub(super) fn stored_schema(plan: &Plan) -> SchemaRef {
     let fields = plan.rows.schema();
     let fields = fields.fields();
     let arguments = plan.arguments.fields();
@@ -250,6 +251,36 @@ fn stored_schema(plan: &Plan) -> SchemaRef {
     stored.extend(arguments.iter().cloned());
     stored.push(Arc::new(Field::new("$number", DataType::Int64, true)));
     Arc::new(Schema::new(stored))
+}
+
+/// The results of stored rows: all members of their groups.
+pub(super) fn results_of_stored(plan: &Plan, stored: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+    if stored.num_rows() == 0 {
+        return Ok(RecordBatch::new_empty(plan.spec.output_schema()));
+    }
+    let (numbers, _) = stored
+        .columns()
+        .split_last()
+        .expect("what is stored ends with the number");
+    let stored = take_record_batch(stored, &sort_to_indices(numbers, None, None)?)?;
+    let (groups, total) = groups_of(&stored.schema(), plan.groups, &stored)?;
+    let mut first = vec![u64::MAX; total];
+    for (row, group) in (0..).zip(&groups) {
+        first[*group] = first[*group].min(row);
+    }
+    let first = UInt64Array::from(first);
+    let columns = stored.columns();
+    let keys = columns[..plan.groups].iter().map(|key| take(key, &first, None));
+    let mut results = keys.collect::<Result<Vec<_>, _>>()?;
+    let read = columns[plan.member_keys()..columns.len() - 1].to_vec();
+    let read = RecordBatch::try_new(Arc::clone(&plan.arguments), read)?;
+    let mut accumulators = plan.spec.new_accumulators()?;
+    let arguments = plan.spec.evaluate_arguments(&read)?;
+    plan.spec.update(&mut accumulators, &arguments, &groups, total)?;
+    for accumulator in &mut accumulators {
+        results.push(accumulator.evaluate(EmitTo::All)?);
+    }
+    Ok(RecordBatch::try_new(plan.spec.output_schema(), results)?)
 }
 
 impl Operator for TableFinal {
@@ -287,6 +318,33 @@ impl Operator for TableFinal {
         Ok(self.groups.compact()?)
     }
 
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let keys = match &asked.key {
+            Some(key) => {
+                self.groups.touch(key, &[0])?;
+                key.clone()
+            }
+            None => self.groups.members().group_keys()?,
+        };
+        let places = self.groups.members().groups(&keys)?;
+        let has: Vec<bool> = self.have_members(&places);
+        let rows: UInt64Array = (0..)
+            .zip(&has)
+            .filter(|(_, has)| **has)
+            .map(|(row, _)| row)
+            .collect();
+        let places: Vec<usize> = rows.values().iter().map(|row| places[*row as usize]).collect();
+        let keys = keys.iter().map(|key| take(key, &rows, None));
+        let mut columns = keys.collect::<Result<Vec<_>, _>>()?;
+        if places.is_empty() {
+            self.groups.members().forget_empty_groups()?;
+            return Ok(Vec::new());
+        }
+        columns.extend(self.results(&places)?);
+        let results = RecordBatch::try_new(self.plan.spec.output_schema(), columns)?;
+        Ok(vec![results])
+    }
+
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
         Ok(self.groups.restore(key, value)?)
     }
@@ -314,7 +372,7 @@ impl Operator for TableFinal {
 
 impl Plan {
     /// Groups and the table's key.
-    fn member_keys(&self) -> usize {
+    pub(super) fn member_keys(&self) -> usize {
         self.groups + self.table_key.len()
     }
 

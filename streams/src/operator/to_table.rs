@@ -8,10 +8,10 @@ use datafusion::common::cast::as_boolean_array;
 
 use super::changes::{self, Change};
 use super::unavailable::{fill_from_rows, fill_from_table};
-use super::{Operator, OperatorError, Output, Seen, Tables};
+use super::{Asked, Operator, OperatorError, Output, Seen, Surroundings, Tables};
 use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
-use crate::state::{Changelog, RowStore, RowTable, Share, StateMemory};
+use crate::state::{Changelog, RowStore, RowTable, Share};
 use crate::store::LocalStore;
 
 /// Rows of an epoch that are held before they are reduced to the last of each key.
@@ -29,15 +29,8 @@ pub(super) struct ToTable {
 }
 
 impl ToTable {
-    pub(super) fn new(plan: &Plan, partition: i32, memory: &Arc<StateMemory>) -> Result<Self, OperatorError> {
-        let (keys, values) = plan.schema.fields().split_at(plan.keys);
-        // A deleted row has null in every column, also in those that no row leaves empty.
-        let values = values.iter();
-        let mut values: Vec<Arc<Field>> = values
-            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
-            .collect();
-        values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
-        let stored = Arc::new(Schema::new([keys, &values].concat()));
+    pub(super) fn new(plan: &Plan, partition: i32, near: &Surroundings) -> Result<Self, OperatorError> {
+        let stored = stored_schema(plan);
         let changelog = Changelog::new(
             Arc::clone(&plan.changelog),
             partition,
@@ -45,11 +38,12 @@ impl ToTable {
             plan.keys,
             &plan.meaning,
         );
+        let changelog = changelog.limited(near.limits.record_bytes_max);
         Ok(Self {
             held: Vec::new(),
             held_rows: 0,
             held_bytes: 0,
-            rows: RowStore::new(changelog, Share::of(memory))?,
+            rows: RowStore::new(changelog, Share::of(&near.memory))?,
             stored,
             plan: plan.clone(),
         })
@@ -93,6 +87,18 @@ pub(super) fn deletes(plan: &Plan, rows: &RecordBatch) -> Result<Vec<bool>, Oper
             .for_each(|(all, null)| *all &= null);
     }
     Ok(all)
+}
+
+/// The columns of the changelog.
+pub(super) fn stored_schema(plan: &Plan) -> SchemaRef {
+    let (keys, values) = plan.schema.fields().split_at(plan.keys);
+    // A deleted row has null in every column, also in those that no row leaves empty.
+    let values = values.iter();
+    let mut values: Vec<Arc<Field>> = values
+        .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
+        .collect();
+    values.push(Arc::new(Field::new("$time", DataType::Int64, true)));
+    Arc::new(Schema::new([keys, &values].concat()))
 }
 
 /// The last row of each key, the first `keys` columns.
@@ -204,6 +210,26 @@ impl Operator for ToTable {
         };
         change.emit(out)?;
         Ok(self.rows.compact()?)
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let columns = match &asked.key {
+            None => self.rows.all()?,
+            Some(key) => {
+                let places = self.rows.touch(key)?;
+                let table = self.rows.table();
+                if !table.is_live(places[0]) {
+                    return Ok(Vec::new());
+                }
+                [key.clone(), table.gather(&places)?].concat()
+            }
+        };
+        let columns = columns[..self.plan.schema.fields().len()].to_vec();
+        self.rows.compact()?;
+        Ok(vec![RecordBatch::try_new(
+            Arc::clone(&self.plan.schema),
+            columns,
+        )?])
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {

@@ -5,7 +5,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, Tim
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMillisecondType;
 
-use super::{Operator, OperatorError, Output};
+use super::{Asked, Operator, OperatorError, Output};
 use crate::aggregate::Delta;
 use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
@@ -146,6 +146,27 @@ impl Operator for WindowFinal {
             (out.publish)(&records)?;
         }
         Ok(())
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+        let starts = self.store.starts().filter(|start| asked.windows.contains(start));
+        let (mut found, mut rows) = (Vec::new(), 0);
+        for start in starts.collect::<Vec<_>>() {
+            if rows >= asked.rows_max {
+                break;
+            }
+            let key = asked.key.as_ref().map(|key| {
+                let start = TimestampMillisecondArray::from(vec![start]).with_timezone("UTC");
+                let start: ArrayRef = Arc::new(start);
+                [&**key, &[start]].concat()
+            });
+            if let Some(results) = self.store.read_only(start, key.as_deref())? {
+                rows += results.len();
+                let times = Arc::clone(results.time_columns().0);
+                found.push(self.with_end(&results, times)?.batch);
+            }
+        }
+        Ok(found)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

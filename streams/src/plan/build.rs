@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 
 use super::checks::{distinct, legal};
+use super::global::CompiledGlobal;
 use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, Edge, ErrorPolicy, Input, InputTime, Node, NodeId, Plan, PlanError,
@@ -94,12 +95,18 @@ pub(crate) struct Builder {
     /// What else comes out of nodes, where somebody takes it.
     pub(super) sides: BTreeMap<(NodeId, Side), Output>,
     sides_taken: BTreeSet<(NodeId, Side)>,
+    /// The tables in which others look rows up.
+    looked_up: BTreeSet<NodeId>,
     names: BTreeSet<String>,
     pub(super) policies: BTreeMap<NodeId, ErrorPolicy>,
     /// Typed steps that are one with the step behind them.
     pub(super) fused: BTreeSet<NodeId>,
     /// Those of them that wait for it.
     pub(super) open: HashMap<NodeId, OpenFlow>,
+    /// Tables that each process reads whole.
+    pub(super) globals: Vec<CompiledGlobal>,
+    /// The node that is being added.
+    current: NodeId,
     application_id: String,
     /// For how long tables that are to be added keep versions.
     histories: BTreeMap<NodeId, Duration>,
@@ -118,6 +125,7 @@ impl Plan {
         self.check_dead_letters(&builder)?;
         builder.renumber();
         let mut announces = builder.settle_time()?.into_iter();
+        builder.settle_start();
         let subs = builder.subs.into_iter().enumerate();
         Ok(Topology {
             application_id: self.application_id.clone(),
@@ -136,6 +144,7 @@ impl Plan {
                 .collect(),
             repartitions: builder.repartitions,
             changelogs: builder.changelogs,
+            globals: builder.globals.into_iter().map(|global| global.table).collect(),
         })
     }
 
@@ -148,9 +157,11 @@ impl Plan {
             fused: self.fused(),
             sides_taken: self.sides_taken(),
             histories: self.histories.clone(),
+            looked_up: self.looked_up(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
+            builder.current = NodeId(number);
             let output = builder.add(NodeId(number), node)?;
             if builder.take_history().is_some() {
                 let table = output.label;
@@ -185,21 +196,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    fn sides_taken(&self) -> BTreeSet<(NodeId, Side)> {
-        let taken = self.nodes.iter().filter_map(|node| match node {
-            Node::Side { of, side } => Some((*of, *side)),
-            _ => None,
-        });
-        taken.collect()
-    }
-
-    fn reads_elsewhere(&self, topic: &str, used: &BTreeSet<NodeId>) -> bool {
-        self.nodes.iter().enumerate().any(|(number, node)| {
-            matches!(node, Node::Source { topic: other, .. } if other == topic)
-                && used.contains(&NodeId(number))
-        })
     }
 }
 
@@ -250,9 +246,18 @@ impl Builder {
         }
     }
 
+    pub(super) fn application_id(&self) -> &str {
+        &self.application_id
+    }
+
     /// Whether somebody takes this of the node that is being added.
     pub(super) fn is_taken(&self, side: Side) -> bool {
         self.sides_taken.contains(&(self.node(), side))
+    }
+
+    /// Whether others look rows up in the table that is being added.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.looked_up.contains(&self.node())
     }
 
     /// What else comes out of the node that is being added.
@@ -267,7 +272,20 @@ impl Builder {
 
     /// The node that is being added.
     fn node(&self) -> NodeId {
-        NodeId(self.outputs.len())
+        self.current
+    }
+
+    /// Has `work` see `outputs`, which are of no node, as if they were of nodes. They follow when sub-topologies become one.
+    pub(super) fn with_outputs<T, const N: usize>(
+        &mut self,
+        outputs: [Output; N],
+        work: impl FnOnce(&mut Self, [NodeId; N]) -> T,
+    ) -> T {
+        let held = self.outputs.len();
+        self.outputs.extend(outputs);
+        let done = work(self, std::array::from_fn(|number| NodeId(held + number)));
+        self.outputs.truncate(held);
+        done
     }
 
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
@@ -353,11 +371,8 @@ impl Builder {
         let label = format!("{step} as {format}");
         let schema = Arc::clone(&above.schema);
         let topic: Arc<str> = topic.into();
-        if let Some(table) = above.table.as_ref().filter(|_| format.wants_changes()) {
-            let changes = Output {
-                from: vec![table.changes],
-                ..above.clone()
-            };
+        if above.table.is_some() && format.wants_changes() {
+            let changes = above.changes();
             self.use_changes(&changes);
             let rows = SinkRows::Changes;
             return Ok(self.step(
@@ -409,6 +424,7 @@ impl Builder {
                 children: Vec::new(),
                 row_children: Vec::new(),
                 time: InputTime::Untimed,
+                after: Vec::new(),
                 on_error: None,
             }],
             Vec::new(),

@@ -33,6 +33,15 @@ impl Topology {
     /// ```
     pub fn describe(&self) -> String {
         let mut text = format!("job {}\n", self.application_id);
+        for global in &self.globals {
+            if let Some(Decode::Rows(format)) = global.sub.inputs.first().map(|input| &input.decode) {
+                line(
+                    &mut text,
+                    0,
+                    &format!("global table {} as {format}", global.topic),
+                );
+            }
+        }
         for sub in &self.sub_topologies {
             describe_sub_topology(sub, &mut text);
         }

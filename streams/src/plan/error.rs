@@ -206,6 +206,25 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Dead letters of a global table.
+    #[error(
+        "global table {topic}: each process of the job reads it, so that each would write the same dead letters; let it skip() them, or fail()"
+    )]
+    GlobalDeadLetters {
+        /// The topic.
+        topic: String,
+    },
+    /// A table without a column of its key.
+    #[error(
+        "{step}: the column {column:?} is of the table's key, and has to stay as it is, for a table has one row a key; keep it, under whatever \
+         name, or go on with the rows that change as a stream with .changes()"
+    )]
+    KeyDropped {
+        /// The step.
+        step: String,
+        /// The column.
+        column: String,
+    },
     /// A join whose stream has to be repartitioned, and that has no name for the topic.
     #[error(
         "{step}: the rows have to go through a repartition topic to be where those of the same key are; give the join a name for it with .named(name)"
@@ -216,7 +235,7 @@ pub enum PlanError {
     },
     /// A table of which no row can be looked up.
     #[error(
-        "{step}: {table} keeps what it aggregates, not its results, so that none can be looked up; write it to a topic with .to(topic, format) and join with app.table(topic, format, keys)"
+        "{step}: no row of {table} can be looked up; write it to a topic with .to(topic, format) and join with app.table(topic, format, keys)"
     )]
     NoLookup {
         /// The step.
@@ -289,6 +308,38 @@ pub enum PlanError {
         /// What DataFusion says.
         #[source]
         cause: Box<DataFusionError>,
+    },
+    /// Streams that are grouped by different numbers of columns.
+    #[error(
+        "{step}: the first stream is grouped by ({first}), another by ({other}); group all by as many keys"
+    )]
+    CogroupKeys {
+        /// The step.
+        step: String,
+        /// The keys of the first stream.
+        first: String,
+        /// Those of the other.
+        other: String,
+    },
+    /// An order by what has none.
+    #[error(
+        "{step}: there is no order of {expr}, which is {actual}; order by a number, a time, a text or a truth value"
+    )]
+    NoOrder {
+        /// The step.
+        step: String,
+        /// The expression.
+        expr: String,
+        /// Its type.
+        actual: DataType,
+    },
+    /// Ties whose rows cannot be taken back.
+    #[error(
+        "{step}: a row that is no tie any more cannot be taken back from results that are written at each change; write them when          windows close: .emit(OnWindowClose)"
+    )]
+    TiesOnUpdate {
+        /// The step.
+        step: String,
     },
     /// Windows that cannot be.
     #[error("{step}: the windows are not possible: {reason}")]

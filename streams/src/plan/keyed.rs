@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::build::{Builder, Output};
 use super::{NodeId, PlanError};
-use crate::operator::{Operator, OperatorError, Place};
+use crate::operator::{Operator, OperatorError, Place, StoreKind};
 
 /// What a call of the DSL asked for.
 pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
@@ -17,6 +17,11 @@ pub(crate) trait NodePlan: fmt::Debug + Send + Sync {
     /// Whether its inputs are not seen by the user, so that their errors are its own.
     fn is_one_with_its_inputs(&self) -> bool {
         false
+    }
+
+    /// The inputs, by their numbers, that are tables in which its steps look rows up; `is_looked_up` if others look up in what it makes.
+    fn looks_up(&self, _is_looked_up: bool) -> &'static [usize] {
+        &[]
     }
 }
 
@@ -61,9 +66,19 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether rows at input number `port` should not come before the tables that the step reads are whole.
+    fn waits_for_tables(&self, _port: u8) -> bool {
+        false
+    }
+
     /// Whether what comes of a row goes on before the next row, and not at the end of the epoch.
     fn passes_on_at_once(&self) -> bool {
         false
+    }
+
+    /// The step's state, if it can be asked for from outside the job.
+    fn store(&self) -> Option<StoreKind> {
+        None
     }
 
     /// Its running form.

@@ -34,11 +34,18 @@ pub(crate) struct LookupPlan {
     pub(crate) shown_keys: Vec<usize>,
     pub(crate) schema: SchemaRef,
     pub(crate) left: bool,
+    /// The number of the global table that it looks rows up in; else it is one of the task.
+    pub(crate) global: Option<usize>,
 }
 
 impl StepPlan for LookupPlan {
+    fn waits_for_tables(&self, _: u8) -> bool {
+        true
+    }
+
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
-        Ok(Box::new(Lookup::new(self.clone(), &place.near.memory)))
+        let global = self.global.map(|global| place.near.globals[global].clone());
+        Ok(Box::new(Lookup::new(self.clone(), global, &place.near.memory)))
     }
 }
 
@@ -81,6 +88,7 @@ impl NodePlan for LookupNode {
             shown_keys,
             schema: Arc::clone(&schema),
             left: self.left,
+            global: None,
         };
         let joined = builder.step(
             &stream,
@@ -94,6 +102,10 @@ impl NodePlan for LookupNode {
             partitioned: stream.partitioned,
             ..joined
         })
+    }
+
+    fn looks_up(&self, _: bool) -> &'static [usize] {
+        &[1]
     }
 }
 
@@ -147,7 +159,7 @@ impl LookupNode {
 
     /// The columns of the table's key that are shown, which are those that the stream does not have under the same name; and all columns
     /// of what comes out.
-    fn columns(
+    pub(super) fn columns(
         &self,
         step: &str,
         stream: &Output,
@@ -171,7 +183,11 @@ impl LookupNode {
     }
 
     /// The keys of both sides in the order of the table's, which have to be all of them.
-    fn by_the_tables_key(&self, step: &str, table: &Output) -> Result<(Vec<Expr>, Vec<Expr>), PlanError> {
+    pub(super) fn by_the_tables_key(
+        &self,
+        step: &str,
+        table: &Output,
+    ) -> Result<(Vec<Expr>, Vec<Expr>), PlanError> {
         let fields = table.schema.fields().iter().take(table.keys);
         let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
         let asked: Vec<Option<&str>> = self.on.iter().map(|(_, right)| column_name(right)).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::prelude::{DataType, Field, Schema};
 use crate::{
     Format, Streams, TestDriver, TestRecord, cast, col, count_all, json as json_out, json_schema, key, lower,
-    max, on, skip, text,
+    on, skip, text,
 };
 
 fn values(driver: &mut TestDriver, topic: &str) -> Vec<Value> {
@@ -156,16 +156,6 @@ fn what_cannot_be_joined_is_said() {
     let (lines, users, streams) = app();
     lines.join(&users, on("line", "id")).to("out", json_out());
     assert!(error(&streams).contains(".named(name)"), "{}", error(&streams));
-
-    let (lines, users, streams) = app();
-    let names = users
-        .group_by([col("name")])
-        .aggregate("names", [max(col("id")).alias("n")]);
-    lines
-        .join(&names, on("line", "name"))
-        .named("n")
-        .to("out", json_out());
-    assert!(error(&streams).contains("app.table("), "{}", error(&streams));
 
     let (lines, _, streams) = app();
     let counts = lines

@@ -9,9 +9,21 @@
 mod aggregates;
 mod build;
 mod checks;
+mod cogroup;
+#[cfg(test)]
+mod cogroup_tests;
+mod count_distinct;
+mod deduplicate;
 mod describe;
 mod error;
+mod foreign;
+#[cfg(test)]
+mod foreign_tests;
+mod global;
+#[cfg(test)]
+mod global_tests;
 mod join_kind;
+mod kept_rows;
 mod keyed;
 #[cfg(test)]
 mod keyed_tests;
@@ -28,19 +40,25 @@ mod parts_tests;
 mod policy;
 mod process;
 mod signed;
+mod start_order;
 mod stateless;
 mod step_kind;
 mod stream_join;
 mod table_join;
 #[cfg(test)]
 mod table_join_tests;
+mod table_map;
+#[cfg(test)]
+mod table_map_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod times;
+mod top;
 mod topology;
 mod typed;
 mod unite;
+mod uses;
 mod versions;
 #[cfg(test)]
 mod versions_tests;
@@ -51,6 +69,11 @@ pub(crate) use name::fault as name_fault;
 pub use policy::{ErrorPolicy, dead_letter, fail, skip};
 pub use topology::Topology;
 
+pub(crate) use cogroup::{CogroupNode, CogroupPart};
+pub(crate) use count_distinct::CountDistinctNode;
+pub(crate) use deduplicate::{DeduplicateNode, DeduplicatePlan};
+pub(crate) use foreign::{ForeignNode, ForeignResultPlan, ForeignSidePlan, SubscriberPlan};
+pub(crate) use global::{GlobalLookupNode, GlobalSource, GlobalTable};
 pub(crate) use join_kind::JoinKind;
 pub(crate) use keyed::{NodePlan, StepPlan};
 pub(crate) use lookup::{LookupNode, LookupPlan};
@@ -59,7 +82,9 @@ pub(crate) use process::{ProcessNode, ProcessPlan};
 pub(crate) use signed::{SignedFinalPlan, SignedPartialPlan, Total};
 pub(crate) use stream_join::{JoinColumn, StreamJoin, StreamJoinNode};
 pub(crate) use table_join::{TableJoinNode, TableJoinPlan};
+pub(crate) use table_map::{TableMapNode, TableMapPlan};
 pub(crate) use tables::SourceTable;
+pub(crate) use top::{RanksPlan, TopNode, TopOf};
 pub(crate) use topology::{
     Announces, ChangelogTopic, Decode, Edge, Input, InputTime, Pace, Part, Repartition, RepartitionTopic,
     Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,

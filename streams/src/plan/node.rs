@@ -14,7 +14,7 @@ use super::{ErrorPolicy, NodePlan};
 use crate::typed::{BatchClosure, Stage};
 
 /// The position of a node in its plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(pub(crate) usize);
 
 /// What comes out of a node besides its rows.

@@ -69,6 +69,11 @@ impl Partitioned {
             })
     }
 
+    /// The columns by which the rows are placed.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|placed| placed.column.as_str())
+    }
+
     /// Which of `keys`, compared as `types`, the rows are placed by, in the order in which they are encoded. Not all need to be among them:
     /// rows that are equal in all are in some.
     fn places(&self, keys: &[Expr], types: &[DataType], schema: &Schema) -> Option<Vec<usize>> {
@@ -110,7 +115,7 @@ fn same_encoding(one: &DataType, other: &DataType) -> bool {
 }
 
 /// The type in which keys of two types are compared, and placed.
-fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
+pub(super) fn common_type(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType::*;
     let (one, other) = (key_type(one), key_type(other));
     let width = |data_type: &DataType| data_type.primitive_width().unwrap_or_default();
@@ -210,6 +215,26 @@ impl Builder {
         })
     }
 
+    /// The rows of `above` where those of equal keys are in one partition: as they are, or behind the repartition topic `topic`.
+    pub(super) fn partition(
+        &mut self,
+        above: &Output,
+        step: &str,
+        topic: Arc<str>,
+        keys: &[Expr],
+    ) -> Result<Output, PlanError> {
+        let compiled = compiled_keys(step, keys, &above.schema)?;
+        let types: Vec<DataType> = compiled
+            .iter()
+            .map(|key| key_type(key.field().data_type()))
+            .collect();
+        let placed = above.partitioned.as_ref();
+        match placed.and_then(|placed| placed.places(keys, &types, &above.schema)) {
+            Some(_) => Ok(above.clone()),
+            None => self.moved(above, step, topic, keys),
+        }
+    }
+
     /// By which of the keys each side has to be repartitioned, if it has to.
     fn moves(
         &self,
@@ -292,7 +317,7 @@ impl Builder {
 }
 
 /// The types in which the keys of both sides are compared.
-fn common_types(step: &str, sides: &[Half<'_>; 2]) -> Result<Vec<DataType>, PlanError> {
+pub(super) fn common_types(step: &str, sides: &[Half<'_>; 2]) -> Result<Vec<DataType>, PlanError> {
     let [left, right] = sides;
     let keys = [
         compiled_keys(step, left.keys, &left.rows.schema)?,

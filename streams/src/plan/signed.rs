@@ -16,7 +16,7 @@ use super::{Decode, PlanError, RepartitionTopic, Shuffle, StepKind, StepPlan};
 use crate::aggregate::AggregateSpec;
 use crate::expr::CompiledExpr;
 use crate::expr::prelude::{col, sum};
-use crate::operator::{Operator, OperatorError, Place, SignedFinal, SignedPartial};
+use crate::operator::{Operator, OperatorError, Place, SignedFinal, SignedPartial, StoreKind};
 
 /// 1 for a row that is there now, −1 for one that was.
 const SIGN: &str = "$sign";
@@ -90,6 +90,10 @@ impl StepPlan for SignedFinalPlan {
 
     fn takes_back(&self) -> bool {
         true
+    }
+
+    fn store(&self) -> Option<StoreKind> {
+        Some(StoreKind::Signed(self.clone()))
     }
 
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
@@ -277,7 +281,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExprFunctionExt, avg, count, count_all, count_distinct, max};
+    use crate::{AggregateExt, avg, count, count_all, count_distinct, max};
 
     fn totals(aggregates: &[Expr]) -> Option<(usize, Vec<Total>)> {
         let table = Schema::new(vec![
@@ -292,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_is_made_of_sums_is_and_each_sum_is_there_once() {
-        let some = count(lit(1)).filter(col("whole").gt(lit(3))).build().unwrap();
+        let some = count(lit(1)).filter(col("whole").gt(lit(3)));
         let found = totals(&[
             count_all().alias("n"),
             count(col("whole")),

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use super::StepKind;
+use crate::operator::StoreKind;
 
 impl StepKind {
     /// The repartition topic that the step writes.
@@ -24,6 +25,18 @@ impl StepKind {
             Self::Keyed(plan) => plan.changelog(),
             Self::ToTable(table) => Some(&table.changelog),
             Self::TableFinal(table) => Some(&table.changelog),
+            _ => None,
+        }
+    }
+
+    /// The step's state, if it can be asked for from outside the job.
+    pub(crate) fn store(&self) -> Option<StoreKind> {
+        match self {
+            Self::FinalAggregate { spec, .. } => Some(StoreKind::Aggregate(Arc::clone(spec))),
+            Self::WindowFinal(window) => Some(StoreKind::Windows(window.clone())),
+            Self::ToTable(table) => Some(StoreKind::Rows(table.clone())),
+            Self::TableFinal(table) => Some(StoreKind::Groups(table.clone())),
+            Self::Keyed(plan) => plan.store(),
             _ => None,
         }
     }

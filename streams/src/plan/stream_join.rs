@@ -67,8 +67,7 @@ impl StreamJoin {
 
     /// The span of time that is kept together.
     pub(crate) fn bucket_ms(&self) -> i64 {
-        let all = self.before_ms.saturating_add(self.after_ms);
-        (all / BUCKETS + 1).max(BUCKET_MS_MIN)
+        bucket_ms(self.before_ms.saturating_add(self.after_ms))
     }
 
     /// How far what is emitted may be behind what came.
@@ -77,6 +76,11 @@ impl StreamJoin {
         let longest = waits.map(|side| self.reach(side).1).max().unwrap_or(0);
         self.grace_ms.saturating_add(longest)
     }
+}
+
+/// The span of time that is kept together where a row may meet others of `all` milliseconds.
+pub(super) fn bucket_ms(all: i64) -> i64 {
+    (all / BUCKETS + 1).max(BUCKET_MS_MIN)
 }
 
 impl StepPlan for StreamJoin {

@@ -68,13 +68,7 @@ impl NodePlan for TableJoinNode {
         ];
         let sides = builder.co_partition(None, &step, sides)?.sides;
         let views = [sides[0].view(&step)?, sides[1].view(&step)?];
-        let changes = sides.each_ref().map(|table| {
-            let from = table.table.iter().map(|table| table.changes).collect();
-            Output {
-                from,
-                ..table.clone()
-            }
-        });
+        let changes = sides.each_ref().map(Output::changes);
         changes.iter().for_each(|changes| builder.use_changes(changes));
 
         // A row that is gone has null in every column behind the key.
@@ -101,6 +95,10 @@ impl NodePlan for TableJoinNode {
         let partitioned = sides[0].partitioned.clone();
         let table = Output { partitioned, ..table };
         Ok(table.of_table(true))
+    }
+
+    fn looks_up(&self, _: bool) -> &'static [usize] {
+        &[0, 1]
     }
 }
 

@@ -42,6 +42,12 @@ impl Output {
         }
     }
 
+    /// The pairs of what the table's rows were and are.
+    pub(super) fn changes(&self) -> Self {
+        let from = self.table.iter().map(|table| table.changes).collect();
+        Self { from, ..self.clone() }
+    }
+
     /// The step in which rows of the table can be looked up, for `step`.
     pub(super) fn view(&self, step: &str) -> Result<StepId, PlanError> {
         let view = self.table.as_ref().and_then(|table| table.view);
@@ -61,6 +67,8 @@ pub(crate) struct SourceTable {
     pub(crate) deleted: Option<String>,
     /// What stands for values that a record does not say.
     pub(crate) unavailable: Vec<String>,
+    /// Its rows stay where they come, whatever they are partitioned by.
+    pub(crate) stays: bool,
 }
 
 impl NodePlan for SourceTable {
@@ -178,25 +186,15 @@ impl Builder {
         let columns = ordered.schema.fields().len() - usize::from(last.is_some());
         let deleted = deleted.cloned().or(last.map(col));
         let deleted = deleted
-            .map(|deleted| compile(&step, &deleted, &ordered.schema))
+            .map(|deleted| truth(&step, &deleted, &ordered.schema))
             .transpose()?;
-        if let Some(deleted) = &deleted
-            && deleted.field().data_type() != &DataType::Boolean
-        {
-            return Err(wrong_type(
-                &step,
-                deleted,
-                deleted.field().data_type(),
-                "a truth value",
-            ));
-        }
         let placed = Partitioned::by_first(keys.len(), &ordered.schema);
         let is_placed = placed.zip(ordered.partitioned.as_ref());
-        let moved =
-            match source.is_some() && is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed)) {
-                true => ordered.clone(),
-                false => self.moved(&ordered, &step, topic, &key_columns)?,
-            };
+        let is_placed = is_placed.is_some_and(|(needed, placed)| placed.is_like(&needed));
+        let moved = match source.is_some_and(|source| source.stays || is_placed) {
+            true => ordered.clone(),
+            false => self.moved(&ordered, &step, topic, &key_columns)?,
+        };
         let texts: Vec<&str> = compiled.iter().map(CompiledExpr::text).collect();
         let schema = Arc::new(Schema::new(ordered.schema.fields()[..columns].to_vec()));
         let fields = schema.fields().iter();
@@ -247,15 +245,11 @@ impl Builder {
         let (topic, changelog) = self.keyed_step(name)?;
         let step = format!("aggregate {name}");
         let above = self.outputs[input.0].clone();
-        let outputs = above.table.clone().expect("only tables offer this step");
         let groups = compiled_keys(&step, keys, &above.schema)?;
         for aggregate in aggregates {
             check_columns(&step, aggregate, &above.schema)?;
         }
-        let changes = Output {
-            from: vec![outputs.changes],
-            ..above.clone()
-        };
+        let changes = above.changes();
         let asked = Asked {
             name,
             keys,
@@ -335,7 +329,8 @@ impl Builder {
             changes_used: false,
             spec,
         });
-        self.table(&moved, kind, label, changelog, (output, keys.len()))
+        let table = self.table(&moved, kind, label, changelog, (output, keys.len()))?;
+        self.with_kept_rows(table, name)
     }
 
     /// Has a table's step say what changed.
@@ -351,6 +346,15 @@ impl Builder {
                 }
             }
         }
+    }
+}
+
+/// What says whether a row is gone.
+fn truth(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {
+    let compiled = compile(step, expr, schema)?;
+    match compiled.field().data_type() {
+        DataType::Boolean => Ok(compiled),
+        other => Err(wrong_type(step, &compiled, other, "a truth value")),
     }
 }
 

@@ -253,7 +253,7 @@ fn is_timed(kind: &StepKind, port: u8) -> bool {
 }
 
 /// The steps that rows of `input` come to, at ports that `enters` takes, behind steps of a kind that `passes` lets through.
-fn reached(
+pub(super) fn reached(
     input: &Input,
     steps: &[Step],
     enters: impl Fn(&StepKind, u8) -> bool,

@@ -13,7 +13,7 @@ use crate::format::{InputFormat, OutputFormat, ShuffledRows};
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
-use super::{ErrorPolicy, NodeId, StepPlan};
+use super::{ErrorPolicy, GlobalTable, NodeId, StepPlan};
 use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
@@ -45,6 +45,7 @@ pub struct Topology {
     pub(crate) sub_topologies: Vec<Arc<SubTopology>>,
     pub(crate) repartitions: Vec<RepartitionTopic>,
     pub(crate) changelogs: Vec<ChangelogTopic>,
+    pub(crate) globals: Vec<GlobalTable>,
     pub(crate) guarantee: Option<Guarantee>,
 }
 
@@ -77,6 +78,8 @@ pub(crate) struct Input {
     /// The steps that take what comes as rows where others are partial states.
     pub(crate) row_children: Vec<Edge>,
     pub(crate) time: InputTime,
+    /// The inputs, by their numbers, that are read before this one when a task starts: those of tables in which its rows are looked up.
+    pub(crate) after: Vec<usize>,
     /// What becomes of records that cannot be read, if the job says so.
     pub(crate) on_error: Option<ErrorPolicy>,
 }
@@ -351,6 +354,21 @@ impl Topology {
             .collect()
     }
 
+    /// The topics of global tables, which each process of the job reads whole.
+    ///
+    /// ```
+    /// use millstream_streams::{Streams, json, key, on, text};
+    /// let app = Streams::new("shop");
+    /// let countries = app.global_table("countries", text("name").with_key("code"), key("code"));
+    /// app.stream("visits", text("country")).join(&countries, on("country", "code")).to("out", json());
+    /// assert_eq!(app.build()?.global_topics(), ["countries"]);
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn global_topics(&self) -> Vec<&str> {
+        let topics: BTreeSet<&str> = self.globals.iter().map(|global| &*global.topic).collect();
+        topics.into_iter().collect()
+    }
+
     /// The topics the job writes that are not its own: those of sinks, and those of dead letters.
     ///
     /// ```
@@ -383,7 +401,14 @@ impl Topology {
         repartitions.chain(changelogs).collect()
     }
 
-    /// Whether rows of a table are aggregated, which are taken back when they change.
+    /// The name of the step whose changelog this is.
+    pub(crate) fn store_name<'a>(&self, changelog: &'a str) -> &'a str {
+        let name = changelog.strip_prefix(&self.application_id);
+        let name = name.and_then(|name| name.strip_prefix('-')?.strip_suffix("-changelog"));
+        name.unwrap_or(changelog)
+    }
+
+    /// Whether what rows of a table contributed elsewhere is taken back when they change: aggregates over them, and what they ask for.
     pub(crate) fn aggregates_tables(&self) -> bool {
         let mut steps = self.sub_topologies.iter().flat_map(|sub| &sub.steps);
         steps.any(|step| match &step.kind {

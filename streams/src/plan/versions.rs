@@ -176,6 +176,10 @@ impl NodePlan for VersionedLookupNode {
             ..joined
         })
     }
+
+    fn looks_up(&self, _: bool) -> &'static [usize] {
+        &[1]
+    }
 }
 
 impl Builder {

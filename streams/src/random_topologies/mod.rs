@@ -3,9 +3,12 @@
 //! A description is a tree of steps with ends. [`job`] makes a topology of it, [`oracle`] says what each output topic must hold; the two share
 //! nothing but the description.
 mod description;
+mod foreign;
 mod job;
 mod joins;
+mod keyed;
 mod oracle;
+mod stores;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -223,7 +226,9 @@ fn run(tree: &Tree, moves: &[Move], bound: i64, exact: bool, limit: Option<usize
         driver = driver.limited(limit).unwrap();
     }
     let facts = play(&mut driver, moves, bound);
-    for (topic, expected) in oracle::expected(tree, &facts) {
+    let expected: Vec<_> = oracle::expected(tree, &facts).into_iter().collect();
+    stores::check(&mut driver, expected.iter().map(|(_, expected)| expected));
+    for (topic, expected) in expected {
         check(&mut driver, &topic, &expected, exact);
     }
 }

@@ -70,6 +70,11 @@ impl Checkpoints {
         Ok(Some(store))
     }
 
+    /// The store of a changelog whose task runs, or is being restored.
+    pub(super) fn held(&self, at: &TopicPartition) -> Option<&LocalStore> {
+        self.held.get(at)
+    }
+
     /// Takes records that are being published.
     pub(super) fn stage(&mut self, records: &RecordBuffer) {
         let Destination::Partition {

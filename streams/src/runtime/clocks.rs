@@ -50,6 +50,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             }
             unsettled |= task.is_unsettled();
         }
+        self.ask_for_tables(now);
         if unsettled {
             self.begin_epoch(now);
         }

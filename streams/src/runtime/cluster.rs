@@ -85,7 +85,8 @@ impl Cluster {
     /// Checks the source topics and creates internal ones.
     pub(super) fn prepare(&self, topology: &Topology) -> Result<Surroundings, StreamsError> {
         let deadline = Deadline::after(self.timeout);
-        let mut topics = self.find_sources(&topology.source_topics())?;
+        let read = [topology.source_topics(), topology.global_topics()].concat();
+        let mut topics = self.find_sources(&read)?;
         let partitions = Partitions::new(topology, &topics)?;
         let mut counts = HashMap::new();
         for repartition in &topology.repartitions {
@@ -128,6 +129,14 @@ impl Cluster {
             tasks,
             ..Surroundings::default()
         })
+    }
+
+    /// Creates the topic in which instances find each other, if it is not there.
+    pub(super) fn prepare_directory(&self, topic: &str) -> Result<(), StreamsError> {
+        let deadline = Deadline::after(self.timeout);
+        let topics = self.find_sources(&[])?;
+        let settings = [("cleanup.policy", "compact")];
+        self.ensure_topic(topic, 1, &settings, topics, deadline).map(drop)
     }
 
     /// Creates the internal topic if it is not there, and checks its partition count; gives all topics then.

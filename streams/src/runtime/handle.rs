@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::endpoint;
 use super::metrics::MetricsSnapshot;
+use super::queries::{Listener, QueryError, StoreView, Voice};
 use super::shared::{JobState, Shared};
 use super::stalls::Stalls;
 use crate::config::Guarantee;
@@ -44,6 +45,7 @@ pub struct StreamsHandle {
     threads: Vec<JoinHandle<()>>,
     lag: Vec<Arc<LagBoard>>,
     metrics_address: Option<SocketAddr>,
+    pub(super) queries_address: Option<SocketAddr>,
 }
 
 impl StreamsHandle {
@@ -62,6 +64,7 @@ impl StreamsHandle {
             threads: Vec::new(),
             lag: Vec::new(),
             metrics_address: None,
+            queries_address: None,
         }
     }
 
@@ -81,6 +84,14 @@ impl StreamsHandle {
     /// The failure of a worker, which has stopped the job.
     pub fn check(&self) -> Result<(), StreamsError> {
         self.shared.failure().map_or(Ok(()), Err)
+    }
+
+    /// The store of a step, to be asked: by the name that the step has in the topology.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownStore`] with the names of those there are, or [`QueryError::NotReadable`].
+    pub fn store(&self, name: &str) -> Result<StoreView, QueryError> {
+        StoreView::new(&self.shared, name)
     }
 
     /// What runs.
@@ -107,6 +118,21 @@ impl StreamsHandle {
         let page = move || snapshot(&shared, &topology, &lag).prometheus(&id);
         self.metrics_address = Some(endpoint::serve(address, Arc::clone(&self.shared), page)?);
         Ok(())
+    }
+
+    /// Answers questions to the stores, if that was asked for.
+    pub(super) fn serve_queries(&mut self, asked: Option<(Listener, Voice)>) -> Result<(), StreamsError> {
+        let Some((listener, voice)) = asked else {
+            return Ok(());
+        };
+        self.queries_address = Some(listener.local);
+        voice.start(&self.shared)?;
+        listener.serve(&self.shared)
+    }
+
+    /// Where questions to the stores are answered over HTTP, if they are: `queries.listener` in the configuration.
+    pub fn queries_address(&self) -> Option<SocketAddr> {
+        self.queries_address
     }
 
     /// Where the counters are served over HTTP, if they are: `metrics.listener` in the configuration.

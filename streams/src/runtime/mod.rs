@@ -1,7 +1,7 @@
 //! Threads, assignments, commits: what turns tasks into a job.
 //!
 //! Owns: starting (`cluster`: reach the brokers, check and create topics), deleting what was read of repartition topics
-//! (`purge`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
+//! (`purge`), reading global tables (`globals`), looking whether silent partitions are idle (`idle`, `clocks`), the process's place on disk (`local`,
 //! `checkpoints`), one OS thread a worker (`worker`: one
 //! consumer, one producer, the tasks of its partitions), the job's shared state (`shared`), draining (`drain`), the user's
 //! handle. Does not own: what a record means (`task`).
@@ -32,6 +32,7 @@ mod drain;
 mod early;
 mod endpoint;
 mod feed;
+mod globals;
 mod handle;
 mod idle;
 mod local;
@@ -39,9 +40,11 @@ mod metrics;
 mod partitions;
 mod prometheus;
 mod purge;
+mod queries;
 mod restoring;
 mod shared;
 mod stalls;
+mod start_order;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -57,9 +60,11 @@ use rdkafka::error::KafkaError;
 pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
 pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
+pub(crate) use queries::{DriverStores, DriverTasks};
+pub use queries::{QueryError, StoreView};
 pub use shared::JobState;
 
-use crate::config::{Guarantee, QueueShares, StreamsConfig};
+use crate::config::{ConfigError, Guarantee, QueueShares, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{Decode, ErrorPolicy, PlanError, Topology, dead_letter};
@@ -69,9 +74,11 @@ use crate::state::{OwnerNames, StateMemory};
 use crate::store::{process_salt, wall_clock_ms};
 use crate::typed::panic_message;
 use cluster::Cluster;
+use globals::Globals;
 use idle::{ClusterProbe, Prober};
 use local::Local;
 use purge::Purge;
+use queries::{Directory, Listener, Queries, Voice, directory_topic};
 use shared::Shared;
 use worker::{Clients, Worker};
 
@@ -90,8 +97,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     if guarantee != Guarantee::ExactlyOnce && topology.aggregates_tables() {
         tracing::warn!(
             ?guarantee,
-            "an aggregate over a table may count a row in two groups if a process dies while the row goes from one to the other; \
-             use processing.guarantee=exactly_once_v2"
+            "an aggregate over a table may count a row in two groups if a process dies while the row goes from one to the other, and a \
+             join by another table's key may keep asking for what it no longer needs; use processing.guarantee=exactly_once_v2"
         );
     }
     let dead_letters = default_dead_letters(&topology, &config)?;
@@ -106,10 +113,13 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         let partial = (bytes / 4).max(PARTIAL_BYTES_MIN);
         limits.partial_bytes_max = limits.partial_bytes_max.min(partial);
     }
+    surroundings.repeats = guarantee != Guarantee::ExactlyOnce;
     surroundings.owners = Arc::new(OwnerNames::new(wall_clock_ms, process_salt()));
     surroundings.memory = Arc::new(StateMemory::new(config.cache_bytes_max()));
     cluster.find_outputs(&topology, dead_letters.as_ref())?;
     surroundings.on_error = dead_letters;
+    let globals = Globals::load(&topology, &config, guarantee, &surroundings)?;
+    surroundings.globals = globals.views();
     let prober = Prober::start(Arc::clone(&cluster))?;
     let repartitions = surroundings.partitions.iter().flat_map(|(topic, count)| {
         let numbers = (0..).take(*count);
@@ -127,7 +137,8 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     })?;
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
-    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors));
+    let queries = Queries::new(&topology, &surroundings.tasks);
+    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors, queries));
     let purge = Purge {
         partitions: repartitions,
         interval: config.purge_interval(),
@@ -135,6 +146,7 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         cluster: Arc::clone(&cluster),
         shared: Arc::clone(&shared),
     };
+    let asked = asked(&topology, &config, &cluster, &shared)?;
     let mut handle = StreamsHandle::new(Arc::clone(&topology), Arc::clone(&shared), cluster, guarantee);
     let job = Job {
         topology: &topology,
@@ -157,12 +169,50 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     }
     if let Err(error) = purge
         .start()
+        .and_then(|()| globals.start(&shared))
         .and_then(|()| handle.serve_metrics(config.metrics_listener()))
+        .and_then(|()| handle.serve_queries(asked))
     {
         handle.stop(PURGE_STOP)?;
         return Err(error);
     }
     Ok(handle)
+}
+
+/// What answers questions from outside, if it was asked for. The job does not run yet, so that whoever cannot listen does not start.
+fn asked(
+    topology: &Topology,
+    config: &StreamsConfig,
+    cluster: &Cluster,
+    shared: &Shared,
+) -> Result<Option<(Listener, Voice)>, StreamsError> {
+    let Some((address, advertised)) = config.queries_listener() else {
+        return Ok(None);
+    };
+    let listener = Listener::bind(address)?;
+    if advertised.is_none() && listener.local.ip().is_unspecified() {
+        return Err(ConfigError::Missing {
+            key: "queries.advertised",
+            remedy: "queries.listener takes any address of this machine; give the host:port at which other instances reach it",
+        }
+        .into());
+    }
+    let id = &topology.application_id;
+    if topology.internal_topics().contains(&directory_topic(id).as_str()) {
+        return Err(ConfigError::Value {
+            key: "queries.listener".to_owned(),
+            value: address.to_owned(),
+            expected: "possible with a step named \"instances\", whose changelog would be the topic in which instances find each other; \
+                       give the step another name"
+                .to_owned(),
+        }
+        .into());
+    }
+    cluster.prepare_directory(&directory_topic(id))?;
+    let own = advertised.map_or_else(|| listener.local.to_string(), str::to_owned);
+    // It is the first: nobody else sets it.
+    let _ = shared.queries.directory.set(Directory::new(own));
+    Ok(Some((listener, Voice::new(&config.observer_client(id), id)?)))
 }
 
 /// The policy of steps that have none of their own, as the configuration says it.

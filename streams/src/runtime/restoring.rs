@@ -115,7 +115,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             let next = tasks.get(id)?.position(*input);
             Some((at.clone(), next.map_or(*start, StartAt::Offset)))
         });
-        Ok(self.source.assign(&starts.collect::<Vec<_>>())?)
+        let starts = starts.collect();
+        let starts = self.without_later(starts);
+        Ok(self.source.assign(&starts)?)
     }
 
     /// Reads a piece of the checkpoint or the changelog of the task that is next.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::metrics::Metrics;
+use super::queries::Queries;
 use crate::error::StreamsError;
 use crate::operator::ErrorCounters;
 use crate::plan::Topology;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     progress: Mutex<Progress>,
     changed: Condvar,
     pub(super) metrics: Metrics,
+    pub(super) queries: Queries,
 }
 
 #[derive(Default)]
@@ -63,7 +65,12 @@ struct Progress {
 }
 
 impl Shared {
-    pub(super) fn new(topology: &Topology, workers: usize, errors: Arc<ErrorCounters>) -> Self {
+    pub(super) fn new(
+        topology: &Topology,
+        workers: usize,
+        errors: Arc<ErrorCounters>,
+        queries: Queries,
+    ) -> Self {
         Self {
             application_id: topology.application_id.clone(),
             stop: AtomicBool::new(false),
@@ -75,6 +82,7 @@ impl Shared {
                 ..Progress::default()
             }),
             changed: Condvar::new(),
+            queries,
             metrics: Metrics::new(
                 topology.sub_topologies.iter().map(|sub| sub.reads_sources()),
                 errors,
@@ -152,7 +160,20 @@ impl Shared {
                 .get_or_insert((worker.to_owned(), Arc::new(error)));
             self.stop();
         }
+        let ended = progress.live == 0;
         drop(progress);
+        self.changed.notify_all();
+        if ended {
+            self.queries.end();
+        }
+    }
+
+    /// Something beside the workers failed, which stops the job.
+    pub(super) fn failed(&self, what: &str, error: StreamsError) {
+        tracing::error!(job = self.application_id, thread = what, %error, "a thread failed");
+        let failure = (what.to_owned(), Arc::new(error));
+        self.progress().failure.get_or_insert(failure);
+        self.stop();
         self.changed.notify_all();
     }
 

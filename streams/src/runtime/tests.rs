@@ -1,9 +1,11 @@
 //! Workers on a source and a sink made of memory.
 mod at_most_once;
 mod checkpoints;
+mod queries;
+mod start_order;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::idle::{Exhausted, Probe};
+use super::queries::Queries;
 use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
@@ -61,6 +64,8 @@ struct Broker {
     /// The next transaction is aborted.
     abort: bool,
     events: Vec<String>,
+    /// Marks behind the last record of each log, which nobody reads.
+    marks: i64,
 }
 
 type Shelf = Rc<RefCell<Broker>>;
@@ -133,6 +138,12 @@ impl Source for MemorySource {
             .iter()
             .map(|at| self.0.borrow().committed.get(&*at.topic).cloned())
             .collect())
+    }
+
+    fn bounds(&mut self, at: &TopicPartition) -> Result<Option<(i64, i64)>, SourceError> {
+        let broker = self.0.borrow();
+        let records = broker.logs.get(&*at.topic).map_or(0, Vec::len) as i64;
+        Ok(Some((0, records + broker.marks)))
     }
 
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
@@ -421,8 +432,29 @@ impl Bench {
             .group_by([col("word")])
             .aggregate("counts", [count_all().alias("n")])
             .to("word-counts", json());
+        Self::of_app(
+            &app,
+            broker,
+            guarantee,
+            (stores, state_bytes_max),
+            Box::new(NoProbe),
+        )
+    }
+
+    fn of_app(
+        app: &Streams,
+        broker: Shelf,
+        guarantee: Guarantee,
+        (stores, state_bytes_max): (Option<LocalStores>, Option<usize>),
+        probe: Box<dyn Probe>,
+    ) -> Self {
         let topology = Arc::new(app.build().unwrap());
-        let shared = Arc::new(Shared::new(&topology, 1, Arc::default()));
+        let shared = Arc::new(Shared::new(
+            &topology,
+            1,
+            Arc::default(),
+            Queries::new(&topology, &HashMap::new()),
+        ));
         let worker = Worker::new(
             Arc::clone(&topology),
             Surroundings {
@@ -445,7 +477,7 @@ impl Bench {
                     answers: false,
                 },
                 stores,
-                probe: Box::new(NoProbe),
+                probe,
             },
             Arc::clone(&shared),
         );

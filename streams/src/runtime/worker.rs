@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::checkpoints::{Checkpoints, Why};
 use super::feed::{Feed, publish};
 use super::idle::Probe;
+use super::queries::Mailbox;
 use super::restoring::Waiting;
 use super::shared::Shared;
+use super::start_order::StartOrder;
 use crate::config::Guarantee;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
@@ -47,7 +49,7 @@ pub(super) struct Clients<S, K, R> {
 
 /// A worker. `step` is one turn of its loop.
 pub(super) struct Worker<S, K, R> {
-    topology: Arc<Topology>,
+    pub(super) topology: Arc<Topology>,
     pub(super) surroundings: Surroundings,
     interval: Duration,
     guarantee: Guarantee,
@@ -68,6 +70,7 @@ pub(super) struct Worker<S, K, R> {
     pub(super) suspended: BTreeMap<TaskId, Task>,
     /// Where to begin in each partition that is held, as long as nothing of it was read.
     pub(super) starts: BTreeMap<TopicPartition, StartAt>,
+    pub(super) start_order: StartOrder,
     pub(super) committed: HashMap<TopicPartition, Position>,
     /// When the running epoch must end; none while nothing has been read in it.
     pub(super) epoch_end: Option<Instant>,
@@ -80,6 +83,10 @@ pub(super) struct Worker<S, K, R> {
     /// The tasks that were reported.
     pub(super) reported_tasks: BTreeSet<TaskId>,
     pub(super) report_at: Instant,
+    /// Questions to the tasks.
+    pub(super) mailbox: Arc<Mailbox>,
+    /// The tasks that are said to run here.
+    pub(super) served: BTreeSet<TaskId>,
     /// When records of repartition topics were read that are not committed: the first, and the last.
     pub(super) shuffled: Option<(Instant, Instant)>,
 }
@@ -117,6 +124,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             unread_since: None,
             suspended: BTreeMap::new(),
             starts: BTreeMap::new(),
+            start_order: StartOrder::default(),
             committed: HashMap::new(),
             epoch_end: None,
             ended: None,
@@ -124,6 +132,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             reported: BTreeMap::new(),
             reported_tasks: BTreeSet::new(),
             report_at: Instant::now(),
+            mailbox: Arc::default(),
+            served: BTreeSet::new(),
             shuffled: None,
         }
     }
@@ -157,6 +167,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Err(error) if error.is_aborted() => self.recover(&error),
             stepped => stepped,
         };
+        self.serve();
         match stepped {
             // The source has lost its partitions, and joins anew.
             Err(StreamsError::Source(SourceError::Fenced { cause })) => {
@@ -181,6 +192,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     fn poll(&mut self) -> Result<(), StreamsError> {
+        self.answer_questions();
         let pending = self.tasks.tasks.values().any(|task| task.pending_rows() > 0);
         let left = self
             .epoch_end
@@ -193,6 +205,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             (false, true) => DRAIN_WAIT,
             (false, false) => IDLE_WAIT,
         });
+        let wait = self.wait_beside_questions(wait);
         let (mut failure, mut full) = (None, false);
         let (tasks, sink, shared) = (&mut self.tasks, &mut self.sink, &self.shared);
         let mut feed = Feed {
@@ -238,6 +251,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             Polled::Revoked { lost } => self.revoke(lost)?,
         }
         self.look_at_clocks();
+        self.look_at_tables()?;
         let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             return self.end_epoch();
@@ -373,6 +387,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
         self.suspended.clear();
         self.checkpoints.forget_suspended();
+        self.note_tables(partitions)?;
         self.report_state();
         tracing::info!(
             partitions = partitions.len(),
@@ -427,8 +442,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Forgets which partitions there are, and the tasks whose state is not whole.
     fn forget_assignment(&mut self) {
+        self.serve_none();
         self.tasks.routes.clear();
         self.starts.clear();
+        self.start_order = StartOrder::default();
         self.forget_waiting();
         self.unread_since = None;
     }

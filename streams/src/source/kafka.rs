@@ -367,13 +367,17 @@ impl Source for KafkaSource {
         ) {
             return Ok(None);
         }
+        Ok(self.bounds(at)?.map(|(_, end)| end))
+    }
+
+    fn bounds(&mut self, at: &TopicPartition) -> Result<Option<(i64, i64)>, SourceError> {
         let bounds = self.request(|| {
             self.consumer
                 .client()
                 .fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT)
         });
         match bounds {
-            Ok((_, end)) => Ok(Some(end)),
+            Ok(bounds) => Ok(Some(bounds)),
             Err(error) if self.renew_if_fenced()? => Err(SourceError::Fenced {
                 cause: error.to_string(),
             }),
@@ -488,7 +492,7 @@ impl Drop for KafkaSource {
     }
 }
 
-fn input_record<'a>(record: &'a Record<'_>) -> InputRecord<'a> {
+pub(super) fn input_record<'a>(record: &'a Record<'_>) -> InputRecord<'a> {
     InputRecord {
         topic: record.topic(),
         partition: record.partition(),

@@ -11,6 +11,7 @@ mod kafka;
 mod looks;
 mod reader;
 mod restore;
+mod topic;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) use looks::Looker;
 #[cfg(test)]
 pub(crate) use restore::Change;
 pub(crate) use restore::{KafkaRestore, Restore, Restored};
+pub(crate) use topic::TopicReader;
 
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
@@ -89,6 +91,11 @@ pub(crate) trait Source {
 
     /// Where reading begins in a partition without a committed offset, if that is the log's end as it is now: whoever asks commits it.
     fn begins_at_end(&mut self, _at: &TopicPartition) -> Result<Option<i64>, SourceError> {
+        Ok(None)
+    }
+
+    /// The first offset of a partition and its end, as they are now; none where nobody knows.
+    fn bounds(&mut self, _at: &TopicPartition) -> Result<Option<(i64, i64)>, SourceError> {
         Ok(None)
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::meaning::{MEANING_KEY, Meaning};
 use super::resident::Before;
-use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader};
+use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader, key_text};
 use crate::rows::NO_TIME;
 use crate::sink::{Destination, RecordBuffer};
 use crate::store::{LocalStore, LocalStoreError};
@@ -60,6 +60,8 @@ pub(crate) struct Changelog {
     keys: RowCodec,
     states: RowCodec,
     meaning: Meaning,
+    /// What a record may take.
+    record_bytes_max: usize,
 }
 
 /// Rows on their way from the changelog into the store.
@@ -89,7 +91,14 @@ impl Changelog {
             meaning: Meaning::new(format!("v{ROW_ENCODING_VERSION} {meaning}")),
             schema,
             key_count,
+            record_bytes_max: usize::MAX,
         }
+    }
+
+    /// The same, where a record takes at most so many bytes.
+    pub(crate) fn limited(mut self, record_bytes_max: usize) -> Self {
+        self.record_bytes_max = record_bytes_max;
+        self
     }
 
     /// The records of the changed `states`, a batch of the schema.
@@ -127,8 +136,8 @@ impl Changelog {
             batch_header: None,
         });
         self.meaning.announce(&mut records);
-        let (keys, values) = states.columns().split_at(self.key_count);
-        let (keys, values) = (self.keys.key_writer(keys)?, self.states.writer(values)?);
+        let (key_columns, values) = states.columns().split_at(self.key_count);
+        let (keys, values) = (self.keys.key_writer(key_columns)?, self.states.writer(values)?);
         let mut failure = Ok(());
         for row in 0..states.num_rows() {
             let mut write = |written: Result<(), FormatError>| {
@@ -147,6 +156,14 @@ impl Changelog {
                 |out| live.is_none_or(|live| live[row]) && write(values.write(row, out)),
             );
             write(written);
+            let bytes = records.get(records.len() - 1).size();
+            if bytes > self.record_bytes_max {
+                return Err(FormatError::RowTooLarge {
+                    key: Some(key_text(key_columns, row)),
+                    bytes,
+                    bytes_max: self.record_bytes_max,
+                });
+            }
         }
         failure.map(|()| records)
     }

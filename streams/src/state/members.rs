@@ -15,6 +15,9 @@ const END: u32 = u32::MAX;
 /// The place is in no chain.
 const UNLINKED: u32 = u32::MAX - 1;
 
+/// Groups without members that are kept at least.
+const EMPTY_MIN: usize = 4096;
+
 /// Rows by group and a key of their own. Their last column is a number that orders them within their group.
 pub(crate) struct Members {
     /// By group and a key of their own.
@@ -73,6 +76,11 @@ impl Members {
         self.sizes.resize(groups, 0);
         self.whole.resize(groups, false);
         Ok(places)
+    }
+
+    /// The keys of all groups, by their places.
+    pub(crate) fn group_keys(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
+        self.groups.keys()
     }
 
     /// Whether a group has members.
@@ -173,9 +181,26 @@ impl Members {
 
     /// Forgets deleted members, and groups without members.
     pub(super) fn compact(&mut self) -> Result<(), DataFusionError> {
-        let Some(keys) = self.rows.compact()? else {
+        match self.rows.compact()? {
+            Some(keys) => self.group_anew(&keys),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets groups without members, if there are many: somebody asked for them.
+    pub(crate) fn forget_empty_groups(&mut self) -> Result<(), DataFusionError> {
+        let empty = self.sizes.iter().filter(|size| **size == 0).count();
+        if empty < EMPTY_MIN || empty < self.sizes.len() / 2 {
             return Ok(());
+        }
+        let keys = match self.rows.len() {
+            0 => Vec::new(),
+            _ => self.rows.make_anew()?,
         };
+        self.group_anew(&keys)
+    }
+
+    fn group_anew(&mut self, keys: &[ArrayRef]) -> Result<(), DataFusionError> {
         self.groups = self.groups.anew()?;
         (self.first, self.next, self.sizes, self.whole) = Default::default();
         if self.rows.len() == 0 {

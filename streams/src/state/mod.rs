@@ -7,6 +7,7 @@
 //! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
 //! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
+//! * Those who ask from outside the job: [`StoredRows`], from local stores.
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!
 //! Invariants: a table changes only at the end of an epoch, by merging that epoch's delta: stored first, then
@@ -34,6 +35,7 @@ mod resident;
 mod row_log;
 mod row_store;
 mod row_table;
+mod stored_rows;
 mod time_buckets;
 mod window_log;
 mod window_store;
@@ -52,6 +54,7 @@ pub(crate) use resident::{Before, Found, ResidentTable};
 pub(crate) use row_log::RowStoreError;
 pub(crate) use row_store::RowStore;
 pub(crate) use row_table::RowTable;
+pub(crate) use stored_rows::StoredRows;
 pub(crate) use time_buckets::{KeyError, KeyExprs, Keys};
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::take;
+use arrow::compute::{concat_batches, take};
 use arrow::datatypes::Int64Type;
 use datafusion::common::Result;
 
@@ -198,29 +198,40 @@ impl ResidentTable {
         )?))
     }
 
+    /// The same, but the table keeps them.
+    pub(crate) fn all(&mut self) -> Result<Option<RecordBatch>> {
+        let states = self.take()?;
+        if let Some(states) = &states {
+            self.load(states)?;
+        }
+        Ok(states)
+    }
+
+    /// The states of `keys`, each there once, of those that are in the table.
+    pub(crate) fn states_of(&mut self, keys: &[ArrayRef]) -> Result<RecordBatch> {
+        let found = self.find_keys(keys)?.before;
+        self.keep(&found)?;
+        self.with_keys(keys, &found)
+    }
+
+    /// Keys with their states.
+    pub(crate) fn with_keys(&self, keys: &[ArrayRef], found: &[Before]) -> Result<RecordBatch> {
+        let schema = self.spec.state_schema();
+        let batches = found.iter().map(|Before { rows, states }| {
+            let rows: UInt64Array = rows.iter().map(|row| *row as u64).collect();
+            let keys = keys.iter().map(|key| take(key, &rows, None));
+            let mut columns = keys.collect::<std::result::Result<Vec<_>, _>>()?;
+            columns.extend_from_slice(states);
+            Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+        });
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
     /// The results of `states`, in which each key is once.
     pub(crate) fn results(&self, states: &RecordBatch) -> Result<Rows> {
-        let rows = states.num_rows();
-        if rows == 0 {
-            // Some accumulators have no type for the results of no groups.
-            return Ok(Rows::new(
-                RecordBatch::new_empty(self.spec.output_schema()),
-                Vec::new(),
-            ));
-        }
-        let (keys, states) = states.columns().split_at(self.spec.key_count());
-        let every_row: Vec<usize> = (0..rows).collect();
-        let mut finished = self.spec.new_accumulators()?;
-        self.spec.merge(&mut finished, states, &every_row, rows)?;
-        let mut results = keys.to_vec();
-        for accumulator in &mut finished {
-            results.push(accumulator.evaluate(EmitTo::All)?);
-        }
-        let times = states.last().expect("states end with the time");
-        Ok(Rows::with_array(
-            RecordBatch::try_new(self.spec.output_schema(), results)?,
-            Arc::clone(times),
-        ))
+        let times = states.columns().last().expect("states end with the time");
+        Ok(Rows::with_array(self.spec.results(states)?, Arc::clone(times)))
     }
 
     /// Merges `delta`; gives the new state of every key in it.

@@ -95,6 +95,15 @@ impl RowStore {
         Ok(places)
     }
 
+    /// All rows, keys first, of a store that memory has room for.
+    pub(crate) fn all(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
+        debug_assert!(
+            self.old.is_none() && !self.partial,
+            "the local store has the others"
+        );
+        self.young.all()
+    }
+
     /// The epoch has changed what it has to.
     pub(crate) fn compact(&mut self) -> Result<(), DataFusionError> {
         // A deleted row that is forgotten must not come back out of the old generation, which is soon dropped anyway.

@@ -77,6 +77,30 @@ impl RowTable {
         self.live.len()
     }
 
+    /// The keys of all places, in their order.
+    pub(super) fn keys(&mut self) -> Result<Vec<ArrayRef>> {
+        if self.live.is_empty() {
+            let fields = self.key_schema.fields().iter();
+            return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
+        }
+        let empty = new_group_values(Arc::clone(&self.key_schema), &GroupOrdering::None)?;
+        let keys = std::mem::replace(&mut self.keys, empty).emit(EmitTo::All)?;
+        // They come in the order of their places, and find the same ones again.
+        self.keys.intern(&keys, &mut Vec::new())?;
+        Ok(keys)
+    }
+
+    /// All rows: keys, then values.
+    pub(super) fn all(&mut self) -> Result<Vec<ArrayRef>> {
+        let flags = BooleanArray::from(self.live.clone());
+        let keys = self.keys()?;
+        let keys = keys.iter().map(|column| filter(column, &flags));
+        let mut columns = keys.collect::<std::result::Result<Vec<_>, _>>()?;
+        let places: Vec<usize> = (0..self.live.len()).filter(|place| self.live[*place]).collect();
+        columns.extend(self.gather(&places)?);
+        Ok(columns)
+    }
+
     /// The values at `places`, which have rows.
     pub(crate) fn gather(&self, places: &[usize]) -> Result<Vec<ArrayRef>> {
         (0..self.columns.len())
@@ -118,6 +142,11 @@ impl RowTable {
         if dead < DEAD_MIN.max(self.live_rows) {
             return Ok(None);
         }
+        self.make_anew().map(Some)
+    }
+
+    /// Makes the table anew without places that have no row; gives the keys that are left, by their new places.
+    pub(super) fn make_anew(&mut self) -> Result<Vec<ArrayRef>> {
         let flags = BooleanArray::from(self.live.clone());
         let mut keys = std::mem::replace(
             &mut self.keys,
@@ -137,7 +166,7 @@ impl RowTable {
             let places = self.places(&keys)?;
             self.set(&places, &values, &vec![true; left.len()])?;
         }
-        Ok(Some(keys))
+        Ok(keys)
     }
 }
 
@@ -176,5 +205,11 @@ mod tests {
         assert!(!table.is_live(10) && table.is_live(1));
         let found = table.gather(&[1, 0]).unwrap();
         assert_eq!(&**found[0].as_primitive::<Int64Type>().values(), [9_991, 9_990]);
+        let all = table.all().unwrap();
+        assert_eq!(all[0].len(), 10, "the place without a row is not among them");
+        assert_eq!(all[0].as_string_view().value(1), "key 9991");
+        assert_eq!(all[1].as_primitive::<Int64Type>().value(1), 9_991);
+        let places = table.places(&[keys(9_989..9_992)]).unwrap();
+        assert_eq!(places, [10, 0, 1], "places are what they were");
     }
 }

@@ -33,7 +33,7 @@ static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::
 pub(crate) struct Keys {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Whether the row has a key at all: none of its columns is null.
+    /// Whether the row has a key at all: none of its columns is null, or null is a value.
     there: Vec<bool>,
 }
 
@@ -42,6 +42,8 @@ pub(crate) struct Keys {
 pub(crate) struct KeyExprs {
     exprs: Vec<CompiledExpr>,
     codec: Arc<RowCodec>,
+    /// Null is a value of a key.
+    nulls: bool,
 }
 
 /// A key that could not be had from a row.
@@ -59,6 +61,15 @@ impl KeyExprs {
         Self {
             exprs: exprs.to_vec(),
             codec: Arc::new(RowCodec::new(fields)),
+            nulls: false,
+        }
+    }
+
+    /// As [`new`](Self::new), where null is a value as any other.
+    pub(crate) fn with_nulls(exprs: &[CompiledExpr]) -> Self {
+        Self {
+            nulls: true,
+            ..Self::new(exprs)
         }
     }
 
@@ -70,7 +81,7 @@ impl KeyExprs {
         let mut keys = Keys::default();
         keys.ends.reserve(batch.num_rows());
         for row in 0..batch.num_rows() {
-            let there = columns.iter().all(|column| column.is_valid(row));
+            let there = self.nulls || columns.iter().all(|column| column.is_valid(row));
             if there {
                 writer.write(row, &mut keys.bytes)?;
             }

@@ -29,6 +29,8 @@ pub(crate) struct WindowLog {
     topic: Arc<str>,
     codec: ShuffleCodec,
     meaning: Meaning,
+    /// How many of the first columns are the key.
+    keys: usize,
     record_bytes_max: usize,
     owner: Owner,
     records: RecordBuffer,
@@ -76,6 +78,7 @@ impl WindowLog {
             topic,
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
             meaning: Meaning::new(spec.text().to_owned()),
+            keys: spec.key_count(),
             record_bytes_max,
             owner,
             records: RecordBuffer::new(to),
@@ -103,11 +106,18 @@ impl WindowLog {
     ) -> Result<Number, FormatError> {
         let mut pieces: Vec<Vec<u8>> = Vec::new();
         let rows: Vec<u32> = (0..).take(states.num_rows()).collect();
-        self.codec
-            .encode(states, &rows, self.record_bytes_max, &mut |value| {
-                pieces.push(value.to_vec());
-                Ok(())
-            })?;
+        let bytes_max = self.record_bytes_max;
+        let encoded = self.codec.encode(states, &rows, bytes_max, &mut |value| {
+            pieces.push(value.to_vec());
+            Ok(())
+        });
+        encoded.map_err(|cause| {
+            let alone = |row| {
+                let encoded = self.codec.encode(states, &[row], bytes_max, &mut |_| Ok(()));
+                encoded.is_err()
+            };
+            cause.of_key(&states.columns()[..self.keys], &rows, alone)
+        })?;
         let count = Number::try_from(pieces.len()).unwrap_or(Number::MAX);
         self.meaning.announce(&mut self.records);
         for (number, value) in (first..).zip(&pieces) {

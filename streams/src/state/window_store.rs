@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::common::{DataFusionError, Result as PlanResult};
 
 use super::pieces::{Number, Piece, counts, last_whole};
@@ -173,6 +173,32 @@ impl WindowStore {
             window.table = Some(table);
         }
         Ok(window.table.as_mut().expect("it was there, or was just read"))
+    }
+
+    /// The results of a window, of one key or all; the window stays what it is, in memory or not.
+    pub(crate) fn read_only(
+        &mut self,
+        start: EventTime,
+        key: Option<&[ArrayRef]>,
+    ) -> Result<Option<Rows>, WindowError> {
+        let mut read = match self.windows.get(&start) {
+            None => return Ok(None),
+            Some(OpenWindow { table: None, .. }) => Some(self.read(start)?.0),
+            Some(_) => None,
+        };
+        let window = self
+            .windows
+            .get_mut(&start)
+            .and_then(|window| window.table.as_mut());
+        let Some(table) = read.as_mut().or(window) else {
+            return Ok(None);
+        };
+        let states = match key {
+            Some(key) => Some(table.states_of(key)?),
+            None => table.all()?,
+        };
+        let states = states.filter(|states| states.num_rows() > 0);
+        Ok(states.map(|states| table.results(&states)).transpose()?)
     }
 
     /// Drops windows that the running epoch has not touched, as long as there are too many in memory.

@@ -1,23 +1,25 @@
 //! Who has claimed a local store, and what it may do with it.
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use super::partition::{PartitionStore, STATE};
 use super::position::{FirstRecord, Position};
-use super::{AGE_MAX_MS, LocalStoreError};
+use super::{AGE_MAX_MS, LocalStoreError, StoreReader};
 use crate::sink::RecordBuffer;
 
 /// Changes that a restart may have to read again.
 const CHANGES_MAX: usize = 1_000_000;
 /// How long changes wait for the disk at most.
 const CHANGES_AGE_MAX: Duration = Duration::from_secs(30);
+/// Changes that are taken before whoever reads the store has a turn.
+const APPLIED_AT_ONCE: usize = 512;
 /// When a stamp is renewed although nothing has changed, lest the checkpoint be too old after a stop.
 const STAMP_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// A claimed store. Clones are the same claim.
 #[derive(Clone)]
 pub(crate) struct LocalStore {
-    store: Arc<Mutex<PartitionStore>>,
+    store: Arc<RwLock<PartitionStore>>,
     owner: u64,
 }
 
@@ -29,8 +31,8 @@ pub(crate) struct Stored {
 }
 
 impl LocalStore {
-    pub(super) fn claim(store: Arc<Mutex<PartitionStore>>) -> Result<Self, LocalStoreError> {
-        let mut guard = store.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn claim(store: Arc<RwLock<PartitionStore>>) -> Result<Self, LocalStoreError> {
+        let mut guard = store.write().unwrap_or_else(PoisonError::into_inner);
         guard.owner += 1;
         // What the last owner has not written yet is committed; how far it goes in the log is not known.
         (guard.first, guard.whole) = (None, false);
@@ -43,18 +45,18 @@ impl LocalStore {
         Ok(Self { store, owner })
     }
 
-    fn lock(&self) -> MutexGuard<'_, PartitionStore> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> RwLockWriteGuard<'_, PartitionStore> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store, unless another has claimed it since.
-    fn own(&self) -> Option<MutexGuard<'_, PartitionStore>> {
+    fn own(&self) -> Option<RwLockWriteGuard<'_, PartitionStore>> {
         let store = self.lock();
         (store.owner == self.owner).then_some(store)
     }
 
     /// The same for whoever needs what is in it.
-    fn own_to_read(&self) -> Result<MutexGuard<'_, PartitionStore>, LocalStoreError> {
+    fn own_to_read(&self) -> Result<RwLockWriteGuard<'_, PartitionStore>, LocalStoreError> {
         let taken = || LocalStoreError::Taken {
             changelog: self.lock().name.clone(),
         };
@@ -139,15 +141,23 @@ impl LocalStore {
 
     /// Takes what an epoch wrote to the log, once that is committed.
     pub(crate) fn apply(&self, records: &RecordBuffer) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
-            return Ok(());
-        };
-        for record in records.records() {
-            if let Some(key) = record.key {
-                store.put(key, record.value)?;
+        let mut records = records.records().peekable();
+        while records.peek().is_some() {
+            let Some(mut store) = self.own() else {
+                return Ok(());
+            };
+            for record in records.by_ref().take(APPLIED_AT_ONCE) {
+                if let Some(key) = record.key {
+                    store.put(key, record.value)?;
+                }
             }
         }
-        store.look_at_sealed()
+        self.own().map_or(Ok(()), |mut store| store.look_at_sealed())
+    }
+
+    /// A way to read the store beside this claim, as long as nobody else claims it.
+    pub(crate) fn reader(&self) -> StoreReader {
+        StoreReader::new(Arc::clone(&self.store), self.owner)
     }
 
     /// Whether it is time for a checkpoint.
@@ -192,10 +202,21 @@ impl LocalStore {
             return Ok(());
         };
         store.first = store.first.or(first);
-        let sealed = store.sealed.clone();
-        if sealed.is_some_and(|sealed| !sealed.wait_for(patience)) && !store.is_large() {
-            return Ok(());
+        let (sealed, is_large) = (store.sealed.clone(), store.is_large());
+        drop(store);
+        // The disk takes its time, in which others may read.
+        if let Some(sealed) = sealed
+            && !sealed.wait_for(patience)
+        {
+            if !is_large {
+                return Ok(());
+            }
+            // How it ended is seen when the next is sealed.
+            let _ = sealed.wait();
         }
+        let Some(mut store) = self.own() else {
+            return Ok(());
+        };
         // Before the log was read, the store does not hold what lies before the end.
         let position = end
             .filter(|_| store.whole)

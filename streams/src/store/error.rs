@@ -59,6 +59,12 @@ pub enum LocalStoreError {
         /// What the store says.
         cause: String,
     },
+    /// The changelog is still being read.
+    #[error("the local store of {changelog} is being restored from its changelog; ask again")]
+    Restoring {
+        /// The changelog's partition.
+        changelog: String,
+    },
     /// Another thread of the process was given the partition meanwhile.
     #[error("the local store of {changelog} was taken over by another thread, which was given the partition")]
     Taken {

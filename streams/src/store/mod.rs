@@ -13,12 +13,15 @@
 //! * A checkpoint is written at once with its offset, or not at all.
 //! * Two processes never have the same folder, and of two threads only the one that claimed a store last changes it.
 //! * Changes that wait for the disk are bounded: when they are many, they are written, and who brings more waits.
+//! * Others than the owner read a store only when it is whole ([`StoreReader`]), and change nothing in it. Nobody waits for the disk
+//!   while he keeps them from it.
 mod claim;
 mod directory;
 mod error;
 mod partition;
 mod pending;
 mod position;
+mod reader;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -27,7 +30,7 @@ mod writer;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use fjall::Database;
 
@@ -42,6 +45,7 @@ pub(crate) use directory::{Slot, process_salt, random_id};
 pub use directory::{default_state_dir, delete_local_state, local_state};
 pub use error::LocalStoreError;
 pub(crate) use position::{FirstRecord, Position};
+pub(crate) use reader::StoreReader;
 
 /// How long tombstones stay in changelogs (`delete.retention.ms`).
 pub(crate) const TOMBSTONES_KEPT_MS: u64 = 24 * 3_600_000;
@@ -111,7 +115,7 @@ pub(crate) struct LocalStores(Arc<Inner>);
 /// Dropped in this order: what waits is written, then the database closes, then the folder is free.
 struct Inner {
     writer: Writer,
-    stores: Mutex<HashMap<TopicPartition, Weak<Mutex<PartitionStore>>>>,
+    stores: Mutex<HashMap<TopicPartition, Weak<RwLock<PartitionStore>>>>,
     open: AtomicUsize,
     database: Database,
     /// The cluster's id, as far as it has one.
@@ -156,7 +160,7 @@ impl LocalStores {
         let store = match stores.get(at).and_then(Weak::upgrade) {
             Some(store) => store,
             None => {
-                let store = Arc::new(Mutex::new(PartitionStore::open(Arc::clone(&self.0), at)?));
+                let store = Arc::new(RwLock::new(PartitionStore::open(Arc::clone(&self.0), at)?));
                 stores.insert(at.clone(), Arc::downgrade(&store));
                 store
             }

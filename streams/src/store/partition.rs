@@ -33,8 +33,12 @@ pub(super) struct PartitionStore {
     /// When no deletion behind the last offset could have left the log yet.
     pub(super) seen_ms: u64,
     pub(super) pending: Pending,
+    /// Somebody beside the owner reads, so that what waits can be found at once.
+    pub(super) is_read: bool,
     /// The log that is being read, once it is long.
     pub(super) spool: Option<Spool>,
+    /// A part of the log on its way from the file to the disk, where nobody finds it.
+    pub(super) spooled: Option<Arc<Sealed>>,
     /// Behind the last record that was read of it.
     pub(super) restored_to: Option<i64>,
     /// All of the log was applied: before that, nobody can say how far the store goes but the one who reads the log.
@@ -63,7 +67,9 @@ impl PartitionStore {
             first: None,
             seen_ms: 0,
             pending: inner.memory.pending(),
+            is_read: false,
             spool: None,
+            spooled: None,
             restored_to: None,
             whole: false,
             dirty: false,
@@ -81,6 +87,20 @@ impl PartitionStore {
         self.dirty = true;
         self.waiting_since.get_or_insert_with(Instant::now);
         Ok(())
+    }
+
+    fn new_pending(&self) -> Pending {
+        let mut pending = self.inner.memory.pending();
+        if self.is_read {
+            pending.index_all();
+        }
+        pending
+    }
+
+    /// What waits can be found at once from now on: somebody beside the owner reads.
+    pub(super) fn is_read_from_now_on(&mut self) {
+        self.is_read = true;
+        self.pending.index_all();
     }
 
     fn set_key(&mut self, key: &[u8]) -> Result<(), LocalStoreError> {
@@ -113,7 +133,7 @@ impl PartitionStore {
             };
             let created: std::io::Result<Spool> = create();
             self.spool = Some(created.map_err(|error| self.write_error(&error))?);
-            (self.pending, self.waiting_since) = (self.inner.memory.pending(), None);
+            (self.pending, self.waiting_since) = (self.new_pending(), None);
         }
         self.set_key(key)?;
         let spooled = self
@@ -173,9 +193,13 @@ impl PartitionStore {
             (self.stamped, self.dirty) = (Instant::now(), false);
         }
         self.waiting_since = None;
-        let pending = std::mem::replace(&mut self.pending, self.inner.memory.pending());
+        let empty = self.new_pending();
+        let pending = std::mem::replace(&mut self.pending, empty);
         let sealed = Arc::new(Sealed::new(pending, stamp));
         self.sealed = Some(Arc::clone(&sealed));
+        if spool.is_some() {
+            self.spooled = Some(Arc::clone(&sealed));
+        }
         self.inner.writer.write(Job {
             keyspace: self.keyspace.clone(),
             spool: spool.map(|spool| (spool, self.inner.memory.pending_bytes)),
@@ -218,8 +242,8 @@ impl PartitionStore {
         if let Some(sealed) = self.sealed.take() {
             let _ = sealed.wait();
         }
-        (self.pending, self.waiting_since, self.spool) = (self.inner.memory.pending(), None, None);
-        self.restored_to = None;
+        (self.pending, self.waiting_since, self.spool) = (self.new_pending(), None, None);
+        (self.restored_to, self.spooled) = (None, None);
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
         (self.whole, self.dirty) = (false, true);
         let database = &self.inner.database;
@@ -231,22 +255,23 @@ impl PartitionStore {
     }
 
     pub(super) fn get(&mut self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
-        self.key.clear();
-        self.key.push(STATE);
-        self.key.extend_from_slice(key);
-        let sealed = || {
-            self.sealed
-                .as_ref()
-                .and_then(|sealed| sealed.pending.get(&self.key))
-        };
-        if let Some(value) = self.pending.get(&self.key).or_else(sealed) {
+        let mut stored = std::mem::take(&mut self.key);
+        stored.clear();
+        stored.push(STATE);
+        stored.extend_from_slice(key);
+        let got = self.find(&stored, found);
+        self.key = stored;
+        got
+    }
+
+    /// Looks a key up, with what it begins with in the store.
+    pub(super) fn find(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
+        let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.pending.get(key));
+        if let Some(value) = self.pending.get(key).or_else(sealed) {
             value.into_iter().for_each(found);
             return Ok(());
         }
-        let stored = self
-            .keyspace
-            .get(&self.key)
-            .map_err(|error| self.read_error(&error))?;
+        let stored = self.keyspace.get(key).map_err(|error| self.read_error(&error))?;
         stored.iter().for_each(|value| found(value));
         Ok(())
     }

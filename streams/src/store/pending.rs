@@ -119,6 +119,37 @@ impl Pending {
         self.garbage = 0;
     }
 
+    /// From now on each key can be found at once, however many there are.
+    pub(super) fn index_all(&mut self) {
+        if self.indexed_max == usize::MAX {
+            return;
+        }
+        let behind = self.indexed_max.min(self.entries.len())..self.entries.len();
+        self.indexed_max = usize::MAX;
+        for place in behind {
+            let key = key_of(&self.bytes, &self.entries[place]);
+            let hash = self.hasher.hash_one(key);
+            let (entries, bytes, hasher) = (&self.entries, &self.bytes, &self.hasher);
+            let is_key = |known: &u32| key_of(bytes, &entries[*known as usize]) == key;
+            match self.index.find_mut(hash, is_key) {
+                // The later change counts; the earlier one stays before it.
+                Some(known) => *known = place as u32,
+                None => drop(self.index.insert_unique(hash, place as u32, |place| {
+                    hasher.hash_one(key_of(bytes, &entries[*place as usize]))
+                })),
+            }
+        }
+    }
+
+    /// The changes as they are now, of which none can be looked up.
+    pub(super) fn frozen(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            entries: self.entries.clone(),
+            ..Self::new(0)
+        }
+    }
+
     /// None if the key was not put, `Some(None)` if it was deleted.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         if self.entries.is_empty() {
@@ -256,6 +287,32 @@ mod tests {
             replayed.extend(pending.iter());
             prop_assert_eq!(&replayed, &map);
             prop_assert_eq!(pending.get(b"1c"), None);
+            for (key, value) in &map {
+                prop_assert_eq!(pending.get(key), Some(*value));
+            }
+        }
+
+        #[test]
+        fn all_is_found_once_it_is_indexed(
+            before in prop::collection::vec(("1[ab]{0,4}", prop::option::of(".{0,12}")), 0..100),
+            behind in prop::collection::vec(("1[ab]{0,4}", prop::option::of(".{0,12}")), 0..100),
+            indexed_max in 0..20_usize,
+        ) {
+            let (mut pending, mut map) = (Pending::new(indexed_max), BTreeMap::new());
+            for (number, (key, value)) in before.iter().chain(&behind).enumerate() {
+                if number == before.len() {
+                    pending.index_all();
+                }
+                pending.put(key.as_bytes(), value.as_deref().map(str::as_bytes));
+                map.insert(key.as_bytes(), value.as_deref().map(str::as_bytes));
+            }
+            pending.index_all();
+            for pending in [&pending.frozen(), &pending] {
+                prop_assert!(pending.sorted().eq(map.iter().map(|(key, value)| (*key, *value))));
+                let mut replayed = BTreeMap::new();
+                replayed.extend(pending.iter());
+                prop_assert_eq!(&replayed, &map);
+            }
             for (key, value) in &map {
                 prop_assert_eq!(pending.get(key), Some(*value));
             }

@@ -1,4 +1,6 @@
 //! Stores against a log made of memory.
+mod reader;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -619,6 +621,7 @@ proptest! {
                 // What is on its way through a file is not found, because nobody looks for it.
                 prop_assert_eq!(running.looked_up(&log), log.table());
             }
+            prop_assert_eq!(reader::all(&running.store.reader()), log.table());
         }
     }
 }

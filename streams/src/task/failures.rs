@@ -29,6 +29,11 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    /// What comes is of this partition.
+    pub(super) fn come_from(&mut self, partition: i32) {
+        self.partition = partition;
+    }
+
     pub(super) fn new(plan: Arc<SubTopology>, partition: i32, near: &Surroundings) -> Self {
         Self {
             plan,

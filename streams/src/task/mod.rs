@@ -17,6 +17,7 @@ mod decoder;
 mod epoch;
 mod error;
 mod failures;
+mod global;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,14 +28,19 @@ use decoder::{Decoder, ShuffleDecoder, Shuffled};
 pub use error::TaskError;
 use error::step_error;
 use failures::Failures;
+pub(crate) use global::GlobalTask;
 pub use stats::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+
 use crate::format::{RowDecoder, Undecodable};
 pub(crate) use millstream_client::HeaderLookup;
 
-use crate::operator::{Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator};
+use crate::operator::{
+    Asked, Operator, OperatorError, Output, Place, Publish, Surroundings, Tables, new_operator,
+};
 use crate::plan::{Decode, Edge, ErrorPolicy, StepId, SubTopology};
 use crate::rows::{EventTime, Rows};
 use crate::state::Owner;
@@ -193,6 +199,12 @@ impl Task {
     /// Whether the epoch should end, because a step has no room for more.
     pub(crate) fn is_full(&self) -> bool {
         self.operators.iter().any(|operator| operator.is_full())
+    }
+
+    /// What `step` says of keys that somebody asks for, between two epochs.
+    pub(crate) fn answer(&mut self, step: StepId, asked: &Asked) -> Result<Vec<RecordBatch>, TaskError> {
+        let answered = self.operators[step.0].answer(asked);
+        answered.map_err(|cause| self.step_error(step, cause))
     }
 
     /// Takes a record of the changelog of `step`.

@@ -214,7 +214,21 @@ impl Cluster {
         texts
     }
 
+    /// What a reader of the compacted topic `name` has in the end: deleted keys are gone.
+    pub fn kept(&self, name: &str) -> BTreeMap<String, String> {
+        let mut table = BTreeMap::new();
+        self.each_or_none(name, |key, value| match value {
+            Some(value) => drop(table.insert(key.to_owned(), value.to_owned())),
+            None => drop(table.remove(key)),
+        });
+        table
+    }
+
     fn each(&self, name: &str, mut each: impl FnMut(&str, &str)) {
+        self.each_or_none(name, |key, value| each(key, value.unwrap()));
+    }
+
+    fn each_or_none(&self, name: &str, mut each: impl FnMut(&str, Option<&str>)) {
         let mut client = self.client();
         client
             .set("group.id", self.name("reader"))
@@ -240,7 +254,10 @@ impl Cluster {
             match reader.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     let key = std::str::from_utf8(message.key().unwrap_or_default()).unwrap();
-                    each(key, std::str::from_utf8(message.payload().unwrap()).unwrap());
+                    each(
+                        key,
+                        message.payload().map(|value| std::str::from_utf8(value).unwrap()),
+                    );
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
                 Some(Err(error)) => panic!("{error}"),
@@ -257,11 +274,19 @@ impl Cluster {
 
     /// The first offset of a partition of the topic `name`.
     pub fn begins(&self, name: &str, partition: i32) -> i64 {
+        self.bounds(name, partition).0
+    }
+
+    /// The end of a partition of the topic `name`.
+    pub fn ends(&self, name: &str, partition: i32) -> i64 {
+        self.bounds(name, partition).1
+    }
+
+    fn bounds(&self, name: &str, partition: i32) -> (i64, i64) {
         let reader: BaseConsumer = self.client().set("group.id", "unused").create().unwrap();
         reader
             .fetch_watermarks(&self.name(name), partition, PATIENCE)
             .unwrap()
-            .0
     }
 
     /// The word count from `lines` to `counts`.

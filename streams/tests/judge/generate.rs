@@ -164,6 +164,33 @@ pub(super) fn late_sides(_: &mut Random) -> Vec<Input> {
     ]
 }
 
+/// Rows of two tables: those of the first name a row of the second by its key. Some name none: of a foreign key that becomes null Kafka
+/// Streams keeps the old result, so a row either always has one or never.
+pub(super) fn tables(random: &mut Random) -> Vec<Input> {
+    let few = random.one_of(&[2, 4, 12]);
+    let count = count(random);
+    let row = |at| {
+        let (topic, key) = (random.one_of(&["in", "in", "more"]), random.below(few));
+        let other = random.below(few);
+        let fk = (topic == "in" && key % 5 != 4).then(|| format!("k{other}"));
+        let value = json!({
+            "k": format!("k{key}"),
+            "fk": fk,
+            "n": random.below(100),
+            "s": random.one_of(&STRINGS),
+            "gone": random.below(5) == 0,
+        });
+        Input {
+            topic,
+            value: value.to_string(),
+            at,
+            // What is said of a key is said in an order.
+            partition: Some(i32::try_from(key).unwrap()),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
 fn rows_of(random: &mut Random, topics: &[&'static str]) -> Vec<Input> {
     let count = count(random);
     let row = |at| Input {

@@ -179,6 +179,23 @@ fn outer_joins_of_streams() {
 }
 
 #[test]
+fn joins_by_another_tables_key() {
+    compare("foreign");
+}
+
+#[test]
+fn left_joins_by_another_tables_key() {
+    compare("foreign-left");
+}
+
+#[test]
+fn joins_of_tables() {
+    ["tables-inner", "tables-left", "tables-outer"]
+        .iter()
+        .for_each(|name| compare(name));
+}
+
+#[test]
 fn joins_that_look_further_ahead_than_back() {
     compare("join-asymmetric");
 }

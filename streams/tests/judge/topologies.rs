@@ -147,6 +147,41 @@ pub(super) const CASES: &[Case] = &[
         build: |app| versions(app, VersionedLookup::left),
         partitioned: true,
     },
+    Case {
+        name: "foreign",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| foreign(app, false),
+        partitioned: true,
+    },
+    Case {
+        name: "foreign-left",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| foreign(app, true),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-inner",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, |joined| joined),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-left",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, TableJoin::left),
+        partitioned: true,
+    },
+    Case {
+        name: "tables-outer",
+        outputs: &[Output::Table("out")],
+        generate: generate::tables,
+        build: |app| tables(app, TableJoin::outer),
+        partitioned: true,
+    },
 ];
 
 fn row() -> Format {
@@ -302,6 +337,37 @@ fn versions(app: &Streams, kind: fn(VersionedLookup) -> VersionedLookup) {
     kind(joined)
         .select(["k", "left", "left_at", "right", "right_at"].map(col))
         .to("out", json());
+}
+
+/// The two tables of the table cases, with columns of their own.
+fn two_tables(app: &Streams) -> [Table; 2] {
+    let columns = vec![
+        Field::new("k", DataType::Utf8, true),
+        Field::new("fk", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+        Field::new("s", DataType::Utf8, true),
+        Field::new("gone", DataType::Boolean, true),
+    ];
+    let table = |topic: &str| {
+        let rows = app.stream(topic, json_schema(Schema::new(columns.clone())));
+        rows.to_table_deleting(format!("table-{topic}"), [col("k")], col("gone"))
+    };
+    let left = table("in").select([col("k"), col("fk"), col("n")]);
+    let right = table("more").select([col("k").alias("id"), col("s")]);
+    [left, right]
+}
+
+/// Each row with the one that it names.
+fn foreign(app: &Streams, left: bool) {
+    let [rows, others] = two_tables(app);
+    let joined = rows.join_by("joined", &others, [col("fk")]);
+    let joined = if left { joined.left() } else { joined };
+    joined.select(["k", "fk", "n", "s"].map(col)).to("out", json());
+}
+
+fn tables(app: &Streams, kind: fn(TableJoin) -> TableJoin) {
+    let [rows, others] = two_tables(app);
+    kind(rows.join(&others)).to("out", json());
 }
 
 fn secs(seconds: u64) -> Duration {

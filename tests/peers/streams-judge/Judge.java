@@ -145,6 +145,9 @@ public final class Judge {
             case "versioned", "versioned-left" -> {
                 return Versions.topology(name, builder);
             }
+            case "foreign", "foreign-left", "tables-inner", "tables-left", "tables-outer" -> {
+                return Tables.topology(name, builder);
+            }
             default -> throw new IllegalArgumentException("no topology " + name);
         }
     }

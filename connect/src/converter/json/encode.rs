@@ -1,12 +1,15 @@
 //! Writes values and schemas as JSON.
+use std::ops::Range;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, ToPrimitive};
 
 use super::DecimalFormat;
+use super::plan::{Logical, Members, Plan, Shape};
 use crate::converter::problem::Problem;
 use crate::converter::text::{write_decimal, write_f32, write_f64, write_integer};
-use crate::record::{Schema, SchemaKind, SchemaRef, Value, logical};
+use crate::record::{Common, Schema, SchemaKind, SchemaRef, Struct, Value};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy)]
@@ -18,77 +21,56 @@ pub(super) struct Encoder {
 type Done = Result<(), Problem>;
 
 impl Encoder {
-    /// Writes a value of `schema`, or of none.
-    pub(super) fn value(self, schema: Option<&SchemaRef>, value: &Value, out: &mut Vec<u8>) -> Done {
-        let Some(schema) = schema else {
+    /// Writes a value of a schema, or of none.
+    pub(super) fn value(self, plan: Option<&Plan>, value: &Value, out: &mut Vec<u8>) -> Done {
+        let Some(plan) = plan else {
             return self.schemaless(value, out);
         };
-        if value.is_null() {
-            return match &schema.default {
-                Some(default) if self.replace_null => self.value(Some(schema), default, out),
-                _ if schema.optional => {
-                    out.extend_from_slice(b"null");
-                    Ok(())
-                }
-                _ => Err(Problem::new(
-                    "the value is null, but its schema is neither optional nor has a default",
-                )),
-            };
-        }
-        if let Some(name) = &schema.name
-            && let Some(done) = self.logical(name, schema, value, out)
-        {
-            return done;
-        }
-        match (&schema.kind, value) {
-            (SchemaKind::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
-            (SchemaKind::Map(key, element), Value::Map(entries)) if key.kind == SchemaKind::String => {
-                self.object(Some((key, element)), entries, out)
-            }
-            (SchemaKind::Map(key, element), Value::Map(entries)) => {
-                self.pairs(Some((key, element)), entries, out)
-            }
-            (SchemaKind::Struct(_), Value::Struct(its)) => {
-                if !std::sync::Arc::ptr_eq(its.schema(), schema) && **its.schema() != **schema {
+        match (&plan.shape, value) {
+            (_, Value::Null) => self.null(plan, out),
+            (Shape::Plain, _) if plan.allows(value) => self.schemaless(value, out),
+            (Shape::Struct(members), Value::Struct(its)) => {
+                if !std::sync::Arc::ptr_eq(its.schema(), &plan.schema) && **its.schema() != *plan.schema {
                     return Err(Problem::new("the struct has another schema than is said of it"));
                 }
-                self.structure(schema, its.values(), out)
+                self.structure(plan, members, its, out)
             }
-            (SchemaKind::Int8, Value::Int8(_))
-            | (SchemaKind::Int16, Value::Int16(_))
-            | (SchemaKind::Int32, Value::Int32(_))
-            | (SchemaKind::Int64, Value::Int64(_))
-            | (SchemaKind::Float32, Value::Float32(_))
-            | (SchemaKind::Float64, Value::Float64(_))
-            | (SchemaKind::Boolean, Value::Boolean(_))
-            | (SchemaKind::String, Value::String(_))
-            | (SchemaKind::Bytes, Value::Bytes(_)) => self.schemaless(value, out),
-            _ => Err(mismatch(schema.kind_name(), value)),
+            (Shape::Logical(logical), _) => self.logical(*logical, &plan.schema, value, out),
+            (Shape::Array(element), Value::Array(values)) => self.array(Some(element), values, out),
+            (Shape::Object(plans), Value::Map(entries)) => self.object(Some(plans), entries, out),
+            (Shape::Pairs(plans), Value::Map(entries)) => self.pairs(Some(plans), entries, out),
+            _ => Err(mismatch(plan.schema.kind_name(), value)),
         }
     }
 
-    /// Writes a value as its logical type says; none if `name` is not one's.
-    fn logical(self, name: &str, schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Option<Done> {
-        Some(match (name, value) {
-            (logical::DECIMAL, Value::Decimal(decimal)) => self.decimal(schema, decimal, out),
-            (logical::DATE, Value::Date(days)) => {
-                write_integer((*days).into(), out);
+    fn null(self, plan: &Plan, out: &mut Vec<u8>) -> Done {
+        match &plan.schema.default {
+            Some(default) if self.replace_null && !default.is_null() => self.value(Some(plan), default, out),
+            _ if plan.schema.optional => {
+                out.extend_from_slice(b"null");
                 Ok(())
             }
-            (logical::TIME, Value::Time(ms)) if (0..=86_400_000).contains(ms) => {
+            _ => Err(Problem::new(
+                "the value is null, but its schema is neither optional nor has a default",
+            )),
+        }
+    }
+
+    /// Writes a value as its logical type says.
+    fn logical(self, logical: Logical, schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Done {
+        match (logical, value) {
+            (Logical::Decimal, Value::Decimal(decimal)) => return self.decimal(schema, decimal, out),
+            (Logical::Date, Value::Date(days)) => write_integer((*days).into(), out),
+            (Logical::Time, Value::Time(ms)) if (0..=86_400_000).contains(ms) => {
                 write_integer((*ms).into(), out);
-                Ok(())
             }
-            (logical::TIME, Value::Time(ms)) => Err(Problem::new(format!("{ms} ms are no time of a day"))),
-            (logical::TIMESTAMP, Value::Timestamp(ms)) => {
-                write_integer(*ms, out);
-                Ok(())
+            (Logical::Time, Value::Time(ms)) => {
+                return Err(Problem::new(format!("{ms} ms are no time of a day")));
             }
-            (logical::DECIMAL | logical::DATE | logical::TIME | logical::TIMESTAMP, other) => {
-                Err(mismatch(name, other))
-            }
-            _ => return None,
-        })
+            (Logical::Timestamp, Value::Timestamp(ms)) => write_integer(*ms, out),
+            (_, other) => return Err(mismatch(schema.name.as_deref().unwrap_or_default(), other)),
+        }
+        Ok(())
     }
 
     fn decimal(self, schema: &Schema, decimal: &BigDecimal, out: &mut Vec<u8>) -> Done {
@@ -105,7 +87,10 @@ impl Encoder {
                 "a decimal has the scale {its} where its schema says {scale}"
             )));
         }
-        write_base64(&unscaled.to_signed_bytes_be(), out);
+        match unscaled.to_i64() {
+            Some(short) => write_base64(significant(&short.to_be_bytes()), out),
+            None => write_base64(&unscaled.to_signed_bytes_be(), out),
+        }
         Ok(())
     }
 
@@ -143,7 +128,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn array(self, element: Option<&SchemaRef>, values: &[Value], out: &mut Vec<u8>) -> Done {
+    fn array(self, element: Option<&Plan>, values: &[Value], out: &mut Vec<u8>) -> Done {
         out.push(b'[');
         for (index, value) in values.iter().enumerate() {
             if index > 0 {
@@ -157,25 +142,20 @@ impl Encoder {
     }
 
     /// A map with texts for keys.
-    fn object(
-        self,
-        schemas: Option<(&SchemaRef, &SchemaRef)>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn object(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'{');
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             let start = out.len();
-            self.value(schemas.map(|(key, _)| key), key, out)?;
+            self.value(plans.map(|plans| &plans[0]), key, out)?;
             if out[start] != b'"' {
                 out.insert(start, b'"');
                 out.push(b'"');
             }
             out.push(b':');
-            self.value(schemas.map(|(_, value)| value), value, out)
+            self.value(plans.map(|plans| &plans[1]), value, out)
                 .map_err(|problem| problem.within(format_args!(".{}", key.as_str().unwrap_or("null"))))?;
         }
         out.push(b'}');
@@ -183,20 +163,15 @@ impl Encoder {
     }
 
     /// A map with other keys.
-    fn pairs(
-        self,
-        schemas: Option<(&SchemaRef, &SchemaRef)>,
-        entries: &[(Value, Value)],
-        out: &mut Vec<u8>,
-    ) -> Done {
+    fn pairs(self, plans: Option<&[Plan; 2]>, entries: &[(Value, Value)], out: &mut Vec<u8>) -> Done {
         out.push(b'[');
         for (index, (key, value)) in entries.iter().enumerate() {
             out.extend_from_slice(if index > 0 { b",[" } else { b"[" });
             let within = |problem: Problem| problem.within(format_args!("[{index}]"));
-            self.value(schemas.map(|(key, _)| key), key, out)
+            self.value(plans.map(|plans| &plans[0]), key, out)
                 .map_err(within)?;
             out.push(b',');
-            self.value(schemas.map(|(_, value)| value), value, out)
+            self.value(plans.map(|plans| &plans[1]), value, out)
                 .map_err(within)?;
             out.push(b']');
         }
@@ -204,19 +179,51 @@ impl Encoder {
         Ok(())
     }
 
-    fn structure(self, schema: &Schema, values: &[Value], out: &mut Vec<u8>) -> Done {
-        out.push(b'{');
-        for (index, (field, value)) in schema.fields().iter().zip(values).enumerate() {
-            if index > 0 {
-                out.push(b',');
+    fn structure(self, plan: &Plan, members: &Members, value: &Struct, out: &mut Vec<u8>) -> Done {
+        let (shared, own) = match value.common() {
+            Common::Nothing => return self.members(plan, members, value.values(), None, out).map(drop),
+            Common::All(shared) => (shared, None),
+            Common::But(shared, field, value) => (shared, Some((field, value))),
+        };
+        let field = own.map(|(field, _)| field);
+        let write_own = |out: &mut Vec<u8>| match own {
+            Some((field, value)) => {
+                let written = self.value(Some(&members.members[field].plan), value, out);
+                written.map_err(|problem| within(plan, field, problem))
             }
-            write_string(&field.name, out);
-            out.push(b':');
-            self.value(Some(&field.schema), value, out)
-                .map_err(|problem| problem.within(format_args!(".{}", field.name)))?;
+            None => Ok(()),
+        };
+        if members.again(shared, field, out, write_own)? {
+            return Ok(());
+        }
+        let start = out.len();
+        let gap = self.members(plan, members, value.values(), field, out)?;
+        members.keep(shared, field, &out[start..], gap.start - start..gap.end - start);
+        Ok(())
+    }
+
+    /// Writes all members, and says where the value of `field` stands in `out`.
+    fn members(
+        self,
+        plan: &Plan,
+        members: &Members,
+        values: &[Value],
+        field: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> Result<Range<usize>, Problem> {
+        let mut found = out.len()..out.len();
+        out.push(b'{');
+        for (index, (member, value)) in members.members.iter().zip(values).enumerate() {
+            out.extend_from_slice(&member.key);
+            let start = out.len();
+            self.value(Some(&member.plan), value, out)
+                .map_err(|problem| within(plan, index, problem))?;
+            if field == Some(index) {
+                found = start..out.len();
+            }
         }
         out.push(b'}');
-        Ok(())
+        Ok(found)
     }
 
     /// Writes a schema; of a field's also the field's name.
@@ -287,11 +294,17 @@ impl Encoder {
         }
         if let Some(default) = &schema.default {
             out.extend_from_slice(b",\"default\":");
-            self.value(Some(schema), default, out)
+            self.value(Some(&Plan::of(schema)), default, out)
                 .map_err(|problem| problem.within(" (the default)"))?;
         }
         Ok(())
     }
+}
+
+#[cold]
+fn within(plan: &Plan, field: usize, problem: Problem) -> Problem {
+    let name = &plan.schema.fields()[field].name;
+    problem.within(format_args!(".{name}"))
 }
 
 fn mismatch(expected: &str, value: &Value) -> Problem {
@@ -305,6 +318,17 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
     out.push(b'"');
+}
+
+/// The bytes of a signed number, the highest first, without those that only repeat the sign.
+fn significant(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && let [next, ..] = rest
+        && matches!((*first, *next), (0, 0..0x80) | (0xff, 0x80..))
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
@@ -340,7 +364,7 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
 /// How many bytes come before one that is escaped; none if no byte is.
 fn plain_length(bytes: &[u8]) -> Option<usize> {
     const STEP: usize = 32;
-    // Whole steps at a time, which the compiler turns into a few instructions.
+    // Whole steps at a time, which the compiler turns into a few instructions; then words.
     let mut plain = 0;
     for step in bytes.as_chunks::<STEP>().0 {
         if step.iter().fold(false, |any, byte| any | is_escaped(*byte)) {
@@ -348,8 +372,25 @@ fn plain_length(bytes: &[u8]) -> Option<usize> {
         }
         plain += STEP;
     }
+    for word in bytes[plain..].as_chunks::<8>().0 {
+        if has_escaped(u64::from_le_bytes(*word)) {
+            break;
+        }
+        plain += 8;
+    }
     let rest = bytes[plain..].iter().position(|byte| is_escaped(*byte));
     rest.map(|length| plain + length)
+}
+
+/// Whether one of eight bytes is escaped.
+fn has_escaped(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // What is borrowed comes from a byte that is below itself.
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word & HIGH;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let four_bits = word & (word << 1) & (word << 2) & (word << 3) & HIGH;
+    (below(word, 0x20) | is(b'"') | is(b'\\') | four_bits) != 0
 }
 
 fn write_escaped(c: char, out: &mut Vec<u8>) {
@@ -370,4 +411,24 @@ fn write_escaped(c: char, out: &mut Vec<u8>) {
         }
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests {
+    use bigdecimal::num_bigint::BigInt;
+
+    use super::*;
+
+    #[test]
+    fn short_numbers_have_the_bytes_of_long_ones() {
+        let powers = (0..63).map(|bit| 1_i64 << bit);
+        let numbers = powers.flat_map(|power| [power - 1, power, power + 1]);
+        let both = numbers.flat_map(|number| [number, -number]);
+        for number in both.chain([0, i64::MIN, i64::MAX]) {
+            assert_eq!(
+                significant(&number.to_be_bytes()),
+                BigInt::from(number).to_signed_bytes_be()
+            );
+        }
+    }
 }

@@ -7,10 +7,12 @@ mod config;
 mod decode;
 mod encode;
 mod number;
+mod plan;
 mod schema;
 mod tree;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,6 +20,7 @@ use bytestring::ByteString;
 use self::config::JsonConfig;
 use self::decode::{Decoder, text_of};
 use self::encode::Encoder;
+use self::plan::Plan;
 use self::tree::{Malformed, Node, Reader};
 use super::problem::Problem;
 use super::schema_cache::SchemaCache;
@@ -75,6 +78,7 @@ struct JsonConverter {
     given: Option<SchemaRef>,
     /// What stands before the payload.
     beginnings: SchemaCache<Vec<u8>>,
+    plans: SchemaCache<Plan>,
     schemas: ReadSchemas,
 }
 
@@ -106,6 +110,7 @@ impl JsonConverter {
             envelope: config.envelope,
             given: given.filter(|_| config.envelope),
             beginnings: SchemaCache::new(config.schemas_kept),
+            plans: SchemaCache::new(config.schemas_kept),
             schemas: ReadSchemas {
                 limit: config.schemas_kept,
                 recent: Vec::new(),
@@ -155,8 +160,15 @@ impl Converter for JsonConverter {
                 }
             }
         }
+        let plan = match &datum.schema {
+            Some(schema) => {
+                let plan = self.plans.get(schema, || Ok::<_, Infallible>(Plan::of(schema)));
+                Some(&**plan.unwrap_or_else(|never| match never {}))
+            }
+            None => None,
+        };
         encoder
-            .value(datum.schema.as_ref(), &datum.value, out)
+            .value(plan, &datum.value, out)
             .map_err(|problem| problem.bad_record("JsonConverter"))?;
         if self.envelope {
             out.push(b'}');
@@ -262,7 +274,7 @@ fn envelope(input: &str) -> Result<(&str, Node<'_>, Node<'_>), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Schema, Value};
+    use crate::record::{Field, Schema, SchemaKind, Struct, Value};
     use std::sync::Arc;
 
     fn converter() -> JsonConverter {
@@ -296,6 +308,68 @@ mod tests {
         let turned = decode(r#"{ "payload": 3, "schema": {"type":"int32"} }"#);
         assert!(Arc::ptr_eq(&first, &again) && Arc::ptr_eq(&first, &turned));
         assert_ne!(first, other);
+    }
+
+    #[test]
+    fn what_structs_share_is_written_as_what_they_own() {
+        let names = ["server", "file", "row", "nothing"];
+        let field = |name: &str, schema| Field {
+            name: name.into(),
+            schema,
+        };
+        let schemas = [
+            Schema::string(),
+            Schema::string(),
+            Schema::from(SchemaKind::Int32).into(),
+            Arc::new(Schema::from(SchemaKind::String).optional()),
+        ];
+        let fields = names
+            .iter()
+            .zip(schemas)
+            .map(|(name, schema)| field(name, schema));
+        let inner = Arc::new(Schema::from(SchemaKind::Struct(fields.collect())));
+        let outer = field("source", Arc::clone(&inner));
+        let outer = Arc::new(Schema::from(SchemaKind::Struct(vec![outer])));
+        let values = |file: &str, row| {
+            let texts = [Value::from("db \"1\""), Value::from(file)];
+            let all = texts.into_iter().chain([Value::Int32(row), Value::Null]);
+            all.collect::<Vec<_>>()
+        };
+        let mut converter = converter();
+        let mut written = |its: Struct| {
+            let value = Value::Struct(Struct::new(Arc::clone(&outer), vec![Value::Struct(its)]));
+            let mut out = Vec::new();
+            let datum = Datum::new(Arc::clone(&outer), value);
+            converter.encode("t", &datum, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let schema = || Arc::clone(&inner);
+        for file in ["log.1", "log.2"] {
+            let base: Arc<[Value]> = values(file, 0).into();
+            for row in [0, 7, 1_000_000] {
+                let own = written(Struct::new(schema(), values(file, row)));
+                for _ in 0..2 {
+                    let varied = Struct::varied(schema(), Arc::clone(&base), 2, Value::Int32(row));
+                    assert_eq!(written(varied), own);
+                    let shared = Struct::shared(schema(), values(file, row).into());
+                    assert_eq!(written(shared), own);
+                }
+                let whole = written(Struct::shared(schema(), Arc::clone(&base)));
+                assert_eq!(whole, written(Struct::new(schema(), values(file, 0))));
+            }
+            // Another field, and a value that the schema does not allow.
+            let other = Struct::varied(schema(), Arc::clone(&base), 1, Value::from("log.3"));
+            assert_eq!(written(other), written(Struct::new(schema(), values("log.3", 0))));
+        }
+        let base: Arc<[Value]> = values("log", 0).into();
+        let mut wrong = |row| {
+            let its = Struct::varied(schema(), Arc::clone(&base), 2, row);
+            let datum = Datum::new(schema(), Value::Struct(its));
+            converter.encode("t", &datum, &mut Vec::new())
+        };
+        wrong(Value::Int32(1)).unwrap();
+        let error = wrong(Value::from("one")).unwrap_err().to_string();
+        assert!(error.contains(".row"), "{error}");
     }
 
     #[test]

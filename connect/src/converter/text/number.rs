@@ -6,11 +6,7 @@ use bigdecimal::num_bigint::Sign;
 
 /// Writes a whole number.
 pub(crate) fn write_integer(number: i64, out: &mut Vec<u8>) {
-    if (0..10).contains(&number) {
-        out.push(b'0' + number as u8);
-    } else {
-        let _ = write!(out, "{number}");
-    }
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes what `Double.toString` gives (as of JDK 19: the shortest text that reads back as the same number).

@@ -5,6 +5,7 @@ use bytestring::ByteString;
 use millstream_connect::record::{Datum, Headers, Record, SchemaRef, Struct, Value};
 
 use super::partial::LeftOut;
+use super::records::ROW_FIELD;
 use super::{Moment, Origin, TableRecords};
 
 /// A row, as the envelope holds it.
@@ -15,11 +16,28 @@ pub(super) struct Row {
     pub(super) left_out: LeftOut,
 }
 
+/// What the block `source` is made of.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// It is the record's own.
+    Own,
+    /// Many records have the same.
+    Shared(&'a Arc<[Value]>),
+    /// Many records have the same but for the row's number.
+    Row(&'a Arc<[Value]>),
+}
+
+/// Where a change comes from, and when it is told.
+pub(super) struct At<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) source: Source<'a>,
+    pub(super) now: Moment,
+}
+
 /// Makes the records of one change.
 pub(super) struct Envelope<'a> {
     pub(super) table: &'a TableRecords,
-    pub(super) origin: &'a Origin,
-    pub(super) now: Moment,
+    pub(super) place: &'a At<'a>,
     pub(super) out: &'a mut Vec<Record>,
 }
 
@@ -41,17 +59,31 @@ impl Envelope<'_> {
             )),
             None => Value::Null,
         };
+        let source_schema = || Arc::clone(table.records.source_schema());
+        let source = match self.place.source {
+            Source::Own => table
+                .records
+                .source(self.place.origin, &table.database, Some(&table.table)),
+            Source::Shared(values) => Value::Struct(Struct::shared(source_schema(), Arc::clone(values))),
+            Source::Row(values) => {
+                let row = Value::Int32(i32::try_from(self.place.origin.row).unwrap_or(i32::MAX));
+                Value::Struct(Struct::varied(
+                    source_schema(),
+                    Arc::clone(values),
+                    ROW_FIELD,
+                    row,
+                ))
+            }
+        };
         let values = vec![
             row(before, 0),
             row(after, 1),
-            table
-                .records
-                .source(self.origin, &table.database, Some(&table.table)),
+            source,
             block,
             Value::String(ByteString::from_static(operation)),
-            Value::Int64(self.now.millis()),
-            Value::Int64(self.now.micros()),
-            Value::Int64(self.now.nanos()),
+            Value::Int64(self.place.now.millis()),
+            Value::Int64(self.place.now.micros()),
+            Value::Int64(self.place.now.nanos()),
         ];
         let value = Value::Struct(Struct::new(Arc::clone(schema), values));
         self.out.push(Record {

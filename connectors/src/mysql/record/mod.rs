@@ -12,6 +12,7 @@
 //! * `transaction`, `heartbeat`, `schema_change`: records beside rows.
 //!
 //! Does not know connections, offsets, nor what order events have; the time is an argument.
+mod changed;
 mod column;
 mod declared;
 mod envelope;
@@ -25,6 +26,7 @@ mod moment;
 pub(crate) mod naming;
 mod origin;
 mod partial;
+mod read;
 mod records;
 mod schema_change;
 mod schemas;
@@ -34,10 +36,12 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use changed::ChangedRows;
 pub use error::RecordError;
 pub use heartbeat::Heartbeats;
 pub use moment::Moment;
 pub use origin::{Origin, Snapshot};
+pub use read::ReadRows;
 pub use records::{Connector, Records};
 pub use schema_change::{SchemaChange, SchemaChanges, TableChange};
 pub use table::{TableRecords, select_expression};

@@ -39,6 +39,9 @@ pub struct Records {
     source: SchemaRef,
 }
 
+/// Which field of the block `source` is the row's number.
+pub(super) const ROW_FIELD: usize = 14;
+
 impl Records {
     /// Of a source that is told this.
     #[must_use]
@@ -86,9 +89,29 @@ impl Records {
 
     /// The block `source` of a record of such a table.
     pub(super) fn source(&self, origin: &Origin, database: &ByteString, table: Option<&ByteString>) -> Value {
+        let values = self.source_values(origin, database, table);
+        Value::Struct(Struct::new(Arc::clone(&self.source), values.into()))
+    }
+
+    /// The values of the block `source` of many records of a table.
+    pub(super) fn shared_source(
+        &self,
+        origin: &Origin,
+        database: &ByteString,
+        table: &ByteString,
+    ) -> Arc<[Value]> {
+        Arc::new(self.source_values(origin, database, Some(table)))
+    }
+
+    fn source_values(
+        &self,
+        origin: &Origin,
+        database: &ByteString,
+        table: Option<&ByteString>,
+    ) -> [Value; 17] {
         let text = |text: Option<&ByteString>| text.map_or(Value::Null, |text| Value::String(text.clone()));
         let query = origin.query.as_ref().filter(|_| self.config.include_query);
-        let values = vec![
+        [
             Value::String(ByteString::from_static(env!("CARGO_PKG_VERSION"))),
             Value::String(ByteString::from_static(self.connector.name())),
             Value::String(self.name.clone()),
@@ -108,7 +131,6 @@ impl Records {
                 .thread
                 .map_or(Value::Null, |thread| Value::Int64(i64::from(thread))),
             text(query),
-        ];
-        Value::Struct(Struct::new(Arc::clone(&self.source), values))
+        ]
     }
 }

@@ -5,10 +5,10 @@ use bytestring::ByteString;
 use millstream_connect::record::{Datum, Record, SchemaRef, Value};
 
 use super::column::{Mapped, Role};
-use super::envelope::{Envelope, Row};
+use super::envelope::{At, Envelope, Row, Source};
 use super::key::{Key, structure};
 use super::partial::{LeftOut, Shapes};
-use super::{Moment, Origin, RecordError, Records, Transactions, headers};
+use super::{ChangedRows, Moment, Origin, ReadRows, RecordError, Records, Transactions, headers};
 use crate::mysql::binlog::{self, Change, ColumnType};
 use crate::mysql::schema::{Column, Table, TableId};
 
@@ -23,11 +23,11 @@ pub struct TableRecords {
     pub(super) topic: Arc<str>,
     /// How many columns the table has.
     width: usize,
-    key: Option<Key>,
+    pub(super) key: Option<Key>,
     /// The columns that are told, in the table's order.
-    told: Vec<Mapped>,
-    shapes: Shapes,
-    selected: Vec<usize>,
+    pub(super) told: Vec<Mapped>,
+    pub(super) shapes: Shapes,
+    pub(super) selected: Vec<usize>,
     select_list: String,
 }
 
@@ -145,10 +145,34 @@ impl TableRecords {
         before: &[binlog::Value<'_>],
         after: &[binlog::Value<'_>],
         origin: &Origin,
-        mut transaction: Option<&mut Transactions>,
+        transaction: Option<&mut Transactions>,
         now: Moment,
         out: &mut Vec<Record>,
     ) -> Result<(), RecordError> {
+        let place = At {
+            origin,
+            source: Source::Own,
+            now,
+        };
+        self.tell(change, (before, after), &place, transaction, out)
+    }
+
+    /// Makes the records of rows that were changed by one event.
+    #[must_use]
+    pub fn changed_rows(&self, origin: Origin, now: Moment) -> ChangedRows<'_> {
+        ChangedRows::new(self, origin, now)
+    }
+
+    /// [`Self::change`], with what is told of where it comes from.
+    pub(super) fn tell(
+        &self,
+        change: Change,
+        (before, after): (&[binlog::Value<'_>], &[binlog::Value<'_>]),
+        place: &At<'_>,
+        mut transaction: Option<&mut Transactions>,
+        out: &mut Vec<Record>,
+    ) -> Result<(), RecordError> {
+        let origin = place.origin;
         if self.skips(change) {
             return Ok(());
         }
@@ -162,8 +186,7 @@ impl TableRecords {
         };
         let mut envelope = Envelope {
             table: self,
-            origin,
-            now,
+            place,
             out,
         };
         let mut block = || match transaction.as_deref_mut() {
@@ -236,10 +259,14 @@ impl TableRecords {
             return;
         }
         let block = transaction.map_or(Value::Null, |transaction| transaction.next_block(&self.id));
+        let place = At {
+            origin,
+            source: Source::Own,
+            now,
+        };
         let mut envelope = Envelope {
             table: self,
-            origin,
-            now,
+            place: &place,
             out,
         };
         let key = (Datum::NULL, Vec::new());
@@ -262,7 +289,7 @@ impl TableRecords {
     /// Appends the record `r` of a row that was read with [`Self::select_list`].
     ///
     /// # Errors
-    /// [`RecordError`] with the column; `out` is then as before.
+    /// As [`ReadRows::row`].
     pub fn read(
         &self,
         cells: &[Option<&[u8]>],
@@ -270,34 +297,13 @@ impl TableRecords {
         now: Moment,
         out: &mut Vec<Record>,
     ) -> Result<(), RecordError> {
-        self.check_width(cells.len(), self.selected.len(), origin)?;
-        let values = |columns: &[Mapped]| -> Result<Vec<Value>, RecordError> {
-            let values = columns.iter().map(|column| {
-                let place = self.selected.binary_search(&column.index);
-                let cell = place.map_or(None, |place| cells[place]);
-                column
-                    .of_cell(cell)
-                    .map_err(|damage| self.damaged(column, origin, damage))
-            });
-            values.collect()
-        };
-        let row = Row {
-            values: values(&self.told)?,
-            left_out: LeftOut::default(),
-        };
-        let key = match &self.key {
-            Some(key) => key.datum(values(&key.columns)?),
-            None => Datum::NULL,
-        };
-        let mut envelope = Envelope {
-            table: self,
-            origin,
-            now,
-            out,
-        };
-        let key = (key, Vec::new());
-        envelope.push("r", self.shapes.whole(), (None, Some(row)), Value::Null, key);
-        Ok(())
+        self.rows(origin.clone(), now).row(origin.snapshot, cells, out)
+    }
+
+    /// Makes the records of rows that were read at one place.
+    #[must_use]
+    pub fn rows(&self, origin: Origin, now: Moment) -> ReadRows<'_> {
+        ReadRows::new(self, origin, now)
     }
 
     /// The row before and after a change, where there is one.
@@ -324,7 +330,12 @@ impl TableRecords {
         Ok((old, new))
     }
 
-    fn check_width(&self, found: usize, expected: usize, origin: &Origin) -> Result<(), RecordError> {
+    pub(super) fn check_width(
+        &self,
+        found: usize,
+        expected: usize,
+        origin: &Origin,
+    ) -> Result<(), RecordError> {
         if found == expected {
             return Ok(());
         }
@@ -336,7 +347,7 @@ impl TableRecords {
         })
     }
 
-    fn damaged(&self, column: &Mapped, origin: &Origin, damage: binlog::Damage) -> RecordError {
+    pub(super) fn damaged(&self, column: &Mapped, origin: &Origin, damage: binlog::Damage) -> RecordError {
         RecordError::of_column(format!("{}.{}", self.id, column.name), origin.place(), damage)
     }
 

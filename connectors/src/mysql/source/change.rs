@@ -6,7 +6,7 @@ use super::error::SourceError;
 use super::tables::Compiled;
 use crate::mysql::binlog::{Row, Value};
 use crate::mysql::config::FailureMode;
-use crate::mysql::record::{Moment, Origin, RecordError, Snapshot as Marker, Transactions};
+use crate::mysql::record::{ChangedRows, Moment, Origin, RecordError, Snapshot as Marker, Transactions};
 use crate::mysql::snapshot::{Told, Touching};
 use crate::mysql::stream::{EventOrigin, RowsPlace, RowsStep};
 
@@ -56,7 +56,7 @@ pub(super) struct Telling<'a> {
 impl Telling<'_> {
     /// Tells rows until there are no more, or no room; whether there are none.
     pub(super) fn rows(&mut self, step: &mut RowsStep, room: Room) -> Result<bool, SourceError> {
-        let (mut origin, now) = (origin(&step.origin), now());
+        let mut changed = self.compiled.records.changed_rows(origin(&step.origin), now());
         let begins = step.rows.next_row();
         let mut bytes = begins.bytes_left();
         // How far all was told, also where a row is of no use.
@@ -67,7 +67,6 @@ impl Telling<'_> {
                 if self.batch.is_full(room, true) {
                     break (at, Ok(false));
                 }
-                origin.row = at.number;
                 match reader.read_row(&mut row) {
                     Ok(true) => {}
                     Ok(false) => break (at, Ok(true)),
@@ -76,7 +75,7 @@ impl Telling<'_> {
                 let behind = reader.next_row();
                 self.batch.open();
                 let before = self.batch.records.len();
-                if let Err(error) = self.row(step, &row, behind, &origin, now) {
+                if let Err(error) = self.row(step, &row, (at.number, behind), &mut changed) {
                     break (at, Err(error));
                 }
                 self.batch
@@ -88,26 +87,22 @@ impl Telling<'_> {
         ended
     }
 
-    /// Tells a row, which ends before `at`.
+    /// Tells the event's row `number`, which ends before `at`.
     fn row(
         &mut self,
         step: &RowsStep,
         row: &Row<'_>,
-        at: RowsPlace,
-        origin: &Origin,
-        now: Moment,
+        (number, at): (u32, RowsPlace),
+        changed: &mut ChangedRows<'_>,
     ) -> Result<(), SourceError> {
-        let change = step.rows.change();
-        let (records, transactions) = (&self.compiled.records, self.transactions.as_deref_mut());
+        let (change, transactions) = (step.rows.change(), self.transactions.as_deref_mut());
         if step.captured.records {
             let told = match (u64::from(at.number) <= step.delivered, transactions) {
-                (true, Some(transactions)) => {
-                    records.pass_over(change, &row.before, &row.after, origin, transactions)
-                }
+                (true, Some(transactions)) => changed.pass_over(number, (change, row), transactions),
                 (true, None) => Ok(()),
                 (false, transactions) => {
                     let out: &mut Vec<Record> = &mut self.batch.records;
-                    records.change(change, &row.before, &row.after, origin, transactions, now, out)
+                    changed.row(number, (change, row), transactions, out)
                 }
             };
             if let Err(error) = told {

@@ -158,7 +158,7 @@ impl Running {
                 continue;
             }
             if !self.within {
-                self.stand()?;
+                self.stand(room)?;
             }
             if self.batch.is_full(room, self.within) || !self.within && self.snapshot.holds() {
                 break;
@@ -175,9 +175,10 @@ impl Running {
         Ok(Driven::Waits)
     }
 
-    /// Between two transactions: rows that were there already are told, and more are asked for.
-    fn stand(&mut self) -> Result<(), SourceError> {
-        while std::mem::take(&mut self.stands) && !self.snapshot.is_done() {
+    /// Between two transactions: rows that were there already are told, and more are asked for, until the batch is full.
+    fn stand(&mut self, room: Room) -> Result<(), SourceError> {
+        while !self.batch.is_full(room, false) && std::mem::take(&mut self.stands) && !self.snapshot.is_done()
+        {
             let revision = self.snapshot.revision();
             // Before a transaction that was told in part already, rows as they are here would put back what it changed.
             let told_in_part = self.stream.resume(None).is_within_transaction();
@@ -189,7 +190,9 @@ impl Running {
             while let Some(request) = self.snapshot.next_request() {
                 self.readers.ask(request);
             }
-            while let Some(release) = self.snapshot.next_release() {
+            while !self.batch.is_full(room, false)
+                && let Some(release) = self.snapshot.next_release()
+            {
                 self.release(&release)?;
                 self.snapshot.told(release);
             }
@@ -208,17 +211,17 @@ impl Running {
         let records = self.tables.of_table(&release.table)?;
         let position = self.stream.position();
         let now = now();
-        let mut origin = Origin {
+        let origin = Origin {
             moment: now,
             file: position.file.clone(),
             position: position.position,
             ..Origin::default()
         };
-        let mut cells = Vec::new();
+        let (mut rows, mut cells) = (records.rows(origin, now), Vec::new());
         for index in 0..release.len() {
-            origin.snapshot = release.row(index, &mut cells);
+            let marker = release.row(index, &mut cells);
             let before = self.batch.records.len();
-            let told = records.read(&cells, &origin, now, &mut self.batch.records);
+            let told = rows.row(marker, &cells, &mut self.batch.records);
             if let Err(error) = told {
                 super::change::tolerate(error, self.config.records.failures)?;
             }

@@ -8,7 +8,7 @@ use super::super::checkpoints::Why;
 use super::*;
 use crate::store::{Slot, StoreMemory};
 
-fn stores(directory: &Path) -> LocalStores {
+pub(super) fn stores(directory: &Path) -> LocalStores {
     let slot = Arc::new(Slot::take(directory, "wc").unwrap());
     LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap()
 }
@@ -20,7 +20,7 @@ impl Bench {
     }
 
     /// As a process that is killed, and another that begins in its place.
-    fn restarted(self, directory: &Path) -> Self {
+    pub(super) fn restarted(self, directory: &Path) -> Self {
         let (broker, state_bytes_max) = (Rc::clone(&self.broker), self.state_bytes_max);
         drop(self);
         // Nobody knows of a transaction that was open.
@@ -42,7 +42,7 @@ impl Bench {
 }
 
 /// A worker that has counted two words.
-fn begun(guarantee: Guarantee) -> (TempDir, Bench) {
+pub(super) fn begun(guarantee: Guarantee) -> (TempDir, Bench) {
     let directory = tempfile::tempdir().unwrap();
     let mut bench = Bench::of(guarantee).restarted(directory.path());
     bench.line("a b a");

@@ -32,6 +32,24 @@ pub(super) fn exact(digits: impl Into<BigInt>, scale: i64) -> Value {
     Value::Decimal(Box::new(BigDecimal::new(digits.into(), scale)))
 }
 
+/// The digits of a short number without its point; nothing for others.
+fn short(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let (mut number, mut point) = (0_i64, false);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?,
+            b'.' if !point => point = true,
+            _ => return None,
+        }
+    }
+    let any = digits.len() > usize::from(point);
+    any.then_some(if negative { -number } else { number })
+}
+
 fn no_number() -> Damage {
     Damage::Text {
         what: "a decimal",
@@ -84,6 +102,9 @@ impl DecimalForm {
         match self {
             Self::Precise(_) => {
                 let scale = text.find('.').map_or(0, |point| text.len() - point - 1);
+                if let Some(digits) = short(text) {
+                    return Ok(exact(digits, scale as i64));
+                }
                 let digits = text.replace('.', "");
                 match digits.len() <= WORD_DIGITS_MAX {
                     true => digits.parse::<i128>().ok().map(BigInt::from),
@@ -94,6 +115,41 @@ impl DecimalForm {
             }
             Self::Double => text.parse().map(Value::Float64).map_err(|_| no_number()),
             Self::Text(_) => Ok(Value::String(ByteString::from(text))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_numbers_are_what_long_ones_are() {
+        for text in [
+            "0",
+            "-0.00",
+            "12.50",
+            "-7",
+            ".5",
+            "9223372036854775807",
+            "-922337203685477580.7",
+            "00012.3",
+        ] {
+            assert_eq!(short(text), text.replace('.', "").parse().ok(), "{text}");
+            assert!(short(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            ".",
+            "-.",
+            "1.2.3",
+            "1e3",
+            "+1",
+            "9223372036854775808",
+            "99999999999999999999",
+        ] {
+            assert_eq!(short(text), None, "{text}");
         }
     }
 }

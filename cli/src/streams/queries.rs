@@ -1,0 +1,175 @@
+//! `millstream streams describe`, `state` and `query`: what an instance of a running job says.
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::instance::InstanceArgs;
+use crate::datetime::parse_datetime;
+use crate::error::{CliError, output};
+use crate::table;
+
+/// Print the topology of a running job, and its stores.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An instance answers whose configuration has queries.listener.\n\n\
+    Examples:\n  \
+    millstream streams describe --application-id word-count\n  \
+    millstream streams describe --application-id word-count --instance http://10.0.0.7:9405"
+)]
+pub struct DescribeArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+}
+
+/// Print the stores of a running job, and which instance works on which of their partitions.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An instance answers whose configuration has queries.listener.\n\n\
+    Examples:\n  \
+    millstream streams state --application-id word-count\n  \
+    millstream streams state --application-id word-count --json"
+)]
+pub struct StateArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// Print an array of objects
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ask a store of a running job; prints a row as JSON a line.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Any instance answers for all. Rows are committed ones, in no order that means something. A key is a JSON list with a \
+    value for each of its columns; a bound may have fewer. A window is chosen by when it begins: milliseconds since 1970, or \
+    YYYY-MM-DDTHH:MM:SS.sss.\n\n\
+    Examples:\n  \
+    millstream streams query --application-id word-count --store counts --key '[\"to\"]'\n  \
+    millstream streams query --application-id word-count --store counts --from '[\"a\"]' --to '[\"c\"]' --limit 20\n  \
+    millstream streams query --application-id visits --store per-page --key '[\"home\"]' --window-from 2026-01-01T00:00:00.000"
+)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// The step's name in the topology
+    #[arg(long, value_name = "NAME")]
+    store: String,
+    /// The key
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["from", "to"])]
+    key: Option<String>,
+    /// Keys from this one on
+    #[arg(long, value_name = "JSON")]
+    from: Option<String>,
+    /// Keys up to this one
+    #[arg(long, value_name = "JSON")]
+    to: Option<String>,
+    /// Print at most so many rows
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Windows that begin at this time or later
+    #[arg(long, value_name = "TIME")]
+    window_from: Option<String>,
+    /// Windows that begin before this time
+    #[arg(long, value_name = "TIME")]
+    window_to: Option<String>,
+}
+
+/// Runs `describe`.
+pub fn describe(args: &DescribeArgs) -> Result<(), CliError> {
+    let page = args.instance.find()?.get("/topology")?;
+    let text = page["description"].as_str().unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end()).map_err(output)?;
+    for store in page["stores"].as_array().into_iter().flatten() {
+        let columns = |of: &str| {
+            let columns = store[of].as_array().into_iter().flatten();
+            let texts: Vec<String> = columns
+                .map(|column| format!("{} {}", text_of(&column["name"]), text_of(&column["type"])))
+                .collect();
+            texts.join(", ")
+        };
+        let (name, kind) = (text_of(&store["name"]), text_of(&store["kind"]));
+        writeln!(
+            out,
+            "Store {name} ({kind}): {} → {}",
+            columns("key"),
+            columns("columns")
+        )
+        .map_err(output)?;
+    }
+    Ok(())
+}
+
+/// Runs `state`.
+pub fn state(args: &StateArgs) -> Result<(), CliError> {
+    let page = args.instance.find()?.get("/state")?;
+    let headers = ["STORE", "KIND", "PARTITION", "INSTANCE"];
+    let mut rows = Vec::new();
+    for store in page["stores"].as_array().into_iter().flatten() {
+        let mut owners: Vec<(i64, &Value)> = store["owners"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(partition, owner)| Some((partition.parse().ok()?, owner)))
+            .collect();
+        owners.sort_unstable_by_key(|(partition, _)| *partition);
+        for (partition, owner) in owners {
+            rows.push(vec![
+                text_of(&store["name"]),
+                text_of(&store["kind"]),
+                partition.to_string(),
+                owner.as_str().unwrap_or("-").to_owned(),
+            ]);
+        }
+    }
+    table::print(&headers, &rows, args.json)
+}
+
+/// Runs `query`.
+pub fn query(args: &QueryArgs) -> Result<(), CliError> {
+    let mut target = format!("/stores/{}?limit={}", encoded(&args.store), args.limit);
+    for (name, value) in [("key", &args.key), ("from", &args.from), ("to", &args.to)] {
+        if let Some(value) = value {
+            target.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    for (name, flag, value) in [
+        ("window_from", "--window-from", &args.window_from),
+        ("window_to", "--window-to", &args.window_to),
+    ] {
+        if let Some(value) = value {
+            let time = value.parse::<i64>().or_else(|_| parse_datetime(value));
+            let time = time.map_err(|reason| CliError::new(format!("{flag}: {reason}")))?;
+            target.push_str(&format!("&{name}={time}"));
+        }
+    }
+    let page = args.instance.find()?.get(&target)?;
+    let mut out = std::io::stdout().lock();
+    for row in page["rows"].as_array().into_iter().flatten() {
+        writeln!(out, "{row}").map_err(output)?;
+    }
+    if page["limited"] == true {
+        eprintln!("There may be more rows; see --limit.");
+    }
+    Ok(())
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// `text` as a part of a URL.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,89 @@
+//! What a step's store says to those who ask for it from outside the job.
+//!
+//! A store has rows in the form of its changelog: partial states, sums, members. [`StoreKind::results`] makes of them what the step says
+//! of its keys, so that whoever has read them from a local store needs no task.
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+
+use super::{OperatorError, signed, table_final, to_table};
+use crate::aggregate::AggregateSpec;
+use crate::plan::{SignedFinalPlan, TableFinal, ToTable, WindowFinal};
+use crate::rows::EventTime;
+
+/// What is asked of a step between two epochs.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// A key, a row of as many columns; all keys if there is none.
+    pub(crate) key: Option<Vec<ArrayRef>>,
+    /// When windows begin.
+    pub(crate) windows: Range<EventTime>,
+    /// No more windows are looked at once so many rows were found.
+    pub(crate) rows_max: usize,
+}
+
+/// A store that can be asked, by what its step does.
+#[derive(Debug, Clone)]
+pub(crate) enum StoreKind {
+    /// Partial states by key.
+    Aggregate(Arc<AggregateSpec>),
+    /// Rows by key.
+    Rows(ToTable),
+    /// Sums by group.
+    Signed(SignedFinalPlan),
+    /// Members by group.
+    Groups(TableFinal),
+    /// Windows, each with its keys.
+    Windows(WindowFinal),
+}
+
+impl StoreKind {
+    /// What the step says of a key: its columns, then the others.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Aggregate(spec) => spec.output_schema(),
+            Self::Rows(plan) => Arc::clone(&plan.schema),
+            Self::Signed(plan) => plan.results.output_schema(),
+            Self::Groups(plan) => plan.spec.output_schema(),
+            Self::Windows(plan) => Arc::clone(&plan.output),
+        }
+    }
+
+    /// How many of the first columns are the key. A window's bounds come behind it.
+    pub(crate) fn key_count(&self) -> usize {
+        match self {
+            Self::Aggregate(spec) => spec.key_count(),
+            Self::Rows(plan) => plan.keys,
+            Self::Signed(plan) => plan.results.key_count(),
+            Self::Groups(plan) => plan.groups,
+            Self::Windows(plan) => plan.windowed.spec.key_count() - 1,
+        }
+    }
+
+    /// The columns of the changelog, and how many of them are its key; none if it has another form.
+    pub(crate) fn stored(&self) -> Option<(SchemaRef, usize)> {
+        match self {
+            Self::Aggregate(spec) => Some((spec.state_schema(), spec.key_count())),
+            Self::Rows(plan) => Some((to_table::stored_schema(plan), plan.keys)),
+            Self::Signed(plan) => Some((signed::stored_schema(plan), plan.sums.key_count())),
+            Self::Groups(plan) => Some((table_final::stored_schema(plan), plan.member_keys())),
+            Self::Windows(_) => None,
+        }
+    }
+
+    /// What the step says of stored rows. Groups must have all of their members.
+    pub(crate) fn results(&self, stored: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+        match self {
+            Self::Aggregate(spec) => Ok(spec.results(stored)?),
+            Self::Rows(plan) => {
+                let columns = stored.columns()[..plan.schema.fields().len()].to_vec();
+                Ok(RecordBatch::try_new(Arc::clone(&plan.schema), columns)?)
+            }
+            Self::Signed(plan) => signed::results_of_stored(plan, stored),
+            Self::Groups(plan) => table_final::results_of_stored(plan, stored),
+            Self::Windows(_) => unreachable!("windows are asked through their task"),
+        }
+    }
+}

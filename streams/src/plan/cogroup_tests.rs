@@ -1,0 +1,217 @@
+//! Streams that are aggregated together, counts of different values, and states that are too large for a record.
+use std::time::Duration;
+
+use crate::prelude::*;
+use crate::{PlanError, StreamsError, TestDriver, TestRecord};
+
+fn rows(app: &Streams, topic: &str) -> Stream {
+    let schema = Schema::new(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+    ]);
+    app.stream(topic, json_schema(schema))
+}
+
+fn pipe(driver: &mut TestDriver, topic: &str, key: &str, n: i64, at: i64) {
+    let text = format!(r#"{{"key":"{key}","n":{n}}}"#);
+    driver.pipe(topic, TestRecord::new(text).at(at)).unwrap();
+}
+
+fn read(driver: &mut TestDriver, topic: &str) -> Vec<(String, String)> {
+    let records = driver.read(topic);
+    let texts = records.iter().map(|record| {
+        let (key, value) = record.as_text();
+        (key.to_owned(), value.to_owned())
+    });
+    texts.collect()
+}
+
+fn error(app: &Streams) -> PlanError {
+    match app.build().unwrap_err() {
+        StreamsError::Plan(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn each_stream_has_its_own_aggregates_and_columns() {
+    let app = Streams::new("c");
+    let one = rows(&app, "one").group_by([col("key")]);
+    // The same names mean other columns there, and keys are cast to what both have.
+    let two = rows(&app, "two").select([
+        col("n").alias("key"),
+        cast(col("key"), DataType::Binary).alias("id"),
+    ]);
+    let three = rows(&app, "one").group_by([upper(col("key")).alias("other")]);
+    one.with([
+        count_all().alias("rows"),
+        sum(col("n")).filter(col("n").gt(lit(1))).alias("sum"),
+    ])
+    .cogroup(
+        two.group_by([col("id")])
+            .with([max(col("key")), count_all().alias("more")]),
+    )
+    .cogroup(three.with([first(col("key")).alias("named")]))
+    .aggregate("all")
+    .to("out", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for (topic, key, n) in [
+        ("one", "A", 1),
+        ("one", "A", 2),
+        ("two", "A", 7),
+        ("two", "B", 8),
+        ("one", "b", 3),
+    ] {
+        pipe(&mut driver, topic, key, n, 0);
+    }
+    driver.commit().unwrap();
+    let mut found = read(&mut driver, "out");
+    found.sort();
+    let row = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(
+        found,
+        [
+            row("A", r#"{"rows":2,"sum":2,"max(key)":7,"more":1,"named":"A"}"#),
+            row("B", r#"{"rows":0,"sum":null,"max(key)":8,"more":1,"named":"b"}"#),
+            row("b", r#"{"rows":1,"sum":3,"max(key)":null,"more":0,"named":null}"#),
+        ]
+    );
+}
+
+#[test]
+fn late_rows_say_of_which_stream_they_are() {
+    let app = Streams::new("c");
+    let one = rows(&app, "one")
+        .group_by([col("key")])
+        .with([count_all().alias("ones")]);
+    let two = rows(&app, "two")
+        .group_by([col("key")])
+        .with([sum(col("n")).alias("twos")]);
+    let both = one
+        .cogroup(two)
+        .window(tumbling(Duration::from_millis(10)))
+        .emit(OnWindowClose);
+    let both = both.aggregate("both");
+    both.to("out", json().with_key("key"));
+    both.late().to("late", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for (topic, n, at) in [
+        ("one", 1, 5),
+        ("two", 2, 6),
+        ("one", 3, 100),
+        ("two", 4, 100),
+        ("two", 5, 7),
+    ] {
+        pipe(&mut driver, topic, "k", n, at);
+        driver.commit().unwrap();
+    }
+    let found = read(&mut driver, "out");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].1.ends_with(r#""ones":1,"twos":2}"#), "{found:?}");
+    assert_eq!(
+        read(&mut driver, "late")[0].1,
+        r#"{"key":"k","$input":1,"$1.n":5}"#
+    );
+}
+
+#[test]
+fn streams_that_do_not_fit_are_refused() {
+    let app = Streams::new("c");
+    let one = rows(&app, "one")
+        .group_by([col("key"), col("n")])
+        .with([count_all()]);
+    let two = rows(&app, "two").group_by([col("key")]).with([count_all()]);
+    one.cogroup(two).aggregate("both").to("out", json());
+    let refused = error(&app);
+    assert!(matches!(refused, PlanError::CogroupKeys { .. }), "{refused}");
+
+    let app = Streams::new("c");
+    let one = rows(&app, "one").group_by([col("n")]).with([count_all()]);
+    let two = rows(&app, "two")
+        .group_by([col("key")])
+        .with([count_all().alias("n")]);
+    one.clone().cogroup(two).aggregate("both").to("out", json());
+    let refused = error(&app);
+    assert!(matches!(refused, PlanError::JoinKeys { .. }), "{refused}");
+
+    let app = Streams::new("c");
+    let rows = || rows(&app, "one").group_by([col("n")]);
+    rows()
+        .with([count_all().alias("x")])
+        .cogroup(rows().with([count_all().alias("x")]))
+        .aggregate("both")
+        .to("out", json());
+    let refused = error(&app);
+    assert!(matches!(refused, PlanError::DuplicateColumn { .. }), "{refused}");
+
+    let app = Streams::new("c");
+    let both = self::rows(&app, "one").group_by([col("n")]).with([col("key")]);
+    both.aggregate("both").to("out", json());
+    let refused = error(&app);
+    assert!(matches!(refused, PlanError::NotAnAggregate { .. }), "{refused}");
+}
+
+#[test]
+fn different_values_are_counted_where_they_come_and_where_a_row_is_of_those_asked_for() {
+    let app = Streams::new("c");
+    rows(&app, "in")
+        .count_distinct_of("values", [col("key")], col("n") % lit(10))
+        .alias("values")
+        .and_where("large", col("n").gt(lit(100)))
+        .to("out", json());
+    let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+    let mut last = |rows: &[i64]| {
+        rows.iter().for_each(|n| pipe(&mut driver, "in", "k", *n, 0));
+        driver.commit().unwrap();
+        driver.restart().unwrap();
+        read(&mut driver, "out").pop().map(|(_, value)| value)
+    };
+    assert_eq!(last(&[1, 11, 2]).as_deref(), Some(r#"{"values":2,"large":0}"#));
+    assert_eq!(last(&[102, 3]).as_deref(), Some(r#"{"values":3,"large":1}"#));
+    assert_eq!(last(&[102, 202]).as_deref(), Some(r#"{"values":3,"large":1}"#));
+}
+
+#[test]
+fn a_list_that_outgrows_its_record_is_named_with_what_helps() {
+    // Bit by bit, so that none is too large before it is stored.
+    for (windowed, size) in [(false, "1000000"), (true, "524288")] {
+        let app = Streams::new("c");
+        let lists = app.stream("in", text("text").with_key("key"));
+        let lists = lists.select([cast(col("key"), DataType::Utf8).alias("key"), col("text")]);
+        let lists = lists.group_by([col("key"), lit(7).alias("seven")]);
+        let list = collect(col("text")).alias("list");
+        match windowed {
+            true => drop(
+                lists
+                    .window(tumbling(Duration::from_secs(1)))
+                    .emit(OnWindowClose)
+                    .top("lists", 1_000, [col("text").sort(true, false)])
+                    .to("out", json()),
+            ),
+            false => drop(lists.aggregate("lists", [list]).to("out", json())),
+        }
+        let mut driver = TestDriver::new(&app).unwrap();
+        let said = (0..5).find_map(|_| {
+            let text = "x".repeat(300_000);
+            driver
+                .pipe("in", TestRecord::new(text.clone()).key("large").at(5))
+                .unwrap();
+            driver
+                .pipe("in", TestRecord::new("small").key("other").at(5))
+                .unwrap();
+            if windowed {
+                driver
+                    .pipe("in", TestRecord::new(text).key("large").at(5))
+                    .unwrap();
+            }
+            driver.commit().err()
+        });
+        let said = said.unwrap().to_string();
+        assert!(said.contains("what there is of the key large, 7"), "{said}");
+        assert!(said.contains(&format!("a record holds at most {size}")), "{said}");
+        assert!(
+            said.contains(".limit(n)") && said.contains("count_distinct_of"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! The stores of a test driver.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+
+use super::keys::KeyRange;
+use super::local::{NoAnswer, Query, Wanted};
+use super::{Queries, QueryError, Store};
+use crate::operator::Asked;
+use crate::plan::Topology;
+use crate::source::TopicPartition;
+use crate::store::StoreReader;
+use crate::task::Task;
+
+/// Stores by name, to be read from tasks or their local stores.
+pub(crate) struct DriverStores(Queries);
+
+/// The tasks by sub-topology and partition, and their local stores if they have some.
+pub(crate) struct DriverTasks<'a> {
+    pub(crate) tasks: &'a mut BTreeMap<(usize, i32), Task>,
+    pub(crate) reader: &'a dyn Fn(&TopicPartition) -> Option<StoreReader>,
+}
+
+impl DriverStores {
+    pub(crate) fn new(topology: &Topology, tasks: &HashMap<usize, usize>) -> Self {
+        Self(Queries::new(topology, tasks))
+    }
+
+    /// All rows of a store.
+    pub(crate) fn rows(&self, name: &str, mut of: DriverTasks<'_>) -> Result<RecordBatch, QueryError> {
+        let store = self.0.store(name)?;
+        let query = Query {
+            keys: Wanted::Between(KeyRange::default()),
+            windows: i64::MIN..i64::MAX,
+            limit: usize::MAX,
+        };
+        let mut rows = Vec::new();
+        for partition in 0..store.partitions {
+            rows.extend(store.of_task(partition, &query, &mut of)?);
+        }
+        concat_batches(&store.schema(), &rows).map_err(|error| store.failed(error))
+    }
+
+    /// Those that have tables and no windows.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<String> {
+        let tables = self.0.stores.iter().filter(|store| !store.has_windows());
+        tables.map(|store| store.name.clone()).collect()
+    }
+
+    /// The rows of a key, which is the first columns of row number `row`.
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str, row: &RecordBatch, mut of: DriverTasks<'_>) -> RecordBatch {
+        let store = self.0.store(name).unwrap();
+        let key = row.columns()[..store.key_count()].to_vec();
+        let partition = store.partition_of(&key).unwrap();
+        let query = Query {
+            keys: Wanted::One(key),
+            windows: i64::MIN..i64::MAX,
+            limit: usize::MAX,
+        };
+        let rows = store.of_task(partition, &query, &mut of).unwrap();
+        concat_batches(&store.schema(), &rows).unwrap()
+    }
+}
+
+impl Store {
+    fn of_task(
+        &self,
+        partition: i32,
+        query: &Query,
+        of: &mut DriverTasks<'_>,
+    ) -> Result<Vec<RecordBatch>, QueryError> {
+        let Some(task) = of.tasks.get_mut(&(self.sub, partition)) else {
+            return Ok(Vec::new());
+        };
+        let changelog = task.stores().find(|(step, _)| *step == self.step);
+        let at = changelog.map(|(_, topic)| TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        });
+        let reader = at.and_then(|at| (of.reader)(&at));
+        let read = match reader.filter(|_| self.rows.is_some()) {
+            Some(reader) => self.read(&reader, query),
+            None => {
+                let asked = Asked {
+                    key: match &query.keys {
+                        Wanted::One(key) => Some(key.clone()),
+                        Wanted::Between(_) => None,
+                    },
+                    windows: query.windows.clone(),
+                    rows_max: query.limit,
+                };
+                let answered = task.answer(self.step, &asked);
+                let rows = answered.map_err(|error| self.failed(error))?;
+                self.limited(rows, query)
+            }
+        };
+        read.map_err(|error| match error {
+            NoAnswer::Never(error) => error,
+            NoAnswer::Later(cause) => self.failed(cause),
+            NoAnswer::NotHere => self.failed("its task does not run"),
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! What is answered to requests.
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use serde_json::{Value, json};
+
+use super::anywhere::{Found, Place};
+use super::keys::{self, KeyRange};
+use super::local::{Query, Wanted};
+use super::request::Request;
+use super::{Queries, QueryError, Store};
+use crate::format::JsonEncoder;
+use crate::runtime::shared::Shared;
+
+/// Rows of an answer, unless it says how many.
+const LIMIT_DEFAULT: usize = 1_000;
+pub(super) const LIMIT_MAX: usize = 100_000;
+/// Bytes of an answer's rows.
+pub(super) const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The parameters of a store.
+const PARAMETERS: [&str; 8] = [
+    "key",
+    "from",
+    "to",
+    "limit",
+    "window_from",
+    "window_to",
+    "partition",
+    "local",
+];
+
+/// An answer on its way.
+pub(super) struct Answer {
+    pub(super) status: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn failure(status: &'static str, text: &str) -> Self {
+        Self::json(status, &json!({ "error": text }))
+    }
+
+    fn json(status: &'static str, body: &Value) -> Self {
+        let mut body = body.to_string().into_bytes();
+        body.push(b'\n');
+        Self {
+            status,
+            kind: "application/json",
+            body,
+        }
+    }
+
+    fn of(error: &QueryError) -> Self {
+        let status = match error {
+            QueryError::UnknownStore { .. } => "404 Not Found",
+            QueryError::NotReadable { .. } | QueryError::Question { .. } => "400 Bad Request",
+            QueryError::NotHere { .. } => "421 Misdirected Request",
+            QueryError::Unavailable { .. } | QueryError::Stopped { .. } => "503 Service Unavailable",
+            QueryError::TooLarge { .. } => "413 Content Too Large",
+            QueryError::Failed { .. } => "500 Internal Server Error",
+        };
+        Self::failure(status, &error.to_string())
+    }
+}
+
+/// The answer to a request.
+pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
+    if request.method != "GET" {
+        return Answer::failure("405 Method Not Allowed", "only GET");
+    }
+    let queries = &shared.queries;
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["topology"] => Answer::json("200 OK", &queries.topology_page()),
+        ["state"] => {
+            let mut page = queries.state_page();
+            page["state"] = json!(format!("{:?}", shared.state()).to_uppercase());
+            Answer::json("200 OK", &page)
+        }
+        ["stores"] => Answer::json("200 OK", &json!({ "stores": queries.stores_page() })),
+        ["stores", name] => queries
+            .rows_page(name, request)
+            .unwrap_or_else(|error| Answer::of(&error)),
+        _ => Answer::failure(
+            "404 Not Found",
+            "there is /topology, /state, /stores, and /stores/NAME?key=[…] or ?from=[…]&to=[…]&limit=N, with \
+             window_from and window_to (milliseconds since 1970) for windows",
+        ),
+    }
+}
+
+impl Queries {
+    fn topology_page(&self) -> Value {
+        json!({
+            "application_id": self.application_id,
+            "description": self.description,
+            "stores": self.stores_page(),
+        })
+    }
+
+    fn state_page(&self) -> Value {
+        json!({
+            "application_id": self.application_id,
+            "instance": self.directory.get().map(|directory| directory.own()),
+            "instances": self.directory.get().map(|directory| directory.instances()),
+            "stores": self.stores_page(),
+        })
+    }
+
+    /// What stores there are, and who works on which of their partitions.
+    fn stores_page(&self) -> Value {
+        let stores = self.stores.iter().map(|store| {
+            let schema = store.schema();
+            let columns = schema
+                .fields()
+                .iter()
+                .map(|field| json!({ "name": field.name(), "type": field.data_type().to_string() }));
+            let columns: Vec<Value> = columns.collect();
+            let (key, values) = columns.split_at(store.key_count());
+            let owners = (0..store.partitions).map(|partition| {
+                let owner = self
+                    .directory
+                    .get()
+                    .and_then(|directory| directory.owner((store.sub, partition)));
+                (partition.to_string(), json!(owner))
+            });
+            json!({
+                "name": store.name,
+                "kind": if store.has_windows() { "windows" } else { "table" },
+                "key": key,
+                "columns": values,
+                "partitions": store.partitions,
+                "here": self.partitions_here(store),
+                "owners": owners.collect::<serde_json::Map<_, _>>(),
+            })
+        });
+        stores.collect()
+    }
+
+    /// The rows that are asked for.
+    fn rows_page(&self, name: &str, request: &Request) -> Result<Answer, QueryError> {
+        let store = self.store(name)?;
+        let asked = Asked::new(store, request)?;
+        let until = Instant::now() + ANSWER_MAX;
+        let mut query = asked.query;
+        let limit = query.limit;
+        let partitions = match (asked.partition, &query.keys) {
+            (Some(partition), _) => vec![partition],
+            (None, Wanted::One(key)) => vec![store.partition_of(key)?],
+            (None, Wanted::Between(_)) if asked.local => self.partitions_here(store),
+            (None, Wanted::Between(_)) => (0..store.partitions).collect(),
+        };
+        // Whoever names a partition has found out whose it is.
+        let place = match asked.local || asked.partition.is_some() {
+            true => Place::Here,
+            false => Place::Anywhere,
+        };
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for partition in partitions {
+            query.limit = limit - count;
+            if query.limit == 0 {
+                break;
+            }
+            match self.ask(store, partition, &query, place, until, ANSWER_MAX)? {
+                Found::Rows(batches) => {
+                    for batch in batches {
+                        count += batch.num_rows();
+                        lines(store, &batch, &mut rows)?;
+                    }
+                }
+                Found::Lines { lines, rows: found } => {
+                    count += found;
+                    rows.extend_from_slice(&lines);
+                }
+            }
+            if rows.len() > ANSWER_BYTES_MAX {
+                return Err(store.too_large());
+            }
+        }
+        if asked.partition.is_some() {
+            return Ok(Answer {
+                status: "200 OK",
+                kind: "application/x-ndjson",
+                body: rows,
+            });
+        }
+        // A line a row, so that others than programs can read it.
+        let mut body = b"{\"rows\":[\n".to_vec();
+        for (place, row) in rows
+            .split(|byte| *byte == b'\n')
+            .filter(|row| !row.is_empty())
+            .enumerate()
+        {
+            if place > 0 {
+                body.extend_from_slice(b",\n");
+            }
+            body.extend_from_slice(row);
+        }
+        body.extend_from_slice(
+            format!("\n],\"limited\":{}}}\n", count >= limit && asked.may_be_more).as_bytes(),
+        );
+        Ok(Answer {
+            status: "200 OK",
+            kind: "application/json",
+            body,
+        })
+    }
+}
+
+/// The rows as JSON, a line each.
+pub(super) fn lines(store: &Store, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), QueryError> {
+    let encoder = JsonEncoder::new(rows, 0..rows.num_columns());
+    let mut encoder = encoder.map_err(|error| store.failed(error))?;
+    for row in 0..rows.num_rows() {
+        encoder.object(row, out);
+        out.push(b'\n');
+        if out.len() > ANSWER_BYTES_MAX {
+            return Err(store.too_large());
+        }
+    }
+    Ok(())
+}
+
+/// A question as it was put.
+struct Asked {
+    query: Query,
+    partition: Option<i32>,
+    /// Only what this process works on.
+    local: bool,
+    /// There may be more rows than are given.
+    may_be_more: bool,
+}
+
+impl Asked {
+    fn new(store: &Store, request: &Request) -> Result<Self, QueryError> {
+        let unfit = |reason: String| store.unfit(reason);
+        if let Some((name, _)) = request
+            .query
+            .iter()
+            .find(|(name, _)| !PARAMETERS.contains(&name.as_str()))
+        {
+            return Err(unfit(format!(
+                "there is no parameter {name}; there is {}",
+                PARAMETERS.join(", ")
+            )));
+        }
+        let number = |name: &str| match request.value(name) {
+            None => Ok(None),
+            Some(value) => value
+                .parse::<i64>()
+                .map(Some)
+                .map_err(|_| unfit(format!("{name}={value} is no whole number"))),
+        };
+        let schema = store.schema();
+        let fields = store.key_fields(&schema);
+        let values = |name: &str| -> Result<Vec<ScalarValue>, QueryError> {
+            let values = request
+                .value(name)
+                .map(keys::from_json)
+                .transpose()
+                .map_err(unfit)?;
+            let values = values.unwrap_or_default().into_iter().enumerate();
+            let typed = values.map(|(place, value)| {
+                match (fields.get(place).map(|field| field.data_type()), value) {
+                    // As rows show them.
+                    (Some(DataType::BinaryView), ScalarValue::Utf8(Some(text))) => from_hex(&text)
+                        .map(|bytes| ScalarValue::Binary(Some(bytes)))
+                        .ok_or_else(|| unfit(format!("{text} is no hexadecimal number of whole bytes"))),
+                    (_, value) => Ok(value),
+                }
+            });
+            typed.collect()
+        };
+        let limit = usize::try_from(number("limit")?.unwrap_or(LIMIT_DEFAULT as i64));
+        let limit = limit.ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        let limit = limit.ok_or_else(|| unfit(format!("limit is between 1 and {LIMIT_MAX}")))?;
+        let (from, to) = (number("window_from")?, number("window_to")?);
+        if (from.is_some() || to.is_some()) && !store.has_windows() {
+            return Err(unfit(
+                "it has no windows; leave window_from and window_to out".to_owned(),
+            ));
+        }
+        let keys = match request.value("key") {
+            Some(_) if request.value("from").or(request.value("to")).is_some() => {
+                return Err(unfit("give key, or from and to".to_owned()));
+            }
+            Some(_) => Wanted::One(keys::key(&values("key")?, &fields).map_err(unfit)?),
+            None => Wanted::Between(KeyRange {
+                from: keys::columns(&values("from")?, &fields).map_err(unfit)?,
+                to: keys::columns(&values("to")?, &fields).map_err(unfit)?,
+            }),
+        };
+        let partition = number("partition")?.map(|partition| {
+            let partition = i32::try_from(partition).ok();
+            let partition = partition.filter(|partition| (0..store.partitions).contains(partition));
+            partition.ok_or_else(|| unfit(format!("it has {} partitions", store.partitions)))
+        });
+        Ok(Self {
+            may_be_more: matches!(keys, Wanted::Between(_)) || store.has_windows(),
+            query: Query {
+                keys,
+                windows: from.unwrap_or(i64::MIN)..to.unwrap_or(i64::MAX),
+                limit,
+            },
+            partition: partition.transpose()?,
+            local: request.value("local").is_some_and(|local| local != "false"),
+        })
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u32> = text
+        .chars()
+        .map(|digit| digit.to_digit(16))
+        .collect::<Option<_>>()?;
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => u8::try_from(high * 16 + low).ok(),
+        _ => None,
+    });
+    pairs.collect()
+}

@@ -1,0 +1,78 @@
+//! What a worker does for those who ask.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::plan::StepId;
+use crate::runtime::worker::Worker;
+use crate::sink::Sink;
+use crate::source::{Restore, Source, TopicPartition};
+use crate::store::{LocalStore, StoreReader};
+
+/// What a worker spends on questions between two polls.
+const ANSWERING_MAX: Duration = Duration::from_millis(20);
+/// The wait for input while somebody asks.
+const ASKED_WAIT: Duration = Duration::from_millis(1);
+
+impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
+    /// Answers questions that have come. Between two polls, tasks hold what is committed.
+    pub(in crate::runtime) fn answer_questions(&mut self) {
+        let until = Instant::now() + ANSWERING_MAX;
+        while let Some(question) = self.mailbox.next() {
+            let task = self.tasks.tasks.get_mut(&question.task);
+            let told = task.map(|task| {
+                let answered = task.answer(question.step, &question.asked);
+                answered.map_err(|error| error.to_string())
+            });
+            // Whoever asked may have given up.
+            let _ = question.answer.try_send(told);
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// How long to wait for input, lest somebody who asks waits for an answer.
+    pub(in crate::runtime) fn wait_beside_questions(&self, wait: Duration) -> Duration {
+        match self.mailbox.is_in_use() {
+            true => wait.min(ASKED_WAIT),
+            false => wait,
+        }
+    }
+
+    /// Says which tasks run here, if there are others than before.
+    pub(in crate::runtime) fn serve(&mut self) {
+        for (&id, task) in &self.tasks.tasks {
+            if self.served.contains(&id) {
+                continue;
+            }
+            let reader = |(step, topic): (StepId, &Arc<str>)| {
+                let topic = Arc::clone(topic);
+                let at = TopicPartition {
+                    topic,
+                    partition: id.1,
+                };
+                Some((step, self.checkpoints.held(&at).map(LocalStore::reader)?))
+            };
+            let stores: HashMap<StepId, StoreReader> = task.stores().filter_map(reader).collect();
+            self.shared.queries.come(id, &self.mailbox, stores);
+            self.served.insert(id);
+        }
+    }
+
+    /// None runs here any more.
+    pub(in crate::runtime) fn serve_none(&mut self) {
+        if !self.served.is_empty() {
+            self.served.clear();
+            self.shared.queries.leave(&self.mailbox);
+        }
+    }
+}
+
+impl<S, K, R> Drop for Worker<S, K, R> {
+    fn drop(&mut self) {
+        // Local stores are closed when nobody can read them any more.
+        self.shared.queries.leave(&self.mailbox);
+        self.mailbox.clear();
+    }
+}

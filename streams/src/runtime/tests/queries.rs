@@ -1,0 +1,197 @@
+//! Questions to a worker's stores.
+use std::thread::JoinHandle;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use tempfile::TempDir;
+
+use super::super::queries::{QueryError, StoreView};
+use super::checkpoints::{begun, stores};
+use super::*;
+use crate::lit;
+
+fn n(rows: &RecordBatch) -> i64 {
+    assert_eq!(rows.num_rows(), 1);
+    rows.column_by_name("n")
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .value(0)
+}
+
+/// All rows by their word.
+fn all(rows: &RecordBatch) -> BTreeMap<String, i64> {
+    let words = rows.column_by_name("word").unwrap().as_string_view();
+    let counts = rows.column_by_name("n").unwrap().as_primitive::<Int64Type>();
+    let pairs = words.iter().zip(counts.iter());
+    pairs
+        .map(|(word, n)| (word.unwrap().to_owned(), n.unwrap()))
+        .collect()
+}
+
+fn words(expected: &[(&str, i64)]) -> BTreeMap<String, i64> {
+    expected
+        .iter()
+        .map(|(word, n)| ((*word).to_owned(), *n))
+        .collect()
+}
+
+impl Bench {
+    fn view(&self) -> StoreView {
+        let view = StoreView::new(&self.shared, "counts").unwrap();
+        view.patience(Duration::from_secs(60))
+    }
+
+    /// Asks on another thread, while the worker goes on.
+    fn ask<T: Send + 'static>(&mut self, ask: impl FnOnce(StoreView) -> T + Send + 'static) -> T {
+        let view = self.view();
+        let asking: JoinHandle<T> = std::thread::spawn(move || ask(view));
+        while !asking.is_finished() {
+            // It looks for questions, and finds nothing else to do.
+            self.worker.answer_questions();
+            std::thread::yield_now();
+        }
+        asking.join().unwrap()
+    }
+
+    fn count(&mut self, word: &'static str) -> Option<i64> {
+        self.ask(move |view| view.get(&[lit(word)]).unwrap().as_ref().map(n))
+    }
+
+    fn words(&mut self) -> BTreeMap<String, i64> {
+        self.ask(|view| all(&view.range(&[], &[], 1_000).unwrap()))
+    }
+}
+
+/// A worker that has counted `a b a`: with local stores, or without.
+fn counted(guarantee: Guarantee, local: bool) -> (Option<TempDir>, Bench) {
+    if local {
+        let (directory, bench) = begun(guarantee);
+        return (Some(directory), bench);
+    }
+    let mut bench = Bench::of(guarantee);
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench.line("a b a");
+    bench.steps(8);
+    (None, bench)
+}
+
+#[test]
+fn only_what_is_committed_is_seen() {
+    for local in [true, false] {
+        for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+            let (_directory, mut bench) = counted(guarantee, local);
+            assert_eq!(bench.words(), words(&[("a", 2), ("b", 1)]));
+            bench.slow();
+            bench.line("a c");
+            bench.steps(3);
+            assert_eq!(
+                (bench.count("a"), bench.count("c")),
+                (Some(2), None),
+                "{guarantee:?}"
+            );
+            bench.worker.end_epoch().unwrap();
+            // The words came to the repartition topic.
+            bench.steps(2);
+            assert_eq!(bench.words(), words(&[("a", 2), ("b", 1)]));
+            bench.worker.end_epoch().unwrap();
+            assert_eq!(bench.words(), words(&[("a", 3), ("b", 1), ("c", 1)]));
+            assert_eq!(bench.count("c"), Some(1));
+            assert_eq!(bench.count("d"), None);
+        }
+    }
+}
+
+#[test]
+fn an_aborted_epoch_is_never_seen() {
+    for local in [true, false] {
+        let (_directory, mut bench) = counted(Guarantee::ExactlyOnce, local);
+        bench.line("a");
+        bench.steps(1);
+        bench.broker.borrow_mut().abort = true;
+        for _ in 0..12 {
+            bench.worker.step().unwrap();
+            let view = bench.view().patience(Duration::ZERO);
+            match view.get(&[lit("a")]) {
+                Ok(row) => assert!(local && [2, 3].contains(&n(&row.unwrap()))),
+                Err(error) => assert!(!local || matches!(error, QueryError::NotHere { .. }), "{error}"),
+            }
+        }
+        assert_eq!(bench.words(), words(&[("a", 3), ("b", 1)]));
+    }
+}
+
+#[test]
+fn ranges_have_limits_and_bounds() {
+    for local in [true, false] {
+        let (_directory, mut bench) = counted(Guarantee::AtLeastOnce, local);
+        bench.line("c d e");
+        bench.steps(3);
+        let found = bench.ask(|view| all(&view.range(&[lit("b")], &[lit("d")], 10).unwrap()));
+        assert_eq!(found, words(&[("b", 1), ("c", 1), ("d", 1)]));
+        assert_eq!(bench.ask(|view| view.range(&[], &[], 2).unwrap().num_rows()), 2);
+    }
+}
+
+#[test]
+fn a_partition_that_leaves_is_not_answered_for_until_it_comes_back() {
+    for local in [true, false] {
+        let (_directory, mut bench) = counted(Guarantee::AtLeastOnce, local);
+        bench.change(Polled::Revoked { lost: false });
+        bench.steps(1);
+        let view = bench.view().patience(Duration::ZERO);
+        let error = view.get(&[lit("a")]).unwrap_err();
+        assert!(
+            matches!(error, QueryError::NotHere { partition: 0, .. }),
+            "{error}"
+        );
+        assert_eq!(error.kind(), crate::ErrorKind::Retry);
+        // Who waits has the answer once the partition is here again.
+        let view = bench.view();
+        let asking = std::thread::spawn(move || n(&view.get(&[lit("a")]).unwrap().unwrap()));
+        bench.change(Polled::Assigned(Bench::all_partitions()));
+        while !asking.is_finished() {
+            bench.steps(1);
+        }
+        assert_eq!(asking.join().unwrap(), 2);
+    }
+}
+
+#[test]
+fn a_restart_answers_what_was_committed() {
+    let (directory, mut bench) = begun(Guarantee::ExactlyOnce);
+    bench.line("a c");
+    bench.steps(4);
+    let mut bench = bench.restarted(directory.path());
+    bench.steps(12);
+    assert_eq!(bench.words(), words(&[("a", 3), ("b", 1), ("c", 1)]));
+    let view = bench.view();
+    drop(bench);
+    let error = view.patience(Duration::ZERO).get(&[lit("a")]).unwrap_err();
+    assert!(matches!(error, QueryError::NotHere { .. }), "{error}");
+    // Nobody who looked at it keeps the folder.
+    drop(stores(directory.path()));
+}
+
+#[test]
+fn errors_say_what_can_be_asked() {
+    let (_directory, bench) = counted(Guarantee::AtLeastOnce, true);
+    let error = StoreView::new(&bench.shared, "count").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the job wc has no store count: there is counts; did you mean \"counts\"?"
+    );
+    let view = bench.view();
+    let unfit = |result: Result<RecordBatch, QueryError>| result.unwrap_err().to_string();
+    let get = view.get(&[]).unwrap_err().to_string();
+    assert_eq!(
+        get,
+        "the store counts cannot be asked that: 0 values, its key is word Utf8View"
+    );
+    assert!(unfit(view.range(&[lit("a"), lit(1_i64)], &[], 1)).contains("2 values"));
+    assert!(unfit(view.windows(&[lit("a")], 0..1)).contains("it has no windows"));
+    assert!(unfit(view.all_windows(0..1, 1)).contains("it has no windows"));
+    bench.shared.worker_ended("stream-1", Ok(()));
+    drop(bench);
+    let error = view.get(&[lit("a")]).unwrap_err();
+    assert!(matches!(error, QueryError::Stopped { .. }), "{error}");
+}

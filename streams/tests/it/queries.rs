@@ -1,0 +1,462 @@
+//! Questions to the stores of running jobs.
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use millstream_streams::{
+    ErrorKind, Guarantee, QueryError, StoreView, Streams, StreamsConfig, StreamsHandle, prelude::*,
+};
+use serde_json::Value;
+
+use crate::client::{Cluster, PATIENCE, counts};
+
+const PARTITIONS: i32 = 4;
+
+/// Words and their counts.
+fn table(rows: &RecordBatch) -> BTreeMap<String, i64> {
+    let words = rows.column_by_name("word").unwrap().as_string_view();
+    let counts = rows.column_by_name("n").unwrap().as_primitive::<Int64Type>();
+    let pairs = words.iter().zip(counts.iter());
+    let table: BTreeMap<_, _> = pairs
+        .map(|(word, n)| (word.unwrap().to_owned(), n.unwrap()))
+        .collect();
+    assert_eq!(table.len(), rows.num_rows(), "a word came twice");
+    table
+}
+
+/// What the lines come to.
+fn oracle(lines: &[String]) -> BTreeMap<String, i64> {
+    let counts = counts(lines.iter().map(String::as_str)).into_iter();
+    let number = |text: String| {
+        serde_json::from_str::<Value>(&text).unwrap()["n"]
+            .as_i64()
+            .unwrap()
+    };
+    counts.map(|(word, text)| (word, number(text))).collect()
+}
+
+fn count_of(view: &StoreView, word: &str) -> Option<i64> {
+    let row = view.get(&[lit(word)]).unwrap()?;
+    Some(table(&row)[word])
+}
+
+fn lines(number: usize) -> Vec<String> {
+    (0..number)
+        .map(|n| format!("same word{} other{}", n % 53, n % 7))
+        .collect()
+}
+
+fn config(cluster: &Cluster, local: bool) -> StreamsConfig {
+    let config = cluster
+        .config()
+        .threads(2)
+        .set("commit.interval.ms", "30")
+        .unwrap();
+    match local {
+        true => config,
+        false => config.state_dir(""),
+    }
+}
+
+fn answers_while_it_runs(local: bool, guarantee: Guarantee, test: &str) {
+    let cluster = Cluster::new(test);
+    cluster.create_topic("lines", PARTITIONS);
+    cluster.create_topic("counts", 1);
+    let app = || cluster.word_count().guarantee(guarantee);
+    let job = app().start(config(&cluster, local)).unwrap();
+    let view = job.store("counts").unwrap().patience(PATIENCE);
+
+    // What is seen was written, and never goes back.
+    let (written, done) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let reading = {
+        let (view, written, done) = (view.clone(), Arc::clone(&written), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let (mut before, mut reads) = (0, 0_u64);
+            while !done.load(Ordering::Acquire) {
+                let seen = count_of(&view, "same").unwrap_or(0);
+                let most = written.load(Ordering::Acquire);
+                assert!(
+                    before <= seen && seen <= most,
+                    "{seen}, after {before} and of {most}"
+                );
+                before = seen;
+                reads += 1;
+            }
+            reads
+        })
+    };
+    let all = lines(600);
+    for part in all.chunks(60) {
+        written.fetch_add(60, Ordering::AcqRel);
+        cluster.write("lines", PARTITIONS, part.iter().map(String::as_str));
+    }
+    job.drain(PATIENCE).unwrap();
+    done.store(true, Ordering::Release);
+    assert!(reading.join().unwrap() > 0);
+
+    let expected = oracle(&all);
+    assert_eq!(table(&view.range(&[], &[], 1_000).unwrap()), expected);
+    for (word, n) in &expected {
+        assert_eq!(count_of(&view, word), Some(*n), "{word}");
+    }
+    assert_eq!(count_of(&view, "absent"), None);
+    let some = view.range(&[lit("other2")], &[lit("other4")], 1_000).unwrap();
+    let between = |word: &&String| ("other2"..="other4").contains(&word.as_str());
+    assert_eq!(
+        table(&some).keys().collect::<Vec<_>>(),
+        expected.keys().filter(between).collect::<Vec<_>>()
+    );
+    assert_eq!(view.range(&[], &[], 5).unwrap().num_rows(), 5);
+
+    // Another process, or this one later, has the same to say.
+    job.stop(PATIENCE).unwrap();
+    assert!(matches!(
+        view.get(&[lit("same")]),
+        Err(QueryError::Stopped { .. })
+    ));
+    let job = app().start(config(&cluster, local)).unwrap();
+    let view = job.store("counts").unwrap().patience(PATIENCE);
+    for (word, n) in &expected {
+        assert_eq!(count_of(&view, word), Some(*n), "{word}");
+    }
+    assert_eq!(table(&view.range(&[], &[], 1_000).unwrap()), expected);
+    job.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn local_stores_answer_while_a_job_runs() {
+    answers_while_it_runs(true, Guarantee::ExactlyOnce, "queries-local");
+}
+
+#[test]
+fn memory_answers_while_a_job_runs() {
+    answers_while_it_runs(false, Guarantee::AtLeastOnce, "queries-memory");
+}
+
+/// Waits until `is` holds.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn open_windows_answer() {
+    let cluster = Cluster::new("queries-windows");
+    cluster.create_topic("views", 2);
+    cluster.create_topic("results", 1);
+    let schema = Schema::new(vec![
+        Field::new("page", DataType::Utf8, true),
+        Field::new("at", DataType::Int64, true),
+    ]);
+    let app = Streams::new(cluster.name("job"));
+    app.stream(cluster.name("views"), json_schema(schema))
+        .watermark(bounded(col("at"), Duration::from_millis(10)))
+        .group_by([col("page")])
+        .window(tumbling(Duration::from_millis(100)))
+        .emit(OnWindowClose)
+        .aggregate("per-page", [count_all().alias("views")])
+        .to(cluster.name("results"), json());
+    let job = app
+        .start(
+            config(&cluster, true)
+                .set("queries.listener", "127.0.0.1:0")
+                .unwrap(),
+        )
+        .unwrap();
+    let view = |page: &str, at: i64| format!(r#"{{"page":"{page}","at":{at}}}"#);
+    for partition in 0..2 {
+        cluster.write_to(
+            "views",
+            partition,
+            &[view("a", 1_010), view("a", 1_120), view("b", 1_130)],
+        );
+    }
+    let store = job.store("per-page").unwrap().patience(PATIENCE);
+    let rows = |rows: &RecordBatch| -> Vec<(i64, i64)> {
+        let starts = rows.column_by_name("window_start").unwrap();
+        let starts = starts.as_primitive::<arrow::datatypes::TimestampMillisecondType>();
+        let views = rows.column_by_name("views").unwrap().as_primitive::<Int64Type>();
+        starts
+            .values()
+            .iter()
+            .copied()
+            .zip(views.values().iter().copied())
+            .collect()
+    };
+    // The first window closes when both partitions are behind it; the second stays open.
+    let of_a = |from: i64, to: i64| rows(&store.windows(&[lit("a")], from..to).unwrap());
+    until("the second window", || of_a(1_100, 1_200) == [(1_100, 2)]);
+    until("the first window closes", || of_a(0, 2_000) == [(1_100, 2)]);
+    assert_eq!(store.all_windows(0..2_000, 10).unwrap().num_rows(), 2);
+    assert_eq!(store.all_windows(1_000..1_100, 10).unwrap().num_rows(), 0);
+    let error = store.get(&[lit("a")]).unwrap_err();
+    assert!(
+        error.to_string().contains("use windows(…)") && error.kind() == ErrorKind::FixInput,
+        "{error}"
+    );
+
+    let mut http = Http::to(job.queries_address().unwrap());
+    let page = http.get("/stores/per-page?key=%5B%22a%22%5D&window_from=1100&window_to=1200");
+    assert_eq!(page["rows"][0]["views"], 2);
+    assert_eq!(page["rows"][0]["window_start"], "1970-01-01T00:00:01.100Z");
+    assert_eq!(
+        http.get("/stores/per-page?window_to=1100")["rows"],
+        Value::Array(Vec::new())
+    );
+    job.stop(PATIENCE).unwrap();
+}
+
+/// A connection that stays open.
+struct Http {
+    stream: TcpStream,
+    left: Vec<u8>,
+}
+
+impl Http {
+    fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let left = Vec::new();
+        Self { stream, left }
+    }
+
+    fn read_until(&mut self, is: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+        let mut piece = [0; 4096];
+        loop {
+            if let Some(end) = is(&self.left) {
+                let rest = self.left.split_off(end);
+                return std::mem::replace(&mut self.left, rest);
+            }
+            let count = self.stream.read(&mut piece).unwrap();
+            assert!(
+                count > 0,
+                "the connection ended behind {:?}",
+                String::from_utf8_lossy(&self.left)
+            );
+            self.left.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    /// Sends a head; the status and the body.
+    fn send(&mut self, head: &str) -> (u16, Value) {
+        self.stream.write_all(head.as_bytes()).unwrap();
+        let end = |bytes: &[u8]| {
+            bytes
+                .windows(4)
+                .position(|bytes| bytes == b"\r\n\r\n")
+                .map(|place| place + 4)
+        };
+        let head = String::from_utf8(self.read_until(end)).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .unwrap();
+        let length: usize = length.parse().unwrap();
+        let body = self.read_until(|bytes| (bytes.len() >= length).then_some(length));
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    fn ask(&mut self, target: &str) -> (u16, Value) {
+        self.send(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    }
+
+    fn get(&mut self, target: &str) -> Value {
+        let (status, page) = self.ask(target);
+        assert_eq!(status, 200, "{target}: {page}");
+        page
+    }
+
+    /// The count of a word, as an instance says it; none if it cannot now.
+    fn count(&mut self, word: &str) -> Option<i64> {
+        let (status, page) = self.ask(&format!("/stores/counts?key=%5B%22{word}%22%5D"));
+        assert!([200, 503].contains(&status), "{status}: {page}");
+        (status == 200).then(|| page["rows"][0]["n"].as_i64().unwrap_or(0))
+    }
+
+    fn all(&mut self) -> Option<BTreeMap<String, i64>> {
+        let (status, page) = self.ask("/stores/counts?limit=10000");
+        assert!([200, 503].contains(&status), "{status}: {page}");
+        let rows = page["rows"].as_array()?;
+        let row = |row: &Value| {
+            (
+                row["word"].as_str().unwrap().to_owned(),
+                row["n"].as_i64().unwrap(),
+            )
+        };
+        Some(rows.iter().map(row).collect())
+    }
+}
+
+fn start(cluster: &Cluster) -> StreamsHandle {
+    let config = cluster.config().set("commit.interval.ms", "30").unwrap();
+    let config = config.set("queries.listener", "127.0.0.1:0").unwrap();
+    let config = config.set("session.timeout.ms", "6000").unwrap();
+    cluster
+        .word_count()
+        .guarantee(Guarantee::ExactlyOnce)
+        .start(config)
+        .unwrap()
+}
+
+fn here(http: &mut Http) -> usize {
+    http.get("/stores")["stores"][0]["here"].as_array().unwrap().len()
+}
+
+#[test]
+fn every_instance_answers_for_all_while_they_come_and_go() {
+    let cluster = Cluster::new("queries-instances");
+    cluster.create_topic("lines", PARTITIONS);
+    cluster.create_topic("counts", 1);
+    let all = lines(300);
+    cluster.write("lines", PARTITIONS, all.iter().map(String::as_str));
+    let one = start(&cluster);
+    one.drain(PATIENCE).unwrap();
+    let expected = oracle(&all);
+    let mut first = Http::to(one.queries_address().unwrap());
+    assert_eq!(first.all().unwrap(), expected);
+
+    // Questions go on while partitions move: each answer is the whole truth.
+    let (address, done) = (one.queries_address().unwrap(), Arc::new(AtomicBool::new(false)));
+    let asking = {
+        let (done, expected) = (Arc::clone(&done), expected.clone());
+        std::thread::spawn(move || {
+            let (mut http, mut answers) = (Http::to(address), 0);
+            while !done.load(Ordering::Acquire) {
+                if let Some(n) = http.count("same") {
+                    assert_eq!(n, expected["same"]);
+                    answers += 1;
+                }
+                if let Some(rows) = http.all() {
+                    assert_eq!(rows, expected);
+                    answers += 1;
+                }
+            }
+            answers
+        })
+    };
+    let two = start(&cluster);
+    let mut second = Http::to(two.queries_address().unwrap());
+    until("both have partitions", || {
+        here(&mut first) == 2 && here(&mut second) == 2
+    });
+    done.store(true, Ordering::Release);
+    assert!(asking.join().unwrap() > 0);
+
+    for http in [&mut first, &mut second] {
+        until("an answer", || http.all().is_some());
+        assert_eq!(http.all().unwrap(), expected);
+        for (word, n) in &expected {
+            until("an answer", || http.count(word) == Some(*n));
+        }
+        let page = http.get("/state");
+        let instances = page["instances"].as_array().unwrap();
+        for job in [&one, &two] {
+            assert!(
+                instances.contains(&Value::from(job.queries_address().unwrap().to_string())),
+                "{page}"
+            );
+        }
+        let (status, _) = http.ask("/stores/counts?local=true");
+        assert_eq!(status, 200);
+    }
+    // In process as well; and what is not here is not answered without being asked for.
+    let view = two.store("counts").unwrap();
+    let anywhere = view.clone().anywhere().patience(PATIENCE);
+    assert_eq!(table(&anywhere.range(&[], &[], 10_000).unwrap()), expected);
+    let of_others = expected
+        .keys()
+        .find_map(|word| view.get(&[lit(word.as_str())]).err());
+    let error = of_others.unwrap();
+    let text = error.to_string();
+    assert!(matches!(error, QueryError::NotHere { .. }), "{error}");
+    assert!(
+        text.contains(&format!(
+            "{} works on it; ask there",
+            one.queries_address().unwrap()
+        )),
+        "{text}"
+    );
+    for (word, n) in &expected {
+        assert_eq!(count_of(&anywhere, word), Some(*n), "{word}");
+    }
+
+    // The second goes on alone.
+    one.stop(PATIENCE).unwrap();
+    until("all partitions", || here(&mut second) == 4);
+    until("an answer", || second.all().is_some_and(|rows| rows == expected));
+    two.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn requests_that_cannot_be_answered_say_why() {
+    let cluster = Cluster::new("queries-http");
+    cluster.create_topic("lines", 1);
+    cluster.create_topic("counts", 1);
+    let job = start(&cluster);
+    let address = job.queries_address().unwrap();
+    let mut http = Http::to(address);
+    let mut refused = |target: &str, status: u16, text: &str| {
+        let (found, page) = http.ask(target);
+        let error = page["error"].as_str().unwrap_or_default();
+        assert!(
+            found == status && error.contains(text),
+            "{target}: {found} {page}"
+        );
+    };
+    refused("/", 404, "/stores/NAME?key=");
+    refused("/stores/count", 404, "did you mean \"counts\"?");
+    refused("/stores/counts?key=%5B%5D", 400, "its key is word");
+    refused("/stores/counts?key=%5B", 400, "no JSON");
+    refused("/stores/counts?key=1&from=2", 400, "give key, or from and to");
+    refused("/stores/counts?window_from=1", 400, "it has no windows");
+    refused("/stores/counts?limit=0", 400, "limit is between");
+    refused("/stores/counts?keys=1", 400, "no parameter keys");
+    refused("/stores/counts?partition=7", 400, "1 partitions");
+    let (status, _) = http.send("POST /stores HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(status, 405);
+    let page = http.get("/topology");
+    assert!(
+        page["description"].as_str().unwrap().contains("aggregate counts"),
+        "{page}"
+    );
+    assert_eq!(page["stores"][0]["key"][0]["name"], "word");
+
+    let (status, _) =
+        Http::to(address).send(&format!("GET /stores HTTP/1.1\r\nX: {}\r\n", "x".repeat(20_000)));
+    assert_eq!(status, 431);
+    let (status, _) = Http::to(address).send("GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!(status, 400);
+
+    // Connections are counted, and those who close theirs make room.
+    let mut open: Vec<Http> = (0..70).map(|_| Http::to(address)).collect();
+    let mut answered = |http: &mut Http| http.ask("/state").0;
+    let refused = open
+        .iter_mut()
+        .map(&mut answered)
+        .filter(|status| *status == 503)
+        .count();
+    assert!((6..70).contains(&refused), "{refused}");
+    drop(open);
+    until("room", || Http::to(address).ask("/state").0 == 200);
+    job.stop(PATIENCE).unwrap();
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = cluster
+        .config()
+        .set("queries.listener", &taken.local_addr().unwrap().to_string())
+        .unwrap();
+    let error = cluster.word_count().start(config).unwrap_err().to_string();
+    assert!(error.contains("name a free address"), "{error}");
+    let config = cluster.config().set("queries.listener", "0.0.0.0:0").unwrap();
+    let error = cluster.word_count().start(config).unwrap_err().to_string();
+    assert!(error.contains("queries.advertised is missing"), "{error}");
+}

@@ -1,0 +1,240 @@
+//! Tables that are joined and looked up.
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use millstream_streams::{StreamsConfig, StreamsHandle, prelude::*};
+use serde_json::json as json_of;
+
+use crate::client::{Cluster, PATIENCE};
+
+const PARTITIONS: i32 = 3;
+const CUSTOMERS: usize = 40;
+
+type Records = Vec<(String, Option<String>)>;
+
+/// Orders with the names of their customers.
+fn buyers(cluster: &Cluster) -> Streams {
+    let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+    let columns = ["customer", "n"].map(|name| Field::new(name, DataType::Utf8, true));
+    let orders = json_schema(Schema::new(columns.to_vec())).with_key("order");
+    let orders = app.table(cluster.name("orders"), orders, key("order"));
+    let customers = app.table(cluster.name("customers"), text("name").with_key("id"), key("id"));
+    orders
+        .join_by("buyers", &customers, [col("customer")])
+        .select([col("order"), col("n"), col("name")])
+        .to(cluster.name("out"), json());
+    app
+}
+
+/// What is written: orders, some deleted again, whose customers are known but for a few, and may have other names later.
+fn records() -> (Records, Records) {
+    let order = |number: usize| {
+        let value = json_of!({"customer": format!("c{}", number * 7 % 45), "n": number.to_string()});
+        (
+            format!("o{}", number % 300),
+            (number % 11 != 10).then(|| value.to_string()),
+        )
+    };
+    let customer = |number: usize| {
+        let name = (number % 13 != 12).then(|| format!("Name {number}"));
+        (format!("c{}", number % CUSTOMERS), name)
+    };
+    ((0..900).map(order).collect(), (0..100).map(customer).collect())
+}
+
+/// The rows that a table has after its records.
+fn last(records: &Records) -> BTreeMap<&str, &str> {
+    let mut last = BTreeMap::new();
+    for (key, value) in records {
+        match value {
+            Some(value) => drop(last.insert(key.as_str(), value.as_str())),
+            None => drop(last.remove(key.as_str())),
+        }
+    }
+    last
+}
+
+fn expected(orders: &Records, customers: &Records) -> BTreeMap<String, String> {
+    let (orders, names) = (last(orders), last(customers));
+    let rows = orders.into_iter().filter_map(|(order, value)| {
+        let value: serde_json::Value = serde_json::from_str(value).unwrap();
+        let name = names.get(value["customer"].as_str().unwrap())?;
+        let row = format!(r#"{{"n":{},"name":"{name}"}}"#, value["n"]);
+        Some((order.to_owned(), row))
+    });
+    rows.collect()
+}
+
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} never holds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs the job until it has read so many records, and stops it: its only epoch ends then.
+fn read_and_stop(cluster: &Cluster, config: StreamsConfig, records: u64) {
+    let job: StreamsHandle = buyers(cluster).start(config).unwrap();
+    await_that("everything is read", || job.metrics().records_in >= records);
+    job.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_process_that_ends_between_a_question_and_its_answer_loses_neither() {
+    let cluster = Cluster::new("foreign");
+    for topic in ["orders", "customers"] {
+        cluster.create_topic(topic, PARTITIONS);
+    }
+    cluster.create_topic("out", PARTITIONS);
+    let (orders, customers) = records();
+    let half = |records: &Records| {
+        (
+            records[..records.len() / 2].to_vec(),
+            records[records.len() / 2..].to_vec(),
+        )
+    };
+    let (first_orders, more_orders) = half(&orders);
+    let (first_customers, more_customers) = half(&customers);
+    cluster.write_keyed("orders", &first_orders);
+    cluster.write_keyed("customers", &first_customers);
+    let seldom = || cluster.config().set("commit.interval.ms", "60000").unwrap();
+    let filled = |topic: &str| (0..PARTITIONS).any(|partition| cluster.ends(topic, partition) > 0);
+    let (asked, answered) = (
+        "app-buyers-subscriptions-repartition",
+        "app-buyers-answers-repartition",
+    );
+
+    // It asks, and is gone.
+    read_and_stop(
+        &cluster,
+        seldom(),
+        (first_orders.len() + first_customers.len()) as u64,
+    );
+    assert!(filled(asked) && !filled(answered) && !filled("out"));
+    // The next answers, and is gone.
+    let questions = (0..PARTITIONS)
+        .map(|partition| cluster.ends(asked, partition))
+        .max()
+        .unwrap();
+    assert!(questions > 0);
+    read_and_stop(&cluster, seldom(), 1);
+    // What it has read of them follows from when it was told to stop; the next ones go on wherever it is.
+    let often = || cluster.config().set("commit.interval.ms", "50").unwrap();
+    let job = buyers(&cluster).start(often()).unwrap();
+    job.drain(PATIENCE).unwrap();
+    assert_eq!(cluster.kept("out"), expected(&first_orders, &first_customers));
+
+    cluster.write_keyed("customers", &more_customers);
+    job.stop(PATIENCE).unwrap();
+    cluster.write_keyed("orders", &more_orders);
+    let (one, two) = (
+        buyers(&cluster).start(often().threads(2)).unwrap(),
+        buyers(&cluster).start(often()).unwrap(),
+    );
+    one.drain(PATIENCE).unwrap();
+    one.stop(PATIENCE).unwrap();
+    two.drain(PATIENCE).unwrap();
+    assert_eq!(cluster.kept("out"), expected(&orders, &customers));
+    two.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn rows_are_looked_up_when_their_tables_were_read() {
+    let cluster = Cluster::new("first");
+    for topic in ["asks", "names"] {
+        cluster.create_topic(topic, PARTITIONS);
+    }
+    cluster.create_topic("out", 1);
+    let keyed = |count: usize, value: &str| -> Records {
+        (0..count)
+            .map(|number| (format!("k{number}"), Some(format!("{value} {number}"))))
+            .collect()
+    };
+    let names = keyed(5_000, "Name");
+    cluster.write_keyed("names", &names);
+    // Marks of a transaction behind the last records, which no reader sees.
+    cluster.begin_transaction("names").end(false);
+    cluster.write_keyed("asks", &keyed(500, "Who is"));
+    let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+    let table = app.table(cluster.name("names"), text("name").with_key("id"), key("id"));
+    app.stream(cluster.name("asks"), text("ask").with_key("who"))
+        .join(&table, on("who", "id"))
+        .left()
+        .select([col("name")])
+        .to(cluster.name("out"), json());
+    // Small fetches, so that both are read piece by piece.
+    let config = cluster.config().set("commit.interval.ms", "20").unwrap();
+    let config = config.set("max.partition.fetch.bytes", "4096").unwrap();
+    let job = app.start(config).unwrap();
+    job.drain(PATIENCE).unwrap();
+    let mut found = cluster.texts("out");
+    found.sort();
+    let mut expected: Vec<String> = (0..500)
+        .map(|number| format!(r#"{{"name":"Name {number}"}}"#))
+        .collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    job.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_global_table_is_there_at_the_start_and_follows_its_topic() {
+    let cluster = Cluster::new("global");
+    cluster.create_topic("rates", 3);
+    cluster.create_topic("orders", 2);
+    cluster.create_topic("out", 1);
+    let rate = |currency: usize, rate: &str| (format!("c{currency}"), Some(rate.to_owned()));
+    cluster.write_keyed(
+        "rates",
+        &(0..50).map(|currency| rate(currency, "1")).collect::<Records>(),
+    );
+    let order = |number: usize| format!("c{}", number % 50);
+    let orders: Vec<String> = (0..100).map(order).collect();
+    cluster.write("orders", 2, orders.iter().map(String::as_str));
+    let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+    let rates = app.global_table(
+        cluster.name("rates"),
+        text("rate").with_key("currency"),
+        key("currency"),
+    );
+    app.stream(cluster.name("orders"), text("money"))
+        .join(&rates, on("money", "currency"))
+        .select([col("money"), col("rate")])
+        .to(cluster.name("out"), json());
+    let job = app.start(cluster.config()).unwrap();
+    job.drain(PATIENCE).unwrap();
+    let texts = cluster.texts("out");
+    assert_eq!(texts.len(), 100, "the table was there before the first order");
+    assert!(texts.iter().all(|text| text.contains(r#""rate":"1""#)));
+
+    cluster.write_keyed("rates", &vec![rate(7, "2"), ("c8".to_owned(), None)]);
+    await_that("the new rate", || {
+        cluster.write("orders", 2, ["c7"]);
+        job.drain(PATIENCE).unwrap();
+        cluster
+            .texts("out")
+            .contains(&r#"{"money":"c7","rate":"2"}"#.to_owned())
+    });
+    await_that("the deletion", || {
+        let before = cluster.texts("out").len();
+        cluster.write("orders", 2, ["c8"]);
+        job.drain(PATIENCE).unwrap();
+        cluster.texts("out").len() == before
+    });
+    job.stop(PATIENCE).unwrap();
+
+    // A topic that is not there is said, not waited for.
+    let missing = Streams::new(cluster.name("other"));
+    let rates = missing.global_table(
+        cluster.name("nowhere"),
+        text("rate").with_key("currency"),
+        key("currency"),
+    );
+    let orders = missing.stream(cluster.name("orders"), text("money"));
+    orders
+        .join(&rates, on("money", "currency"))
+        .to(cluster.name("out"), json());
+    let error = missing.start(cluster.config()).unwrap_err().to_string();
+    assert!(error.contains(&cluster.name("nowhere")), "{error}");
+}
