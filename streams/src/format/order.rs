@@ -97,13 +97,19 @@ mod tests {
     use arrow::compute::{SortOptions, sort_to_indices};
     use proptest::prelude::*;
 
-    const DIRECTIONS: [Direction; 4] =
-        [(false, false), (false, true), (true, false), (true, true)].map(|(descending, nulls_first)| {
-            Direction {
-                descending,
-                nulls_first,
-            }
-        });
+    const fn direction(descending: bool, nulls_first: bool) -> Direction {
+        Direction {
+            descending,
+            nulls_first,
+        }
+    }
+
+    const DIRECTIONS: [Direction; 4] = [
+        direction(false, false),
+        direction(false, true),
+        direction(true, false),
+        direction(true, true),
+    ];
 
     fn written(column: &ArrayRef, direction: Direction) -> Vec<Vec<u8>> {
         let writer = OrderWriter::new([(column, direction)]).unwrap();

@@ -208,7 +208,7 @@ fn a_global_table_is_there_at_the_start_and_follows_its_topic() {
     assert_eq!(texts.len(), 100, "the table was there before the first order");
     assert!(texts.iter().all(|text| text.contains(r#""rate":"1""#)));
 
-    cluster.write_keyed("rates", &vec![rate(7, "2"), ("c8".to_owned(), None)]);
+    cluster.write_keyed("rates", &[rate(7, "2"), ("c8".to_owned(), None)]);
     await_that("the new rate", || {
         cluster.write("orders", 2, ["c7"]);
         job.drain(PATIENCE).unwrap();
