@@ -1,6 +1,6 @@
 //! The jobs that `tests/benches/streams.py` measures beside the same ones in Java, `tests/benches/streams/Job.java`.
 //!
-//! `bench_job words|windows INPUT OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`, where the pairs are keys of
+//! `bench_job words|windows|join INPUT OUTPUT application.id=ID bootstrap.servers=HOST:PORT KEY=VALUE…`, where the pairs are keys of
 //! `StreamsConfig`. It prints "started" when its threads have their partitions, and ends when its standard input does.
 use std::error::Error;
 use std::io::{Read, stdin};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millstream_streams::{JobState, StreamsConfig, prelude::*};
 
-const USAGE: &str = "usage: bench_job words|windows INPUT OUTPUT KEY=VALUE…";
+const USAGE: &str = "usage: bench_job words|windows|join INPUT OUTPUT KEY=VALUE…, where the input of join is two topics, LEFT,RIGHT";
 /// Short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match job.as_str() {
         "words" => words(&app, input, output),
         "windows" => windows(&app, input, output),
+        "join" => join(&app, input.split_once(',').ok_or(USAGE)?, output),
         _ => return Err(USAGE.into()),
     }
     let mut job = app.start(StreamsConfig::from_properties(pairs)?)?;
@@ -69,4 +70,22 @@ fn windows(app: &Streams, input: &str, output: &str) {
         .results()
         .select([id, col("n")])
         .to(output, json().with_key("id"));
+}
+
+/// Values of both topics with one key that are no more than an hour apart; five seconds later it is too late.
+fn join(app: &Streams, (left, right): (&str, &str), output: &str) {
+    let side = |topic: &str, value: &str| {
+        let schema = Schema::new(vec![
+            Field::new("at", DataType::Int64, true),
+            Field::new("v", DataType::Utf8, true),
+        ]);
+        app.stream(topic, json_schema(schema).with_key("key"))
+            .watermark(bounded(col("at"), Duration::ZERO))
+            .select([col("key"), col("v").alias(value)])
+    };
+    let window = join_window(Duration::from_secs(3600)).grace(Duration::from_secs(5));
+    side(left, "l")
+        .join(&side(right, "r"), on("key", "key"))
+        .within("joined", window)
+        .to(output, json().with_key("key"));
 }

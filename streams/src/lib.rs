@@ -95,7 +95,8 @@ pub mod prelude {
     pub use crate::dsl::{
         CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
         GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams, Table, TableJoin,
-        Top, TypedStream, Until, WindowedCogroup, WindowedStream, WindowedTable, WindowedTop, key, on, until,
+        Top, TypedStream, Until, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup,
+        WindowedStream, WindowedTable, WindowedTop, key, on, until,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -115,8 +116,8 @@ pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
     CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
     GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-    Table, TableJoin, Top, TypedStream, Until, WindowedCogroup, WindowedStream, WindowedTable, WindowedTop,
-    key, on, until,
+    Table, TableJoin, Top, TypedStream, Until, VersionedJoin, VersionedLookup, VersionedTable,
+    WindowedCogroup, WindowedStream, WindowedTable, WindowedTop, key, on, until,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures stream jobs beside Kafka Streams 4.2: same broker, same input, same output, runs taken in turn.
 
-    tests/benches/streams.py [--runs 5] [--only words,restore,scaling] [--broker kafka|sync|os] [--guarantee at_least_once]
+    tests/benches/streams.py [--runs 5] [--only words,restore,join,scaling] [--broker kafka|sync|os] [--guarantee at_least_once]
 
 Systems: `java` is Kafka Streams as it comes (RocksDB, a cache, the JVM's own choice of heap; streams/Job.java), `ours` the same
 job with millstream-streams (examples/bench_job.rs). Both commit every --commit-interval-ms, Kafka Streams' own default. The
@@ -10,6 +10,7 @@ broker is Apache Kafka, or Millstream's with --broker (its flush.mode).
 words    counts words of licence texts and of a generated text with many distinct words, in one partition and in four
 restore  state of many keys, written by the job itself, is read back by a process that has nothing on its disk
 state    keys and counts alone are four times statestore.cache.max.bytes: what memory does that take?
+join     records of two topics whose keys meet within an hour of event time: the job's disk as well, its own and the broker's for it
 latency  windows of events at a fixed rate: from an event to the reader of a committed result that includes it
 scaling  cost of a record by number of records and of keys; --save writes a CSV file and a diagram
 
@@ -52,6 +53,8 @@ UNITS = {
     "memory": "MB",
     "broker CPU": "s",
     "broker writes": "MB",
+    "state": "MB",
+    "changelogs": "MB",
     "load": "%",
     "p50": "ms",
     "p99": "ms",
@@ -62,6 +65,9 @@ SETTLE = 2.0  # seconds without a commit: the job has nothing left to do
 STUCK = 120.0
 STATE_KEY_BYTES = 200
 SAMPLE = 200  # keys that a restored state is asked for
+JOIN_MS = 4 * 3_600_000  # event time of what is joined
+JOIN_WINDOW_MS = 3_600_000
+JOIN_VALUE = "a value of forty bytes, as they may come "
 
 
 class Bench:
@@ -125,6 +131,28 @@ class Bench:
         assert reader.wait() == 0, "the output cannot be read"
         return {word.decode(): int(value.removeprefix(b'{"count":').removesuffix(b"}")) for word, value in found.items()}
 
+    def pairs(self, topic):
+        """The keys of a topic of pairs, each as often as readers of committed records find it."""
+        options = ["--from-beginning", "--isolation-level", "read_committed", "--timeout-ms", "5000", "--property", "print.key=true"]
+        command = [str(self.binary), "consume", "--topic", topic, "--bootstrap-server", self.broker.address, *options]
+        reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        keys = []
+        for line in reader.stdout:
+            key, _, value = line.rstrip(b"\n").partition(b"\t")
+            sides = json.loads(value)
+            assert sides["l"].split()[0] == sides["r"].split()[0] == key.decode(), f"{value} is not of {key}"
+            keys.append(int(key[1:]))
+        assert reader.wait() == 0, "the output cannot be read"
+        return keys
+
+    def log_bytes(self, prefix):
+        """What the topics whose names begin so take on the broker's disk."""
+        found = subprocess.run([str(self.binary), "log-dirs", "--describe", "--bootstrap-server", self.broker.address],
+                               check=True, capture_output=True, text=True).stdout
+        described = json.loads(next(line for line in found.splitlines() if line.startswith("{")))
+        partitions = [partition for broker in described["brokers"] for folder in broker["logDirs"] for partition in folder["partitions"]]
+        return sum(partition["size"] for partition in partitions if partition["partition"].startswith(prefix))
+
     def application(self, system):
         """A name that no job had before."""
         self.applications += 1
@@ -162,6 +190,7 @@ class Job:
         arguments = bench.arguments
         self.bench, self.system, self.application = bench, system, application
         self.state = bench.folder / "state" / application
+        self.shuffles = kind != "join"
         config = {
             "application.id": application,
             "bootstrap.servers": bench.broker.address,
@@ -210,6 +239,8 @@ class Job:
 
     def shuffled(self, partitions):
         """The ends of its repartition topics, by topic and partition."""
+        if not self.shuffles:
+            return {}
         topic = f"{self.application}-counts-repartition"
         return {(topic, n): end for n, end in enumerate(self.bench.ends(topic, partitions))}
 
@@ -394,6 +425,60 @@ def state(bench):
     bench.delete("state-keys")
 
 
+def sides(folder, records):
+    """Both sides of a join as lines of a key and a value, in the order of their event time, and the numbers of the keys that meet."""
+    source, step = random.Random(1), JOIN_MS / records
+    left, right, met = folder / "left", folder / "right", []
+    begin, times = 1_700_000_000_000, []
+    for number in range(records):
+        # Nine of ten meet, wherever in the window; the others are too far behind.
+        near = source.randrange(10) > 0
+        apart = source.randrange(-JOIN_WINDOW_MS // 2, JOIN_WINDOW_MS // 2) if near else JOIN_WINDOW_MS + source.randrange(1, 600_000)
+        times.append((max(begin + int(number * step) + apart, begin), number))
+        if near:
+            met.append(number)
+    with open(left, "w") as out:
+        for number in range(records):
+            out.write(f'k{number}\t{{"at":{begin + int(number * step)},"v":"k{number} {JOIN_VALUE}"}}\n')
+    times.sort()
+    with open(right, "w") as out:
+        for at, number in times:
+            out.write(f'k{number}\t{{"at":{at},"v":"k{number} {JOIN_VALUE}"}}\n')
+    return left, right, met
+
+
+def join(bench):
+    arguments, records = bench.arguments, bench.arguments.join_records
+    left, right, met = sides(bench.folder, records)
+    for partitions in arguments.partitions:
+        topics, ends = [f"left-{partitions}", f"right-{partitions}"], {}
+        for topic, text in zip(topics, (left, right)):
+            bench.create(topic, partitions)
+            bench.append(topic, text, "--property", "parse.key=true", "--property", "key.separator=\t")
+            ends |= {(topic, n): end for n, end in enumerate(bench.ends(topic, partitions))}
+        for run in range(arguments.runs):
+            for threads in [threads for threads in arguments.threads if threads <= partitions]:
+                for system in bench.in_turn(run):
+                    application = bench.application(system)
+                    output = f"{application}-pairs"
+                    bench.create(output, partitions)
+                    os.sync()
+                    with Job(bench, system, application, ",".join(topics), output, threads, "join") as job:
+                        figures = job.work_off_all(ends, partitions)
+                        # Blocks, as some files are longer than what is written in them.
+                        state = sum(file.stat().st_blocks * 512 for file in job.state.rglob("*") if file.is_file())
+                        changelogs = bench.log_bytes(f"{application}-joined")
+                    keys = bench.pairs(output)
+                    assert sorted(keys) == met, f"{len(keys)} pairs, {len(set(keys))} of them distinct, instead of {len(met)}"
+                    names = ["joined"] if system == "ours" else ["joined-this-join-store", "joined-other-join-store"]
+                    shutil.rmtree(job.state, ignore_errors=True)
+                    bench.delete(output, *[f"{application}-{name}-changelog" for name in names])
+                    bench.add(f"join of 2 × {records}, {partitions} part., {threads} thread(s)", system,
+                              rates(figures, 2 * records) | {"state": state / 1e6, "changelogs": changelogs / 1e6})
+            note(f"join, {partitions} partition(s): run {run + 1} of {arguments.runs}")
+        bench.delete(*topics)
+
+
 def latency(bench):
     arguments = bench.arguments
     for run in range(arguments.runs):
@@ -472,7 +557,7 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-SCENARIOS = {"words": words, "restore": restore, "state": state, "latency": latency, "scaling": scaling}
+SCENARIOS = {"words": words, "restore": restore, "state": state, "join": join, "latency": latency, "scaling": scaling}
 
 
 def main():
@@ -496,6 +581,7 @@ def main():
     parser.add_argument("--threads", type=listed(int), default=[1, 2])
     parser.add_argument("--restore-keys", type=int, default=10_000_000)
     parser.add_argument("--state-megabytes", type=float, default=64, help="the limit; the state is four times as large")
+    parser.add_argument("--join-records", type=int, default=5_000_000, help="of each side")
     parser.add_argument("--latency-rate", type=int, default=100_000, help="events a second")
     parser.add_argument("--latency-keys", type=int, default=1_000)
     parser.add_argument("--latency-partitions", type=int, default=1)

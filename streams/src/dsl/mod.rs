@@ -16,6 +16,7 @@ mod streams;
 mod table;
 mod top;
 mod typed;
+mod versioned;
 mod windowed;
 
 pub use cogrouped::{CogroupedStream, WindowedCogroup};
@@ -32,6 +33,7 @@ pub use streams::Streams;
 pub use table::{GroupedTable, Table, Until, until};
 pub use top::{Top, WindowedTop};
 pub use typed::TypedStream;
+pub use versioned::{VersionedJoin, VersionedLookup, VersionedTable};
 pub use windowed::{WindowedStream, WindowedTable};
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use datafusion::logical_expr::{Expr, SortExpr};
 
-use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin, Top};
+use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin, Top, VersionedTable};
 use crate::format::Format;
 use crate::plan::{ErrorPolicy, Node, NodeId, SuppressNode, TableMapNode, TopNode, TopOf};
 
@@ -150,6 +150,29 @@ impl Table {
     /// ```
     pub fn join(&self, other: &Self) -> TableJoin {
         TableJoin::new(&self.plan, self, other)
+    }
+
+    /// Keeps the versions of the table's rows: what each key had, from each row's event time to that of the next one. A stream that is
+    /// [joined](super::Stream::join) with it meets what was there at its own time, as far back as `history` behind event time; rows that
+    /// ask for more than their grace are late anyway. Only the tables of [`Streams::table`](super::Streams::table),
+    /// [`Stream::to_table`](super::Stream::to_table) and `to_table_deleting` keep versions.
+    ///
+    /// The table itself is the version of each key that is last in event time: rows that come later, and are older, do not change it. It
+    /// has a part in event time: where its topics stand still, rows that wait for it wait until they are idle.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, json, key, on, text};
+    /// let app = Streams::new("shop");
+    /// let prices = app.table("prices", text("price").with_key("item"), key("item")).versioned(Duration::from_secs(3600));
+    /// let sold = app.stream("sold", text("buyer").with_key("what"));
+    /// sold.join(&prices, on("what", "item")).as_of("sold-for").to("receipts", json());
+    /// # app.build()?;
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn versioned(&self, history: Duration) -> VersionedTable {
+        self.plan.change(|plan| plan.histories.insert(self.node, history));
+        VersionedTable::new(self.clone())
     }
 
     /// Each row with the row of `other` whose key is `keys` of this one: a table with this table's key. It has this table's columns, then those of

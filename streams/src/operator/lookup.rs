@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{Operator, OperatorError, Output, Seen, SharedView};
+use crate::expr::CompiledExpr;
 use crate::plan::LookupPlan;
 use crate::rows::Rows;
 use crate::state::{RowTable, Share, StateMemory};
@@ -55,21 +56,7 @@ impl Lookup {
             concat(&parts)
         };
         let keys: Vec<ArrayRef> = (0..self.plan.keys.len()).map(column).collect::<Result<_, _>>()?;
-        let fields = self.plan.key_types.iter().enumerate();
-        let fields: Vec<Field> = fields
-            .map(|(number, data_type)| Field::new(format!("k{number}"), data_type.clone(), true))
-            .collect();
-        let mut places = RowTable::new(Arc::new(Schema::new(fields)), Arc::new(Schema::empty()))?;
-        let groups = places.places(&keys)?;
-        let mut first: Vec<u32> = Vec::with_capacity(places.places_end());
-        for (row, group) in (0..).zip(&groups) {
-            if *group == first.len() {
-                first.push(row);
-            }
-        }
-        let first = UInt32Array::from(first);
-        let keys = keys.iter().map(|key| take(key, &first, None));
-        Ok((keys.collect::<Result<_, _>>()?, groups))
+        distinct(&keys)
     }
 
     /// The rows of `held`, whose keys have the numbers `groups`, with what was seen for these.
@@ -105,18 +92,45 @@ impl Lookup {
     }
 }
 
+/// Each key once, and for each row the number of its key.
+pub(super) fn distinct(keys: &[ArrayRef]) -> Result<(Vec<ArrayRef>, Vec<usize>), OperatorError> {
+    let fields = keys.iter().enumerate();
+    let fields: Vec<Field> = fields
+        .map(|(number, key)| Field::new(format!("k{number}"), key.data_type().clone(), true))
+        .collect();
+    let mut places = RowTable::new(Arc::new(Schema::new(fields)), Arc::new(Schema::empty()))?;
+    let groups = places.places(keys)?;
+    let mut first: Vec<u32> = Vec::with_capacity(places.places_end());
+    for (row, group) in (0..).zip(&groups) {
+        if *group == first.len() {
+            first.push(row);
+        }
+    }
+    let first = UInt32Array::from(first);
+    let keys = keys.iter().map(|key| take(key, &first, None));
+    Ok((keys.collect::<Result<_, _>>()?, groups))
+}
+
+/// The keys of rows as a table has them, of these types.
+pub(super) fn keys_of(
+    batch: &RecordBatch,
+    keys: &[CompiledExpr],
+    types: &[DataType],
+) -> Result<Vec<ArrayRef>, OperatorError> {
+    let keys = keys.iter().zip(types).map(|(key, data_type)| {
+        let key = key.evaluate(batch).map_err(OperatorError::of_rows)?;
+        // A value that the table's key cannot have is null then, and as little there.
+        match key.data_type() == data_type {
+            true => Ok(key),
+            false => Ok(cast(&key, data_type)?),
+        }
+    });
+    keys.collect()
+}
+
 impl Operator for Lookup {
     fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
-        let typed = self.plan.keys.iter().zip(&self.plan.key_types);
-        let keys = typed.map(|(key, data_type)| {
-            let key = key.evaluate(&rows.batch).map_err(OperatorError::of_rows)?;
-            // A value that the table's key cannot have is null then, and as little there.
-            match key.data_type() == data_type {
-                true => Ok(key),
-                false => Ok(cast(&key, data_type)?),
-            }
-        });
-        let keys: Vec<ArrayRef> = keys.collect::<Result<_, OperatorError>>()?;
+        let keys = keys_of(&rows.batch, &self.plan.keys, &self.plan.key_types)?;
         self.rows += rows.len();
         self.bytes += rows.size_bytes();
         self.held.push(Held { rows, keys });

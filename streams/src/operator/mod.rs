@@ -59,6 +59,8 @@ mod tables;
 mod to_table;
 mod typed;
 mod unavailable;
+mod versioned_lookup;
+mod versions;
 mod watermark;
 mod window_final;
 mod window_judge;
@@ -83,6 +85,8 @@ pub(crate) use suppress::Suppress;
 pub(crate) use table_join::TableJoin;
 pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};
+pub(crate) use versioned_lookup::VersionedLookup;
+pub(crate) use versions::Versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -135,6 +139,16 @@ pub(crate) trait Operator: Send {
     /// [`Tables::look_up`].
     fn look_up(&mut self, _keys: &[ArrayRef], _tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {
         unreachable!("the plan has only steps with tables read");
+    }
+
+    /// The rows that the table, which keeps versions, had for some of `keys`, each there once, at some times: for each of `asked` the number of
+    /// the key, and the time. See [`Tables::look_up_at`].
+    fn look_up_at(
+        &mut self,
+        _keys: &[ArrayRef],
+        _asked: &[(usize, EventTime)],
+    ) -> Result<Seen, OperatorError> {
+        unreachable!("the plan has only tables with versions asked for them");
     }
 
     /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 
 use super::{Operator, OperatorError};
 use crate::plan::{Step, StepId};
-use crate::rows::NO_TIME;
+use crate::rows::{EventTime, NO_TIME};
 
 /// The rows of a table for the keys that were asked for.
 #[derive(Debug)]
@@ -52,5 +52,17 @@ impl<'a> Tables<'a> {
         let StepId(table) = self.reads[number];
         let (above, rest) = self.above.split_at_mut(table);
         rest[0].look_up(keys, &mut Tables::of(table, self.steps, above))
+    }
+
+    /// What table number `number`, which keeps versions, had for some of `keys`, each there once, at some times: for each of `asked` the
+    /// number of the key, and the time. As of the same moment as [`look_up`](Self::look_up).
+    pub(super) fn look_up_at(
+        &mut self,
+        number: usize,
+        keys: &[ArrayRef],
+        asked: &[(usize, EventTime)],
+    ) -> Result<Seen, OperatorError> {
+        let StepId(table) = self.reads[number];
+        self.above[table].look_up_at(keys, asked)
     }
 }

@@ -65,28 +65,28 @@ impl ToTable {
         let batch = concat_batches(schema, held.iter().map(|rows| &rows.batch))?;
         let times = held.iter().flat_map(|rows| rows.times().iter().copied());
         let (groups, _) = groups_of(schema, keys, &batch)?;
-        let deleted = self.deleted(&batch)?;
+        let deleted = deletes(&self.plan, &batch)?;
         let batch = fill_from_rows(&batch, keys, &groups, &deleted, &self.plan.unavailable)?;
         Ok(Rows::new(batch, times.collect()))
     }
+}
 
-    /// Whether each row deletes its key.
-    fn deleted(&self, rows: &RecordBatch) -> Result<Vec<bool>, OperatorError> {
-        if let Some(deleted) = &self.plan.deleted {
-            let deleted = deleted.evaluate(rows)?;
-            let deleted = as_boolean_array(&deleted)?;
-            // Null is not true.
-            return Ok(deleted.iter().map(|deleted| deleted == Some(true)).collect());
-        }
-        let mut all = vec![rows.num_columns() > self.plan.keys; rows.num_rows()];
-        for column in &rows.columns()[self.plan.keys..] {
-            let nulls = is_null(column)?;
-            all.iter_mut()
-                .zip(nulls.values())
-                .for_each(|(all, null)| *all &= null);
-        }
-        Ok(all)
+/// Whether each row deletes its key.
+pub(super) fn deletes(plan: &Plan, rows: &RecordBatch) -> Result<Vec<bool>, OperatorError> {
+    if let Some(deleted) = &plan.deleted {
+        let deleted = deleted.evaluate(rows)?;
+        let deleted = as_boolean_array(&deleted)?;
+        // Null is not true.
+        return Ok(deleted.iter().map(|deleted| deleted == Some(true)).collect());
     }
+    let mut all = vec![rows.num_columns() > plan.keys; rows.num_rows()];
+    for column in &rows.columns()[plan.keys..] {
+        let nulls = is_null(column)?;
+        all.iter_mut()
+            .zip(nulls.values())
+            .for_each(|(all, null)| *all &= null);
+    }
+    Ok(all)
 }
 
 /// The columns of the changelog.
@@ -162,7 +162,7 @@ impl Operator for ToTable {
         let Some(rows) = self.reduce()? else {
             return Ok(());
         };
-        let deleted = self.deleted(&rows.batch)?;
+        let deleted = deletes(&self.plan, &rows.batch)?;
         let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
         let mut rows = rows.with_batch(rows.batch.project(&columns)?);
         let places = self.rows.touch(&rows.batch.columns()[..self.plan.keys])?;

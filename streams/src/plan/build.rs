@@ -4,6 +4,7 @@
 //! in its input's sub-topology; an aggregate leaves its partial half there and opens a new one.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
@@ -107,6 +108,8 @@ pub(crate) struct Builder {
     /// The node that is being added.
     current: NodeId,
     application_id: String,
+    /// For how long tables that are to be added keep versions.
+    histories: BTreeMap<NodeId, Duration>,
 }
 
 impl Plan {
@@ -153,12 +156,17 @@ impl Plan {
             policies: self.policies.clone(),
             fused: self.fused(),
             sides_taken: self.sides_taken(),
+            histories: self.histories.clone(),
             looked_up: self.looked_up(),
             ..Builder::default()
         };
         for (number, node) in self.nodes.iter().enumerate() {
             builder.current = NodeId(number);
             let output = builder.add(NodeId(number), node)?;
+            if builder.take_history().is_some() {
+                let table = output.label;
+                return Err(PlanError::NoVersions { table });
+            }
             if let Some(policy) = self.policies.get(&NodeId(number)) {
                 builder.set_policy(NodeId(number), node, &output, policy)?;
             }
@@ -188,31 +196,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-}
-
-impl Node {
-    pub(super) fn inputs(&self) -> &[NodeId] {
-        match self {
-            Self::Source { .. } => &[],
-            Self::Merge { inputs } | Self::Keyed { inputs, .. } => inputs,
-            Self::FlatMap { input, .. }
-            | Self::Branch { input, .. }
-            | Self::Way { input, .. }
-            | Self::Filter { input, .. }
-            | Self::Select { input, .. }
-            | Self::WithColumn { input, .. }
-            | Self::Peek { input, .. }
-            | Self::Typed { input, .. }
-            | Self::Aggregate { input, .. }
-            | Self::Repartition { input, .. }
-            | Self::ToTable { input, .. }
-            | Self::TableAggregate { input, .. }
-            | Self::Watermark { input, .. }
-            | Self::Window { input, .. }
-            | Self::Side { of: input, .. }
-            | Self::Sink { input, .. } => std::slice::from_ref(input),
-        }
     }
 }
 
@@ -280,6 +263,11 @@ impl Builder {
     /// What else comes out of the node that is being added.
     pub(super) fn set_side(&mut self, side: Side, output: Output) {
         self.sides.insert((self.node(), side), output);
+    }
+
+    /// For how long the table that is being added keeps versions, if it is to.
+    pub(super) fn take_history(&mut self) -> Option<Duration> {
+        self.histories.remove(&self.node())
     }
 
     /// The node that is being added.

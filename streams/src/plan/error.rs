@@ -190,6 +190,22 @@ pub enum PlanError {
         /// The columns of the key.
         expected: String,
     },
+    /// A table that keeps no versions, where they are asked for.
+    #[error(
+        "{table} cannot keep versions: only the tables of table(…), to_table(…) and to_table_deleting(…) do, of which versioned(…) is called"
+    )]
+    NoVersions {
+        /// The table.
+        table: String,
+    },
+    /// A time for which versions cannot be kept, or for which rows cannot wait.
+    #[error("{step}: {reason}")]
+    History {
+        /// The step.
+        step: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Dead letters of a global table.
     #[error(
         "global table {topic}: each process of the job reads it, so that each would write the same dead letters; let it skip() them, or fail()"

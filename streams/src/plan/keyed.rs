@@ -55,6 +55,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         false
     }
 
+    /// How far behind event time versions of the table's rows may be asked for, if it keeps them.
+    fn history_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Whether rows at input number `port` have a part in event time. Those that only change a table which other rows look up have
     /// none, and hold nothing back.
     fn is_timed(&self, _port: u8) -> bool {

@@ -8,7 +8,7 @@ use datafusion::logical_expr::Expr;
 use super::build::{Builder, Output};
 use super::checks::distinct;
 use super::partitioning::{CoPartitioned, Half};
-use super::{NodeId, NodePlan, PlanError, StepKind, StepPlan};
+use super::{NodeId, NodePlan, PlanError, StepId, StepKind, StepPlan};
 use crate::expr::CompiledExpr;
 use crate::operator::{Lookup, Operator, OperatorError, Place};
 
@@ -49,45 +49,42 @@ impl StepPlan for LookupPlan {
     }
 }
 
+/// A stream and a table in the same tasks, and what is looked up.
+pub(super) struct Meeting {
+    pub(super) stream: Output,
+    pub(super) table: Output,
+    /// The step in which rows of the table can be looked up.
+    pub(super) view: StepId,
+    /// See [`LookupPlan`].
+    pub(super) keys: Vec<CompiledExpr>,
+    pub(super) key_types: Vec<DataType>,
+    pub(super) shown_keys: Vec<usize>,
+    pub(super) schema: SchemaRef,
+    /// What is equal, as text.
+    pub(super) on: String,
+}
+
 impl NodePlan for LookupNode {
     fn build(&self, builder: &mut Builder, inputs: &[NodeId]) -> Result<Output, PlanError> {
-        let [stream, table] = inputs else {
-            unreachable!("a lookup has two inputs");
-        };
-        let (stream, table) = (
-            builder.outputs[stream.0].clone(),
-            builder.outputs[table.0].clone(),
-        );
         let step = match &self.name {
             Some(name) => format!("join {name}"),
-            None => format!("join with {}", table.label),
+            None => format!("join with {}", builder.outputs[inputs[1].0].label),
         };
-        let (left_keys, right_keys) = self.by_the_tables_key(&step, &table)?;
-        let sides = [
-            Half {
-                rows: &stream,
-                keys: &left_keys,
-            },
-            Half {
-                rows: &table,
-                keys: &right_keys,
-            },
-        ];
-        let CoPartitioned { sides, keys } = builder.co_partition(self.name.as_deref(), &step, sides)?;
-        let ([stream, table], [keys, _]) = (sides, keys);
-        let view = table.view(&step)?;
-        let (shown_keys, schema) = self.columns(&step, &stream, &table, &left_keys)?;
-        let key_fields = table.schema.fields().iter().take(table.keys);
-        let texts: Vec<String> = keys
-            .iter()
-            .zip(key_fields.clone())
-            .map(|(left, right)| format!("{} = {}", left.text(), right.name()))
-            .collect();
-        let kind = if self.left { "left " } else { "" };
-        let label = format!("{kind}{step} on {}", texts.join(", "));
-        let plan = LookupPlan {
-            key_types: key_fields.map(|field| field.data_type().clone()).collect(),
+        let Meeting {
+            stream,
+            view,
             keys,
+            key_types,
+            shown_keys,
+            schema,
+            on,
+            ..
+        } = self.meeting(builder, inputs, &step)?;
+        let kind = if self.left { "left " } else { "" };
+        let label = format!("{kind}{step} on {on}");
+        let plan = LookupPlan {
+            keys,
+            key_types,
             shown_keys,
             schema: Arc::clone(&schema),
             left: self.left,
@@ -113,6 +110,53 @@ impl NodePlan for LookupNode {
 }
 
 impl LookupNode {
+    /// Brings the rows of the stream to those of the table.
+    pub(super) fn meeting(
+        &self,
+        builder: &mut Builder,
+        inputs: &[NodeId],
+        step: &str,
+    ) -> Result<Meeting, PlanError> {
+        let [stream, table] = inputs else {
+            unreachable!("a lookup has two inputs");
+        };
+        let (stream, table) = (
+            builder.outputs[stream.0].clone(),
+            builder.outputs[table.0].clone(),
+        );
+        let (left_keys, right_keys) = self.by_the_tables_key(step, &table)?;
+        let sides = [
+            Half {
+                rows: &stream,
+                keys: &left_keys,
+            },
+            Half {
+                rows: &table,
+                keys: &right_keys,
+            },
+        ];
+        let CoPartitioned { sides, keys } = builder.co_partition(self.name.as_deref(), step, sides)?;
+        let ([stream, table], [keys, _]) = (sides, keys);
+        let view = table.view(step)?;
+        let (shown_keys, schema) = self.columns(step, &stream, &table, &left_keys)?;
+        let key_fields = table.schema.fields().iter().take(table.keys);
+        let texts: Vec<String> = keys
+            .iter()
+            .zip(key_fields.clone())
+            .map(|(left, right)| format!("{} = {}", left.text(), right.name()))
+            .collect();
+        Ok(Meeting {
+            key_types: key_fields.map(|field| field.data_type().clone()).collect(),
+            on: texts.join(", "),
+            stream,
+            table,
+            view,
+            keys,
+            shown_keys,
+            schema,
+        })
+    }
+
     /// The columns of the table's key that are shown, which are those that the stream does not have under the same name; and all columns
     /// of what comes out.
     pub(super) fn columns(

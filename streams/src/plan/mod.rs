@@ -62,6 +62,9 @@ mod topology;
 mod typed;
 mod unite;
 mod uses;
+mod versions;
+#[cfg(test)]
+mod versions_tests;
 mod windows;
 
 pub use error::PlanError;
@@ -93,3 +96,4 @@ pub(crate) use topology::{
     Shuffle, SinkRows, Step, StepId, StepKind, SubTopology, TableFinal, TablePartial, ToTable, TypedClosures,
     WatermarkStep, WindowFinal, WindowPartial, WindowedSpec,
 };
+pub(crate) use versions::{VersionedLookupNode, VersionedLookupPlan, VersionsPlan};

@@ -108,6 +108,32 @@ pub(crate) enum Node {
     },
 }
 
+impl Node {
+    /// The nodes that it hangs on.
+    pub(super) fn inputs(&self) -> &[NodeId] {
+        match self {
+            Self::Source { .. } => &[],
+            Self::Merge { inputs } | Self::Keyed { inputs, .. } => inputs,
+            Self::FlatMap { input, .. }
+            | Self::Branch { input, .. }
+            | Self::Way { input, .. }
+            | Self::Filter { input, .. }
+            | Self::Select { input, .. }
+            | Self::WithColumn { input, .. }
+            | Self::Peek { input, .. }
+            | Self::Typed { input, .. }
+            | Self::Aggregate { input, .. }
+            | Self::Repartition { input, .. }
+            | Self::ToTable { input, .. }
+            | Self::TableAggregate { input, .. }
+            | Self::Watermark { input, .. }
+            | Self::Window { input, .. }
+            | Self::Side { of: input, .. }
+            | Self::Sink { input, .. } => std::slice::from_ref(input),
+        }
+    }
+}
+
 /// A job as written: its nodes in the order of their making.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -117,6 +143,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     /// What becomes of errors, of the nodes that say so.
     pub(crate) policies: BTreeMap<NodeId, ErrorPolicy>,
+    /// For how long tables are to keep versions of their rows.
+    pub(crate) histories: BTreeMap<NodeId, Duration>,
 }
 
 impl Plan {
@@ -127,6 +155,7 @@ impl Plan {
             guarantee: None,
             nodes: Vec::new(),
             policies: BTreeMap::new(),
+            histories: BTreeMap::new(),
         }
     }
 

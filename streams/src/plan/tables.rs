@@ -201,7 +201,7 @@ impl Builder {
         let types: Vec<String> = fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect();
-        let kind = StepKind::ToTable(ToTable {
+        let table = ToTable {
             input: Arc::clone(&ordered.schema),
             schema: Arc::clone(&schema),
             keys: keys.len(),
@@ -210,14 +210,9 @@ impl Builder {
             changelog: Arc::clone(&changelog),
             meaning: format!("{step}: {} of {}", texts.join(", "), types.join(", ")),
             changes_used: false,
-        });
-        self.table(
-            &moved,
-            kind,
-            format!("{step} (table)"),
-            changelog,
-            (schema, keys.len()),
-        )
+        };
+        let (kind, label) = self.keeper(table, &step)?;
+        self.table(&moved, kind, label, changelog, (schema, keys.len()))
     }
 
     /// A step that keeps a table, with its outputs.

@@ -96,7 +96,7 @@ fn moves(silence: u32) -> impl Strategy<Value = Vec<Move>> {
     })
 }
 
-fn ms(millis: i64) -> Duration {
+pub(super) fn ms(millis: i64) -> Duration {
     Duration::from_millis(millis.unsigned_abs())
 }
 
@@ -172,7 +172,7 @@ fn pipe(
 }
 
 /// Where Kafka's producers put a key.
-fn partition_of(key: &str) -> i32 {
+pub(super) fn partition_of(key: &str) -> i32 {
     ((murmur2(key.as_bytes()) & 0x7fff_ffff) as i32) % PARTITIONS
 }
 
@@ -287,7 +287,7 @@ fn late(driver: &mut TestDriver, topic: &str, id: &str) -> Vec<i64> {
     ids
 }
 
-fn windows(driver: &mut TestDriver) -> BTreeMap<(Option<String>, i64), u64> {
+pub(super) fn windows(driver: &mut TestDriver) -> BTreeMap<(Option<String>, i64), u64> {
     let mut windows = BTreeMap::new();
     for record in driver.read("windows") {
         let Value::Array(key) = serde_json::from_str(record.as_text().0).unwrap() else {

@@ -12,6 +12,7 @@ mod sessions;
 mod sliding;
 mod stores;
 mod suppressed;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

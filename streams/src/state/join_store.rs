@@ -7,6 +7,7 @@ use std::ops::{Range, RangeInclusive};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{interleave, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use super::bucket_log::{BucketAt, Content, Entry, bucket_prefix};
@@ -201,6 +202,11 @@ impl JoinStore {
                 span.changed = self.epoch;
             }
         }
+    }
+
+    /// What columns rows of `side` have.
+    pub(crate) fn schema(&self, side: usize) -> &SchemaRef {
+        self.log.side(u8::from(side == 1)).schema()
     }
 
     /// The columns of rows of `side`.

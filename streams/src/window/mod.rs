@@ -200,6 +200,12 @@ const WINDOWS_OF_A_ROW_MAX: u32 = 10_000;
 /// Times are milliseconds in 64 bits; this is far from their end.
 const LONGEST: Duration = Duration::from_secs(10_000 * 366 * 24 * 3600);
 
+/// A duration in milliseconds, if it is whole ones and can be added to event times.
+pub(crate) fn whole_millis(duration: Duration) -> Option<i64> {
+    let whole = duration.subsec_nanos().is_multiple_of(1_000_000);
+    (whole && duration <= LONGEST).then(|| millis(duration))
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

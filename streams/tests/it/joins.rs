@@ -135,3 +135,85 @@ fn pairs_come_once_exactly_once() {
 fn pairs_come_once_at_least_once() {
     pairs_come_once(Guarantee::AtLeastOnce, "join-alo");
 }
+
+/// A row waits for its time in one process and is looked up by the next, among versions that both have read.
+#[test]
+fn rows_have_what_a_table_had_at_their_time_across_a_restart() {
+    let cluster = Cluster::new("versions");
+    for topic in ["prices", "sales"] {
+        cluster.create_topic(topic, 2);
+    }
+    cluster.create_topic("results", 1);
+    let rows = |column: &str| {
+        let fields = [
+            ("id", DataType::Utf8),
+            (column, DataType::Int64),
+            ("at", DataType::Int64),
+        ];
+        let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+        json_schema(Schema::new(fields.to_vec()))
+    };
+    let start = || {
+        let app = Streams::new(cluster.name("job")).guarantee(Guarantee::ExactlyOnce);
+        let read = |topic: &str, column: &str| {
+            app.stream(cluster.name(topic), rows(column))
+                .watermark(bounded(col("at"), Duration::ZERO))
+        };
+        let prices = read("prices", "price").select([col("id").alias("item"), col("price")]);
+        let prices = prices
+            .to_table("prices", [col("item")])
+            .versioned(Duration::from_secs(60));
+        let sold = read("sales", "sale").select([col("id"), col("sale")]);
+        sold.join(&prices, on("id", "item"))
+            .as_of("priced")
+            .left()
+            .select([col("sale"), col("price")])
+            .to(cluster.name("results"), json());
+        let config = cluster.config().set("commit.interval.ms", "50").unwrap();
+        app.start(config).unwrap()
+    };
+    let write = |topic: &str, records: &[(&str, String, i64)]| {
+        let column = if topic == "prices" { "price" } else { "sale" };
+        for (item, number, at) in records {
+            let row = format!(r#"{{"id":"{item}","{column}":{number},"at":{at}}}"#);
+            // Both partitions go on.
+            for partition in 0..2 {
+                cluster.write_to(topic, partition, std::slice::from_ref(&row));
+            }
+        }
+    };
+    let text = |number: i64| number.to_string();
+    let job = start();
+    write("prices", &[("tea", text(1), 100_000), ("tea", text(2), 110_000)]);
+    write(
+        "sales",
+        &[
+            ("tea", text(10), 99_999),
+            ("tea", text(11), 105_000),
+            ("tea", text(12), 115_000),
+        ],
+    );
+    // The last of them waits for prices of its time.
+    await_results(&cluster, 4);
+    job.stop(PATIENCE).unwrap();
+    let job = start();
+    write("prices", &[("tea", text(3), 114_000), ("tea", text(4), 130_000)]);
+    write("sales", &[("coffee", text(13), 130_000)]);
+    let results = await_results(&cluster, 6);
+    job.stop(PATIENCE).unwrap();
+    let expected = [
+        r#"{"price":1,"sale":11}"#,
+        r#"{"price":3,"sale":12}"#,
+        r#"{"price":null,"sale":10}"#,
+    ];
+    let mut found: Vec<String> = results
+        .iter()
+        .map(|row| {
+            let row: serde_json::Value = serde_json::from_str(row).unwrap();
+            format!(r#"{{"price":{},"sale":{}}}"#, row["price"], row["sale"])
+        })
+        .collect();
+    found.sort();
+    let expected: Vec<&str> = expected.iter().flat_map(|row| [*row, *row]).collect();
+    assert_eq!(found, expected);
+}

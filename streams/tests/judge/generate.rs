@@ -139,6 +139,36 @@ pub(super) fn sides(random: &mut Random) -> Vec<Input> {
         };
         rows.extend((0..3).map(end));
     }
+    with_times(rows)
+}
+
+/// Rows of a table in the order of time, and of a stream that looks back by less than its grace; then some that are far ahead, in each partition
+/// of both.
+pub(super) fn versions(random: &mut Random) -> Vec<Input> {
+    let mut now = 1_000_000;
+    let mut rows = rows_of_two(random);
+    for input in &mut rows {
+        now += 1 + i64::try_from(random.below(1_500)).unwrap();
+        input.at = match input.topic {
+            "in" => now - i64::try_from(random.below(8_000)).unwrap(),
+            _ => now,
+        };
+    }
+    for topic in ["in", "more"] {
+        let end = |number| Input {
+            topic,
+            // Without a key, so that they wait for nothing.
+            value: json!({}).to_string(),
+            at: 10_000_000_000,
+            partition: Some(number),
+        };
+        rows.extend((0..3).map(end));
+    }
+    with_times(rows)
+}
+
+/// Rows whose values say when they happened.
+fn with_times(mut rows: Vec<Input>) -> Vec<Input> {
     for input in &mut rows {
         let mut value: Value = serde_json::from_str(&input.value).unwrap();
         value["at"] = json!(input.at);

@@ -230,6 +230,16 @@ fn streams_that_are_aggregated_together() {
     compare("cogroup");
 }
 
+#[test]
+fn tables_with_versions() {
+    compare("versioned");
+}
+
+#[test]
+fn tables_with_versions_and_rows_that_find_none() {
+    compare("versioned-left");
+}
+
 /// The first of what Kafka Streams does otherwise: it goes by the time of the record that is furthest, whatever side it is of. So it gives a row
 /// as unmatched, and with a partner that comes later; here it comes once, as what both logs say.
 #[test]

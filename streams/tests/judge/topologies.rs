@@ -176,6 +176,20 @@ pub(super) const CASES: &[Case] = &[
         partitioned: false,
     },
     Case {
+        name: "versioned",
+        outputs: &[Output::Bag("out")],
+        generate: generate::versions,
+        build: |app| versions(app, |joined| joined),
+        partitioned: true,
+    },
+    Case {
+        name: "versioned-left",
+        outputs: &[Output::Bag("out")],
+        generate: generate::versions,
+        build: |app| versions(app, VersionedLookup::left),
+        partitioned: true,
+    },
+    Case {
         name: "foreign",
         outputs: &[Output::Table("out")],
         generate: generate::tables,
@@ -372,6 +386,28 @@ fn joins(app: &Streams, window: JoinWindow, kind: fn(JoinedStream) -> JoinedStre
     ]);
     let joined = left.join(&right, on("k", "k"));
     kind(joined.within("joined", window.grace(secs(5)))).to("out", json());
+}
+
+/// Rows with what a table had at their time. Kafka Streams looks as soon as a row comes, so that the table's rows are in order.
+fn versions(app: &Streams, kind: fn(VersionedLookup) -> VersionedLookup) {
+    let strategy = || record_time(Duration::ZERO);
+    let versions = app.stream("more", event()).watermark(strategy()).select([
+        col("k").alias("key"),
+        col("n").alias("right"),
+        col("at").alias("right_at"),
+    ]);
+    let table = versions
+        .to_table_deleting("versions", [col("key")], col("right").is_null())
+        .versioned(secs(60));
+    let rows = app.stream("in", event()).watermark(strategy()).select([
+        col("k"),
+        col("n").alias("left"),
+        col("at").alias("left_at"),
+    ]);
+    let joined = rows.join(&table, on("k", "key")).as_of("joined").grace(secs(10));
+    kind(joined)
+        .select(["k", "left", "left_at", "right", "right_at"].map(col))
+        .to("out", json());
 }
 
 /// The two tables of the table cases, with columns of their own.

@@ -15,7 +15,7 @@ import org.apache.kafka.streams.processor.TimestampExtractor;
 /**
  * The jobs of examples/bench_job.rs, written with Kafka Streams: same topics, same input, same output, byte for byte.
  *
- * Usage: Job words|windows INPUT OUTPUT KEY=VALUE …, where the pairs are the configuration of Kafka Streams.
+ * Usage: Job words|windows|join INPUT OUTPUT KEY=VALUE …, where the pairs are the configuration of Kafka Streams.
  * Prints "started" when its threads have their partitions, and a line for each changelog that was restored; ends when its standard
  * input does.
  */
@@ -36,6 +36,7 @@ public final class Job {
         switch (arguments[0]) {
             case "words" -> words(builder, arguments[1], arguments[2]);
             case "windows" -> windows(builder, arguments[1], arguments[2]);
+            case "join" -> join(builder, arguments[1].split(","), arguments[2]);
             default -> throw new IllegalArgumentException("no job " + arguments[0]);
         }
         KafkaStreams streams = new KafkaStreams(builder.build(), settings);
@@ -104,12 +105,28 @@ public final class Job {
 
     /** How often each key occurred in each ten seconds; five seconds later it is too late. Every change is published. */
     private static void windows(StreamsBuilder builder, String input, String output) {
-        builder.stream(input, Consumed.with(Serdes.String(), new EventSerde()).withTimestampExtractor(new EventTime()))
-            .groupBy((key, event) -> event.key(), Grouped.with("per-key", Serdes.String(), new EventSerde()))
+        builder.stream(input, Consumed.with(Serdes.String(), new JsonSerde<>(Event.class)).withTimestampExtractor(new EventTime()))
+            .groupBy((key, event) -> event.key(), Grouped.with("per-key", Serdes.String(), new JsonSerde<>(Event.class)))
             .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(5)))
             .count(Materialized.as("per-key"))
             .toStream((window, count) -> window.key() + "@" + window.window().start())
             .mapValues(count -> "{\"n\":" + count + "}")
+            .to(output);
+    }
+
+    /** What a side of a join says of a key, and when. */
+    public record Side(long at, String v) {
+    }
+
+    /** Values of both topics with one key that are no more than an hour apart; five seconds later it is too late. */
+    private static void join(StreamsBuilder builder, String[] inputs, String output) {
+        JsonSerde<Side> serde = new JsonSerde<>(Side.class);
+        Consumed<String, Side> consumed = Consumed.with(Serdes.String(), serde)
+            .withTimestampExtractor((record, streamTime) -> ((Side) record.value()).at());
+        builder.stream(inputs[0], consumed)
+            .join(builder.stream(inputs[1], consumed), (left, right) -> "{\"l\":\"" + left.v() + "\",\"r\":\"" + right.v() + "\"}",
+                JoinWindows.ofTimeDifferenceAndGrace(Duration.ofHours(1), Duration.ofSeconds(5)),
+                StreamJoined.with(Serdes.String(), serde, serde).withName("joined").withStoreName("joined"))
             .to(output);
     }
 
@@ -121,15 +138,20 @@ public final class Job {
         }
     }
 
-    /** Events as JSON. */
-    public static final class EventSerde implements Serde<Event> {
+    /** Objects as JSON. */
+    public static final class JsonSerde<T> implements Serde<T> {
         private static final ObjectMapper JSON = new ObjectMapper();
+        private final Class<T> type;
+
+        public JsonSerde(Class<T> type) {
+            this.type = type;
+        }
 
         @Override
-        public Serializer<Event> serializer() {
-            return (topic, event) -> {
+        public Serializer<T> serializer() {
+            return (topic, object) -> {
                 try {
-                    return event == null ? null : JSON.writeValueAsBytes(event);
+                    return object == null ? null : JSON.writeValueAsBytes(object);
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }
@@ -137,10 +159,10 @@ public final class Job {
         }
 
         @Override
-        public Deserializer<Event> deserializer() {
+        public Deserializer<T> deserializer() {
             return (topic, bytes) -> {
                 try {
-                    return bytes == null ? null : JSON.readValue(bytes, Event.class);
+                    return bytes == null ? null : JSON.readValue(bytes, type);
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }

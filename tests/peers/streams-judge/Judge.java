@@ -158,6 +158,9 @@ public final class Judge {
             case "cogroup" -> {
                 return Cogroup.topology(builder);
             }
+            case "versioned", "versioned-left" -> {
+                return Versions.topology(name, builder);
+            }
             case "foreign", "foreign-left", "tables-inner", "tables-left", "tables-outer" -> {
                 return Tables.topology(name, builder);
             }
