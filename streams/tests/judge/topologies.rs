@@ -162,6 +162,13 @@ pub(super) const CASES: &[Case] = &[
         partitioned: true,
     },
     Case {
+        name: "cogroup",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows_of_two,
+        build: cogrouped,
+        partitioned: true,
+    },
+    Case {
         name: "join-late",
         outputs: &[Output::Bag("out")],
         generate: generate::late_sides,
@@ -289,6 +296,15 @@ fn merged(app: &Streams) {
         .merge(&app.stream("more", row()))
         .group_by([col("k")])
         .aggregate("all", all_aggregates())
+        .to("out", json());
+}
+
+fn cogrouped(app: &Streams) {
+    let by_key = |topic: &str| app.stream(topic, row()).group_by([col("k")]);
+    by_key("in")
+        .with([count_all().alias("rows"), sum(col("n")).alias("sum")])
+        .cogroup(by_key("more").with([count_all().alias("more"), max(col("n")).alias("max")]))
+        .aggregate("both")
         .to("out", json());
 }
 

@@ -155,6 +155,9 @@ public final class Judge {
             case "sessions", "sessions-closed", "sliding", "sliding-closed" -> {
                 return RowWindows.topology(name, builder);
             }
+            case "cogroup" -> {
+                return Cogroup.topology(builder);
+            }
             case "foreign", "foreign-left", "tables-inner", "tables-left", "tables-outer" -> {
                 return Tables.topology(name, builder);
             }
