@@ -33,6 +33,7 @@ mod session_came;
 mod session_final;
 mod session_links;
 mod session_partial;
+mod session_work;
 mod shipper;
 mod signed;
 #[cfg(test)]

@@ -8,10 +8,10 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt
 use arrow::compute::{concat, take};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
-use super::changes::{Change, ROWS};
-use super::session_came::{Came, Epoch, ends, merged};
+use super::session_came::{Came, Epoch, merged};
 use super::session_links::{Linked, Part, add_row, link};
 use super::session_partial::starts;
+use super::session_work::{Changed, Session, Work};
 use super::{Operator, OperatorError, Output, Place};
 use crate::aggregate::{AggregateSpec, EmitTo};
 use crate::plan::SessionFinalPlan as Plan;
@@ -19,7 +19,6 @@ use crate::rows::{EventTime, Rows};
 use crate::state::{Changelog, GroupStore, LoggedRows, RowKey, Share, TimeIndex};
 use crate::store::LocalStore;
 use crate::time::Watermark;
-use crate::window::Emit;
 
 /// The input of rows that may be late; the other one is of partial states.
 const DOUBTFUL: u8 = 1;
@@ -37,46 +36,6 @@ pub(crate) struct SessionFinal {
     /// The sessions that the last epoch closed. Their records are void when what it emitted is committed.
     void: Vec<RowKey>,
     stored: SchemaRef,
-}
-
-/// Keys that are worked on together: all parts of their sessions, those that are stored first.
-struct Work {
-    keys: Vec<ArrayRef>,
-    states: Vec<ArrayRef>,
-    parts: Vec<Part>,
-    /// How many of them are stored.
-    stored: usize,
-    /// The key of each that is.
-    key_of: Vec<usize>,
-    /// Stored ones that are no more.
-    gone: Vec<usize>,
-    sessions: Vec<Session>,
-}
-
-struct Session {
-    key: usize,
-    linked: Linked,
-    changes: bool,
-    closes: bool,
-}
-
-/// Rows of the store that change.
-#[derive(Default)]
-struct Changed {
-    keys: Vec<u32>,
-    starts: Vec<EventTime>,
-    /// So many of them are logged now, the others when they are void.
-    logged: usize,
-    /// What was stored of them, if anything: part and row.
-    replaces: Vec<(usize, usize)>,
-}
-
-impl Changed {
-    fn push(&mut self, key: usize, start: EventTime) -> usize {
-        self.keys.push(key as u32);
-        self.starts.push(start);
-        self.keys.len() - 1
-    }
 }
 
 impl SessionFinal {
@@ -322,124 +281,6 @@ impl SessionFinal {
         Ok(())
     }
 
-    /// Emits what the work has closed, or changed.
-    fn emit(&self, work: &Work, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let emit = self.plan.emit;
-        let emitted = work.sessions.iter().filter(|session| match emit {
-            Emit::OnUpdate => session.changes,
-            Emit::OnWindowClose => session.closes,
-        });
-        let emitted: Vec<&Session> = emitted.collect();
-        if emitted.is_empty() {
-            return Ok(());
-        }
-        let linked: Vec<&Linked> = emitted.iter().map(|session| &session.linked).collect();
-        let results = self.results(work, &linked)?;
-        if emit == Emit::OnWindowClose {
-            let shown = emitted
-                .iter()
-                .map(|session| (session.key, session.linked.start, session.linked.last));
-            let rows = self.output(work, &shown.collect::<Vec<_>>(), &results)?;
-            out.push_to(ROWS, rows);
-            return Ok(());
-        }
-        self.change(work, &emitted, &results)?.emit(out)
-    }
-
-    /// Sessions as they are, and those that were and are none any more.
-    fn change(
-        &self,
-        work: &Work,
-        emitted: &[&Session],
-        results: &[ArrayRef],
-    ) -> Result<Change, OperatorError> {
-        let mut shown: Vec<(usize, EventTime, EventTime)> = Vec::new();
-        // The result of each row; of what is gone, any will do.
-        let mut result_of: Vec<u32> = Vec::new();
-        let mut was: Vec<Option<usize>> = Vec::new();
-        let extent = |session: &Linked| (session.start, session.last);
-        let stored = |session: &Session| -> Vec<usize> {
-            let parts = session.linked.parts.iter().copied();
-            parts.filter(|part| *part < work.stored).collect()
-        };
-        let is_same = |session: &Session, part: &usize| {
-            let part = &work.parts[*part];
-            (part.start, part.last) == extent(&session.linked)
-        };
-        for (number, session) in (0_u32..).zip(emitted) {
-            shown.push((session.key, session.linked.start, session.linked.last));
-            result_of.push(number);
-            was.push(stored(session).into_iter().find(|part| is_same(session, part)));
-        }
-        for (number, session) in (0_u32..).zip(emitted) {
-            for part in stored(session).into_iter().filter(|part| !is_same(session, part)) {
-                shown.push((session.key, work.parts[part].start, work.parts[part].last));
-                result_of.push(number);
-                was.push(Some(part));
-            }
-        }
-        let places = UInt32Array::from(result_of);
-        let results = results.iter().map(|column| take(column, &places, None));
-        let results = results.collect::<Result<Vec<_>, _>>()?;
-        Ok(Change {
-            rows: self.output(work, &shown, &results)?,
-            had: was.iter().map(Option::is_some).collect(),
-            live: (0..shown.len()).map(|row| row < emitted.len()).collect(),
-            keys: self.plan.windowed.spec.key_count() + 1,
-            before: match self.plan.changes_used {
-                true => Some(self.before(work, &was)?),
-                false => None,
-            },
-        })
-    }
-
-    /// The results of stored parts, null where there was none.
-    fn before(&self, work: &Work, was: &[Option<usize>]) -> Result<Vec<ArrayRef>, OperatorError> {
-        let parts = was.iter().flatten();
-        let each: Vec<Linked> = parts.map(|part| Linked::of(work.parts[*part])).collect();
-        let results = self.results(work, &each.iter().collect::<Vec<_>>())?;
-        let mut next = 0_u32..;
-        let places = was.iter().map(|part| part.as_ref().and_then(|_| next.next()));
-        let places: UInt32Array = places.collect();
-        let results = results.iter().map(|column| take(column, &places, None));
-        Ok(results.collect::<Result<_, _>>()?)
-    }
-
-    fn results(&self, work: &Work, sessions: &[&Linked]) -> Result<Vec<ArrayRef>, OperatorError> {
-        let spec = &self.plan.windowed.spec;
-        if sessions.is_empty() {
-            // Some accumulators have no type for the results of no groups.
-            let schema = spec.output_schema();
-            let fields = schema.fields().iter().skip(spec.key_count());
-            return Ok(fields.map(|field| new_null_array(field.data_type(), 0)).collect());
-        }
-        let accumulators = merged(spec, &work.states, sessions)?;
-        let results = accumulators
-            .into_iter()
-            .map(|mut accumulator| accumulator.evaluate(EmitTo::All));
-        Ok(results.collect::<Result<_, _>>()?)
-    }
-
-    /// Keys, the session's start and end, and results.
-    fn output(
-        &self,
-        work: &Work,
-        shown: &[(usize, EventTime, EventTime)],
-        results: &[ArrayRef],
-    ) -> Result<Rows, OperatorError> {
-        let keys = UInt64Array::from_iter_values(shown.iter().map(|(key, ..)| *key as u64));
-        let mut columns = Vec::with_capacity(self.plan.output.fields().len());
-        for key in &work.keys {
-            columns.push(take(key, &keys, None)?);
-        }
-        let lasts = || shown.iter().map(|(.., last)| *last);
-        columns.push(starts(shown.iter().map(|(_, start, _)| *start)));
-        columns.push(ends(lasts()));
-        columns.extend_from_slice(results);
-        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), columns)?;
-        Ok(Rows::new(batch, lasts().collect()))
-    }
-
     /// Rows of the changelog are open sessions, until it says otherwise.
     fn note_restored(&mut self, rows: Option<LoggedRows>) -> Result<(), OperatorError> {
         let Some((rows, live)) = rows else {
@@ -450,28 +291,6 @@ impl SessionFinal {
         // Deleted ones have none, and need none.
         let lasts = lasts.iter().map(Option::unwrap_or_default);
         Ok(self.open.restore(keys, lasts, &live)?)
-    }
-}
-
-impl Work {
-    /// Adds the parts of the epoch behind those that are stored.
-    fn bring(&mut self, epoch: &Epoch, ready: &[usize]) -> Result<(), OperatorError> {
-        let brought: Vec<usize> = ready
-            .iter()
-            .flat_map(|key| &epoch.of_key[*key])
-            .copied()
-            .collect();
-        let places = UInt64Array::from_iter_values(brought.iter().map(|part| *part as u64));
-        for (stored, brought) in self.states.iter_mut().zip(&epoch.states) {
-            let brought = take(brought, &places, None)?;
-            *stored = concat(&[&*stored, &brought])?;
-        }
-        self.parts
-            .extend(brought.into_iter().enumerate().map(|(number, part)| Part {
-                number: self.stored + number,
-                ..epoch.part(part)
-            }));
-        Ok(())
     }
 }
 
@@ -519,7 +338,7 @@ impl Operator for SessionFinal {
             let mut work = self.work(&epoch, &ready, settled)?;
             self.link(&mut work, &mut epoch, &ready, watermark);
             self.keep(&work, out)?;
-            self.emit(&work, out)?;
+            work.emit(&self.plan, out)?;
             wanted.retain(|key| ready.binary_search(key).is_err());
         }
         epoch.emit_late(LATE, out)?;
