@@ -81,7 +81,8 @@ impl Streams {
     /// key, which is what a record without a value is if the key is read with [`Format::with_key`].
     ///
     /// The step is named after the topic. Where the topic is partitioned by the key (which is one column that is the record's key, as
-    /// it is or as text), it is read where it is; else the rows go through a repartition topic.
+    /// it is or as text), it is read where it is; else the rows go through a repartition topic. Partitioned means as Java's producers do it:
+    /// with librdkafka that is `partitioner=murmur2_random`.
     ///
     /// ```
     /// use millstream_streams::{Streams, json, key, text};
