@@ -80,7 +80,7 @@ impl Fact {
         let at = self.at()?;
         let start = at - at % description.size;
         let end = start + description.size + description.grace;
-        (!self.watermark.is_some_and(|mark| mark >= end)).then_some(start)
+        self.watermark.is_none_or(|mark| mark < end).then_some(start)
     }
 }
 
@@ -432,7 +432,7 @@ fn check_deduplicated(
 }
 
 /// The first rows in the order of their numbers, nulls last; equal ones as they came.
-fn first_rows<'a>(mut rows: Vec<&'a Fact>, most: usize, ties: bool) -> Vec<&'a Fact> {
+fn first_rows(mut rows: Vec<&Fact>, most: usize, ties: bool) -> Vec<&Fact> {
     let order = |fact: &Fact| (fact.n().is_none(), fact.n().map(|n| -n));
     rows.sort_by_key(|fact| (order(fact), fact.id));
     let last = rows.get(most - 1).map(|fact| order(fact));
