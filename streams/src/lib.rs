@@ -50,7 +50,7 @@
 //! | `store` | local stores: checkpoints of changelogs on disk |
 //! | `task` | sans-IO: one sub-topology on one partition; epochs and restoring |
 //! | `sink` | the seam to the producer: records out, delivery confirmed |
-//! | `runtime` | threads, rebalances, commits, draining, metrics |
+//! | `runtime` | threads, rebalances, commits, draining, metrics, questions to stores |
 //! | `testing` | a topology without a broker: [`TestDriver`] |
 //!
 //! # Guarantee
@@ -95,8 +95,8 @@ pub mod prelude {
     pub use crate::dsl::{
         CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
         GroupedTable, JoinedStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams, Table, TableJoin,
-        Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup, WindowedStream,
-        WindowedTable, WindowedTop, key, on,
+        Top, TypedStream, Until, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup,
+        WindowedStream, WindowedTable, WindowedTop, key, on, until,
     };
     pub use crate::expr::prelude::*;
     pub use crate::format::{csv, debezium_json, json, json_schema, raw, text};
@@ -105,7 +105,7 @@ pub mod prelude {
     pub use crate::typed::{ProcessContext, Processor, schema_of};
     pub use crate::window::{
         Emit::{self, OnUpdate, OnWindowClose},
-        JoinWindow, Windows, hopping, join_window, tumbling,
+        JoinWindow, Windows, hopping, join_window, session, sliding, tumbling,
     };
     pub use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 }
@@ -116,8 +116,8 @@ pub use config::{ConfigError, Guarantee, StreamsConfig};
 pub use dsl::{
     CogroupedStream, Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, GroupedStream,
     GroupedTable, JoinKey, JoinedStream, JoinsStream, Lookup, On, OutputTopic, Stream, StreamJoin, Streams,
-    Table, TableJoin, Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable, WindowedCogroup,
-    WindowedStream, WindowedTable, WindowedTop, key, on,
+    Table, TableJoin, Top, TypedStream, Until, VersionedJoin, VersionedLookup, VersionedTable,
+    WindowedCogroup, WindowedStream, WindowedTable, WindowedTop, key, on, until,
 };
 pub use error::{ErrorKind, StreamsError};
 pub use expr::is_word_char;
@@ -138,4 +138,4 @@ pub use task::{InputMetrics, StepMetrics, StoreMetrics, TaskError, TaskMetrics};
 pub use testing::{TestDriver, TestRecord};
 pub use time::{WatermarkStrategy, bounded, record_time};
 pub use typed::{ClosureError, ProcessContext, Processor, Row, schema_of};
-pub use window::{Emit, JoinWindow, Windows, hopping, join_window, tumbling};
+pub use window::{Emit, JoinWindow, Windows, hopping, join_window, session, sliding, tumbling};

@@ -4,6 +4,7 @@
 
 mod admin;
 mod bad_input;
+mod card_fraud;
 mod connect;
 mod connect_faults;
 mod connect_load;

@@ -111,9 +111,14 @@ fn the_stream_job_of_the_readme_is_the_example() {
         squeeze(&example).contains(&squeeze(&job[1])),
         "README and examples/page_views.rs differ"
     );
-    let example = std::fs::read_to_string(repository().join("examples/orders_customers.rs")).unwrap();
+    let example = std::fs::read_to_string(repository().join("examples/card_fraud.rs")).unwrap();
     assert!(
         squeeze(&example).contains(&squeeze(&job[2])),
+        "README and examples/card_fraud.rs differ"
+    );
+    let example = std::fs::read_to_string(repository().join("examples/orders_customers.rs")).unwrap();
+    assert!(
+        squeeze(&example).contains(&squeeze(&job[3])),
         "README and examples/orders_customers.rs differ"
     );
 }

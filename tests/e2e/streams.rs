@@ -1,6 +1,6 @@
 //! Stream jobs as services, and looking after them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -316,6 +316,57 @@ fn the_page_views_example_finds_its_windows_and_what_came_too_late() {
     assert_eq!(
         summary,
         format!("{} windows, {late} views too late", windows.len())
+    );
+    assert!(late > 0);
+}
+
+/// The clicks that the example makes: those of a user that are no further apart than ten seconds are a session.
+#[test]
+fn the_session_activity_example_finds_when_users_were_active() {
+    type Click = (i64, usize);
+    let (mut clicks, mut late, mut latest) = (BTreeMap::<u64, Vec<Click>>::new(), 0, 0_i64);
+    for click in 0..3_000_u64 {
+        let user = click * 31 % 20;
+        if !(click / 150 + user).is_multiple_of(3) {
+            continue;
+        }
+        let delay = click * 7_919 % 4_000 + if click % 100 == 99 { 100_000 } else { 0 };
+        let at = (200_000 + click * 100 - delay) as i64;
+        match latest - 4_000 > at + 3_000 {
+            true => late += 1,
+            false => clicks
+                .entry(user)
+                .or_default()
+                .push((at, (click * click % 7 % 4) as usize)),
+        }
+        latest = latest.max(at);
+    }
+    let mut expected = Vec::new();
+    for (user, mut clicks) in clicks {
+        clicks.sort_unstable();
+        for session in clicks.chunk_by(|(one, _), (next, _)| next - one <= 10_000) {
+            let (first, last) = (session[0].0, session[session.len() - 1].0);
+            let pages: BTreeSet<usize> = session.iter().map(|(_, page)| *page).collect();
+            if last + 10_000 + 3_000 < latest - 4_000 {
+                let (clicks, pages) = (session.len(), pages.len());
+                let value = format!("{{\"clicks\":{clicks},\"pages\":{pages}}}");
+                expected.push(format!("{user} from {first} to {last}\t{value}"));
+            }
+        }
+    }
+    expected.sort();
+    let run = Command::new(program::example("session_activity"))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let shown = String::from_utf8(run.stdout).unwrap();
+    let mut lines: Vec<&str> = shown.lines().collect();
+    let summary = lines.pop().unwrap();
+    lines.sort_unstable();
+    assert_eq!(lines, expected);
+    assert_eq!(
+        summary,
+        format!("{} sessions, {late} clicks too late", expected.len())
     );
     assert!(late > 0);
 }

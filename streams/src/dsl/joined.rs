@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::Expr;
 
 use super::{
-    Deduplicated, DistinctCounts, GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream, StreamJoin,
-    Table, Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable,
+    Deduplicated, DistinctCounts, ForeignJoin, GlobalLookup, GlobalTable, JoinedStream, SharedPlan, Stream,
+    StreamJoin, Table, Top, TypedStream, VersionedJoin, VersionedLookup, VersionedTable,
 };
 use crate::expr::prelude::col;
 use crate::plan::{ErrorPolicy, JoinKind, LookupNode, Node, NodeId, TableJoinNode};
@@ -93,7 +93,7 @@ macro_rules! joined_as {
     )+};
 }
 
-joined_as!(Lookup: Table, TableJoin, DistinctCounts, Top => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
+joined_as!(Lookup: Table, TableJoin, ForeignJoin, DistinctCounts, Top => |left: &Stream, table: &Table, on| Lookup::new(left.plan(), left, table, on));
 joined_as!(GlobalLookup: GlobalTable => |left: &Stream, table: &GlobalTable, on| GlobalLookup::new(left.plan(), left, table, on));
 joined_as!(StreamJoin: Stream, Lookup, GlobalLookup, JoinedStream, Deduplicated, VersionedLookup => |left: &Stream, right: &Stream, on| StreamJoin::new(left, right, on));
 joined_as!(VersionedJoin: VersionedTable => VersionedJoin::new);

@@ -30,7 +30,7 @@ pub use output_topic::OutputTopic;
 pub use stream::Stream;
 pub use stream_join::{JoinedStream, StreamJoin};
 pub use streams::Streams;
-pub use table::{GroupedTable, Table};
+pub use table::{GroupedTable, Table, Until, until};
 pub use top::{Top, WindowedTop};
 pub use typed::TypedStream;
 pub use versioned::{VersionedJoin, VersionedLookup, VersionedTable};

@@ -6,7 +6,21 @@ use datafusion::logical_expr::{Expr, SortExpr};
 
 use super::{ForeignJoin, OutputTopic, SharedPlan, Stream, TableJoin, Top, VersionedTable};
 use crate::format::Format;
-use crate::plan::{ErrorPolicy, Node, NodeId, TableMapNode, TopNode, TopOf};
+use crate::plan::{ErrorPolicy, Node, NodeId, SuppressNode, TableMapNode, TopNode, TopOf};
+
+/// How long changes of a table wait. Made by [`until`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until(Duration);
+
+/// Changes of a key wait until the event time of the first of them is so long ago; see [`Table::suppress`].
+///
+/// ```
+/// use std::time::Duration;
+/// let a_minute = millstream_streams::until(Duration::from_secs(60));
+/// ```
+pub fn until(limit: Duration) -> Until {
+    Until(limit)
+}
 
 /// A table whose rows are grouped by other columns. Made by [`Table::group_by`].
 #[derive(Debug, Clone)]
@@ -178,10 +192,10 @@ impl Table {
     /// driver.pipe("orders", TestRecord::new("7").key("o1"))?;
     /// driver.pipe("customers", TestRecord::new("Ann").key("7"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Ann"}"#));
+    /// assert_eq!(driver.read("out")[0].as_text().1, r#"{"name":"Ann"}"#);
     /// driver.pipe("customers", TestRecord::new("Anna").key("7"))?; // all of her orders change
     /// driver.commit()?;
-    /// assert_eq!(driver.read("out")[0].as_text(), ("o1", r#"{"name":"Anna"}"#));
+    /// assert_eq!(driver.read("out")[0].as_text().1, r#"{"name":"Anna"}"#);
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     pub fn join_by(
@@ -205,7 +219,7 @@ impl Table {
     /// let mut driver = TestDriver::new(&app)?;
     /// driver.pipe("stock", TestRecord::new(r#"{"left":3}"#).key("nails"))?;
     /// driver.commit()?;
-    /// assert_eq!(driver.read("scarce")[0].as_text(), ("nails", r#"{"left":3}"#));
+    /// assert_eq!(driver.read("scarce")[0].as_text().1, r#"{"left":3}"#);
     /// driver.pipe("stock", TestRecord::new(r#"{"left":500}"#).key("nails"))?;
     /// driver.commit()?;
     /// assert_eq!(driver.read("scarce")[0].value, None);
@@ -304,6 +318,42 @@ impl Table {
             input: self.node,
             keys: keys.into_iter().collect(),
         }
+    }
+
+    /// The same table with fewer changes: those of a key within a time become one, the last, which goes on when the time is over in event time. A key that comes and goes meanwhile was
+    /// never there.
+    ///
+    /// `name` is the step's name, legal and unique like a topic's, because it becomes one: `<application id>-<name>-changelog`. For results of
+    /// windows that come once, see [`WindowedStream::suppress`](crate::WindowedStream::suppress).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, TestDriver, TestRecord, col, count_all, json, text, until};
+    /// let app = Streams::new("calm");
+    /// app.stream("lines", text("line"))
+    ///     .group_by([col("line")])
+    ///     .aggregate("counts", [count_all().alias("n")])
+    ///     .suppress("each-minute", until(Duration::from_secs(60)))
+    ///     .to("line-counts", json());
+    /// let mut driver = TestDriver::new(&app)?;
+    /// for (line, at) in [("a", 0), ("a", 30_000), ("b", 60_000)] {
+    ///     driver.pipe("lines", TestRecord::new(line).at(at))?;
+    ///     driver.commit()?;
+    /// }
+    /// let records = driver.read("line-counts");
+    /// assert_eq!(records.len(), 1);
+    /// assert_eq!(records[0].as_text(), ("a", r#"{"n":2}"#));
+    /// # Ok::<(), millstream_streams::StreamsError>(())
+    /// ```
+    pub fn suppress(&self, name: impl Into<String>, until: Until) -> Self {
+        let node = self.plan.add(Node::Keyed {
+            inputs: vec![self.node],
+            make: Arc::new(SuppressNode {
+                name: name.into(),
+                limit: until.0,
+            }),
+        });
+        Self::new(self.plan.clone(), node)
     }
 
     /// What becomes of rows on which the step before this call fails: a key or an argument of an aggregate, a predicate, a column. A row

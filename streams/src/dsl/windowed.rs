@@ -41,6 +41,19 @@ impl WindowedStream {
         self
     }
 
+    /// Results are written once, when their window closes: [`emit(Emit::OnWindowClose)`](Self::emit), by the name that Kafka Streams has for it,
+    /// `suppress(untilWindowCloses(…))`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millstream_streams::{Streams, col, sliding, text};
+    /// let lines = Streams::new("stats").stream("lines", text("line"));
+    /// let final_only = lines.group_by([col("line")]).window(sliding(Duration::from_secs(60))).suppress();
+    /// ```
+    pub fn suppress(self) -> Self {
+        self.emit(Emit::OnWindowClose)
+    }
+
     /// A table with one row a key and window: the key columns, `window_start`, `window_end`, then the aggregates.
     ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one.
@@ -131,7 +144,8 @@ impl WindowedTable {
         self.node
     }
 
-    /// Its results, as rows: each once when its window closes, or each time it changes, as [`WindowedStream::emit`] says.
+    /// Its results, as rows: each once when its window closes, or each time it changes, as [`WindowedStream::emit`] says. Of sessions that have become
+    /// another one nothing is said here; [`to`](Self::to) deletes them.
     ///
     /// ```
     /// use std::time::Duration;

@@ -17,6 +17,7 @@ mod flat_map;
 mod foreign_result;
 mod foreign_side;
 mod global;
+mod late_rows;
 mod lookup;
 mod partial_aggregate;
 mod peek;
@@ -28,16 +29,23 @@ mod ranks;
 #[cfg(test)]
 mod ranks_tests;
 mod repartition;
+mod session_came;
+mod session_final;
+mod session_links;
+mod session_partial;
 mod shipper;
 mod signed;
 #[cfg(test)]
 mod signed_tests;
 mod sink;
+mod sliding_final;
+mod sliding_windows;
 mod stored;
 mod stream_join;
 #[cfg(test)]
 mod stream_join_tests;
 mod subscriber;
+mod suppress;
 #[cfg(test)]
 mod table_error_tests;
 mod table_final;
@@ -66,10 +74,14 @@ pub(crate) use global::{GlobalView, SharedView};
 pub(crate) use lookup::Lookup;
 pub(crate) use process::Process;
 pub(crate) use ranks::Ranks;
+pub(crate) use session_final::SessionFinal;
+pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
-pub(crate) use stored::{Asked, StoreKind};
+pub(crate) use sliding_final::SlidingFinal;
+pub(crate) use stored::{Asked, StepStore, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
+pub(crate) use suppress::Suppress;
 pub(crate) use table_join::TableJoin;
 pub(crate) use table_map::TableMap;
 pub(crate) use tables::{Seen, Tables};

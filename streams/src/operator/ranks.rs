@@ -19,6 +19,12 @@ pub(crate) struct Ranks {
     codec: RowCodec,
 }
 
+/// A row for each of the rows of a key, from what the aggregate says of keys.
+pub(super) fn apart(plan: &RanksPlan, rows: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+    let (rows, _) = Ranks::new(plan.clone()).all(rows)?;
+    Ok(rows)
+}
+
 /// Rows taken apart, with the row that each comes from.
 struct Apart {
     sources: Vec<u32>,
@@ -81,16 +87,21 @@ impl Ranks {
         Ok(shown.map(|column| Arc::clone(&columns[*column])).collect())
     }
 
-    /// All rows of all keys.
-    fn results(&self, rows: &Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+    /// All rows of all keys, and where each of them comes from.
+    fn all(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<u32>), OperatorError> {
         let mut apart = Apart::new(&self.codec);
-        let states = rows.batch.column(self.plan.keys).as_binary();
-        for row in 0..rows.len() {
+        let states = rows.column(self.plan.keys).as_binary();
+        for row in 0..rows.num_rows() {
             for (place, columns) in rows_of(states, row, true)?.into_iter().enumerate() {
                 apart.push(row, place, columns)?;
             }
         }
-        let (batch, sources) = self.batch(&rows.batch.columns()[..self.plan.keys], apart)?;
+        self.batch(&rows.columns()[..self.plan.keys], apart)
+    }
+
+    /// All rows of all keys.
+    fn results(&self, rows: &Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let (batch, sources) = self.all(&rows.batch)?;
         out.push(rows.derived(batch, &sources)?);
         Ok(())
     }

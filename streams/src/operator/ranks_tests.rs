@@ -79,7 +79,7 @@ fn ties_come_and_go() {
         // Whoever takes the changes of a table learns of those that go.
         let by = best.group_by([col("auction")]);
         by.aggregate("how-many", [count_all().alias("by")])
-            .to("how-many", json().with_key("auction"));
+            .to("how-many", json());
     });
     let mut driver = TestDriver::new(&app).unwrap();
     for (price, by) in [(10, "ann"), (10, "bob"), (9, "cid")] {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::{OperatorError, signed, table_final, to_table};
+use super::{OperatorError, ranks, signed, table_final, to_table};
 use crate::aggregate::AggregateSpec;
-use crate::plan::{SignedFinalPlan, TableFinal, ToTable, WindowFinal};
+use crate::plan::{RanksPlan, SignedFinalPlan, TableFinal, ToTable, WindowFinal};
 use crate::rows::EventTime;
 
 /// What is asked of a step between two epochs.
@@ -22,6 +22,31 @@ pub(crate) struct Asked {
     pub(crate) windows: Range<EventTime>,
     /// No more windows are looked at once so many rows were found.
     pub(crate) rows_max: usize,
+}
+
+/// A store and the step that takes its rows apart, if one does.
+#[derive(Debug, Clone)]
+pub(crate) struct StepStore {
+    pub(crate) kind: StoreKind,
+    pub(crate) ranks: Option<RanksPlan>,
+}
+
+impl StepStore {
+    /// The columns of its rows: those of the key first.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        match &self.ranks {
+            Some(ranks) => Arc::clone(&ranks.schema),
+            None => self.kind.schema(),
+        }
+    }
+
+    /// The rows of what the step says of keys.
+    pub(crate) fn rows(&self, said: RecordBatch) -> Result<RecordBatch, OperatorError> {
+        match &self.ranks {
+            Some(ranks) => ranks::apart(ranks, &said),
+            None => Ok(said),
+        }
+    }
 }
 
 /// A store that can be asked, by what its step does.

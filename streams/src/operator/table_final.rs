@@ -346,11 +346,13 @@ impl Operator for TableFinal {
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
-        Ok(self.groups.restore(key, value)?)
+        self.groups.restore(key, value)?;
+        Ok(())
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        Ok(self.groups.end_restore()?)
+        self.groups.end_restore()?;
+        Ok(())
     }
 
     fn attach(&mut self, store: &LocalStore) {

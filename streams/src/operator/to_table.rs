@@ -244,11 +244,13 @@ impl Operator for ToTable {
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
-        Ok(self.rows.restore(key, value)?)
+        self.rows.restore(key, value)?;
+        Ok(())
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        Ok(self.rows.end_restore()?)
+        self.rows.end_restore()?;
+        Ok(())
     }
 
     fn attach(&mut self, store: &LocalStore) {

@@ -360,11 +360,13 @@ impl Operator for Versions {
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
-        Ok(self.versions.restore(key, value)?)
+        self.versions.restore(key, value)?;
+        Ok(())
     }
 
     fn end_restore(&mut self) -> Result<(), OperatorError> {
-        Ok(self.versions.end_restore()?)
+        self.versions.end_restore()?;
+        Ok(())
     }
 
     fn attach(&mut self, store: &LocalStore) {

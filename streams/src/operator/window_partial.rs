@@ -1,13 +1,11 @@
 //! The windowed aggregate before the shuffle: partial states by key and window, and late rows as they are.
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema};
-
+use super::late_rows::LateRows;
 use super::shipper::{Each, Shipper};
 use super::{Limits, Operator, OperatorError, Output};
 use crate::aggregate::Delta;
-use crate::format::{Placement, ShuffleCodec, ShuffledRows};
+use crate::format::{Placement, ShuffleCodec};
 use crate::plan::{WindowPartial as Plan, WindowedSpec};
 use crate::rows::Rows;
 use crate::time::Watermark;
@@ -20,19 +18,6 @@ pub(super) struct WindowPartial {
     shipper: Shipper,
     limits: Limits,
     late: Option<LateRows>,
-}
-
-/// Rows that are late, or may be, until they are shipped.
-struct LateRows {
-    codec: Arc<ShuffledRows>,
-    held: Vec<LateBatch>,
-    rows: usize,
-}
-
-struct LateBatch {
-    keys: RecordBatch,
-    /// The rows as they are sent.
-    sent: RecordBatch,
 }
 
 impl WindowPartial {
@@ -49,11 +34,7 @@ impl WindowPartial {
                 limits.shuffle_record_bytes_max,
             ),
             limits,
-            late: plan.late.as_ref().map(|codec| LateRows {
-                codec: Arc::clone(codec),
-                held: Vec::new(),
-                rows: 0,
-            }),
+            late: plan.late.as_ref().map(LateRows::new),
             windowed: plan.windowed.clone(),
         })
     }
@@ -63,46 +44,10 @@ impl WindowPartial {
             let encode = |rows: &[u32], max, each: Each<'_>| self.codec.encode(&states, rows, max, each);
             self.shipper.ship(&states, self.codec.header(), encode, out)?;
         }
-        self.ship_late(out)
-    }
-
-    fn ship_late(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let Some(late) = &mut self.late else {
-            return Ok(());
-        };
-        late.rows = 0;
-        for LateBatch { keys, sent } in std::mem::take(&mut late.held) {
-            let encode = |rows: &[u32], max, each: Each<'_>| late.codec.encode(&sent, rows, max, each);
-            self.shipper.ship(&keys, late.codec.header(), encode, out)?;
+        match &mut self.late {
+            Some(late) => late.ship(&self.shipper, out),
+            None => Ok(()),
         }
-        Ok(())
-    }
-}
-
-/// The keys of rows without a window.
-fn keys_of(windowed: &WindowedSpec, rows: &RecordBatch) -> Result<RecordBatch, OperatorError> {
-    let keys = windowed
-        .spec
-        .evaluate_keys_but_last(rows)
-        .map_err(OperatorError::of_rows)?;
-    let fields = keys.iter().enumerate();
-    let fields: Vec<Field> = fields
-        .map(|(number, key)| Field::new(format!("k{number}"), key.data_type().clone(), true))
-        .collect();
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), keys)?)
-}
-
-impl LateRows {
-    fn prepared(&self, windowed: &WindowedSpec, rows: &Rows) -> Result<LateBatch, OperatorError> {
-        Ok(LateBatch {
-            keys: keys_of(windowed, &rows.batch)?,
-            sent: self.codec.sent(rows)?,
-        })
-    }
-
-    fn hold(&mut self, batch: LateBatch) {
-        self.rows += batch.sent.num_rows();
-        self.held.push(batch);
     }
 }
 
@@ -140,7 +85,7 @@ impl Operator for WindowPartial {
                 _ => {}
             }
         }
-        let late = self.late.as_ref().map_or(0, |late| late.rows);
+        let late = self.late.as_ref().map_or(0, LateRows::len);
         if self.limits.partial_is_full(&self.delta) || late > self.limits.late_rows_max {
             self.ship(out)?;
         }

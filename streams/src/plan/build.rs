@@ -275,19 +275,6 @@ impl Builder {
         self.current
     }
 
-    /// Has `work` see `outputs`, which are of no node, as if they were of nodes. They follow when sub-topologies become one.
-    pub(super) fn with_outputs<T, const N: usize>(
-        &mut self,
-        outputs: [Output; N],
-        work: impl FnOnce(&mut Self, [NodeId; N]) -> T,
-    ) -> T {
-        let held = self.outputs.len();
-        self.outputs.extend(outputs);
-        let done = work(self, std::array::from_fn(|number| NodeId(held + number)));
-        self.outputs.truncate(held);
-        done
-    }
-
     fn source(&mut self, topic: &str, format: &Format) -> Result<Output, PlanError> {
         legal("topic", topic)?;
         let label = format!("stream {topic}");

@@ -349,6 +349,16 @@ pub enum PlanError {
         /// The rule they break.
         reason: &'static str,
     },
+    /// A time that changes of a table cannot wait.
+    #[error(
+        "{step}: changes cannot wait for {limit:?}: it must be whole milliseconds, at least one, and at most 10,000 years"
+    )]
+    Suppress {
+        /// The step.
+        step: String,
+        /// The time.
+        limit: std::time::Duration,
+    },
     /// A watermark that is not that of one source.
     #[error(
         "{step} has no single source: a watermark belongs to the partitions of one topic; declare it on each stream \

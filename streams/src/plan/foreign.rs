@@ -78,6 +78,11 @@ impl StepPlan for ForeignSidePlan {
         Some(&self.changelog)
     }
 
+    fn waits_for_tables(&self, port: u8) -> bool {
+        // Who is answered before the table was read is answered again, but not what it should have been.
+        port == 0
+    }
+
     fn operator(&self, place: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
         Ok(Box::new(ForeignSide::new(self.clone(), place)?))
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::build::{Builder, Output};
-use super::{NodeId, PlanError};
+use super::{NodeId, PlanError, RanksPlan};
 use crate::operator::{Operator, OperatorError, Place, StoreKind};
 
 /// What a call of the DSL asked for.
@@ -78,6 +78,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
 
     /// The step's state, if it can be asked for from outside the job.
     fn store(&self) -> Option<StoreKind> {
+        None
+    }
+
+    /// How it takes the rows of the store above it apart, if it does.
+    fn takes_apart(&self) -> Option<&RanksPlan> {
         None
     }
 

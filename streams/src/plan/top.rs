@@ -68,6 +68,10 @@ impl StepPlan for RanksPlan {
         true
     }
 
+    fn takes_apart(&self) -> Option<&RanksPlan> {
+        Some(self)
+    }
+
     fn operator(&self, _: &Place<'_>) -> Result<Box<dyn Operator>, OperatorError> {
         Ok(Box::new(operator::Ranks::new(self.clone())))
     }

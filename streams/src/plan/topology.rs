@@ -10,6 +10,7 @@ use crate::aggregate::AggregateSpec;
 use crate::config::Guarantee;
 use crate::expr::CompiledExpr;
 use crate::format::{InputFormat, OutputFormat, ShuffledRows};
+use crate::operator::StepStore;
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
@@ -470,6 +471,20 @@ impl Step {
 }
 
 impl SubTopology {
+    /// The state of a step, if it can be asked for from outside the job.
+    pub(crate) fn store_of(&self, step: StepId) -> Option<StepStore> {
+        let step = &self.steps[step.0];
+        let below = step.edges().map(|edge| &self.steps[edge.to.0].kind);
+        let mut ranks = below.filter_map(|kind| match kind {
+            StepKind::Keyed(plan) => plan.takes_apart(),
+            _ => None,
+        });
+        Some(StepStore {
+            kind: step.kind.store()?,
+            ranks: ranks.next().cloned(),
+        })
+    }
+
     /// Whether its inputs are topics that are not the job's own.
     pub(crate) fn reads_sources(&self) -> bool {
         self.inputs

@@ -1,8 +1,22 @@
 //! Sub-topologies that become one, because a stream of each is merged with one of the other.
-use super::build::Builder;
+use super::NodeId;
+use super::build::{Builder, Output};
 use super::typed::OpenFlow;
 
 impl Builder {
+    /// Has `work` see `outputs`, which are of no node, as if they were of nodes. They follow when sub-topologies become one.
+    pub(super) fn with_outputs<T, const N: usize>(
+        &mut self,
+        outputs: [Output; N],
+        work: impl FnOnce(&mut Self, [NodeId; N]) -> T,
+    ) -> T {
+        let held = self.outputs.len();
+        self.outputs.extend(outputs);
+        let done = work(self, std::array::from_fn(|number| NodeId(held + number)));
+        self.outputs.truncate(held);
+        done
+    }
+
     /// Makes one sub-topology of two: a task then reads the same partition of the inputs of both.
     pub(super) fn unite(&mut self, one: usize, other: usize) {
         let (into, gone) = (one.min(other), one.max(other));

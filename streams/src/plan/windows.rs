@@ -1,12 +1,12 @@
 //! Event time and windows in the plan.
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::aggregates::aggregate_spec;
 use super::build::{Builder, From, Output};
-use super::checks::{compile, distinct};
+use super::checks::{check_columns, compile, distinct};
 use super::partitioning::Partitioned;
 use super::{
     ChangelogTopic, Decode, NodeId, PlanError, RepartitionTopic, Shuffle, Side, StepKind, WatermarkStep,
@@ -16,7 +16,18 @@ use crate::aggregate::AggregateSpec;
 use crate::expr::prelude::col;
 use crate::format::ShuffledRows;
 use crate::time::WatermarkStrategy;
-use crate::window::{Emit, WINDOW_END, WINDOW_START, Windows, window_type};
+use crate::window::{Emit, WINDOW_END, WINDOW_START, WindowKind, Windows, window_type};
+
+/// Windows that were asked for.
+pub(super) struct AskedWindows {
+    pub(super) above: Output,
+    pub(super) windowed: WindowedSpec,
+    pub(super) emit: Emit,
+    /// Keys, the window's start and end, results.
+    pub(super) output: SchemaRef,
+    pub(super) topic: Arc<str>,
+    pub(super) changelog: Arc<str>,
+}
 
 impl Builder {
     pub(super) fn watermark(
@@ -57,12 +68,35 @@ impl Builder {
         (windows, emit): (&Windows, Emit),
         aggregates: &[Expr],
     ) -> Result<Output, PlanError> {
+        let asked = self.asked(input, name, keys, (windows, emit), aggregates)?;
+        match windows.kind() {
+            WindowKind::Hopping { .. } => Ok(self.hopping(asked)),
+            WindowKind::Session { .. } => self.sessions(asked),
+            WindowKind::Sliding { .. } => Ok(self.sliding(asked)),
+        }
+    }
+
+    /// What was asked for, compiled.
+    fn asked(
+        &mut self,
+        input: NodeId,
+        name: &str,
+        keys: &[Expr],
+        (windows, emit): (&Windows, Emit),
+        aggregates: &[Expr],
+    ) -> Result<AskedWindows, PlanError> {
         let (topic, changelog) = self.keyed_step(name)?;
         let step = format!("window {name}");
         if let Some(reason) = windows.fault() {
             return Err(PlanError::Windows { step, reason });
         }
         let above = self.outputs[input.0].clone();
+        if !matches!(windows.kind(), WindowKind::Hopping { .. }) {
+            // Where these windows begin nobody knows before all rows are there.
+            for aggregate in aggregates {
+                check_columns(&step, aggregate, &above.schema)?;
+            }
+        }
         let assigned = windows.assigned_schema(&above.schema);
         distinct(&step, assigned.fields().iter().map(|field| field.name()))?;
         let mut all_keys = keys.to_vec();
@@ -77,35 +111,65 @@ impl Builder {
         };
         let output = Arc::new(Schema::new(output_fields(&windowed.spec)));
         distinct(&step, output.fields().iter().map(|field| field.name()))?;
-
-        let late = self.is_taken(Side::Late);
-        let rows = late.then(|| Arc::new(ShuffledRows::new(&above.schema)));
-        let mut shuffled = self.ship(&above, &windowed, &topic, rows.clone());
-        if let Some(rows) = rows {
-            let in_time = self.judge(&shuffled, &windowed, &rows);
-            shuffled.from.push(in_time);
-        }
-        self.changelogs.push(ChangelogTopic {
-            topic: Arc::clone(&changelog),
-            sub: shuffled.sub,
-        });
-        let label = format!("{} {emit}", windowed.spec.text());
-        let keys = windowed.spec.key_count() + 1;
-        let hold_ms = match emit {
-            Emit::OnUpdate => windows.size_ms() + windows.grace_ms(),
-            Emit::OnWindowClose => windows.grace_ms(),
-        };
-        let kind = StepKind::WindowFinal(WindowFinal {
+        Ok(AskedWindows {
+            above,
             windowed,
             emit,
+            output,
+            topic,
             changelog,
-            output: Arc::clone(&output),
+        })
+    }
+
+    fn hopping(&mut self, asked: AskedWindows) -> Output {
+        let shuffled = self.shipped(&asked);
+        let (windows, grace) = (&asked.windowed.windows, asked.windowed.windows.grace_ms());
+        let hold_ms = match asked.emit {
+            Emit::OnUpdate => windows.size_ms() + grace,
+            Emit::OnWindowClose => grace,
+        };
+        let kind = StepKind::WindowFinal(WindowFinal {
+            windowed: asked.windowed.clone(),
+            emit: asked.emit,
+            changelog: Arc::clone(&asked.changelog),
+            output: Arc::clone(&asked.output),
         });
-        let mut results = self.step(&shuffled, kind, label, output, keys);
+        self.windowed_step(&[&shuffled], kind, &asked, hold_ms)
+    }
+
+    /// What comes out of the repartition topic as partial states by key and window, judged where somebody takes late rows.
+    pub(super) fn shipped(&mut self, asked: &AskedWindows) -> Output {
+        let late = self.is_taken(Side::Late);
+        let rows = late.then(|| Arc::new(ShuffledRows::new(&asked.above.schema)));
+        let (windowed, topic) = (&asked.windowed, &asked.topic);
+        let mut shuffled = self.ship(&asked.above, windowed, topic, rows.clone());
+        if let Some(rows) = rows {
+            let in_time = self.judge(&shuffled, windowed, &rows);
+            shuffled.from.push(in_time);
+        }
+        shuffled
+    }
+
+    /// The step that keeps windows, whose rows are up to `hold_ms` behind.
+    pub(super) fn windowed_step(
+        &mut self,
+        above: &[&Output],
+        kind: StepKind,
+        asked: &AskedWindows,
+        hold_ms: i64,
+    ) -> Output {
+        self.changelogs.push(ChangelogTopic {
+            topic: Arc::clone(&asked.changelog),
+            sub: above[0].sub,
+        });
+        let (spec, schema) = (&asked.windowed.spec, Arc::clone(&asked.output));
+        let label = format!("{} {}", spec.text(), asked.emit);
+        let keys = spec.key_count() + 1;
+        let mut results = self.step_on(above, kind, label, schema, keys);
         results.hold_ms = hold_ms;
         // All windows of a key are in its partition.
         results.partitioned = Partitioned::by_first(keys - 2, &results.schema);
-        Ok(results)
+        results
     }
 
     /// The half before the repartition topic; gives what comes out of the topic as partial states.
@@ -122,6 +186,18 @@ impl Builder {
             topic: Arc::clone(topic),
             late: rows.clone(),
         });
+        self.through_topic(above, partial, spec, topic, rows)
+    }
+
+    /// What comes out of the topic that `partial` writes.
+    pub(super) fn through_topic(
+        &mut self,
+        above: &Output,
+        partial: StepKind,
+        spec: &Arc<AggregateSpec>,
+        topic: &Arc<str>,
+        rows: Option<Arc<ShuffledRows>>,
+    ) -> Output {
         self.step(
             above,
             partial,

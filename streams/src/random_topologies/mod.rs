@@ -8,7 +8,10 @@ mod job;
 mod joins;
 mod keyed;
 mod oracle;
+mod sessions;
+mod sliding;
 mod stores;
+mod suppressed;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -91,7 +94,7 @@ fn value(record: &TestRecord) -> Option<Value> {
 }
 
 /// The key of a table's record; of several columns, or of one that is no string, a JSON array.
-fn key(record: &TestRecord) -> Vec<Value> {
+pub(crate) fn key(record: &TestRecord) -> Vec<Value> {
     match serde_json::from_str(record.as_text().0).unwrap() {
         Value::Array(key) => key,
         other => vec![other],

@@ -132,22 +132,30 @@ impl GroupStore {
         self.log.encode(rows, live)
     }
 
-    /// Takes a record of the changelog.
-    pub(crate) fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), RowStoreError> {
+    /// Takes a record of the changelog; gives its rows, and others before it, once there are enough.
+    pub(crate) fn restore(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<LoggedRows>, RowStoreError> {
         let rows = self.log.restore(key, value)?;
-        rows.map_or(Ok(()), |rows| self.load(&rows))
+        if let Some(rows) = &rows {
+            self.load(rows)?;
+        }
+        Ok(rows)
     }
 
-    /// The changelog ends.
-    pub(crate) fn end_restore(&mut self) -> Result<(), RowStoreError> {
-        if let Some(rows) = self.log.end_restore()? {
-            self.load(&rows)?;
+    /// The changelog ends; gives the rows that are left.
+    pub(crate) fn end_restore(&mut self) -> Result<Option<LoggedRows>, RowStoreError> {
+        let rows = self.log.end_restore()?;
+        if let Some(rows) = &rows {
+            self.load(rows)?;
         }
-        match self.partial {
+        if self.partial {
             // Of the groups that were loaded before memory was full, newer rows may have been left out.
-            true => Ok(self.forget()?),
-            false => Ok(()),
+            self.forget()?;
         }
+        Ok(rows)
     }
 
     fn load(&mut self, (rows, live): &LoggedRows) -> Result<(), RowStoreError> {

@@ -32,6 +32,8 @@ pub(crate) struct Members {
     next: Vec<u32>,
     /// How many members each group has.
     sizes: Vec<usize>,
+    /// How many groups have any.
+    filled: usize,
     /// Whether all members of each group are here.
     whole: Vec<bool>,
 }
@@ -51,6 +53,7 @@ impl Members {
             first: Vec::new(),
             next: Vec::new(),
             sizes: Vec::new(),
+            filled: 0,
             whole: Vec::new(),
         })
     }
@@ -64,6 +67,7 @@ impl Members {
             first: Vec::new(),
             next: Vec::new(),
             sizes: Vec::new(),
+            filled: 0,
             whole: Vec::new(),
         })
     }
@@ -120,7 +124,9 @@ impl Members {
                 self.link(place, group);
             }
             self.whole[group] = true;
-            self.sizes[group] = self.sizes[group] + usize::from(live) - usize::from(had);
+            let size = self.sizes[group] + usize::from(live) - usize::from(had);
+            self.filled = self.filled + usize::from(size > 0) - usize::from(self.sizes[group] > 0);
+            self.sizes[group] = size;
         }
         Ok(())
     }
@@ -189,7 +195,7 @@ impl Members {
 
     /// Forgets groups without members, if there are many: somebody asked for them.
     pub(crate) fn forget_empty_groups(&mut self) -> Result<(), DataFusionError> {
-        let empty = self.sizes.iter().filter(|size| **size == 0).count();
+        let empty = self.sizes.len() - self.filled;
         if empty < EMPTY_MIN || empty < self.sizes.len() / 2 {
             return Ok(());
         }
@@ -203,6 +209,7 @@ impl Members {
     fn group_anew(&mut self, keys: &[ArrayRef]) -> Result<(), DataFusionError> {
         self.groups = self.groups.anew()?;
         (self.first, self.next, self.sizes, self.whole) = Default::default();
+        self.filled = 0;
         if self.rows.len() == 0 {
             return Ok(());
         }
@@ -210,6 +217,7 @@ impl Members {
         self.reserve(groups.len())?;
         for (place, group) in groups.into_iter().enumerate() {
             self.link(place, group);
+            self.filled += usize::from(self.sizes[group] == 0);
             self.sizes[group] += 1;
         }
         // Groups of which not all is here have no members here.
@@ -318,6 +326,24 @@ mod tests {
             oracle.set(&mut members, &back);
             oracle.check(&mut members, &[1]);
         }
+    }
+
+    #[test]
+    fn groups_without_members_are_forgotten() {
+        let (mut members, mut oracle) = (new_members(), Oracle::default());
+        oracle.set(
+            &mut members,
+            &[(1, 1, 5, 0, true), (2, 1, 6, 1, true), (2, 1, 0, 2, false)],
+        );
+        members
+            .groups(&[column(&(0..10_000).collect::<Vec<i64>>())])
+            .unwrap();
+        members.forget_empty_groups().unwrap();
+        assert_eq!((members.groups.places_end(), members.filled), (1, 1));
+        oracle.check(&mut members, &[3, 2, 1]);
+        oracle.set(&mut members, &[(2, 1, 7, 3, true), (1, 1, 0, 4, false)]);
+        oracle.check(&mut members, &[1, 2]);
+        assert_eq!(members.filled, 1);
     }
 
     #[test]

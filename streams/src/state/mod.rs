@@ -6,7 +6,8 @@
 //! * Keyed aggregates: [`ResidentTable`], keys interned once, one growing vector a state column; [`Changelog`].
 //! * Tables: [`RowStore`], rows that are set and deleted; aggregates over them: [`GroupStore`], whole groups of rows.
 //! * Windows: [`WindowStore`], a table each, and a changelog of their own form ([`WindowLog`]).
-//! * Joins of two streams: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
+//! * Sessions and sliding windows: [`GroupStore`] again, and [`TimeIndex`], which says what is due.
+//! * Joins of two streams, and rows that pass once: [`JoinStore`], rows by spans of time and key, and a changelog of their own form ([`BucketLog`]).
 //! * Those who ask from outside the job: [`StoredRows`], from local stores.
 //! * Custom operators: [`KeyedStore`], a struct a key.
 //!
@@ -37,6 +38,7 @@ mod row_store;
 mod row_table;
 mod stored_rows;
 mod time_buckets;
+mod time_index;
 mod window_log;
 mod window_store;
 #[cfg(test)]
@@ -51,10 +53,11 @@ pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use owner::{Owner, OwnerNames};
 pub(crate) use resident::{Before, Found, ResidentTable};
-pub(crate) use row_log::RowStoreError;
+pub(crate) use row_log::{LoggedRows, RowStoreError};
 pub(crate) use row_store::RowStore;
 pub(crate) use row_table::RowTable;
 pub(crate) use stored_rows::StoredRows;
 pub(crate) use time_buckets::{KeyError, KeyExprs, Keys};
+pub(crate) use time_index::{RowKey, TimeIndex};
 pub(crate) use window_log::WindowLog;
 pub(crate) use window_store::{WindowError, WindowStore};

@@ -18,7 +18,7 @@ pub(crate) enum RowStoreError {
 }
 
 /// Rows of the log: keys, then values; and whether each is there, or deleted.
-pub(super) type LoggedRows = (RecordBatch, Vec<bool>);
+pub(crate) type LoggedRows = (RecordBatch, Vec<bool>);
 
 /// A changelog with deletions.
 pub(super) struct RowLog {

@@ -118,16 +118,26 @@ impl RowStore {
         self.log.encode(rows, live)
     }
 
-    /// Takes a record of the changelog.
-    pub(crate) fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), RowStoreError> {
+    /// Takes a record of the changelog; gives its rows, and others before it, once there are enough.
+    pub(crate) fn restore(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<LoggedRows>, RowStoreError> {
         let rows = self.log.restore(key, value)?;
-        rows.map_or(Ok(()), |rows| self.load(&rows))
+        if let Some(rows) = &rows {
+            self.load(rows)?;
+        }
+        Ok(rows)
     }
 
-    /// The changelog ends.
-    pub(crate) fn end_restore(&mut self) -> Result<(), RowStoreError> {
+    /// The changelog ends; gives the rows that are left.
+    pub(crate) fn end_restore(&mut self) -> Result<Option<LoggedRows>, RowStoreError> {
         let rows = self.log.end_restore()?;
-        rows.map_or(Ok(()), |rows| self.load(&rows))
+        if let Some(rows) = &rows {
+            self.load(rows)?;
+        }
+        Ok(rows)
     }
 
     fn load(&mut self, (rows, live): &LoggedRows) -> Result<(), RowStoreError> {

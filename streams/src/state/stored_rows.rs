@@ -156,3 +156,93 @@ fn last_together(rows: &RecordBatch, columns: usize) -> Result<usize, FormatErro
     let unlike = |row: &usize| same.iter().any(|same| same(*row, last) != Ordering::Equal);
     Ok((0..last).rev().find(unlike).map_or(0, |row| row + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+    use crate::source::TopicPartition;
+    use crate::state::Changelog;
+    use crate::store::{LocalStores, Slot, StoreMemory};
+
+    const GROUPS: i64 = 40;
+
+    /// As many as the group's number says, one group with more than a batch.
+    fn members(group: i64) -> i64 {
+        match group {
+            7 => 2 * BATCH_ROWS as i64 + 5,
+            _ => group * 11,
+        }
+    }
+
+    fn values(batch: &RecordBatch, column: usize) -> Vec<i64> {
+        batch.column(column).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn groups_come_whole_and_keys_alone() {
+        let column = |name| Field::new(name, DataType::Int64, true);
+        let schema = Arc::new(Schema::new(vec![column("group"), column("key"), column("value")]));
+        let directory = tempfile::tempdir().unwrap();
+        let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
+        let stores = LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap();
+        let topic: Arc<str> = "app-groups-changelog".into();
+        let at = TopicPartition {
+            topic: Arc::clone(&topic),
+            partition: 0,
+        };
+        let store = stores.claim(&at).unwrap();
+        store.restored().unwrap();
+        let mut log = Changelog::new(Arc::clone(&topic), 0, Arc::clone(&schema), 2, "members");
+        for group in 0..GROUPS {
+            let keys = 0..members(group);
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from_iter_values(keys.clone().map(|_| group))),
+                Arc::new(Int64Array::from_iter_values(keys.clone())),
+                Arc::new(Int64Array::from_iter_values(keys.map(|key| key * group))),
+            ];
+            let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+            store.apply(&log.encode(&rows).unwrap()).unwrap();
+        }
+        let (rows, reader) = (StoredRows::new(topic, schema, 2), store.reader());
+
+        let (mut found, mut batches) = (BTreeMap::new(), 0);
+        let scanned = rows.scan(&reader, &[], 1, &mut |batch| {
+            let mut groups: BTreeMap<i64, i64> = BTreeMap::new();
+            values(&batch, 0)
+                .iter()
+                .for_each(|group| *groups.entry(*group).or_default() += 1);
+            for (group, count) in groups {
+                assert_eq!(found.insert(group, count), None, "group {group} came in parts");
+            }
+            batches += 1;
+            true
+        });
+        scanned.unwrap();
+        let expected = (1..GROUPS).map(|group| (group, members(group)));
+        assert_eq!(found, expected.collect());
+        assert!(batches > 3, "{batches} batches");
+
+        let key = |numbers: &[i64]| -> Vec<ArrayRef> {
+            let columns = numbers.iter();
+            columns
+                .map(|number| Arc::new(Int64Array::from(vec![*number])) as ArrayRef)
+                .collect()
+        };
+        let mut of_group = Vec::new();
+        let scanned = rows.scan(&reader, &key(&[3]), 1, &mut |batch| {
+            of_group.push(values(&batch, 1));
+            true
+        });
+        scanned.unwrap();
+        of_group.iter_mut().for_each(|keys| keys.sort_unstable());
+        assert_eq!(of_group, [(0..members(3)).collect::<Vec<_>>()]);
+        let one = rows.get(&reader, &key(&[3, 5])).unwrap().unwrap();
+        assert_eq!((values(&one, 1), values(&one, 2)), (vec![5], vec![15]));
+        assert!(rows.get(&reader, &key(&[3, members(3)])).unwrap().is_none());
+    }
+}

@@ -6,7 +6,7 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
-use super::Windows;
+use super::{WindowKind, Windows, millis};
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::time::Watermark;
 
@@ -36,6 +36,22 @@ impl Windows {
         Arc::new(Schema::new(fields))
     }
 
+    /// Where the windows begin that a row belongs to. Those that rows make are not known before all rows are: there it is the row's own time.
+    fn starts(&self, time: EventTime) -> impl Iterator<Item = EventTime> {
+        let (first, advance) = match *self.kind() {
+            WindowKind::Hopping { size, advance } => {
+                let (size, advance) = (millis(size), millis(advance));
+                let last = time - time.rem_euclid(advance);
+                // The first window that begins after the row's time less the size; as in Kafka Streams, none begins before 1970.
+                let earlier = (size - 1 - time.rem_euclid(advance)).div_euclid(advance) * advance;
+                ((last - earlier).max(0), advance)
+            }
+            WindowKind::Session { .. } | WindowKind::Sliding { .. } => (time, 1),
+        };
+        std::iter::successors(Some(first), move |start| start.checked_add(advance))
+            .take_while(move |start| *start <= time)
+    }
+
     /// Assigns rows to windows. A row is judged by its own watermark or by `least`, whichever is later. `schema` is that of
     /// [`Self::assigned_schema`].
     pub(crate) fn assign(
@@ -44,7 +60,6 @@ impl Windows {
         least: Watermark,
         schema: &SchemaRef,
     ) -> Result<Assigned, ArrowError> {
-        let (size, advance) = (self.size_ms(), self.advance_ms());
         let watermarks = rows.watermarks();
         let mut starts: Vec<i64> = Vec::with_capacity(rows.len());
         let mut sources: Vec<u32> = Vec::with_capacity(rows.len());
@@ -53,16 +68,11 @@ impl Windows {
             let watermark = watermarks.map_or(least, |marks| least.max(Watermark::at(marks[row])));
             let before = starts.len();
             if time > NO_TIME {
-                let last = time - time.rem_euclid(advance);
-                // The first window that begins after the row's time less the size; as in Kafka Streams, none begins before 1970.
-                let earlier = (size - 1 - time.rem_euclid(advance)).div_euclid(advance) * advance;
-                let mut start = (last - earlier).max(0);
-                while start <= last {
+                for start in self.starts(time) {
                     if !self.is_closed(start, watermark) {
                         starts.push(start);
                         sources.push(u32::try_from(row).map_err(too_many)?);
                     }
-                    start += advance;
                 }
             }
             if starts.len() == before {

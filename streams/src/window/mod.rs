@@ -5,6 +5,8 @@
 mod assign;
 mod join;
 #[cfg(test)]
+mod row_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use std::fmt;
@@ -16,12 +18,22 @@ pub use join::{JoinWindow, join_window};
 use crate::rows::EventTime;
 use crate::time::Watermark;
 
-/// Windows of one size, one after the other or overlapping. Made by [`tumbling`] and [`hopping`].
+/// Windows of event time. Made by [`tumbling`], [`hopping`], [`session`] and [`sliding`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Windows {
-    size: Duration,
-    advance: Duration,
+    kind: WindowKind,
     grace: Duration,
+}
+
+/// What says where windows begin and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WindowKind {
+    /// The clock: one of `size` begins every `advance`.
+    Hopping { size: Duration, advance: Duration },
+    /// Rows: a window ends where none follows within `gap`.
+    Session { gap: Duration },
+    /// Rows: a window of `size` ends with each, and one begins behind each.
+    Sliding { size: Duration },
 }
 
 /// Windows of `size`, one after the other from 1970 on.
@@ -43,11 +55,33 @@ pub fn tumbling(size: Duration) -> Windows {
 /// let windows = hopping(Duration::from_secs(60), Duration::from_secs(10));
 /// ```
 pub fn hopping(size: Duration, advance: Duration) -> Windows {
-    Windows {
-        size,
-        advance,
-        grace: Duration::ZERO,
-    }
+    Windows::of(WindowKind::Hopping { size, advance })
+}
+
+/// A window for each time that a key is active: rows that are at most `gap` apart are in one, and it ends where none follows.
+///
+/// `window_start` is the time of the first row, `window_end` is a millisecond behind that of the last. A row that comes in time can make one window of
+/// two; with [`Emit::OnUpdate`] those that are gone then are deleted from the output topic.
+///
+/// ```
+/// use std::time::Duration;
+/// let visits = millstream_streams::session(Duration::from_secs(1800)).grace(Duration::from_secs(60));
+/// ```
+pub fn session(gap: Duration) -> Windows {
+    Windows::of(WindowKind::Session { gap })
+}
+
+/// Windows that slide along the rows of a key: for each row, the rows of the `size` up to it, it included; and those of the `size` behind it, if there are any.
+/// Both ends belong to the window: `window_end` is `size` and a millisecond behind `window_start`. No window begins before 1970.
+///
+/// Each row changes all windows within `size` of it: where keys have many rows in that time, [`hopping`] windows cost less.
+///
+/// ```
+/// use std::time::Duration;
+/// let last_ten_seconds = millstream_streams::sliding(Duration::from_secs(10));
+/// ```
+pub fn sliding(size: Duration) -> Windows {
+    Windows::of(WindowKind::Sliding { size })
 }
 
 /// When the results of a window are written.
@@ -61,7 +95,7 @@ pub enum Emit {
 }
 
 impl Windows {
-    /// How long after its end, in event time, a window still takes rows; none unless told.
+    /// How long after its end, in event time, a window still takes rows; none unless told. A session's end is the time of its last row and the gap.
     ///
     /// ```
     /// use std::time::Duration;
@@ -72,46 +106,62 @@ impl Windows {
         self
     }
 
+    fn of(kind: WindowKind) -> Self {
+        let grace = Duration::ZERO;
+        Self { kind, grace }
+    }
+
+    pub(crate) fn kind(&self) -> &WindowKind {
+        &self.kind
+    }
+
     /// The rule that the windows break, if they break one.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let whole = |duration: Duration| duration.subsec_nanos().is_multiple_of(1_000_000);
-        if self.advance.is_zero() || self.size.is_zero() {
-            return Some("its size and advance must be at least a millisecond");
+        if !whole(self.grace) {
+            return Some("its grace must be whole milliseconds");
         }
-        if !whole(self.size) || !whole(self.advance) || !whole(self.grace) {
-            return Some("its size, advance and grace must be whole milliseconds");
+        let (size, advance) = match self.kind {
+            WindowKind::Hopping { size, advance } => (size, advance),
+            WindowKind::Session { gap: size } | WindowKind::Sliding { size } => (size, size),
+        };
+        if advance.is_zero() || size.is_zero() {
+            return Some("its size, gap or advance must be at least a millisecond");
         }
-        if self.advance > self.size {
+        if !whole(size) || !whole(advance) {
+            return Some("its size, gap and advance must be whole milliseconds");
+        }
+        if advance > size {
             return Some("it advances by more than its size, so that rows between windows would be lost");
         }
-        if self.size.as_millis() / self.advance.as_millis() > u128::from(WINDOWS_OF_A_ROW_MAX) {
+        if size.as_millis() / advance.as_millis() > u128::from(WINDOWS_OF_A_ROW_MAX) {
             return Some("a row would belong to more than 10,000 windows");
         }
-        if self.size.saturating_add(self.grace) > LONGEST {
-            return Some("its size and grace are longer than 10,000 years");
+        if size.saturating_add(self.grace) > LONGEST {
+            return Some("its size or gap and its grace are longer than 10,000 years");
         }
         None
     }
 
+    /// The size of a window, or the longest gap within one.
     pub(crate) fn size_ms(&self) -> i64 {
-        millis(self.size)
-    }
-
-    pub(crate) fn advance_ms(&self) -> i64 {
-        millis(self.advance)
+        match self.kind {
+            WindowKind::Hopping { size, .. } | WindowKind::Sliding { size } => millis(size),
+            WindowKind::Session { gap } => millis(gap),
+        }
     }
 
     pub(crate) fn grace_ms(&self) -> i64 {
         millis(self.grace)
     }
 
-    /// Whether the window that begins at `start` takes no more rows.
-    pub(crate) fn is_closed(&self, start: EventTime, watermark: Watermark) -> bool {
-        watermark.passed(
-            start
-                .saturating_add(self.size_ms())
-                .saturating_add(self.grace_ms()),
-        )
+    /// Whether what is known by the time `at` takes no more rows: the window that begins there; of sessions, the one whose last row is there; of
+    /// sliding windows, all that a row at that time belongs to.
+    pub(crate) fn is_closed(&self, at: EventTime, watermark: Watermark) -> bool {
+        // The ends of both latter are inclusive.
+        let inclusive = !matches!(self.kind, WindowKind::Hopping { .. });
+        let end = at.saturating_add(self.size_ms() + i64::from(inclusive));
+        watermark.passed(end.saturating_add(self.grace_ms()))
     }
 
     /// What the stored states of windows mean. Grace is a part of it: with another one, windows that are open would be taken for closed,
@@ -132,9 +182,11 @@ impl fmt::Display for Emit {
 
 impl fmt::Display for Windows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.size == self.advance {
-            true => write!(f, "tumbling {:?}", self.size)?,
-            false => write!(f, "hopping {:?} by {:?}", self.size, self.advance)?,
+        match self.kind {
+            WindowKind::Hopping { size, advance } if size == advance => write!(f, "tumbling {size:?}")?,
+            WindowKind::Hopping { size, advance } => write!(f, "hopping {size:?} by {advance:?}")?,
+            WindowKind::Session { gap } => write!(f, "session {gap:?}")?,
+            WindowKind::Sliding { size } => write!(f, "sliding {size:?}")?,
         }
         match self.grace.is_zero() {
             true => Ok(()),

@@ -124,7 +124,10 @@ impl Cluster {
 
     /// Writes records by their keys to the topic `name`; those of a key are in their order.
     pub fn write_keyed(&self, name: &str, records: &[(String, Option<String>)]) {
-        let producer: BaseProducer = self.client().set("linger.ms", "20").create().unwrap();
+        let mut client = self.client();
+        // As Java's producers place them, and tables take for granted.
+        client.set("linger.ms", "20").set("partitioner", "murmur2_random");
+        let producer: BaseProducer = client.create().unwrap();
         let topic = self.name(name);
         for (key, value) in records {
             let mut record = BaseRecord::<String, String>::to(&topic).key(key);

@@ -17,7 +17,8 @@ fn buyers(cluster: &Cluster) -> Streams {
     let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
     let columns = ["customer", "n"].map(|name| Field::new(name, DataType::Utf8, true));
     let orders = json_schema(Schema::new(columns.to_vec())).with_key("order");
-    let orders = app.table(cluster.name("orders"), orders, key("order"));
+    let order = cast(col("order"), DataType::Utf8View).alias("order");
+    let orders = app.table(cluster.name("orders"), orders, [order]);
     let customers = app.table(cluster.name("customers"), text("name").with_key("id"), key("id"));
     orders
         .join_by("buyers", &customers, [col("customer")])

@@ -89,6 +89,38 @@ pub(super) fn events(random: &mut Random) -> Vec<Input> {
     rows.into_iter().map(event).collect()
 }
 
+/// Events, and at last one that is far ahead.
+pub(super) fn events_and_end(random: &mut Random) -> Vec<Input> {
+    let mut rows = events(random);
+    let at = 10_000_000_000_i64;
+    rows.push(Input {
+        topic: "in",
+        value: json!({"k": "end", "at": at}).to_string(),
+        at,
+        partition: None,
+    });
+    rows
+}
+
+/// Events of which none is later than five seconds, but some by far: between them it would matter what is still open.
+pub(super) fn visits(random: &mut Random) -> Vec<Input> {
+    let mut now = 1_000_000;
+    let rows = rows(random);
+    let event = |mut input: Input| {
+        now += i64::try_from(random.below(3_000)).unwrap();
+        let grain = random.one_of(&[1, 500]);
+        input.at = match random.below(20) {
+            0 => i64::try_from(random.below(100_000)).unwrap(),
+            _ => (now - i64::try_from(random.below(4_000)).unwrap()) / grain * grain,
+        };
+        let mut value: Value = serde_json::from_str(&input.value).unwrap();
+        value["at"] = json!(input.at);
+        input.value = value.to_string();
+        input
+    };
+    rows.into_iter().map(event).collect()
+}
+
 /// Events in two topics that keep pace, none of them later than the grace of joins; then some that are far ahead, in each partition of both.
 pub(super) fn sides(random: &mut Random) -> Vec<Input> {
     let mut now = 1_000_000;

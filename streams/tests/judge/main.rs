@@ -164,6 +164,31 @@ fn results_of_closed_windows() {
 }
 
 #[test]
+fn sessions() {
+    compare("sessions");
+}
+
+#[test]
+fn results_of_closed_sessions() {
+    compare("sessions-closed");
+}
+
+#[test]
+fn sliding_windows() {
+    compare("sliding");
+}
+
+#[test]
+fn results_of_closed_sliding_windows() {
+    compare("sliding-closed");
+}
+
+#[test]
+fn tables_whose_changes_wait() {
+    compare("suppressed");
+}
+
+#[test]
 fn inner_joins_of_streams() {
     compare("join-inner");
 }
@@ -198,6 +223,11 @@ fn joins_of_tables() {
 #[test]
 fn joins_that_look_further_ahead_than_back() {
     compare("join-asymmetric");
+}
+
+#[test]
+fn streams_that_are_aggregated_together() {
+    compare("cogroup");
 }
 
 #[test]

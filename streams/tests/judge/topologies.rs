@@ -99,6 +99,41 @@ pub(super) const CASES: &[Case] = &[
         partitioned: false,
     },
     Case {
+        name: "sessions",
+        outputs: &[Output::Table("out")],
+        generate: generate::visits,
+        build: |app| row_windows(app, session(secs(10)), Emit::OnUpdate),
+        partitioned: false,
+    },
+    Case {
+        name: "sessions-closed",
+        outputs: &[Output::Bag("out"), Output::Table("out")],
+        generate: generate::visits,
+        build: |app| row_windows(app, session(secs(10)), Emit::OnWindowClose),
+        partitioned: false,
+    },
+    Case {
+        name: "sliding",
+        outputs: &[Output::Table("out")],
+        generate: generate::visits,
+        build: |app| row_windows(app, sliding(secs(10)), Emit::OnUpdate),
+        partitioned: false,
+    },
+    Case {
+        name: "sliding-closed",
+        outputs: &[Output::Bag("out"), Output::Table("out")],
+        generate: generate::visits,
+        build: |app| row_windows(app, sliding(secs(10)), Emit::OnWindowClose),
+        partitioned: false,
+    },
+    Case {
+        name: "suppressed",
+        outputs: &[Output::Table("out")],
+        generate: generate::events_and_end,
+        build: suppressed,
+        partitioned: false,
+    },
+    Case {
         name: "join-inner",
         outputs: &[Output::Bag("out")],
         generate: generate::sides,
@@ -124,6 +159,13 @@ pub(super) const CASES: &[Case] = &[
         outputs: &[Output::Bag("out")],
         generate: generate::sides,
         build: |app| joins(app, join_window(secs(20)).before(secs(5)), JoinedStream::outer),
+        partitioned: true,
+    },
+    Case {
+        name: "cogroup",
+        outputs: &[Output::Table("out")],
+        generate: generate::rows_of_two,
+        build: cogrouped,
         partitioned: true,
     },
     Case {
@@ -271,6 +313,15 @@ fn merged(app: &Streams) {
         .to("out", json());
 }
 
+fn cogrouped(app: &Streams) {
+    let by_key = |topic: &str| app.stream(topic, row()).group_by([col("k")]);
+    by_key("in")
+        .with([count_all().alias("rows"), sum(col("n")).alias("sum")])
+        .cogroup(by_key("more").with([count_all().alias("more"), max(col("n")).alias("max")]))
+        .aggregate("both")
+        .to("out", json());
+}
+
 fn reduced(app: &Streams) {
     let rows = app.stream("in", row());
     for (name, aggregate) in [("first", first(col("s"))), ("last", last(col("s")))] {
@@ -296,6 +347,26 @@ fn windows(app: &Streams, strategy: WatermarkStrategy, windows: Windows, emit: E
         .results()
         .select(shown.map(col).into_iter().chain([id.alias("id")]))
         .to("out", json().with_key("id"));
+}
+
+fn suppressed(app: &Streams) {
+    app.stream("in", event())
+        .watermark(record_time(Duration::ZERO))
+        .group_by([col("k")])
+        .aggregate("all", all_aggregates())
+        .suppress("calm", until(secs(10)))
+        .to("out", json());
+}
+
+/// Aggregates by key and windows whose bounds are those of rows.
+fn row_windows(app: &Streams, windows: Windows, emit: Emit) {
+    app.stream("in", event())
+        .watermark(record_time(Duration::ZERO))
+        .group_by([col("k")])
+        .window(windows.grace(secs(5)))
+        .emit(emit)
+        .aggregate("windows", all_aggregates())
+        .to("out", json());
 }
 
 /// Joins of two streams. Windows reach as far as rows are out of order: Kafka Streams gives a row whose window, without grace, is over when it comes as

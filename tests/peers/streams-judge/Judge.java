@@ -142,6 +142,22 @@ public final class Judge {
             case "join-inner", "join-left", "join-outer", "join-asymmetric", "join-late" -> {
                 return Joins.topology(name, builder);
             }
+            case "suppressed" -> {
+                rows(builder, "in")
+                    .groupBy((key, row) -> key(row.get("k")), grouped())
+                    .aggregate(Judge::object, (key, row, state) -> add(state, row), stored())
+                    .suppress(Suppressed.untilTimeLimit(Duration.ofSeconds(10), Suppressed.BufferConfig.unbounded()))
+                    .toStream()
+                    .mapValues(state -> shown(state).toString())
+                    .to("out");
+                return List.of("out");
+            }
+            case "sessions", "sessions-closed", "sliding", "sliding-closed" -> {
+                return RowWindows.topology(name, builder);
+            }
+            case "cogroup" -> {
+                return Cogroup.topology(builder);
+            }
             case "versioned", "versioned-left" -> {
                 return Versions.topology(name, builder);
             }
@@ -210,7 +226,7 @@ public final class Judge {
     }
 
     /** Adds a row to all aggregates. As in SQL, null is no value: only the number of rows counts it. */
-    private static ObjectNode add(ObjectNode state, ObjectNode row) {
+    static ObjectNode add(ObjectNode state, ObjectNode row) {
         state.put("rows", state.path("rows").asLong() + 1);
         if (!row.get("n").isNull()) {
             long n = row.get("n").asLong();
@@ -233,11 +249,11 @@ public final class Judge {
     }
 
     /** Strings in the order of their code points, which is that of their UTF-8 bytes. */
-    private static int compare(String left, String right) {
+    static int compare(String left, String right) {
         return Arrays.compareUnsigned(left.getBytes(java.nio.charset.StandardCharsets.UTF_8), right.getBytes(java.nio.charset.StandardCharsets.UTF_8));
     }
 
-    private static ObjectNode shown(ObjectNode state) {
+    static ObjectNode shown(ObjectNode state) {
         ObjectNode shown = object();
         shown.put("rows", state.get("rows").asLong());
         shown.put("count", state.path("count").asLong());
@@ -252,7 +268,7 @@ public final class Judge {
     }
 
     /** Null is a key like any other; Kafka Streams would drop it. */
-    private static String key(JsonNode value) {
+    static String key(JsonNode value) {
         return value.isNull() ? "[null]" : value.asText();
     }
 
@@ -266,11 +282,11 @@ public final class Judge {
         return words;
     }
 
-    private static Grouped<String, ObjectNode> grouped() {
+    static Grouped<String, ObjectNode> grouped() {
         return Grouped.with(Serdes.String(), new ObjectSerde());
     }
 
-    private static <S extends org.apache.kafka.streams.processor.StateStore> Materialized<String, ObjectNode, S> stored() {
+    static <S extends org.apache.kafka.streams.processor.StateStore> Materialized<String, ObjectNode, S> stored() {
         return Materialized.with(Serdes.String(), new ObjectSerde());
     }
 

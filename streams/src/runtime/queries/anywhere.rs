@@ -184,10 +184,10 @@ fn forward(
         421 => Err(NoAnswer::NotHere),
         413 => Err(NoAnswer::Never(store.too_large())),
         400 | 404 => {
-            let text = String::from_utf8_lossy(&body);
+            let page: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             let reason = format!(
-                "{owner} answers {}; does it run another version of the job?",
-                text.trim()
+                "{owner} says: {}",
+                page["error"].as_str().unwrap_or("no store of this name")
             );
             Err(NoAnswer::Never(store.unfit(reason)))
         }

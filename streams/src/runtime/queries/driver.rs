@@ -35,6 +35,7 @@ impl DriverStores {
             keys: Wanted::Between(KeyRange::default()),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            until: None,
         };
         let mut rows = Vec::new();
         for partition in 0..store.partitions {
@@ -60,6 +61,7 @@ impl DriverStores {
             keys: Wanted::One(key),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            until: None,
         };
         let rows = store.of_task(partition, &query, &mut of).unwrap();
         concat_batches(&store.schema(), &rows).unwrap()
@@ -95,7 +97,7 @@ impl Store {
                 };
                 let answered = task.answer(self.step, &asked);
                 let rows = answered.map_err(|error| self.failed(error))?;
-                self.limited(rows, query)
+                self.told(rows, query)
             }
         };
         read.map_err(|error| match error {
@@ -103,5 +105,80 @@ impl Store {
             NoAnswer::Later(cause) => self.failed(cause),
             NoAnswer::NotHere => self.failed("its task does not run"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use crate::{Streams, TestDriver, TestRecord, prelude::*};
+
+    /// Each auction with the ranks and prices of its best bids.
+    fn bids(driver: &mut TestDriver, name: &str) -> Vec<(String, i64, i64)> {
+        let rows = driver.store(name).unwrap();
+        let column = |name: &str| {
+            let column = rows.column_by_name(name).unwrap();
+            column.as_primitive::<Int64Type>().values().to_vec()
+        };
+        let auctions = rows.column_by_name("auction").unwrap().as_string_view();
+        let auctions = auctions.iter().map(|auction| auction.unwrap().to_owned());
+        let mut bids: Vec<_> = auctions
+            .zip(column("rank"))
+            .zip(column("price"))
+            .map(|((auction, rank), price)| (auction, rank, price))
+            .collect();
+        bids.sort();
+        bids
+    }
+
+    #[test]
+    fn first_rows_are_taken_apart() {
+        let app = Streams::new("auctions");
+        let columns = [
+            cast(col("auction"), DataType::Utf8View).alias("auction"),
+            cast(col("price"), DataType::Int64).alias("price"),
+        ];
+        let bids_of = app
+            .stream("bids", text("price").with_key("auction"))
+            .select(columns);
+        let dearest = || [col("price").sort(false, false)];
+        bids_of
+            .group_by([col("auction")])
+            .top("best", 2, dearest())
+            .to("best", json());
+        bids_of
+            .watermark(record_time(std::time::Duration::ZERO))
+            .group_by([col("auction")])
+            .window(tumbling(std::time::Duration::from_secs(1)))
+            .top("now", 1, dearest())
+            .to("now", json());
+        for limit in [None, Some(0)] {
+            let mut driver = TestDriver::with_partitions(&app, 2).unwrap();
+            if let Some(limit) = limit {
+                driver = driver.limited(limit).unwrap();
+            }
+            for (auction, price) in [("vase", 30), ("vase", 10), ("vase", 20), ("book", 5)] {
+                let record = TestRecord::new(price.to_string()).key(auction).at(100);
+                driver.pipe("bids", record).unwrap();
+            }
+            driver.commit().unwrap();
+            let best = |auction: &str, rank, price| (auction.to_owned(), rank, price);
+            let expected = [best("book", 1, 5), best("vase", 1, 30), best("vase", 2, 20)];
+            assert_eq!(bids(&mut driver, "best"), expected, "{limit:?}");
+            assert_eq!(
+                bids(&mut driver, "now"),
+                [best("book", 1, 5), best("vase", 1, 30)],
+                "{limit:?}"
+            );
+            let stores = driver.stores();
+            let rows = driver.store("best").unwrap();
+            let vase = (0..3)
+                .find(|row| rows.column(0).as_string_view().value(*row) == "vase")
+                .unwrap();
+            let got = driver.with_tasks(|tasks| stores.get("best", &rows.slice(vase, 1), tasks));
+            assert_eq!(got.num_rows(), 2);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pages::{self, Answer};
 use super::request;
@@ -14,8 +14,10 @@ use crate::runtime::shared::Shared;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// How long an answer may take to be taken.
+/// How long an answer may take to be taken, and each of its pieces.
 const WRITE_MAX: Duration = Duration::from_secs(10);
+/// Bytes that are written at once.
+const PIECE: usize = 64 << 10;
 /// The pause after a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of the job waits for its own listener.
@@ -147,5 +149,12 @@ fn write(stream: &mut TcpStream, answer: &Answer, closes: bool) -> std::io::Resu
     )
     .into_bytes();
     bytes.extend_from_slice(body);
-    stream.write_all(&bytes)
+    let until = Instant::now() + WRITE_MAX;
+    for piece in bytes.chunks(PIECE) {
+        if Instant::now() >= until {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.write_all(piece)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Answers from this process, a partition at a time.
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -24,6 +24,8 @@ pub(super) struct Query {
     pub(super) windows: Range<EventTime>,
     /// The rows of the answer.
     pub(super) limit: usize,
+    /// When nobody waits for the answer any more, if that is ever so.
+    pub(super) until: Option<Instant>,
 }
 
 /// Which keys.
@@ -85,7 +87,7 @@ impl Queries {
             return Err(NoAnswer::Later("too many questions wait".to_owned()));
         }
         match told.recv_timeout(patience) {
-            Ok(Some(Ok(rows))) => store.limited(rows, query),
+            Ok(Some(Ok(said))) => store.told(said, query),
             Ok(Some(Err(cause))) => Err(NoAnswer::Never(store.failed(cause))),
             Ok(None) => Err(NoAnswer::NotHere),
             Err(_) => Err(NoAnswer::Later("its worker is busy".to_owned())),
@@ -128,22 +130,23 @@ impl Store {
             error => NoAnswer::Never(self.failed(error)),
         };
         let rows = self.rows.as_ref().expect("stores that are read have rows");
-        let (prefix, together) = match (&query.keys, &self.kind) {
+        let results = |stored: &RecordBatch| {
+            let said = self.of_step.kind.results(stored)?;
+            self.of_step.rows(said)
+        };
+        let (prefix, together) = match (&query.keys, &self.of_step.kind) {
             (Wanted::One(key), StoreKind::Groups(_)) => (&**key, key.len()),
-            (Wanted::One(key), kind) => {
+            (Wanted::One(key), _) => {
                 let row = rows.get(reader, key).map_err(no_answer)?;
-                let results = row.map(|row| kind.results(&row)).transpose().map_err(never)?;
-                return Ok(results.into_iter().collect());
+                let results = row.map(|row| results(&row)).transpose().map_err(never)?;
+                return Ok(limited(results.into_iter().collect(), query));
             }
             (Wanted::Between(_), StoreKind::Groups(_)) => (&[][..], self.key_count()),
             (Wanted::Between(_), _) => (&[][..], 0),
         };
         let (mut found, mut count, mut failure) = (Vec::new(), 0, Ok(()));
         let scanned = rows.scan(reader, prefix, together, &mut |stored| {
-            let kept = self
-                .kind
-                .results(&stored)
-                .and_then(|rows| Ok(self.kept(rows, query)?));
+            let kept = results(&stored).and_then(|rows| Ok(self.kept(rows, query)?));
             match kept {
                 Ok(rows) => {
                     count += rows.num_rows();
@@ -151,11 +154,16 @@ impl Store {
                 }
                 Err(error) => failure = Err(never(error)),
             }
+            if query.until.is_some_and(|until| Instant::now() >= until) {
+                let reason =
+                    "it has more rows than can be looked through in time; ask for a key, or for fewer rows";
+                failure = Err(NoAnswer::Never(self.unfit(reason.to_owned())));
+            }
             failure.is_ok() && count < query.limit
         });
         scanned.map_err(no_answer)?;
         failure?;
-        self.limited(found, query)
+        Ok(limited(found, query))
     }
 
     /// The rows that were asked for.
@@ -168,22 +176,25 @@ impl Store {
         }
     }
 
-    /// No more rows than were asked for.
-    pub(super) fn limited(
-        &self,
-        rows: Vec<RecordBatch>,
-        query: &Query,
-    ) -> Result<Vec<RecordBatch>, NoAnswer> {
-        let (mut left, mut limited) = (query.limit, Vec::new());
-        for rows in rows {
-            let rows = self.kept(rows, query);
-            let rows = rows.map_err(|error| NoAnswer::Never(self.failed(error)))?;
-            let taken = rows.num_rows().min(left);
-            left -= taken;
-            if taken > 0 {
-                limited.push(rows.slice(0, taken));
-            }
-        }
-        Ok(limited)
+    /// The rows of what a task says.
+    pub(super) fn told(&self, said: Vec<RecordBatch>, query: &Query) -> Result<Vec<RecordBatch>, NoAnswer> {
+        let rows = said.into_iter().map(|said| {
+            let rows = self.of_step.rows(said);
+            rows.and_then(|rows| Ok(self.kept(rows, query)?))
+        });
+        let rows = rows.collect::<Result<Vec<_>, OperatorError>>();
+        rows.map(|rows| limited(rows, query))
+            .map_err(|error| NoAnswer::Never(self.failed(error)))
     }
+}
+
+/// No more rows than were asked for.
+fn limited(rows: Vec<RecordBatch>, query: &Query) -> Vec<RecordBatch> {
+    let mut left = query.limit;
+    let limited = rows.into_iter().map(|rows| {
+        let taken = rows.num_rows().min(left);
+        left -= taken;
+        rows.slice(0, taken)
+    });
+    limited.filter(|rows| rows.num_rows() > 0).collect()
 }

@@ -11,7 +11,7 @@
 //! ends and is committed in the same breath, and tasks whose commit failed are dropped with it.
 //!
 //! # Other instances
-//! With `queries.listener` a process answers over HTTP (`http`, `request`, `pages`), and says in a topic of the job's own what it works on
+//! With `queries.listener` a process answers over HTTP (`http`, `request`, `question`, `pages`), and says in a topic of the job's own what it works on
 //! (`directory`). Whoever is asked for a partition of another instance asks that one (`anywhere`).
 //!
 //! Invariants: nothing is answered that is not committed; questions that wait are bounded, and so is what a worker does for them at a time;
@@ -25,6 +25,7 @@ mod keys;
 mod local;
 mod mailbox;
 mod pages;
+mod question;
 mod request;
 mod serving;
 mod view;
@@ -43,7 +44,7 @@ pub(super) use mailbox::Mailbox;
 pub use view::StoreView;
 
 use super::worker::TaskId;
-use crate::operator::StoreKind;
+use crate::operator::{StepStore, StoreKind};
 use crate::plan::{StepId, Topology};
 use crate::state::StoredRows;
 use crate::store::StoreReader;
@@ -70,7 +71,7 @@ pub(super) struct Store {
     sub: usize,
     step: StepId,
     pub(super) partitions: i32,
-    kind: StoreKind,
+    of_step: StepStore,
     /// How its rows lie in a local store, if they do.
     rows: Option<StoredRows>,
 }
@@ -94,15 +95,15 @@ struct Serving {
 impl Store {
     /// The columns of its rows: key, a window's bounds, values.
     pub(super) fn schema(&self) -> SchemaRef {
-        self.kind.schema()
+        self.of_step.schema()
     }
 
     fn key_count(&self) -> usize {
-        self.kind.key_count()
+        self.of_step.kind.key_count()
     }
 
     pub(super) fn has_windows(&self) -> bool {
-        matches!(self.kind, StoreKind::Windows(_))
+        matches!(self.of_step.kind, StoreKind::Windows(_))
     }
 
     /// What a key has to be.
@@ -119,7 +120,7 @@ impl Queries {
         for sub in &topology.sub_topologies {
             for (step, changelog) in sub.stores() {
                 let name = topology.store_name(changelog).to_owned();
-                let Some(kind) = sub.steps[step.0].kind.store() else {
+                let Some(of_step) = sub.store_of(step) else {
                     others.push(name);
                     continue;
                 };
@@ -129,10 +130,11 @@ impl Queries {
                     sub: sub.id,
                     step,
                     partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                    rows: kind
+                    rows: of_step
+                        .kind
                         .stored()
                         .map(|(schema, keys)| StoredRows::new(Arc::clone(changelog), schema, keys)),
-                    kind,
+                    of_step,
                 });
             }
         }
@@ -155,7 +157,8 @@ impl Queries {
         if self.others.iter().any(|other| other == name) {
             return Err(QueryError::NotReadable {
                 name: name.to_owned(),
-                reason: "it belongs to a join or to process(…); ask a table, and keep in one what should be asked, with \
+                reason: "it is neither a table's nor that of windows of one size (but of a join, sessions, sliding windows, \
+                         deduplicate(…) or process(…)); ask a table, and keep in one what should be asked, with \
                          to_table(…) or aggregate(…)"
                     .to_owned(),
             });

@@ -2,37 +2,20 @@
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use serde_json::{Value, json};
 
 use super::anywhere::{Found, Place};
-use super::keys::{self, KeyRange};
-use super::local::{Query, Wanted};
+use super::local::Wanted;
+use super::question::Asked;
 use super::request::Request;
 use super::{Queries, QueryError, Store};
 use crate::format::JsonEncoder;
 use crate::runtime::shared::Shared;
 
-/// Rows of an answer, unless it says how many.
-const LIMIT_DEFAULT: usize = 1_000;
-pub(super) const LIMIT_MAX: usize = 100_000;
 /// Bytes of an answer's rows.
 pub(super) const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// The parameters of a store.
-const PARAMETERS: [&str; 8] = [
-    "key",
-    "from",
-    "to",
-    "limit",
-    "window_from",
-    "window_to",
-    "partition",
-    "local",
-];
-
 /// An answer on its way.
 pub(super) struct Answer {
     pub(super) status: &'static str,
@@ -145,8 +128,8 @@ impl Queries {
     /// The rows that are asked for.
     fn rows_page(&self, name: &str, request: &Request) -> Result<Answer, QueryError> {
         let store = self.store(name)?;
-        let asked = Asked::new(store, request)?;
         let until = Instant::now() + ANSWER_MAX;
+        let asked = Asked::new(store, request, until)?;
         let mut query = asked.query;
         let limit = query.limit;
         let partitions = match (asked.partition, &query.keys) {
@@ -224,103 +207,4 @@ pub(super) fn lines(store: &Store, rows: &RecordBatch, out: &mut Vec<u8>) -> Res
         }
     }
     Ok(())
-}
-
-/// A question as it was put.
-struct Asked {
-    query: Query,
-    partition: Option<i32>,
-    /// Only what this process works on.
-    local: bool,
-    /// There may be more rows than are given.
-    may_be_more: bool,
-}
-
-impl Asked {
-    fn new(store: &Store, request: &Request) -> Result<Self, QueryError> {
-        let unfit = |reason: String| store.unfit(reason);
-        if let Some((name, _)) = request
-            .query
-            .iter()
-            .find(|(name, _)| !PARAMETERS.contains(&name.as_str()))
-        {
-            return Err(unfit(format!(
-                "there is no parameter {name}; there is {}",
-                PARAMETERS.join(", ")
-            )));
-        }
-        let number = |name: &str| match request.value(name) {
-            None => Ok(None),
-            Some(value) => value
-                .parse::<i64>()
-                .map(Some)
-                .map_err(|_| unfit(format!("{name}={value} is no whole number"))),
-        };
-        let schema = store.schema();
-        let fields = store.key_fields(&schema);
-        let values = |name: &str| -> Result<Vec<ScalarValue>, QueryError> {
-            let values = request
-                .value(name)
-                .map(keys::from_json)
-                .transpose()
-                .map_err(unfit)?;
-            let values = values.unwrap_or_default().into_iter().enumerate();
-            let typed = values.map(|(place, value)| {
-                match (fields.get(place).map(|field| field.data_type()), value) {
-                    // As rows show them.
-                    (Some(DataType::BinaryView), ScalarValue::Utf8(Some(text))) => from_hex(&text)
-                        .map(|bytes| ScalarValue::Binary(Some(bytes)))
-                        .ok_or_else(|| unfit(format!("{text} is no hexadecimal number of whole bytes"))),
-                    (_, value) => Ok(value),
-                }
-            });
-            typed.collect()
-        };
-        let limit = usize::try_from(number("limit")?.unwrap_or(LIMIT_DEFAULT as i64));
-        let limit = limit.ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-        let limit = limit.ok_or_else(|| unfit(format!("limit is between 1 and {LIMIT_MAX}")))?;
-        let (from, to) = (number("window_from")?, number("window_to")?);
-        if (from.is_some() || to.is_some()) && !store.has_windows() {
-            return Err(unfit(
-                "it has no windows; leave window_from and window_to out".to_owned(),
-            ));
-        }
-        let keys = match request.value("key") {
-            Some(_) if request.value("from").or(request.value("to")).is_some() => {
-                return Err(unfit("give key, or from and to".to_owned()));
-            }
-            Some(_) => Wanted::One(keys::key(&values("key")?, &fields).map_err(unfit)?),
-            None => Wanted::Between(KeyRange {
-                from: keys::columns(&values("from")?, &fields).map_err(unfit)?,
-                to: keys::columns(&values("to")?, &fields).map_err(unfit)?,
-            }),
-        };
-        let partition = number("partition")?.map(|partition| {
-            let partition = i32::try_from(partition).ok();
-            let partition = partition.filter(|partition| (0..store.partitions).contains(partition));
-            partition.ok_or_else(|| unfit(format!("it has {} partitions", store.partitions)))
-        });
-        Ok(Self {
-            may_be_more: matches!(keys, Wanted::Between(_)) || store.has_windows(),
-            query: Query {
-                keys,
-                windows: from.unwrap_or(i64::MIN)..to.unwrap_or(i64::MAX),
-                limit,
-            },
-            partition: partition.transpose()?,
-            local: request.value("local").is_some_and(|local| local != "false"),
-        })
-    }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text
-        .chars()
-        .map(|digit| digit.to_digit(16))
-        .collect::<Option<_>>()?;
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(high * 16 + low).ok(),
-        _ => None,
-    });
-    pairs.collect()
 }

@@ -12,15 +12,15 @@ use datafusion::logical_expr::Expr;
 use super::anywhere::{Found, Place};
 use super::keys::{self, KeyRange};
 use super::local::{Query, Wanted};
-use super::pages::LIMIT_MAX;
+use super::question::LIMIT_MAX;
 use super::{Queries, QueryError, Store};
 use crate::format::JsonRows;
 use crate::runtime::shared::Shared;
 
 /// How long somebody waits for a partition that is being restored or moved.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// The windows of a key that are given at most.
-const WINDOWS_MAX: usize = 100_000;
+/// The rows of a key that are given at most.
+const ROWS_MAX: usize = 100_000;
 const ALL_TIME: Range<i64> = i64::MIN..i64::MAX;
 
 /// The state of a step, to be asked while the job runs: [`StreamsHandle::store`](crate::StreamsHandle::store).
@@ -90,7 +90,8 @@ impl StoreView {
         self.store().schema()
     }
 
-    /// The row of a key, if it has one: a batch of one row. A key is a value for each of its columns, in their order.
+    /// The row of a key, if it has one: a batch of one row, or of `top(…)` one a rank. A key is a value for each of its columns, in their
+    /// order.
     ///
     /// # Errors
     /// A key that does not fit, a store of windows, or a partition that is not here.
@@ -99,7 +100,7 @@ impl StoreView {
         if store.has_windows() {
             return Err(self.unfit("it has windows; use windows(…)".to_owned()));
         }
-        let rows = self.of_key(store, key, ALL_TIME, 1)?;
+        let rows = self.of_key(store, key, ALL_TIME, ROWS_MAX)?;
         Ok((rows.num_rows() > 0).then_some(rows))
     }
 
@@ -107,7 +108,8 @@ impl StoreView {
     /// Each bound has values for the first columns of the key, all or fewer; without any, it is none. Rows come in no order that
     /// means something.
     ///
-    /// All of a partition is looked through, until `limit` rows are found.
+    /// All of a partition is looked through, until `limit` rows are found. If `state.dir` is empty, its worker copies it meanwhile, and does
+    /// nothing else.
     ///
     /// # Errors
     /// Bounds that do not fit, a store of windows, or partitions that did not answer.
@@ -135,7 +137,7 @@ impl StoreView {
     /// # Errors
     /// A key that does not fit, a store without windows, or a partition that is not here.
     pub fn windows(&self, key: &[Expr], windows: Range<i64>) -> Result<RecordBatch, QueryError> {
-        self.of_key(self.windowed()?, key, windows, WINDOWS_MAX)
+        self.of_key(self.windowed()?, key, windows, ROWS_MAX)
     }
 
     /// The open windows of all keys that begin at or after `windows.start` and before its end, of the partitions that this process works
@@ -174,6 +176,7 @@ impl StoreView {
             keys: Wanted::One(key),
             windows,
             limit,
+            until: None,
         };
         let rows = self.ask(store, partition, &query)?;
         concat_batches(&schema, &rows).map_err(|error| store.failed(error))
@@ -195,6 +198,7 @@ impl StoreView {
             keys: Wanted::Between(range),
             windows,
             limit,
+            until: None,
         };
         let mut rows = Vec::new();
         let partitions = match self.place {

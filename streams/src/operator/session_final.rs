@@ -1,0 +1,552 @@
+//! Sessions behind the shuffle: keeps those that are open, emits their results, and forgets them when they close.
+//!
+//! A key's sessions are worked on once an epoch: what came is linked with what is stored, then what is over is closed.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_null_array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+
+use super::changes::{Change, ROWS};
+use super::session_came::{Came, Epoch, ends, merged};
+use super::session_links::{Linked, Part, add_row, link};
+use super::session_partial::starts;
+use super::{Operator, OperatorError, Output, Place};
+use crate::aggregate::{AggregateSpec, EmitTo};
+use crate::plan::SessionFinalPlan as Plan;
+use crate::rows::{EventTime, Rows};
+use crate::state::{Changelog, GroupStore, LoggedRows, RowKey, Share, TimeIndex};
+use crate::store::LocalStore;
+use crate::time::Watermark;
+use crate::window::Emit;
+
+/// The input of rows that may be late; the other one is of partial states.
+const DOUBTFUL: u8 = 1;
+/// The output of rows that are late; those before it are a table's.
+const LATE: usize = 3;
+
+/// The open sessions, and what came in the running epoch.
+pub(crate) struct SessionFinal {
+    plan: Plan,
+    came: Came,
+    /// By key and start: the states, the time of the last row, the start, and a number that grows with each change.
+    store: GroupStore,
+    /// The open sessions by the times of their last rows.
+    open: TimeIndex,
+    /// The sessions that the last epoch closed. Their records are void when what it emitted is committed.
+    void: Vec<RowKey>,
+    stored: SchemaRef,
+}
+
+/// Keys that are worked on together: all parts of their sessions, those that are stored first.
+struct Work {
+    keys: Vec<ArrayRef>,
+    states: Vec<ArrayRef>,
+    parts: Vec<Part>,
+    /// How many of them are stored.
+    stored: usize,
+    /// The key of each that is.
+    key_of: Vec<usize>,
+    /// Stored ones that are no more.
+    gone: Vec<usize>,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    key: usize,
+    linked: Linked,
+    changes: bool,
+    closes: bool,
+}
+
+/// Rows of the store that change.
+#[derive(Default)]
+struct Changed {
+    keys: Vec<u32>,
+    starts: Vec<EventTime>,
+    /// So many of them are logged now, the others when they are void.
+    logged: usize,
+    /// What was stored of them, if anything: part and row.
+    replaces: Vec<(usize, usize)>,
+}
+
+impl Changed {
+    fn push(&mut self, key: usize, start: EventTime) -> usize {
+        self.keys.push(key as u32);
+        self.starts.push(start);
+        self.keys.len() - 1
+    }
+}
+
+impl SessionFinal {
+    pub(crate) fn new(plan: &Plan, place: &Place<'_>) -> Result<Self, OperatorError> {
+        let spec = &plan.windowed.spec;
+        let stored = stored_schema(spec);
+        let changelog = Changelog::new(
+            Arc::clone(&plan.changelog),
+            place.partition,
+            Arc::clone(&stored),
+            spec.key_count(),
+            spec.text(),
+        );
+        let keys = stored.fields()[..spec.key_count()].to_vec();
+        Ok(Self {
+            came: Came::new(spec, plan.windowed.windows.size_ms()),
+            store: GroupStore::new(changelog, spec.key_count() - 1, Share::of(&place.near.memory))?,
+            open: TimeIndex::new(keys),
+            void: Vec::new(),
+            stored,
+            plan: plan.clone(),
+        })
+    }
+
+    fn is_closed(&self, last: EventTime, watermark: Watermark) -> bool {
+        self.plan.windowed.windows.is_closed(last, watermark)
+    }
+
+    /// The keys of sessions that are over.
+    fn due(&self, watermark: Watermark) -> Result<Vec<ArrayRef>, OperatorError> {
+        let due = self
+            .open
+            .due(EventTime::MIN, |last| self.is_closed(last, watermark));
+        let due: Vec<&RowKey> = due.map(|(_, key)| key).collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keys = self.open.columns(due)?;
+        keys.pop();
+        Ok(keys)
+    }
+
+    /// What the last epoch closed is void.
+    fn publish_void(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let void = std::mem::take(&mut self.void);
+        if void.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.open.columns(&void)?;
+        let values = self.stored.fields().iter().skip(columns.len());
+        columns.extend(values.map(|field| new_null_array(field.data_type(), void.len())));
+        let rows = RecordBatch::try_new(Arc::clone(&self.stored), columns)?;
+        (out.publish)(&self.store.encode(&rows, &vec![false; void.len()])?)?;
+        Ok(())
+    }
+
+    /// All parts of the sessions of these keys, which are in memory.
+    fn work(&mut self, epoch: &Epoch, ready: &[usize], settled: Watermark) -> Result<Work, OperatorError> {
+        let rows = UInt64Array::from_iter_values(ready.iter().map(|key| *key as u64));
+        let keys = epoch.keys.iter().map(|key| take(key, &rows, None));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let members = self.store.members();
+        let groups = members.groups(&keys)?;
+        let (key_of, mut stored) = members.of(&groups)?;
+        stored.pop();
+        let starts = stored.pop().expect("what is stored has its start");
+        let lasts = stored.last().expect("states end with the time");
+        let (starts, lasts) = (
+            starts.as_primitive::<Int64Type>(),
+            lasts.as_primitive::<Int64Type>(),
+        );
+        let extents = starts.values().iter().zip(lasts.values()).enumerate();
+        let parts: Vec<Part> = extents
+            .map(|(number, (start, last))| Part {
+                number,
+                start: *start,
+                last: *last,
+            })
+            .collect();
+        let is_gone = |part: &&Part| self.is_closed(part.last, settled);
+        let mut work = Work {
+            gone: parts.iter().filter(is_gone).map(|part| part.number).collect(),
+            stored: parts.len(),
+            states: stored,
+            parts,
+            keys,
+            key_of,
+            sessions: Vec::new(),
+        };
+        work.bring(epoch, ready)?;
+        Ok(work)
+    }
+
+    /// Links the parts; what is late of the epoch is noted there.
+    fn link(&self, work: &mut Work, epoch: &mut Epoch, ready: &[usize], watermark: Watermark) {
+        let gap = self.plan.windowed.windows.size_ms();
+        let mut parts_of: Vec<Vec<Part>> = vec![Vec::new(); ready.len()];
+        for (part, key) in work.parts.iter().zip(&work.key_of) {
+            if work.gone.binary_search(&part.number).is_err() {
+                parts_of[*key].push(*part);
+            }
+        }
+        let mut next = work.stored;
+        for (key, mut parts) in parts_of.into_iter().enumerate() {
+            let (mut brought, mut doubtful) = (Vec::new(), Vec::new());
+            for &part in &epoch.of_key[ready[key]] {
+                match epoch.watermark(part) {
+                    None => brought.push(work.parts[next]),
+                    Some(mark) => doubtful.push((part, Watermark::at(mark), work.parts[next])),
+                }
+                next += 1;
+            }
+            parts.extend(brought);
+            let mut sessions = link(parts, gap);
+            for (part, mark, row) in doubtful {
+                if !add_row(&mut sessions, row, gap, |last| self.is_closed(last, mark)) {
+                    epoch.set_late(part);
+                }
+            }
+            for linked in sessions {
+                let changes = linked.parts.len() > 1 || linked.parts[0] >= work.stored;
+                let closes = self.is_closed(linked.last, watermark);
+                if changes || closes {
+                    work.sessions.push(Session {
+                        key,
+                        linked,
+                        changes,
+                        closes,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Stores and logs what the work has changed.
+    fn keep(&mut self, work: &Work, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let changing: Vec<&Session> = work.sessions.iter().filter(|session| session.changes).collect();
+        let mut changed = Changed::default();
+        for session in &changing {
+            changed.push(session.key, session.linked.start);
+        }
+        for (row, session) in changing.iter().enumerate() {
+            for part in session.linked.parts.iter().filter(|part| **part < work.stored) {
+                let start = work.parts[*part].start;
+                let row = match start == session.linked.start {
+                    true => row,
+                    false => changed.push(session.key, start),
+                };
+                changed.replaces.push((*part, row));
+            }
+        }
+        changed.logged = changed.keys.len();
+        let over = work.sessions.iter().filter(|session| !session.changes);
+        let over = over.map(|session| session.linked.parts[0]);
+        let rows = changing.iter().enumerate();
+        // A disk has what was closed for longer than memory: one in its place is another.
+        let again: HashMap<(usize, EventTime), usize> = match work.gone.is_empty() {
+            true => HashMap::new(),
+            false => rows
+                .map(|(row, session)| ((session.key, session.linked.start), row))
+                .collect(),
+        };
+        for part in over.chain(work.gone.iter().copied()) {
+            let place = (work.key_of[part], work.parts[part].start);
+            let row = again.get(&place).copied();
+            let row = row.unwrap_or_else(|| changed.push(place.0, place.1));
+            changed.replaces.push((part, row));
+        }
+        if changed.keys.is_empty() {
+            return Ok(());
+        }
+        let rows = self.rows(work, &changing, &changed)?;
+        if changed.logged > 0 {
+            let live: Vec<bool> = (0..changed.logged).map(|row| row < changing.len()).collect();
+            (out.publish)(&self.store.encode(&rows.slice(0, changed.logged), &live)?)?;
+        }
+        let stays = |row: usize| changing.get(row).is_some_and(|session| !session.closes);
+        let live: Vec<bool> = (0..changed.keys.len()).map(stays).collect();
+        let (keys, values) = rows.columns().split_at(self.plan.windowed.spec.key_count());
+        self.store.members().set(keys, values, &live)?;
+        self.note(work, &changing, &changed, keys)
+    }
+
+    /// The columns of the store for rows that change: those that are there, then those without values.
+    fn rows(
+        &mut self,
+        work: &Work,
+        changing: &[&Session],
+        changed: &Changed,
+    ) -> Result<RecordBatch, OperatorError> {
+        let (there, all) = (changing.len(), changed.keys.len());
+        let places = UInt32Array::from(changed.keys.clone());
+        let mut columns = Vec::with_capacity(self.stored.fields().len());
+        for key in &work.keys {
+            columns.push(take(key, &places, None)?);
+        }
+        columns.push(starts(changed.starts.iter().copied()));
+        let linked: Vec<&Linked> = changing.iter().map(|session| &session.linked).collect();
+        let mut values: Vec<ArrayRef> = Vec::new();
+        if there > 0 {
+            for mut accumulator in merged(&self.plan.windowed.spec, &work.states, &linked)? {
+                values.extend(accumulator.state(EmitTo::All)?);
+            }
+            let numbers = |numbers: &mut dyn Iterator<Item = i64>| -> ArrayRef {
+                Arc::new(Int64Array::from_iter_values(numbers))
+            };
+            values.push(numbers(&mut linked.iter().map(|session| session.last)));
+            values.push(numbers(&mut linked.iter().map(|session| session.start)));
+            values.push(numbers(&mut self.store.numbers(there)));
+        }
+        let fields = self.stored.fields().iter().skip(columns.len());
+        for (number, field) in fields.enumerate() {
+            let none = new_null_array(field.data_type(), all - there);
+            columns.push(match values.get(number) {
+                None => none,
+                Some(values) => concat(&[values, &none])?,
+            });
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.stored), columns)?)
+    }
+
+    /// Notes which sessions are open, and whose records are void.
+    fn note(
+        &mut self,
+        work: &Work,
+        changing: &[&Session],
+        changed: &Changed,
+        keys: &[ArrayRef],
+    ) -> Result<(), OperatorError> {
+        let keys = self.open.keys(keys)?;
+        for (part, row) in &changed.replaces {
+            let was_open = self.open.remove(work.parts[*part].last, &keys[*row]);
+            if was_open && *row >= changed.logged {
+                self.void.push(keys[*row].clone());
+            }
+        }
+        for (session, key) in changing.iter().zip(&keys) {
+            match session.closes {
+                true => self.void.push(key.clone()),
+                false => self.open.insert(session.linked.last, key.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Emits what the work has closed, or changed.
+    fn emit(&self, work: &Work, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let emit = self.plan.emit;
+        let emitted = work.sessions.iter().filter(|session| match emit {
+            Emit::OnUpdate => session.changes,
+            Emit::OnWindowClose => session.closes,
+        });
+        let emitted: Vec<&Session> = emitted.collect();
+        if emitted.is_empty() {
+            return Ok(());
+        }
+        let linked: Vec<&Linked> = emitted.iter().map(|session| &session.linked).collect();
+        let results = self.results(work, &linked)?;
+        if emit == Emit::OnWindowClose {
+            let shown = emitted
+                .iter()
+                .map(|session| (session.key, session.linked.start, session.linked.last));
+            let rows = self.output(work, &shown.collect::<Vec<_>>(), &results)?;
+            out.push_to(ROWS, rows);
+            return Ok(());
+        }
+        self.change(work, &emitted, &results)?.emit(out)
+    }
+
+    /// Sessions as they are, and those that were and are none any more.
+    fn change(
+        &self,
+        work: &Work,
+        emitted: &[&Session],
+        results: &[ArrayRef],
+    ) -> Result<Change, OperatorError> {
+        let mut shown: Vec<(usize, EventTime, EventTime)> = Vec::new();
+        // The result of each row; of what is gone, any will do.
+        let mut result_of: Vec<u32> = Vec::new();
+        let mut was: Vec<Option<usize>> = Vec::new();
+        let extent = |session: &Linked| (session.start, session.last);
+        let stored = |session: &Session| -> Vec<usize> {
+            let parts = session.linked.parts.iter().copied();
+            parts.filter(|part| *part < work.stored).collect()
+        };
+        let is_same = |session: &Session, part: &usize| {
+            let part = &work.parts[*part];
+            (part.start, part.last) == extent(&session.linked)
+        };
+        for (number, session) in (0_u32..).zip(emitted) {
+            shown.push((session.key, session.linked.start, session.linked.last));
+            result_of.push(number);
+            was.push(stored(session).into_iter().find(|part| is_same(session, part)));
+        }
+        for (number, session) in (0_u32..).zip(emitted) {
+            for part in stored(session).into_iter().filter(|part| !is_same(session, part)) {
+                shown.push((session.key, work.parts[part].start, work.parts[part].last));
+                result_of.push(number);
+                was.push(Some(part));
+            }
+        }
+        let places = UInt32Array::from(result_of);
+        let results = results.iter().map(|column| take(column, &places, None));
+        let results = results.collect::<Result<Vec<_>, _>>()?;
+        Ok(Change {
+            rows: self.output(work, &shown, &results)?,
+            had: was.iter().map(Option::is_some).collect(),
+            live: (0..shown.len()).map(|row| row < emitted.len()).collect(),
+            keys: self.plan.windowed.spec.key_count() + 1,
+            before: match self.plan.changes_used {
+                true => Some(self.before(work, &was)?),
+                false => None,
+            },
+        })
+    }
+
+    /// The results of stored parts, null where there was none.
+    fn before(&self, work: &Work, was: &[Option<usize>]) -> Result<Vec<ArrayRef>, OperatorError> {
+        let parts = was.iter().flatten();
+        let each: Vec<Linked> = parts.map(|part| Linked::of(work.parts[*part])).collect();
+        let results = self.results(work, &each.iter().collect::<Vec<_>>())?;
+        let mut next = 0_u32..;
+        let places = was.iter().map(|part| part.as_ref().and_then(|_| next.next()));
+        let places: UInt32Array = places.collect();
+        let results = results.iter().map(|column| take(column, &places, None));
+        Ok(results.collect::<Result<_, _>>()?)
+    }
+
+    fn results(&self, work: &Work, sessions: &[&Linked]) -> Result<Vec<ArrayRef>, OperatorError> {
+        let spec = &self.plan.windowed.spec;
+        if sessions.is_empty() {
+            // Some accumulators have no type for the results of no groups.
+            let schema = spec.output_schema();
+            let fields = schema.fields().iter().skip(spec.key_count());
+            return Ok(fields.map(|field| new_null_array(field.data_type(), 0)).collect());
+        }
+        let accumulators = merged(spec, &work.states, sessions)?;
+        let results = accumulators
+            .into_iter()
+            .map(|mut accumulator| accumulator.evaluate(EmitTo::All));
+        Ok(results.collect::<Result<_, _>>()?)
+    }
+
+    /// Keys, the session's start and end, and results.
+    fn output(
+        &self,
+        work: &Work,
+        shown: &[(usize, EventTime, EventTime)],
+        results: &[ArrayRef],
+    ) -> Result<Rows, OperatorError> {
+        let keys = UInt64Array::from_iter_values(shown.iter().map(|(key, ..)| *key as u64));
+        let mut columns = Vec::with_capacity(self.plan.output.fields().len());
+        for key in &work.keys {
+            columns.push(take(key, &keys, None)?);
+        }
+        let lasts = || shown.iter().map(|(.., last)| *last);
+        columns.push(starts(shown.iter().map(|(_, start, _)| *start)));
+        columns.push(ends(lasts()));
+        columns.extend_from_slice(results);
+        let batch = RecordBatch::try_new(Arc::clone(&self.plan.output), columns)?;
+        Ok(Rows::new(batch, lasts().collect()))
+    }
+
+    /// Rows of the changelog are open sessions, until it says otherwise.
+    fn note_restored(&mut self, rows: Option<LoggedRows>) -> Result<(), OperatorError> {
+        let Some((rows, live)) = rows else {
+            return Ok(());
+        };
+        let (keys, values) = rows.columns().split_at(self.plan.windowed.spec.key_count());
+        let lasts = values[values.len() - 3].as_primitive::<Int64Type>();
+        // Deleted ones have none, and need none.
+        let lasts = lasts.iter().map(Option::unwrap_or_default);
+        Ok(self.open.restore(keys, lasts, &live)?)
+    }
+}
+
+impl Work {
+    /// Adds the parts of the epoch behind those that are stored.
+    fn bring(&mut self, epoch: &Epoch, ready: &[usize]) -> Result<(), OperatorError> {
+        let brought: Vec<usize> = ready
+            .iter()
+            .flat_map(|key| &epoch.of_key[*key])
+            .copied()
+            .collect();
+        let places = UInt64Array::from_iter_values(brought.iter().map(|part| *part as u64));
+        for (stored, brought) in self.states.iter_mut().zip(&epoch.states) {
+            let brought = take(brought, &places, None)?;
+            *stored = concat(&[&*stored, &brought])?;
+        }
+        self.parts
+            .extend(brought.into_iter().enumerate().map(|(number, part)| Part {
+                number: self.stored + number,
+                ..epoch.part(part)
+            }));
+        Ok(())
+    }
+}
+
+/// Keys and the start; states, the time of the last row, the start again as a value, and the number.
+fn stored_schema(spec: &AggregateSpec) -> SchemaRef {
+    let schema = spec.state_schema();
+    let fields = schema.fields().iter();
+    let mut fields: Vec<Field> = fields
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    for name in ["$first", "$number"] {
+        fields.push(Field::new(name, arrow::datatypes::DataType::Int64, true));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+impl Operator for SessionFinal {
+    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.came.add(rows)
+    }
+
+    fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        if port != DOUBTFUL {
+            return self.process(rows, out);
+        }
+        let least = out.judged_from(DOUBTFUL).millis();
+        if let Some(late) = self.came.add_doubtful(rows, least)? {
+            out.count_late(late.len());
+            out.push_to(LATE, late);
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.publish_void(out)?;
+        let (watermark, settled) = (out.watermark(), out.settled());
+        let Some(mut epoch) = self.came.take(&self.due(watermark)?)? else {
+            return Ok(());
+        };
+        let mut wanted: Vec<usize> = (0..epoch.of_key.len()).collect();
+        // All at once, unless memory has no room for the sessions of all.
+        while !wanted.is_empty() {
+            self.store.make_room()?;
+            let ready = self.store.touch(&epoch.keys, &wanted)?;
+            let mut work = self.work(&epoch, &ready, settled)?;
+            self.link(&mut work, &mut epoch, &ready, watermark);
+            self.keep(&work, out)?;
+            self.emit(&work, out)?;
+            wanted.retain(|key| ready.binary_search(key).is_err());
+        }
+        epoch.emit_late(LATE, out)?;
+        Ok(self.store.compact()?)
+    }
+
+    fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
+        let rows = self.store.restore(key, value)?;
+        self.note_restored(rows)
+    }
+
+    fn end_restore(&mut self) -> Result<(), OperatorError> {
+        let rows = self.store.end_restore()?;
+        self.note_restored(rows)?;
+        self.open.end_restore();
+        Ok(())
+    }
+
+    fn attach(&mut self, store: &LocalStore) {
+        self.store.attach(store);
+    }
+
+    fn is_full(&self) -> bool {
+        self.came.is_full() || self.store.is_full_with(self.came.size_bytes())
+    }
+
+    fn state_size(&self) -> (usize, usize) {
+        (self.open.len(), self.store.size().1 + self.open.size_bytes())
+    }
+}
