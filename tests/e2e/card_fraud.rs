@@ -7,6 +7,8 @@ use millstream_tests::program;
 
 /// A window's payments: card, merchant and amount.
 type Payments = Vec<(u64, u64, u64)>;
+/// A card's amounts, each with its merchant, and its merchants.
+type Card = (Vec<(u64, u64)>, BTreeSet<u64>);
 
 /// The payments of the example, each once, in those windows that have closed.
 fn windows() -> BTreeMap<u64, Payments> {
@@ -40,7 +42,7 @@ fn the_card_fraud_example_finds_the_largest_payments_and_the_stolen_card() {
     assert_eq!(closed.len(), 3);
     for (start, payments) in closed {
         let bounds = format!("\"{}\",\"{}\"", minutes(start), minutes(start + 600_000));
-        let mut cards: BTreeMap<u64, (Vec<(u64, u64)>, BTreeSet<u64>)> = BTreeMap::new();
+        let mut cards: BTreeMap<u64, Card> = BTreeMap::new();
         for (card, merchant, amount) in payments {
             let of = cards.entry(card).or_default();
             of.0.push((amount, merchant));
