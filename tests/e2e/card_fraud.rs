@@ -7,6 +7,8 @@ use millstream_tests::program;
 
 /// A window's payments: card, merchant and amount.
 type Payments = Vec<(u64, u64, u64)>;
+/// A card's amounts, each with its merchant, and its merchants.
+type Card = (Vec<(u64, u64)>, BTreeSet<u64>);
 
 /// The payments of the example, each once, in those windows that have closed.
 fn windows() -> BTreeMap<u64, Payments> {

@@ -50,7 +50,7 @@ impl Deduplicated {
     /// use std::time::Duration;
     /// use millstream_streams::prelude::*;
     /// let app = Streams::new("once");
-    /// let mins = |minutes| Duration::from_secs(60 * minutes);
+    /// let mins = |minutes: u64| Duration::from_secs(60 * minutes);
     /// let orders = app.stream("orders", text("order").with_key("id"));
     /// orders.deduplicate("once", [col("id")], mins(10)).grace(mins(1)).to("orders-once", text("order"));
     /// # app.build()?;

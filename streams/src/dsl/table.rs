@@ -73,7 +73,8 @@ impl GroupedTable {
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
     /// let app = Streams::new("scores");
-    /// let scores = app.stream("scores", text("points").with_key("player")).to_table("scores", [col("player")]);
+    /// let player = cast(col("player"), DataType::Utf8).alias("player");
+    /// let scores = app.stream("scores", text("points").with_key("player")).to_table("scores", [player]);
     /// scores
     ///     .group_by([lit("all").alias("of")])
     ///     .top("best", 1, [col("points").sort(false, false)])
