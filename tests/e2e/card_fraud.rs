@@ -34,9 +34,6 @@ fn minutes(ms: u64) -> String {
     format!("1970-01-01T00:{:02}:00Z", ms / 60_000)
 }
 
-/// The amounts that a card has paid, each with its merchant; and all merchants.
-type Card = (Vec<(u64, u64)>, BTreeSet<u64>);
-
 #[test]
 fn the_card_fraud_example_finds_the_largest_payments_and_the_stolen_card() {
     let mut expected = BTreeSet::new();
