@@ -282,6 +282,10 @@ impl Producer {
     /// cheaper than having the client library ask for each. None if the partitions are not known, or each key has its own.
     fn next_turn(&mut self, topic: &Arc<str>, keyed: bool) -> KafkaResult<Option<i32>> {
         let destination = self.topic(topic)?;
+        if keyed && destination.partitions.is_some_and(|count| count > 1) {
+            // Topics never have fewer partitions than they had.
+            return Ok(None);
+        }
         if destination.asked_at.elapsed() > METADATA_AGE_MAX {
             let partitions = self.ask_partitions(topic);
             let destination = self.topic(topic)?;
