@@ -122,7 +122,7 @@ impl Struct {
     /// The same with values that many structs have: cloning it copies none, and a converter may write them once for all of them.
     ///
     /// ```
-    /// use std::sync::{Arc, OnceLock};
+    /// use std::sync::Arc;
     /// use millstream_connect::record::{Field, Schema, SchemaKind, Struct, Value};
     ///
     /// let field = Field { name: "server".into(), schema: Schema::string() };

@@ -182,7 +182,12 @@ impl Operator for ToTable {
             before = Some(changes::gathered(table, &places, &had, values)?);
         }
         if let Some(before) = before.as_ref().filter(|_| is_filled) {
-            rows = rows.with_batch(fill_from_table(&rows.batch, before, &self.plan.unavailable)?);
+            rows = rows.with_batch(fill_from_table(
+                &rows.batch,
+                self.plan.keys,
+                before,
+                &self.plan.unavailable,
+            )?);
         }
         let before = before.filter(|_| self.plan.changes_used);
         let (keys, values) = rows.batch.columns().split_at(self.plan.keys);

@@ -61,14 +61,14 @@ pub(super) fn fill_from_rows(
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
 
-/// The rows with such values taken from `before`, what the table has in its columns behind the key.
+/// The rows with such values taken from `before`, what the table has in its columns behind the key. Rows may have more columns behind those.
 pub(super) fn fill_from_table(
     rows: &RecordBatch,
+    keys: usize,
     before: &[ArrayRef],
     texts: &[String],
 ) -> Result<RecordBatch, OperatorError> {
     let mut columns = rows.columns().to_vec();
-    let keys = columns.len() - before.len();
     for (column, before) in columns[keys..].iter_mut().zip(before) {
         if let Some(places) = places(column, texts)? {
             *column = zip(&BooleanArray::from(places), before, column)?;
@@ -117,9 +117,12 @@ mod tests {
         let values: ArrayRef = Arc::new(StringArray::from(vec![Some("?"), Some("?"), Some("new")]));
         let rows = RecordBatch::try_from_iter_with_nullable([
             ("id", Arc::clone(&values), true),
-            ("name", values, true),
+            ("name", Arc::clone(&values), true),
+            ("$deleted", values, true),
         ]);
-        let filled = fill_from_table(&rows.unwrap(), &[stored], &texts).unwrap();
+        let filled = fill_from_table(&rows.unwrap(), 1, &[stored], &texts).unwrap();
+        let others: Vec<_> = filled["$deleted"].as_string::<i32>().iter().collect();
+        assert_eq!(others, [Some("?"), Some("?"), Some("new")]);
         let filled: Vec<_> = filled["name"].as_string::<i32>().iter().collect();
         assert_eq!(filled, [Some("old"), None, Some("new")]);
     }

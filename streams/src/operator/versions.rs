@@ -334,7 +334,13 @@ impl Operator for Versions {
         if !self.plan.table.unavailable.is_empty() {
             let last = key_of.iter().map(|key| place_of(stored.last(*key)));
             let before = stored.values(&last.collect())?;
-            let filled = fill_from_table(&self.as_came(&rows.batch)?, &before, &self.plan.table.unavailable)?;
+            let table = &self.plan.table;
+            let filled = fill_from_table(
+                &self.as_came(&rows.batch)?,
+                table.keys,
+                &before,
+                &table.unavailable,
+            )?;
             let mut columns = filled.columns().to_vec();
             columns.insert(self.plan.table.keys, Arc::clone(rows.time_columns().0));
             rows = rows.with_batch(RecordBatch::try_new(Arc::clone(&self.timed), columns)?);
