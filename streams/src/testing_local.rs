@@ -1,11 +1,12 @@
 //! Local stores for a test driver whose memory for states has a limit.
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{TestDriver, TestRecord, Topics};
 use crate::error::StreamsError;
-use crate::plan::StepId;
+use crate::plan::{StateOrder, StepId};
 use crate::sink::{Destination, RecordBuffer};
 use crate::source::TopicPartition;
 use crate::state::StateMemory;
@@ -42,6 +43,34 @@ impl TestDriver {
         self
     }
 
+    /// Whether what is told may have been told before.
+    pub(crate) fn repeats(&self) -> bool {
+        self.surroundings.repeats
+    }
+
+    /// An epoch of one task that dies with its process while it is being written: as at-least-once writes it, all of what goes first is there before
+    /// anything of what goes next. `seed` says how far it came, and how much of each partition is there of what it was about. Positions are not committed,
+    /// and the tasks begin anew.
+    pub(crate) fn torn_epoch(
+        &mut self,
+        id: (usize, i32),
+        records_max: usize,
+        seed: u64,
+    ) -> Result<(), StreamsError> {
+        // Nobody writes a checkpoint in between.
+        self.local
+            .iter_mut()
+            .for_each(|local| local.checkpoint(&self.topics));
+        let before = self.topics.clone();
+        let positions = (self.positions.clone(), self.committed.clone());
+        self.run_epoch(id, records_max)?;
+        let written = std::mem::replace(&mut self.topics, before);
+        (self.positions, self.committed) = positions;
+        self.local.iter_mut().for_each(Local::abort);
+        self.topics.keep(&written, &StateOrder::of(&self.topology), seed);
+        self.restart()
+    }
+
     /// The driver with so much memory for all states of all tasks; the rest is in local stores.
     pub(crate) fn limited(mut self, state_bytes_max: usize) -> Result<Self, StreamsError> {
         let directory = tempfile::tempdir().unwrap();
@@ -56,6 +85,49 @@ impl TestDriver {
         self.surroundings.memory = Arc::new(StateMemory::new(Some(state_bytes_max)));
         self.restart()?;
         Ok(self)
+    }
+}
+
+/// Mixes numbers, so that they are far apart.
+fn mixed(seed: u64, number: usize) -> u64 {
+    let mut mixed = seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ (mixed >> 31)
+}
+
+impl Topics {
+    /// Takes over a part of what was `written` behind what is there.
+    fn keep(&mut self, written: &Self, order: &StateOrder, seed: u64) {
+        let old = std::env::var("TEMP_ORDER").unwrap_or_default();
+        let stage = |topic: &str| match &*old {
+            "none" => 0,
+            "flat" => usize::from(order.rank(topic).is_some()),
+            _ => order.rank(topic).map_or(0, |rank| rank + 1),
+        };
+        let stages = written
+            .logs
+            .keys()
+            .map(|topic| stage(topic) + 1)
+            .max()
+            .unwrap_or(1);
+        let torn = mixed(seed, 0) as usize % stages;
+        let mut number = 0;
+        for (topic, logs) in &written.logs {
+            let own = self
+                .logs
+                .entry(topic.clone())
+                .or_insert_with(|| vec![Vec::new(); logs.len()]);
+            for (log, own) in logs.iter().zip(own) {
+                number += 1;
+                let new = &log[own.len()..];
+                let kept = match stage(topic).cmp(&torn) {
+                    Ordering::Less => new.len(),
+                    Ordering::Equal => mixed(seed, number) as usize % (new.len() + 1),
+                    Ordering::Greater => 0,
+                };
+                own.extend_from_slice(&new[..kept]);
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::state::RowTable;
 pub(super) const ROWS: usize = 0;
 /// The output of pairs of rows, for those who take back what a row contributed.
 pub(super) const CHANGES: usize = 1;
-/// The output of keys that are gone.
+/// The output of keys that are gone, or have no row.
 pub(super) const DELETIONS: usize = 2;
 
 /// The columns of pairs: the new row, the old one, whether there was one, and whether there is one.
@@ -43,14 +43,13 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Emits what has changed.
+    /// Emits what has changed. Where epochs may be repeated, it is said of a key without a row as well that it has none: a row that came
+    /// may have been told of, and be gone now that it comes again with what deletes it, before the state knew of it.
     pub(super) fn emit(self, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let live = BooleanArray::from(self.live.clone());
-        let gone: BooleanArray = self
-            .had
-            .iter()
-            .zip(&self.live)
-            .map(|(had, live)| Some(*had && !live))
+        let pairs = self.had.iter().zip(&self.live);
+        let gone: BooleanArray = pairs
+            .map(|(had, live)| Some((*had || out.repeats) && !live))
             .collect();
         if let Some(before) = &self.before {
             let (keys, values) = self.rows.batch.columns().split_at(self.keys);
@@ -65,7 +64,7 @@ impl Change {
                 .had
                 .iter()
                 .zip(&self.live)
-                .map(|(had, live)| Some(*had || *live))
+                .map(|(had, live)| Some(*had || *live || out.repeats))
                 .collect();
             let pairs = self.rows.with_batch(pairs);
             out.push_to(CHANGES, pairs.filter(&changed)?);

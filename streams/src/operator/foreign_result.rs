@@ -235,10 +235,10 @@ impl ForeignResult {
         fates: &[Fate],
         out: &mut Output<'_>,
     ) -> Result<(), OperatorError> {
-        // Of what was not there nothing goes.
+        // Of what was not there nothing goes, unless it was told of in an epoch that is repeated.
         let news = |row: &u32| match fates[*row as usize] {
             Fate::Stays => false,
-            Fate::Gone => known.had[*row as usize],
+            Fate::Gone => known.had[*row as usize] || out.repeats,
             _ => true,
         };
         let rows: Vec<u32> = (0..fates.len() as u32).filter(news).collect();

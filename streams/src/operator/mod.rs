@@ -204,6 +204,8 @@ pub(crate) struct Output<'a> {
     pub(crate) paces: &'a [Pace],
     /// The tables that the step reads.
     pub(crate) tables: Tables<'a>,
+    /// Epochs may be repeated, or lost, in part: what was told then is not known.
+    pub(crate) repeats: bool,
     /// Rows that came too late.
     pub(crate) late_rows: u64,
     /// Rows that the step could not work on.

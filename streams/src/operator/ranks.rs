@@ -106,7 +106,7 @@ impl Ranks {
         Ok(())
     }
 
-    /// What has changed at each rank.
+    /// What has changed at each rank. Where epochs may be repeated, it is said as well of ranks that nobody has: somebody may have had them then.
     fn changes(&self, pairs: &Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         let (keys, columns) = (self.plan.keys, pairs.batch.columns());
         let (new, old) = (columns[keys].as_binary(), columns[2 * keys + 1].as_binary());
@@ -116,12 +116,13 @@ impl Ranks {
         let (mut had, mut live) = (Vec::new(), Vec::new());
         // A row of nulls: a zero a column.
         let nulls = vec![0; self.plan.columns.len()];
+        let least = if out.repeats { self.plan.may_go } else { 0 };
         for row in 0..pairs.len() {
             let new = rows_of(new, row, has_rows.value(row))?;
             let old = rows_of(old, row, had_rows.value(row))?;
-            for place in 0..new.len().max(old.len()) {
+            for place in 0..new.len().max(old.len()).max(least) {
                 let (new, old) = (new.get(place).copied(), old.get(place).copied());
-                if new == old {
+                if new == old && new.is_some() {
                     continue;
                 }
                 apart.push(row, place, new.unwrap_or(&nulls))?;

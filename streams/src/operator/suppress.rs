@@ -304,9 +304,9 @@ impl Suppress {
             columns[2 * values].as_boolean(),
             columns[2 * values + 1].as_boolean(),
         );
-        // What came and went meanwhile was never there.
-        let shown =
-            (0..entries.len()).filter(|entry| is_due[*entry] && (had.value(*entry) || has.value(*entry)));
+        // What came and went meanwhile was never there, unless it was told of in an epoch that is repeated.
+        let is_news = |entry: usize| out.repeats || had.value(entry) || has.value(entry);
+        let shown = (0..entries.len()).filter(|entry| is_due[*entry] && is_news(*entry));
         let shown: Vec<u32> = shown.map(|entry| entry as u32).collect();
         if shown.is_empty() {
             return Ok(());

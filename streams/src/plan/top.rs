@@ -51,6 +51,8 @@ pub(crate) struct RanksPlan {
     pub(crate) schema: SchemaRef,
     /// What comes are pairs of what a table had and has, not rows.
     pub(crate) of_table: bool,
+    /// Ranks that a key may have had and has no more; none where rows only come.
+    pub(crate) may_go: usize,
     /// Somebody takes back what a row contributed.
     pub(crate) changes_used: bool,
 }
@@ -181,6 +183,11 @@ impl TopNode {
             shown,
             schema: Arc::clone(&schema),
             of_table: kept.table.is_some(),
+            may_go: match self.of {
+                TopOf::Table => self.most,
+                _ if self.ties => self.most,
+                _ => 0,
+            },
             changes_used: false,
         };
         let from = match &kept.table {

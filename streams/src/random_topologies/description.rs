@@ -129,19 +129,22 @@ pub(super) enum Move {
     Row(i64, Option<i64>, Option<i64>),
     Epoch(usize, usize),
     Aborted(usize, usize),
+    /// One that dies; the next one is of the same records.
+    Torn(usize, usize, u64),
     Restart,
     /// So many seconds of silence.
     Silence(u64),
 }
 
-/// `silence` is how often there is silence, beside 100 other moves.
-pub(super) fn moves(silence: u32) -> impl Strategy<Value = Vec<Move>> {
+/// `silence` is how often there is silence, and `torn` how often an epoch dies, beside 100 other moves.
+pub(super) fn moves(silence: u32, torn: u32) -> impl Strategy<Value = Vec<Move>> {
     let n = proptest::option::weighted(0.9, -20..20_i64);
     let at = proptest::option::weighted(0.95, 0..400_i64);
     let one = prop_oneof![
         60 => (0..6_i64, n, at).prop_map(|(user, n, at)| Move::Row(user, n, at)),
         30 => (0..64_usize, 0..8_usize).prop_map(|(task, records)| Move::Epoch(task, records)),
         6 => (0..64_usize, 0..8_usize).prop_map(|(task, records)| Move::Aborted(task, records)),
+        torn => (0..64_usize, 0..8_usize, any::<u64>()).prop_map(|(task, records, seed)| Move::Torn(task, records, seed)),
         4 => Just(Move::Restart),
         silence => (3..9_u64).prop_map(Move::Silence),
     ];

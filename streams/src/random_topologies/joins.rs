@@ -41,6 +41,7 @@ enum Move {
     Row(usize, Option<u8>, i32, Option<i64>),
     Epoch(usize, usize),
     Aborted(usize, usize),
+    Torn(usize, usize, u64),
     Restart,
     Silence(u64),
 }
@@ -73,7 +74,7 @@ fn description() -> impl Strategy<Value = Description> {
     )
 }
 
-fn moves(silence: u32) -> impl Strategy<Value = Vec<Move>> {
+fn moves(silence: u32, torn: u32) -> impl Strategy<Value = Vec<Move>> {
     let key = proptest::option::weighted(0.9, 0..5_u8);
     let at = proptest::option::weighted(0.95, 0..300_i64);
     let row = (0..2_usize, key, 0..PARTITIONS, at);
@@ -81,6 +82,7 @@ fn moves(silence: u32) -> impl Strategy<Value = Vec<Move>> {
         60 => row.prop_map(|(side, key, partition, at)| Move::Row(side, key, partition, at)),
         30 => (0..12_usize, 0..8_usize).prop_map(|(task, records)| Move::Epoch(task, records)),
         6 => (0..12_usize, 0..8_usize).prop_map(|(task, records)| Move::Aborted(task, records)),
+        torn => (0..12_usize, 0..8_usize, any::<u64>()).prop_map(|(task, records, seed)| Move::Torn(task, records, seed)),
         4 => Just(Move::Restart),
         silence => (1..8_u64).prop_map(Move::Silence),
     ];
@@ -195,6 +197,11 @@ fn play(driver: &mut TestDriver, description: &Description, moves: &[Move]) -> [
             }
             Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
             Move::Aborted(task, records) => driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap(),
+            Move::Torn(task, records, seed) => {
+                driver
+                    .torn_epoch(tasks[task % tasks.len()], records, seed)
+                    .unwrap();
+            }
             Move::Restart => driver.restart().unwrap(),
             Move::Silence(seconds) => driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap(),
         }
@@ -364,11 +371,47 @@ fn check_fates(
     }
 }
 
+/// Where epochs were repeated, rows came again, some of them too late then: pairs and unmatched rows are those of the oracle.
+fn check_repeated(driver: &mut TestDriver, found: &[(Value, Option<i64>)], expected: &Expected) {
+    let rows: BTreeSet<(String, Option<i64>)> =
+        found.iter().map(|(row, at)| (row.to_string(), *at)).collect();
+    assert_eq!(rows, expected.rows.iter().cloned().collect());
+    for (side, (topic, id)) in [("late-lefts", "l"), ("late-rights", "r")]
+        .into_iter()
+        .enumerate()
+    {
+        let late = late(driver, topic, id);
+        assert!(
+            expected.late[side]
+                .iter()
+                .all(|id| late.binary_search(id).is_ok())
+        );
+    }
+    let mut counts: BTreeMap<(Option<String>, i64), u64> = BTreeMap::new();
+    for record in driver.read("windows") {
+        let Value::Array(key) = serde_json::from_str(record.as_text().0).unwrap() else {
+            panic!("a key of several columns")
+        };
+        let window = (
+            key[0].as_str().map(str::to_owned),
+            crate::window::tests::millis_of_day(&key[1]),
+        );
+        counts.insert(window, value(&record).unwrap()["n"].as_u64().unwrap());
+    }
+    for (window, rows) in &expected.windows {
+        assert!(counts[window] >= *rows, "{window:?}");
+    }
+}
+
 fn run(description: &Description, moves: &[Move], exact: bool, limit: Option<usize>) {
+    let is_torn = moves.iter().any(|next| matches!(next, Move::Torn(..)));
     let app = job(description);
     let mut driver = TestDriver::with_partitions(&app, PARTITIONS).unwrap();
     if let Some(limit) = limit {
         driver = driver.limited(limit).unwrap();
+    }
+    if is_torn {
+        driver = driver.repeating();
     }
     let facts = play(&mut driver, description, moves);
     let expected = expected(description, &facts);
@@ -378,6 +421,7 @@ fn run(description: &Description, moves: &[Move], exact: bool, limit: Option<usi
         .map(|record| (value(record).unwrap(), record.timestamp))
         .collect();
     match exact {
+        true if is_torn => check_repeated(&mut driver, &found, &expected),
         true => check_exactly(&mut driver, &found, &expected),
         false => check_fates(&mut driver, description, &found, &expected, &facts),
     }
@@ -388,14 +432,20 @@ proptest! {
 
     /// Whatever the window, the epochs, aborts and restarts: pairs, unmatched and late rows are the oracle's, and no window behind misses any.
     #[test]
-    fn joins_are_those_of_the_oracle(description in description(), moves in moves(0)) {
+    fn joins_are_those_of_the_oracle(description in description(), moves in moves(0, 0)) {
         run(&description, &moves, true, None);
     }
 
     /// Where partitions fall silent, each row is still in pairs, alone or late, and never two of these.
     #[test]
-    fn rows_of_joins_have_one_fate_with_idle_partitions(description in description(), moves in moves(6)) {
+    fn rows_of_joins_have_one_fate_with_idle_partitions(description in description(), moves in moves(6, 0)) {
         run(&description, &moves, false, None);
+    }
+
+    /// Where processes die while they write an epoch.
+    #[test]
+    fn joins_have_what_the_oracle_has_where_epochs_are_repeated(description in description(), moves in moves(0, 12)) {
+        run(&description, &moves, true, None);
     }
 }
 
@@ -406,7 +456,7 @@ proptest! {
     /// The same where most of the state is on the disk.
     #[test]
     fn joins_are_those_of_the_oracle_with_little_memory(
-        description in description(), moves in moves(0), limit in crate::testing::limit(),
+        description in description(), moves in moves(0, 0), limit in crate::testing::limit(),
     ) {
         run(&description, &moves, true, Some(limit));
     }

@@ -50,9 +50,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
     }
 
-    /// Awaits delivery, then commits the offsets.
+    /// Awaits delivery, of states after all else, then commits the offsets.
     pub(super) fn commit(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), StreamsError> {
-        self.sink.flush()?;
+        self.sink.deliver()?;
         if offsets.is_empty() {
             return Ok(());
         }

@@ -34,6 +34,7 @@ mod endpoint;
 mod feed;
 mod globals;
 mod handle;
+mod held;
 mod idle;
 mod local;
 mod metrics;
@@ -68,7 +69,7 @@ use crate::config::{ConfigError, Guarantee, QueueShares, StreamsConfig};
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{Decode, ErrorPolicy, PlanError, Topology, dead_letter};
-use crate::sink::{HeldSink, KafkaSink};
+use crate::sink::{HeldSink, Holds, KafkaSink};
 use crate::source::{KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
 use crate::state::{OwnerNames, StateMemory};
 use crate::store::{process_salt, wall_clock_ms};
@@ -289,7 +290,7 @@ fn start_worker(
     let interval = config.commit_interval(topology.commit_interval);
     let producer = config.producer_client(id, &name, guarantee, &local.identity, interval);
     let sink = KafkaSink::new(&producer, shared.abandon_flag(), config.timeout())?;
-    let sink = HeldSink::new(sink, guarantee == Guarantee::AtMostOnce);
+    let sink = HeldSink::new(sink, Holds::of(guarantee, topology));
     let consumer = config.consumer_client(id, &name, guarantee, &local.identity, queue_shares(job));
     let is_own = consumer
         .get("group.instance.id")

@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::worker::{Clients, Worker};
 use crate::operator::Surroundings;
 use crate::plan::Topology;
-use crate::sink::{Destination, HeldSink, OutputRecord, RecordBuffer, Sink, SinkError};
+use crate::sink::{Destination, HeldSink, Holds, OutputRecord, RecordBuffer, Sink, SinkError};
 use crate::source::{Change, Look, Polled, Restore, Restored, Source, SourceError, StartAt, TopicPartition};
 use crate::state::StateMemory;
 use crate::store::{FirstRecord, LocalStores, Position as Checkpoint};
@@ -466,7 +466,7 @@ impl Bench {
             guarantee,
             Clients {
                 source: MemorySource(Rc::clone(&broker)),
-                sink: HeldSink::new(MemorySink(Rc::clone(&broker)), guarantee == Guarantee::AtMostOnce),
+                sink: HeldSink::new(MemorySink(Rc::clone(&broker)), Holds::of(guarantee, &topology)),
                 restore: MemoryRestore {
                     broker: Rc::clone(&broker),
                     topic: String::new(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoints::{Checkpoints, Why};
 use super::feed::{Feed, publish};
+use super::held::HeldEstimate;
 use super::idle::Probe;
 use super::queries::Mailbox;
 use super::restoring::Waiting;
@@ -29,7 +30,7 @@ const DRAIN_WAIT: Duration = Duration::from_millis(5);
 /// The pause after a transaction that was aborted, times those before it in a row.
 const ABORTED_PAUSE: Duration = Duration::from_millis(20);
 const ABORTED_PAUSES_MAX: u32 = 50;
-/// Bytes of records that wait for the end of their epoch; beyond it, the epoch ends early.
+/// Bytes of records that wait for the end of their epoch, or for what is sent before them; where more is to be expected, the epoch ends early.
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// Records taken before the clock is looked at again.
 pub(super) const POLL_RECORDS_MAX: usize = 4096;
@@ -76,6 +77,8 @@ pub(super) struct Worker<S, K, R> {
     pub(super) epoch_end: Option<Instant>,
     /// When the last epoch's end began.
     ended: Option<Instant>,
+    /// What the running epoch will hold back.
+    held: HeldEstimate,
     /// Transactions aborted in a row.
     pub(super) aborted: u32,
     /// The keys and bytes of state reported for each sub-topology.
@@ -128,6 +131,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             committed: HashMap::new(),
             epoch_end: None,
             ended: None,
+            held: HeldEstimate::default(),
             aborted: 0,
             reported: BTreeMap::new(),
             reported_tasks: BTreeSet::new(),
@@ -239,7 +243,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let polled = polled?;
         let caught_up = !matches!(polled, Polled::Records(records) if records >= POLL_RECORDS_MAX);
         match polled {
-            Polled::Records(_) => self.begin_epoch(Instant::now()),
+            Polled::Records(records) => {
+                self.held.read(records);
+                self.begin_epoch(Instant::now());
+            }
             Polled::Idle if pending => self.flush_rows()?,
             // Whoever drains waits for a commit, and nothing more comes that could share it.
             Polled::Idle if draining => self.end_epoch()?,
@@ -252,7 +259,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
         self.look_at_clocks();
         self.look_at_tables()?;
-        let full = full || self.sink.held_bytes() > HELD_BYTES_MAX;
+        let full = full || self.sink.held_bytes().max(self.held.expected()) > HELD_BYTES_MAX;
         if full || self.epoch_end.is_some_and(|end| Instant::now() >= end) {
             return self.end_epoch();
         }
@@ -283,7 +290,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
         self.ended = Some(Instant::now());
         self.shuffled = None;
-        self.end_epoch_of(|_| true)
+        self.end_epoch_of(|_| true)?;
+        self.held.ended();
+        Ok(())
     }
 
     /// Ends the epoch of the tasks for which `of` holds. What others have not written yet is not touched.
@@ -291,7 +300,13 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         let (sink, checkpoints, shared) = (&mut self.sink, &mut self.checkpoints, &self.shared);
         for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             task.end_epoch(&mut |records| publish(sink, checkpoints, shared, records))?;
+            // Everything that follows from the states of this task, and of those before it, is sent.
+            if self.guarantee == Guarantee::AtLeastOnce && sink.held_bytes() > HELD_BYTES_MAX {
+                self.held.held(sink.held_bytes());
+                sink.deliver()?;
+            }
         }
+        self.held.held(sink.held_bytes());
         for task in self.tasks.tasks.values_mut().filter(|task| of(task)) {
             task.announce(&mut |records| publish(sink, checkpoints, shared, records))?;
             task.forget_written();

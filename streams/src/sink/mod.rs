@@ -5,8 +5,8 @@
 //!
 //! Invariants: after `flush` returned `Ok`, every record given to `send` is acknowledged by all in-sync replicas; after `commit`
 //! returned `Ok`, every record and offset of the transaction counts, after [`SinkError::Aborted`] none; a record that
-//! could not be delivered fails the next `send` or `flush`, and with it the job. With at-most-once ([`HeldSink`]) nothing is sent before
-//! `deliver`.
+//! could not be delivered fails the next `send` or `flush`, and with it the job. What a [`HeldSink`] keeps back, everything with
+//! at-most-once and changelog records with at-least-once, is not sent before `deliver`.
 mod buffer;
 mod held;
 mod kafka;
@@ -15,7 +15,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
 pub(crate) use buffer::{Destination, OutputRecord, RECORD_OVERHEAD, RecordBuffer, header_size};
-pub(crate) use held::HeldSink;
+pub(crate) use held::{HeldSink, Holds};
 pub(crate) use kafka::KafkaSink;
 
 use crate::source::TopicPartition;
@@ -37,8 +37,8 @@ pub(crate) trait Sink {
         member: Option<&ConsumerGroupMetadata>,
     ) -> Result<(), SinkError>;
 
-    /// Sends what is held back because its offsets had to be committed first, states before what follows from them, and waits until it
-    /// is acknowledged.
+    /// Sends what is held back, in the order that the guarantee asks for, and waits until it is acknowledged, and everything that was sent
+    /// before.
     fn deliver(&mut self) -> Result<(), SinkError> {
         self.flush()
     }

@@ -77,6 +77,8 @@ pub(crate) struct Task {
     /// The steps wrote something since the last commit.
     wrote: bool,
     failures: Failures,
+    /// Epochs may be repeated, or lost, in part.
+    repeats: bool,
     batch_rows_max: usize,
     batch_bytes_max: usize,
 }
@@ -146,6 +148,7 @@ impl Task {
             late_rows: 0,
             counts: vec![StepCounts::default(); plan.steps.len()],
             wrote: false,
+            repeats: near.repeats,
             batch_rows_max: near.limits.batch_rows_max,
             batch_bytes_max: near.limits.batch_bytes_max,
             plan,
@@ -356,6 +359,7 @@ impl Task {
             hold_ms: plan.hold_ms,
             paces: &plan.paces,
             tables: Tables::of(step.0, &self.plan.steps, above),
+            repeats: self.repeats,
             late_rows: 0,
             failed: Vec::new(),
         };
