@@ -1,14 +1,16 @@
 //! One keyed aggregate, compiled.
+use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, Result, cast::as_boolean_array, plan_err};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -117,6 +119,13 @@ impl AggregateSpec {
     /// Key columns, then results.
     pub(crate) fn output_schema(&self) -> SchemaRef {
         Arc::clone(&self.output_schema)
+    }
+
+    /// What the states are made of: two that have the same text may read different types.
+    pub(crate) fn types(&self) -> String {
+        let fields = self.state_schema.fields().iter();
+        let types: Vec<String> = fields.map(|field| field.data_type().to_string()).collect();
+        types.join(", ")
     }
 
     /// Names the state schema and what the states mean.
@@ -273,16 +282,40 @@ impl Aggregate {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<Arguments> {
         let rows = batch.num_rows();
-        let values = self
-            .arguments
-            .iter()
-            .map(|argument| argument.evaluate(batch)?.into_array(rows));
-        let filter = match &self.filter {
-            None => None,
-            Some(filter) => Some(as_boolean_array(&filter.evaluate(batch)?.into_array(rows)?)?.clone()),
+        let all = |argument: &Arc<dyn PhysicalExpr>| argument.evaluate(batch)?.into_array(rows);
+        let Some(filter) = &self.filter else {
+            let values = self.arguments.iter().map(all);
+            return Ok((values.collect::<Result<_>>()?, None));
         };
-        Ok((values.collect::<Result<_>>()?, filter))
+        let filter = as_boolean_array(&filter.evaluate(batch)?.into_array(rows)?)?.clone();
+        if filter.true_count() == rows || self.arguments.iter().all(is_column) {
+            let values = self.arguments.iter().map(all);
+            return Ok((values.collect::<Result<_>>()?, Some(filter)));
+        }
+        // Of rows that are left out an argument may have no value, and must not be asked for one.
+        let taken = filter_record_batch(batch, &filter)?;
+        let mut next = 0..;
+        let places: UInt32Array = (0..rows)
+            .map(|row| {
+                let is_taken = filter.is_valid(row) && filter.value(row);
+                is_taken.then(|| next.next()).flatten()
+            })
+            .collect();
+        let values = self.arguments.iter().map(|argument| match is_column(argument) {
+            true => all(argument),
+            false => {
+                let values = argument.evaluate(&taken)?.into_array(taken.num_rows())?;
+                Ok(take(&values, &places, None)?)
+            }
+        });
+        Ok((values.collect::<Result<_>>()?, Some(filter)))
     }
+}
+
+/// Whether an expression is a column, which every row has.
+fn is_column(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let expr: &dyn Any = expr.as_ref();
+    expr.is::<Column>()
 }
 
 fn is_aggregate(expr: &Expr) -> bool {

@@ -34,11 +34,11 @@ pub(crate) struct TopRows {
 }
 
 impl TopRows {
-    /// The aggregate of `arguments`; `order` says what they are ordered by.
-    pub(crate) fn call(self, order: &str, arguments: Vec<Expr>) -> Expr {
+    /// The aggregate of `arguments`, which have these `types`; `order` says what they are ordered by. States are bytes, and their meaning hangs on all of it.
+    pub(crate) fn call(self, order: &str, types: &str, arguments: Vec<Expr>) -> Expr {
         let ties = if self.ties { " with ties" } else { "" };
         let top = AggregateUDF::from(Top {
-            name: format!("top {}{ties} by {order} of ", self.most),
+            name: format!("top {}{ties} by {order} of {types}: ", self.most),
             signature: Signature::any(arguments.len(), Volatility::Immutable),
             rows: Arc::new(self),
         });

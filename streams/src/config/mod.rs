@@ -83,7 +83,11 @@ const MILLIS_MAX: u64 = 3_600_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Guarantee {
-    /// Every record has its effect; some have it twice (`at_least_once`).
+    /// Every record has its effect; some have it twice (`at_least_once`). When a process dies, the records of its last epoch are read again, together
+    /// with others that have come since: counts and sums count them again, rows come out again, and a table's deletions are told
+    /// also of keys that have no row. What only the epoch that died has shown, and nobody would show again, may stay: a row in a group
+    /// that it has left since, a session that is part of a longer one since, a rank beyond the first ones among ties. States are written
+    /// when everything that followed from them is acknowledged; until then they wait in memory, and epochs end early if they exceed 64 MiB.
     #[default]
     AtLeastOnce,
     /// Every record has its effect once: outputs, state and offsets of an epoch are one transaction (`exactly_once_v2`). Readers

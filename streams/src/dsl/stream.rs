@@ -88,7 +88,9 @@ impl Stream {
 
     /// The rows of which none with the same `keys` has passed whose event time is at most `within` before or behind theirs: of copies, the one
     /// that comes first. Null is a key as any other. Copies meet if they come from one partition, or if they are in the order in which they come
-    /// through the repartition topic: which of those in several partitions is first, is open.
+    /// through the repartition topic: which of those in several partitions is first, is open. A stream whose topic is partitioned by the
+    /// `keys` does not go through one, and producers spread records without a key over all partitions: such rows meet those of their own
+    /// partition alone. Where they have to meet all, [`repartition`](Self::repartition) the stream by the keys first.
     ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one: the keys that passed are kept in memory and in the
     /// topic `<application id>-<name>-changelog` as long as a row in time could ask for them. A stream that is not partitioned by its

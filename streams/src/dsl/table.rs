@@ -70,6 +70,10 @@ impl GroupedTable {
     /// The `most` first rows of each key in the order of `order`, of those that the table has now: see
     /// [`GroupedStream::top`](crate::GroupedStream::top). A row that changes or goes makes room for the next.
     ///
+    /// So all rows of a group are kept, and each epoch goes over all rows of the groups that it touches, before and after: with one group of all
+    /// rows, as below, over the whole table. Where groups are large, let the commit interval be longer, or keep what cannot be among the first out
+    /// of the table by a [`filter`](Self::filter).
+    ///
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
     /// let app = Streams::new("scores");

@@ -93,7 +93,8 @@ impl WindowedStream {
     }
 
     /// The `most` first rows of each key and window in the order of `order`: the key columns, `window_start`, `window_end`, `rank`, then all
-    /// other columns. See [`GroupedStream::top`](crate::GroupedStream::top).
+    /// other columns. See [`GroupedStream::top`](crate::GroupedStream::top). In session windows, of rows that are equal in the order the one of
+    /// the earlier part of the session is first, even if it came later: a row that joins two sessions does not say in which order theirs came.
     ///
     /// ```
     /// use std::time::Duration;

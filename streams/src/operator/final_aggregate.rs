@@ -36,7 +36,8 @@ impl FinalAggregate {
             spec.state_schema(),
             spec.key_count(),
             spec.text(),
-        );
+        )
+        .typed();
         Ok(Self {
             delta: Delta::new(Arc::clone(&spec))?,
             changelog: changelog.limited(place.near.limits.record_bytes_max),

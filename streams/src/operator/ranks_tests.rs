@@ -183,3 +183,34 @@ fn what_cannot_be_is_refused() {
     let error = app.build().unwrap_err().to_string();
     assert!(error.contains("two columns are named \"rank\""), "{error}");
 }
+
+/// The rows were read as what they were not, and ranked by it.
+#[test]
+fn a_log_of_other_types_is_refused() {
+    let app = |scale: i8| {
+        let schema = Schema::new(vec![
+            Field::new("auction", DataType::Utf8, true),
+            Field::new("price", DataType::Decimal128(12, scale), true),
+        ]);
+        let app = Streams::new("t");
+        let bids = app.stream("bids", json_schema(schema));
+        bids.group_by([col("auction")])
+            .top("best", 3, [col("price").sort(false, false)])
+            .to("best-bids", json());
+        bids.group_by([col("auction")])
+            .aggregate("most", [max(col("price")).alias("most")])
+            .to("most-bids", json());
+        app
+    };
+    let mut driver = TestDriver::new(&app(2)).unwrap();
+    let bid = r#"{"auction":"vase","price":12.34}"#;
+    driver.pipe("bids", TestRecord::new(bid)).unwrap();
+    driver.commit().unwrap();
+    driver.replace(&app(2)).unwrap();
+    let error = driver.replace(&app(4)).unwrap_err().to_string();
+    assert!(
+        error.contains("Decimal128(12, 2)") && error.contains("Decimal128(12, 4)"),
+        "{error}"
+    );
+    assert!(error.contains("reset the application"), "{error}");
+}

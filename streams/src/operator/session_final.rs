@@ -48,7 +48,8 @@ impl SessionFinal {
             Arc::clone(&stored),
             spec.key_count(),
             spec.text(),
-        );
+        )
+        .typed();
         let keys = stored.fields()[..spec.key_count()].to_vec();
         Ok(Self {
             came: Came::new(spec, plan.windowed.windows.size_ms()),

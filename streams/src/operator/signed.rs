@@ -124,7 +124,8 @@ impl SignedFinal {
             Arc::clone(&stored),
             plan.sums.key_count(),
             &format!("{}, as sums: {}", plan.results.text(), plan.sums.text()),
-        );
+        )
+        .typed();
         let changelog = changelog.limited(place.near.limits.record_bytes_max);
         Ok(Self {
             delta: Delta::new(Arc::clone(&plan.sums))?,

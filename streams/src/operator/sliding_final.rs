@@ -79,7 +79,8 @@ impl SlidingFinal {
             Arc::clone(&stored),
             spec.key_count(),
             spec.text(),
-        );
+        )
+        .typed();
         let keys = stored.fields()[..spec.key_count()].to_vec();
         Ok(Self {
             delta: Delta::new(Arc::clone(spec))?,

@@ -54,7 +54,8 @@ impl TableFinal {
             Arc::clone(&stored),
             plan.member_keys(),
             plan.spec.text(),
-        );
+        )
+        .typed();
         let changelog = changelog.limited(near.limits.record_bytes_max);
         Ok(Self {
             held: Vec::new(),

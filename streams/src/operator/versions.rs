@@ -127,6 +127,7 @@ impl Versions {
             table.keys + 1,
             &table.meaning,
         );
+        let changelog = changelog.limited(place.near.limits.record_bytes_max);
         Ok(Self {
             timed,
             held: Vec::new(),
@@ -324,6 +325,8 @@ impl Operator for Versions {
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
         self.versions.make_room()?;
+        // Keys that were only asked for. Nothing of this epoch is stored yet.
+        self.versions.members().forget_empty_groups()?;
         let Some(mut rows) = self.reduce()? else {
             return Ok(());
         };

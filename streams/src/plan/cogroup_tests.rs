@@ -212,3 +212,122 @@ fn a_list_that_outgrows_its_record_is_named_with_what_helps() {
         );
     }
 }
+
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct Spread {
+    low: f64,
+    high: f64,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Bid {
+    kind: String,
+    price: f64,
+}
+
+fn bids(app: &Streams, topic: &str) -> Stream {
+    let schema = Schema::new(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("kind", DataType::Utf8, true),
+        Field::new("price", DataType::Float64, true),
+        Field::new("text", DataType::Utf8, true),
+    ]);
+    app.stream(topic, json_schema(schema))
+}
+
+fn spread() -> Expr {
+    fold(
+        "spread",
+        Spread::default,
+        |spread: &mut Spread, bid: &Bid| {
+            let first = spread.high == 0.0;
+            spread.low = if first {
+                bid.price
+            } else {
+                spread.low.min(bid.price)
+            };
+            spread.high = spread.high.max(bid.price);
+        },
+        |spread: &mut Spread, other: Spread| {
+            spread.low = spread.low.min(other.low);
+            spread.high = spread.high.max(other.high);
+        },
+    )
+}
+
+/// The fold was given rows of other streams, whose columns are all null, and failed on the first of them.
+#[test]
+fn a_fold_in_a_cogroup_is_of_its_own_rows() {
+    let app = Streams::new("c");
+    let bids = bids(&app, "bids");
+    let sales = rows(&app, "sales");
+    bids.group_by([col("key")])
+        .with([spread().alias("spread")])
+        .cogroup(sales.group_by([col("key")]).with([
+            count_all().alias("sold"),
+            sum(lit(6_i64) / coalesce([col("n"), lit(0_i64)])).alias("parts"),
+        ]))
+        .aggregate("all")
+        .to("out", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    pipe(&mut driver, "sales", "a", 3, 0);
+    for price in [5.0, 2.5] {
+        let bid = format!(r#"{{"key":"a","kind":"bid","price":{price}}}"#);
+        driver.pipe("bids", TestRecord::new(bid)).unwrap();
+    }
+    pipe(&mut driver, "sales", "a", 2, 0);
+    driver.commit().unwrap();
+    let found = read(&mut driver, "out");
+    let expected = r#"{"spread":{"low":2.5,"high":5.0},"sold":2,"parts":5}"#;
+    assert_eq!(found, [("a".to_owned(), expected.to_owned())]);
+}
+
+#[test]
+fn arguments_are_asked_for_of_filtered_rows_alone() {
+    let app = Streams::new("c");
+    bids(&app, "in")
+        .group_by([col("key")])
+        .aggregate(
+            "all",
+            [
+                spread().filter(col("kind").eq(lit("bid"))).alias("spread"),
+                sum(cast(col("text"), DataType::Int64))
+                    .filter(col("kind").eq(lit("number")))
+                    .alias("sum"),
+                count(col("text"))
+                    .filter(col("kind").eq(lit("bid")))
+                    .alias("texts"),
+            ],
+        )
+        .to("out", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for row in [
+        r#"{"key":"a","kind":"bid","price":5,"text":"five"}"#,
+        r#"{"key":"a","kind":"number","text":"7"}"#,
+        r#"{"key":"a","text":"nothing"}"#,
+        r#"{"key":"a","kind":"bid","price":4}"#,
+    ] {
+        driver.pipe("in", TestRecord::new(row)).unwrap();
+    }
+    driver.commit().unwrap();
+    let expected = r#"{"spread":{"low":4.0,"high":5.0},"sum":7,"texts":1}"#;
+    assert_eq!(read(&mut driver, "out"), [("a".to_owned(), expected.to_owned())]);
+}
+
+#[test]
+fn a_value_that_cannot_be_counted_is_named() {
+    let app = Streams::new("c");
+    let tags = DataType::new_list(DataType::Utf8, true);
+    let schema = Schema::new(vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("tags", tags, true),
+    ]);
+    let rows = app.stream("in", json_schema(schema));
+    rows.count_distinct_of("users", [col("key")], col("tags"))
+        .to("out", json());
+    let text = error(&app).to_string();
+    assert!(
+        text.starts_with("count_distinct_of users: cannot group by \"tags\" of type List"),
+        "{text}"
+    );
+}

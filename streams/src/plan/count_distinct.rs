@@ -6,6 +6,7 @@ use super::checks::{compile, distinct};
 use super::tables::compiled_keys;
 use super::{NodeId, NodePlan, PlanError};
 use crate::expr::prelude::{AggregateExt, col, count, count_all};
+use crate::format::{Placement, key_type};
 
 /// The column of the value in the table of values.
 const VALUE: &str = "$value";
@@ -25,7 +26,15 @@ impl NodePlan for CountDistinctNode {
         let step = format!("count_distinct_of {}", self.name);
         let above = builder.outputs[inputs[0].0].schema.clone();
         let keys = compiled_keys(&step, &self.keys, &above)?;
-        compile(&step, &self.value, &above)?;
+        let value = compile(&step, &self.value, &above)?;
+        let data_type = value.field().data_type();
+        if !Placement::supports(&key_type(data_type)) {
+            return Err(PlanError::UnsupportedKey {
+                column: value.text().to_owned(),
+                actual: data_type.clone(),
+                step,
+            });
+        }
         let mut of_values = self.keys.clone();
         of_values.push(self.value.clone().alias(VALUE));
         // How many rows a value has for each of the counts.

@@ -113,6 +113,8 @@ impl TopNode {
     fn aggregate(&self, step: &str, above: &Schema) -> Result<Expr, PlanError> {
         let mut arguments: Vec<Expr> = above.fields().iter().map(|field| col(field.name())).collect();
         let mut orders = Vec::with_capacity(self.order.len());
+        let fields = above.fields().iter();
+        let mut types: Vec<String> = fields.map(|field| field.data_type().to_string()).collect();
         for SortExpr {
             expr,
             asc,
@@ -134,6 +136,7 @@ impl TopNode {
             };
             let place = arguments.iter().position(|argument| argument == expr);
             let place = place.unwrap_or_else(|| {
+                types.push(data_type.to_string());
                 arguments.push(expr.clone());
                 arguments.len() - 1
             });
@@ -149,7 +152,8 @@ impl TopNode {
             orders,
         };
         let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
-        Ok(rows.call(&order.join(", "), arguments).alias(TOP))
+        let (order, types) = (order.join(", "), types.join(", "));
+        Ok(rows.call(&order, &types, arguments).alias(TOP))
     }
 
     /// The rows of `kept`, each by itself.

@@ -325,3 +325,32 @@ fn tables_with_versions_say_what_they_are() {
         assert!(described.contains(line), "{line} is not in\n{described}");
     }
 }
+
+/// Each key that somebody asked for stayed in memory for ever.
+#[test]
+fn keys_that_are_only_asked_for_are_forgotten() {
+    let mut driver = TestDriver::new(&job(1000, 0, true)).unwrap();
+    price(&mut driver, "tea", Some("3"), 1);
+    let mut most = [0, 0];
+    for round in 0..24_i64 {
+        for sold in 0..1000 {
+            let item = format!("unknown {round} {sold}");
+            sale(&mut driver, Some(&item), "ann", 10_000 * round);
+        }
+        go_on(&mut driver, 10_000 * (round + 1));
+        let bytes: usize = driver.with_tasks(|tasks| {
+            let sizes = tasks.tasks.values().map(|task| task.state_size().1);
+            sizes.sum()
+        });
+        let most = &mut most[usize::from(round >= 12)];
+        *most = bytes.max(*most);
+    }
+    assert!(most[1] <= most[0] + most[0] / 2, "{most:?}");
+    sale(&mut driver, Some("tea"), "bob", 240_000);
+    go_on(&mut driver, 250_000);
+    assert!(
+        sales(&mut driver)
+            .iter()
+            .any(|(row, _)| row.contains("bob") && row.contains('3'))
+    );
+}

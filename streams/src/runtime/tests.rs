@@ -1,4 +1,5 @@
 //! Workers on a source and a sink made of memory.
+mod at_least_once;
 mod at_most_once;
 mod checkpoints;
 mod queries;

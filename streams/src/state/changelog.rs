@@ -95,6 +95,14 @@ impl Changelog {
         }
     }
 
+    /// The same, where `meaning` does not say the types of states.
+    pub(crate) fn typed(mut self) -> Self {
+        let fields = self.schema.fields().iter();
+        let types: Vec<String> = fields.map(|field| field.data_type().to_string()).collect();
+        self.meaning = self.meaning.of_types(&types.join(", "));
+        self
+    }
+
     /// The same, where a record takes at most so many bytes.
     pub(crate) fn limited(mut self, record_bytes_max: usize) -> Self {
         self.record_bytes_max = record_bytes_max;

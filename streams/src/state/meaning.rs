@@ -13,6 +13,8 @@ pub(super) const MEANING_KEY: &[u8] = b"\xffstore";
 #[derive(Debug)]
 pub(super) struct Meaning {
     text: String,
+    /// What logs say instead that were begun when types were not told.
+    untyped: Option<String>,
     announced: bool,
 }
 
@@ -20,8 +22,16 @@ impl Meaning {
     pub(super) fn new(text: String) -> Self {
         Self {
             text,
+            untyped: None,
             announced: false,
         }
+    }
+
+    /// The same of states of these types. A log that does not say its types is taken for one of these, and says them from its next change on.
+    pub(super) fn of_types(mut self, types: &str) -> Self {
+        let text = format!("{} of {types}", self.text);
+        self.untyped = Some(std::mem::replace(&mut self.text, text));
+        self
     }
 
     /// Writes the record, unless the log has it.
@@ -34,6 +44,9 @@ impl Meaning {
     /// Takes the value of the record that was found in `topic`.
     pub(super) fn check(&mut self, topic: &str, stored: &[u8]) -> Result<(), StateError> {
         let stored = String::from_utf8_lossy(stored);
+        if self.untyped.as_deref() == Some(&*stored) {
+            return Ok(());
+        }
         if stored != self.text {
             return Err(StateError::Incompatible {
                 topic: topic.to_owned(),
@@ -52,5 +65,40 @@ impl Meaning {
             stored = Some(value.to_vec())
         })?;
         stored.map_or(Ok(()), |stored| self.check(topic, &stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::Destination;
+
+    fn announced(meaning: &mut Meaning) -> Option<String> {
+        let mut records = RecordBuffer::new(Destination::ByKey("log".into()));
+        meaning.announce(&mut records);
+        let text = records.records().next()?.value?.to_vec();
+        Some(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_log_without_types_says_them_with_its_next_change() {
+        let meaning = || Meaning::new("max of price".to_owned()).of_types("Decimal128(12, 2)");
+        let mut begun = meaning();
+        let text = announced(&mut begun).unwrap();
+        assert_eq!(text, "max of price of Decimal128(12, 2)");
+        assert_eq!(announced(&mut begun), None);
+        let mut old = meaning();
+        old.check("log", b"max of price").unwrap();
+        assert_eq!(announced(&mut old).as_ref(), Some(&text));
+        let mut same = meaning();
+        same.check("log", text.as_bytes()).unwrap();
+        assert_eq!(announced(&mut same), None);
+        let mut other = Meaning::new("max of price".to_owned()).of_types("Decimal128(12, 4)");
+        let error = other.check("log", text.as_bytes()).unwrap_err().to_string();
+        assert!(
+            error.contains("Decimal128(12, 2)") && error.contains("Decimal128(12, 4)"),
+            "{error}"
+        );
+        assert!(error.contains("reset the application"), "{error}");
     }
 }

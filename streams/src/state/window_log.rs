@@ -77,7 +77,7 @@ impl WindowLog {
         Self {
             topic,
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
-            meaning: Meaning::new(spec.text().to_owned()),
+            meaning: Meaning::new(spec.text().to_owned()).of_types(&spec.types()),
             keys: spec.key_count(),
             record_bytes_max,
             owner,
