@@ -265,7 +265,7 @@ fn a_fold_in_a_cogroup_is_of_its_own_rows() {
         .with([spread().alias("spread")])
         .cogroup(sales.group_by([col("key")]).with([
             count_all().alias("sold"),
-            sum(lit(6_i64) / coalesce([col("n"), lit(0_i64)])).alias("parts"),
+            sum(lit(6_i64) / coalesce(vec![col("n"), lit(0_i64)])).alias("parts"),
         ]))
         .aggregate("all")
         .to("out", json());
