@@ -98,12 +98,7 @@ fn mixed(seed: u64, number: usize) -> u64 {
 impl Topics {
     /// Takes over a part of what was `written` behind what is there.
     fn keep(&mut self, written: &Self, order: &StateOrder, seed: u64) {
-        let old = std::env::var("TEMP_ORDER").unwrap_or_default();
-        let stage = |topic: &str| match &*old {
-            "none" => 0,
-            "flat" => usize::from(order.rank(topic).is_some()),
-            _ => order.rank(topic).map_or(0, |rank| rank + 1),
-        };
+        let stage = |topic: &str| order.rank(topic).map_or(0, |rank| rank + 1);
         let stages = written
             .logs
             .keys()

@@ -253,12 +253,16 @@ impl<T: Row, A: Row> GroupsAccumulator for Folding<T, A> {
         total: usize,
     ) -> Result<()> {
         self.grow(total);
-        let batch = RecordBatch::from(values[0].as_struct());
+        // Rows that are left out are no `T`.
+        let taken = match filter {
+            None => Arc::clone(&values[0]),
+            Some(filter) => arrow::compute::filter(&values[0], filter)?,
+        };
+        let is_taken = |row: &usize| filter.is_none_or(|filter| filter.is_valid(*row) && filter.value(*row));
+        let places = (0..groups.len()).filter(is_taken);
+        let batch = RecordBatch::from(taken.as_struct());
         let rows = Deserializer::from_record_batch(&batch).map_err(|error| self.failed(error))?;
-        for (row, item) in rows.iter().enumerate() {
-            if filter.is_some_and(|filter| filter.is_null(row) || !filter.value(row)) {
-                continue;
-            }
+        for (row, item) in places.zip(rows.iter()) {
             let closures = Arc::clone(&self.closures);
             let item = guard(|| T::deserialize(item)).map_err(|error| self.failed(error))?;
             let item = item.map_err(|error| self.failed(error))?;

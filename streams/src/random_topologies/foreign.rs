@@ -235,6 +235,60 @@ fn ask(driver: &mut TestDriver, description: &Description, world: &World, order:
     assert_eq!(answer, expected, "order {order}");
 }
 
+/// One move, of which `world` is told.
+fn play(driver: &mut TestDriver, description: &Description, world: &mut World, next: &Move) {
+    let tasks = driver.task_ids();
+    match next {
+        Move::Order(order, value) => {
+            let text = value.map(|(customer, n)| {
+                json_of!({"customer": customer.map(|customer| name('u', customer)), "n": n}).to_string()
+            });
+            pipe(driver, "orders", name('o', *order), text);
+            match value {
+                Some(value) => drop(world.orders.insert(*order, *value)),
+                None => drop(world.orders.remove(order)),
+            }
+        }
+        Move::Customer(customer, city) => {
+            pipe(
+                driver,
+                "customers",
+                name('u', *customer),
+                city.map(|city| name('c', city)),
+            );
+            match city {
+                Some(city) => drop(world.customers.insert(*customer, *city)),
+                None => drop(world.customers.remove(customer)),
+            }
+        }
+        Move::City(city, country) => {
+            pipe(
+                driver,
+                "cities",
+                name('c', *city),
+                country.map(|country| name('l', country)),
+            );
+            match country {
+                Some(country) => drop(world.cities.insert(*city, *country)),
+                None => drop(world.cities.remove(city)),
+            }
+        }
+        Move::Ask(order) => ask(driver, description, world, *order),
+        Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], *records).unwrap(),
+        Move::Aborted(task, records) => {
+            driver.aborted_epoch(tasks[task % tasks.len()], *records).unwrap();
+        }
+        Move::Torn(task, records, seed, same) => {
+            let task = tasks[task % tasks.len()];
+            driver.torn_epoch(task, *records, *seed).unwrap();
+            if *same {
+                driver.epoch(task, *records).unwrap();
+            }
+        }
+        Move::Restart => driver.restart().unwrap(),
+    }
+}
+
 fn run(description: &Description, moves: &[Move], limit: Option<usize>) {
     let is_torn = moves.iter().any(|next| matches!(next, Move::Torn(..)));
     let are_others = moves.iter().any(|next| matches!(next, Move::Torn(.., false)));
@@ -245,58 +299,9 @@ fn run(description: &Description, moves: &[Move], limit: Option<usize>) {
     if description.repeats || is_torn {
         driver = driver.repeating();
     }
-    let tasks = driver.task_ids();
     let mut world = World::default();
     for next in moves {
-        match next {
-            Move::Order(order, value) => {
-                let text = value.map(|(customer, n)| {
-                    json_of!({"customer": customer.map(|customer| name('u', customer)), "n": n}).to_string()
-                });
-                pipe(&mut driver, "orders", name('o', *order), text);
-                match value {
-                    Some(value) => drop(world.orders.insert(*order, *value)),
-                    None => drop(world.orders.remove(order)),
-                }
-            }
-            Move::Customer(customer, city) => {
-                pipe(
-                    &mut driver,
-                    "customers",
-                    name('u', *customer),
-                    city.map(|city| name('c', city)),
-                );
-                match city {
-                    Some(city) => drop(world.customers.insert(*customer, *city)),
-                    None => drop(world.customers.remove(customer)),
-                }
-            }
-            Move::City(city, country) => {
-                pipe(
-                    &mut driver,
-                    "cities",
-                    name('c', *city),
-                    country.map(|country| name('l', country)),
-                );
-                match country {
-                    Some(country) => drop(world.cities.insert(*city, *country)),
-                    None => drop(world.cities.remove(city)),
-                }
-            }
-            Move::Ask(order) => ask(&mut driver, description, &world, *order),
-            Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], *records).unwrap(),
-            Move::Aborted(task, records) => {
-                driver.aborted_epoch(tasks[task % tasks.len()], *records).unwrap();
-            }
-            Move::Torn(task, records, seed, same) => {
-                let task = tasks[task % tasks.len()];
-                driver.torn_epoch(task, *records, *seed).unwrap();
-                if *same {
-                    driver.epoch(task, *records).unwrap();
-                }
-            }
-            Move::Restart => driver.restart().unwrap(),
-        }
+        play(&mut driver, description, &mut world, next);
     }
     settle(&mut driver);
     for topic in ["joined", "by-city", "far"] {
