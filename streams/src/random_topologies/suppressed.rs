@@ -52,11 +52,15 @@ fn moves(silence: u32, torn: u32) -> impl Strategy<Value = Vec<Move>> {
         silence => (1..8_u64).prop_map(Move::Silence),
     ];
     // Times that go on, so that changes go on meanwhile.
-    proptest::collection::vec(one, 1..150).prop_map(|mut moves| {
+    let moves = (proptest::collection::vec(one, 1..150), any::<bool>());
+    moves.prop_map(|(mut moves, all_same)| {
         let length = moves.len() as i64;
         for (place, next) in (0..).zip(&mut moves) {
-            if let Move::Row(_, at) = next {
-                *at = *at / 5 + place * 600 / length;
+            match next {
+                Move::Row(_, at) => *at = *at / 5 + place * 600 / length,
+                // All of them in some cases: only these end with the groups that they should.
+                Move::Torn(.., same) => *same |= all_same,
+                _ => {}
             }
         }
         moves
