@@ -72,7 +72,7 @@ impl GroupedTable {
     ///
     /// So all rows of a group are kept, and each epoch goes over all rows of the groups that it touches, before and after: with one group of all
     /// rows, as below, over the whole table. Where groups are large, let the commit interval be longer, or keep what cannot be among the first out
-    /// of the table by a [`filter`](Self::filter).
+    /// of the table by a [`filter`](Table::filter).
     ///
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
