@@ -295,7 +295,9 @@ mod tests {
         };
         let mut of_group = Vec::new();
         let scanned = rows.scan(&reader, &key(&[3]), 1, &mut |batch| {
-            of_group.push(values(&batch, 1));
+            if batch.num_rows() > 0 {
+                of_group.push(values(&batch, 1));
+            }
             true
         });
         scanned.unwrap();

@@ -141,6 +141,7 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::sync_channel;
 
     use super::*;
@@ -179,18 +180,21 @@ mod tests {
         let mailbox = Arc::new(Mailbox::default());
         let (waits, told) = question(Duration::from_secs(600));
         assert_eq!(mailbox.post(waits), Ok(()));
-        let reading = mailbox.reading().unwrap();
-        let closing = {
-            let mailbox = Arc::clone(&mailbox);
-            std::thread::spawn(move || mailbox.close())
+        let (reading, has_read) = (mailbox.reading().unwrap(), Arc::new(AtomicBool::new(false)));
+        let reader = {
+            let (mailbox, has_read) = (Arc::clone(&mailbox), Arc::clone(&has_read));
+            std::thread::spawn(move || {
+                assert!(told.recv().is_err(), "nobody answers");
+                while !mailbox.is_closed() {
+                    std::thread::yield_now();
+                }
+                has_read.store(true, Ordering::Release);
+                drop(reading);
+            })
         };
-        assert!(told.recv().is_err(), "nobody answers");
-        while !mailbox.is_closed() {
-            std::thread::yield_now();
-        }
-        assert!(!closing.is_finished());
-        drop(reading);
-        closing.join().unwrap();
+        mailbox.close();
+        assert!(has_read.load(Ordering::Acquire));
+        reader.join().unwrap();
         assert!(mailbox.reading().is_none());
         assert_eq!(mailbox.post(question(Duration::ZERO).0), Err(Refused::Closed));
     }
