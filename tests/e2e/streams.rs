@@ -108,15 +108,15 @@ fn a_running_job_is_asked_through_any_instance() {
         let mut rows: Vec<&str> = all.lines().collect();
         rows.sort_unstable();
         let expected = [
-            r#"{"count":1,"word":"not"}"#,
-            r#"{"count":1,"word":"or"}"#,
-            r#"{"count":2,"word":"be"}"#,
-            r#"{"count":2,"word":"to"}"#,
+            r#"{"word":"be","count":2}"#,
+            r#"{"word":"not","count":1}"#,
+            r#"{"word":"or","count":1}"#,
+            r#"{"word":"to","count":2}"#,
         ];
         assert_eq!(rows, expected);
         for (word, count) in [("to", 2), ("or", 1), ("be", 2), ("not", 1)] {
             let answer = cluster.line(&format!("{query} --key [\"{word}\"]"));
-            assert_eq!(answer, format!("{{\"count\":{count},\"word\":\"{word}\"}}\n"));
+            assert_eq!(answer, format!("{{\"word\":\"{word}\",\"count\":{count}}}\n"));
         }
     }
     let wrong = cluster.line_fails(&format!("streams query {id} --store count"));

@@ -145,6 +145,19 @@ impl Instance {
 
     /// GET; the answer.
     pub fn get(&self, target: &str) -> Result<Value, CliError> {
+        let text = self.get_text(target)?;
+        serde_json::from_str(&text).map_err(|_| self.is_no_json())
+    }
+
+    fn is_no_json(&self) -> CliError {
+        CliError::new(format!(
+            "what {} answers is no JSON; is it the queries.listener of a stream job?",
+            self.base
+        ))
+    }
+
+    /// GET; the text of the answer.
+    pub fn get_text(&self, target: &str) -> Result<String, CliError> {
         let base = &self.base;
         let failed = |error: ureq::Error| CliError::Unanswered(format!("{base} does not answer ({error})"));
         let mut answer = self.agent.get(format!("{base}{target}")).call().map_err(failed)?;
@@ -154,19 +167,15 @@ impl Instance {
             .with_config()
             .limit(ANSWER_BYTES_MAX)
             .read_to_string();
-        let parsed: Option<Value> = serde_json::from_str(&text.map_err(failed)?).ok();
-        let parsed = parsed.ok_or_else(|| {
-            CliError::new(format!(
-                "what {base} answers is no JSON; is it the queries.listener of a stream job?"
-            ))
-        })?;
-        match status.is_success() {
-            true => Ok(parsed),
-            false => Err(CliError::new(
-                parsed["error"]
-                    .as_str()
-                    .map_or_else(|| format!("{base} answers {status}"), str::to_owned),
-            )),
+        let text = text.map_err(failed)?;
+        if status.is_success() {
+            return Ok(text);
         }
+        let parsed: Value = serde_json::from_str(&text).map_err(|_| self.is_no_json())?;
+        let error = parsed["error"].as_str();
+        Err(CliError::new(error.map_or_else(
+            || format!("{base} answers {status}"),
+            str::to_owned,
+        )))
     }
 }

@@ -129,6 +129,23 @@ pub fn state(args: &StateArgs) -> Result<(), CliError> {
 
 /// Runs `query`.
 pub fn query(args: &QueryArgs) -> Result<(), CliError> {
+    let target = target(args)?;
+    let page = args.instance.find()?.get_text(&target)?;
+    let (rows, limited) = rows_of(&page).ok_or_else(|| {
+        CliError::new("what the instance answers are no rows; is it of another version?".to_owned())
+    })?;
+    let mut out = std::io::stdout().lock();
+    for row in rows {
+        writeln!(out, "{row}").map_err(output)?;
+    }
+    if limited {
+        eprintln!("There may be more rows; see --limit.");
+    }
+    Ok(())
+}
+
+/// What is asked for.
+fn target(args: &QueryArgs) -> Result<String, CliError> {
     let mut target = format!("/stores/{}?limit={}", encoded(&args.store), args.limit);
     for (name, value) in [("key", &args.key), ("from", &args.from), ("to", &args.to)] {
         if let Some(value) = value {
@@ -145,15 +162,18 @@ pub fn query(args: &QueryArgs) -> Result<(), CliError> {
             target.push_str(&format!("&{name}={time}"));
         }
     }
-    let page = args.instance.find()?.get(&target)?;
-    let mut out = std::io::stdout().lock();
-    for row in page["rows"].as_array().into_iter().flatten() {
-        writeln!(out, "{row}").map_err(output)?;
-    }
-    if page["limited"] == true {
-        eprintln!("There may be more rows; see --limit.");
-    }
-    Ok(())
+    Ok(target)
+}
+
+/// The rows of a page as they stand there, a line each, and whether there may be more: parsed, numbers would lose digits, and columns their
+/// order.
+fn rows_of(page: &str) -> Option<(Vec<&str>, bool)> {
+    let rows = page.strip_prefix("{\"rows\":[\n")?;
+    let (rows, end) = rows.rsplit_once("\n],\"limited\":")?;
+    let limited = end.trim_end().strip_suffix('}')?.parse().ok()?;
+    let rows = rows.lines().filter(|row| !row.is_empty());
+    let rows = rows.map(|row| row.strip_suffix(',').unwrap_or(row));
+    Some((rows.collect(), limited))
 }
 
 fn text_of(value: &Value) -> String {
@@ -172,4 +192,24 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_of;
+
+    #[test]
+    fn rows_stay_as_they_are() {
+        let page = "{\"rows\":[\n{\"word\":\"a\",\"n\":12345678901234567890.12},\n{\"word\":\"],\",\"n\":0.1}\n],\"limited\":true}\n";
+        let rows = [
+            r#"{"word":"a","n":12345678901234567890.12}"#,
+            r#"{"word":"],","n":0.1}"#,
+        ];
+        assert_eq!(rows_of(page), Some((rows.to_vec(), true)));
+        assert_eq!(
+            rows_of("{\"rows\":[\n\n],\"limited\":false}\n"),
+            Some((vec![], false))
+        );
+        assert_eq!(rows_of("{\"rows\":[]}"), None);
+    }
 }

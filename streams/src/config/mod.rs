@@ -329,6 +329,12 @@ impl StreamsConfig {
             });
         }
         self.check_state()?;
+        if self.queries_advertised.is_some() && self.queries_listener.is_none() {
+            return Err(ConfigError::Missing {
+                key: "queries.listener",
+                remedy: "queries.advertised says where others reach it; give the host:port to listen at, or leave both out",
+            });
+        }
         match &self.application_id {
             Some(other) if other != application_id => Err(invalid(
                 "application.id",

@@ -42,7 +42,6 @@ pub(crate) use custom::CustomFormat;
 
 pub(crate) use decode::{Decoded, InputFormat, RowDecoder, Undecodable};
 pub(crate) use json_encoder::JsonEncoder;
-pub(crate) use json_rows::JsonRows;
 pub(crate) use order::{Direction, OrderWriter};
 pub(crate) use output::{OutputFormat, RowEncoder};
 pub(crate) use placement::{Placement, key_type, murmur2};

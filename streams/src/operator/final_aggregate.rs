@@ -10,6 +10,7 @@ use crate::aggregate::{AggregateSpec, Delta};
 use crate::rows::Rows;
 use crate::state::{Before, Changelog, Found, ResidentTable, Restoring, Share};
 use crate::store::LocalStore;
+use crate::time::Watermark;
 
 /// A table and the delta of the running epoch.
 pub(super) struct FinalAggregate {
@@ -139,7 +140,7 @@ impl Operator for FinalAggregate {
         Ok(())
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    fn answer(&mut self, asked: &Asked, _: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
         let states = match &asked.key {
             Some(key) => {
                 let found = self.find(key)?;

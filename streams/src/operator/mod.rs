@@ -79,7 +79,7 @@ pub(crate) use session_final::SessionFinal;
 pub(crate) use session_partial::SessionPartial;
 pub(crate) use signed::{SignedFinal, SignedPartial};
 pub(crate) use sliding_final::SlidingFinal;
-pub(crate) use stored::{Asked, StepStore, StoreKind};
+pub(crate) use stored::{Asked, KeyRange, StepStore, StoreKind};
 pub(crate) use stream_join::StreamJoin;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use suppress::Suppress;
@@ -152,8 +152,9 @@ pub(crate) trait Operator: Send {
         unreachable!("the plan has only tables with versions asked for them");
     }
 
-    /// What the step says of keys to somebody outside of the job, between two epochs; see [`StoreKind::schema`].
-    fn answer(&mut self, _asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    /// What the step says of keys to somebody outside of the job, between two epochs, where it is `settled` in event time; see
+    /// [`StoreKind::schema`].
+    fn answer(&mut self, _asked: &Asked, _settled: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
         unreachable!("only stores that the plan knows are asked");
     }
 

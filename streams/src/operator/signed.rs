@@ -16,6 +16,7 @@ use crate::plan::{SignedFinalPlan, SignedPartialPlan, Total};
 use crate::rows::Rows;
 use crate::state::{Changelog, RowStore, Share};
 use crate::store::LocalStore;
+use crate::time::Watermark;
 
 /// Before the repartition topic: what is there now counts once, what was there counts −1 times.
 pub(crate) struct SignedPartial {
@@ -310,13 +311,14 @@ impl Operator for SignedFinal {
         Ok(self.rows.compact()?)
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    fn answer(&mut self, asked: &Asked, _: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
         let columns = match &asked.key {
             None => self.rows.all()?,
             Some(key) => {
                 let places = self.rows.touch(key)?;
                 let table = self.rows.table();
                 if !table.is_live(places[0]) {
+                    self.rows.compact()?;
                     return Ok(Vec::new());
                 }
                 [key.clone(), table.gather(&places)?].concat()

@@ -2,11 +2,14 @@
 //!
 //! A store has rows in the form of its changelog: partial states, sums, members. [`StoreKind::results`] makes of them what the step says
 //! of its keys, so that whoever has read them from a local store needs no task.
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, DynComparator, RecordBatch, make_comparator};
+use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 
 use super::{OperatorError, ranks, signed, table_final, to_table};
 use crate::aggregate::AggregateSpec;
@@ -14,14 +17,53 @@ use crate::plan::{RanksPlan, SignedFinalPlan, TableFinal, ToTable, WindowFinal};
 use crate::rows::EventTime;
 
 /// What is asked of a step between two epochs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     /// A key, a row of as many columns; all keys if there is none.
     pub(crate) key: Option<Vec<ArrayRef>>,
+    /// Between which others keys lie, if all are asked for; only windows look at it, whoever asks does for the rest.
+    pub(crate) range: KeyRange,
     /// When windows begin.
     pub(crate) windows: Range<EventTime>,
     /// No more windows are looked at once so many rows were found.
     pub(crate) rows_max: usize,
+}
+
+/// Rows whose keys lie between two others, both included. Each has the first columns of a key, all or fewer, or none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyRange {
+    pub(crate) from: Vec<ArrayRef>,
+    pub(crate) to: Vec<ArrayRef>,
+}
+
+impl KeyRange {
+    /// Which rows are inside, by their first columns. Nulls come before everything else.
+    pub(crate) fn keep(&self, rows: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+        let compare = |bound: &[ArrayRef]| {
+            let columns = bound.iter().zip(rows.columns());
+            let compared =
+                columns.map(|(bound, column)| make_comparator(column, bound, SortOptions::default()));
+            compared.collect::<Result<Vec<_>, _>>()
+        };
+        let (from, to) = (compare(&self.from)?, compare(&self.to)?);
+        let order = |bound: &[DynComparator], row| {
+            let unequal = bound.iter().map(|column| column(row, 0));
+            unequal
+                .into_iter()
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+        };
+        let inside = |row| order(&from, row).is_ge() && order(&to, row).is_le();
+        Ok((0..rows.num_rows()).map(|row| Some(inside(row))).collect())
+    }
+
+    /// Those of the rows that are inside.
+    pub(crate) fn filter(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        match self.from.is_empty() && self.to.is_empty() {
+            true => Ok(rows),
+            false => filter_record_batch(&rows, &self.keep(&rows)?),
+        }
+    }
 }
 
 /// A store and the step that takes its rows apart, if one does.

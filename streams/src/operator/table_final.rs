@@ -20,6 +20,7 @@ use crate::plan::TableFinal as Plan;
 use crate::rows::{EventTime, Rows};
 use crate::state::{Changelog, GroupStore, RowTable, Share};
 use crate::store::LocalStore;
+use crate::time::Watermark;
 
 /// Groups and their members.
 pub(super) struct TableFinal {
@@ -319,7 +320,7 @@ impl Operator for TableFinal {
         Ok(self.groups.compact()?)
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    fn answer(&mut self, asked: &Asked, _: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
         let keys = match &asked.key {
             Some(key) => {
                 self.groups.touch(key, &[0])?;

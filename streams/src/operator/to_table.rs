@@ -13,6 +13,7 @@ use crate::plan::ToTable as Plan;
 use crate::rows::Rows;
 use crate::state::{Changelog, RowStore, RowTable, Share};
 use crate::store::LocalStore;
+use crate::time::Watermark;
 
 /// Rows of an epoch that are held before they are reduced to the last of each key.
 pub(super) const HELD_ROWS_MAX: usize = 64 * 1024;
@@ -217,13 +218,14 @@ impl Operator for ToTable {
         Ok(self.rows.compact()?)
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    fn answer(&mut self, asked: &Asked, _: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
         let columns = match &asked.key {
             None => self.rows.all()?,
             Some(key) => {
                 let places = self.rows.touch(key)?;
                 let table = self.rows.table();
                 if !table.is_live(places[0]) {
+                    self.rows.compact()?;
                     return Ok(Vec::new());
                 }
                 [key.clone(), table.gather(&places)?].concat()

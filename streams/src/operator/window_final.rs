@@ -11,6 +11,7 @@ use crate::plan::WindowFinal as Plan;
 use crate::rows::{EventTime, Rows};
 use crate::state::{Owner, Share, StateMemory, WindowLog, WindowStore};
 use crate::store::LocalStore;
+use crate::time::Watermark;
 use crate::window::Emit;
 
 /// The open windows and the delta of the running epoch.
@@ -148,8 +149,12 @@ impl Operator for WindowFinal {
         Ok(())
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<Vec<RecordBatch>, OperatorError> {
+    fn answer(&mut self, asked: &Asked, settled: Watermark) -> Result<Vec<RecordBatch>, OperatorError> {
+        let windows = &self.plan.windowed.windows;
+        // The first epoch forgets them, whose results were given; until it comes they are nobody's any more.
+        let is_open = |start: &EventTime| !self.restored || !windows.is_closed(*start, settled);
         let starts = self.store.starts().filter(|start| asked.windows.contains(start));
+        let starts = starts.filter(is_open);
         let (mut found, mut rows) = (Vec::new(), 0);
         for start in starts.collect::<Vec<_>>() {
             if rows >= asked.rows_max {
@@ -161,9 +166,10 @@ impl Operator for WindowFinal {
                 [&**key, &[start]].concat()
             });
             if let Some(results) = self.store.read_only(start, key.as_deref())? {
-                rows += results.len();
                 let times = Arc::clone(results.time_columns().0);
-                found.push(self.with_end(&results, times)?.batch);
+                let results = asked.range.filter(self.with_end(&results, times)?.batch)?;
+                rows += results.num_rows();
+                found.push(results);
             }
         }
         Ok(found)

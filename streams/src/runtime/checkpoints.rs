@@ -1,5 +1,5 @@
 //! The local stores of a worker's tasks: what an epoch wrote to changelogs goes there once it is committed.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::sink::{Destination, RecordBuffer};
@@ -70,6 +70,12 @@ impl Checkpoints {
         Ok(Some(store))
     }
 
+    /// Claims a store as another worker of the process would.
+    #[cfg(test)]
+    pub(super) fn claim_again(&self, at: &TopicPartition) -> LocalStore {
+        self.stores.as_ref().unwrap().claim(at).unwrap()
+    }
+
     /// The store of a changelog whose task runs, or is being restored.
     pub(super) fn held(&self, at: &TopicPartition) -> Option<&LocalStore> {
         self.held.get(at)
@@ -97,11 +103,17 @@ impl Checkpoints {
 
     /// The epoch is committed.
     pub(super) fn apply(&mut self) -> Result<(), LocalStoreError> {
-        for (at, records) in self.staged.drain(..) {
-            if let Some(store) = self.held.get(&at) {
-                store.apply(&records)?;
+        let staged = std::mem::take(&mut self.staged);
+        let changed: HashSet<&TopicPartition> = staged.iter().map(|(at, _)| at).collect();
+        let stores = || changed.iter().filter_map(|at| self.held.get(*at));
+        // Who reads a partition sees all of an epoch or nothing, though it comes in parts.
+        stores().for_each(LocalStore::begin_epoch);
+        for (at, records) in &staged {
+            if let Some(store) = self.held.get(at) {
+                store.apply(records)?;
             }
         }
+        stores().for_each(LocalStore::end_epoch);
         Ok(())
     }
 

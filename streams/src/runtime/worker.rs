@@ -196,7 +196,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     }
 
     fn poll(&mut self) -> Result<(), StreamsError> {
-        self.answer_questions();
+        self.answer_questions()?;
         let pending = self.tasks.tasks.values().any(|task| task.pending_rows() > 0);
         let left = self
             .epoch_end

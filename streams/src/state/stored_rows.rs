@@ -2,7 +2,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, make_comparator};
+use arrow::array::{ArrayRef, DynComparator, RecordBatch, make_comparator};
 use arrow::compute::{SortOptions, concat_batches};
 use arrow::datatypes::SchemaRef;
 
@@ -89,7 +89,7 @@ impl StoredRows {
     }
 
     /// Hands out the rows whose keys begin with `prefix`, until it is told to stop. Rows that are alike in their first `together` columns
-    /// come at once.
+    /// come at once; while many such are gathered, batches without rows come, so that whoever waits can have it stopped.
     pub(crate) fn scan(
         &self,
         store: &StoreReader,
@@ -101,21 +101,19 @@ impl StoredRows {
             true => Vec::new(),
             false => self.bytes(prefix)?,
         };
-        let (mut batch, mut held, mut failure, mut more) = (self.batch(), None, Ok(()), true);
-        let mut take = |batch: &mut Batch, held: &mut Option<RecordBatch>, ends: bool| {
-            let mut rows = self.finish(batch)?;
-            if let Some(before) = held.take() {
-                rows = concat_batches(&self.schema, [&before, &rows])
-                    .map_err(|cause| self.damaged(cause.into()))?;
-            }
-            let whole = match ends || together == 0 {
-                true => rows.num_rows(),
-                false => last_together(&rows, together).map_err(|cause| self.damaged(cause))?,
+        let (mut batch, mut failure, mut more) = (self.batch(), Ok(()), true);
+        let mut groups = Gathered {
+            schema: &self.schema,
+            columns: together,
+            held: Vec::new(),
+        };
+        let mut take = |batch: &mut Batch, groups: &mut Gathered<'_>| {
+            let rows = self.finish(batch)?;
+            let whole = match together {
+                0 => Ok(rows),
+                _ => groups.take(rows),
             };
-            if whole < rows.num_rows() {
-                *held = Some(rows.slice(whole, rows.num_rows() - whole));
-            }
-            Ok(whole == 0 || each(rows.slice(0, whole)))
+            Ok(each(whole.map_err(|cause| self.damaged(cause))?))
         };
         store.scan(&prefix, &mut |key, value| {
             if key == MEANING_KEY {
@@ -123,7 +121,7 @@ impl StoredRows {
             }
             let taken = match batch.push(key, value) {
                 Ok(()) if batch.keys.rows() < BATCH_ROWS => return true,
-                Ok(()) => take(&mut batch, &mut held, false),
+                Ok(()) => take(&mut batch, &mut groups),
                 Err(cause) => Err(self.damaged(cause)),
             };
             match taken {
@@ -133,10 +131,47 @@ impl StoredRows {
             more
         })?;
         failure?;
-        if more && (batch.keys.rows() > 0 || held.is_some()) {
-            take(&mut batch, &mut held, true)?;
+        if more && batch.keys.rows() > 0 {
+            more = take(&mut batch, &mut groups)?;
+        }
+        if more && let Some(rest) = groups.rest().map_err(|cause| self.damaged(cause))? {
+            each(rest);
         }
         Ok(())
+    }
+}
+
+/// Rows of a group that may have more.
+struct Gathered<'a> {
+    schema: &'a SchemaRef,
+    /// How many of the first columns make a group.
+    columns: usize,
+    held: Vec<RecordBatch>,
+}
+
+impl Gathered<'_> {
+    /// Takes more rows; gives those of groups that have no more.
+    fn take(&mut self, rows: RecordBatch) -> Result<RecordBatch, FormatError> {
+        let goes_on = match self.held.last() {
+            Some(held) => are_together(held, held.num_rows() - 1, &rows, 0, self.columns)?,
+            None => true,
+        };
+        let begins = last_together(&rows, self.columns)?;
+        if begins == 0 && goes_on {
+            self.held.push(rows);
+            return Ok(RecordBatch::new_empty(Arc::clone(self.schema)));
+        }
+        let mut whole = std::mem::take(&mut self.held);
+        whole.push(rows.slice(0, begins));
+        self.held.push(rows.slice(begins, rows.num_rows() - begins));
+        Ok(concat_batches(self.schema, &whole)?)
+    }
+
+    /// The rows of the last group.
+    fn rest(&mut self) -> Result<Option<RecordBatch>, FormatError> {
+        let rest = std::mem::take(&mut self.held);
+        let rest = (!rest.is_empty()).then(|| concat_batches(self.schema, &rest));
+        Ok(rest.transpose()?)
     }
 }
 
@@ -149,12 +184,32 @@ impl Batch {
 
 /// Where the rows begin that are like the last one in their first columns.
 fn last_together(rows: &RecordBatch, columns: usize) -> Result<usize, FormatError> {
-    let same = rows.columns()[..columns].iter();
-    let same = same.map(|column| make_comparator(column, column, SortOptions::default()));
-    let same = same.collect::<Result<Vec<_>, _>>()?;
+    let same = comparators(rows, rows, columns)?;
     let last = rows.num_rows() - 1;
     let unlike = |row: &usize| same.iter().any(|same| same(*row, last) != Ordering::Equal);
     Ok((0..last).rev().find(unlike).map_or(0, |row| row + 1))
+}
+
+/// Whether two rows are alike in their first columns.
+fn are_together(
+    left: &RecordBatch,
+    row: usize,
+    right: &RecordBatch,
+    other: usize,
+    columns: usize,
+) -> Result<bool, FormatError> {
+    let same = comparators(left, right, columns)?;
+    Ok(same.iter().all(|same| same(row, other) == Ordering::Equal))
+}
+
+fn comparators(
+    left: &RecordBatch,
+    right: &RecordBatch,
+    columns: usize,
+) -> Result<Vec<DynComparator>, FormatError> {
+    let columns = left.columns()[..columns].iter().zip(right.columns());
+    let comparators = columns.map(|(left, right)| make_comparator(left, right, SortOptions::default()));
+    Ok(comparators.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -210,8 +265,12 @@ mod tests {
         }
         let (rows, reader) = (StoredRows::new(topic, schema, 2), store.reader());
 
-        let (mut found, mut batches) = (BTreeMap::new(), 0);
+        let (mut found, mut batches, mut gathering) = (BTreeMap::new(), 0, 0);
         let scanned = rows.scan(&reader, &[], 1, &mut |batch| {
+            if batch.num_rows() == 0 {
+                gathering += 1;
+                return true;
+            }
             let mut groups: BTreeMap<i64, i64> = BTreeMap::new();
             values(&batch, 0)
                 .iter()
@@ -226,6 +285,7 @@ mod tests {
         let expected = (1..GROUPS).map(|group| (group, members(group)));
         assert_eq!(found, expected.collect());
         assert!(batches > 3, "{batches} batches");
+        assert!(gathering > 0, "a long group is heard of while it is gathered");
 
         let key = |numbers: &[i64]| -> Vec<ArrayRef> {
             let columns = numbers.iter();
@@ -235,7 +295,9 @@ mod tests {
         };
         let mut of_group = Vec::new();
         let scanned = rows.scan(&reader, &key(&[3]), 1, &mut |batch| {
-            of_group.push(values(&batch, 1));
+            if batch.num_rows() > 0 {
+                of_group.push(values(&batch, 1));
+            }
             true
         });
         scanned.unwrap();

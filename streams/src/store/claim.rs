@@ -36,8 +36,8 @@ impl LocalStore {
         guard.owner += 1;
         // What the last owner has not written yet is committed; how far it goes in the log is not known.
         (guard.first, guard.whole) = (None, false);
-        // What it was reading is in the log.
-        (guard.spool, guard.restored_to) = (None, None);
+        // What it was reading is in the log, and so is the rest of an epoch that it was taking in.
+        (guard.spool, guard.restored_to, guard.is_applying) = (None, None, false);
         guard.seal(None)?;
         guard.settle()?;
         let owner = guard.owner;
@@ -139,7 +139,21 @@ impl LocalStore {
         store.end_spool()
     }
 
-    /// Takes what an epoch wrote to the log, once that is committed.
+    /// What is applied from now on, until it [ends](Self::end_epoch), is one epoch's: who reads ranges waits until all of it is here.
+    pub(crate) fn begin_epoch(&self) {
+        if let Some(mut store) = self.own() {
+            store.is_applying = true;
+        }
+    }
+
+    /// All that an epoch wrote was applied.
+    pub(crate) fn end_epoch(&self) {
+        if let Some(mut store) = self.own() {
+            store.is_applying = false;
+        }
+    }
+
+    /// Takes a part of what an epoch wrote to the log, once that is committed.
     pub(crate) fn apply(&self, records: &RecordBuffer) -> Result<(), LocalStoreError> {
         let mut records = records.records().peekable();
         while records.peek().is_some() {
@@ -168,6 +182,10 @@ impl LocalStore {
             }
             if store.is_being_written() {
                 return store.is_large();
+            }
+            if store.unwritten().is_some() {
+                // It failed: whoever seals the next says so.
+                return true;
             }
             let old = |since: Instant| since.elapsed() > CHANGES_AGE_MAX;
             store.pending.changes() > CHANGES_MAX

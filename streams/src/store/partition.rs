@@ -43,6 +43,8 @@ pub(super) struct PartitionStore {
     pub(super) restored_to: Option<i64>,
     /// All of the log was applied: before that, nobody can say how far the store goes but the one who reads the log.
     pub(super) whole: bool,
+    /// An epoch is being taken in: some of its changes may not be here yet.
+    pub(super) is_applying: bool,
     /// Something was applied that no stamp covers.
     pub(super) dirty: bool,
     /// Since when changes wait.
@@ -72,6 +74,7 @@ impl PartitionStore {
             spooled: None,
             restored_to: None,
             whole: false,
+            is_applying: false,
             dirty: false,
             waiting_since: None,
             stamped: Instant::now(),
@@ -213,6 +216,12 @@ impl PartitionStore {
         sealed.is_some_and(|sealed| sealed.outcome().is_none())
     }
 
+    /// What was sealed and is not on the disk: those who look for keys find it nowhere else.
+    pub(super) fn unwritten(&self) -> Option<&Arc<Sealed>> {
+        let sealed = self.sealed.as_ref();
+        sealed.filter(|sealed| !matches!(sealed.outcome(), Some(Ok(()))))
+    }
+
     /// Waits until what was sealed is on the disk.
     pub(super) fn settle(&mut self) -> Result<(), LocalStoreError> {
         match self.sealed.take().map(|sealed| sealed.wait()) {
@@ -245,7 +254,7 @@ impl PartitionStore {
         (self.pending, self.waiting_since, self.spool) = (self.new_pending(), None, None);
         (self.restored_to, self.spooled) = (None, None);
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
-        (self.whole, self.dirty) = (false, true);
+        (self.whole, self.dirty, self.is_applying) = (false, true, false);
         let database = &self.inner.database;
         let anew = database
             .delete_keyspace(self.keyspace.clone())
@@ -266,7 +275,7 @@ impl PartitionStore {
 
     /// Looks a key up, with what it begins with in the store.
     pub(super) fn find(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
-        let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.pending.get(key));
+        let sealed = || self.unwritten().and_then(|sealed| sealed.pending.get(key));
         if let Some(value) = self.pending.get(key).or_else(sealed) {
             value.into_iter().for_each(found);
             return Ok(());
@@ -283,7 +292,8 @@ impl PartitionStore {
     ) -> Result<usize, LocalStoreError> {
         // What waits for the disk is not in the order of keys, but bounded: one walk finds all that hides what the disk has.
         let mut newer = BTreeMap::new();
-        let waiting = self.sealed.iter().map(|sealed| &sealed.pending);
+        let sealed = self.unwritten();
+        let waiting = sealed.iter().map(|sealed| &sealed.pending);
         for (key, value) in waiting.chain([&self.pending]).flat_map(Pending::iter) {
             let behind = prefixes.partition_point(|prefix| *prefix <= &key[1..]);
             if behind > 0 && key[1..].starts_with(prefixes[behind - 1]) {

@@ -141,13 +141,18 @@ impl Pending {
         }
     }
 
-    /// The changes as they are now, of which none can be looked up.
-    pub(super) fn frozen(&self) -> Self {
-        Self {
-            bytes: self.bytes.clone(),
-            entries: self.entries.clone(),
-            ..Self::new(0)
+    /// The changes of keys that begin with `prefix`, as they are now; none can be looked up.
+    pub(super) fn frozen(&self, prefix: &[u8]) -> Self {
+        let mut frozen = Self::new(0);
+        if prefix.len() <= 1 {
+            // All of them: every key begins with the same byte.
+            (frozen.bytes, frozen.entries) = (self.bytes.clone(), self.entries.clone());
+            return frozen;
         }
+        for (key, value) in self.iter().filter(|(key, _)| key.starts_with(prefix)) {
+            frozen.put(key, value);
+        }
+        frozen
     }
 
     /// None if the key was not put, `Some(None)` if it was deleted.
@@ -307,7 +312,7 @@ mod tests {
                 map.insert(key.as_bytes(), value.as_deref().map(str::as_bytes));
             }
             pending.index_all();
-            for pending in [&pending.frozen(), &pending] {
+            for pending in [&pending.frozen(b"1"), &pending.frozen(b""), &pending] {
                 prop_assert!(pending.sorted().eq(map.iter().map(|(key, value)| (*key, *value))));
                 let mut replayed = BTreeMap::new();
                 replayed.extend(pending.iter());
@@ -316,6 +321,10 @@ mod tests {
             for (key, value) in &map {
                 prop_assert_eq!(pending.get(key), Some(*value));
             }
+            let some: BTreeMap<_, _> = map.into_iter().filter(|(key, _)| key.starts_with(b"1a")).collect();
+            let frozen = pending.frozen(b"1a");
+            let found: BTreeMap<_, _> = frozen.iter().collect();
+            prop_assert_eq!(found, some);
         }
     }
 }

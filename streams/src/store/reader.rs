@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::LocalStoreError;
 use super::partition::{PartitionStore, STATE};
 use super::pending::Pending;
-use super::writer::Sealed;
 
-/// How long somebody who reads waits for what was restored to be on the disk.
-const SPOOLED_WAIT: Duration = Duration::from_secs(1);
+/// How long somebody who reads waits for what was restored to be on the disk, and for an epoch to be taken in.
+const WHOLE_WAIT: Duration = Duration::from_secs(1);
+/// How often he looks whether an epoch was taken in.
+const APPLYING_PAUSE: Duration = Duration::from_micros(200);
 
 /// A way into a store, as long as it is its owner's. Clones are the same.
 #[derive(Clone)]
@@ -49,22 +50,42 @@ impl StoreReader {
         let spooled = store.spooled.clone();
         if let Some(spooled) = spooled.filter(|spooled| spooled.outcome().is_none()) {
             drop(store);
-            spooled.wait_for(SPOOLED_WAIT);
+            spooled.wait_for(WHOLE_WAIT);
             store = self.lock();
         }
-        let changelog = || store.name.clone();
-        let on_its_way = |spooled: &Arc<Sealed>| spooled.outcome().is_none();
         if store.owner != self.owner {
             return Err(LocalStoreError::Taken {
-                changelog: changelog(),
+                changelog: store.name.clone(),
             });
         }
-        if !store.whole || store.spooled.as_ref().is_some_and(on_its_way) {
-            return Err(LocalStoreError::Restoring {
-                changelog: changelog(),
-            });
+        let restoring = || LocalStoreError::Restoring {
+            changelog: store.name.clone(),
+        };
+        match store.spooled.as_ref().map(|spooled| spooled.outcome()) {
+            // What the file held is nowhere but in the log.
+            Some(Some(Err(cause))) => Err(store.write_error(&cause)),
+            Some(None) => Err(restoring()),
+            Some(Some(Ok(()))) | None if !store.whole => Err(restoring()),
+            Some(Some(Ok(()))) | None => Ok(store),
         }
-        Ok(store)
+    }
+
+    /// The store as some epoch has left it: none is being taken in.
+    fn store_between_epochs(&self) -> Result<RwLockReadGuard<'_, PartitionStore>, LocalStoreError> {
+        let until = Instant::now() + WHOLE_WAIT;
+        loop {
+            let store = self.store()?;
+            if !store.is_applying {
+                return Ok(store);
+            }
+            if Instant::now() >= until {
+                return Err(LocalStoreError::Restoring {
+                    changelog: store.name.clone(),
+                });
+            }
+            drop(store);
+            std::thread::sleep(APPLYING_PAUSE);
+        }
     }
 
     /// The value of a key, if it has one.
@@ -77,16 +98,16 @@ impl StoreReader {
     }
 
     /// Hands out all keys that begin with `prefix`, each with its value, in the order of their bytes, until it is told to stop: all as
-    /// of one moment.
+    /// one epoch left them.
     pub(crate) fn scan(
         &self,
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), LocalStoreError> {
         let prefix = [&[STATE], prefix].concat();
-        let store = self.store()?;
+        let store = self.store_between_epochs()?;
         // A copy: sorting it, and all that is done with what is found, takes longer than the owner should wait.
-        let (sealed, pending) = (store.sealed.clone(), store.pending.frozen());
+        let (sealed, pending) = (store.unwritten().cloned(), store.pending.frozen(&prefix));
         let mut stored = store.keyspace.prefix(&prefix);
         drop(store);
         let waiting = sealed.iter().map(|sealed| &sealed.pending);
@@ -122,5 +143,45 @@ impl StoreReader {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::writer::Sealed;
+    use super::super::{LocalStores, Slot, StoreMemory};
+    use super::*;
+    use crate::source::TopicPartition;
+
+    #[test]
+    fn what_was_restored_and_is_not_on_the_disk_is_not_answered_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
+        let stores = LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap();
+        let at = TopicPartition {
+            topic: "app-counts-changelog".into(),
+            partition: 0,
+        };
+        let store = stores.claim(&at).unwrap();
+        store.restored().unwrap();
+        let reader = store.reader();
+        assert!(reader.get(b"a").unwrap().is_none());
+        let spooled = Arc::new(Sealed::new(Pending::new(0), None));
+        reader.store.write().unwrap().spooled = Some(Arc::clone(&spooled));
+        assert!(matches!(reader.get(b"a"), Err(LocalStoreError::Restoring { .. })));
+        spooled.end(Err("no room".to_owned()));
+        let error = reader.get(b"a").unwrap_err();
+        assert!(
+            matches!(&error, LocalStoreError::Write { cause, .. } if cause == "no room"),
+            "{error}"
+        );
+        assert!(matches!(
+            reader.scan(b"", &mut |_, _| true),
+            Err(LocalStoreError::Write { .. })
+        ));
+        let spooled = Arc::new(Sealed::new(Pending::new(0), None));
+        spooled.end(Ok(()));
+        reader.store.write().unwrap().spooled = Some(spooled);
+        assert!(reader.get(b"a").unwrap().is_none());
     }
 }

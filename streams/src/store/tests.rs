@@ -574,6 +574,45 @@ fn named(changes: &[(u8, Option<u8>)]) -> Vec<(Bytes, Option<Bytes>)> {
     changes.iter().map(named).collect()
 }
 
+#[test]
+fn who_reads_a_range_sees_an_epoch_whole() {
+    let (_directory, _log, process) = begun();
+    let reader = process.store.reader();
+    let count = |reader: &super::StoreReader| {
+        let mut count = 0;
+        reader
+            .scan(b"whole", &mut |_, _| {
+                count += 1;
+                true
+            })
+            .map(|()| count)
+    };
+    assert_eq!(count(&reader).unwrap(), 0);
+    process.store.begin_epoch();
+    process
+        .store
+        .apply(&buffer(&[change("whole1", Some("x"))]))
+        .unwrap();
+    assert!(matches!(count(&reader), Err(LocalStoreError::Restoring { .. })));
+    let waiting = {
+        let reader = reader.clone();
+        std::thread::spawn(move || {
+            loop {
+                match count(&reader) {
+                    Err(LocalStoreError::Restoring { .. }) => {}
+                    counted => return counted.unwrap(),
+                }
+            }
+        })
+    };
+    process
+        .store
+        .apply(&buffer(&[change("whole2", Some("x"))]))
+        .unwrap();
+    process.store.end_epoch();
+    assert_eq!(waiting.join().unwrap(), 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 

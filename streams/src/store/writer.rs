@@ -68,7 +68,7 @@ impl Sealed {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
-    fn end(&self, result: Result<(), String>) {
+    pub(super) fn end(&self, result: Result<(), String>) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.ended.notify_all();
     }

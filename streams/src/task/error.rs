@@ -4,6 +4,7 @@ use thiserror::Error;
 use crate::format::FormatError;
 use crate::operator::OperatorError;
 use crate::plan::SubTopology;
+use crate::state::StateError;
 
 /// A task that cannot go on.
 #[derive(Debug, Error)]
@@ -38,6 +39,14 @@ pub enum TaskError {
 }
 
 impl TaskError {
+    /// Whether state that is in a local store alone cannot be read from it any more.
+    pub(crate) fn has_lost_state(&self) -> bool {
+        let Self::Step { cause, .. } = self else {
+            return false;
+        };
+        matches!(&**cause, OperatorError::State(StateError::LocalStore(_)))
+    }
+
     /// Whether something did not answer that formats need.
     pub(crate) fn is_unavailable(&self) -> bool {
         match self {

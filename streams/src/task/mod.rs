@@ -206,7 +206,8 @@ impl Task {
 
     /// What `step` says of keys that somebody asks for, between two epochs.
     pub(crate) fn answer(&mut self, step: StepId, asked: &Asked) -> Result<Vec<RecordBatch>, TaskError> {
-        let answered = self.operators[step.0].answer(asked);
+        let settled = self.clock.settled().minus(self.plan.steps[step.0].hold_ms);
+        let answered = self.operators[step.0].answer(asked, settled);
         answered.map_err(|cause| self.step_error(step, cause))
     }
 

@@ -367,6 +367,17 @@ fn every_instance_answers_for_all_while_they_come_and_go() {
         }
         let (status, _) = http.ask("/stores/counts?local=true");
         assert_eq!(status, 200);
+        // A partition is asked for its own keys alone.
+        let places = (0..PARTITIONS).map(|partition| {
+            let target = format!("/stores/counts?key=%5B%22same%22%5D&partition={partition}");
+            http.ask(&target).0
+        });
+        let mut places: Vec<u16> = places.collect();
+        places.sort_unstable();
+        assert!(
+            [[200, 400, 400, 400], [400, 400, 400, 421]].contains(&places[..].try_into().unwrap()),
+            "{places:?}"
+        );
     }
     // In process as well; and what is not here is not answered without being asked for.
     let view = two.store("counts").unwrap();
@@ -421,8 +432,16 @@ fn requests_that_cannot_be_answered_say_why() {
     refused("/stores/counts?limit=0", 400, "limit is between");
     refused("/stores/counts?keys=1", 400, "no parameter keys");
     refused("/stores/counts?partition=7", 400, "1 partitions");
+    refused("/stores/counts?key=1&key=2", 400, "key is given twice");
+    refused("/stores/counts?local=maybe", 400, "neither true nor false");
+    refused("/stores/counts?job=other", 421, "not of other");
     let (status, _) = http.send("POST /stores HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(status, 405);
+    let (status, page) = Http::to(address).send("HEAD /stores HTTP/1.1\r\n\r\n");
+    assert_eq!((status, page), (405, Value::Null));
+    // The whole address, as proxies are asked.
+    let target = format!("http://{address}/stores/counts?limit=1");
+    assert_eq!(http.get(&target)["limited"], false);
     let page = http.get("/topology");
     assert!(
         page["description"].as_str().unwrap().contains("aggregate counts"),
@@ -459,4 +478,7 @@ fn requests_that_cannot_be_answered_say_why() {
     let config = cluster.config().set("queries.listener", "0.0.0.0:0").unwrap();
     let error = cluster.word_count().start(config).unwrap_err().to_string();
     assert!(error.contains("queries.advertised is missing"), "{error}");
+    let config = cluster.config().set("queries.advertised", "h:1").unwrap();
+    let error = cluster.word_count().start(config).unwrap_err().to_string();
+    assert!(error.contains("queries.listener is missing"), "{error}");
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
-use super::keys::KeyRange;
 use super::local::{NoAnswer, Query, Wanted};
 use super::{Queries, QueryError, Store};
-use crate::operator::Asked;
+use crate::operator::KeyRange;
 use crate::plan::Topology;
 use crate::source::TopicPartition;
 use crate::store::StoreReader;
@@ -35,6 +34,7 @@ impl DriverStores {
             keys: Wanted::Between(KeyRange::default()),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            bytes_max: usize::MAX,
             until: None,
         };
         let mut rows = Vec::new();
@@ -51,6 +51,31 @@ impl DriverStores {
         tables.map(|store| store.name.clone()).collect()
     }
 
+    /// At most `limit` rows of a partition of windows, whose keys are not before `from`.
+    #[cfg(test)]
+    pub(crate) fn from(
+        &self,
+        name: &str,
+        from: arrow::array::ArrayRef,
+        limit: usize,
+        mut of: DriverTasks<'_>,
+    ) -> RecordBatch {
+        let store = self.0.store(name).unwrap();
+        let range = KeyRange {
+            from: vec![from],
+            to: Vec::new(),
+        };
+        let query = Query {
+            keys: Wanted::Between(range),
+            windows: i64::MIN..i64::MAX,
+            limit,
+            bytes_max: usize::MAX,
+            until: None,
+        };
+        let rows = store.of_task(0, &query, &mut of).unwrap();
+        concat_batches(&store.schema(), &rows).unwrap()
+    }
+
     /// The rows of a key, which is the first columns of row number `row`.
     #[cfg(test)]
     pub(crate) fn get(&self, name: &str, row: &RecordBatch, mut of: DriverTasks<'_>) -> RecordBatch {
@@ -61,6 +86,7 @@ impl DriverStores {
             keys: Wanted::One(key),
             windows: i64::MIN..i64::MAX,
             limit: usize::MAX,
+            bytes_max: usize::MAX,
             until: None,
         };
         let rows = store.of_task(partition, &query, &mut of).unwrap();
@@ -85,17 +111,9 @@ impl Store {
         });
         let reader = at.and_then(|at| (of.reader)(&at));
         let read = match reader.filter(|_| self.rows.is_some()) {
-            Some(reader) => self.read(&reader, query),
+            Some(reader) => self.read(&reader, query, &|| false),
             None => {
-                let asked = Asked {
-                    key: match &query.keys {
-                        Wanted::One(key) => Some(key.clone()),
-                        Wanted::Between(_) => None,
-                    },
-                    windows: query.windows.clone(),
-                    rows_max: query.limit,
-                };
-                let answered = task.answer(self.step, &asked);
+                let answered = task.answer(self.step, &query.asked());
                 let rows = answered.map_err(|error| self.failed(error))?;
                 self.told(rows, query)
             }
@@ -131,6 +149,29 @@ mod tests {
             .collect();
         bids.sort();
         bids
+    }
+
+    #[test]
+    fn a_limit_counts_the_rows_of_the_range_alone() {
+        let app = Streams::new("views");
+        app.stream("pages", text("page"))
+            .watermark(record_time(std::time::Duration::ZERO))
+            .group_by([col("page")])
+            .window(tumbling(std::time::Duration::from_secs(1)).grace(std::time::Duration::from_secs(60)))
+            .aggregate("views", [count_all().alias("n")])
+            .to("out", json());
+        let mut driver = TestDriver::new(&app).unwrap();
+        for (page, at) in [("a", 0), ("b", 0), ("c", 0), ("x", 1_000), ("y", 2_000)] {
+            driver.pipe("pages", TestRecord::new(page).at(at)).unwrap();
+        }
+        driver.commit().unwrap();
+        let stores = driver.stores();
+        for (limit, pages) in [(1, &["x"][..]), (2, &["x", "y"]), (9, &["x", "y"])] {
+            let from = std::sync::Arc::new(arrow::array::StringViewArray::from(vec!["w"]));
+            let rows = driver.with_tasks(|tasks| stores.from("views", from, limit, tasks));
+            let found: Vec<_> = rows.column(0).as_string_view().iter().flatten().collect();
+            assert_eq!(found, pages);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::anywhere::JOB_HEADER;
 use super::pages::{self, Answer};
 use super::request;
 use crate::error::StreamsError;
@@ -14,6 +15,8 @@ use crate::runtime::shared::Shared;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
+/// From so many on, silent ones are soon closed.
+const CROWDED: usize = 48;
 /// How long an answer may take to be taken, and each of its pieces.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Bytes that are written at once.
@@ -98,16 +101,17 @@ fn take(mut stream: TcpStream, shared: &Arc<Shared>, connections: &Arc<AtomicUsi
             format!("{CONNECTIONS_MAX} connections are open already; close one, or ask another instance");
         let _ = write(
             &mut stream,
+            shared,
             &Answer::failure("503 Service Unavailable", &text),
             true,
         );
         return;
     }
-    let shared = Arc::clone(shared);
+    let (shared, connections) = (Arc::clone(shared), Arc::clone(connections));
     let name = "stream-query".to_owned();
     let spawned = std::thread::Builder::new().name(name).spawn(move || {
         let _connection = connection;
-        if let Err(error) = converse(stream, &shared) {
+        if let Err(error) = converse(stream, &shared, &connections) {
             tracing::debug!(%error, "a connection of queries failed");
         }
     });
@@ -116,15 +120,20 @@ fn take(mut stream: TcpStream, shared: &Arc<Shared>, connections: &Arc<AtomicUsi
     }
 }
 
-fn converse(mut stream: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
+fn converse(mut stream: TcpStream, shared: &Arc<Shared>, connections: &AtomicUsize) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_MAX))?;
     let mut before = Vec::new();
     loop {
-        match request::next(&mut stream, &mut before, &|| shared.has_ended()) {
+        let is_crowded = || connections.load(Ordering::Acquire) >= CROWDED;
+        match request::next(&mut stream, &mut before, &|| shared.has_ended(), &is_crowded) {
             Ok(None) => return Ok(()),
             Ok(Some(request)) => {
-                write(&mut stream, &pages::answer(shared, &request), request.closes)?;
+                let mut answer = pages::answer(shared, &request);
+                if request.method == "HEAD" {
+                    answer.body.clear();
+                }
+                write(&mut stream, shared, &answer, request.closes)?;
                 if request.closes {
                     return Ok(());
                 }
@@ -132,6 +141,7 @@ fn converse(mut stream: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> 
             Err(refused) => {
                 return write(
                     &mut stream,
+                    shared,
                     &Answer::failure(refused.status, &refused.reason),
                     true,
                 );
@@ -140,17 +150,21 @@ fn converse(mut stream: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> 
     }
 }
 
-fn write(stream: &mut TcpStream, answer: &Answer, closes: bool) -> std::io::Result<()> {
+fn write(stream: &mut TcpStream, shared: &Shared, answer: &Answer, closes: bool) -> std::io::Result<()> {
     let Answer { status, kind, body } = answer;
     let connection = if closes { "close" } else { "keep-alive" };
-    let mut bytes = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    bytes.extend_from_slice(body);
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{JOB_HEADER}: {}\r\nConnection: {connection}\r\n\r\n",
+        body.len(),
+        shared.application_id()
+    );
+    // Small answers go in one packet; large ones are not copied.
+    let mut head = head.into_bytes();
+    let (begin, body) = body.split_at(body.len().min(PIECE));
+    head.extend_from_slice(begin);
+    stream.write_all(&head)?;
     let until = Instant::now() + WRITE_MAX;
-    for piece in bytes.chunks(PIECE) {
+    for piece in body.chunks(PIECE) {
         if Instant::now() >= until {
             return Err(std::io::ErrorKind::TimedOut.into());
         }

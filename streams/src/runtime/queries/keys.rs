@@ -1,41 +1,8 @@
-//! Keys as somebody gives them, and ranges of them.
-use std::cmp::Ordering;
-
-use arrow::array::{ArrayRef, BooleanArray, DynComparator, RecordBatch, make_comparator};
-use arrow::compute::SortOptions;
-use arrow::datatypes::Field;
-use arrow::error::ArrowError;
+//! Keys as somebody gives them.
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-
-/// Rows whose keys lie between two others, both included. Each has the first columns of a key, all or fewer, or none.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KeyRange {
-    pub(crate) from: Vec<ArrayRef>,
-    pub(crate) to: Vec<ArrayRef>,
-}
-
-impl KeyRange {
-    /// Which rows are inside, by their first columns. Nulls come before everything else.
-    pub(super) fn keep(&self, rows: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-        let compare = |bound: &[ArrayRef]| {
-            let columns = bound.iter().zip(rows.columns());
-            let compared =
-                columns.map(|(bound, column)| make_comparator(column, bound, SortOptions::default()));
-            compared.collect::<Result<Vec<_>, _>>()
-        };
-        let (from, to) = (compare(&self.from)?, compare(&self.to)?);
-        let order = |bound: &[DynComparator], row| {
-            let unequal = bound.iter().map(|column| column(row, 0));
-            unequal
-                .into_iter()
-                .find(|order| order.is_ne())
-                .unwrap_or(Ordering::Equal)
-        };
-        let inside = |row| order(&from, row).is_ge() && order(&to, row).is_le();
-        Ok((0..rows.num_rows()).map(|row| Some(inside(row))).collect())
-    }
-}
 
 /// The values as columns of one row of the first of `fields`; what does not fit is said.
 pub(crate) fn columns(values: &[ScalarValue], fields: &[&Field]) -> Result<Vec<ArrayRef>, String> {
@@ -49,12 +16,47 @@ pub(crate) fn columns(values: &[ScalarValue], fields: &[&Field]) -> Result<Vec<A
             return Err(unfit());
         }
         let cast = value.cast_to(wanted).map_err(|_| unfit())?;
-        if cast.is_null() != value.is_null() {
+        if cast.is_null() != value.is_null() || !is_same(value, &cast) {
             return Err(unfit());
         }
         cast.to_array().map_err(|_| unfit())
     });
     columns.collect()
+}
+
+/// Whether a decimal is the value that was given for it, and not one near it.
+fn is_same(given: &ScalarValue, decimal: &ScalarValue) -> bool {
+    if !is_decimal(&decimal.data_type()) || decimal.is_null() {
+        return true;
+    }
+    if given.data_type().is_floating() {
+        return decimal
+            .cast_to(&given.data_type())
+            .is_ok_and(|back| back == *given);
+    }
+    // More digits behind the point than a key has: what is rounded away then is noticed.
+    let places = match decimal.data_type() {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => scale.saturating_add(20).clamp(0, 76),
+        _ => 0,
+    };
+    let wide = DataType::Decimal256(76, places);
+    match (given.cast_to(&wide), decimal.cast_to(&wide)) {
+        (Ok(given), Ok(decimal)) => given == decimal,
+        _ => false,
+    }
+}
+
+pub(super) fn is_decimal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..)
+    )
 }
 
 /// A whole key.
@@ -83,7 +85,7 @@ pub(crate) fn literals(values: &[Expr]) -> Result<Vec<ScalarValue>, String> {
     values.iter().map(value).collect()
 }
 
-/// The values of a JSON array.
+/// The values of a JSON array. Numbers that are no integers of 64 bits stay text, as exact as they came.
 pub(crate) fn from_json(text: &str) -> Result<Vec<ScalarValue>, String> {
     let parsed: serde_json::Value = serde_json::from_str(text)
         .map_err(|error| format!("{text} is no JSON: {error}; give a list like [\"a\",1]"))?;
@@ -92,29 +94,59 @@ pub(crate) fn from_json(text: &str) -> Result<Vec<ScalarValue>, String> {
         serde_json::Value::Array(values) => values,
         other => vec![other],
     };
-    let value = |value: serde_json::Value| match value {
-        serde_json::Value::Null => Ok(ScalarValue::Null),
-        serde_json::Value::Bool(value) => Ok(ScalarValue::Boolean(Some(value))),
-        serde_json::Value::String(value) => Ok(ScalarValue::Utf8(Some(value))),
-        serde_json::Value::Number(value) => Ok(match (value.as_i64(), value.as_u64()) {
-            (Some(value), _) => ScalarValue::Int64(Some(value)),
-            (None, Some(value)) => ScalarValue::UInt64(Some(value)),
-            (None, None) => ScalarValue::Float64(value.as_f64()),
-        }),
-        other => Err(format!("{other} is no value of a key")),
+    let mut texts = elements(text).into_iter();
+    let value = |value: serde_json::Value| {
+        let text = texts.next().unwrap_or_default();
+        match value {
+            serde_json::Value::Null => Ok(ScalarValue::Null),
+            serde_json::Value::Bool(value) => Ok(ScalarValue::Boolean(Some(value))),
+            serde_json::Value::String(value) => Ok(ScalarValue::Utf8(Some(value))),
+            serde_json::Value::Number(value) => Ok(match (value.as_i64(), value.as_u64()) {
+                (Some(value), _) => ScalarValue::Int64(Some(value)),
+                (None, Some(value)) => ScalarValue::UInt64(Some(value)),
+                (None, None) => ScalarValue::Utf8(Some(text.to_owned())),
+            }),
+            other => Err(format!("{other} is no value of a key")),
+        }
     };
     values.into_iter().map(value).collect()
+}
+
+/// The elements of a JSON list as they stand in its text, which is well formed; of nested ones something.
+fn elements(text: &str) -> Vec<&str> {
+    let text = text.trim();
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    let (mut elements, mut begins) = (Vec::new(), 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for (place, byte) in inner.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' if !in_string => {
+                elements.push(inner[begins..place].trim());
+                begins = place + 1;
+            }
+            _ => {}
+        }
+    }
+    elements.push(inner[begins..].trim());
+    elements
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, AsArray, Int64Array, StringViewArray};
-    use arrow::datatypes::{DataType, Int32Type, TimeUnit};
+    use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringViewArray};
+    use arrow::datatypes::{Decimal128Type, Float64Type, Int32Type, TimeUnit};
 
     use super::*;
     use crate::lit;
+    use crate::operator::KeyRange;
 
     fn fields() -> Vec<Field> {
         vec![
@@ -154,6 +186,51 @@ mod tests {
         assert!(error.contains("give lit"), "{error}");
         let time = Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, None), true);
         assert!(key(&from_json(r#"["2026-01-01T00:00:00"]"#).unwrap(), &[&time]).is_ok());
+    }
+
+    #[test]
+    fn decimals_and_floats_are_exact_or_refused() {
+        let wide = Field::new("amount", DataType::Decimal128(38, 0), true);
+        let money = Field::new("price", DataType::Decimal128(10, 2), true);
+        let float = Field::new("ratio", DataType::Float64, true);
+        let one = |text: &str, field: &Field| key(&from_json(text).unwrap(), &[field]);
+        let decimal = |text: &str, field: &Field| {
+            let column = one(text, field).unwrap();
+            column[0].as_primitive::<Decimal128Type>().value(0)
+        };
+        for text in [
+            "[12345678901234567890123]",
+            "12345678901234567890123",
+            "[\"12345678901234567890123\"]",
+        ] {
+            assert_eq!(decimal(text, &wide), 12_345_678_901_234_567_890_123, "{text}");
+        }
+        assert_eq!(decimal("[ 1.20 ]", &money), 120);
+        assert_eq!(decimal("[-7]", &money), -700);
+        for text in ["[1.239]", "[\"1.239\"]", "[1e300]", "[\"x\"]"] {
+            assert!(
+                one(text, &money).unwrap_err().starts_with("price is of type"),
+                "{text}"
+            );
+        }
+        assert!(key(&literals(&[lit(1.24)]).unwrap(), &[&money]).is_ok());
+        assert!(key(&literals(&[lit(1.239)]).unwrap(), &[&money]).is_err());
+        let ratio = |text: &str| {
+            one(text, &float).unwrap()[0]
+                .as_primitive::<Float64Type>()
+                .value(0)
+        };
+        assert_eq!((ratio("[0.1]"), ratio("[\"inf\"]")), (0.1, f64::INFINITY));
+        assert!(ratio("[\"NaN\"]").is_nan());
+        assert_eq!(
+            from_json(r#"["a,\"b", 1.5, "c", null]"#).unwrap(),
+            [
+                ScalarValue::from("a,\"b"),
+                ScalarValue::from("1.5"),
+                ScalarValue::from("c"),
+                ScalarValue::Null
+            ]
+        );
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! Answers from this process, a partition at a time.
 use std::ops::Range;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 
-use super::keys::KeyRange;
-use super::mailbox::Posted;
-use super::{Queries, QueryError, Store};
+use super::mailbox::{Posted, Reading, Refused};
+use super::{Queries, QueryError, Serving, Store};
 use crate::format::Placement;
-use crate::operator::{Asked, OperatorError, StoreKind};
+use crate::operator::{Asked, KeyRange, OperatorError, StoreKind};
 use crate::rows::EventTime;
+use crate::runtime::worker::TaskId;
 use crate::state::StateError;
 use crate::store::{LocalStoreError, StoreReader};
+
+/// Nobody waits longer for an answer.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What is asked of a store.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub(super) struct Query {
     pub(super) windows: Range<EventTime>,
     /// The rows of the answer.
     pub(super) limit: usize,
+    /// Their bytes.
+    pub(super) bytes_max: usize,
     /// When nobody waits for the answer any more, if that is ever so.
     pub(super) until: Option<Instant>,
 }
@@ -33,6 +37,22 @@ pub(super) struct Query {
 pub(super) enum Wanted {
     One(Vec<ArrayRef>),
     Between(KeyRange),
+}
+
+impl Query {
+    /// The question to a task.
+    pub(super) fn asked(&self) -> Asked {
+        let (key, range) = match &self.keys {
+            Wanted::One(key) => (Some(key.clone()), KeyRange::default()),
+            Wanted::Between(range) => (None, range.clone()),
+        };
+        Asked {
+            key,
+            range,
+            windows: self.windows.clone(),
+            rows_max: self.limit,
+        }
+    }
 }
 
 /// Why a partition gave no answer.
@@ -55,42 +75,60 @@ impl Queries {
         patience: Duration,
     ) -> Result<Vec<RecordBatch>, NoAnswer> {
         let task = (store.sub, partition);
-        let Some(serving) = self.serving(task) else {
-            return Err(match self.has_ended() {
-                true => NoAnswer::Never(QueryError::Stopped {
-                    application_id: self.application_id.clone(),
-                }),
-                false => NoAnswer::NotHere,
-            });
+        let patience = patience.min(PATIENCE_MAX);
+        if self.serving(task).is_none() {
+            return Err(self.gone());
+        }
+        let _place = match &query.keys {
+            Wanted::One(_) => None,
+            Wanted::Between(_) => match self.gate.enter(patience) {
+                Some(place) => Some(place),
+                None => return Err(NoAnswer::Later("too many others ask for ranges".to_owned())),
+            },
         };
+        // The worker is left the last: what is read is not there without it.
+        let (_reading, serving) = self.reading(task)?;
         if let Some(reader) = serving.stores.get(&store.step)
             && store.rows.is_some()
         {
-            return store.read(reader, query);
+            return store.read(reader, query, &|| serving.mailbox.is_closed());
         }
-        let key = match &query.keys {
-            Wanted::One(key) => Some(key.clone()),
-            Wanted::Between(_) => None,
-        };
         let (answer, told) = sync_channel(1);
         let posted = serving.mailbox.post(Posted {
             task,
             step: store.step,
-            asked: Asked {
-                key,
-                windows: query.windows.clone(),
-                rows_max: query.limit,
-            },
+            asked: query.asked(),
             answer,
+            until: Instant::now() + patience,
         });
-        if !posted {
-            return Err(NoAnswer::Later("too many questions wait".to_owned()));
+        match posted {
+            Ok(()) => {}
+            Err(Refused::Full) => return Err(NoAnswer::Later("too many questions wait".to_owned())),
+            Err(Refused::Closed) => return Err(self.gone()),
         }
         match told.recv_timeout(patience) {
             Ok(Some(Ok(said))) => store.told(said, query),
             Ok(Some(Err(cause))) => Err(NoAnswer::Never(store.failed(cause))),
             Ok(None) => Err(NoAnswer::NotHere),
-            Err(_) => Err(NoAnswer::Later("its worker is busy".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
+            Err(RecvTimeoutError::Timeout) => Err(NoAnswer::Later("its worker is busy".to_owned())),
+        }
+    }
+
+    /// How a task is read, and that it is.
+    fn reading(&self, task: TaskId) -> Result<(Reading, Serving), NoAnswer> {
+        let serving = self.serving(task).ok_or_else(|| self.gone())?;
+        let reading = serving.mailbox.reading().ok_or_else(|| self.gone())?;
+        Ok((reading, serving))
+    }
+
+    /// A task does not run here, or not any more.
+    fn gone(&self) -> NoAnswer {
+        match self.has_ended() {
+            true => NoAnswer::Never(QueryError::Stopped {
+                application_id: self.application_id.clone(),
+            }),
+            false => NoAnswer::NotHere,
         }
     }
 }
@@ -119,8 +157,13 @@ impl Store {
         }
     }
 
-    /// Reads the local store.
-    pub(super) fn read(&self, reader: &StoreReader, query: &Query) -> Result<Vec<RecordBatch>, NoAnswer> {
+    /// Reads the local store, unless whoever feeds it `ends` meanwhile.
+    pub(super) fn read(
+        &self,
+        reader: &StoreReader,
+        query: &Query,
+        ends: &dyn Fn() -> bool,
+    ) -> Result<Vec<RecordBatch>, NoAnswer> {
         let never = |error: OperatorError| NoAnswer::Never(self.failed(error));
         let no_answer = |error: StateError| match error {
             StateError::LocalStore(LocalStoreError::Taken { .. }) => NoAnswer::NotHere,
@@ -144,22 +187,31 @@ impl Store {
             (Wanted::Between(_), StoreKind::Groups(_)) => (&[][..], self.key_count()),
             (Wanted::Between(_), _) => (&[][..], 0),
         };
-        let (mut found, mut count, mut failure) = (Vec::new(), 0, Ok(()));
+        let (mut found, mut count, mut bytes, mut failure) = (Vec::new(), 0, 0, Ok(()));
         let scanned = rows.scan(reader, prefix, together, &mut |stored| {
-            let kept = results(&stored).and_then(|rows| Ok(self.kept(rows, query)?));
-            match kept {
-                Ok(rows) => {
-                    count += rows.num_rows();
-                    found.push(rows);
+            if stored.num_rows() > 0 {
+                match results(&stored).and_then(|rows| Ok(self.kept(rows, query)?)) {
+                    Ok(rows) => {
+                        count += rows.num_rows();
+                        bytes += rows.get_array_memory_size();
+                        found.push(rows);
+                    }
+                    Err(error) => failure = Err(never(error)),
                 }
-                Err(error) => failure = Err(never(error)),
             }
-            if query.until.is_some_and(|until| Instant::now() >= until) {
-                let reason =
+            if failure.is_err() || count >= query.limit {
+                return false;
+            }
+            if bytes > query.bytes_max {
+                failure = Err(NoAnswer::Never(self.too_much_to_read(query.bytes_max)));
+            } else if ends() {
+                failure = Err(NoAnswer::NotHere);
+            } else if query.until.is_some_and(|until| Instant::now() >= until) {
+                let cause =
                     "it has more rows than can be looked through in time; ask for a key, or for fewer rows";
-                failure = Err(NoAnswer::Never(self.unfit(reason.to_owned())));
+                failure = Err(NoAnswer::Later(cause.to_owned()));
             }
-            failure.is_ok() && count < query.limit
+            failure.is_ok()
         });
         scanned.map_err(no_answer)?;
         failure?;
@@ -169,10 +221,8 @@ impl Store {
     /// The rows that were asked for.
     fn kept(&self, rows: RecordBatch, query: &Query) -> Result<RecordBatch, ArrowError> {
         match &query.keys {
-            Wanted::Between(range) if !range.from.is_empty() || !range.to.is_empty() => {
-                filter_record_batch(&rows, &range.keep(&rows)?)
-            }
-            _ => Ok(rows),
+            Wanted::Between(range) => range.filter(rows),
+            Wanted::One(_) => Ok(rows),
         }
     }
 

@@ -20,7 +20,9 @@ mod anywhere;
 mod directory;
 mod driver;
 mod error;
+mod gate;
 mod http;
+mod ipc;
 mod keys;
 mod local;
 mod mailbox;
@@ -39,6 +41,7 @@ use arrow::datatypes::{Field, SchemaRef};
 pub(super) use directory::{Directory, Voice, topic as directory_topic};
 pub(crate) use driver::{DriverStores, DriverTasks};
 pub use error::QueryError;
+use gate::Gate;
 pub(super) use http::Listener;
 pub(super) use mailbox::Mailbox;
 pub use view::StoreView;
@@ -61,6 +64,8 @@ pub(super) struct Queries {
     served: Mutex<Served>,
     /// Partitions came or went.
     changed: Condvar,
+    /// Before whole partitions are looked through.
+    gate: Gate,
     /// Who works on the others, if instances say so to each other.
     pub(super) directory: OnceLock<Directory>,
 }
@@ -145,6 +150,7 @@ impl Queries {
             others,
             served: Mutex::default(),
             changed: Condvar::new(),
+            gate: Gate::default(),
             directory: OnceLock::new(),
         }
     }

@@ -1,15 +1,16 @@
 //! What is answered to requests.
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use serde_json::{Value, json};
 
-use super::anywhere::{Found, Place};
+use super::anywhere::Place;
 use super::local::Wanted;
 use super::question::Asked;
 use super::request::Request;
-use super::{Queries, QueryError, Store};
-use crate::format::JsonEncoder;
+use super::{Queries, QueryError, Store, ipc};
+use crate::format::{FormatError, JsonEncoder};
 use crate::runtime::shared::Shared;
 
 /// Bytes of an answer's rows.
@@ -38,6 +39,25 @@ impl Answer {
         }
     }
 
+    /// A page of rows that are JSON, a line each: lines stay, so that others than programs can read them.
+    pub(super) fn rows(lines: &[u8], limited: bool) -> Self {
+        let mut body = Vec::with_capacity(lines.len() + 64);
+        body.extend_from_slice(b"{\"rows\":[\n");
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for (place, line) in lines.enumerate() {
+            if place > 0 {
+                body.extend_from_slice(b",\n");
+            }
+            body.extend_from_slice(line);
+        }
+        body.extend_from_slice(format!("\n],\"limited\":{limited}}}\n").as_bytes());
+        Self {
+            status: "200 OK",
+            kind: "application/json",
+            body,
+        }
+    }
+
     fn of(error: &QueryError) -> Self {
         let status = match error {
             QueryError::UnknownStore { .. } => "404 Not Found",
@@ -52,11 +72,20 @@ impl Answer {
 }
 
 /// The answer to a request.
-pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
+pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Answer {
     if request.method != "GET" {
         return Answer::failure("405 Method Not Allowed", "only GET");
     }
     let queries = &shared.queries;
+    if let Some(job) = request.value("job")
+        && job != queries.application_id
+    {
+        let text = format!(
+            "here is an instance of the job {}, not of {job}",
+            queries.application_id
+        );
+        return Answer::failure("421 Misdirected Request", &text);
+    }
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match path[..] {
         ["topology"] => Answer::json("200 OK", &queries.topology_page()),
@@ -143,67 +172,54 @@ impl Queries {
             true => Place::Here,
             false => Place::Anywhere,
         };
-        let (mut rows, mut count) = (Vec::new(), 0);
+        let (mut found, mut rows, mut count) = (Vec::new(), Vec::new(), 0);
         for partition in partitions {
             query.limit = limit - count;
             if query.limit == 0 {
                 break;
             }
-            match self.ask(store, partition, &query, place, until, ANSWER_MAX)? {
-                Found::Rows(batches) => {
-                    for batch in batches {
-                        count += batch.num_rows();
-                        lines(store, &batch, &mut rows)?;
-                    }
+            for batch in self.ask(store, partition, &query, place, until, ANSWER_MAX)? {
+                count += batch.num_rows();
+                match asked.as_arrow {
+                    true => found.push(batch),
+                    false => lines(&batch, &mut rows).map_err(|cause| store.unwritten(cause))?,
                 }
-                Found::Lines { lines, rows: found } => {
-                    count += found;
-                    rows.extend_from_slice(&lines);
-                }
-            }
-            if rows.len() > ANSWER_BYTES_MAX {
-                return Err(store.too_large());
             }
         }
-        if asked.partition.is_some() {
+        if asked.as_arrow {
             return Ok(Answer {
                 status: "200 OK",
-                kind: "application/x-ndjson",
-                body: rows,
+                kind: "application/vnd.apache.arrow.stream",
+                body: ipc::write(store, &found)?,
             });
         }
-        // A line a row, so that others than programs can read it.
-        let mut body = b"{\"rows\":[\n".to_vec();
-        for (place, row) in rows
-            .split(|byte| *byte == b'\n')
-            .filter(|row| !row.is_empty())
-            .enumerate()
-        {
-            if place > 0 {
-                body.extend_from_slice(b",\n");
-            }
-            body.extend_from_slice(row);
+        Ok(Answer::rows(&rows, count >= limit && asked.may_be_more))
+    }
+}
+
+/// Why rows cannot be written.
+pub(super) enum Unwritten {
+    TooLarge,
+    Failed(FormatError),
+}
+
+impl Store {
+    fn unwritten(&self, cause: Unwritten) -> QueryError {
+        match cause {
+            Unwritten::TooLarge => self.too_large(),
+            Unwritten::Failed(error) => self.failed(error),
         }
-        body.extend_from_slice(
-            format!("\n],\"limited\":{}}}\n", count >= limit && asked.may_be_more).as_bytes(),
-        );
-        Ok(Answer {
-            status: "200 OK",
-            kind: "application/json",
-            body,
-        })
     }
 }
 
 /// The rows as JSON, a line each.
-pub(super) fn lines(store: &Store, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), QueryError> {
-    let encoder = JsonEncoder::new(rows, 0..rows.num_columns());
-    let mut encoder = encoder.map_err(|error| store.failed(error))?;
+pub(super) fn lines(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Unwritten> {
+    let mut encoder = JsonEncoder::new(rows, 0..rows.num_columns()).map_err(Unwritten::Failed)?;
     for row in 0..rows.num_rows() {
         encoder.object(row, out);
         out.push(b'\n');
         if out.len() > ANSWER_BYTES_MAX {
-            return Err(store.too_large());
+            return Err(Unwritten::TooLarge);
         }
     }
     Ok(())

@@ -6,14 +6,18 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 
-use super::keys::{self, KeyRange};
+use super::keys;
 use super::local::{Query, Wanted};
+use super::pages::ANSWER_BYTES_MAX;
 use super::request::Request;
 use super::{QueryError, Store};
+use crate::operator::KeyRange;
 
 /// Rows of an answer, unless it says how many.
 const LIMIT_DEFAULT: usize = 1_000;
 pub(super) const LIMIT_MAX: usize = 100_000;
+/// Bytes of its rows in memory.
+const READ_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
 /// The parameters of a store.
 const PARAMETERS: [&str; 8] = [
     "key",
@@ -25,6 +29,8 @@ const PARAMETERS: [&str; 8] = [
     "partition",
     "local",
 ];
+/// What instances ask each other besides: of which job, and for rows in which form.
+const BETWEEN_INSTANCES: [&str; 2] = ["job", "format"];
 
 /// A question as it was put.
 pub(super) struct Asked {
@@ -35,6 +41,8 @@ pub(super) struct Asked {
     pub(super) local: bool,
     /// There may be more rows than are given.
     pub(super) may_be_more: bool,
+    /// The rows are for another instance.
+    pub(super) as_arrow: bool,
 }
 
 /// A request to a store.
@@ -46,23 +54,40 @@ struct Put<'a> {
 impl Asked {
     /// What `request` asks of `store`, to be answered until then.
     pub(super) fn new(store: &Store, request: &Request, until: Instant) -> Result<Self, QueryError> {
-        let mut names = request.query.iter().map(|(name, _)| name.as_str());
-        if let Some(name) = names.find(|name| !PARAMETERS.contains(name)) {
-            let known = PARAMETERS.join(", ");
-            return Err(store.unfit(format!("there is no parameter {name}; there is {known}")));
+        for (place, (name, _)) in request.query.iter().enumerate() {
+            if !PARAMETERS.contains(&&**name) && !BETWEEN_INSTANCES.contains(&&**name) {
+                let known = PARAMETERS.join(", ");
+                return Err(store.unfit(format!("there is no parameter {name}; there is {known}")));
+            }
+            if request.query[..place].iter().any(|(before, _)| before == name) {
+                return Err(store.unfit(format!("{name} is given twice")));
+            }
         }
         let put = Put { store, request };
         let keys = put.keys()?;
+        let partition = put.partition()?;
+        if let (Some(partition), Wanted::One(key)) = (partition, &keys) {
+            let of_key = store.partition_of(key)?;
+            if of_key != partition {
+                let reason =
+                    format!("the key is in partition {of_key}, not in {partition}; leave partition out");
+                return Err(store.unfit(reason));
+            }
+        }
         Ok(Self {
-            may_be_more: matches!(keys, Wanted::Between(_)) || store.has_windows(),
+            may_be_more: matches!(keys, Wanted::Between(_))
+                || store.has_windows()
+                || store.of_step.ranks.is_some(),
             query: Query {
                 keys,
                 windows: put.windows()?,
                 limit: put.limit()?,
+                bytes_max: READ_BYTES_MAX,
                 until: Some(until),
             },
-            partition: put.partition()?,
-            local: request.value("local").is_some_and(|local| local != "false"),
+            partition,
+            local: put.flag("local")?,
+            as_arrow: request.value("format") == Some("arrow"),
         })
     }
 }
@@ -74,6 +99,16 @@ impl Put<'_> {
         };
         let number = value.parse().map(Some);
         number.map_err(|_| self.store.unfit(format!("{name}={value} is no whole number")))
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, QueryError> {
+        match self.request.value(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(other) => Err(self
+                .store
+                .unfit(format!("{name}={other} is neither true nor false"))),
+        }
     }
 
     fn limit(&self) -> Result<usize, QueryError> {

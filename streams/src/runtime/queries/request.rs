@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a connection may be silent between two requests.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// The same where others wait for its place.
+const IDLE_MAX_CROWDED: Duration = Duration::from_secs(1);
 /// How long a request may take to come.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 /// How often a silent connection is asked whether the job still runs.
@@ -64,6 +66,11 @@ impl Request {
                 _ => {}
             }
         }
+        // Proxies are given the whole address.
+        let target = match target.strip_prefix("http://") {
+            Some(rest) => rest.find('/').map_or("/", |path| &rest[path..]),
+            None => target,
+        };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts = path.split('/').filter(|part| !part.is_empty());
         let path = parts.map(|part| decoded(part, false));
@@ -77,13 +84,14 @@ impl Request {
             method: method.to_owned(),
             path: path.collect::<Option<_>>().ok_or_else(unreadable)?,
             query: pairs.collect::<Option<_>>().ok_or_else(unreadable)?,
-            closes,
+            // Who asks for heads alone would take a body for the next answer.
+            closes: closes || method == "HEAD",
         })
     }
 }
 
 /// `%41` is A; in queries `+` is a blank.
-fn decoded(text: &str, in_query: bool) -> Option<String> {
+pub(super) fn decoded(text: &str, in_query: bool) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
@@ -117,8 +125,9 @@ pub(super) fn next(
     stream: &mut TcpStream,
     before: &mut Vec<u8>,
     has_ended: &dyn Fn() -> bool,
+    is_crowded: &dyn Fn() -> bool,
 ) -> Result<Option<Request>, Refused> {
-    let idle_until = Instant::now() + IDLE_MAX;
+    let begun = Instant::now();
     let mut request_until = None;
     let mut piece = [0; 4096];
     loop {
@@ -140,7 +149,11 @@ pub(super) fn next(
         if !before.is_empty() {
             request_until.get_or_insert_with(|| Instant::now() + REQUEST_MAX);
         }
-        if has_ended() || Instant::now() >= request_until.unwrap_or(idle_until) {
+        let idle_max = match is_crowded() {
+            true => IDLE_MAX_CROWDED,
+            false => IDLE_MAX,
+        };
+        if has_ended() || Instant::now() >= request_until.unwrap_or(begun + idle_max) {
             return Ok(None);
         }
         let read = stream
@@ -176,6 +189,9 @@ mod tests {
         );
         assert!(request.closes && request.method == "GET");
         assert!(!Request::parse("GET / HTTP/1.1\r\n").unwrap().closes);
+        assert!(Request::parse("HEAD / HTTP/1.1\r\n").unwrap().closes);
+        let whole = Request::parse("GET http://h:1/stores?x=/ HTTP/1.1\r\n").unwrap();
+        assert_eq!((whole.path, whole.query.len()), (vec!["stores".to_owned()], 1));
         let text = "[\"ä & b\"]=1";
         assert_eq!(decoded(&encoded(text), true).unwrap(), text);
     }

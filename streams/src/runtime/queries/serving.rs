@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::error::StreamsError;
 use crate::plan::StepId;
 use crate::runtime::worker::Worker;
 use crate::sink::Sink;
@@ -16,20 +17,32 @@ const ASKED_WAIT: Duration = Duration::from_millis(1);
 
 impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Answers questions that have come. Between two polls, tasks hold what is committed.
-    pub(in crate::runtime) fn answer_questions(&mut self) {
+    ///
+    /// # Errors
+    /// A local store that cannot be read: it was given up, and the task cannot go on without what it has there alone.
+    pub(in crate::runtime) fn answer_questions(&mut self) -> Result<(), StreamsError> {
         let until = Instant::now() + ANSWERING_MAX;
         while let Some(question) = self.mailbox.next() {
             let task = self.tasks.tasks.get_mut(&question.task);
-            let told = task.map(|task| {
-                let answered = task.answer(question.step, &question.asked);
-                answered.map_err(|error| error.to_string())
-            });
+            let answered = task.map(|task| task.answer(question.step, &question.asked));
+            let (told, lost) = match answered {
+                None => (None, None),
+                Some(Ok(rows)) => (Some(Ok(rows)), None),
+                Some(Err(error)) => (
+                    Some(Err(error.to_string())),
+                    error.has_lost_state().then_some(error),
+                ),
+            };
             // Whoever asked may have given up.
             let _ = question.answer.try_send(told);
+            if let Some(error) = lost {
+                return Err(error.into());
+            }
             if Instant::now() >= until {
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     /// How long to wait for input, lest somebody who asks waits for an answer.
@@ -77,6 +90,6 @@ impl<S, K, R> Drop for Worker<S, K, R> {
     fn drop(&mut self) {
         // Local stores are closed when nobody can read them any more.
         self.shared.queries.leave(&self.mailbox);
-        self.mailbox.clear();
+        self.mailbox.close();
     }
 }

@@ -9,25 +9,25 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 
-use super::anywhere::{Found, Place};
-use super::keys::{self, KeyRange};
-use super::local::{Query, Wanted};
+use super::anywhere::Place;
+use super::keys;
+use super::local::{PATIENCE_MAX, Query, Wanted};
 use super::question::LIMIT_MAX;
 use super::{Queries, QueryError, Store};
-use crate::format::JsonRows;
+use crate::operator::KeyRange;
 use crate::runtime::shared::Shared;
 
 /// How long somebody waits for a partition that is being restored or moved.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// The rows of a key that are given at most.
-const ROWS_MAX: usize = 100_000;
+/// The rows that a key may have.
+const ROWS_MAX: usize = LIMIT_MAX - 1;
 const ALL_TIME: Range<i64> = i64::MIN..i64::MAX;
 
 /// The state of a step, to be asked while the job runs: [`StreamsHandle::store`](crate::StreamsHandle::store).
 ///
 /// Only what is committed is seen, and only what this process works on, unless [`anywhere`](Self::anywhere) is said. A table or an aggregate is read beside the thread that works on
-/// it; windows, and everything if `state.dir` is empty, through it, between two polls. The rows of one answer are each what some commit
-/// left; those of a partition may be of two epochs if one is being taken in meanwhile.
+/// it; windows, and everything if `state.dir` is empty, through it, between two polls. The rows of a partition are as one
+/// commit left them; those of several partitions may be of several.
 ///
 /// ```no_run
 /// use millstream_streams::{StreamsConfig, prelude::*};
@@ -69,8 +69,7 @@ impl StoreView {
         self
     }
 
-    /// Asks the instances that work on other partitions for theirs: they need `queries.listener`, as this one does. Their rows come as
-    /// JSON, so that floats, decimals and nested values are what JSON makes of them.
+    /// Asks the instances that work on other partitions for theirs: they need `queries.listener`, as this one does.
     pub fn anywhere(mut self) -> Self {
         self.place = Place::Anywhere;
         self
@@ -94,13 +93,13 @@ impl StoreView {
     /// order.
     ///
     /// # Errors
-    /// A key that does not fit, a store of windows, or a partition that is not here.
+    /// A key that does not fit or has 100,000 rows and more, a store of windows, or a partition that is not here.
     pub fn get(&self, key: &[Expr]) -> Result<Option<RecordBatch>, QueryError> {
         let store = self.store();
         if store.has_windows() {
             return Err(self.unfit("it has windows; use windows(…)".to_owned()));
         }
-        let rows = self.of_key(store, key, ALL_TIME, ROWS_MAX)?;
+        let rows = self.of_key(store, key, ALL_TIME)?;
         Ok((rows.num_rows() > 0).then_some(rows))
     }
 
@@ -135,9 +134,9 @@ impl StoreView {
     /// time.
     ///
     /// # Errors
-    /// A key that does not fit, a store without windows, or a partition that is not here.
+    /// A key that does not fit or has 100,000 rows and more, a store without windows, or a partition that is not here.
     pub fn windows(&self, key: &[Expr], windows: Range<i64>) -> Result<RecordBatch, QueryError> {
-        self.of_key(self.windowed()?, key, windows, ROWS_MAX)
+        self.of_key(self.windowed()?, key, windows)
     }
 
     /// The open windows of all keys that begin at or after `windows.start` and before its end, of the partitions that this process works
@@ -161,13 +160,7 @@ impl StoreView {
         self.store().unfit(reason)
     }
 
-    fn of_key(
-        &self,
-        store: &Store,
-        key: &[Expr],
-        windows: Range<i64>,
-        limit: usize,
-    ) -> Result<RecordBatch, QueryError> {
+    fn of_key(&self, store: &Store, key: &[Expr], windows: Range<i64>) -> Result<RecordBatch, QueryError> {
         let schema = store.schema();
         let key = keys::literals(key).and_then(|key| keys::key(&key, &store.key_fields(&schema)));
         let key = key.map_err(|reason| self.unfit(reason))?;
@@ -175,11 +168,18 @@ impl StoreView {
         let query = Query {
             keys: Wanted::One(key),
             windows,
-            limit,
+            limit: LIMIT_MAX,
+            bytes_max: usize::MAX,
             until: None,
         };
         let rows = self.ask(store, partition, &query)?;
-        concat_batches(&schema, &rows).map_err(|error| store.failed(error))
+        let rows = concat_batches(&schema, &rows).map_err(|error| store.failed(error))?;
+        match rows.num_rows() <= ROWS_MAX {
+            true => Ok(rows),
+            false => Err(self.unfit(format!(
+                "the key has more than {ROWS_MAX} rows; ask for a shorter range of windows, or for all keys with a limit"
+            ))),
+        }
     }
 
     fn of_all(
@@ -198,6 +198,7 @@ impl StoreView {
             keys: Wanted::Between(range),
             windows,
             limit,
+            bytes_max: usize::MAX,
             until: None,
         };
         let mut rows = Vec::new();
@@ -219,27 +220,9 @@ impl StoreView {
 
     /// Asks a partition until it answers, or patience is over.
     fn ask(&self, store: &Store, partition: i32, query: &Query) -> Result<Vec<RecordBatch>, QueryError> {
-        let until = Instant::now() + self.patience;
-        let found = self
-            .queries()
-            .ask(store, partition, query, self.place, until, self.patience)?;
-        match found {
-            Found::Rows(rows) => Ok(rows),
-            Found::Lines { lines, .. } => Ok(vec![from_lines(store, &lines)?]),
-        }
-    }
-}
-
-/// Rows that another instance has sent.
-fn from_lines(store: &Store, lines: &[u8]) -> Result<RecordBatch, QueryError> {
-    let schema = store.schema();
-    let mut rows = JsonRows::new(Arc::clone(&schema));
-    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.for_each(|line| rows.push(Some(line)));
-    let (columns, unfit) = rows.take().map_err(|error| store.failed(error))?;
-    match unfit.first() {
-        Some((_, error)) => Err(store.failed(format!("what another instance sent: {error}"))),
-        None => RecordBatch::try_new(schema, columns).map_err(|error| store.failed(error)),
+        let until = Instant::now() + self.patience.min(PATIENCE_MAX);
+        self.queries()
+            .ask(store, partition, query, self.place, until, self.patience)
     }
 }
 

@@ -2,13 +2,13 @@
 use std::thread::JoinHandle;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use tempfile::TempDir;
 
 use super::super::queries::{QueryError, StoreView};
 use super::checkpoints::{begun, stores};
 use super::*;
-use crate::lit;
+use crate::{Emit, lit, record_time, tumbling};
 
 fn n(rows: &RecordBatch) -> i64 {
     assert_eq!(rows.num_rows(), 1);
@@ -47,7 +47,7 @@ impl Bench {
         let asking: JoinHandle<T> = std::thread::spawn(move || ask(view));
         while !asking.is_finished() {
             // It looks for questions, and finds nothing else to do.
-            self.worker.answer_questions();
+            self.worker.answer_questions().unwrap();
             std::thread::yield_now();
         }
         asking.join().unwrap()
@@ -107,15 +107,28 @@ fn an_aborted_epoch_is_never_seen() {
         let (_directory, mut bench) = counted(Guarantee::ExactlyOnce, local);
         bench.line("a");
         bench.steps(1);
+        let mut answers = vec![bench.count("a").unwrap()];
         bench.broker.borrow_mut().abort = true;
         for _ in 0..12 {
             bench.worker.step().unwrap();
-            let view = bench.view().patience(Duration::ZERO);
-            match view.get(&[lit("a")]) {
-                Ok(row) => assert!(local && [2, 3].contains(&n(&row.unwrap()))),
-                Err(error) => assert!(!local || matches!(error, QueryError::NotHere { .. }), "{error}"),
+            // The output is written in the same transactions.
+            let committed: i64 = match &*bench.table()["a"] {
+                r#"{"n":2}"# => 2,
+                r#"{"n":3}"# => 3,
+                other => panic!("{other}"),
+            };
+            let patience = Duration::from_millis(100);
+            let answer = bench.ask(move |view| view.patience(patience).get(&[lit("a")]));
+            match answer {
+                Ok(row) => {
+                    assert_eq!(n(&row.unwrap()), committed, "{local}");
+                    answers.push(committed);
+                }
+                Err(error) => assert_eq!(error.kind(), crate::ErrorKind::Retry, "{error}"),
             }
         }
+        assert_eq!((answers.first(), answers.last()), (Some(&2), Some(&3)));
+        assert!(!bench.broker.borrow().abort, "an epoch was aborted");
         assert_eq!(bench.words(), words(&[("a", 3), ("b", 1)]));
     }
 }
@@ -194,4 +207,96 @@ fn errors_say_what_can_be_asked() {
     drop(bench);
     let error = view.get(&[lit("a")]).unwrap_err();
     assert!(matches!(error, QueryError::Stopped { .. }), "{error}");
+}
+
+/// Counts of lines in windows of ten milliseconds, where each record has the time of its place in the log.
+fn windows(broker: &Shelf, directory: &TempDir, grace: Duration, state_bytes_max: Option<usize>) -> Bench {
+    let app = Streams::new("wc");
+    app.stream(LINES, text("line"))
+        .watermark(record_time(Duration::ZERO))
+        .group_by([col("line")])
+        .window(tumbling(Duration::from_millis(10)).grace(grace))
+        .emit(Emit::OnWindowClose)
+        .aggregate("counts", [count_all().alias("n")])
+        .to("word-counts", json());
+    let stores = Some(stores(directory.path()));
+    let bench = Bench::of_app(
+        &app,
+        Rc::clone(broker),
+        Guarantee::ExactlyOnce,
+        (stores, state_bytes_max),
+        Box::new(NoProbe),
+    );
+    bench.change(Polled::Assigned(Bench::all_partitions()));
+    bench
+}
+
+/// How many results of windows were given.
+fn results(bench: &Bench) -> usize {
+    bench.broker.borrow().logs.get("word-counts").map_or(0, Vec::len)
+}
+
+/// Where the windows begin that are said to be open.
+fn open(bench: &mut Bench) -> Vec<i64> {
+    let rows = bench.ask(|view| view.all_windows(0..1_000, 100).unwrap());
+    let starts = rows.column_by_name("window_start").unwrap();
+    starts
+        .as_primitive::<TimestampMillisecondType>()
+        .values()
+        .to_vec()
+}
+
+#[test]
+fn windows_that_were_closed_are_not_there_after_a_restart() {
+    let (directory, broker) = (tempfile::tempdir().unwrap(), Shelf::default());
+    broker.borrow_mut().staged = Some(Vec::new());
+    let mut bench = windows(&broker, &directory, Duration::ZERO, None);
+    (0..25).for_each(|_| bench.line("a"));
+    bench.steps(10);
+    assert_eq!(results(&bench), 2);
+    assert_eq!(open(&mut bench), [20]);
+    drop(bench);
+    // No row comes, so that no epoch ends.
+    broker.borrow_mut().changes.clear();
+    let mut bench = windows(&broker, &directory, Duration::ZERO, None);
+    bench.steps(10);
+    assert_eq!(open(&mut bench), [20]);
+    // Nothing is closed twice: the window of two keys is, and before it nothing.
+    (0..10).for_each(|_| bench.line("b"));
+    bench.steps(10);
+    assert_eq!(results(&bench), 4);
+    assert_eq!(open(&mut bench), [30]);
+}
+
+#[test]
+fn a_question_that_finds_state_lost_ends_the_task_as_any_other_read_does() {
+    let (directory, broker) = (tempfile::tempdir().unwrap(), Shelf::default());
+    broker.borrow_mut().staged = Some(Vec::new());
+    let mut bench = windows(&broker, &directory, Duration::from_secs(1), Some(0));
+    for number in 0..40 {
+        bench.line(&format!("line {number}"));
+        bench.steps(3);
+    }
+    bench.steps(6);
+    let at = TopicPartition {
+        topic: "wc-counts-changelog".into(),
+        partition: 0,
+    };
+    // Another has what windows are read from that memory has no room for.
+    let (posted, claimed) = {
+        let held = bench.worker.checkpoints.held(&at).unwrap();
+        (held.clone(), bench.worker.checkpoints.claim_again(&at))
+    };
+    assert!(!posted.is_current());
+    let view = bench.view().patience(Duration::from_secs(5));
+    let asking = std::thread::spawn(move || view.all_windows(0..1_000, 100));
+    let failed = loop {
+        if let Err(error) = bench.worker.answer_questions() {
+            break error;
+        }
+        assert!(!asking.is_finished(), "nobody heard of it");
+    };
+    assert!(failed.is_taken_over(), "{failed}");
+    assert!(matches!(asking.join().unwrap(), Err(QueryError::Failed { .. })));
+    drop(claimed);
 }
