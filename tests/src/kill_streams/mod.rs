@@ -38,7 +38,7 @@ pub enum Job {
     Words,
     /// `page_views_service`: windows, and late rows.
     Views,
-    /// `joins_service`: a join of two streams, late rows of both, and a table over it, with more state than it may keep in memory.
+    /// `joins_service`: a join of two streams, late rows of both, a table and sessions over it, with more state than it may keep in memory.
     Joins,
 }
 
@@ -93,6 +93,7 @@ impl Job {
                 joins::LATE_ORDERS,
                 joins::LATE_PAYMENTS,
                 joins::CUSTOMERS,
+                joins::SESSIONS,
             ],
         }
     }
