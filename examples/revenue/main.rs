@@ -110,8 +110,9 @@ fn all_of_it(folder: &str) -> Result<(), Box<dyn Error>> {
         }
         Ok::<_, Box<dyn Error>>(connect)
     })?;
-    let config = StreamsConfig::new(&servers).state_dir("state/job");
-    run(app().start(config)?)?;
+    // Where this was killed, its place is free after so long.
+    let config = StreamsConfig::new(&servers).set("session.timeout.ms", "6000")?;
+    run(app().start(config.state_dir("state/job"))?)?;
     runtime.block_on(connect.stop())?;
     Ok(broker.shutdown_blocking()?)
 }

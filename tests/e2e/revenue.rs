@@ -138,7 +138,7 @@ fn revenue_is_what_the_readme_says_and_what_the_source_says_whatever_is_killed()
     example.sql_file(&[], "changes.sql");
     example.await_report(shown[1]);
 
-    for round in 0..3_u32 {
+    for round in 0..2_u32 {
         let mut statements = "USE shop;".to_owned();
         for number in 0..300_u32 {
             let id = 100 + (number * 7 + round * 100) % 400;

@@ -207,7 +207,11 @@ impl Oracle {
     pub(super) fn check(&self, address: &str, seed: u64, instances: &mut [Instance], report: &mut Report) {
         let expected = self.expected();
         report.records = self.records;
-        report.counted = (expected.pairs.len() + expected.alone.len()) as u64;
+        report.counted = (expected.pairs.len() + expected.alone.len() + expected.sessions.len()) as u64;
+        assert!(
+            !expected.sessions.is_empty(),
+            "seed {seed}: there are no sessions"
+        );
         report.late = (self.late_orders.len() + self.late_payments.len()) as u64;
         let reader = reader(address, &[PAID, LATE_ORDERS, LATE_PAYMENTS, CUSTOMERS, SESSIONS]);
         let mut found = Found::default();
