@@ -6,10 +6,11 @@
 //! * `task`: waits, hands over, and is told when to stop. `running`: the parts, driven without waiting. `telling`, `change`: steps as records.
 //! * `ready`: whether the server can be read. `start`: where to begin: what is stored, and what the server still has. `connection`, `link`,
 //!   `backoff`: reading, and reading again.
-//! * `tables`, `describe`: what tables are where the stream stands. `side`: the statement that runs with heartbeats. `batch`: what is handed over.
+//! * `tables`, `describe`: what tables are where the stream stands. `announce`: the same as statements, where a source begins. `side`: the statement that runs with heartbeats. `batch`: what is handed over.
 //!   `progress`: lines of the log on snapshots.
 //!
 //! Offsets, records and the state of snapshots go into one transaction of Kafka: nothing is told twice, and nothing is lost.
+pub(in crate::mysql) mod announce;
 mod backoff;
 mod batch;
 mod change;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::announce::Announcement;
 use super::describe::{self, Ask, Described, Known, Since};
 use super::error::SourceError;
 use super::link::{Incoming, Link};
@@ -41,25 +42,35 @@ pub(super) struct Started {
     pub(super) anew: bool,
 }
 
-/// Connects, and finds out where to begin. A source that begins anew without names of columns in the log begins where it is known what tables
-/// are: with its first offset their descriptions are stored, so that none has to be found out later.
+/// Connects, and finds out where to begin. A source that begins anew without names of columns in the log, or is to tell what tables are, begins
+/// where that is known: with its first offset their descriptions are stored, so that none has to be found out later.
 pub(super) async fn described(
     config: &SourceConfig,
     stored: Option<Offset>,
-) -> Result<(Started, Described), SourceError> {
+) -> Result<(Started, Described, Option<Announcement>), SourceError> {
     for attempt in 1.. {
         let started = start(config, stored.clone()).await?;
-        if !started.anew || started.facts.has_full_metadata() {
-            return Ok((started, Described::default()));
+        let (unnamed, announces) = (
+            !started.facts.has_full_metadata(),
+            Announcement::is_wanted(config),
+        );
+        if !started.anew || !(unnamed || announces) {
+            return Ok((started, Described::default(), None));
         }
+        let tables = tables(config, |_| true).await?;
+        // Statements first: what is found to have changed is newer than them.
+        let announcement = match announces {
+            true => Some(Announcement::read(config, &tables).await?),
+            false => None,
+        };
         let trusted = config.snapshot.mode == SnapshotMode::Recovery;
         let ask = Ask {
-            tables: tables(config, |_| true).await?,
+            tables,
             since: (!trusted).then(|| Since {
                 position: started.offset.resume.position.clone(),
                 within: false,
             }),
-            unnamed: true,
+            unnamed,
             identity: started.facts.identity.clone(),
         };
         let described = describe::once(config, &ask).await?;
@@ -67,7 +78,13 @@ pub(super) async fn described(
         // The first log's beginning is where it is.
         let may_move = config.snapshot.mode != SnapshotMode::Never && attempt < ATTEMPTS;
         if !may_move || !described.tables.iter().any(changed) {
-            return Ok((started, described));
+            let announcement = announcement.map(|(mut announcement, statements)| {
+                announcement.learn(&described.tables, statements);
+                announcement
+            });
+            // Where the log says what tables are, it is asked.
+            let described = if unnamed { described } else { Described::default() };
+            return Ok((started, described, announcement));
         }
         tracing::info!("tables changed while the server said what they are: beginning behind that");
     }
