@@ -1,12 +1,13 @@
 //! Where a source begins: what is stored, what the server still has, and whether what is there already is to be read.
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::announce::Announcement;
 use super::describe::{self, Ask, Described, Known, Since};
 use super::error::SourceError;
 use super::link::{Incoming, Link};
+use super::prepared::end_of_prepared;
 use super::ready::ready;
 use crate::mysql::binlog::Place;
 use crate::mysql::client::dump::replica_uuid;
@@ -22,15 +23,8 @@ use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 /// How often the server says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long XA transactions that were prepared before are waited for.
-const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
-const PREPARED_PAUSE: Duration = Duration::from_millis(200);
-
 /// How often a source that begins looks for a place where tables do not change.
 const ATTEMPTS: u32 = 10;
-
-/// Codes with which servers say that XA RECOVER may not be asked, or is not known. MySQL 8.0 says 1401 to who does not have XA_RECOVER_ADMIN.
-const XA_REFUSED: [u16; 5] = [1044, 1142, 1227, 1064, 1401];
 
 /// A source that can begin.
 #[derive(Debug)]
@@ -206,49 +200,6 @@ async fn first_position(client: &mut Client) -> Result<LogPosition, SourceError>
             "the server writes no binary log (log_bin); start it with --log-bin".to_owned(),
         )),
     }
-}
-
-/// Waits until all XA transactions that are prepared now are committed or rolled back.
-async fn end_of_prepared(client: &mut Client) -> Result<(), SourceError> {
-    let until = Instant::now() + PREPARED_PATIENCE;
-    let mut waited: Option<Vec<String>> = None;
-    loop {
-        let now = match prepared(client).await {
-            Ok(now) => now,
-            Err(error) if error.code().is_some_and(|code| XA_REFUSED.contains(&code)) => {
-                tracing::warn!(
-                    %error,
-                    "prepared XA transactions cannot be listed: rows of those that were prepared before now, and are committed later, are not told. \
-                     GRANT XA_RECOVER_ADMIN ON *.* to the account of database.user"
-                );
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let left: Vec<String> = match waited {
-            None => now,
-            Some(waited) => waited.into_iter().filter(|name| now.contains(name)).collect(),
-        };
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            let names = left.join(", ");
-            return Err(SourceError::Prepared { names });
-        }
-        waited = Some(left);
-        sleep(PREPARED_PAUSE).await;
-    }
-}
-
-/// The names of prepared XA transactions.
-async fn prepared(client: &mut Client) -> Result<Vec<String>, ClientError> {
-    let rows = client.query("XA RECOVER").await?;
-    let name = |row: &crate::mysql::client::Row| {
-        let cell = |index| row.text(index).unwrap_or_default();
-        format!("{}:{}", cell(0), cell(3))
-    };
-    Ok(rows.iter().map(name).collect())
 }
 
 /// The captured tables that there are, of those that are wanted.
