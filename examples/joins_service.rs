@@ -3,8 +3,8 @@
 //!
 //! It reads the topics `orders`, JSON objects with `order`, `customer` and `at`, and `payments`, with `payment`, `of` (the order), `paid` and `paid_at`;
 //! times are milliseconds since 1970. A payment belongs to its order from 5 s before it to 20 s after it. `paid-orders` gets each pair, and
-//! each order that is not paid, once; `customers` has what each customer ordered and paid. What comes too late goes to `late-orders` and
-//! `late-payments` as it is. It stops when its standard input ends.
+//! each order that is not paid, once; `customers` has what each customer ordered and paid; `sessions` has when each was active: what of the two came
+//! within 300 ms of each other, once. What comes too late goes to `late-orders` and `late-payments` as it is. It stops when its standard input ends.
 use std::error::Error;
 use std::io::{Read, stdin};
 use std::time::Duration;
@@ -62,6 +62,16 @@ fn app() -> Streams {
         ],
     );
     customers.to("customers", json());
+    // What a join gives is in time for the windows behind it.
+    let active = joined.group_by([col("customer")]);
+    active
+        .window(session(Duration::from_millis(300)))
+        .emit(OnWindowClose)
+        .aggregate(
+            "by-session",
+            [count_all().alias("rows"), sum(col("paid")).alias("paid")],
+        )
+        .to("sessions", json());
     app
 }
 

@@ -21,5 +21,6 @@ mod peers;
 mod perf;
 mod python_clients;
 mod readme;
+mod revenue;
 mod streams;
 mod word_count;

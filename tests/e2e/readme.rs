@@ -121,4 +121,9 @@ fn the_stream_job_of_the_readme_is_the_example() {
         squeeze(&example).contains(&squeeze(&job[3])),
         "README and examples/orders_customers.rs differ"
     );
+    let example = std::fs::read_to_string(repository().join("examples/revenue/main.rs")).unwrap();
+    assert!(
+        squeeze(&example).contains(&squeeze(&job[4])),
+        "README and examples/revenue/main.rs differ"
+    );
 }

@@ -8,6 +8,8 @@ mod journal;
 pub mod large;
 pub mod pipeline;
 mod replay;
+pub mod revenue;
+mod shop;
 mod writers;
 
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use crate::random::Random;
 pub(super) const TABLES: [&str; 5] = ["items", "words", "pairs", "wide", "logs"];
 /// Those, one with two unique indexes, and one of many types.
 pub(super) const TABLES_OF_SINK: [&str; 7] = ["items", "words", "pairs", "wide", "logs", "mails", "kinds"];
-const WRITERS: u64 = 8;
+pub(super) const WRITERS: u64 = 8;
 /// The most columns that are added while a connector runs.
 const ADDED_MAX: u64 = 40;
 /// Keys that are fought over.
@@ -360,7 +360,7 @@ impl Writer {
 }
 
 /// Whether the server refused a statement, which is its right; a lost connection is an error.
-fn refused(result: mysql_async::Result<()>) -> mysql_async::Result<bool> {
+pub(super) fn refused(result: mysql_async::Result<()>) -> mysql_async::Result<bool> {
     match result {
         Ok(()) => Ok(false),
         Err(mysql_async::Error::Server(_)) => Ok(true),

@@ -2,7 +2,8 @@
 //!
 //! A row is late if the watermark of its partition had passed its time and grace before it: that follows from the partition alone, so the
 //! oracle knows which rows are in time, and by nested loops which of them belong together. Each pair must be published once, each order that
-//! nobody paid in time once and never with a payment, each late row once, and the last sums of each customer must be those of all that.
+//! nobody paid in time once and never with a payment, each late row once, and the last sums of each customer must be those of all that. So must be the
+//! sessions of each customer, each once: what belongs together is as near each other as the session's gap, by the times of what the join gave.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Message;
 use serde_json::Value;
 
+use super::views::millis;
 use super::{Instance, PARTITIONS, Report, SETTLE, Write, reader};
 use crate::random::Random;
 
@@ -19,11 +21,13 @@ pub(super) const PAID: &str = "paid-orders";
 pub(super) const LATE_ORDERS: &str = "late-orders";
 pub(super) const LATE_PAYMENTS: &str = "late-payments";
 pub(super) const CUSTOMERS: &str = "customers";
+pub(super) const SESSIONS: &str = "sessions";
 
 const BEFORE_MS: i64 = 5_000;
 const AFTER_MS: i64 = 20_000;
 const GRACE_MS: i64 = 3_000;
 const OUT_OF_ORDERNESS_MS: i64 = 2_000;
+const GAP_MS: i64 = 300;
 const BUYERS: u64 = 30;
 /// Behind all other rows; they wait for others still.
 const END_MS: i64 = 1_000_000_000;
@@ -43,6 +47,11 @@ struct Payment {
 
 /// What a customer ordered, how often that was paid, and what.
 type Sums = (i64, i64, i64);
+
+/// A customer, and the times of a session's first row and behind its last.
+type Session = (String, i64, i64);
+/// How many rows it has, and what was paid in it.
+type Activity = (i64, i64);
 
 /// What was written.
 #[derive(Default)]
@@ -141,11 +150,28 @@ struct Expected {
     pairs: HashSet<(i64, i64)>,
     alone: HashSet<i64>,
     customers: BTreeMap<String, Sums>,
+    sessions: BTreeMap<Session, Activity>,
+}
+
+/// Each customer's rows, times with what was paid, in sessions.
+fn sessions(rows: BTreeMap<String, Vec<(i64, i64)>>) -> BTreeMap<Session, Activity> {
+    let mut sessions = BTreeMap::new();
+    for (customer, mut rows) in rows {
+        rows.sort_unstable();
+        for session in rows.chunk_by(|row, next| next.0 - row.0 <= GAP_MS) {
+            let (first, last) = (session[0].0, session[session.len() - 1].0);
+            let paid = session.iter().map(|(_, paid)| paid).sum();
+            let activity = (session.len() as i64, paid);
+            sessions.insert((customer.clone(), first, last + 1), activity);
+        }
+    }
+    sessions
 }
 
 impl Oracle {
     fn expected(&self) -> Expected {
         let mut customers: BTreeMap<String, Sums> = BTreeMap::new();
+        let mut rows: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
         let mut alone: HashSet<i64> = HashSet::new();
         for (id, order) in self.orders.iter().filter(|(_, order)| order.at < END_MS) {
             alone.insert(*id);
@@ -161,12 +187,19 @@ impl Oracle {
                 alone.remove(&payment.of);
                 let sums = customers.entry(order.customer.clone()).or_default();
                 *sums = (sums.0, sums.1 + 1, sums.2 + payment.paid);
+                let of = rows.entry(order.customer.clone()).or_default();
+                of.push((order.at.max(payment.at), payment.paid));
             }
+        }
+        for id in &alone {
+            let Order { customer, at } = &self.orders[id];
+            rows.entry(customer.clone()).or_default().push((*at, 0));
         }
         Expected {
             pairs,
             alone,
             customers,
+            sessions: sessions(rows),
         }
     }
 
@@ -174,9 +207,13 @@ impl Oracle {
     pub(super) fn check(&self, address: &str, seed: u64, instances: &mut [Instance], report: &mut Report) {
         let expected = self.expected();
         report.records = self.records;
-        report.counted = (expected.pairs.len() + expected.alone.len()) as u64;
+        report.counted = (expected.pairs.len() + expected.alone.len() + expected.sessions.len()) as u64;
+        assert!(
+            !expected.sessions.is_empty(),
+            "seed {seed}: there are no sessions"
+        );
         report.late = (self.late_orders.len() + self.late_payments.len()) as u64;
-        let reader = reader(address, &[PAID, LATE_ORDERS, LATE_PAYMENTS, CUSTOMERS]);
+        let reader = reader(address, &[PAID, LATE_ORDERS, LATE_PAYMENTS, CUSTOMERS, SESSIONS]);
         let mut found = Found::default();
         let mut came = Instant::now();
         while !found.is(self, &expected) || came.elapsed() < QUIET {
@@ -204,6 +241,7 @@ impl Oracle {
                 PAID => found.row(&value, &expected, &place),
                 LATE_ORDERS => found.late(0, &value["order"], &self.late_orders, &place),
                 LATE_PAYMENTS => found.late(1, &value["payment"], &self.late_payments, &place),
+                SESSIONS => found.session(record.key().unwrap_or_default(), &value, &expected, &place),
                 _ => {
                     let key = std::str::from_utf8(record.key().unwrap_or_default()).expect("a customer");
                     let sum = |name: &str| value[name].as_i64().unwrap_or(0);
@@ -222,6 +260,7 @@ struct Found {
     alone: HashSet<i64>,
     late: [BTreeSet<i64>; 2],
     customers: BTreeMap<String, Sums>,
+    sessions: BTreeSet<Session>,
 }
 
 impl Found {
@@ -246,18 +285,31 @@ impl Found {
         assert!(self.late[side].insert(id), "{place}: {id} came twice");
     }
 
+    fn session(&mut self, key: &[u8], value: &Value, expected: &Expected, place: &str) {
+        let key: Value = serde_json::from_slice(key).expect("the key is JSON");
+        let text = |place: usize| key[place].as_str().expect("a text");
+        let session = (text(0).to_owned(), millis(text(1)), millis(text(2)));
+        let number = |name: &str| value[name].as_i64().unwrap_or(0);
+        let activity = (number("rows"), number("paid"));
+        let right = expected.sessions.get(&session);
+        assert_eq!(right, Some(&activity), "{place}: the session {session:?}");
+        assert!(self.sessions.insert(session), "{place}: {key} came twice");
+    }
+
     fn is(&self, oracle: &Oracle, expected: &Expected) -> bool {
         self.pairs.len() == expected.pairs.len()
             && self.alone.len() == expected.alone.len()
             && self.late[0].len() == oracle.late_orders.len()
             && self.late[1].len() == oracle.late_payments.len()
             && self.customers == expected.customers
+            && self.sessions.len() == expected.sessions.len()
     }
 
     fn missing(&self, oracle: &Oracle, expected: &Expected) -> String {
         let differ = |(customer, sums): &(&String, &Sums)| self.customers.get(*customer) != Some(*sums);
         format!(
-            "{} pairs of {}, {} unpaid orders of {}, {} and {} late rows of {} and {}; of each, and of the sums, one is missing: {:?} {:?} {:?}",
+            "{} pairs of {}, {} unpaid orders of {}, {} and {} late rows of {} and {}, {} sessions of {}; of each, and of the sums, one is missing: \
+             {:?} {:?} {:?} {:?}",
             self.pairs.len(),
             expected.pairs.len(),
             self.alone.len(),
@@ -266,9 +318,15 @@ impl Found {
             self.late[1].len(),
             oracle.late_orders.len(),
             oracle.late_payments.len(),
+            self.sessions.len(),
+            expected.sessions.len(),
             expected.pairs.difference(&self.pairs).next(),
             expected.alone.difference(&self.alone).next(),
             expected.customers.iter().find(differ),
+            expected
+                .sessions
+                .keys()
+                .find(|session| !self.sessions.contains(*session)),
         )
     }
 }

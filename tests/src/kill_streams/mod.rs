@@ -1,7 +1,8 @@
 //! Instances of one exactly-once job that are killed, stopped and woken up at random while records come in; so is the broker.
 //!
 //! What a reader of committed records finds in the end must be what an oracle says, which knows the records and nothing of the
-//! job: of words and their counts (`words`), of windows and what came too late for them (`views`), or of two streams joined (`joins`).
+//! job: of words and their counts (`words`), of windows and what came too late for them (`views`), or of two streams joined, with sessions and a table behind
+//! (`joins`).
 
 mod joins;
 mod views;
@@ -38,7 +39,7 @@ pub enum Job {
     Words,
     /// `page_views_service`: windows, and late rows.
     Views,
-    /// `joins_service`: a join of two streams, late rows of both, and a table over it, with more state than it may keep in memory.
+    /// `joins_service`: a join of two streams, late rows of both, a table and sessions over it, with more state than it may keep in memory.
     Joins,
 }
 
@@ -93,6 +94,7 @@ impl Job {
                 joins::LATE_ORDERS,
                 joins::LATE_PAYMENTS,
                 joins::CUSTOMERS,
+                joins::SESSIONS,
             ],
         }
     }
@@ -147,7 +149,7 @@ pub struct Report {
     pub brokers: u64,
     /// Records written.
     pub records: u64,
-    /// What is counted in them: words, views, or pairs and rows that met none.
+    /// What is counted in them: words, views, or pairs, rows that met none and sessions.
     pub counted: u64,
     /// Rows that came too late.
     pub late: u64,

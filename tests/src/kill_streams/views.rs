@@ -150,7 +150,7 @@ impl Oracle {
 }
 
 /// Milliseconds since 1970 of a time within January of that year, like `1970-01-02T03:04:05.678Z`.
-fn millis(text: &str) -> i64 {
+pub(super) fn millis(text: &str) -> i64 {
     let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().expect("a number");
     let seconds = ((number(8..10) - 1) * 24 + number(11..13)) * 3600 + number(14..16) * 60 + number(17..19);
     seconds * 1000

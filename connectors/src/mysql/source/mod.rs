@@ -4,12 +4,13 @@
 //! rows ([`record`](super::record)), while readers on connections of their own tell what tables held already ([`snapshot`](super::snapshot)).
 //!
 //! * `task`: waits, hands over, and is told when to stop. `running`: the parts, driven without waiting. `telling`, `change`: steps as records.
-//! * `ready`: whether the server can be read. `start`: where to begin: what is stored, and what the server still has. `connection`, `link`,
-//!   `backoff`: reading, and reading again.
-//! * `tables`, `describe`: what tables are where the stream stands. `side`: the statement that runs with heartbeats. `batch`: what is handed over.
-//!   `progress`: lines of the log on snapshots.
+//! * `ready`: whether the server can be read. `start`: where to begin: what is stored, and what the server still has; `prepared`: XA
+//!   transactions across that place. `connection`, `link`, `backoff`: reading, and reading again.
+//! * `tables`, `describe`: what tables are where the stream stands. `announce`: the same as statements, where a source begins.
+//!   `side`: the statement that runs with heartbeats. `batch`: what is handed over. `progress`: lines of the log on snapshots.
 //!
 //! Offsets, records and the state of snapshots go into one transaction of Kafka: nothing is told twice, and nothing is lost.
+pub(in crate::mysql) mod announce;
 mod backoff;
 mod batch;
 mod change;
@@ -18,6 +19,7 @@ mod connection;
 mod describe;
 mod error;
 mod link;
+mod prepared;
 mod progress;
 mod ready;
 mod running;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millstream_connect::plugin::{SourceBatch, SourceOffset, SourcePartition};
 
+use super::announce::{Announcement, Announcing};
 use super::batch::{Batch, Room};
 use super::change::now;
 use super::connection::{Connection, Happened};
@@ -14,7 +15,7 @@ use super::tables::Tables;
 use crate::mysql::client::server::Facts;
 use crate::mysql::config::{SnapshotMode, SourceConfig};
 use crate::mysql::offset::{self, Offset, Snapshots};
-use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Transactions};
+use crate::mysql::record::{Heartbeats, Origin, Records, SchemaChanges, Snapshot as Told, Transactions};
 use crate::mysql::schema::TableId;
 use crate::mysql::signal::{Signal, SignalError};
 use crate::mysql::snapshot::{Answer, Readers, Release, Snapshot};
@@ -55,6 +56,8 @@ pub(super) struct Running {
     pub(super) heartbeats: Heartbeats,
     pub(super) transactions: Option<Transactions>,
     pub(super) schema_changes: Option<SchemaChanges>,
+    /// What tables are where the source begins, as far as it is not told.
+    announcing: Option<Announcing>,
     pub(super) batch: Batch,
     pub(super) pending: Option<Pending>,
     /// Signals among the rows that are pending are done.
@@ -89,6 +92,8 @@ pub(super) struct Parts {
     pub(super) anew: bool,
     /// Tables of which nothing is known, where the log does not say what they are.
     pub(super) unknown: Vec<TableId>,
+    /// What tables are, if that is to be told first.
+    pub(super) announcement: Option<Announcement>,
 }
 
 impl Running {
@@ -105,6 +110,7 @@ impl Running {
                 .records
                 .schema_changes
                 .then(|| SchemaChanges::new(&records)),
+            announcing: parts.announcement.map(Announcement::tell),
             facts: parts.facts,
             stream: parts.stream,
             connection: parts.connection,
@@ -137,6 +143,9 @@ impl Running {
     pub(super) fn drive(&mut self, room: Room) -> Result<Driven, SourceError> {
         while let Some(answer) = self.readers.try_answer() {
             self.answered(answer)?;
+        }
+        if !self.announce(room) {
+            return Ok(Driven::Waits);
         }
         let until = Instant::now() + SLICE;
         for turn in 1_u32.. {
@@ -173,6 +182,35 @@ impl Running {
             }
         }
         Ok(Driven::Waits)
+    }
+
+    /// Tells what tables are where the source begins, until the batch is full; whether all of it is told.
+    fn announce(&mut self, room: Room) -> bool {
+        let (Some(announcing), Some(changes)) = (&mut self.announcing, &self.schema_changes) else {
+            return true;
+        };
+        while !self.batch.is_full(room, false) {
+            let (now, position) = (now(), self.stream.position());
+            let origin = Origin {
+                moment: now,
+                snapshot: Told::Yes,
+                file: position.file.clone(),
+                position: position.position,
+                ..Origin::default()
+            };
+            let told = announcing.tell_next(|change| {
+                let bytes = change.ddl.map_or(0, str::len) * 2;
+                (changes.record(change, &origin, now), bytes)
+            });
+            let Some((record, bytes)) = told else {
+                self.announcing = None;
+                self.batch.moved = true;
+                return true;
+            };
+            self.batch.records.push(record);
+            self.batch.added(bytes, 1);
+        }
+        false
     }
 
     /// Between two transactions: rows that were there already are told, and more are asked for, until the batch is full.
@@ -351,7 +389,8 @@ impl Running {
 
     /// Whether all is told that ever will be: with `snapshot.mode=initial_only`, once the snapshot is done.
     pub(super) fn is_finished(&self) -> bool {
-        self.config.snapshot.mode == SnapshotMode::InitialOnly && self.snapshot.is_done() && !self.within
+        let all_told = self.snapshot.is_done() && self.announcing.is_none();
+        self.config.snapshot.mode == SnapshotMode::InitialOnly && all_told && !self.within
     }
 
     /// Whether the offset is another than the one that was handed over last. Events of which none is captured may move it.
@@ -363,6 +402,16 @@ impl Running {
 
     /// Hands over what there is.
     pub(super) fn hand_over(&mut self) -> SourceBatch {
+        if self.announcing.is_some() {
+            // Whoever begins again without an offset tells it all.
+            let (records, boundary) = self.batch.take(true);
+            return SourceBatch {
+                records,
+                boundary,
+                made_now: true,
+                ..SourceBatch::default()
+            };
+        }
         let mut offsets = self.tables.unstored();
         let offset = self.offset().to_stored();
         self.handed_over = Some(offset.clone());

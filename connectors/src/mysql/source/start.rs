@@ -1,11 +1,13 @@
 //! Where a source begins: what is stored, what the server still has, and whether what is there already is to be read.
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
+use super::announce::Announcement;
 use super::describe::{self, Ask, Described, Known, Since};
 use super::error::SourceError;
 use super::link::{Incoming, Link};
+use super::prepared::end_of_prepared;
 use super::ready::ready;
 use crate::mysql::binlog::Place;
 use crate::mysql::client::dump::replica_uuid;
@@ -21,15 +23,8 @@ use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 /// How often the server says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long XA transactions that were prepared before are waited for.
-const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
-const PREPARED_PAUSE: Duration = Duration::from_millis(200);
-
 /// How often a source that begins looks for a place where tables do not change.
 const ATTEMPTS: u32 = 10;
-
-/// Codes with which servers say that XA RECOVER may not be asked, or is not known. MySQL 8.0 says 1401 to who does not have XA_RECOVER_ADMIN.
-const XA_REFUSED: [u16; 5] = [1044, 1142, 1227, 1064, 1401];
 
 /// A source that can begin.
 #[derive(Debug)]
@@ -41,25 +36,35 @@ pub(super) struct Started {
     pub(super) anew: bool,
 }
 
-/// Connects, and finds out where to begin. A source that begins anew without names of columns in the log begins where it is known what tables
-/// are: with its first offset their descriptions are stored, so that none has to be found out later.
+/// Connects, and finds out where to begin. A source that begins anew without names of columns in the log, or is to tell what tables are, begins
+/// where that is known: with its first offset their descriptions are stored, so that none has to be found out later.
 pub(super) async fn described(
     config: &SourceConfig,
     stored: Option<Offset>,
-) -> Result<(Started, Described), SourceError> {
+) -> Result<(Started, Described, Option<Announcement>), SourceError> {
     for attempt in 1.. {
         let started = start(config, stored.clone()).await?;
-        if !started.anew || started.facts.has_full_metadata() {
-            return Ok((started, Described::default()));
+        let (unnamed, announces) = (
+            !started.facts.has_full_metadata(),
+            Announcement::is_wanted(config),
+        );
+        if !started.anew || !(unnamed || announces) {
+            return Ok((started, Described::default(), None));
         }
+        let tables = tables(config, |_| true).await?;
+        // Statements first: what is found to have changed is newer than them.
+        let announcement = match announces {
+            true => Some(Announcement::read(config, &tables).await?),
+            false => None,
+        };
         let trusted = config.snapshot.mode == SnapshotMode::Recovery;
         let ask = Ask {
-            tables: tables(config, |_| true).await?,
+            tables,
             since: (!trusted).then(|| Since {
                 position: started.offset.resume.position.clone(),
                 within: false,
             }),
-            unnamed: true,
+            unnamed,
             identity: started.facts.identity.clone(),
         };
         let described = describe::once(config, &ask).await?;
@@ -67,7 +72,13 @@ pub(super) async fn described(
         // The first log's beginning is where it is.
         let may_move = config.snapshot.mode != SnapshotMode::Never && attempt < ATTEMPTS;
         if !may_move || !described.tables.iter().any(changed) {
-            return Ok((started, described));
+            let announcement = announcement.map(|(mut announcement, statements)| {
+                announcement.learn(&described.tables, statements);
+                announcement
+            });
+            // Where the log says what tables are, it is asked.
+            let described = if unnamed { described } else { Described::default() };
+            return Ok((started, described, announcement));
         }
         tracing::info!("tables changed while the server said what they are: beginning behind that");
     }
@@ -189,49 +200,6 @@ async fn first_position(client: &mut Client) -> Result<LogPosition, SourceError>
             "the server writes no binary log (log_bin); start it with --log-bin".to_owned(),
         )),
     }
-}
-
-/// Waits until all XA transactions that are prepared now are committed or rolled back.
-async fn end_of_prepared(client: &mut Client) -> Result<(), SourceError> {
-    let until = Instant::now() + PREPARED_PATIENCE;
-    let mut waited: Option<Vec<String>> = None;
-    loop {
-        let now = match prepared(client).await {
-            Ok(now) => now,
-            Err(error) if error.code().is_some_and(|code| XA_REFUSED.contains(&code)) => {
-                tracing::warn!(
-                    %error,
-                    "prepared XA transactions cannot be listed: rows of those that were prepared before now, and are committed later, are not told. \
-                     GRANT XA_RECOVER_ADMIN ON *.* to the account of database.user"
-                );
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let left: Vec<String> = match waited {
-            None => now,
-            Some(waited) => waited.into_iter().filter(|name| now.contains(name)).collect(),
-        };
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            let names = left.join(", ");
-            return Err(SourceError::Prepared { names });
-        }
-        waited = Some(left);
-        sleep(PREPARED_PAUSE).await;
-    }
-}
-
-/// The names of prepared XA transactions.
-async fn prepared(client: &mut Client) -> Result<Vec<String>, ClientError> {
-    let rows = client.query("XA RECOVER").await?;
-    let name = |row: &crate::mysql::client::Row| {
-        let cell = |index| row.text(index).unwrap_or_default();
-        format!("{}:{}", cell(0), cell(3))
-    };
-    Ok(rows.iter().map(name).collect())
 }
 
 /// The captured tables that there are, of those that are wanted.

@@ -126,7 +126,7 @@ impl Alive {
             .map(|stored| Offset::from_stored(&stored))
             .transpose()
             .map_err(SourceError::from)?;
-        let (started, described) = start::described(&config, stored).await?;
+        let (started, described, announcement) = start::described(&config, stored).await?;
         let Started {
             facts,
             offset,
@@ -161,6 +161,7 @@ impl Alive {
             offset,
             anew,
             unknown,
+            announcement,
         };
         let now = Instant::now();
         Ok(Self {

@@ -79,6 +79,7 @@ fn running(settings: &[(&str, &str)]) -> Running {
         offset,
         anew: false,
         unknown: Vec::new(),
+        announcement: None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Tables that change, and logs that do not say what tables are.
-use super::harness::{Delivered, run};
+use millstream_connect::record::{Record, Value};
+
+use super::harness::{Commits, Delivered, field, run};
 use crate::servers::{Kind, Server};
 
 /// The value of a column in the last record of a table.
@@ -55,7 +57,100 @@ async fn tables_change_while_they_are_read() {
             .iter()
             .filter(|record| &*record.topic == "p")
             .count();
-        assert_eq!(statements, 4, "changes of tables");
+        // Six where it began: of the server, the database and the table.
+        assert_eq!(statements, 6 + 4, "changes of tables");
+    }
+}
+
+/// The statements that were told.
+fn statements(delivered: &Delivered) -> Vec<String> {
+    let told = delivered.records.iter().filter(|record| &*record.topic == "p");
+    let statement = |record: &Record| match field(&record.value.value, "ddl") {
+        Some(Value::String(ddl)) => ddl.to_string(),
+        other => panic!("{other:?}"),
+    };
+    told.map(statement).collect()
+}
+
+#[tokio::test]
+async fn a_source_begins_with_the_statements_of_what_is_there() {
+    for (kind, options) in [
+        (Kind::MySql97, &[][..]),
+        (Kind::MySql97, &["--binlog-row-metadata=MINIMAL"]),
+        (Kind::MariaDb, &[]),
+        (Kind::MySql56, &[]),
+    ] {
+        let server = Server::lent(kind, options);
+        let mut client = server.database("d").await;
+        run(
+            &mut client,
+            &[
+                "ALTER DATABASE d CHARACTER SET latin1",
+                "CREATE TABLE b (id INT PRIMARY KEY, a VARCHAR(10) COMMENT 'it''s')",
+                "CREATE TABLE `a ``quoted``` (id INT)",
+                "CREATE TABLE other (id INT PRIMARY KEY)",
+                "INSERT INTO b VALUES (1, 'x')",
+            ],
+        )
+        .await;
+        let mut shown = Vec::new();
+        for table in ["`a ``quoted```", "b"] {
+            let rows = client.query(&format!("SHOW CREATE TABLE {table}")).await.unwrap();
+            shown.push(rows[0].text(1).unwrap());
+        }
+        let defaults = "SELECT CONCAT('SET character_set_server=', @@character_set_server, ', collation_server=', @@collation_server)";
+        let defaults = client.query(defaults).await.unwrap()[0].text(0).unwrap();
+        let mut expected = vec![
+            defaults,
+            "DROP TABLE IF EXISTS `d`.`a ``quoted```".to_owned(),
+            "DROP TABLE IF EXISTS `d`.`b`".to_owned(),
+            "DROP DATABASE IF EXISTS `d`".to_owned(),
+            "CREATE DATABASE `d` CHARSET latin1 COLLATE latin1_swedish_ci".to_owned(),
+            "USE `d`".to_owned(),
+        ];
+        expected.extend(shown);
+        let mut delivered = Delivered::new(
+            &server,
+            &[
+                ("table.include.list", "d\\.a.*,d\\.b"),
+                ("include.schema.changes", "true"),
+                ("snapshot.mode", "initial"),
+                // Several batches.
+                ("max.batch.size", "3"),
+            ],
+        );
+        // Who dies in the midst of it begins again.
+        delivered.commits = Commits::EachPoll;
+        let mut running = delivered.start().await;
+        assert_eq!(running.poll().await.unwrap(), 3);
+        running.stop().await;
+        assert_eq!(statements(&delivered), expected[..3]);
+        assert!(delivered.partitions().is_empty(), "nothing is stored of a part");
+        delivered.records.clear();
+        delivered.commits = Commits::WhereItSays;
+        let mut running = delivered.start().await;
+        running.until_count("d.b", 1).await;
+        running.stop().await;
+        assert_eq!(statements(&delivered), expected, "{kind:?} {options:?}");
+        assert!(
+            delivered.records[..expected.len()]
+                .iter()
+                .all(|record| &*record.topic == "p"),
+            "before all rows"
+        );
+        let created = field(&delivered.records[7].value.value, "tableChanges");
+        assert!(format!("{created:?}").contains("CREATE"), "{created:?}");
+        // Once.
+        let mut running = delivered.start().await;
+        run(
+            &mut client,
+            &["ALTER TABLE b ADD c INT", "INSERT INTO b VALUES (2, 'y', 3)"],
+        )
+        .await;
+        running.until_count("d.b", 2).await;
+        running.stop().await;
+        expected.push("ALTER TABLE b ADD c INT".to_owned());
+        assert_eq!(statements(&delivered), expected);
     }
 }
 

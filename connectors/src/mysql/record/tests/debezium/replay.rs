@@ -14,6 +14,7 @@ use crate::mysql::record::{
     Moment, Origin, Records, SchemaChange, SchemaChanges, Snapshot, TableChange, TableRecords, Transactions,
 };
 use crate::mysql::schema::{Table, TableId};
+use crate::mysql::source::announce::Announcement;
 use crate::mysql::tests::golden::raw_events;
 
 /// Ours and Debezium's.
@@ -281,7 +282,7 @@ fn without_lone_beginnings(records: &mut Vec<Json>) {
     records.retain(|record| !is(record, "BEGIN") || ended.contains(&record["key"]["payload"].to_string()));
 }
 
-/// Changes of tables: those that the snapshot tells, and what is gone or concerns no table.
+/// Changes of tables: all that the snapshot tells, in its order, and what is gone or concerns no table.
 pub(super) fn tables(golden: &Golden, variant: &str, records: &Arc<Records>, written: &mut Written) -> Sides {
     if !records.config.schema_changes {
         return Default::default();
@@ -289,21 +290,34 @@ pub(super) fn tables(golden: &Golden, variant: &str, records: &Arc<Records>, wri
     let mut replay = Replay::new(golden, records, &["before"]);
     replay.read("setup.bin", "setup");
     let changes = SchemaChanges::new(records);
+    let id = |payload: &Json| {
+        let id = payload["tableChanges"][0]["id"].as_str()?;
+        let (database, table) = id.trim_matches('"').split_once("\".\"").unwrap();
+        Some(TableId::new(database, table))
+    };
+    let all = golden.records(variant).into_iter().filter(is_schema_change);
+    let (mut announced, rest): (Vec<Json>, Vec<Json>) =
+        all.partition(|their| their["value"]["payload"]["source"]["snapshot"] != json!("false"));
+    // Of a table without rows the log says nothing.
+    announced
+        .retain(|their| id(&their["value"]["payload"]).is_none_or(|id| replay.described.contains_key(&id)));
     let (mut ours, mut theirs) = Sides::default();
-    for their in golden.records(variant).into_iter().filter(is_schema_change) {
+    let mut announcing = announcement(&announced, &id, &replay.described).tell();
+    for their in announced {
+        let (origin, now) = origin(&their["value"]["payload"]);
+        let record = announcing.tell_next(|change| changes.record(change, &origin, now));
+        ours.push(written.record(&record.expect("there are as many")));
+        theirs.push(their);
+    }
+    assert!(
+        announcing.tell_next(|_| ()).is_none(),
+        "nothing else is announced"
+    );
+    for their in rest {
         let payload = &their["value"]["payload"];
-        let id = payload["tableChanges"][0]["id"].as_str().map(|id| {
-            let (database, table) = id.trim_matches('"').split_once("\".\"").unwrap();
-            TableId::new(database, table)
-        });
-        let of_snapshot = payload["source"]["snapshot"] != json!("false");
-        let kind = payload["tableChanges"][0]["type"].as_str();
-        let change = match (&id, kind) {
+        let id = id(payload);
+        let change = match (&id, payload["tableChanges"][0]["type"].as_str()) {
             (Some(id), Some("DROP")) => vec![TableChange::Drop(id)],
-            (Some(id), Some("CREATE")) if of_snapshot => match replay.described.get(id) {
-                Some(table) => vec![TableChange::Create(table)],
-                None => continue,
-            },
             (None, _) => Vec::new(),
             _ => continue,
         };
@@ -317,6 +331,40 @@ pub(super) fn tables(golden: &Golden, variant: &str, records: &Arc<Records>, wri
         theirs.push(their);
     }
     (ours, theirs)
+}
+
+/// What the server had said to Debezium: the defaults of itself and of databases, and statements of tables.
+fn announcement(
+    announced: &[Json],
+    id: &dyn Fn(&Json) -> Option<TableId>,
+    described: &HashMap<TableId, Table>,
+) -> Announcement {
+    let mut announcement = Announcement::default();
+    let word = |text: &str| text.to_owned();
+    for their in announced {
+        let payload = &their["value"]["payload"];
+        let ddl = payload["ddl"].as_str().unwrap();
+        let words: Vec<&str> = ddl.split([' ', '=', ',']).collect();
+        match (words[0], words[1], id(payload)) {
+            ("SET", ..) => announcement.defaults = (word(words[2]), word(words[5])),
+            ("CREATE", "DATABASE", _) => {
+                let name = payload["databaseName"].as_str().unwrap();
+                let defaults = (word(words[4]), word(words[6]));
+                announcement.databases.push((word(name), defaults));
+            }
+            ("CREATE", _, Some(id)) => {
+                let table = Arc::new(described[&id].clone());
+                announcement.tables.push((table, word(ddl)));
+            }
+            _ => {}
+        }
+    }
+    // In the order of names, as the server is asked for them.
+    announcement.databases.sort();
+    announcement
+        .tables
+        .sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+    announcement
 }
 
 /// Where their record comes from.
