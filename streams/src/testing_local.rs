@@ -115,7 +115,7 @@ impl Local {
         let from = store.resume().map_or(0, |position| position.offset);
         task.attach(step, &store);
         if from > 0 {
-            let mut stored = store.stored();
+            let mut stored = store.stored().unwrap();
             let mut goes_on = true;
             while goes_on && task.takes_more(step) {
                 // Few at a time, so that it ends in the middle.

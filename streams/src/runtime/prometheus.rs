@@ -82,6 +82,11 @@ impl MetricsSnapshot {
                 "Records of changelogs read to rebuild state",
                 self.records_restored,
             ),
+            (
+                "standby_records",
+                "Records of changelogs taken into standby copies",
+                self.standby_records,
+            ),
         ];
         for (name, help, value) in counters {
             let name = format!("{name}_total");
@@ -97,6 +102,21 @@ impl MetricsSnapshot {
             "gauge",
         );
         page.line("restore_lag_records", &[], self.restore_left);
+        page.head(
+            "standby_lag_records",
+            "Offsets of a changelog that a standby copy in this process has not taken yet",
+            "gauge",
+        );
+        for ((changelog, partition), standby) in &self.standbys {
+            if let Some(lag) = standby.lag {
+                let partition = partition.to_string();
+                page.line(
+                    "standby_lag_records",
+                    &[("store", changelog), ("partition", &partition)],
+                    lag,
+                );
+            }
+        }
     }
 
     fn sub_topologies(&self, page: &mut Page) {

@@ -127,7 +127,7 @@ impl Process {
         match store.resume().filter(fits) {
             Some(position) => {
                 begin = position.offset as usize;
-                let mut stored = store.stored();
+                let mut stored = store.stored().unwrap();
                 while stored
                     .read(7, &mut |key, value| {
                         loaded += 1;
