@@ -1,5 +1,6 @@
 //! Stores against a log made of memory.
 mod reader;
+mod standby;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -387,7 +387,8 @@ impl<F: Follow> Standby<F> {
         &mut self.parts.follow
     }
 
-    fn report(&self) {
+    /// Tells how the copies stand.
+    pub(super) fn report(&self) {
         let standbys = self.copies.iter().map(|copy| {
             let lag = match copy.stage {
                 Stage::Compared(_) => None,
