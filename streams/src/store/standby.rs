@@ -82,6 +82,7 @@ impl PartitionStore {
             self.end_spool()?;
             return Ok(Some(position));
         }
+        self.settle()?;
         // What was read of the log before is found nowhere while it is being merged.
         let is_merged = self
             .spooled

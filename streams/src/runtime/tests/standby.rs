@@ -246,16 +246,18 @@ fn whoever_has_followed_takes_over_without_reading_the_log() {
         pair.steps(8);
         pair.follow();
         assert_eq!(pair.lag(), Some(Some(0)));
-        // One more epoch, which the copy has not seen when it is needed.
-        pair.line("a");
-        pair.steps(4);
+        // Two more epochs, of which the copy has seen one when it is needed.
+        for _ in 0..2 {
+            pair.line("a");
+            pair.steps(4);
+        }
         pair.change_places(true);
         pair.line("a b d");
         pair.steps(20);
         // Four words and what they mean; the last epoch's word.
         let loaded = if looked_up_from == LOADED { 5 } else { 0 };
         assert_eq!(pair.restored(), (loaded, 1));
-        let expected = counts(&[("a", 4), ("b", 2), ("c", 2), ("d", 2)]);
+        let expected = counts(&[("a", 5), ("b", 2), ("c", 2), ("d", 2)]);
         assert_eq!(pair.active().bench.table(), expected);
         let active = pair.active();
         active.standby.step();
@@ -320,9 +322,9 @@ fn a_copy_that_has_read_half_of_the_log_goes_on_from_there() {
         "{:?}",
         pair.lag()
     );
-    let taken = pair.other().bench.shared.metrics.snapshot(|_| 0).standby_records;
-    assert!((10..30).contains(&taken), "{taken}");
     pair.change_places(true);
+    let taken = pair.active().bench.shared.metrics.snapshot(|_| 0).standby_records;
+    assert!((10..30).contains(&taken), "{taken}");
     pair.steps(80);
     assert_eq!(pair.restored(), (taken, 41 - taken));
 }
@@ -353,7 +355,9 @@ fn a_log_that_was_made_anew_is_copied_anew() {
 fn a_copy_that_cannot_be_read_is_given_up_when_it_is_needed() {
     for looked_up_from in [LOADED, LOOKED_UP] {
         let mut pair = Pair::new(looked_up_from);
-        pair.line("a b");
+        // More than a block, lest what is torn was read with the stamp already.
+        let words: Vec<String> = (0..400).map(|n| format!("wordofsomelength{n}")).collect();
+        pair.line(&words.join(" "));
         pair.steps(8);
         pair.follow();
         pair.other().standby.release_all();
@@ -363,10 +367,14 @@ fn a_copy_that_cannot_be_read_is_given_up_when_it_is_needed() {
         assert!(torn > 0);
         pair.follow();
         pair.change_places(true);
-        pair.line("a");
-        pair.steps(60);
-        assert_eq!(pair.restored().1, 3, "all of the log");
-        assert_eq!(pair.active().bench.table(), counts(&[("a", 2), ("b", 1)]));
+        pair.line("wordofsomelength7");
+        pair.steps(900);
+        assert_eq!(pair.restored().1, 401, "all of the log");
+        let expected = words.iter().enumerate();
+        let expected: Vec<(&str, usize)> = expected
+            .map(|(n, word)| (&**word, if n == 7 { 2 } else { 1 }))
+            .collect();
+        assert_eq!(pair.active().bench.table(), counts(&expected));
     }
 }
 
