@@ -3,15 +3,15 @@ use super::*;
 
 /// A log of so many records, of which each key has several.
 fn long_log(records: usize) -> Log {
-    let mut log = Log::default();
-    log.records = (0..records)
-        .map(|number| {
-            let key = format!("key {:03}", number % 97).into_bytes();
-            let value = (number % 13 != 5).then(|| format!("value {number}").into_bytes());
-            Some((key, value))
-        })
-        .collect();
-    log
+    let record = |number: usize| {
+        let key = format!("key {:03}", number % 97).into_bytes();
+        let value = (number % 13 != 5).then(|| format!("value {number}").into_bytes());
+        Some((key, value))
+    };
+    Log {
+        records: (0..records).map(record).collect(),
+        ..Log::default()
+    }
 }
 
 /// Has `store` take a part of the log.
