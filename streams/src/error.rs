@@ -224,15 +224,25 @@ impl StreamsError {
         matches!(sink, Some(SinkError::Aborted { .. }))
     }
 
+    /// Whether a local store could not be read, which was emptied: the tasks begin again without it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.local_store(), Some(LocalStoreError::Read { .. }))
+    }
+
     /// Whether the partition was given to another thread of the process, of which this one is still to be told.
     pub(crate) fn is_taken_over(&self) -> bool {
+        matches!(self.local_store(), Some(LocalStoreError::Taken { .. }))
+    }
+
+    /// Why a step could not use its local store.
+    fn local_store(&self) -> Option<&LocalStoreError> {
         let Self::Task(TaskError::Step { cause, .. }) = self else {
-            return false;
+            return None;
         };
-        let OperatorError::State(StateError::LocalStore(cause)) = &**cause else {
-            return false;
-        };
-        matches!(cause, LocalStoreError::Taken { .. })
+        match &**cause {
+            OperatorError::State(StateError::LocalStore(cause)) => Some(cause),
+            _ => None,
+        }
     }
 
     /// What the caller can do.

@@ -129,7 +129,9 @@ pub use format::{
 };
 pub use operator::OperatorError;
 pub use plan::{ErrorPolicy, PlanError, Topology, dead_letter, fail, skip};
-pub use runtime::{JobState, MetricsSnapshot, QueryError, StoreView, StreamsHandle, SubTopologyMetrics};
+pub use runtime::{
+    JobState, MetricsSnapshot, QueryError, StandbyMetrics, StoreView, StreamsHandle, SubTopologyMetrics,
+};
 pub use sink::SinkError;
 pub use source::SourceError;
 pub use state::StateError;

@@ -143,6 +143,12 @@ impl Instance {
         }
     }
 
+    /// Another instance of the job.
+    pub fn other(&self, address: &str) -> Self {
+        let (agent, base) = (self.agent.clone(), format!("http://{address}"));
+        Self { agent, base }
+    }
+
     /// GET; the answer.
     pub fn get(&self, target: &str) -> Result<Value, CliError> {
         let text = self.get_text(target)?;

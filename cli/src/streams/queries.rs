@@ -1,11 +1,12 @@
 //! `millstream streams describe`, `state` and `query`: what an instance of a running job says.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Args;
 use serde_json::Value;
 
-use super::instance::InstanceArgs;
+use super::instance::{Instance, InstanceArgs};
 use crate::datetime::parse_datetime;
 use crate::error::{CliError, output};
 use crate::table;
@@ -23,10 +24,11 @@ pub struct DescribeArgs {
     instance: InstanceArgs,
 }
 
-/// Print the stores of a running job, and which instance works on which of their partitions.
+/// Print the stores of a running job: which instance works on which of their partitions, and which have standby copies.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An instance answers whose configuration has queries.listener.\n\n\
+    after_help = "An instance answers whose configuration has queries.listener. Behind a standby copy (num.standby.replicas) stands how many \
+    offsets of the changelog it has not taken yet, or a question mark while nobody knows.\n\n\
     Examples:\n  \
     millstream streams state --application-id word-count\n  \
     millstream streams state --application-id word-count --json"
@@ -104,8 +106,10 @@ pub fn describe(args: &DescribeArgs) -> Result<(), CliError> {
 
 /// Runs `state`.
 pub fn state(args: &StateArgs) -> Result<(), CliError> {
-    let page = args.instance.find()?.get("/state")?;
-    let headers = ["STORE", "KIND", "PARTITION", "INSTANCE"];
+    let instance = args.instance.find()?;
+    let page = instance.get("/state")?;
+    let standbys = standbys(&instance, &page);
+    let headers = ["STORE", "KIND", "PARTITION", "INSTANCE", "STANDBYS"];
     let mut rows = Vec::new();
     for store in page["stores"].as_array().into_iter().flatten() {
         let mut owners: Vec<(i64, &Value)> = store["owners"]
@@ -116,15 +120,44 @@ pub fn state(args: &StateArgs) -> Result<(), CliError> {
             .collect();
         owners.sort_unstable_by_key(|(partition, _)| *partition);
         for (partition, owner) in owners {
+            let name = text_of(&store["name"]);
+            let standbys = standbys.get(&(name.clone(), partition));
             rows.push(vec![
-                text_of(&store["name"]),
+                name,
                 text_of(&store["kind"]),
                 partition.to_string(),
                 owner.as_str().unwrap_or("-").to_owned(),
+                standbys.map_or_else(|| "-".to_owned(), |standbys| standbys.join(", ")),
             ]);
         }
     }
     table::print(&headers, &rows, args.json)
+}
+
+/// The standby copies by store and partition: each instance knows its own.
+fn standbys(asked: &Instance, page: &Value) -> BTreeMap<(String, i64), Vec<String>> {
+    let mut standbys = BTreeMap::<_, Vec<String>>::new();
+    for address in page["instances"].as_array().into_iter().flatten() {
+        let address = text_of(address);
+        let is_asked = page["instance"] == address.as_str();
+        // One that does not answer is not worked without: what it keeps is not known.
+        let other = (!is_asked).then(|| asked.other(&address).get("/state").ok());
+        let page = other.as_ref().map_or(Some(page), |other| other.as_ref());
+        for standby in page
+            .and_then(|page| page["standbys"].as_array())
+            .into_iter()
+            .flatten()
+        {
+            let lag = standby["lag"].as_u64();
+            let lag = lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string());
+            let at = (
+                text_of(&standby["store"]),
+                standby["partition"].as_i64().unwrap_or(-1),
+            );
+            standbys.entry(at).or_default().push(format!("{address} ({lag})"));
+        }
+    }
+    standbys
 }
 
 /// Runs `query`.

@@ -26,6 +26,8 @@ pub struct Batch {
     /// Those before it are destroyed, or the last one of them is lent out.
     next: usize,
     lent: bool,
+    /// The partition whose end was met last, and where that is.
+    pub(crate) end: Option<(i32, i64)>,
 }
 
 /// A record, until the next one is asked for.
@@ -45,6 +47,7 @@ impl Batch {
             messages: Vec::with_capacity(BATCH),
             next: 0,
             lent: false,
+            end: None,
         }
     }
 
@@ -63,6 +66,9 @@ impl Batch {
         self.lent = true;
         // SAFETY: it is one of librdkafka's, and not destroyed before it is taken back.
         let message = unsafe { &*message };
+        if message.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+            self.end = Some((message.partition, message.offset));
+        }
         Some(match message.err.is_error() {
             true => Err(error_of(message)),
             false => Ok(Record { message, topic }),

@@ -91,6 +91,12 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         self.batch.next(&queue.topic)
     }
 
+    /// The partition whose end [`next`](Self::next) has just told of (topic, number), and the offset of what comes there next.
+    pub fn end(&self) -> Option<(&str, i32, i64)> {
+        let (partition, offset) = self.batch.end?;
+        Some((&self.queues.get(self.turn)?.topic, partition, offset))
+    }
+
     /// Serves an event, if there is one; else takes records of the queue whose turn it is, if one has any.
     fn fill(&mut self, wait: Duration) -> KafkaResult<()> {
         let mut waited = wait.is_zero();

@@ -17,8 +17,12 @@ pub struct GroupMembers {
 }
 
 /// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupMember {
+    /// What the group calls it.
+    pub member_id: String,
+    /// Its `group.instance.id`, if it has one.
+    pub instance_id: Option<String>,
     /// Its `client.id`.
     pub client_id: String,
     /// Its partitions (topic, number).
@@ -81,7 +85,10 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<GroupMembers, s
         let state = sys::rd_kafka_ConsumerGroupDescription_state(group);
         let members = (0..sys::rd_kafka_ConsumerGroupDescription_member_count(group)).map(|index| {
             let member = sys::rd_kafka_ConsumerGroupDescription_member(group, index);
+            let instance_id = text(sys::rd_kafka_MemberDescription_group_instance_id(member));
             GroupMember {
+                member_id: text(sys::rd_kafka_MemberDescription_consumer_id(member)),
+                instance_id: Some(instance_id).filter(|id| !id.is_empty()),
                 client_id: text(sys::rd_kafka_MemberDescription_client_id(member)),
                 partitions: partitions(sys::rd_kafka_MemberDescription_assignment(member)),
             }

@@ -26,6 +26,9 @@ const QUEUED_MESSAGES: usize = 50_000;
 const PARTITION_KILOBYTES_MIN: usize = 256;
 const PARTITION_MESSAGES_MIN: usize = 2_000;
 
+/// The part of what a client may queue that one of many changelogs may that are followed: what is behind is read a little slower.
+const FOLLOWED_PART: usize = 16;
+
 /// Among how many partitions a worker's consumer shares what it may queue: each has a queue of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct QueueShares {
@@ -61,6 +64,21 @@ impl StreamsConfig {
         if guarantee == Guarantee::ExactlyOnce {
             client.set("isolation.level", "read_committed");
         }
+        client
+    }
+
+    /// A client that follows changelogs, each in a queue of its own.
+    pub(crate) fn follow_client(&self, application_id: &str, guarantee: Guarantee) -> ClientConfig {
+        let mut client = self.restore_client(application_id, "standby", guarantee);
+        client
+            .set(
+                "queued.max.messages.kbytes",
+                (self.kilobytes(32 << 10) / FOLLOWED_PART).to_string(),
+            )
+            .set(
+                "queued.min.messages",
+                (self.messages(QUEUED_MESSAGES) / FOLLOWED_PART).to_string(),
+            );
         client
     }
 
@@ -159,13 +177,14 @@ impl StreamsConfig {
             client.set("isolation.level", "read_committed");
         }
         // Each worker is a static member of its own; with one id they would fence each other. Exactly-once needs the id in any
-        // case: without it, offsets sent while the group changes hands are not held against the member.
+        // case: without it, offsets sent while the group changes hands are not held against the member. Standby copies need it to tell
+        // which members are one process.
         let instance = client.get("group.instance.id").map(str::to_owned);
         match instance {
             Some(instance) if self.threads > 1 => {
                 client.set("group.instance.id", format!("{instance}-{worker}"));
             }
-            None if guarantee == Guarantee::ExactlyOnce => {
+            None if guarantee == Guarantee::ExactlyOnce || self.standbys() > 0 => {
                 client.set("group.instance.id", format!("{identity}-{worker}"));
             }
             _ => {}

@@ -19,7 +19,7 @@ use clients::split_prefix;
 use state::StateDir;
 
 /// The keys of this library; all others go to librdkafka.
-const OWN_KEYS: [&str; 15] = [
+const OWN_KEYS: [&str; 16] = [
     "application.id",
     "bootstrap.servers",
     "client.id",
@@ -27,6 +27,7 @@ const OWN_KEYS: [&str; 15] = [
     "connect.timeout.ms",
     "errors.dead.letter.queue.topic.name",
     "metrics.listener",
+    "num.standby.replicas",
     "num.stream.threads",
     "processing.guarantee",
     "queries.advertised",
@@ -76,6 +77,7 @@ const CLIENT_KEYS: [&str; 20] = [
 
 const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
 const STREAM_THREADS_MAX: usize = 1024;
+const STANDBYS_MAX: usize = 16;
 /// An hour: beyond it an epoch would outlast max.poll.interval.ms many times over.
 const MILLIS_MAX: u64 = 3_600_000;
 
@@ -145,6 +147,7 @@ pub enum ConfigError {
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
 /// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
 /// | `statestore.cache.max.bytes` | -1 | memory for the states of all steps, which share it; what is not in use is read from `state.dir` again. Worked on as a whole, and therefore in memory while it is: a group of an aggregate over a table, and a window that rows come for. Timers of `process` stay in memory, a time and the key each. Besides, each thread and the checkpoints take up to a quarter of it for what is on its way, and 4 MiB at least. -1: all states stay in memory |
+/// | `num.standby.replicas` | 0 | processes that keep a warm copy of each task's state beside the one that works on it, so that one of them goes on within seconds when that one dies. A process copies what the group would give it if others died, `num.standby.replicas` of them at a time; it follows the changelogs into its `state.dir`. All instances should say the same. Workers are static members then (`group.instance.id`), by which processes are told from each other |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///
 /// ```
@@ -165,6 +168,7 @@ pub struct StreamsConfig {
     application_id: Option<String>,
     state_dir: StateDir,
     cache_bytes_max: Option<usize>,
+    standbys: usize,
     dead_letter_topic: Option<String>,
     metrics_listener: Option<String>,
     queries_listener: Option<String>,
@@ -192,6 +196,7 @@ impl StreamsConfig {
             application_id: None,
             state_dir: StateDir::default(),
             cache_bytes_max: None,
+            standbys: 0,
             dead_letter_topic: None,
             metrics_listener: None,
             queries_listener: None,
@@ -238,6 +243,7 @@ impl StreamsConfig {
             "bootstrap.servers" => self.bootstrap_servers = value.to_owned(),
             "num.stream.threads" => self.threads = number(key, value, 1, STREAM_THREADS_MAX)?,
             "commit.interval.ms" => self.commit_interval = Some(millis(key, value)?),
+            "num.standby.replicas" => self.standbys = number(key, value, 0, STANDBYS_MAX)?,
             "metrics.listener" => self.metrics_listener = Some(address(key, value)?),
             "queries.listener" => self.queries_listener = Some(address(key, value)?),
             "queries.advertised" => self.queries_advertised = Some(address(key, value)?),
@@ -612,6 +618,29 @@ mod tests {
         let config = config.threads(2);
         assert_eq!(instance(&config, "stream-1").as_deref(), Some("host-stream-1"));
         assert_eq!(instance(&config, "stream-2").as_deref(), Some("host-stream-2"));
+    }
+
+    #[test]
+    fn with_standbys_workers_are_static_members_of_their_process() {
+        let config = properties(&[("bootstrap.servers", "x:1"), ("num.standby.replicas", "2")]).unwrap();
+        let instance = |config: &StreamsConfig| {
+            let client = config.consumer_client(
+                "job",
+                "stream-1",
+                Guarantee::AtLeastOnce,
+                "x",
+                QueueShares::default(),
+            );
+            client.get("group.instance.id").map(str::to_owned)
+        };
+        assert_eq!(
+            (config.standbys(), instance(&config).as_deref()),
+            (2, Some("x-stream-1"))
+        );
+        let without = config.set("num.standby.replicas", "0").unwrap();
+        assert_eq!(instance(&without), None);
+        let error = without.set("num.standby.replicas", "17").unwrap_err().to_string();
+        assert!(error.contains("a number from 0 to 16"), "{error}");
     }
 
     #[test]

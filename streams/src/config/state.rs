@@ -53,6 +53,11 @@ impl StreamsConfig {
         self.cache_bytes_max
     }
 
+    /// How many warm copies of each task's state there should be.
+    pub(crate) fn standbys(&self) -> usize {
+        self.standbys
+    }
+
     /// Whether there is a place for the state that memory has no room for.
     pub(super) fn check_state(&self) -> Result<(), ConfigError> {
         if self.cache_bytes_max.is_some() && self.local_state_dir().is_none() {

@@ -192,6 +192,11 @@ impl Operator for FinalAggregate {
         true
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.table.is_partial();
+        true
+    }
+
     fn is_full(&self) -> bool {
         self.store.is_some() && self.table.is_full_with(self.delta.size_bytes())
     }

@@ -349,6 +349,10 @@ impl Operator for ForeignResult {
         self.rows.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.rows.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.held_rows >= HELD_ROWS_MAX
             || self.held_bytes >= HELD_BYTES_MAX

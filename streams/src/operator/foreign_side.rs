@@ -295,6 +295,10 @@ impl Operator for ForeignSide {
         self.groups.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.groups.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.groups.is_full_with(self.held_bytes)
     }

@@ -179,6 +179,11 @@ pub(crate) trait Operator: Send {
         true
     }
 
+    /// None of the states of a checkpoint is brought into memory: the step looks up in its store what it needs. Says whether it can.
+    fn takes_none(&mut self) -> bool {
+        false
+    }
+
     /// Whether the epoch has touched as many keys as memory has room for, so that it should end.
     fn is_full(&self) -> bool {
         false

@@ -360,6 +360,10 @@ impl Operator for SignedFinal {
         self.rows.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.rows.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.rows.is_full_with(self.delta.size_bytes())
     }

@@ -365,6 +365,10 @@ impl Operator for TableFinal {
         self.groups.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.groups.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.groups.is_full_with(self.held_bytes)
     }

@@ -268,6 +268,10 @@ impl Operator for ToTable {
         self.rows.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.rows.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.rows.is_full_with(self.held_bytes)
     }

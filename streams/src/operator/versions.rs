@@ -386,6 +386,10 @@ impl Operator for Versions {
         self.versions.takes_more()
     }
 
+    fn takes_none(&mut self) -> bool {
+        self.versions.takes_none()
+    }
+
     fn is_full(&self) -> bool {
         self.versions.is_full_with(self.held_bytes)
     }

@@ -73,6 +73,10 @@ impl StreamsHandle {
         self.lag.push(lag);
     }
 
+    pub(super) fn add_thread(&mut self, thread: JoinHandle<()>) {
+        self.threads.push(thread);
+    }
+
     /// Where the job stands.
     pub fn state(&self) -> JobState {
         self.shared.state()

@@ -48,6 +48,18 @@ pub struct MetricsSnapshot {
     pub sub_topologies: Vec<SubTopologyMetrics>,
     /// The tasks that this process works on, by sub-topology and partition, up to half a second old.
     pub tasks: BTreeMap<(usize, i32), TaskMetrics>,
+    /// Records of changelogs taken into standby copies (`num.standby.replicas`).
+    pub standby_records: u64,
+    /// The standby copies of this process, by changelog and partition, up to half a second old.
+    pub standbys: BTreeMap<(String, i32), StandbyMetrics>,
+}
+
+/// A warm copy of the state of a task that another process works on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StandbyMetrics {
+    /// Offsets of the changelog that it has not taken yet, up to a few seconds old; none as long as nobody has looked.
+    pub lag: Option<u64>,
 }
 
 /// One sub-topology of a job.
@@ -82,6 +94,8 @@ pub(super) struct Metrics {
     errors: Arc<ErrorCounters>,
     subs: Vec<SubCounters>,
     tasks: Mutex<BTreeMap<TaskId, TaskMetrics>>,
+    standby_records: AtomicU64,
+    standbys: Mutex<BTreeMap<(String, i32), StandbyMetrics>>,
 }
 
 #[derive(Default)]
@@ -117,6 +131,8 @@ impl Metrics {
                 })
                 .collect(),
             tasks: Mutex::default(),
+            standby_records: AtomicU64::new(0),
+            standbys: Mutex::default(),
         }
     }
 
@@ -156,6 +172,24 @@ impl Metrics {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task, _| !before.contains(task));
         tasks.extend(now);
+    }
+
+    /// More records were taken into standby copies.
+    pub(super) fn followed(&self, records: u64) {
+        self.standby_records.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// The standby copies stand so.
+    pub(super) fn standbys(&self, now: BTreeMap<(String, i32), StandbyMetrics>) {
+        *self.standbys.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// How the standby copies stand.
+    pub(super) fn standbys_now(&self) -> BTreeMap<(String, i32), StandbyMetrics> {
+        self.standbys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn committed(&self) {
@@ -214,6 +248,8 @@ impl Metrics {
             restore_left: get(&self.restore_left),
             sub_topologies,
             tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            standby_records: get(&self.standby_records),
+            standbys: self.standbys_now(),
         }
     }
 }

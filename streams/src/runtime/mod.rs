@@ -45,6 +45,7 @@ mod queries;
 mod restoring;
 mod shared;
 mod stalls;
+mod standby;
 mod start_order;
 #[cfg(test)]
 mod tests;
@@ -60,7 +61,7 @@ use rdkafka::error::KafkaError;
 #[cfg(test)]
 pub(crate) use block_on::block_on;
 pub use handle::StreamsHandle;
-pub use metrics::{MetricsSnapshot, SubTopologyMetrics};
+pub use metrics::{MetricsSnapshot, StandbyMetrics, SubTopologyMetrics};
 pub(crate) use queries::{DriverStores, DriverTasks};
 pub use queries::{QueryError, StoreView};
 pub use shared::JobState;
@@ -70,7 +71,7 @@ use crate::error::StreamsError;
 use crate::operator::Surroundings;
 use crate::plan::{Decode, ErrorPolicy, PlanError, Topology, dead_letter};
 use crate::sink::{HeldSink, Holds, KafkaSink};
-use crate::source::{KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
+use crate::source::{KafkaFollow, KafkaRestore, KafkaSource, LagBoard, Looker, TopicPartition};
 use crate::state::{OwnerNames, StateMemory};
 use crate::store::{process_salt, wall_clock_ms};
 use crate::typed::panic_message;
@@ -81,6 +82,7 @@ use local::Local;
 use purge::Purge;
 use queries::{Directory, Listener, Queries, Voice, directory_topic};
 use shared::Shared;
+use standby::Standby;
 use worker::{Clients, Worker};
 
 /// The smallest pieces that states are shipped in, however little memory there is.
@@ -139,7 +141,9 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
     let topology = Arc::new(topology);
     let errors = Arc::clone(&surroundings.errors);
     let queries = Queries::new(&topology, &surroundings.tasks);
-    let shared = Arc::new(Shared::new(&topology, config.thread_count(), errors, queries));
+    let standbys = can_follow(&topology, &config, &local);
+    let threads = config.thread_count() + usize::from(standbys);
+    let shared = Arc::new(Shared::new(&topology, threads, errors, queries));
     let purge = Purge {
         partitions: repartitions,
         interval: config.purge_interval(),
@@ -158,6 +162,15 @@ pub(crate) fn start(topology: Topology, config: StreamsConfig) -> Result<Streams
         local: &local,
         looker: &looker,
     };
+    if standbys {
+        match new_standby(&job).and_then(Standby::start) {
+            Ok(thread) => handle.add_thread(thread),
+            Err(error) => {
+                (0..threads).for_each(|_| shared.worker_ended("unstarted", Ok(())));
+                return Err(error);
+            }
+        }
+    }
     for number in 1..=config.thread_count() {
         match start_worker(number, &job, prober.probe()) {
             Ok((thread, lag)) => handle.add_worker(thread, lag),
@@ -239,6 +252,46 @@ struct Job<'a> {
     guarantee: Guarantee,
     local: &'a Local,
     looker: &'a Looker,
+}
+
+/// Whether this process is to keep copies of what others work with, and can.
+fn can_follow(topology: &Topology, config: &StreamsConfig, local: &Local) -> bool {
+    let replicas = config.standbys();
+    if replicas == 0 || topology.changelogs.is_empty() {
+        return false;
+    }
+    if local.stores.is_none() {
+        tracing::warn!(
+            job = topology.application_id,
+            "num.standby.replicas={replicas}, but state.dir is empty: this process holds no standby copies, and reads all of a changelog              when it takes a task over; set state.dir"
+        );
+    }
+    local.stores.is_some()
+}
+
+fn new_standby(job: &Job<'_>) -> Result<Standby<KafkaFollow>, StreamsError> {
+    let (id, config, local) = (&job.topology.application_id, job.config, job.local);
+    let client = config.follow_client(id, job.guarantee);
+    let follow = KafkaFollow::new(&client, id, job.looker).map_err(|error| StreamsError::Client {
+        client: "consumer",
+        cause: error.to_string(),
+    })?;
+    let worker = config.consumer_client(
+        id,
+        "stream-1",
+        job.guarantee,
+        &local.identity,
+        QueueShares::default(),
+    );
+    let stores = local.stores.clone().expect("whoever is to follow has stores");
+    Ok(Standby::new(standby::Parts {
+        topology: Arc::clone(job.topology),
+        shared: Arc::clone(job.shared),
+        stores,
+        follow,
+        replicas: config.standbys(),
+        instance: worker.get("group.instance.id").unwrap_or_default().to_owned(),
+    }))
 }
 
 /// What each worker has to queue if this process is alone.

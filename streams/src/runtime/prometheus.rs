@@ -97,6 +97,24 @@ impl MetricsSnapshot {
             "gauge",
         );
         page.line("restore_lag_records", &[], self.restore_left);
+        let name = "standby_records_total";
+        page.head(name, "Records of changelogs taken into standby copies", "counter");
+        page.line(name, &[], self.standby_records);
+        page.head(
+            "standby_lag_records",
+            "Offsets of a changelog that a standby copy in this process has not taken yet",
+            "gauge",
+        );
+        for ((changelog, partition), standby) in &self.standbys {
+            if let Some(lag) = standby.lag {
+                let partition = partition.to_string();
+                page.line(
+                    "standby_lag_records",
+                    &[("store", changelog), ("partition", &partition)],
+                    lag,
+                );
+            }
+        }
     }
 
     fn sub_topologies(&self, page: &mut Page) {
@@ -225,6 +243,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use std::time::Duration;
 
+    use crate::runtime::StandbyMetrics;
     use crate::task::{InputMetrics, StepMetrics, StoreMetrics, TaskMetrics};
 
     use super::*;
@@ -256,12 +275,17 @@ mod tests {
             ..MetricsSnapshot::default()
         };
         snapshot.tasks.insert((1, 5), task);
+        let copy = StandbyMetrics { lag: Some(4) };
+        snapshot
+            .standbys
+            .insert(("app-counts-changelog".to_owned(), 2), copy);
         let page = snapshot.prometheus("app");
         for line in [
             "millstream_streams_epochs_total{application_id=\"app\"} 9",
             "millstream_streams_watermark_milliseconds{application_id=\"app\",sub_topology=\"1\",partition=\"5\"} 1700000000000",
             "millstream_streams_lag_records{application_id=\"app\",topic=\"in\",partition=\"5\"} 2",
             "millstream_streams_store_keys{application_id=\"app\",store=\"app-counts-changelog\",partition=\"5\"} 3",
+            "millstream_streams_standby_lag_records{application_id=\"app\",store=\"app-counts-changelog\",partition=\"2\"} 4",
             "millstream_streams_step_busy_seconds_total{application_id=\"app\",sub_topology=\"1\",partition=\"5\",number=\"0\",\
              step=\"filter \\\"a\\\" > 1\"} 1.5",
         ] {

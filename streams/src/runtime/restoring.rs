@@ -295,7 +295,9 @@ impl Reading {
             Restored::Done => {}
             Restored::Begins { resumed, begin, end } => {
                 match &self.local {
-                    Some(local) if resumed => self.stored = Some(local.stored()),
+                    // A copy that was followed until now: work begins before its states are in memory.
+                    Some(local) if resumed && local.is_looked_up() && task.takes_none(step) => {}
+                    Some(local) if resumed => self.stored = Some(local.stored()?),
                     Some(local) => local.begin_anew()?,
                     None => {}
                 }

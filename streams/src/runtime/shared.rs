@@ -1,5 +1,5 @@
 //! What the threads of a job share.
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     drains: AtomicUsize,
     /// How many workers write what belongs to offsets that they are committing.
     deliveries: AtomicUsize,
+    /// How often workers were given partitions.
+    assignments: AtomicU64,
     /// Shared with sources and sinks: give up waiting for brokers.
     abandon: Arc<AtomicBool>,
     progress: Mutex<Progress>,
@@ -56,7 +58,7 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct Progress {
-    /// Workers that have not ended.
+    /// Workers that have not ended, and the thread that keeps standby copies.
     live: usize,
     /// Whether a worker was ever given partitions.
     assigned: bool,
@@ -76,6 +78,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             drains: AtomicUsize::new(0),
             deliveries: AtomicUsize::new(0),
+            assignments: AtomicU64::new(0),
             abandon: Arc::default(),
             progress: Mutex::new(Progress {
                 live: workers,
@@ -145,11 +148,17 @@ impl Shared {
 
     /// A worker was given partitions, or confirmed that it has none.
     pub(super) fn worker_assigned(&self) {
+        self.assignments.fetch_add(1, Ordering::AcqRel);
         self.progress().assigned = true;
         self.changed.notify_all();
     }
 
-    /// A worker ended; a failure stops the job.
+    /// How often workers were given partitions: whenever the group had changed.
+    pub(super) fn assignments(&self) -> u64 {
+        self.assignments.load(Ordering::Acquire)
+    }
+
+    /// A worker ended, or the thread that keeps standby copies; a failure stops the job.
     pub(super) fn worker_ended(&self, worker: &str, outcome: Result<(), StreamsError>) {
         let mut progress = self.progress();
         progress.live -= 1;

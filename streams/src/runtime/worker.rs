@@ -153,7 +153,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             self.step()?;
         }
         match self.end_epoch() {
-            Err(error) if error.is_aborted() || error.is_taken_over() => {
+            Err(error) if error.is_aborted() || error.is_taken_over() || error.is_unreadable() => {
                 tracing::warn!(%error, "the last epoch does not count, its records will be read again");
                 Ok(self.sink.recover()?)
             }
@@ -168,7 +168,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     pub(super) fn step(&mut self) -> Result<(), StreamsError> {
         let stepped = self.restore_some().and_then(|()| self.poll());
         let stepped = match stepped {
-            Err(error) if error.is_aborted() => self.recover(&error),
+            Err(error) if error.is_aborted() || error.is_unreadable() => self.recover(&error),
             stepped => stepped,
         };
         self.serve();
@@ -327,7 +327,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(self.checkpoints.write(Why::Due, &mut self.restore)?)
     }
 
-    /// A transaction was aborted: what the tasks know may go beyond what counts, so they begin again.
+    /// A transaction was aborted: what the tasks know may go beyond what counts, so they begin again. So they do if a state cannot be looked
+    /// up: then it is restored.
     fn recover(&mut self, error: &StreamsError) -> Result<(), StreamsError> {
         tracing::warn!(%error, "the epoch does not count, its records are read again");
         // Whoever has lost its partitions without knowing is told at one of the next polls.
@@ -432,7 +433,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 self.sink.recover()?;
                 self.drop_tasks();
             }
-            Err(error) if error.is_aborted() || error.is_taken_over() => {
+            Err(error) if error.is_aborted() || error.is_taken_over() || error.is_unreadable() => {
                 tracing::warn!(%error, "the epoch before the rebalance does not count");
                 self.sink.recover()?;
                 self.drop_tasks();

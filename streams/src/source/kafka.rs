@@ -24,7 +24,7 @@ use notes::{Change, Notes};
 pub(super) use errors::{ends_reading, read_error};
 pub(crate) use notes::LagBoard;
 
-use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list};
+use super::{Polled, Source, SourceError, StartAt, TopicPartition, offset_list, offset_of};
 use crate::rows::NO_TIME;
 use crate::task::{InputRecord, Position};
 use millstream_client::{BatchConsumer, Record};
@@ -388,11 +388,7 @@ impl Source for KafkaSource {
     fn assign(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
         for (at, start) in starts {
-            let offset = match start {
-                StartAt::Committed => Offset::Stored,
-                StartAt::Beginning => Offset::Beginning,
-                StartAt::Offset(offset) => Offset::Offset(*offset),
-            };
+            let offset = offset_of(*start);
             list.add_partition_offset(&at.topic, at.partition, offset)
                 .map_err(|error| read_error(&error))?;
         }

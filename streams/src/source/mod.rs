@@ -7,6 +7,7 @@
 //!
 //! Invariants: between reporting a change of the assignment and its confirmation (`assign`, `unassign`) no record is
 //! handed out, so the worker ends its epoch on its own stack; records of one partition come in the order of the log.
+mod follow;
 mod kafka;
 mod looks;
 mod reader;
@@ -20,10 +21,9 @@ use std::time::Duration;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use thiserror::Error;
 
+pub(crate) use follow::{Follow, Followed, KafkaFollow};
 pub(crate) use kafka::{KafkaSource, LagBoard};
-#[cfg(test)]
-pub(crate) use looks::Look;
-pub(crate) use looks::Looker;
+pub(crate) use looks::{Look, Looker};
 #[cfg(test)]
 pub(crate) use restore::Change;
 pub(crate) use restore::{KafkaRestore, Restore, Restored};
@@ -61,6 +61,14 @@ pub(crate) enum StartAt {
     Beginning,
     /// This offset.
     Offset(i64),
+}
+
+fn offset_of(start: StartAt) -> Offset {
+    match start {
+        StartAt::Committed => Offset::Stored,
+        StartAt::Beginning => Offset::Beginning,
+        StartAt::Offset(offset) => Offset::Offset(offset),
+    }
 }
 
 /// What came of a poll.

@@ -181,6 +181,12 @@ impl GroupStore {
         !self.partial
     }
 
+    /// All rows of a checkpoint are looked up; says that this can be.
+    pub(crate) fn takes_none(&mut self) -> bool {
+        self.partial = true;
+        true
+    }
+
     /// Whether an epoch that takes `bytes` should end.
     pub(crate) fn is_full_with(&self, bytes: usize) -> bool {
         self.log.is_attached() && self.share.is_full_with(bytes)

@@ -34,15 +34,23 @@ impl LocalStore {
     pub(super) fn claim(store: Arc<RwLock<PartitionStore>>) -> Result<Self, LocalStoreError> {
         let mut guard = store.write().unwrap_or_else(PoisonError::into_inner);
         guard.owner += 1;
-        // What the last owner has not written yet is committed; how far it goes in the log is not known.
-        (guard.first, guard.whole) = (None, false);
+        guard.is_looked_up = false;
+        let followed = guard.end_following()?;
+        // What the last owner has not written yet is committed; how far it goes in the log is not known, unless he followed it.
+        (guard.first, guard.whole, guard.taken_at) = (None, false, followed);
         // What it was reading is in the log, and so is the rest of an epoch that it was taking in.
         (guard.spool, guard.restored_to, guard.is_applying) = (None, None, false);
-        guard.seal(None)?;
-        guard.settle()?;
+        if followed.is_none() {
+            guard.seal(None)?;
+            guard.settle()?;
+        }
         let owner = guard.owner;
         drop(guard);
         Ok(Self { store, owner })
+    }
+
+    pub(super) fn of(store: Arc<RwLock<PartitionStore>>, owner: u64) -> Self {
+        Self { store, owner }
     }
 
     fn lock(&self) -> RwLockWriteGuard<'_, PartitionStore> {
@@ -50,7 +58,7 @@ impl LocalStore {
     }
 
     /// The store, unless another has claimed it since.
-    fn own(&self) -> Option<RwLockWriteGuard<'_, PartitionStore>> {
+    pub(super) fn own(&self) -> Option<RwLockWriteGuard<'_, PartitionStore>> {
         let store = self.lock();
         (store.owner == self.owner).then_some(store)
     }
@@ -71,7 +79,9 @@ impl LocalStore {
     /// Where to go on in the log, if what is on the disk may be used.
     pub(crate) fn resume(&self) -> Option<Position> {
         let mut store = self.own()?;
-        let stamp = match store.stamp() {
+        let taken_at = store.taken_at.take();
+        let taken = taken_at.map(|position| store.stamp_at(position));
+        let stamp = match taken.map_or_else(|| store.stamp(), |taken| Ok(Some(taken))) {
             Ok(stamp) => stamp?,
             Err(error) => {
                 tracing::warn!(%error, "a local store is restored from its changelog");
@@ -101,14 +111,24 @@ impl LocalStore {
         self.own().map_or(Ok(()), |mut store| store.begin_anew())
     }
 
-    /// What is on the disk.
-    pub(crate) fn stored(&self) -> Stored {
-        let store = self.lock();
-        Stored {
+    /// Whether states are best looked up as they are asked for: there are many, and nothing stands in the way of finding them.
+    pub(crate) fn is_looked_up(&self) -> bool {
+        self.own().is_some_and(|store| store.is_looked_up)
+    }
+
+    /// What the store has, once all of it is on the disk.
+    pub(crate) fn stored(&self) -> Result<Stored, LocalStoreError> {
+        let mut store = self.lock();
+        if store.owner == self.owner {
+            // The states that are loaded need not be looked up.
+            store.is_looked_up = false;
+            store.settle()?;
+        }
+        Ok(Stored {
             iter: store.keyspace.prefix([STATE]),
             name: store.name.clone(),
             store: self.clone(),
-        }
+        })
     }
 
     /// Takes a record of the log that is being read.
@@ -124,7 +144,7 @@ impl LocalStore {
         store.put_restored(key, value)?;
         let (offset, first) = (record.offset + 1, *store.first.get_or_insert(record));
         store.restored_to = Some(offset);
-        if store.inner.memory.lookups && store.is_large() {
+        if !store.is_spooling() && store.is_large() {
             store.seal(Some(Position { offset, first }))?;
         }
         store.limit_spool()

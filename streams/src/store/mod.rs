@@ -13,6 +13,7 @@
 //! * A checkpoint is written at once with its offset, or not at all.
 //! * Two processes never have the same folder, and of two threads only the one that claimed a store last changes it.
 //! * Changes that wait for the disk are bounded: when they are many, they are written, and who brings more waits.
+//! * A store that nobody here works with may follow its log ([`follow`](LocalStores::follow)); whoever claims it takes it over as it stands.
 //! * Others than the owner read a store only when it is whole ([`StoreReader`]), and change nothing in it. Nobody waits for the disk
 //!   while he keeps them from it.
 mod claim;
@@ -23,6 +24,7 @@ mod pending;
 mod position;
 mod reader;
 mod spool;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,7 +40,7 @@ use crate::source::TopicPartition;
 use directory::{DATABASE, directory_error};
 use partition::PartitionStore;
 use pending::Pending;
-use writer::Writer;
+use writer::{Sealed, Writer};
 
 pub(crate) use claim::{LocalStore, Stored};
 pub(crate) use directory::{Slot, process_salt, random_id};
@@ -72,6 +74,8 @@ pub(crate) struct StoreMemory {
     spooled_from: usize,
     /// What the file holds before it is handed over, so that a restart need not read that again.
     spool_bytes: u64,
+    /// States from which on a store that was followed is not loaded when it is taken over.
+    looked_up_from: usize,
 }
 
 impl Default for StoreMemory {
@@ -82,6 +86,7 @@ impl Default for StoreMemory {
             lookups: false,
             spooled_from: 100_000,
             spool_bytes: 1 << 30,
+            looked_up_from: 100_000,
         }
     }
 }
@@ -90,6 +95,15 @@ impl StoreMemory {
     /// Changes that are to wait for the disk.
     fn pending(&self) -> Pending {
         Pending::new(if self.lookups { usize::MAX } else { INDEXED_MAX })
+    }
+
+    /// The same, with so many states looked up that were followed.
+    #[cfg(test)]
+    pub(crate) fn looked_up_from(self, states: usize) -> Self {
+        Self {
+            looked_up_from: states,
+            ..self
+        }
     }
 
     /// Parts of what states may take, if there is a limit: with small ones, checkpoints are written more often.
@@ -117,6 +131,8 @@ struct Inner {
     writer: Writer,
     stores: Mutex<HashMap<TopicPartition, Weak<RwLock<PartitionStore>>>>,
     open: AtomicUsize,
+    /// What is being written for stores that nobody holds any more, by their names.
+    leaving: Mutex<HashMap<String, Arc<Sealed>>>,
     database: Database,
     /// The cluster's id, as far as it has one.
     cluster: String,
@@ -145,6 +161,7 @@ impl LocalStores {
             writer: Writer::start(&path, memory.lookups)?,
             stores: Mutex::default(),
             open: AtomicUsize::new(0),
+            leaving: Mutex::default(),
             database,
             cluster,
             now_ms,

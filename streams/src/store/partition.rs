@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use fjall::{Keyspace, KeyspaceCreateOptions};
@@ -28,6 +28,12 @@ pub(super) struct PartitionStore {
     pub(super) keyspace: Keyspace,
     /// Who claimed it last.
     pub(super) owner: u64,
+    /// It is a copy of what another process works with.
+    pub(super) follows: bool,
+    /// Where it stood when its owner took it over from whoever followed the log.
+    pub(super) taken_at: Option<Position>,
+    /// States are looked up although memory has room for them, because loading all would take long.
+    pub(super) is_looked_up: bool,
     /// The first record of the log, once known.
     pub(super) first: Option<FirstRecord>,
     /// When no deletion behind the last offset could have left the log yet.
@@ -62,10 +68,19 @@ impl PartitionStore {
         let keyspace = inner.database.keyspace(&name, KeyspaceCreateOptions::default);
         let keyspace = keyspace.map_err(|error| write_error(&inner, &name, &error))?;
         inner.open.fetch_add(1, Ordering::Relaxed);
+        // Whoever wants to know how far the store goes waits for what was left behind.
+        let sealed = inner
+            .leaving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&name);
         Ok(Self {
             name,
             keyspace,
             owner: 0,
+            follows: false,
+            taken_at: None,
+            is_looked_up: false,
             first: None,
             seen_ms: 0,
             pending: inner.memory.pending(),
@@ -78,7 +93,7 @@ impl PartitionStore {
             dirty: false,
             waiting_since: None,
             stamped: Instant::now(),
-            sealed: None,
+            sealed,
             key: Vec::new(),
             inner,
         })
@@ -124,7 +139,7 @@ impl PartitionStore {
     pub(super) fn put_restored(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), LocalStoreError> {
         if self.spool.is_none() {
             let few = self.pending.changes() < self.inner.memory.spooled_from && !self.is_large();
-            if self.inner.memory.lookups || (few && !self.is_being_written()) {
+            if !self.is_spooling() || (few && !self.is_being_written()) {
                 return self.put(key, value);
             }
             let create = || {
@@ -144,6 +159,11 @@ impl PartitionStore {
             .as_mut()
             .map_or(Ok(()), |spool| spool.put(&self.key, value));
         spooled.map_err(|error| self.write_error(&error))
+    }
+
+    /// Whether what is read of a long log goes into a file: not where it has to be found at once, nor what comes after the end was reached.
+    pub(super) fn is_spooling(&self) -> bool {
+        !(self.inner.memory.lookups || self.is_looked_up || (self.follows && self.whole))
     }
 
     /// Has what the file has written if it is large. While an earlier part is being written, it may become larger still.
@@ -187,11 +207,7 @@ impl PartitionStore {
 
     /// Has what was read and what is pending written, in this order.
     fn hand_over(&mut self, spool: Option<Spool>, position: Option<Position>) {
-        let stamp = position.map(|position| Stamp {
-            position,
-            seen_ms: self.seen_ms,
-            cluster: self.inner.cluster.clone(),
-        });
+        let stamp = position.map(|position| self.stamp_at(position));
         if stamp.is_some() {
             (self.stamped, self.dirty) = (Instant::now(), false);
         }
@@ -238,6 +254,15 @@ impl PartitionStore {
         }
     }
 
+    /// The stamp of a store that stands there.
+    pub(super) fn stamp_at(&self, position: Position) -> Stamp {
+        Stamp {
+            position,
+            seen_ms: self.seen_ms,
+            cluster: self.inner.cluster.clone(),
+        }
+    }
+
     pub(super) fn stamp(&self) -> Result<Option<Stamp>, LocalStoreError> {
         let bytes = self
             .keyspace
@@ -255,6 +280,7 @@ impl PartitionStore {
         (self.restored_to, self.spooled) = (None, None);
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
         (self.whole, self.dirty, self.is_applying) = (false, true, false);
+        (self.taken_at, self.is_looked_up) = (None, false);
         let database = &self.inner.database;
         let anew = database
             .delete_keyspace(self.keyspace.clone())
@@ -338,6 +364,11 @@ impl PartitionStore {
 impl Drop for PartitionStore {
     fn drop(&mut self) {
         self.inner.open.fetch_sub(1, Ordering::Relaxed);
+        let mut leaving = self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|_, sealed| sealed.outcome().is_none());
+        if let Some(sealed) = self.sealed.take() {
+            leaving.insert(std::mem::take(&mut self.name), sealed);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stores against a log made of memory.
 mod reader;
+mod standby;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,7 +128,7 @@ impl Process {
         match store.resume().filter(fits) {
             Some(position) => {
                 begin = position.offset as usize;
-                let mut stored = store.stored();
+                let mut stored = store.stored().unwrap();
                 while stored
                     .read(7, &mut |key, value| {
                         loaded += 1;

@@ -199,6 +199,11 @@ impl Task {
         self.operators[step.0].takes_more()
     }
 
+    /// `step` does without the states of its checkpoint in memory, if it can; says whether.
+    pub(crate) fn takes_none(&mut self, step: StepId) -> bool {
+        self.operators[step.0].takes_none()
+    }
+
     /// Whether the epoch should end, because a step has no room for more.
     pub(crate) fn is_full(&self) -> bool {
         self.operators.iter().any(|operator| operator.is_full())

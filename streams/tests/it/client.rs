@@ -63,6 +63,22 @@ impl Cluster {
         }
     }
 
+    /// The cluster of a test in another process, by its [address](Self::address).
+    pub fn joined(address: &str) -> Self {
+        let (bootstrap, prefix) = address.split_once('/').unwrap();
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            prefix: prefix.to_owned(),
+            state: tempfile::tempdir().unwrap(),
+            _broker: None,
+        }
+    }
+
+    /// Where the cluster is, and the test's prefix.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.bootstrap, self.prefix)
+    }
+
     /// A name that only this test uses.
     pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)

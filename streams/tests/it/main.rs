@@ -14,6 +14,7 @@ mod joins;
 mod queries;
 mod rebalance;
 mod restore;
+mod standby;
 mod tables;
 mod windows;
 mod word_count;

@@ -148,6 +148,7 @@ mod tests {
                 .iter()
                 .map(|(topic, number)| ((*topic).to_owned(), *number))
                 .collect(),
+            ..GroupMember::default()
         };
         let mut found = GroupMembers {
             stable: true,

@@ -92,6 +92,12 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Answer {
         ["state"] => {
             let mut page = queries.state_page();
             page["state"] = json!(format!("{:?}", shared.state()).to_uppercase());
+            let standbys = shared.metrics.standbys_now().into_iter();
+            let standbys = standbys.map(|((changelog, partition), standby)| {
+                let store = queries.name_of(&changelog);
+                json!({ "store": store, "partition": partition, "lag": standby.lag })
+            });
+            page["standbys"] = standbys.collect();
             Answer::json("200 OK", &page)
         }
         ["stores"] => Answer::json("200 OK", &json!({ "stores": queries.stores_page() })),
@@ -122,6 +128,13 @@ impl Queries {
             "instances": self.directory.get().map(|directory| directory.instances()),
             "stores": self.stores_page(),
         })
+    }
+
+    /// The name of the store that has this changelog.
+    fn name_of<'a>(&self, changelog: &'a str) -> &'a str {
+        let name = changelog.strip_prefix(&self.application_id);
+        let name = name.and_then(|name| name.strip_prefix('-')?.strip_suffix("-changelog"));
+        name.unwrap_or(changelog)
     }
 
     /// What stores there are, and who works on which of their partitions.

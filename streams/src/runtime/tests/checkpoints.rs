@@ -191,17 +191,7 @@ fn a_checkpoint_that_is_torn_is_given_up_and_the_log_read() {
     bench.checkpoint();
     let broker = Rc::clone(&bench.broker);
     drop(bench);
-    // The states themselves: that shows only when they are read.
-    let mut torn = 0;
-    for table in files(directory.path()) {
-        let mut bytes = std::fs::read(&table).unwrap();
-        if let Some(at) = bytes.windows(6).position(|bytes| bytes == b"\xffstore") {
-            bytes[at + 1] ^= 1;
-            std::fs::write(&table, bytes).unwrap();
-            torn += 1;
-        }
-    }
-    assert!(torn > 0);
+    assert!(tear(directory.path()) > 0);
     let mut bench = Bench::on(broker).restarted(directory.path());
     bench.line("a");
     bench.steps(12);
@@ -246,6 +236,20 @@ fn state_that_memory_has_no_room_for_is_read_from_the_disk() {
     assert_eq!(bench.table(), counts(&expected));
     // What comes in one epoch, or in one batch of a checkpoint, comes on top.
     assert!(largest as usize <= limit * 5 / 4, "{largest} bytes in memory");
+}
+
+/// Damages states on the disk, which shows only when they are read; gives how many files have some.
+pub(super) fn tear(directory: &Path) -> usize {
+    let mut torn = 0;
+    for table in files(directory) {
+        let mut bytes = std::fs::read(&table).unwrap();
+        if let Some(at) = bytes.windows(6).position(|bytes| bytes == b"\xffstore") {
+            bytes[at + 1] ^= 1;
+            std::fs::write(&table, bytes).unwrap();
+            torn += 1;
+        }
+    }
+    torn
 }
 
 fn files(directory: &Path) -> Vec<std::path::PathBuf> {
