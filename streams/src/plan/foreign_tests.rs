@@ -338,6 +338,7 @@ fn what_follows_from_changes_of_a_table_begins_with_it() {
         .aggregate("most", [crate::max(col("n")).alias("most")]);
     app.stream("asks", text("ask").with_key("who"))
         .join(&most, crate::on("ask", "customer"))
+        .named("asked")
         .to("out", json_out());
     assert_eq!(
         followers(&app),

@@ -318,6 +318,7 @@ fn a_lookup_that_comes_when_its_table_has_rows_is_refused() {
         if asks {
             app.stream(cluster.name("asks"), text("ask"))
                 .join(&most, on("ask", "place"))
+                .named("asked")
                 .to(cluster.name("answers"), json());
         }
         app.start(cluster.config())
