@@ -1,5 +1,5 @@
 //! All partitions of a topic from their beginnings, without a group: a global table.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub(crate) struct TopicReader {
     topic: Arc<str>,
     /// All partitions that are read.
     partitions: BTreeSet<i32>,
+    /// The offset behind the last record that was handed on of each, if any was.
+    next: BTreeMap<i32, i64>,
     /// When to look for new ones.
     look_at: Instant,
     /// Partitions of which the end was not seen yet.
@@ -69,6 +71,7 @@ impl TopicReader {
             topic: Arc::clone(topic),
             behind: partitions.clone(),
             partitions,
+            next: BTreeMap::new(),
             look_at: Instant::now() + LOOK_PAUSE,
             heard: Instant::now(),
         })
@@ -92,16 +95,21 @@ impl TopicReader {
             return Ok(());
         }
         tracing::info!(topic = &*self.topic, partitions = ?new, "a global table has new partitions");
-        let mut list = TopicPartitionList::new();
-        for partition in &new {
-            list.add_partition_offset(&self.topic, *partition, Offset::Beginning)
-                .map_err(|error| read_error(&error))?;
-        }
-        let assigned = self.consumer.client().incremental_assign(&list);
-        assigned.map_err(|error| read_error(&error))?;
         self.behind.extend(&new);
         self.partitions.extend(new);
-        Ok(())
+        self.assign_anew().map_err(|error| read_error(&error))
+    }
+
+    /// Reads all partitions on from where they are. Without a group, a client takes them only all at once.
+    fn assign_anew(&mut self) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for partition in &self.partitions {
+            // What the client has read beyond that is read again.
+            let next = self.next.get(partition);
+            let offset = next.map_or(Offset::Beginning, |next| Offset::Offset(*next));
+            list.add_partition_offset(&self.topic, *partition, offset)?;
+        }
+        self.consumer.assign(&list)
     }
 
     /// Hands at most `max` records to `each`; waits up to `wait` for the first. Gives how many there were.
@@ -116,7 +124,9 @@ impl TopicReader {
         while records < max {
             match self.consumer.next(wait) {
                 Some(Ok(record)) => {
-                    each(&input_record(&record))?;
+                    let record = input_record(&record);
+                    each(&record)?;
+                    self.next.insert(record.partition, record.offset + 1);
                     records += 1;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {

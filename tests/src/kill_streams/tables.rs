@@ -258,7 +258,7 @@ impl Oracle {
             match record.topic() {
                 LABELLED => found.labelled(self, &value.expect("a payment"), &place),
                 PRICED => found.priced(self, &value.expect("a payment"), &place),
-                BUYERS => found.buyer(record.key().unwrap_or_default(), value),
+                BUYERS => found.buyer(&parse(record.key().unwrap_or_default()), value),
                 _ => found.large(&parse(record.key().unwrap_or_default()), value),
             }
         }
@@ -318,9 +318,8 @@ impl Found {
         assert_eq!(rate, expected, "{place}: the rate of payment {id}, {payment:?}");
     }
 
-    fn buyer(&mut self, key: &[u8], row: Option<Value>) {
-        let order = std::str::from_utf8(key).expect("an order");
-        let order = order.parse().expect("an order is a number");
+    fn buyer(&mut self, key: &Value, row: Option<Value>) {
+        let order = key[0].as_i64().expect("an order is a number");
         match row {
             None => drop(self.tables.buyers.remove(&order)),
             Some(row) => {
