@@ -157,6 +157,17 @@ pub enum StreamsError {
     /// Local state cannot be kept.
     #[error(transparent)]
     LocalStore(#[from] LocalStoreError),
+    /// A step that follows from changes of a table was added to a job in which that table has rows already.
+    #[error(
+        "the topic {changelog} is new, and what it keeps follows from changes of the table in {table}, which has rows already, and none of \
+         them would be found; reset the application, or let it run under another id"
+    )]
+    BeginsLater {
+        /// The changelog of the step that was added.
+        changelog: String,
+        /// The changelog of the table.
+        table: String,
+    },
     /// A worker thread panicked, which is a bug in this library or an extension of it.
     #[error("a worker thread panicked: {message}")]
     Panicked {
@@ -261,6 +272,7 @@ impl StreamsError {
             | Self::MissingOutputTopics { .. }
             | Self::TooManyTasks { .. }
             | Self::UnequalPartitions { .. }
+            | Self::BeginsLater { .. }
             | Self::MetricsListener { .. }
             | Self::QueriesListener { .. }
             | Self::PartitionCount { .. } => ErrorKind::FixInput,

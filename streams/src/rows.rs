@@ -6,7 +6,10 @@
 //! say what becomes of it.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, OffsetSizeTrait, RecordBatch, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{filter, filter_record_batch, take};
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::error::ArrowError;
@@ -16,6 +19,9 @@ pub(crate) type EventTime = i64;
 
 /// The time of a row that has none: the record was written without one.
 pub(crate) const NO_TIME: EventTime = -1;
+
+/// What says where a value of any length lies, at least.
+const VALUE_BYTES: usize = 4;
 
 /// A batch of rows.
 #[derive(Debug, Clone)]
@@ -132,6 +138,67 @@ impl Rows {
     }
 }
 
+/// Roughly what each row of `batch` takes.
+pub(crate) fn row_bytes(batch: &RecordBatch) -> Vec<usize> {
+    let mut bytes = vec![0; batch.num_rows()];
+    for column in batch.columns() {
+        add_row_bytes(column, &mut bytes);
+    }
+    bytes
+}
+
+/// Adds what each row of `column` takes.
+pub(crate) fn add_row_bytes(column: &ArrayRef, bytes: &mut [usize]) {
+    let mut add = |lengths: &mut dyn Iterator<Item = usize>| {
+        bytes
+            .iter_mut()
+            .zip(lengths)
+            .for_each(|(bytes, length)| *bytes += VALUE_BYTES + length);
+    };
+    // The length of a value is the lower half of its view.
+    let of_view = |view: &u128| *view as u32 as usize;
+    match column.data_type() {
+        DataType::Utf8 => add(&mut column.as_string::<i32>().offsets().lengths()),
+        DataType::LargeUtf8 => add(&mut column.as_string::<i64>().offsets().lengths()),
+        DataType::Binary => add(&mut column.as_binary::<i32>().offsets().lengths()),
+        DataType::LargeBinary => add(&mut column.as_binary::<i64>().offsets().lengths()),
+        DataType::Utf8View => add(&mut column.as_string_view().views().iter().map(of_view)),
+        DataType::BinaryView => add(&mut column.as_binary_view().views().iter().map(of_view)),
+        DataType::Struct(_) => {
+            let within = column.as_struct().columns().iter();
+            within.for_each(|column| add_row_bytes(column, bytes));
+        }
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            add(&mut list_bytes(list.values(), list.offsets()).into_iter());
+        }
+        DataType::LargeList(_) => {
+            let list = column.as_list::<i64>();
+            add(&mut list_bytes(list.values(), list.offsets()).into_iter());
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            let entries: ArrayRef = Arc::new(map.entries().clone());
+            add(&mut list_bytes(&entries, map.offsets()).into_iter());
+        }
+        // Each row takes as much as any other.
+        _ => {
+            let each = column_bytes(column).div_ceil(column.len().max(1));
+            bytes.iter_mut().for_each(|bytes| *bytes += each);
+        }
+    }
+}
+
+/// What the items of each list take.
+fn list_bytes<O: OffsetSizeTrait>(items: &ArrayRef, offsets: &OffsetBuffer<O>) -> Vec<usize> {
+    let mut bytes = vec![0; items.len()];
+    add_row_bytes(items, &mut bytes);
+    let ranges = offsets
+        .windows(2)
+        .map(|ends| ends[0].as_usize()..ends[1].as_usize());
+    ranges.map(|range| bytes[range].iter().sum()).collect()
+}
+
 /// Roughly what a column takes, without what other rows of the same buffers do.
 pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
     let own = column.to_data().get_slice_memory_size().unwrap_or(0);
@@ -142,4 +209,45 @@ pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
         _ => 0,
     };
     own + behind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ListArray, StringArray, StringViewArray, StructArray};
+    use arrow::datatypes::Int64Type;
+
+    #[test]
+    fn each_row_takes_what_its_values_do() {
+        let long = "x".repeat(1000);
+        let texts = || [Some("ab"), None, Some(long.as_str()), Some("")];
+        let lists = [Some(vec![Some(1); 100]), None, Some(vec![]), Some(vec![Some(2)])];
+        let columns: [ArrayRef; 3] = [
+            Arc::new(StringArray::from_iter(texts())),
+            Arc::new(StringViewArray::from_iter(texts())),
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)),
+        ];
+        let nested: ArrayRef = Arc::new(StructArray::try_from(vec![("t", Arc::clone(&columns[0]))]).unwrap());
+        let expected: [&[usize]; 3] = [&[2, 0, 1000, 0], &[2, 0, 1000, 0], &[800, 0, 0, 8]];
+        for (column, expected) in columns.iter().zip(expected) {
+            let batch = |column: &ArrayRef| {
+                RecordBatch::try_from_iter_with_nullable([("c", Arc::clone(column), true)]).unwrap()
+            };
+            let found = row_bytes(&batch(column));
+            let near = |found: &usize, expected: &usize| {
+                (expected + 4..expected + 30 + expected / 5).contains(found)
+            };
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(found, expected)| near(found, expected)),
+                "{found:?}"
+            );
+            // Of a slice, only its own rows.
+            assert_eq!(row_bytes(&batch(&column.slice(2, 2))), found[2..]);
+        }
+        let batch = RecordBatch::try_from_iter([("s", nested)]).unwrap();
+        assert_eq!(row_bytes(&batch)[..3], [6, 4, 1004]);
+    }
 }

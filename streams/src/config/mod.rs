@@ -98,7 +98,8 @@ pub enum Guarantee {
     /// Every record has its effect once, or not at all (`at_most_once`): the offsets of an epoch are committed before anything made of it
     /// is sent. What a process that dies in between had not sent is lost, within one epoch: rows on their way to a repartition topic,
     /// changes of state, outputs. No row counts twice, and no output tells of a row that the state has lost, because states are
-    /// acknowledged first. An epoch's records wait in memory until it ends, early if they exceed 64 MiB. Kafka Streams has no such mode.
+    /// acknowledged first. An epoch's records wait in memory until it ends, early if they exceed 64 MiB: but all that follows from one batch of input, or from
+    /// the end of an epoch itself, waits as a whole, however many rows a join makes of it. Kafka Streams has no such mode.
     AtMostOnce,
 }
 
@@ -146,7 +147,7 @@ pub enum ConfigError {
 /// | `client.id` | application id | name in the brokers' logs and quotas |
 /// | `processing.guarantee` | `at_least_once` | or `exactly_once_v2`, or `at_most_once`: see [`Guarantee`] |
 /// | `state.dir` | `$XDG_STATE_HOME/millstream/streams` or `~/.local/state/millstream/streams` | local copies of states, so that a start reads only the rest of the changelogs; empty: none. A copy of it must not be used elsewhere: two processes would have the same name |
-/// | `statestore.cache.max.bytes` | -1 | memory for the states of all steps, which share it; what is not in use is read from `state.dir` again. Worked on as a whole, and therefore in memory while it is: a group of an aggregate over a table, and a window that rows come for. Timers of `process` stay in memory, a time and the key each. Besides, each thread and the checkpoints take up to a quarter of it for what is on its way, and 4 MiB at least. -1: all states stay in memory |
+/// | `statestore.cache.max.bytes` | -1 | memory for the states of all steps, which share it; what is not in use is read from `state.dir` again. Worked on as a whole, and therefore in memory while it is: a group of an aggregate over a table, a window that rows come for, parts of a join's window that rows may meet, and the versions that an epoch asks for. Timers of `process` stay in memory, a time and the key each. Besides, each thread and the checkpoints take up to a quarter of it for what is on its way, and 4 MiB at least. -1: all states stay in memory |
 /// | `num.standby.replicas` | 0 | processes that keep a warm copy of each task's state beside the one that works on it, so that one of them goes on within seconds when that one dies. A process copies what the group would give it if others died, `num.standby.replicas` of them at a time; it follows the changelogs into its `state.dir`. All instances should say the same. Workers are static members then (`group.instance.id`), by which processes are told from each other |
 /// | `application.id` | — | checked against the job's, for property files shared with Java |
 ///

@@ -16,7 +16,7 @@ impl GlobalTable {
     }
 
     /// What becomes of records that cannot be read, and of rows on which a key fails: [`skip`](crate::skip) or [`fail`](crate::fail). Without it, and with a
-    /// dead letter topic in the configuration, they are skipped, because each process would write the same letters.
+    /// dead letter topic in the configuration, they are skipped, because each process would write the same letters. All other errors end the job.
     ///
     /// ```
     /// use millstream_streams::{Streams, key, skip, text};

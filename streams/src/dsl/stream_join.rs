@@ -31,7 +31,8 @@ impl StreamJoin {
     /// refused: rename one with `select`. Its event time is the later one of both.
     ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one: the rows that others may still meet are kept, and
-    /// in the topic `<application id>-<name>-changelog`. Sides that are not partitioned by their keys go through
+    /// in the topic `<application id>-<name>-changelog`. A row that is larger than a record there may be (`message.max.bytes` of the producer) is an
+    /// error of that row, which a policy can skip. Sides that are not partitioned by their keys go through
     /// `<application id>-<name>-left-repartition` and `…-right-repartition`.
     ///
     /// ```

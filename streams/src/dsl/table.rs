@@ -162,6 +162,9 @@ impl Table {
     /// ask for more than their grace are late anyway. Only the tables of [`Streams::table`](super::Streams::table),
     /// [`Stream::to_table`](super::Stream::to_table) and `to_table_deleting` keep versions.
     ///
+    /// Rows without event time are no versions: they are dropped, deletions among them, and counted as late. So the records of a topic need
+    /// timestamps, and a column that says the time must not be null. (The same topic as a plain table keeps them.)
+    ///
     /// The table itself is the version of each key that is last in event time: rows that come later, and are older, do not change it. It
     /// has a part in event time: where its topics stand still, rows that wait for it wait until they are idle.
     ///
@@ -186,6 +189,10 @@ impl Table {
     /// The rows of both tables are in other partitions: what this one asks for goes through `<app>-<name>-subscriptions-repartition`, and the answers
     /// come back through `<app>-<name>-answers-repartition`. So a result comes epochs after its row. A row that asks for another key is
     /// in the join as it was until that one has answered. Event time does not come this way: no window can be behind.
+    ///
+    /// What rows ask for follows from their changes, so that the join has to be there from the start: a job that has run without it is
+    /// [refused](crate::StreamsError::BeginsLater), and has to be reset. As for aggregates over tables, use
+    /// [`Guarantee::ExactlyOnce`](crate::Guarantee::ExactlyOnce) where a process may die.
     ///
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
@@ -213,7 +220,8 @@ impl Table {
     }
 
     /// The rows for which `predicate` is true: a table. A row that changes so that it no longer holds is deleted from it, one that changes so that
-    /// it does is there; nothing is kept for it.
+    /// it does is there; nothing is kept for it. So another predicate, of a job that has run, is heard of by rows that change: reset the job if those that
+    /// do not are to follow it.
     ///
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};

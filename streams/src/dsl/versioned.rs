@@ -53,7 +53,8 @@ impl VersionedJoin {
     /// change only what comes behind them.
     ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one: the rows that wait are kept, and
-    /// in the topic `<application id>-<name>-changelog`. A stream that is not partitioned by the key goes through
+    /// in the topic `<application id>-<name>-changelog`. A row that is larger than a record there may be (`message.max.bytes` of the producer) is an
+    /// error of that row, which a policy can skip. A stream that is not partitioned by the key goes through
     /// `<application id>-<name>-left-repartition`.
     ///
     /// ```

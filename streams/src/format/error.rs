@@ -1,5 +1,6 @@
 //! What can be wrong with bytes.
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use thiserror::Error;
@@ -163,11 +164,24 @@ impl FormatError {
 /// As much of a key is shown.
 const KEY_CHARS_MAX: usize = 100;
 
+/// Bytes that are a text.
+fn as_text(column: &ArrayRef, row: usize) -> Option<String> {
+    let bytes = match column.data_type() {
+        DataType::Binary => column.as_binary::<i32>().value(row),
+        DataType::BinaryView => column.as_binary_view().value(row),
+        _ => return None,
+    };
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
+}
+
 /// A key as a text for people.
 pub(crate) fn key_text(keys: &[ArrayRef], row: usize) -> String {
     let values = keys.iter().map(|column| match column.is_null(row) {
         true => "null".to_owned(),
-        false => array_value_to_string(column, row).unwrap_or_else(|_| "…".to_owned()),
+        // The keys of records are bytes, and texts as often as not.
+        false => as_text(column, row)
+            .or_else(|| array_value_to_string(column, row).ok())
+            .unwrap_or_else(|| "…".to_owned()),
     });
     let text = values.collect::<Vec<_>>().join(", ");
     match text.char_indices().nth(KEY_CHARS_MAX) {

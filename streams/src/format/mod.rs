@@ -46,7 +46,7 @@ pub(crate) use order::{Direction, OrderWriter};
 pub(crate) use output::{OutputFormat, RowEncoder};
 pub(crate) use placement::{Placement, key_type, murmur2};
 pub(crate) use row_codec::{ROW_ENCODING_VERSION, RowCodec, RowReader, put_bytes, take_bytes};
-pub(crate) use shuffle::{BATCH_HEADER, ShuffleCodec, fingerprint};
+pub(crate) use shuffle::{BATCH_HEADER, RecordBytes, ShuffleCodec, fingerprint};
 pub(crate) use shuffled_rows::{ROWS_VERSION, ShuffledRows};
 
 /// How records are read or written. Made by [`text`], [`raw`], [`json`], [`json_schema`], [`csv()`], [`debezium_json`], and of any

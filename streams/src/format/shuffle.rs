@@ -19,6 +19,7 @@ use arrow::ipc::{Buffer as IpcBuffer, Message, RecordBatch as IpcBatch, root_as_
 
 use super::FormatError;
 use super::placement::KEY_ENCODING_VERSION;
+use crate::rows::column_bytes;
 
 /// The header that marks a batch.
 pub(crate) const BATCH_HEADER: &str = "millstream-batch";
@@ -34,6 +35,22 @@ pub(crate) struct ShuffleCodec {
     wire: SchemaRef,
     fingerprint: u64,
 }
+
+/// What records may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordBytes {
+    /// Batches are cut in pieces of this size.
+    pub(crate) piece: usize,
+    /// What one row that is larger may take.
+    pub(crate) row: usize,
+}
+
+/// A buffer of a column in a message: what it is padded and described with.
+const BUFFER_BYTES: usize = 64 + 16;
+/// Buffers of a column, or of a column in it, at most.
+const COLUMN_BUFFERS: usize = 4;
+/// What a message takes besides its columns.
+const MESSAGE_BYTES: usize = 512;
 
 /// Takes a record value, and how many rows are in it.
 type Counted<'a> = dyn FnMut(usize, &[u8]) -> Result<(), FormatError> + 'a;
@@ -65,15 +82,33 @@ impl ShuffleCodec {
         bytes_max: usize,
         each: &mut dyn FnMut(&[u8]) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
+        let bytes_max = RecordBytes {
+            piece: bytes_max,
+            row: bytes_max,
+        };
         self.encode_counted(batch, rows, bytes_max, &mut |_, value| each(value))
     }
 
-    /// As [`encode`](Self::encode); says of each value how many rows are in it.
+    /// What a record of all rows of `batch` takes at most.
+    pub(crate) fn bytes_at_most(&self, batch: &RecordBatch) -> usize {
+        let columns = batch.columns().iter().map(|column| {
+            let data_type = column.data_type();
+            let own = match data_type.is_nested() && plain(data_type) != *data_type {
+                // What lies behind views in a list is not counted one by one.
+                true => column.get_array_memory_size(),
+                false => column_bytes(column),
+            };
+            own + parts(data_type) * COLUMN_BUFFERS * BUFFER_BYTES
+        });
+        MESSAGE_BYTES + columns.sum::<usize>()
+    }
+
+    /// As [`encode`](Self::encode); says of each value how many rows are in it, and lets one row be larger than a piece.
     pub(crate) fn encode_counted(
         &self,
         batch: &RecordBatch,
         rows: &[u32],
-        bytes_max: usize,
+        bytes_max: RecordBytes,
         each: &mut Counted<'_>,
     ) -> Result<(), FormatError> {
         let taken = take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?;
@@ -91,7 +126,7 @@ impl ShuffleCodec {
     fn encode_wire(
         &self,
         batch: &RecordBatch,
-        bytes_max: usize,
+        bytes_max: RecordBytes,
         each: &mut Counted<'_>,
     ) -> Result<(), FormatError> {
         let rows = batch.num_rows();
@@ -102,7 +137,11 @@ impl ShuffleCodec {
             &mut IpcWriteContext::default(),
         )?;
         let bytes = CHECKSUM_BYTES + LENGTH_BYTES + encoded.ipc_message.len() + encoded.arrow_data.len();
-        if bytes <= bytes_max {
+        let fits = match rows {
+            0 | 1 => bytes_max.row.max(bytes_max.piece),
+            _ => bytes_max.piece,
+        };
+        if bytes <= fits {
             let length = u32::try_from(encoded.ipc_message.len()).map_err(|_| FormatError::Damaged {
                 reason: format!("an IPC message of {} bytes", encoded.ipc_message.len()),
             })?;
@@ -120,11 +159,11 @@ impl ShuffleCodec {
             return Err(FormatError::RowTooLarge {
                 key,
                 bytes,
-                bytes_max,
+                bytes_max: fits,
             });
         }
         // As many pieces as the size asks for, and at least two.
-        let piece = (rows * bytes_max / bytes).clamp(1, rows.div_ceil(2));
+        let piece = (rows * bytes_max.piece / bytes).clamp(1, rows.div_ceil(2));
         for start in (0..rows).step_by(piece) {
             self.encode_wire(&batch.slice(start, piece.min(rows - start)), bytes_max, each)?;
         }
@@ -211,6 +250,19 @@ fn plain(data_type: &DataType) -> DataType {
     }
 }
 
+/// A column and those that are in it.
+fn parts(data_type: &DataType) -> usize {
+    let within = match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => parts(item.data_type()),
+        DataType::Struct(fields) => fields.iter().map(|field| parts(field.data_type())).sum(),
+        _ => 0,
+    };
+    1 + within
+}
+
 fn plain_field(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
 }
@@ -293,6 +345,39 @@ mod tests {
         assert_eq!(
             decoded,
             take_record_batch(&batch, &UInt32Array::from(rows)).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_row_may_be_larger_than_a_piece() {
+        let words = [
+            "a".repeat(100),
+            "b".repeat(5000),
+            "c".repeat(100),
+            "d".repeat(100),
+        ];
+        let words: ArrayRef = Arc::new(StringViewArray::from_iter_values(&words));
+        let batch = RecordBatch::try_from_iter([("word", words)]).unwrap();
+        let codec = ShuffleCodec::new(batch.schema(), 42);
+        let cut = |row: usize| {
+            let (mut pieces, sizes) = (Vec::new(), RecordBytes { piece: 2000, row });
+            let encoded = codec.encode_counted(&batch, &[0, 1, 2, 3], sizes, &mut |rows, value| {
+                pieces.push((rows, value.len()));
+                Ok(())
+            });
+            encoded.map(|()| pieces)
+        };
+        let pieces = cut(6000).unwrap();
+        assert_eq!(pieces.iter().map(|(rows, _)| rows).sum::<usize>(), 4);
+        for (rows, bytes) in &pieces {
+            assert!(*bytes <= if *rows == 1 { 6000 } else { 2000 }, "{pieces:?}");
+            assert!(*bytes <= codec.bytes_at_most(&batch));
+        }
+        assert!(pieces.iter().any(|(_, bytes)| *bytes > 5000));
+        let refused = cut(5000);
+        assert!(
+            matches!(refused, Err(FormatError::RowTooLarge { bytes_max: 5000, .. })),
+            "{refused:?}"
         );
     }
 

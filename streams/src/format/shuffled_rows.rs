@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{FormatError, ShuffleCodec};
+use super::{FormatError, RecordBytes, ShuffleCodec};
 use crate::rows::Rows;
 
 /// The first byte of the header.
@@ -67,15 +67,16 @@ impl ShuffledRows {
         Ok(RecordBatch::try_new(Arc::clone(&self.sent), columns)?)
     }
 
-    /// Encodes the given rows of what [`Self::sent`] gave, as [`ShuffleCodec::encode`] does.
+    /// Encodes the given rows of what [`Self::sent`] gave, as [`ShuffleCodec::encode_counted`] does.
     pub(crate) fn encode(
         &self,
         sent: &RecordBatch,
         rows: &[u32],
-        bytes_max: usize,
+        bytes_max: RecordBytes,
         each: &mut dyn FnMut(&[u8]) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        self.codec.encode(sent, rows, bytes_max, each)
+        self.codec
+            .encode_counted(sent, rows, bytes_max, &mut |_, value| each(value))
     }
 
     /// The rows of a record.

@@ -39,7 +39,7 @@ impl Deduplicate {
             place.partition,
             [CAME, KEPT].map(|_| SideLog::new(&plan.stored, false)),
             plan.meaning.clone(),
-            place.near.limits.shuffle_record_bytes_max,
+            place.near.limits.rows_bytes_max(),
             place.near.owners.next(),
         );
         let keys = [CAME, KEPT].map(|_| KeyExprs::with_nulls(&plan.stored_keys));
@@ -110,6 +110,7 @@ impl Operator for Deduplicate {
         };
         // What fails because of a row has failed before anything is changed.
         let stored = self.stored(&in_time)?;
+        self.store.check(KEPT, &stored)?;
         if let Some(late) = &late {
             let late = rows.filter(late)?;
             out.count_late(late.len());

@@ -1,21 +1,24 @@
 //! The table that others ask by its key: who asks for what, and what it answers.
 //!
-//! Everybody is answered that asks, and everybody that asked for a row that changes. What is answered is the row as it is at the end of the epoch.
+//! Everybody is answered that asks, and everybody that asked for a row that changes. What is answered is the row as it is at the end of the epoch,
+//! one batch at a time: the steps below have worked on each before the next one is made.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+use super::portion::portion;
 use super::to_table::{HELD_ROWS_MAX, last_of_each, nulled};
-use super::{Operator, OperatorError, Output, Place};
+use super::{Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::plan::ForeignSidePlan;
-use crate::rows::Rows;
+use crate::rows::{Rows, add_row_bytes, column_bytes};
 use crate::state::{Changelog, GroupStore, RowTable, Share};
 use crate::store::LocalStore;
 
-/// Rows of a batch of answers.
-const ANSWERS_MAX: usize = 8192;
+/// Those who ask that are read together, but for those of one key.
+const ASKING_MAX: usize = if cfg!(test) { 10 } else { 64 * 1024 };
 
 /// Who asks, by what it asks for.
 pub(crate) struct ForeignSide {
@@ -23,8 +26,11 @@ pub(crate) struct ForeignSide {
     held: Vec<Rows>,
     held_rows: usize,
     held_bytes: usize,
-    /// The keys of rows that changed in the running epoch.
+    /// The keys of rows that changed in the running epoch, and what they take.
     changed: Vec<Vec<ArrayRef>>,
+    changed_bytes: usize,
+    /// What is left to do of the end of an epoch.
+    ending: Option<Ending>,
     /// The columns of the store: the foreign key and the key of who asks; that key again, and a number that grows with each change.
     stored: SchemaRef,
     groups: GroupStore,
@@ -41,6 +47,54 @@ struct Delta {
     groups: Vec<ArrayRef>,
     /// Which of them changed.
     changed: Vec<bool>,
+}
+
+/// How far the end of an epoch is.
+struct Ending {
+    delta: Delta,
+    /// Groups that are not in memory yet.
+    wanted: Vec<usize>,
+    /// Of those that are: rows of the delta that ask anew for what did not change, and groups that changed, in the order of groups; and how
+    /// many of each were read.
+    new: Vec<u32>,
+    new_read: usize,
+    changed: Vec<usize>,
+    changed_read: usize,
+    /// Those that are being answered.
+    asking: Option<Asking>,
+}
+
+/// Some who ask, and what the table has for them.
+struct Asking {
+    /// Their keys.
+    keys: Vec<ArrayRef>,
+    /// What each asks for, as a row of `groups`.
+    group_of: Vec<u32>,
+    groups: Vec<ArrayRef>,
+    seen: Seen,
+    /// What the answer for each group takes.
+    bytes: Vec<usize>,
+    /// How many were answered.
+    given: usize,
+}
+
+impl Ending {
+    fn new(delta: Delta) -> Self {
+        Self {
+            wanted: (0..delta.changed.len()).collect(),
+            delta,
+            new: Vec::new(),
+            new_read: 0,
+            changed: Vec::new(),
+            changed_read: 0,
+            asking: None,
+        }
+    }
+
+    /// Whether all that are in memory were read.
+    fn is_read(&self) -> bool {
+        self.new_read == self.new.len() && self.changed_read == self.changed.len()
+    }
 }
 
 impl ForeignSide {
@@ -68,6 +122,8 @@ impl ForeignSide {
             held_rows: 0,
             held_bytes: 0,
             changed: Vec::new(),
+            changed_bytes: 0,
+            ending: None,
             stored,
             plan,
         })
@@ -87,6 +143,7 @@ impl ForeignSide {
     fn delta(&mut self) -> Result<Option<Delta>, OperatorError> {
         let asked = self.reduce()?;
         let changed = std::mem::take(&mut self.changed);
+        self.changed_bytes = 0;
         let foreign = self.plan.foreign;
         let rows = asked.as_ref().map_or(0, Rows::len);
         let mut parts: Vec<&[ArrayRef]> = asked
@@ -143,46 +200,102 @@ impl ForeignSide {
         Ok((RecordBatch::try_new(Arc::clone(&self.stored), columns)?, live))
     }
 
-    /// Changes what is asked for of `ready`, groups that are in memory and in ascending order, and answers.
-    fn answer(&mut self, delta: &Delta, ready: &[usize], out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let mut place_of = vec![None; delta.changed.len()];
-        for (place, group) in (0_u32..).zip(ready) {
-            place_of[*group] = Some(place);
-        }
+    /// Brings more groups into memory, and changes what is asked for of them.
+    fn read_more(&mut self, ending: &mut Ending, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.groups.make_room()?;
+        let delta = &ending.delta;
+        let mut ready = self.groups.touch(&delta.groups, &ending.wanted)?;
+        ready.sort_unstable();
+        ending.wanted.retain(|group| ready.binary_search(group).is_err());
+        let mut is_ready = vec![false; delta.changed.len()];
+        ready.iter().for_each(|group| is_ready[*group] = true);
         let rows: Vec<usize> = (0..delta.live.len())
-            .filter(|row| place_of[delta.group_of[*row]].is_some())
+            .filter(|row| is_ready[delta.group_of[*row]])
             .collect();
         self.change(delta, &rows, out)?;
+        // All that ask for what changed are answered, those that are new among them.
+        let is_new = |row: &usize| delta.live[*row] && !delta.changed[delta.group_of[*row]];
+        ending.new = rows.into_iter().filter(is_new).map(|row| row as u32).collect();
+        ending.changed = ready.into_iter().filter(|group| delta.changed[*group]).collect();
+        (ending.new_read, ending.changed_read) = (0, 0);
+        Ok(())
+    }
 
-        let taken = UInt32Array::from_iter_values(ready.iter().map(|group| *group as u32));
+    /// The next that ask, and what there is for them; none if nobody asks for these groups.
+    fn asking(
+        &mut self,
+        ending: &mut Ending,
+        tables: &mut Tables<'_>,
+    ) -> Result<Option<Asking>, OperatorError> {
+        let delta = &ending.delta;
+        let (keys, of): (Vec<ArrayRef>, Vec<usize>) = match ending.new_read < ending.new.len() {
+            true => {
+                let end = ending.new.len().min(ending.new_read + ASKING_MAX);
+                let rows = &ending.new[ending.new_read..end];
+                ending.new_read = end;
+                let of = rows.iter().map(|row| delta.group_of[*row as usize]).collect();
+                let (rows, first) = (UInt32Array::from(rows.to_vec()), self.plan.foreign);
+                let keys = &delta.rows.columns()[first..first + self.plan.keys];
+                let keys = keys.iter().map(|key| take(key, &rows, None));
+                (keys.collect::<Result<_, _>>()?, of)
+            }
+            false => self.members(ending)?,
+        };
+        if of.is_empty() {
+            return Ok(None);
+        }
+        // What each asks for, once.
+        let (mut group_of, mut place_of) = (Vec::with_capacity(of.len()), BTreeMap::new());
+        let mut groups: Vec<u32> = Vec::new();
+        for group in of {
+            let place = *place_of.entry(group).or_insert_with(|| {
+                groups.push(group as u32);
+                groups.len() as u32 - 1
+            });
+            group_of.push(place);
+        }
+        let groups = UInt32Array::from(groups);
+        let groups = ending.delta.groups.iter().map(|group| take(group, &groups, None));
+        let groups: Vec<ArrayRef> = groups.collect::<Result<_, _>>()?;
+        let seen = tables.look_up(0, &groups)?;
+        let mut bytes = vec![0; seen.there.len()];
+        for column in groups.iter().chain(&seen.values) {
+            add_row_bytes(column, &mut bytes);
+        }
+        Ok(Some(Asking {
+            keys,
+            group_of,
+            groups,
+            seen,
+            bytes,
+            given: 0,
+        }))
+    }
+
+    /// The keys of those that ask for the next of the groups that changed, and the group of each.
+    fn members(&mut self, ending: &mut Ending) -> Result<(Vec<ArrayRef>, Vec<usize>), OperatorError> {
+        let (delta, groups) = (&ending.delta, &ending.changed[ending.changed_read..]);
+        // As many groups at most, because most may have nobody that asks.
+        let groups = &groups[..groups.len().min(ASKING_MAX)];
+        let taken = UInt32Array::from_iter_values(groups.iter().map(|group| *group as u32));
         let keys = delta.groups.iter().map(|group| take(group, &taken, None));
-        let keys: Vec<ArrayRef> = keys.collect::<Result<_, _>>()?;
-        // All that ask for what changed, and those that are new among the others.
-        let changed: Vec<u32> = (0_u32..)
-            .zip(ready)
-            .filter(|(_, group)| delta.changed[**group])
-            .map(|(place, _)| place)
-            .collect();
-        let touched = UInt32Array::from(changed.clone());
-        let touched = keys.iter().map(|key| take(key, &touched, None));
-        let touched: Vec<ArrayRef> = touched.collect::<Result<_, _>>()?;
-        let touched = self.groups.members().groups(&touched)?;
-        let (members_of, mut members) = self.groups.members().of(&touched)?;
+        let places = self
+            .groups
+            .members()
+            .groups(&keys.collect::<Result<Vec<_>, _>>()?)?;
+        let (mut asking, mut end) = (0, 0);
+        while end < places.len() && asking < ASKING_MAX {
+            asking += self.groups.members().size_of(places[end]);
+            end += 1;
+        }
+        ending.changed_read += end;
+        let (members_of, mut members) = self.groups.members().of(&places[..end])?;
+        // Their number says nothing to others.
         members.pop();
-        let mut group_of: Vec<u32> = members_of.into_iter().map(|group| changed[group]).collect();
-        let new: Vec<usize> = rows
-            .into_iter()
-            .filter(|row| delta.live[*row] && !delta.changed[delta.group_of[*row]])
-            .collect();
-        group_of.extend(new.iter().filter_map(|row| place_of[delta.group_of[*row]]));
-        let new = UInt32Array::from_iter_values(new.iter().map(|row| *row as u32));
-        let first = self.plan.foreign;
-        let asking = members.iter().enumerate().map(|(number, members)| {
-            let new = take(delta.rows.column(first + number), &new, None)?;
-            Ok(concat(&[&**members, &*new])?)
-        });
-        let asking: Vec<ArrayRef> = asking.collect::<Result<_, OperatorError>>()?;
-        self.emit(&asking, &group_of, &keys, out)
+        Ok((
+            members,
+            members_of.into_iter().map(|group| groups[group]).collect(),
+        ))
     }
 
     /// Sets or deletes rows of `delta`.
@@ -204,34 +317,48 @@ impl ForeignSide {
         Ok(())
     }
 
-    /// Answers those with the keys `asking`, each of which asks for the key at its place in `group_of`.
-    fn emit(
-        &self,
-        asking: &[ArrayRef],
-        group_of: &[u32],
-        keys: &[ArrayRef],
-        out: &mut Output<'_>,
-    ) -> Result<(), OperatorError> {
-        if group_of.is_empty() {
-            return Ok(());
+    /// Answers the next of those that ask.
+    fn answer_next(&self, asking: &mut Asking, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let left = &asking.group_of[asking.given..];
+        let (count, _) = portion(left.iter().map(|group| asking.bytes[*group as usize]));
+        let groups = UInt32Array::from(left[..count].to_vec());
+        let mut columns: Vec<ArrayRef> = asking
+            .keys
+            .iter()
+            .map(|column| column.slice(asking.given, count))
+            .collect();
+        asking.given += count;
+        let there: ArrayRef = Arc::new(BooleanArray::from(asking.seen.there.clone()));
+        for column in asking.groups.iter().chain([&there]).chain(&asking.seen.values) {
+            columns.push(take(column, &groups, None)?);
         }
-        let seen = out.tables.look_up(0, keys)?;
-        let there: ArrayRef = Arc::new(BooleanArray::from(seen.there));
-        let times: ArrayRef = Arc::new(seen.times);
-        for (number, groups) in group_of.chunks(ANSWERS_MAX).enumerate() {
-            let first = number * ANSWERS_MAX;
-            let groups_taken = UInt32Array::from(groups.to_vec());
-            let mut columns: Vec<ArrayRef> = asking
-                .iter()
-                .map(|column| column.slice(first, groups.len()))
-                .collect();
-            for column in keys.iter().chain([&there]).chain(&seen.values) {
-                columns.push(take(column, &groups_taken, None)?);
-            }
-            let batch = RecordBatch::try_new(Arc::clone(&self.plan.answers), columns)?;
-            out.push(Rows::with_array(batch, take(&times, &groups_taken, None)?));
-        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.plan.answers), columns)?;
+        let times: ArrayRef = Arc::new(asking.seen.times.clone());
+        out.push(Rows::with_array(batch, take(&times, &groups, None)?));
         Ok(())
+    }
+
+    /// Does the next part of what is left of the end of an epoch; gives what is left then.
+    fn end(&mut self, mut ending: Ending, out: &mut Output<'_>) -> Result<Option<Ending>, OperatorError> {
+        if let Some(asking) = &mut ending.asking {
+            self.answer_next(asking, out)?;
+            if asking.given == asking.group_of.len() {
+                ending.asking = None;
+            }
+            return Ok(Some(ending));
+        }
+        if !ending.is_read() {
+            ending.asking = self.asking(&mut ending, &mut out.tables)?;
+            return Ok(Some(ending));
+        }
+        if !ending.wanted.is_empty() {
+            self.read_more(&mut ending, out)?;
+            return Ok(Some(ending));
+        }
+        // Rows that change are asked for by nobody as often as not.
+        self.groups.members().forget_empty_groups()?;
+        self.groups.compact()?;
+        Ok(None)
     }
 }
 
@@ -243,8 +370,9 @@ impl Operator for ForeignSide {
     fn process_at(&mut self, port: u8, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
         if port > 0 {
             // Pairs begin with what is new.
-            self.changed
-                .push(rows.batch.columns()[..self.plan.foreign].to_vec());
+            let keys = rows.batch.columns()[..self.plan.foreign].to_vec();
+            self.changed_bytes += keys.iter().map(column_bytes).sum::<usize>();
+            self.changed.push(keys);
             return Ok(());
         }
         self.held_rows += rows.len();
@@ -259,22 +387,20 @@ impl Operator for ForeignSide {
         Ok(())
     }
 
-    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let Some(delta) = self.delta()? else {
-            return Ok(());
-        };
-        let mut wanted: Vec<usize> = (0..delta.changed.len()).collect();
-        // All at once, unless memory has no room for all that ask.
-        while !wanted.is_empty() {
-            self.groups.make_room()?;
-            let mut ready = self.groups.touch(&delta.groups, &wanted)?;
-            ready.sort_unstable();
-            self.answer(&delta, &ready, out)?;
-            wanted.retain(|group| ready.binary_search(group).is_err());
+    fn end_epoch(&mut self, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.ending = self.delta()?.map(Ending::new);
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn go_on(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        if let Some(ending) = self.ending.take() {
+            self.ending = self.end(ending, out)?;
         }
-        // Rows that change are asked for by nobody as often as not.
-        self.groups.members().forget_empty_groups()?;
-        Ok(self.groups.compact()?)
+        Ok(())
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {
@@ -300,7 +426,7 @@ impl Operator for ForeignSide {
     }
 
     fn is_full(&self) -> bool {
-        self.groups.is_full_with(self.held_bytes)
+        self.groups.is_full_with(self.held_bytes + self.changed_bytes)
     }
 
     fn state_size(&self) -> (usize, usize) {

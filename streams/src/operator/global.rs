@@ -1,6 +1,6 @@
 //! Global tables as the steps of all tasks read them.
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::ArrayRef;
 
@@ -29,10 +29,8 @@ impl fmt::Debug for SharedView {
 
 impl SharedView {
     pub(super) fn look_up(&self, keys: &[ArrayRef]) -> Result<Seen, OperatorError> {
-        // Who panicked with it in hand fails the job.
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .look_up(keys)
+        // Who panicked with it in hand may have changed a part of it.
+        let mut table = self.0.lock().map_err(|_| OperatorError::GlobalTable)?;
+        table.look_up(keys)
     }
 }

@@ -5,14 +5,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 
 use super::shipper::{Each, Shipper};
-use super::{OperatorError, Output};
-use crate::format::ShuffledRows;
+use super::{Limits, OperatorError, Output};
+use crate::format::{RecordBytes, ShuffledRows};
 use crate::plan::WindowedSpec;
 use crate::rows::Rows;
 
 /// They travel as they are; until they are shipped, they are here.
 pub(super) struct LateRows {
     codec: Arc<ShuffledRows>,
+    bytes_max: RecordBytes,
     held: Vec<LateBatch>,
     rows: usize,
 }
@@ -24,9 +25,10 @@ pub(super) struct LateBatch {
 }
 
 impl LateRows {
-    pub(super) fn new(codec: &Arc<ShuffledRows>) -> Self {
+    pub(super) fn new(codec: &Arc<ShuffledRows>, limits: &Limits) -> Self {
         Self {
             codec: Arc::clone(codec),
+            bytes_max: limits.rows_bytes_max(),
             held: Vec::new(),
             rows: 0,
         }
@@ -53,7 +55,8 @@ impl LateRows {
     pub(super) fn ship(&mut self, shipper: &Shipper, out: &mut Output<'_>) -> Result<(), OperatorError> {
         self.rows = 0;
         for LateBatch { keys, sent } in std::mem::take(&mut self.held) {
-            let encode = |rows: &[u32], max, each: Each<'_>| self.codec.encode(&sent, rows, max, each);
+            let encode =
+                |rows: &[u32], _, each: Each<'_>| self.codec.encode(&sent, rows, self.bytes_max, each);
             shipper.ship(&keys, self.codec.header(), encode, out)?;
         }
         Ok(())

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat, take};
+use arrow::compute::kernels::cmp::neq;
+use arrow::compute::{cast, concat, nullif, take};
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 
 use super::{Operator, OperatorError, Output, Seen, SharedView};
 use crate::expr::CompiledExpr;
@@ -122,10 +124,21 @@ pub(super) fn keys_of(
         // A value that the table's key cannot have is null then, and as little there.
         match key.data_type() == data_type {
             true => Ok(key),
-            false => Ok(cast(&key, data_type)?),
+            false => Ok(exactly(&key, data_type)?),
         }
     });
     keys.collect()
+}
+
+/// Values as another type has them; null where it has another value in their place.
+fn exactly(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let (own, others) = (values.data_type(), cast(values, data_type)?);
+    // Times of other units are cut, and numbers rounded; texts are the same or nothing.
+    if !(own.is_numeric() || own.is_temporal()) {
+        return Ok(others);
+    }
+    let again = cast(&others, own)?;
+    nullif(&others, &neq(&again, values)?)
 }
 
 impl Operator for Lookup {
@@ -159,5 +172,50 @@ impl Operator for Lookup {
 
     fn is_full(&self) -> bool {
         self.rows >= HELD_ROWS_MAX || self.bytes >= HELD_BYTES_MAX || self.share.is_full_with(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
+    use arrow::datatypes::{Float32Type, Int32Type, TimeUnit, TimestampMillisecondType};
+
+    use super::*;
+
+    /// What was cut to the table's type met rows that it is not equal to.
+    #[test]
+    fn what_a_key_cannot_be_is_null() {
+        let in_ms = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![
+            Some(7_000_000),
+            Some(7_000_001),
+            None,
+        ]));
+        let times = exactly(&times, &in_ms).unwrap();
+        let times = times.as_primitive::<TimestampMillisecondType>();
+        assert_eq!(times.iter().collect::<Vec<_>>(), [Some(7), None, None]);
+
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.1, f64::NAN, 1e300, -0.0]));
+        let numbers = exactly(&numbers, &DataType::Float32).unwrap();
+        let numbers: Vec<_> = numbers.as_primitive::<Float32Type>().iter().collect();
+        assert_eq!(
+            (numbers[0], numbers[1], numbers[3], numbers[4]),
+            (Some(0.5), None, None, Some(0.0))
+        );
+        assert!(numbers[2].unwrap().is_nan());
+
+        let whole: ArrayRef = Arc::new(Int64Array::from(vec![1, 1 << 40]));
+        let whole = exactly(&whole, &DataType::Int32).unwrap();
+        assert_eq!(
+            whole.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
+            [Some(1), None]
+        );
+
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+        let texts = exactly(&texts, &DataType::Utf8View).unwrap();
+        assert_eq!(
+            texts.as_string_view().iter().collect::<Vec<_>>(),
+            [Some("a"), None]
+        );
     }
 }

@@ -21,6 +21,7 @@ mod late_rows;
 mod lookup;
 mod partial_aggregate;
 mod peek;
+mod portion;
 mod process;
 #[cfg(test)]
 mod process_tests;
@@ -99,7 +100,7 @@ use datafusion::common::DataFusionError;
 use thiserror::Error;
 
 use crate::aggregate::{Delta, UpdateError};
-use crate::format::FormatError;
+use crate::format::{FormatError, RecordBytes};
 use crate::plan::{ErrorPolicy, Pace, StepKind};
 use crate::rows::{EventTime, Rows};
 use crate::sink::{RecordBuffer, SinkError};
@@ -143,7 +144,7 @@ pub(crate) trait Operator: Send {
     }
 
     /// The rows that the table, which keeps versions, had for some of `keys`, each there once, at some times: for each of `asked` the number of
-    /// the key, and the time. See [`Tables::look_up_at`].
+    /// the key, and the time. Answers the first of them, at least one, and no more than are one batch. See [`Tables::look_up_at`].
     fn look_up_at(
         &mut self,
         _keys: &[ArrayRef],
@@ -281,6 +282,10 @@ impl Output<'_> {
     }
 }
 
+/// What a record of rows takes besides the batch of them, at most: as a record, for its header, its key, and what says which part of what
+/// it is.
+const ROWS_OVERHEAD: usize = 256;
+
 /// Bounds of what a task holds at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -292,7 +297,7 @@ pub(crate) struct Limits {
     pub(crate) partial_keys_max: usize,
     /// Bytes of a partial aggregate before it is shipped within the epoch.
     pub(crate) partial_bytes_max: usize,
-    /// Bytes of one shuffled record; well below the brokers' `message.max.bytes`.
+    /// Bytes of one shuffled record; well below the brokers' `message.max.bytes`. One row alone may take more, up to that.
     pub(crate) shuffle_record_bytes_max: usize,
     /// Bytes of output records gathered before they go to the client.
     pub(crate) output_bytes_max: usize,
@@ -303,6 +308,15 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// What records of rows as they are may take.
+    pub(crate) fn rows_bytes_max(&self) -> RecordBytes {
+        let row = self.record_bytes_max.saturating_sub(ROWS_OVERHEAD);
+        RecordBytes {
+            piece: self.shuffle_record_bytes_max.min(row),
+            row,
+        }
+    }
+
     /// Whether a partial aggregate has to be shipped.
     fn partial_is_full(&self, delta: &Delta) -> bool {
         delta.len() > self.partial_keys_max || delta.size_bytes() > self.partial_bytes_max
@@ -342,6 +356,8 @@ pub(crate) struct Surroundings {
     pub(crate) globals: Vec<SharedView>,
     /// Epochs may be repeated, or lost, in part.
     pub(crate) repeats: bool,
+    /// Nobody reads what steps write.
+    pub(crate) is_silent: bool,
 }
 
 /// Rows and records that were not worked on, by all tasks of a process.
@@ -389,6 +405,27 @@ pub enum OperatorError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A row that a step would have to keep, and that is larger than a record of its changelog may be.
+    #[error(
+        "a row with the key {key} takes {bytes} bytes in {changelog}, whose records take at most {bytes_max}; raise message.max.bytes of the \
+         producer and max.message.bytes of the topic, leave out columns that nobody needs with select(…) above this step, or give it a policy \
+         with on_error"
+    )]
+    RowTooLarge {
+        /// The changelog.
+        changelog: Arc<str>,
+        /// The key, as text.
+        key: String,
+        /// What the row takes.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A global table whose reader panicked, so that what it has is not known.
+    #[error(
+        "a global table cannot be read any more, because a thread panicked in the middle of a change; its error says why"
+    )]
+    GlobalTable,
     /// A closure failed.
     #[error(transparent)]
     Closure(#[from] ClosureError),
@@ -432,7 +469,10 @@ impl OperatorError {
     pub(crate) fn is_of_rows(&self) -> bool {
         matches!(
             self,
-            Self::Expression(_) | Self::RecordTooLarge { .. } | Self::Format(FormatError::Unwritable { .. })
+            Self::Expression(_)
+                | Self::RecordTooLarge { .. }
+                | Self::RowTooLarge { .. }
+                | Self::Format(FormatError::Unwritable { .. })
         )
     }
 
@@ -440,7 +480,7 @@ impl OperatorError {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Expression(_) => "ExpressionError",
-            Self::RecordTooLarge { .. } => "RecordTooLargeError",
+            Self::RecordTooLarge { .. } | Self::RowTooLarge { .. } => "RecordTooLargeError",
             Self::Format(FormatError::Unwritable { .. }) => "SerializationError",
             Self::Closure(_) => "ClosureError",
             _ => "OperatorError",

@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, Schema};
 
 use super::shipper::{Each, Shipper};
 use super::{Limits, Operator, OperatorError, Output};
-use crate::format::{Placement, ShuffledRows};
+use crate::format::{Placement, RecordBytes, ShuffledRows};
 use crate::plan::Repartition as Plan;
 use crate::rows::Rows;
 
@@ -22,6 +22,7 @@ pub(super) struct Repartition {
 pub(super) struct HeldRows {
     codec: Arc<ShuffledRows>,
     shipper: Shipper,
+    bytes_max: RecordBytes,
     keys: Vec<RecordBatch>,
     sent: Vec<RecordBatch>,
     rows: usize,
@@ -40,6 +41,7 @@ impl HeldRows {
         Self {
             codec: Arc::clone(codec),
             shipper: Shipper::new(Arc::clone(topic), placement, limits.shuffle_record_bytes_max),
+            bytes_max: limits.rows_bytes_max(),
             keys: Vec::new(),
             sent: Vec::new(),
             rows: 0,
@@ -75,7 +77,8 @@ impl HeldRows {
         (self.rows, self.bytes) = (0, 0);
         self.keys.clear();
         self.sent.clear();
-        let encode = |rows: &[u32], max, each: Each<'_>| self.codec.encode(&sent, rows, max, each);
+        // One row may be larger than the pieces that batches are cut in.
+        let encode = |rows: &[u32], _, each: Each<'_>| self.codec.encode(&sent, rows, self.bytes_max, each);
         self.shipper.ship(&keys, self.codec.header(), encode, out)
     }
 }

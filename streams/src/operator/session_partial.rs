@@ -40,8 +40,8 @@ impl SessionPartial {
             local: LocalSessions::new(Arc::clone(spec), plan.windowed.windows.size_ms())?,
             codec: ShuffleCodec::new(spec.state_schema(), spec.fingerprint()),
             shipper: Shipper::new(Arc::clone(&plan.topic), placement, record_bytes_max),
+            doubtful: LateRows::new(&plan.rows, &limits),
             limits,
-            doubtful: LateRows::new(&plan.rows),
             plan: plan.clone(),
         })
     }

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
 
+use super::portion::{OUTPUT_ROWS_MAX, portion};
 use super::{Operator, OperatorError, Output, Place as TaskPlace};
 use crate::plan::{JoinColumn, StreamJoin as Plan};
-use crate::rows::{EventTime, NO_TIME, Rows};
+use crate::rows::{EventTime, NO_TIME, Rows, row_bytes};
 use crate::state::{
     BucketLog, Came, JoinStore, JoinStoreError, KeyError, KeyExprs, Keys, Owner, Pair, Place, Share, SideLog,
 };
 use crate::store::LocalStore;
 use crate::time::Watermark;
 
-/// Rows that are emitted in one batch; few in tests, so that there are several.
-const OUTPUT_ROWS_MAX: usize = if cfg!(test) { 7 } else { 8 * 1024 };
 /// Rows that are emitted in one epoch; beyond it, the epoch ends early, so that a transaction does not grow with what meets.
 const EPOCH_ROWS_MAX: usize = 1 << 20;
+/// What they may take.
+const EPOCH_BYTES_MAX: usize = 256 << 20;
 /// The output of joined rows. Late rows of each side follow.
 const JOINED: usize = 0;
 
@@ -32,8 +33,9 @@ pub(crate) struct StreamJoin {
     store: JoinStore,
     /// What is to be done before anything else comes: one batch of output at a time, however many rows meet.
     work: VecDeque<Work>,
-    /// Rows that the running epoch has emitted.
+    /// Rows that the running epoch has emitted, and what they take.
     emitted: usize,
+    emitted_bytes: usize,
     /// Rows were restored, and some among them may be over.
     restored: bool,
 }
@@ -59,6 +61,8 @@ struct Meeting {
     side: usize,
     rows: Rows,
     keys: Keys,
+    /// What each of them takes.
+    row_bytes: Vec<usize>,
     /// What they may meet is in memory.
     is_ready: bool,
     /// The next of them to ask for.
@@ -75,6 +79,7 @@ impl Meeting {
         Self {
             side,
             matched: vec![false; rows.len()],
+            row_bytes: row_bytes(&rows.batch),
             rows,
             keys,
             is_ready: false,
@@ -114,6 +119,17 @@ impl From<JoinStoreError> for OperatorError {
             JoinStoreError::State(cause) => cause.into(),
             JoinStoreError::Key(cause) => cause.into(),
             JoinStoreError::Arrow(cause) => cause.into(),
+            JoinStoreError::RowTooLarge {
+                changelog,
+                key,
+                bytes,
+                bytes_max,
+            } => Self::RowTooLarge {
+                changelog,
+                key,
+                bytes,
+                bytes_max,
+            },
         }
     }
 }
@@ -126,9 +142,10 @@ impl StreamJoin {
             place.partition,
             sides,
             plan.meaning.clone(),
-            place.near.limits.shuffle_record_bytes_max,
+            place.near.limits.rows_bytes_max(),
             place.near.owners.next(),
         );
+        let log = log.repeating(place.near.repeats);
         let keys = [0, 1].map(|side: usize| KeyExprs::new(&plan.keys[side]));
         let share = Share::of(&place.near.memory);
         Self {
@@ -136,6 +153,7 @@ impl StreamJoin {
             plan: plan.clone(),
             work: VecDeque::new(),
             emitted: 0,
+            emitted_bytes: 0,
             restored: false,
         }
     }
@@ -164,9 +182,13 @@ impl StreamJoin {
             self.store.mark(1 - meeting.side, pairs.iter().map(Pair::other));
             (meeting.pairs, meeting.given, meeting.next) = (pairs, 0, next);
         }
-        let end = meeting.pairs.len().min(meeting.given + OUTPUT_ROWS_MAX);
-        if meeting.given < end {
+        let left = meeting.pairs[meeting.given..].iter();
+        let sizes = left.map(|pair| meeting.row_bytes[pair.row as usize] + pair.other().bytes());
+        let (rows, bytes) = portion(sizes);
+        if rows > 0 {
+            let end = meeting.given + rows;
             self.emit_pairs(&meeting.came(), &meeting.pairs[meeting.given..end], out)?;
+            self.emitted_bytes = self.emitted_bytes.saturating_add(bytes);
             meeting.given = end;
         }
         if meeting.given == meeting.pairs.len() && meeting.next == meeting.rows.len() {
@@ -261,12 +283,14 @@ impl StreamJoin {
             };
             (found, given, times.start) = (places, 0, end);
         }
-        let end = found.len().min(given + OUTPUT_ROWS_MAX);
-        if given < end {
+        let (rows, bytes) = portion(found[given..].iter().map(Place::bytes));
+        let end = given + rows;
+        if rows > 0 {
             let places = &found[given..end];
             let columns = self.store.columns(side, places)?;
             let of_places = places.iter().map(|place| place.time).collect();
             self.emit_alone(side, columns, of_places, out)?;
+            self.emitted_bytes = self.emitted_bytes.saturating_add(bytes);
         }
         Ok(Some(Work::Alone {
             side,
@@ -298,7 +322,7 @@ impl StreamJoin {
                 if let Some(records) = self.store.changes()? {
                     (out.publish)(&records)?;
                 }
-                self.emitted = 0;
+                (self.emitted, self.emitted_bytes) = (0, 0);
                 None
             }
             None => None,
@@ -335,7 +359,15 @@ impl Operator for StreamJoin {
             None => rows.clone(),
         };
         // What fails because of a row has failed before anything is changed.
-        let keys = self.keys(side, &in_time)?;
+        let mut keys = self.keys(side, &in_time)?;
+        let (mut keyed, mut keyless) = (in_time, None);
+        if !keys.there().iter().all(|there| *there) {
+            let there = BooleanArray::from(keys.there().to_vec());
+            keyless = Some(keyed.filter(&arrow::compute::not(&there)?)?);
+            keyed = keyed.filter(&there)?;
+            keys = self.keys(side, &keyed)?;
+        }
+        self.store.check(side, &keyed.batch)?;
         if let Some(late) = &late {
             let late = rows.filter(late)?;
             out.count_late(late.len());
@@ -343,18 +375,10 @@ impl Operator for StreamJoin {
                 out.push_to(JOINED + 1 + side, late);
             }
         }
-        if keys.there().iter().all(|there| *there) {
-            self.comes(side, in_time, keys);
-            return Ok(());
-        }
-        let there = BooleanArray::from(keys.there().to_vec());
-        let keyless = in_time.filter(&arrow::compute::not(&there)?)?;
-        if self.plan.kind.keeps(side) {
+        if let Some(keyless) = keyless.filter(|_| self.plan.kind.keeps(side)) {
             let columns = keyless.batch.columns().to_vec();
             self.emit_alone(side, columns, keyless.times().to_vec(), out)?;
         }
-        let keyed = in_time.filter(&there)?;
-        let keys = self.keys(side, &keyed)?;
         self.comes(side, keyed, keys);
         Ok(())
     }
@@ -400,7 +424,7 @@ impl Operator for StreamJoin {
     }
 
     fn is_full(&self) -> bool {
-        self.store.is_full() || self.emitted >= EPOCH_ROWS_MAX
+        self.store.is_full() || self.emitted >= EPOCH_ROWS_MAX || self.emitted_bytes >= EPOCH_BYTES_MAX
     }
 
     fn belongs_to(&mut self, owner: Owner) {

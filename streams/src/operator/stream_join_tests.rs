@@ -340,6 +340,59 @@ fn rows_on_which_a_key_fails_follow_the_policy() {
     }
 }
 
+/// A row of more than half a megabyte was kept, met others, and ended the job with its epoch.
+#[test]
+fn large_rows_are_kept_up_to_what_a_record_takes() {
+    let app = job(join_window(ms(100)), |joined| joined);
+    let mut driver = TestDriver::new(&app).unwrap();
+    let large = "x".repeat(600_000);
+    pipe(&mut driver, LEFT, Some("a"), &large, 100);
+    pipe(&mut driver, LEFT, Some("a"), "small", 100);
+    driver.commit().unwrap();
+    driver.restart().unwrap();
+    pipe(&mut driver, RIGHT, Some("a"), "r", 110);
+    driver.commit().unwrap();
+    let found = pairs(&mut driver);
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        (found[0].0.as_str(), found[1].0.len()),
+        ("small:r", large.len() + 2)
+    );
+
+    // Beyond that, the row is named, and its policy says what becomes of it.
+    let too_large = "y".repeat(1_200_000);
+    pipe(&mut driver, RIGHT, Some("the key"), &too_large, 110);
+    let refused = driver.commit().unwrap_err().to_string();
+    for part in [
+        "join joined",
+        "the key the key",
+        "j-joined-changelog",
+        "message.max.bytes",
+        "on_error",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+}
+
+#[test]
+fn rows_that_are_too_large_follow_the_policy() {
+    let app = Streams::new("j");
+    let (left, right) = sides(&app);
+    let joined = left
+        .join(&right, on("key", "key"))
+        .within("joined", join_window(ms(100)));
+    joined.left().on_error(skip()).to("out", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    for (topic, text) in [(LEFT, "a"), (RIGHT, "1")] {
+        pipe(&mut driver, topic, Some("k"), text, 100);
+        pipe(&mut driver, topic, Some("k"), &"y".repeat(1_200_000), 100);
+        pipe(&mut driver, topic, Some("k"), "b", 101);
+    }
+    driver.commit().unwrap();
+    let all = [("a:1", 100), ("a:b", 101), ("b:1", 101), ("b:b", 101)];
+    assert_eq!(pairs(&mut driver), expected(&all));
+}
+
 #[test]
 fn a_join_with_another_window_or_kind_refuses_what_is_stored() {
     let window = || join_window(ms(100));

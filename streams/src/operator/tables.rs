@@ -55,7 +55,7 @@ impl<'a> Tables<'a> {
     }
 
     /// What table number `number`, which keeps versions, had for some of `keys`, each there once, at some times: for each of `asked` the
-    /// number of the key, and the time. As of the same moment as [`look_up`](Self::look_up).
+    /// number of the key, and the time. Answers as many of the first of them as are one batch, at least one. As of the same moment as [`look_up`](Self::look_up).
     pub(super) fn look_up_at(
         &mut self,
         number: usize,

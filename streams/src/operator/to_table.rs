@@ -27,6 +27,8 @@ pub(super) struct ToTable {
     /// The columns of the changelog.
     stored: SchemaRef,
     rows: RowStore,
+    /// Nobody reads its changelog, so that nothing has to fit there.
+    is_silent: bool,
 }
 
 impl ToTable {
@@ -46,6 +48,7 @@ impl ToTable {
             held_bytes: 0,
             rows: RowStore::new(changelog, Share::of(&near.memory))?,
             stored,
+            is_silent: near.is_silent,
             plan: plan.clone(),
         })
     }
@@ -197,14 +200,14 @@ impl Operator for ToTable {
         let stored = nulled(&stored, &live)?;
         table.set(&places, &stored, &live)?;
 
-        let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, &stored].concat())?;
-        let logged = arrow::compute::filter_record_batch(&logged, &news)?;
-        let logged_live: Vec<bool> = live
-            .iter()
-            .zip(&news)
-            .filter_map(|(live, news)| (news == Some(true)).then_some(*live))
-            .collect();
-        if logged.num_rows() > 0 {
+        if !self.is_silent && news.true_count() > 0 {
+            let logged = RecordBatch::try_new(Arc::clone(&self.stored), [keys, &stored].concat())?;
+            let logged = arrow::compute::filter_record_batch(&logged, &news)?;
+            let logged_live: Vec<bool> = live
+                .iter()
+                .zip(&news)
+                .filter_map(|(live, news)| (news == Some(true)).then_some(*live))
+                .collect();
             (out.publish)(&self.rows.encode(&logged, &logged_live)?)?;
         }
         let change = Change {

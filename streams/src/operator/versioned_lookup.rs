@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_
 use arrow::compute::take;
 
 use super::lookup::{distinct, keys_of};
+use super::portion::{OUTPUT_ROWS_MAX, portion};
 use super::{Operator, OperatorError, Output, Place as TaskPlace};
 use crate::plan::VersionedLookupPlan as Plan;
 use crate::rows::{EventTime, NO_TIME, Rows};
@@ -16,8 +17,6 @@ use crate::state::{BucketLog, Came, JoinStore, KeyError, KeyExprs, Keys, Owner, 
 use crate::store::LocalStore;
 use crate::time::Watermark;
 
-/// Rows that are looked up and emitted at once; few in tests, so that there are several batches.
-const OUTPUT_ROWS_MAX: usize = if cfg!(test) { 7 } else { 8 * 1024 };
 /// The output of joined rows. Late rows follow.
 const JOINED: usize = 0;
 /// Rows wait as the left side of a join whose right side is empty.
@@ -39,6 +38,8 @@ struct Ending {
     /// Rows that were found, and how many of them have been emitted.
     found: Vec<Place>,
     given: usize,
+    /// So many rows are looked up next, at most: about as many as were answered at once.
+    most: usize,
     watermark: Watermark,
 }
 
@@ -50,9 +51,10 @@ impl VersionedLookup {
             place.partition,
             [SideLog::new(&plan.rows, true), SideLog::new(&plan.rows, false)],
             plan.meaning.clone(),
-            place.near.limits.shuffle_record_bytes_max,
+            place.near.limits.rows_bytes_max(),
             place.near.owners.next(),
         );
+        let log = log.repeating(place.near.repeats);
         let keys = [KeyExprs::new(&plan.keys), KeyExprs::new(&plan.keys)];
         let share = Share::of(&place.near.memory);
         Self {
@@ -109,8 +111,8 @@ impl VersionedLookup {
         Ok(())
     }
 
-    /// Emits rows with what the table had at their times.
-    fn emit(&self, places: &[Place], out: &mut Output<'_>) -> Result<(), OperatorError> {
+    /// Emits rows with what the table had at their times: as many of the first ones as it answers at once, which are given.
+    fn emit(&self, places: &[Place], out: &mut Output<'_>) -> Result<usize, OperatorError> {
         let columns = self.store.columns(WAITING, places)?;
         let batch = RecordBatch::try_new(Arc::clone(self.store.schema(WAITING)), columns)?;
         let keys = keys_of(&batch, &self.plan.keys, &self.plan.key_types)?;
@@ -118,7 +120,8 @@ impl VersionedLookup {
         let asked = key_of.iter().zip(places).map(|(key, place)| (*key, place.time));
         let seen = out.tables.look_up_at(0, &distinct, &asked.collect::<Vec<_>>())?;
         let found = |row: usize| seen.there[row] && keys.iter().all(|key| key.is_valid(row));
-        let kept: Vec<u32> = (0..).take(places.len()).collect();
+        let answered = seen.there.len();
+        let kept: Vec<u32> = (0..).take(answered).collect();
         let kept = kept
             .into_iter()
             .filter(|row| self.plan.left || found(*row as usize));
@@ -139,7 +142,7 @@ impl VersionedLookup {
         let times = kept.values().iter().map(|row| places[*row as usize].time);
         // They bring no watermarks: what they are judged by below is how far this task is, less what it holds back.
         out.push_to(JOINED, Rows::new(batch, times.collect()));
-        Ok(())
+        Ok(answered)
     }
 
     /// Does the next part of what is left of the end of an epoch; gives what is left then.
@@ -154,10 +157,14 @@ impl VersionedLookup {
             };
             (ending.found, ending.given, ending.times.start) = (found, 0, next);
         }
-        let end = ending.found.len().min(ending.given + OUTPUT_ROWS_MAX);
-        if ending.given < end {
-            self.emit(&ending.found[ending.given..end], out)?;
-            ending.given = end;
+        let (rows, _) = portion(ending.found[ending.given..].iter().map(Place::bytes));
+        let asked = rows.min(ending.most);
+        if asked > 0 {
+            let end = ending.given + asked;
+            let answered = self.emit(&ending.found[ending.given..end], out)?;
+            ending.given += answered;
+            // What is asked for in vain would be read again each time.
+            ending.most = OUTPUT_ROWS_MAX.min(2 * answered);
         }
         Ok(Some(ending))
     }
@@ -171,7 +178,15 @@ impl Operator for VersionedLookup {
             None => rows.clone(),
         };
         // What fails because of a row has failed before anything is changed.
-        let keys = self.keys(&in_time)?;
+        let mut keys = self.keys(&in_time)?;
+        let (mut keyed, mut keyless) = (in_time, None);
+        if !keys.there().iter().all(|there| *there) {
+            let there = BooleanArray::from(keys.there().to_vec());
+            keyless = Some(keyed.filter(&arrow::compute::not(&there)?)?);
+            keyed = keyed.filter(&there)?;
+            keys = self.keys(&keyed)?;
+        }
+        self.store.check(WAITING, &keyed.batch)?;
         if let Some(late) = &late {
             let late = rows.filter(late)?;
             out.count_late(late.len());
@@ -179,15 +194,9 @@ impl Operator for VersionedLookup {
                 out.push_to(JOINED + 1, late);
             }
         }
-        if keys.there().iter().all(|there| *there) {
-            return self.wait(&in_time, &keys);
+        if let Some(keyless) = keyless.filter(|_| self.plan.left) {
+            self.emit_keyless(&keyless, out)?;
         }
-        let there = BooleanArray::from(keys.there().to_vec());
-        if self.plan.left {
-            self.emit_keyless(&in_time.filter(&arrow::compute::not(&there)?)?, out)?;
-        }
-        let keyed = in_time.filter(&there)?;
-        let keys = self.keys(&keyed)?;
         self.wait(&keyed, &keys)
     }
 
@@ -202,6 +211,7 @@ impl Operator for VersionedLookup {
             times: self.over(settled)..self.over(now),
             found: Vec::new(),
             given: 0,
+            most: OUTPUT_ROWS_MAX,
             watermark: now,
         });
         Ok(())

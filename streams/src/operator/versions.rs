@@ -14,11 +14,12 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::changes::Change;
 use super::lookup::distinct;
+use super::portion::portion;
 use super::to_table::{HELD_ROWS_MAX, deletes, groups_of, last_of_each, nulled};
 use super::unavailable::{fill_from_rows, fill_from_table};
 use super::{Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::plan::VersionsPlan;
-use crate::rows::{EventTime, NO_TIME, Rows};
+use crate::rows::{EventTime, NO_TIME, Rows, add_row_bytes};
 use crate::state::{Changelog, GroupStore, Share};
 use crate::store::LocalStore;
 
@@ -81,6 +82,16 @@ impl Stored {
         let begun = self.begins()[places.clone()].partition_point(|begin| *begin <= time);
         let place = places.start + begun.checked_sub(1)?;
         (!self.is_deleted(place)).then_some(place)
+    }
+
+    /// What each version takes.
+    fn row_bytes(&self) -> Vec<usize> {
+        let rows = self.columns[0].len();
+        let mut bytes = vec![0; rows];
+        for column in &self.columns {
+            add_row_bytes(column, &mut bytes);
+        }
+        bytes
     }
 
     /// The values of rows at `places`, null where there is none.
@@ -335,8 +346,10 @@ impl Operator for Versions {
         let stored = self.stored(&keys)?;
         let deleted = deletes(&self.plan.table, &self.as_came(&rows.batch)?)?;
         if !self.plan.table.unavailable.is_empty() {
-            let last = key_of.iter().map(|key| place_of(stored.last(*key)));
-            let before = stored.values(&last.collect())?;
+            // What was there at the row's time, which need not be what is last.
+            let keys = key_of.iter().zip(rows.times());
+            let before = keys.map(|(key, time)| place_of(stored.at(*key, *time)));
+            let before = stored.values(&before.collect())?;
             let table = &self.plan.table;
             let filled = fill_from_table(
                 &self.as_came(&rows.batch)?,
@@ -364,8 +377,12 @@ impl Operator for Versions {
 
     fn look_up_at(&mut self, keys: &[ArrayRef], asked: &[(usize, EventTime)]) -> Result<Seen, OperatorError> {
         let stored = self.stored(keys)?;
-        let places = asked.iter().map(|(key, time)| place_of(stored.at(*key, *time)));
-        stored.seen(&places.collect())
+        let places: Vec<Option<usize>> = asked.iter().map(|(key, time)| stored.at(*key, *time)).collect();
+        // Many rows may ask for one that is large.
+        let bytes = stored.row_bytes();
+        let sizes = places.iter().map(|place| place.map_or(0, |place| bytes[place]));
+        let (answered, _) = portion(sizes);
+        stored.seen(&places[..answered].iter().copied().map(place_of).collect())
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

@@ -33,8 +33,8 @@ impl WindowPartial {
                 placement,
                 limits.shuffle_record_bytes_max,
             ),
+            late: plan.late.as_ref().map(|rows| LateRows::new(rows, &limits)),
             limits,
-            late: plan.late.as_ref().map(LateRows::new),
             windowed: plan.windowed.clone(),
         })
     }

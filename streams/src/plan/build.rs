@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 
 use super::checks::{distinct, legal};
+use super::follows::Follower;
 use super::global::CompiledGlobal;
 use super::partitioning::Partitioned;
 use super::{
@@ -89,6 +90,7 @@ pub(crate) struct Builder {
     pub(super) subs: Vec<(Vec<Input>, Vec<Step>)>,
     pub(super) repartitions: Vec<RepartitionTopic>,
     pub(super) changelogs: Vec<ChangelogTopic>,
+    pub(super) followers: Vec<Follower>,
     pub(super) outputs: Vec<Output>,
     /// The sub-topology and the number of its input that read a source topic.
     pub(super) sources: HashMap<String, (usize, usize)>,
@@ -144,6 +146,7 @@ impl Plan {
                 .collect(),
             repartitions: builder.repartitions,
             changelogs: builder.changelogs,
+            followers: builder.followers,
             globals: builder.globals.into_iter().map(|global| global.table).collect(),
         })
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::logical_expr::{Expr, try_cast};
+use datafusion::logical_expr::{Case, Expr, try_cast};
 
 use super::build::{Builder, Output};
 use super::checks::{compile, distinct};
@@ -235,6 +235,8 @@ impl<'a> Join<'a> {
         let [to, back, changelog] = &self.topics;
         let to_right = placed_by(&self.step, &right, foreign_name)?;
         let to_left = placed_by(&self.step, &left, key_name)?;
+        builder.follows(changelog, &left);
+        builder.follows(&self.changelog, &left);
         let changes = left.changes();
         builder.use_changes(&changes);
         let label = format!("subscriptions of {}", self.step);
@@ -350,10 +352,17 @@ fn foreign_key(step: &str, expr: &Expr, left: &Output, key: &FieldRef) -> Result
             right: format!("{} ({other})", key.name()),
         });
     }
-    Ok(match own == other {
-        true => expr.clone(),
-        false => try_cast(expr.clone(), other.clone()),
-    })
+    if own == other {
+        return Ok(expr.clone());
+    }
+    let cut = try_cast(expr.clone(), other.clone());
+    if !(own.is_numeric() || own.is_temporal()) {
+        return Ok(cut);
+    }
+    // Times of other units are cut, and numbers rounded: then it is another value.
+    let again = try_cast(cut.clone(), own.clone());
+    let same = (Box::new(again.eq(expr.clone())), Box::new(cut));
+    Ok(Expr::Case(Case::new(None, vec![same], None)))
 }
 
 /// The columns by which the rows of `table` are placed, as others call them: `named` says how for each of its key.

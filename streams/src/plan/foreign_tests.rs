@@ -237,3 +237,114 @@ fn what_may_be_lost_is_asked_for_again() {
     assert_eq!(shop.news(), news(&[twice.clone(), twice]));
     assert_eq!(shop.0.read(ASKED).len(), 1);
 }
+
+/// All answers of an epoch waited in memory together.
+#[test]
+fn who_is_asked_by_many_answers_all_in_batches() {
+    for limit in [None, Some(1)] {
+        let mut driver = TestDriver::new(&job(false)).unwrap();
+        if let Some(limit) = limit {
+            driver = driver.limited(limit).unwrap();
+        }
+        let mut shop = Shop(driver);
+        let mut expected: Vec<(String, Value)> = Vec::new();
+        let name = |version: usize, id: usize| format!("{version} {id} {}", "x".repeat(id * 100));
+        for version in 0..3 {
+            expected.clear();
+            for id in 0..6 {
+                shop.customer(&id.to_string(), &name(version, id));
+            }
+            for order in 0..97 {
+                let (key, id) = (format!("o{order}"), (order % 5).to_string());
+                // The others ask for nothing anew.
+                if version == 0 || order % 3 == 0 {
+                    shop.order(&key, Some(&id), order);
+                }
+                expected.push((key, json!([order, name(version, order as usize % 5)])));
+            }
+            let mut found = shop.news();
+            // Who changes itself, may be told of it before what it asks for has changed.
+            let (mut last, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+            while let Some(row) = found.pop() {
+                if seen.insert(row.0.clone()) {
+                    last.push(row);
+                }
+            }
+            last.sort_by_key(|(key, _)| key[1..].parse::<i64>().unwrap());
+            assert_eq!(last, expected);
+            shop.0.restart().unwrap();
+        }
+    }
+}
+
+/// Finer times and wider numbers were cut to the other table's key, and met rows that they are not equal to.
+#[test]
+fn what_is_not_the_other_tables_key_meets_none() {
+    let app = Streams::new("shop");
+    let number = |name: &str, data_type: DataType| Field::new(name, data_type, true);
+    let orders = vec![number("rate", DataType::Float64), number("n", DataType::Int64)];
+    let orders = json_schema(Schema::new(orders)).with_key("order");
+    let order = cast(col("order"), DataType::Utf8View).alias("order");
+    let orders = app.table("orders", orders, [order]);
+    let rates = vec![number("rate", DataType::Float32), number("name", DataType::Utf8)];
+    let rates = app.stream("rates", json_schema(Schema::new(rates)));
+    let rates = rates.to_table("rates", [col("rate").alias("at")]);
+    let rates = rates.select([col("at"), col("name")]);
+    orders
+        .join_by("rated", &rates, [col("rate")])
+        .select([col("order"), col("n"), col("name")])
+        .to("out", json_out());
+    let mut shop = Shop(TestDriver::new(&app).unwrap());
+    for (rate, name) in [(0.5, "half"), (0.1, "tenth")] {
+        let record = TestRecord::new(json!({"rate": rate, "name": name}).to_string());
+        shop.0.pipe("rates", record).unwrap();
+    }
+    // As a wider number, the tenth is another one.
+    for (order, rate) in [("a", 0.5), ("b", 0.1), ("c", f64::from(0.1_f32))] {
+        let record = TestRecord::new(json!({"rate": rate, "n": 1}).to_string());
+        shop.0.pipe("orders", record.key(order)).unwrap();
+    }
+    shop.0.commit().unwrap();
+    let mut found = shop.news();
+    found.sort_by_key(|(key, _)| key.clone());
+    assert_eq!(
+        found,
+        news(&[("a", json!([1, "half"])), ("c", json!([1, "tenth"]))])
+    );
+}
+
+#[test]
+fn what_follows_from_changes_of_a_table_begins_with_it() {
+    let followers = |app: &Streams| {
+        let topology = app.build().unwrap();
+        let followers = topology.followers.iter();
+        let mut followers: Vec<String> = followers
+            .map(|follower| format!("{} of {}", follower.topic, follower.of))
+            .collect();
+        followers.sort();
+        followers
+    };
+    let of_orders = [
+        "shop-buyers-changelog of shop-orders-changelog",
+        "shop-buyers-subscriptions-changelog of shop-orders-changelog",
+    ];
+    assert_eq!(followers(&job(false)), of_orders);
+
+    // The rows of aggregates are kept for those that look them up; what keeps nothing is the table above.
+    let app = Streams::new("shop");
+    let large = orders(&app).filter(col("n").gt(crate::lit(5)));
+    let most = large
+        .group_by([col("customer")])
+        .aggregate("most", [crate::max(col("n")).alias("most")]);
+    app.stream("asks", text("ask").with_key("who"))
+        .join(&most, crate::on("ask", "customer"))
+        .named("asked")
+        .to("out", json_out());
+    assert_eq!(
+        followers(&app),
+        [
+            "shop-most-changelog of shop-orders-changelog",
+            "shop-most-rows-changelog of shop-most-changelog",
+        ]
+    );
+}

@@ -188,3 +188,20 @@ proptest! {
         }
     }
 }
+
+/// Rows were encoded for a changelog that nobody has, and had to fit there.
+#[test]
+fn its_rows_may_be_larger_than_what_the_job_writes() {
+    let app = Streams::new("shop");
+    let names = app.global_table("names", text("name").with_key("id"), key("id"));
+    app.stream("orders", text("money"))
+        .join(&names, on("money", "id"))
+        .select([col("money")])
+        .to("out", json_out());
+    let mut driver = TestDriver::new(&app).unwrap();
+    let large = "x".repeat(1_500_000);
+    driver.pipe("names", TestRecord::new(large).key("usd")).unwrap();
+    driver.pipe("orders", TestRecord::new("usd")).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(rows(&mut driver, "out"), [json!({"money": "usd"})]);
+}

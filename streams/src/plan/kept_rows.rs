@@ -20,6 +20,7 @@ impl Builder {
         }
         let name = format!("{name}-rows");
         let (_, changelog) = self.keyed_step(&name)?;
+        self.follows(&changelog, &table);
         let step = format!("rows of {}", table.label);
         let mut changes = table.changes();
         self.use_changes(&changes);

@@ -16,6 +16,7 @@ mod count_distinct;
 mod deduplicate;
 mod describe;
 mod error;
+mod follows;
 mod foreign;
 #[cfg(test)]
 mod foreign_tests;
@@ -76,6 +77,7 @@ pub use topology::Topology;
 pub(crate) use cogroup::{CogroupNode, CogroupPart};
 pub(crate) use count_distinct::CountDistinctNode;
 pub(crate) use deduplicate::{DeduplicateNode, DeduplicatePlan};
+pub(crate) use follows::Follower;
 pub(crate) use foreign::{ForeignNode, ForeignResultPlan, ForeignSidePlan, SubscriberPlan};
 pub(crate) use global::{GlobalLookupNode, GlobalSource, GlobalTable};
 pub(crate) use join_kind::JoinKind;

@@ -257,6 +257,7 @@ impl Builder {
             topic,
             changelog,
         };
+        self.follows(&asked.changelog, &above);
         match Sums::of(aggregates, &above.schema) {
             Some(sums) => self.signed_aggregate(&above, &changes, asked, sums),
             None => self.members_aggregate(&above, &changes, asked, groups),

@@ -14,7 +14,7 @@ use crate::operator::StepStore;
 use crate::time::Bound;
 use crate::window::{Emit, Windows};
 
-use super::{ErrorPolicy, GlobalTable, NodeId, StepPlan};
+use super::{ErrorPolicy, Follower, GlobalTable, NodeId, StepPlan};
 use crate::typed::{BatchClosure, RowFunction};
 
 /// The position of a step in its sub-topology; inputs of a step have smaller numbers.
@@ -46,6 +46,7 @@ pub struct Topology {
     pub(crate) sub_topologies: Vec<Arc<SubTopology>>,
     pub(crate) repartitions: Vec<RepartitionTopic>,
     pub(crate) changelogs: Vec<ChangelogTopic>,
+    pub(crate) followers: Vec<Follower>,
     pub(crate) globals: Vec<GlobalTable>,
     pub(crate) guarantee: Option<Guarantee>,
 }

@@ -426,6 +426,20 @@ fn check_fates(
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count, "a row came twice");
+    let facts: BTreeMap<i64, &Fact> = played.facts.iter().map(|fact| (fact.id, fact)).collect();
+    for (row, at) in found {
+        let fact = facts[&row["id"].as_i64().unwrap()];
+        assert_eq!((row["k"].as_str(), *at), (fact.key.as_deref(), fact.at));
+        // What came of the table while it was silent may be too late for a row, and never too early.
+        let Some(has) = row["has"].as_str() else {
+            assert!(description.left, "{row} has nothing");
+            continue;
+        };
+        let is_it = |version: &Version| {
+            version.key == fact.key && Some(version.at) <= fact.at && version.value.as_deref() == Some(has)
+        };
+        assert!(played.versions.iter().any(is_it), "{row} has what was not there");
+    }
     if description.left {
         let rows = played.facts.iter().filter(|fact| fact.at < Some(END));
         let rows: Vec<i64> = rows.map(|fact| fact.id).collect();

@@ -16,7 +16,7 @@ use super::partitions::Partitions;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::operator::Surroundings;
-use crate::plan::{ErrorPolicy, Topology};
+use crate::plan::{ErrorPolicy, Follower, Topology};
 use crate::source::TopicPartition;
 use crate::time::UPSTREAM_TASKS_MAX;
 
@@ -88,6 +88,7 @@ impl Cluster {
         let read = [topology.source_topics(), topology.global_topics()].concat();
         let mut topics = self.find_sources(&read)?;
         let partitions = Partitions::new(topology, &topics)?;
+        self.check_followers(topology, &topics)?;
         let mut counts = HashMap::new();
         for repartition in &topology.repartitions {
             let expected = partitions.of(&repartition.topic);
@@ -129,6 +130,28 @@ impl Cluster {
             tasks,
             ..Surroundings::default()
         })
+    }
+
+    /// Refuses steps that were added to a job too late: see [`Follower`].
+    fn check_followers(
+        &self,
+        topology: &Topology,
+        topics: &HashMap<String, usize>,
+    ) -> Result<(), StreamsError> {
+        let is_there = |topic: &str| topics.contains_key(topic);
+        for Follower { topic, of } in &topology.followers {
+            if is_there(topic) || !is_there(of) {
+                continue;
+            }
+            // A start that was interrupted may have made one of them, and nothing in it.
+            if self.bounds(of)?.iter().any(|(_, bounds)| bounds.end > 0) {
+                return Err(StreamsError::BeginsLater {
+                    changelog: topic.to_string(),
+                    table: of.to_string(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Creates the topic in which instances find each other, if it is not there.

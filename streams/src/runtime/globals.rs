@@ -2,6 +2,7 @@
 //!
 //! They are no part of the job's transactions: a row is looked up in what was read when its epoch ends. With exactly-once only what is committed is
 //! read.
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::operator::{GlobalView, SharedView, Surroundings};
 use crate::plan::{GlobalTable, Topology};
 use crate::source::{SourceError, TopicReader};
 use crate::task::GlobalTask;
+use crate::typed::panic_message;
 
 /// The longest wait for records; bounds how late a stop is noticed.
 const WAIT: Duration = Duration::from_millis(50);
@@ -60,8 +62,8 @@ impl Globals {
             let (shared, thread) = (Arc::clone(shared), name.clone());
             let run = move || {
                 while !shared.is_stopping() {
-                    if let Err(error) = global.read() {
-                        shared.failed(&thread, error);
+                    if let Err(error) = global.read_guarded() {
+                        return shared.failed(&thread, error);
                     }
                 }
             };
@@ -86,7 +88,7 @@ impl Global {
         };
         let mut records = 0;
         while !global.reader.has_caught_up() {
-            records += global.read()?;
+            records += global.read_guarded()?;
             if global.reader.silence() > patience {
                 let cause = format!(
                     "nothing came of the global table {} for {patience:?}, and its end was not reached",
@@ -99,6 +101,16 @@ impl Global {
         }
         tracing::info!(topic = &*plan.topic, records, "global table read");
         Ok(global)
+    }
+
+    /// As [`read`](Self::read), where expressions and formats of users may panic.
+    fn read_guarded(&mut self) -> Result<usize, StreamsError> {
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| self.read()));
+        read.unwrap_or_else(|panic| {
+            Err(StreamsError::Panicked {
+                message: format!("of the global table {}: {}", self.topic, panic_message(&*panic)),
+            })
+        })
     }
 
     /// Takes what is there; gives how many records it was.

@@ -12,14 +12,14 @@
 //! No value: the record is void.
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::meaning::{MEANING_KEY, Meaning};
 use super::pieces::{Number, Piece, Says};
 use super::{Owner, StateError};
-use crate::format::{FormatError, ShuffleCodec, fingerprint};
+use crate::format::{FormatError, RecordBytes, ShuffleCodec, fingerprint};
 use crate::rows::{EventTime, NO_TIME};
 use crate::sink::{Destination, RecordBuffer};
 use crate::store::LocalStore;
@@ -61,8 +61,9 @@ pub(crate) struct BucketLog {
     topic: Arc<str>,
     sides: [SideLog; 2],
     meaning: Meaning,
-    record_bytes_max: usize,
+    bytes_max: RecordBytes,
     owner: Owner,
+    repeats: bool,
     records: RecordBuffer,
 }
 
@@ -156,6 +157,49 @@ impl SideLog {
         Ok(RecordBatch::try_new(Arc::clone(&self.stored), columns)?)
     }
 
+    /// The first row that is larger than a record may be, and what it takes.
+    fn too_large(&self, rows: &RecordBatch, bytes_max: usize) -> Result<Option<(usize, usize)>, FormatError> {
+        let mut parts = vec![(0, rows.clone())];
+        while let Some((first, rows)) = parts.pop() {
+            let count = rows.num_rows();
+            if count == 0 || self.codec.bytes_at_most(&rows) <= bytes_max {
+                continue;
+            }
+            if count == 1 {
+                let bytes = self.row_bytes(rows)?;
+                if bytes > bytes_max {
+                    return Ok(Some((first, bytes)));
+                }
+                continue;
+            }
+            // Halves are copies: a slice of lists takes as much as all of them.
+            let half = |from: usize, to: usize| {
+                let places = UInt32Array::from_iter_values((0..).take(to).skip(from));
+                Ok::<_, FormatError>((first + from, take_record_batch(&rows, &places)?))
+            };
+            parts.push(half(count / 2, count)?);
+            parts.push(half(0, count / 2)?);
+        }
+        Ok(None)
+    }
+
+    /// What a record of one row takes.
+    fn row_bytes(&self, row: RecordBatch) -> Result<usize, FormatError> {
+        let row = StoredRows {
+            batch: row,
+            times: vec![0],
+            matched: vec![false],
+        };
+        let (any, mut bytes) = (usize::MAX, 0);
+        let bytes_max = RecordBytes { piece: any, row: any };
+        self.codec
+            .encode_counted(&self.stored(&row)?, &[0], bytes_max, &mut |_, value| {
+                bytes = value.len();
+                Ok(())
+            })?;
+        Ok(bytes)
+    }
+
     fn decode(&self, value: &[u8]) -> Result<StoredRows, FormatError> {
         let stored = self.codec.decode(Some(&self.codec.header()), Some(value))?;
         let (columns, own) = stored.columns().split_at(self.schema.fields().len());
@@ -183,7 +227,7 @@ impl BucketLog {
         partition: i32,
         sides: [SideLog; 2],
         meaning: String,
-        record_bytes_max: usize,
+        bytes_max: RecordBytes,
         owner: Owner,
     ) -> Self {
         let to = Destination::Partition {
@@ -195,10 +239,40 @@ impl BucketLog {
             topic,
             sides,
             meaning: Meaning::new(meaning),
-            record_bytes_max,
+            bytes_max,
             owner,
+            repeats: false,
             records: RecordBuffer::new(to),
         }
+    }
+
+    /// The same, where `repeats` says that epochs may be repeated, or lost, in part.
+    pub(crate) fn repeating(mut self, repeats: bool) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// Whether who was cut off may still write.
+    pub(super) fn repeats(&self) -> bool {
+        self.repeats
+    }
+
+    pub(super) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// What one row may take.
+    pub(super) fn row_bytes_max(&self) -> usize {
+        self.bytes_max.row
+    }
+
+    /// The first of some rows of a side that is larger than a record may be, and what it takes.
+    pub(super) fn too_large(
+        &self,
+        side: u8,
+        rows: &RecordBatch,
+    ) -> Result<Option<(usize, usize)>, FormatError> {
+        self.side(side).too_large(rows, self.bytes_max.row)
     }
 
     /// Who writes from now on: `owner`, or one beyond all that the log has.
@@ -231,7 +305,7 @@ impl BucketLog {
         let mut pieces: Vec<(RowNumber, Vec<u8>)> = Vec::new();
         let mut next = first_row;
         side.codec
-            .encode_counted(&stored, &all, self.record_bytes_max, &mut |rows, value| {
+            .encode_counted(&stored, &all, self.bytes_max, &mut |rows, value| {
                 pieces.push((next, value.to_vec()));
                 next += RowNumber::try_from(rows).unwrap_or(RowNumber::MAX);
                 Ok(())
@@ -273,7 +347,7 @@ impl BucketLog {
     ) -> Written {
         let (mut number, mut bytes) = (first, 0);
         // A number takes at most five bytes, so that each record has room for so many.
-        let most = (self.record_bytes_max / 5).max(8) - 7;
+        let most = (self.bytes_max.piece / 5).max(8) - 7;
         self.meaning.announce(&mut self.records);
         for (owner, rows) in matched {
             for rows in rows.chunks(most) {

@@ -1,6 +1,7 @@
 //! The rows of one side of a join within a span of event time: in memory, and the records that say them.
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -22,8 +23,6 @@ const PIECES_BYTES_MAX: usize = 512 << 10;
 pub(super) struct Span {
     /// None if they are in the local store alone.
     pub(super) loaded: Option<Loaded>,
-    /// The epoch that changed them last.
-    pub(super) changed: u64,
     /// The last turn that asked for them.
     pub(super) used: u64,
     /// The records that together are these rows, and what those take.
@@ -74,6 +73,14 @@ pub(crate) struct Place {
     pub(crate) time: EventTime,
     pub(super) start: EventTime,
     pub(super) row: u32,
+    pub(super) bytes: u32,
+}
+
+impl Place {
+    /// What the row takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
 }
 
 impl Pair {
@@ -92,6 +99,15 @@ pub(crate) enum JoinStoreError {
     State(#[from] StateError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(
+        "a row with the key {key} takes {bytes} bytes in {changelog}, whose records take at most {bytes_max}"
+    )]
+    RowTooLarge {
+        changelog: Arc<str>,
+        key: String,
+        bytes: usize,
+        bytes_max: usize,
+    },
     #[error(transparent)]
     Arrow(#[from] ArrowError),
 }
@@ -118,6 +134,14 @@ impl Loaded {
         }
     }
 
+    /// Whether the running epoch has matched rows that `owner` did not write.
+    fn has_matched_of_others(&self, owner: Owner) -> bool {
+        let run_of = |row: &u32| self.runs.partition_point(|run| run.first <= *row as usize);
+        let run_of = |row| run_of(row).checked_sub(1).map(|run| self.runs[run]);
+        let mut matched = self.matched.iter();
+        matched.any(|row| run_of(row).is_some_and(|run| run.owner != owner))
+    }
+
     /// The rows that were matched in the running epoch, by their owners and numbers.
     fn take_matched(&mut self) -> Vec<(Owner, Vec<RowNumber>)> {
         let mut matched: BTreeMap<Owner, Vec<RowNumber>> = BTreeMap::new();
@@ -134,13 +158,21 @@ impl Loaded {
 }
 
 impl Span {
+    /// Rows and bytes in memory.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let bucket = self.loaded.as_ref().map(|loaded| &loaded.bucket);
+        bucket.map_or((0, 0), |bucket| (bucket.len(), bucket.size_bytes()))
+    }
+
     /// Writes what the epoch changed, or all rows, if many small records say them.
     pub(super) fn write(&mut self, at: BucketAt, log: &mut BucketLog) -> Result<(), JoinStoreError> {
         let Some(loaded) = &mut self.loaded else {
             return Ok(());
         };
         let rows = loaded.bucket.len();
-        let whole = self.pieces.len() > PIECES_MAX && self.pieces_bytes < PIECES_BYTES_MAX;
+        let are_many = self.pieces.len() > PIECES_MAX && self.pieces_bytes < PIECES_BYTES_MAX;
+        // Who was cut off may still put its own records together: rows of others then have other names, or none.
+        let whole = are_many || log.repeats() && loaded.has_matched_of_others(log.owner());
         let (from, mut replaced) = (if whole { 0 } else { loaded.logged }, Vec::new());
         if whole {
             replaced = std::mem::take(&mut self.pieces);

@@ -4,6 +4,7 @@
 //! are dropped, and read from the local store again when somebody does. What the running epoch changed, and what is being asked for, stays.
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{interleave, take_record_batch};
@@ -14,6 +15,7 @@ use super::bucket_log::{BucketAt, Content, Entry, bucket_prefix};
 pub(crate) use super::join_span::{Came, JoinStoreError, Pair, Place};
 use super::join_span::{Loaded, Run, Span};
 use super::pieces::{Piece, counts, last_whole};
+use super::residents::Residents;
 use super::time_buckets::{Bucket, KeyError, KeyExprs, Keys, hash};
 use super::{BucketLog, Owner, Share, StateError};
 use crate::rows::EventTime;
@@ -26,12 +28,12 @@ pub(crate) struct JoinStore {
     /// How long a span is.
     width: i64,
     spans: BTreeMap<BucketAt, Span>,
+    /// Those of them that are in memory.
+    residents: Residents,
     log: BucketLog,
     share: Share,
     /// Where rows are that memory has no room for.
     store: Option<LocalStore>,
-    /// Counts up.
-    epoch: u64,
     /// Counts up with each batch of rows, and with what closes.
     turn: u64,
     /// Bytes of rows that came in the running epoch.
@@ -50,10 +52,10 @@ impl JoinStore {
             keys,
             width,
             spans: BTreeMap::new(),
+            residents: Residents::default(),
             log,
             share,
             store: None,
-            epoch: 1,
             turn: 1,
             added_bytes: 0,
             closed: Vec::new(),
@@ -84,14 +86,31 @@ impl JoinStore {
 
     /// Rows and bytes in memory.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let loaded = self.spans.values().filter_map(|span| span.loaded.as_ref());
-        let sizes = loaded.map(|loaded| (loaded.bucket.len(), loaded.bucket.size_bytes()));
+        self.residents.size()
+    }
+
+    /// The same, counted.
+    fn counted(&self) -> (usize, usize) {
+        let sizes = self.spans.values().map(Span::size);
         sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
     }
 
     /// The keys of rows of a side.
     pub(crate) fn keys(&self, side: usize, batch: &RecordBatch) -> Result<Keys, KeyError> {
         self.keys[side].of(batch)
+    }
+
+    /// Refuses rows of a side that cannot be kept, because one of them is larger than a record of the changelog may be.
+    pub(crate) fn check(&self, side: usize, batch: &RecordBatch) -> Result<(), JoinStoreError> {
+        let Some((row, bytes)) = self.log.too_large(u8::from(side == 1), batch)? else {
+            return Ok(());
+        };
+        Err(JoinStoreError::RowTooLarge {
+            changelog: Arc::clone(self.log.topic()),
+            key: self.keys[side].text(batch, row)?,
+            bytes,
+            bytes_max: self.log.row_bytes_max(),
+        })
     }
 
     fn at(&self, side: usize, time: EventTime) -> BucketAt {
@@ -136,7 +155,7 @@ impl JoinStore {
         let known: Vec<(BucketAt, bool)> = wanted.iter().filter_map(there).collect();
         for (at, _) in &known {
             if let Some(span) = self.spans.get_mut(at) {
-                span.used = turn;
+                self.residents.asked(*at, span, turn);
             }
         }
         self.make_room();
@@ -174,6 +193,7 @@ impl JoinStore {
                             time: bucket.time(found),
                             start: at.start,
                             row: found,
+                            bytes: bucket.row_bytes(found),
                         };
                         pairs.push(Pair { row, other });
                     });
@@ -199,7 +219,7 @@ impl JoinStore {
                 && (place.row as usize) < loaded.logged
             {
                 loaded.matched.push(place.row);
-                span.changed = self.epoch;
+                self.residents.changes(at, span);
             }
         }
     }
@@ -257,14 +277,21 @@ impl JoinStore {
                 _ => Some(self.fresh(at)),
             };
             let span = self.spans.entry(at).or_default();
-            (span.changed, span.used) = (self.epoch, self.turn);
-            span.loaded = span.loaded.take().or(fresh);
+            if let Some(fresh) = fresh {
+                span.loaded = Some(fresh);
+                self.residents.came(at, span);
+            }
+            self.residents.asked(at, span, self.turn);
+            self.residents.changes(at, span);
             let Some(Loaded { bucket, .. }) = &mut span.loaded else {
                 continue;
             };
             let before = bucket.size_bytes();
             bucket.add(batch, &rows, came.times, came.keys, matched)?;
-            self.added_bytes += bucket.size_bytes().saturating_sub(before);
+            let after = bucket.size_bytes();
+            self.residents.grew(rows.len(), before, after);
+            // Batches that are put together may take less than they did.
+            self.added_bytes += after.saturating_sub(before);
         }
         Ok(())
     }
@@ -306,7 +333,7 @@ impl JoinStore {
         let end = ends(&at);
         self.turn += 1;
         if let Some(span) = self.spans.get_mut(&at) {
-            span.used = self.turn;
+            self.residents.asked(at, span, self.turn);
         }
         self.make_room();
         if self.spans.get(&at).is_some_and(|span| span.loaded.is_none()) {
@@ -317,6 +344,7 @@ impl JoinStore {
             time: bucket.time(row),
             start: at.start,
             row,
+            bytes: bucket.row_bytes(row),
         };
         let mut places: Vec<Place> = bucket.unmatched(times).into_iter().map(place).collect();
         places.sort_unstable();
@@ -325,11 +353,16 @@ impl JoinStore {
 
     /// Forgets rows of `side` that are all before `end`.
     pub(crate) fn forget(&mut self, side: usize, end: EventTime) {
-        let (in_side, width) = (self.at(side, 0).side, self.width);
-        let over = |at: &BucketAt| at.side == in_side && at.start.saturating_add(width) <= end;
-        let spans: Vec<BucketAt> = self.spans.keys().copied().filter(over).collect();
+        let first = BucketAt {
+            start: EventTime::MIN,
+            ..self.at(side, 0)
+        };
+        let of_side = self.spans.range(first..).map(|(at, _)| *at);
+        let is_over = |at: &BucketAt| at.side == first.side && at.start.saturating_add(self.width) <= end;
+        let spans: Vec<BucketAt> = of_side.take_while(is_over).collect();
         for at in spans {
             if let Some(span) = self.spans.remove(&at) {
+                self.residents.left(at, &span);
                 self.closed.push((at, span.pieces));
             }
         }
@@ -344,13 +377,13 @@ impl JoinStore {
 
     /// The epoch ends: gives the records that it has to write.
     pub(crate) fn changes(&mut self) -> Result<Option<RecordBuffer>, JoinStoreError> {
-        let epoch = self.epoch;
-        for (at, span) in &mut self.spans {
-            if span.changed == epoch {
-                span.write(*at, &mut self.log)?;
+        debug_assert_eq!(self.residents.size(), self.counted());
+        for at in self.residents.take_changed() {
+            if let Some(span) = self.spans.get_mut(&at) {
+                span.write(at, &mut self.log)?;
+                self.residents.settles(at, span);
             }
         }
-        self.epoch += 1;
         self.added_bytes = 0;
         Ok(self.log.take())
     }
@@ -360,15 +393,13 @@ impl JoinStore {
         if !self.is_limited() {
             return;
         }
-        while self.share.is_full(self.size().1 / 2) {
-            let (turn, epoch) = (self.turn, self.epoch);
-            let idle = self
-                .spans
-                .values_mut()
-                .filter(|span| span.loaded.is_some() && span.used < turn && span.changed < epoch);
-            match idle.min_by_key(|span| span.used) {
-                Some(span) => span.loaded = None,
-                None => return,
+        while self.share.is_full(self.residents.size().1 / 2) {
+            let Some(at) = self.residents.longest_idle(self.turn) else {
+                return;
+            };
+            if let Some(span) = self.spans.get_mut(&at) {
+                self.residents.left(at, span);
+                span.loaded = None;
             }
         }
     }
@@ -398,6 +429,7 @@ impl JoinStore {
         let span = self.spans.entry(at).or_default();
         span.pieces_bytes = span.pieces_bytes.max(loaded.bucket.size_bytes());
         span.loaded = Some(loaded);
+        self.residents.came(at, span);
         Ok(())
     }
 
@@ -466,6 +498,7 @@ impl JoinStore {
                 let loaded = self.together(at, pieces)?;
                 span.pieces_bytes = loaded.bucket.size_bytes();
                 span.loaded = Some(loaded);
+                self.residents.came(at, &span);
             }
             self.spans.insert(at, span);
         }

@@ -12,12 +12,16 @@ use super::{
 };
 use crate::col;
 use crate::expr::CompiledExpr;
+use crate::format::RecordBytes;
 use crate::sink::RecordBuffer;
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 const WIDTH: i64 = 100;
-const RECORD_BYTES_MAX: usize = 2000;
+const RECORD_BYTES_MAX: RecordBytes = RecordBytes {
+    piece: 2000,
+    row: 3000,
+};
 
 type Record = (Vec<u8>, Option<Vec<u8>>);
 
@@ -39,7 +43,11 @@ fn log(owner: Owner) -> BucketLog {
 }
 
 fn store(records: &[Record], owner: Owner) -> JoinStore {
-    let mut store = JoinStore::new([keys(), keys()], WIDTH, log(owner), Share::of(&Arc::default()));
+    restored(records, log(owner))
+}
+
+fn restored(records: &[Record], log: BucketLog) -> JoinStore {
+    let mut store = JoinStore::new([keys(), keys()], WIDTH, log, Share::of(&Arc::default()));
     for (key, value) in records {
         store.restore(Some(key), value.as_deref()).unwrap();
     }
@@ -277,6 +285,84 @@ fn who_was_cut_off_overwrites_nothing_of_its_successor() {
         let mut three = store(&log, names.next());
         // At least once: what was not committed may count twice, and so may the pair that the first row was in.
         assert_eq!(alone(&mut three), [10, 100]);
+    }
+}
+
+/// Who was cut off put its records together, and made those void whose rows its successor had matched by their numbers: a row came alone
+/// although its pair was out.
+#[test]
+fn who_was_cut_off_may_put_its_records_together() {
+    let (names, repeating) = (OwnerNames::default(), |owner| log(owner).repeating(true));
+    let mut zero = store(&[], names.next());
+    add(&mut zero, LEFT, &[("a", 1, 10), ("b", 2, 11)]);
+    let mut log = epoch(&mut zero);
+    let mut one = restored(&log, repeating(names.next()));
+    let keys: Vec<String> = (0..70).map(|key| format!("k{key}")).collect();
+    for key in &keys[..64] {
+        add(&mut one, LEFT, &[(key, 1000, 20)]);
+        log.extend(epoch(&mut one));
+    }
+    let mut two = restored(&log, repeating(names.next()));
+    assert_eq!(meet(&mut two, RIGHT, ("a", 0, 10), 0), [1]);
+    let counted = epoch(&mut two);
+    // Now there are enough for one record.
+    let mut uncommitted = Vec::new();
+    for key in &keys[64..] {
+        add(&mut one, LEFT, &[(key, 1000, 20)]);
+        uncommitted.extend(epoch(&mut one));
+    }
+    assert!(
+        uncommitted.iter().any(|(_, value)| value.is_none()),
+        "nothing was put together"
+    );
+    for both in [[&counted, &uncommitted], [&uncommitted, &counted]] {
+        let log: Vec<Record> = log.iter().chain(both.into_iter().flatten()).cloned().collect();
+        for log in [compacted(&log), log] {
+            let left = alone(&mut store(&log, names.next()));
+            assert!(!left.contains(&1), "{left:?}");
+            assert!(left.contains(&2), "{left:?}");
+        }
+    }
+}
+
+/// Spans without many rows were looked through one by one, whenever room was made or something was forgotten.
+#[test]
+fn many_spans_with_few_rows_are_counted_and_forgotten_as_they_are() {
+    let mut one = store(&[], Owner(1));
+    for span in 0..300 {
+        add(
+            &mut one,
+            LEFT,
+            &[("a", span, span * WIDTH), ("b", 1000 + span, span * WIDTH + 50)],
+        );
+    }
+    let (rows, bytes) = one.size();
+    assert_eq!(rows, 600);
+    assert!(bytes > 300 * 512, "{bytes}");
+    let log = epoch(&mut one);
+    let mut two = store(&log, Owner(2));
+    assert_eq!(two.size().0, 600);
+    two.forget(LEFT, 298 * WIDTH);
+    assert_eq!(two.size().0, 4);
+    assert_eq!(alone(&mut two), [298, 1298, 299, 1299]);
+    two.forget(LEFT, 300 * WIDTH);
+    assert_eq!(two.size(), (0, 0));
+}
+
+#[test]
+fn rows_that_no_record_can_take_are_refused_by_name() {
+    let store = store(&[], Owner(1));
+    let (fits, large) = ("x".repeat(2300), "y".repeat(4000));
+    let ready = some(&[("a", 1, 1), (&fits, 2, 2), ("c", 3, 3)]);
+    store.check(LEFT, &ready.batch).unwrap();
+    let unready = some(&[("a", 1, 1), (&fits, 2, 2), (&large, 3, 3)]);
+    for side in [LEFT, RIGHT] {
+        let refused = store.check(side, &unready.batch).unwrap_err().to_string();
+        assert!(
+            refused.contains("the key yyyy") && refused.contains("changelog"),
+            "{refused}"
+        );
+        assert!(refused.contains("at most 3000"), "{refused}");
     }
 }
 

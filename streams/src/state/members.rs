@@ -87,6 +87,11 @@ impl Members {
         self.groups.keys()
     }
 
+    /// How many members a group has.
+    pub(crate) fn size_of(&self, group: usize) -> usize {
+        self.sizes[group]
+    }
+
     /// Whether a group has members.
     pub(crate) fn has_members(&self, group: usize) -> bool {
         self.sizes[group] > 0

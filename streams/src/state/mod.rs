@@ -33,6 +33,7 @@ mod memory;
 mod owner;
 mod pieces;
 mod resident;
+mod residents;
 mod row_log;
 mod row_store;
 mod row_table;

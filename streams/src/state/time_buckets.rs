@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use crate::expr::CompiledExpr;
-use crate::format::{FormatError, RowCodec};
-use crate::rows::{EventTime, column_bytes};
+use crate::format::{FormatError, RowCodec, key_text};
+use crate::rows::{EventTime, column_bytes, row_bytes};
 
 /// Batches are put together up to so many rows.
 const BATCH_ROWS_MAX: usize = 8 * 1024;
@@ -22,8 +22,16 @@ const BATCH_ROWS_MAX: usize = 8 * 1024;
 const SLOTS: i64 = 64;
 /// The end of a chain.
 const END: u32 = u32::MAX;
+/// From so many rows on there are such parts: few rows are looked through.
+const SLOTS_FROM: usize = if cfg!(test) { 4 } else { 256 };
 /// What a row takes besides its columns and its key.
-const ROW_BYTES: usize = 40;
+const ROW_BYTES: usize = 44;
+/// What a row takes in its part of the span.
+const SLOT_ROW_BYTES: usize = 4;
+/// What a span takes besides its rows.
+const SPAN_BYTES: usize = 512;
+/// What a column of a batch takes besides its values.
+const COLUMN_BYTES: usize = 128;
 
 /// All buckets of the process hash alike.
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
@@ -71,6 +79,13 @@ impl KeyExprs {
             nulls: true,
             ..Self::new(exprs)
         }
+    }
+
+    /// The key of a row, as a text for people.
+    pub(super) fn text(&self, batch: &RecordBatch, row: usize) -> Result<String, KeyError> {
+        let row = batch.slice(row, 1);
+        let columns = self.exprs.iter().map(|expr| expr.evaluate(&row));
+        Ok(key_text(&columns.collect::<ExprResult<Vec<_>>>()?, 0))
     }
 
     /// The keys of the rows of `batch`.
@@ -134,7 +149,11 @@ pub(super) struct Bucket {
     /// The row behind each in its chain.
     next: Vec<u32>,
     matched: Vec<bool>,
-    /// Rows by time, if somebody asks which were not matched.
+    /// What each row takes, roughly.
+    row_bytes: Vec<u32>,
+    /// Somebody asks which were not matched.
+    marks: bool,
+    /// Rows by time, if somebody does and there are many.
     slots: Option<Vec<Vec<u32>>>,
     batch_bytes: usize,
 }
@@ -152,7 +171,9 @@ impl Bucket {
             chains: HashTable::new(),
             next: Vec::new(),
             matched: Vec::new(),
-            slots: marks.then(|| vec![Vec::new(); SLOTS as usize]),
+            row_bytes: Vec::new(),
+            marks,
+            slots: None,
             batch_bytes: 0,
         }
     }
@@ -162,7 +183,13 @@ impl Bucket {
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        self.batch_bytes + self.keys.bytes.len() + self.len() * ROW_BYTES
+        let rows = self.batch_bytes + self.keys.bytes.len() + self.len() * ROW_BYTES;
+        let slots = self.slots.as_ref();
+        let slots = slots.map_or(0, |slots| {
+            slots.len() * size_of::<Vec<u32>>() + self.len() * SLOT_ROW_BYTES
+        });
+        let columns = self.batches.len() * self.schema.fields().len() * COLUMN_BYTES;
+        SPAN_BYTES + rows + slots + columns
     }
 
     /// Adds rows of the span; `places` says where each has its time, its key and whether it was matched.
@@ -191,15 +218,31 @@ impl Bucket {
             self.keys.bytes.extend_from_slice(key);
             self.keys.ends.push(self.keys.bytes.len());
             self.chain(key, row as u32);
-            let slot = self.slot(time);
-            if let Some(slots) = &mut self.slots {
-                slots[slot].push(row as u32);
-            }
         }
+        let sizes = row_bytes(&batch).into_iter();
+        self.row_bytes
+            .extend(sizes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)));
+        self.slot_rows(first);
         self.batch_bytes += bytes_of(&batch);
         self.firsts.push(first);
         self.batches.push(batch);
         self.put_together()
+    }
+
+    /// Notes rows from `first` on by their times, or all of them, if they are many by now.
+    fn slot_rows(&mut self, first: usize) {
+        if !self.marks || self.len() < SLOTS_FROM {
+            return;
+        }
+        let first = if self.slots.is_some() { first } else { 0 };
+        let mut slots = self
+            .slots
+            .take()
+            .unwrap_or_else(|| vec![Vec::new(); SLOTS as usize]);
+        for row in first..self.len() {
+            slots[self.slot(self.times[row])].push(row as u32);
+        }
+        self.slots = Some(slots);
     }
 
     fn chain(&mut self, key: &[u8], row: u32) {
@@ -262,6 +305,11 @@ impl Bucket {
         self.times[row as usize]
     }
 
+    /// What a row takes, roughly.
+    pub(super) fn row_bytes(&self, row: u32) -> u32 {
+        self.row_bytes[row as usize]
+    }
+
     /// A row was matched; says whether it was not before.
     pub(super) fn mark(&mut self, row: u32) -> bool {
         !std::mem::replace(&mut self.matched[row as usize], true)
@@ -288,13 +336,15 @@ impl Bucket {
     /// The rows with a time within `times` that were not matched.
     pub(super) fn unmatched(&self, times: &Range<EventTime>) -> Vec<u32> {
         let within = times.start.max(self.span.start)..times.end.min(self.span.end);
-        let Some(slots) = self.slots.as_ref().filter(|_| !within.is_empty()) else {
+        if within.is_empty() || !self.marks {
             return Vec::new();
+        }
+        let is_it = |row: &u32| within.contains(&self.time(*row)) && !self.matched[*row as usize];
+        let Some(slots) = &self.slots else {
+            return (0..self.len() as u32).filter(is_it).collect();
         };
         let slots = &slots[self.slot(within.start)..=self.slot(within.end - 1)];
-        let rows = slots.iter().flatten().copied();
-        rows.filter(|row| within.contains(&self.time(*row)) && !self.matched[*row as usize])
-            .collect()
+        slots.iter().flatten().copied().filter(is_it).collect()
     }
 
     /// Rows by their numbers, as they are stored: columns, times, and whether they were matched.

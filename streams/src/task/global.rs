@@ -16,6 +16,7 @@ impl GlobalTask {
     pub(crate) fn new(plan: &GlobalTable, near: &Surroundings) -> Result<Self, TaskError> {
         let near = Surroundings {
             limits: near.limits.clone(),
+            is_silent: true,
             errors: near.errors.clone(),
             // Each process would write the same letters.
             on_error: near.on_error.as_ref().map(|policy| match policy {

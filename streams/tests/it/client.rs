@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use millstream_broker::config::BrokerConfig;
 use millstream_broker::{Broker, BrokerHandle};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -100,17 +100,18 @@ impl Cluster {
         let name = self.name(name);
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let mut future = Box::pin(admin.create_topics([&topic], &options));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let std::task::Poll::Ready(results) = future.as_mut().poll(&mut context) {
-                results.unwrap().pop().unwrap().unwrap();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("topic {name} was not created");
+        let results = await_ready(admin.create_topics([&topic], &options));
+        results.unwrap().pop().unwrap().unwrap();
+    }
+
+    /// Gives the topic `name` more partitions, so that there are so many.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let name = self.name(name);
+        let more = NewPartitions::new(&name, partitions);
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let results = await_ready(admin.create_partitions([&more], &options));
+        results.unwrap().pop().unwrap().unwrap();
     }
 
     /// Writes lines to the topic `name`, one after another over its partitions.
@@ -348,4 +349,18 @@ pub fn counts<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, 
         .into_iter()
         .map(|(word, n)| (word, format!("{{\"n\":{n}}}")))
         .collect()
+}
+
+/// What an administrator's request gives.
+fn await_ready<T>(request: impl Future<Output = T>) -> T {
+    let mut request = Box::pin(request);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let std::task::Poll::Ready(results) = request.as_mut().poll(&mut context) {
+            return results;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("an administrator's request was not answered");
 }

@@ -239,3 +239,114 @@ fn a_global_table_is_there_at_the_start_and_follows_its_topic() {
     let error = missing.start(cluster.config()).unwrap_err().to_string();
     assert!(error.contains(&cluster.name("nowhere")), "{error}");
 }
+
+/// Partitions that a global table's topic was given later were never read.
+#[test]
+fn a_global_table_has_the_rows_of_new_partitions() {
+    let cluster = Cluster::new("grown");
+    for topic in ["rates", "orders", "out"] {
+        cluster.create_topic(topic, 1);
+    }
+    let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+    let rates = app.global_table(cluster.name("rates"), text("rate"), key("rate"));
+    app.stream(cluster.name("orders"), text("money"))
+        .join(&rates, on("money", "rate"))
+        .select([col("money")])
+        .to(cluster.name("out"), json());
+    let job = app.start(cluster.config()).unwrap();
+    cluster.grow_topic("rates", 3);
+    cluster.write_to("rates", 2, &["new".to_owned()]);
+    await_that("the new partition is read", || {
+        cluster.write("orders", 1, ["new"]);
+        job.drain(PATIENCE).unwrap();
+        !cluster.texts("out").is_empty()
+    });
+    job.stop(PATIENCE).unwrap();
+}
+
+/// A function that panics ended the thread of a global table, and the job went on with the table as it was.
+#[test]
+fn a_panic_in_a_global_tables_thread_ends_the_job() {
+    use millstream_streams::udf::{Volatility, create_udf};
+    let cluster = Cluster::new("panic");
+    for topic in ["rates", "orders", "out"] {
+        cluster.create_topic(topic, 1);
+    }
+    let fragile = create_udf(
+        "fragile",
+        vec![DataType::Utf8View],
+        DataType::Utf8View,
+        Volatility::Volatile,
+        std::sync::Arc::new(|values: &[_]| match format!("{values:?}").contains("bad") {
+            true => panic!("what a rate"),
+            false => Ok(values[0].clone()),
+        }),
+    );
+    let start = || {
+        let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+        let at = fragile.call(vec![col("rate")]).alias("at");
+        let rates = app.global_table(cluster.name("rates"), text("rate"), [at]);
+        app.stream(cluster.name("orders"), text("money"))
+            .join(&rates, on("money", "at"))
+            .select([col("money")])
+            .to(cluster.name("out"), json());
+        app.start(cluster.config())
+    };
+    let job = start().unwrap();
+    cluster.write("rates", 1, ["bad"]);
+    await_that("the job ends", || job.check().is_err());
+    let error = job.stop(PATIENCE).unwrap_err().to_string();
+    assert!(
+        error.contains("what a rate") && error.contains("stream-global-"),
+        "{error}"
+    );
+    // Nor does it start.
+    let error = start().unwrap_err().to_string();
+    assert!(error.contains("what a rate"), "{error}");
+}
+
+/// Rows of an aggregate are kept for those that look them up: who came later found none of them, and was not told.
+#[test]
+fn a_lookup_that_comes_when_its_table_has_rows_is_refused() {
+    let start = |cluster: &Cluster, asks: bool| {
+        let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+        let stock = app.table(cluster.name("stock"), text("place").with_key("item"), key("item"));
+        let most = stock
+            .group_by([col("place")])
+            .aggregate("most", [max(col("item")).alias("item")]);
+        most.to(cluster.name("out"), json());
+        if asks {
+            app.stream(cluster.name("asks"), text("ask"))
+                .join(&most, on("ask", "place"))
+                .named("asked")
+                .to(cluster.name("answers"), json());
+        }
+        app.start(cluster.config())
+    };
+    for has_rows in [false, true] {
+        let cluster = Cluster::new("later");
+        for topic in ["stock", "asks", "out", "answers"] {
+            cluster.create_topic(topic, 1);
+        }
+        if has_rows {
+            cluster.write_keyed("stock", &[("tea".to_owned(), Some("here".to_owned()))]);
+        }
+        let job = start(&cluster, false).unwrap();
+        job.drain(PATIENCE).unwrap();
+        job.stop(PATIENCE).unwrap();
+        if has_rows {
+            let error = start(&cluster, true).unwrap_err().to_string();
+            for part in [
+                "most-rows-changelog is new",
+                "most-changelog",
+                "reset the application",
+            ] {
+                assert!(error.contains(part), "{error}");
+            }
+            // What it was, it still is.
+            start(&cluster, false).unwrap().stop(PATIENCE).unwrap();
+        } else {
+            start(&cluster, true).unwrap().stop(PATIENCE).unwrap();
+        }
+    }
+}

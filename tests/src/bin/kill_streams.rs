@@ -1,4 +1,4 @@
-//! Kills instances of a stream job, and its broker, for a while: `kill-streams [words|views|joins] [SECONDS] [SEED] [BOOTSTRAP]`.
+//! Kills instances of a stream job, and its broker, for a while: `kill-streams [words|views|joins|tables] [SECONDS] [SEED] [BOOTSTRAP]`.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Some(text) => text.parse().ok(),
     };
     let (Some(seconds), Some(seed), 0..=3) = (number(0, 600), number(1, 1), arguments.len()) else {
-        eprintln!("usage: kill-streams [words|views|joins] [SECONDS] [SEED] [BOOTSTRAP]");
+        eprintln!("usage: kill-streams [words|views|joins|tables] [SECONDS] [SEED] [BOOTSTRAP]");
         return ExitCode::from(2);
     };
     let directory = match tempfile::tempdir() {

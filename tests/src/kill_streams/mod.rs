@@ -1,10 +1,11 @@
 //! Instances of one exactly-once job that are killed, stopped and woken up at random while records come in; so is the broker.
 //!
 //! What a reader of committed records finds in the end must be what an oracle says, which knows the records and nothing of the
-//! job: of words and their counts (`words`), of windows and what came too late for them (`views`), or of two streams joined, with sessions and a table behind
-//! (`joins`).
+//! job: of words and their counts (`words`), of windows and what came too late for them (`views`), of two streams joined, with sessions and a table behind
+//! (`joins`), or of tables that meet and are looked up (`tables`).
 
 mod joins;
+mod tables;
 mod views;
 mod words;
 
@@ -41,6 +42,9 @@ pub enum Job {
     Views,
     /// `joins_service`: a join of two streams, late rows of both, a table and sessions over it, with more state than it may keep in memory.
     Joins,
+    /// `tables_service`: a join by another table's key, a global table, versions, rows that pass once and the first of each key, with more state
+    /// than it may keep in memory.
+    Tables,
 }
 
 /// What must come out.
@@ -48,6 +52,7 @@ enum Oracle {
     Words(words::Oracle),
     Views(views::Oracle),
     Joins(joins::Oracle),
+    Tables(tables::Oracle),
 }
 
 impl Job {
@@ -57,6 +62,7 @@ impl Job {
             "words" => Some(Self::Words),
             "views" => Some(Self::Views),
             "joins" => Some(Self::Joins),
+            "tables" => Some(Self::Tables),
             _ => None,
         }
     }
@@ -66,6 +72,7 @@ impl Job {
             Self::Words => "word_count_service",
             Self::Views => "page_views_service",
             Self::Joins => "joins_service",
+            Self::Tables => "tables_service",
         }
     }
 
@@ -74,6 +81,7 @@ impl Job {
             Self::Words => "word-count",
             Self::Views => "page-views",
             Self::Joins => "joins",
+            Self::Tables => "tables",
         }
     }
 
@@ -82,6 +90,13 @@ impl Job {
             Self::Words => &[words::LINES],
             Self::Views => &[views::VIEWS],
             Self::Joins => &[joins::ORDERS, joins::PAYMENTS],
+            Self::Tables => &[
+                tables::PAYMENTS,
+                tables::ORDERS,
+                tables::CUSTOMERS,
+                tables::RATES,
+                tables::REGIONS,
+            ],
         }
     }
 
@@ -96,6 +111,7 @@ impl Job {
                 joins::CUSTOMERS,
                 joins::SESSIONS,
             ],
+            Self::Tables => &[tables::BUYERS, tables::LABELLED, tables::PRICED, tables::LARGEST],
         }
     }
 
@@ -103,7 +119,7 @@ impl Job {
     const fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Words | Self::Views => &[],
-            Self::Joins => &["statestore.cache.max.bytes=2000000"],
+            Self::Joins | Self::Tables => &["statestore.cache.max.bytes=2000000"],
         }
     }
 }
@@ -149,7 +165,7 @@ pub struct Report {
     pub brokers: u64,
     /// Records written.
     pub records: u64,
-    /// What is counted in them: words, views, or pairs, rows that met none and sessions.
+    /// What is counted in them: words, views, pairs, rows that met none and sessions, or rows of tables and payments.
     pub counted: u64,
     /// Rows that came too late.
     pub late: u64,
@@ -253,6 +269,7 @@ pub fn run(directory: &Path, plan: &Plan) -> Report {
         Oracle::Words(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
         Oracle::Views(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
         Oracle::Joins(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
+        Oracle::Tables(oracle) => oracle.check(&address, plan.seed, &mut instances, &mut report),
     }
     instances.into_iter().for_each(Instance::stop);
     report
@@ -398,6 +415,7 @@ fn feed(job: Job, address: &str, mut random: Random, stop: &Arc<AtomicBool>) -> 
             Job::Words => Oracle::Words(words::feed(&mut random, &mut write, &pause)),
             Job::Views => Oracle::Views(views::feed(&mut random, &mut write, &pause)),
             Job::Joins => Oracle::Joins(joins::feed(&mut random, &mut write, &pause)),
+            Job::Tables => Oracle::Tables(tables::feed(&mut random, &mut write, &pause)),
         };
         producer
             .flush(Duration::from_secs(300))
