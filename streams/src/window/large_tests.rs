@@ -39,7 +39,7 @@ fn counts(driver: &mut TestDriver) -> Vec<i64> {
 /// All windows of the key were made as lists of slices before the first was merged.
 #[test]
 fn windows_over_many_slices_of_one_key() {
-    const SLICES: i64 = 4_000;
+    const SLICES: i64 = 2_000;
     let app = Streams::new("s");
     let windows = rows(&app).window(sliding(ms(100_000)));
     windows
@@ -72,7 +72,7 @@ fn many_late_rows_of_one_session() {
 /// Whatever was still to be done was looked at again for each part that memory had room for.
 #[test]
 fn many_sessions_that_close_at_once_with_little_memory() {
-    const SESSIONS: i64 = 60_000;
+    const SESSIONS: i64 = 20_000;
     let app = Streams::new("s");
     let sessions = rows(&app).window(session(ms(10))).suppress();
     let sessions = sessions.aggregate("counts", [count_all().alias("n")]);

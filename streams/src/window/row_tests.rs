@@ -10,13 +10,18 @@ fn ms(millis: u64) -> Duration {
 
 /// Rows in event time without disorder.
 fn timed(app: &Streams, topic: &str) -> Stream {
+    rows_within(app, topic, Duration::ZERO)
+}
+
+/// Rows that are out of order by so much.
+fn rows_within(app: &Streams, topic: &str, bound: Duration) -> Stream {
     let schema = Schema::new(vec![
         Field::new("key", DataType::Utf8, true),
         Field::new("at", DataType::Int64, true),
         Field::new("value", DataType::Utf8, true),
     ]);
     let rows = app.stream(topic, json_schema(schema));
-    rows.watermark(bounded(col("at"), Duration::ZERO))
+    rows.watermark(bounded(col("at"), bound))
 }
 
 fn rows(app: &Streams) -> GroupedStream {
@@ -303,6 +308,37 @@ fn a_change_waits_for_those_behind_it() {
     assert_eq!(texts, [("a", &*sum_of(3, 6)), ("a", &*sum_of(6, 21))]);
     let times: Vec<Option<i64>> = out.iter().map(|record| record.timestamp).collect();
     assert_eq!(times, [Some(10), Some(22)]);
+}
+
+/// It was at the time of its last row, which may be earlier than the first, and than where windows behind it were.
+#[test]
+fn what_has_waited_is_late_for_no_window() {
+    let app = Streams::new("s");
+    let table = rows_within(&app, "in", ms(50)).to_table("last", [col("key")]);
+    let calm = table.suppress("calm", until(ms(10)));
+    let windows = calm
+        .changes()
+        .group_by([col("key")])
+        .window(tumbling(ms(10)))
+        .suppress();
+    let windows = windows.aggregate("counts", [count_all().alias("n")]);
+    windows.to("out", json());
+    windows.late().to("late", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    // It waits since 100 until 110; the watermark is 109, then 111, at last far behind the window.
+    let rows = [
+        ("a", 100),
+        ("a", 60),
+        ("b", 159),
+        ("b", 161),
+        ("b", 199),
+        ("b", 200),
+    ];
+    for (key, at) in rows {
+        pipe_to(&mut driver, "in", key, at, "1");
+    }
+    assert_eq!(driver.read("late").len(), 0);
+    assert_eq!(shown(&mut driver, "out"), [window(100, 110, r#"{"n":1}"#)]);
 }
 
 /// If a new process let a change of the same key go at once, the record of what the old one had let go stayed in the log.
