@@ -1,6 +1,6 @@
 //! What was prepared for schemas.
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::record::{Schema, SchemaRef};
 
@@ -74,6 +74,31 @@ impl<T> SchemaCache<T> {
     }
 }
 
+/// The last schema that was found to be equal to somebody's own, beside which it stands.
+///
+/// A table that is made anew with the same columns has another schema which is equal: to compare the two for each record takes longer
+/// than to write it.
+#[derive(Debug, Default)]
+pub(super) struct Alike(Mutex<Option<SchemaRef>>);
+
+impl Alike {
+    /// Whether `other` is equal to `own`, which has to be the same each time.
+    pub(super) fn has(&self, own: &SchemaRef, other: &SchemaRef) -> bool {
+        if Arc::ptr_eq(own, other) {
+            return true;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, other)) {
+            return true;
+        }
+        let is_equal = **own == **other;
+        if is_equal {
+            *known = Some(Arc::clone(other));
+        }
+        is_equal
+    }
+}
+
 /// Whether comparing them is worth the while.
 fn looks_like(one: &Schema, other: &Schema) -> bool {
     let shape = |schema: &Schema| (schema.kind_name(), schema.fields().len(), schema.version);
@@ -106,6 +131,19 @@ mod tests {
         assert_eq!(get(&mut cache, &a, &mut made), 1);
         assert_eq!(get(&mut cache, &named("b"), &mut made), 2);
         assert_eq!(made, 2);
+    }
+
+    #[test]
+    fn what_was_found_to_be_equal_is_known_by_its_identity() {
+        let (own, equal, other) = (named("a"), named("a"), named("b"));
+        let alike = Alike::default();
+        assert!(alike.has(&own, &own));
+        assert!(!alike.has(&own, &other));
+        assert!(alike.has(&own, &equal));
+        let known = alike.0.lock().unwrap().clone().unwrap();
+        assert!(Arc::ptr_eq(&known, &equal));
+        assert!(!alike.has(&own, &other));
+        assert!(alike.has(&own, &equal));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use super::names::{is_union, scrubbed};
 use super::schema::{Kind, NodeId, Nodes};
 use super::to_connect::branch_name;
 use crate::converter::problem::Problem;
+use crate::converter::schema_cache::Alike;
 use crate::record::{Schema, SchemaKind, SchemaRef, Value, logical};
 
 /// How values of a Connect schema are written as an Avro schema says.
 #[derive(Debug)]
 pub(super) struct Write {
     schema: SchemaRef,
+    alike: Alike,
     /// Which branch of a union null is and which the value, if it is one.
     branches: Option<Branches>,
     form: Form,
@@ -99,6 +101,7 @@ impl Write {
         };
         Ok(Self {
             schema: Arc::clone(schema),
+            alike: Alike::default(),
             branches,
             form,
             replaces_null: false,
@@ -226,7 +229,7 @@ impl Write {
     }
 
     fn check_struct(&self, its: &SchemaRef) -> Done {
-        match Arc::ptr_eq(its, &self.schema) || **its == *self.schema {
+        match self.alike.has(&self.schema, its) {
             true => Ok(()),
             false => Err(Problem::new("the struct has another schema than is said of it")),
         }

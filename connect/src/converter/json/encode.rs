@@ -30,7 +30,7 @@ impl Encoder {
             (_, Value::Null) => self.null(plan, out),
             (Shape::Plain, _) if plan.allows(value) => self.schemaless(value, out),
             (Shape::Struct(members), Value::Struct(its)) => {
-                if !std::sync::Arc::ptr_eq(its.schema(), &plan.schema) && **its.schema() != *plan.schema {
+                if !members.alike.has(&plan.schema, its.schema()) {
                     return Err(Problem::new("the struct has another schema than is said of it"));
                 }
                 self.structure(plan, members, its, out)

@@ -2,6 +2,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::encode::write_string;
+use crate::converter::schema_cache::Alike;
 use crate::record::{SchemaKind, SchemaRef, Value, logical};
 
 /// A schema as who writes its values needs it.
@@ -32,6 +33,7 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) members: Vec<Member>,
+    pub(super) alike: Alike,
     /// How values that many structs have were written: the last ones.
     kept: Mutex<Option<Kept>>,
 }
@@ -163,6 +165,7 @@ impl Shape {
                 });
                 Self::Struct(Members {
                     members: members.collect(),
+                    alike: Alike::default(),
                     kept: Mutex::default(),
                 })
             }

@@ -9,6 +9,7 @@ use super::names::{ENUM, is_union, scrubbed};
 use super::wire::{Scalar, WireType, write_sized, write_varint, zigzag};
 use super::wrappers::wrapped;
 use crate::converter::problem::Problem;
+use crate::converter::schema_cache::Alike;
 use crate::record::{SchemaKind, SchemaRef, Value};
 
 type Done = Result<(), Problem>;
@@ -17,6 +18,7 @@ type Done = Result<(), Problem>;
 #[derive(Debug)]
 pub(super) struct WriteMessage {
     schema: SchemaRef,
+    alike: Alike,
     /// In the order of their numbers.
     fields: Vec<WriteField>,
     /// The fields that are oneofs.
@@ -83,6 +85,7 @@ impl Plans<'_> {
             .ok_or_else(|| not_found("value", message))?;
         Ok(WriteMessage {
             schema: Arc::clone(schema),
+            alike: Alike::default(),
             fields: vec![self.field(0, None, schema, field, message)?.1],
             unions: Vec::new(),
             replaces_null: false,
@@ -112,6 +115,7 @@ impl Plans<'_> {
         fields.sort_by_key(|(number, _)| *number);
         Ok(WriteMessage {
             schema: Arc::clone(schema),
+            alike: Alike::default(),
             fields: fields.into_iter().map(|(_, field)| field).collect(),
             unions,
             replaces_null: !self.options.ignore_default,
@@ -278,7 +282,7 @@ impl WriteMessage {
         let Value::Struct(its) = value else {
             return Err(wrong(value));
         };
-        if !Arc::ptr_eq(its.schema(), &self.schema) && **its.schema() != *self.schema {
+        if !self.alike.has(&self.schema, its.schema()) {
             return Err(Problem::new("the struct has another schema than is said of it"));
         }
         let values = its.values();
