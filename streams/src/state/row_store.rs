@@ -226,7 +226,7 @@ mod tests {
 
         let places = rows.touch(&[column(0)]).unwrap();
         let nulls = new_null_array(&DataType::Int64, ROWS);
-        let had = rows.table().set(&places, &[nulls], &vec![false; ROWS]).unwrap();
+        let had = rows.table().set(&places, &[nulls], &[false; ROWS]).unwrap();
         assert_eq!(had, live);
         rows.compact().unwrap();
         let places = rows.touch(&[column(0)]).unwrap();
