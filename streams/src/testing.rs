@@ -388,7 +388,8 @@ impl TestDriver {
                     self.positions.get(&(sub, input, partition)),
                 );
                 if read.copied().unwrap_or(0) == end {
-                    task.set_idle(input, position, i64::try_from(end).unwrap_or(i64::MAX));
+                    let end = i64::try_from(end).unwrap_or(i64::MAX);
+                    task.set_read(input, position, end, self.now);
                 }
             }
         }

@@ -73,6 +73,15 @@ impl TestDriver {
         self.restart()
     }
 
+    /// All that is in an internal topic comes once more, as from tasks that died before they knew that it was there.
+    pub(crate) fn repeat(&mut self, topic: &str) {
+        for partition in 0..self.partitions {
+            let log = self.topics.log(topic, partition).to_vec();
+            log.into_iter()
+                .for_each(|record| self.topics.append(topic, record));
+        }
+    }
+
     /// The driver with so much memory for all states of all tasks; the rest is in local stores.
     pub(crate) fn limited(mut self, state_bytes_max: usize) -> Result<Self, StreamsError> {
         let directory = tempfile::tempdir().unwrap();

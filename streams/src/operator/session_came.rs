@@ -20,20 +20,23 @@ pub(super) struct Came {
     spec: Arc<AggregateSpec>,
     gap: i64,
     states: Vec<RecordBatch>,
-    /// Rows since the states were made fewer.
+    /// Rows since the states were made fewer, and how many there may be before they are again.
     states_rows: usize,
+    states_rows_max: usize,
+    states_bytes: usize,
     doubtful: Vec<Doubtful>,
     doubtful_rows: usize,
-    bytes: usize,
+    doubtful_bytes: usize,
 }
 
-/// Rows of which the sessions say whether they are late.
+/// Parts of which the sessions say whether they are late.
 pub(super) struct Doubtful {
     /// The partial state of each.
     states: RecordBatch,
-    pub(super) watermarks: Vec<EventTime>,
-    rows: Rows,
-    pub(super) late: Vec<bool>,
+    watermarks: Vec<EventTime>,
+    /// What they are if they came as rows.
+    rows: Option<Rows>,
+    late: Vec<bool>,
 }
 
 /// All of it by key.
@@ -46,9 +49,9 @@ pub(super) struct Epoch {
     pub(super) lasts: Vec<EventTime>,
     /// The parts of each key, in the order in which they came.
     pub(super) of_key: Vec<Vec<usize>>,
-    /// From this part on they are the rows of `doubtful`.
-    pub(super) doubtful_from: usize,
-    pub(super) doubtful: Vec<Doubtful>,
+    doubtful: Vec<Doubtful>,
+    /// The first part of each of them.
+    doubtful_from: Vec<usize>,
 }
 
 impl Came {
@@ -58,23 +61,40 @@ impl Came {
             gap,
             states: Vec::new(),
             states_rows: 0,
+            states_rows_max: HELD_ROWS_MAX,
+            states_bytes: 0,
             doubtful: Vec::new(),
             doubtful_rows: 0,
-            bytes: 0,
+            doubtful_bytes: 0,
         }
     }
 
     /// Takes partial states.
     pub(super) fn add(&mut self, rows: Rows) -> Result<(), OperatorError> {
         self.states_rows += rows.len();
-        self.bytes += rows.size_bytes();
+        self.states_bytes += rows.size_bytes();
         self.states.push(rows.batch);
-        if self.states_rows > HELD_ROWS_MAX {
+        if self.states_rows > self.states_rows_max {
             let fewer = self.fewer()?;
-            self.states.push(fewer);
+            // Each is looked at a few times only, also where none are one.
+            self.states_rows_max = fewer.num_rows().max(HELD_ROWS_MAX);
             self.states_rows = 0;
+            self.states_bytes = fewer.get_array_memory_size();
+            self.states.push(fewer);
         }
         Ok(())
+    }
+
+    /// Takes partial states that are over as of `watermark`, unless they are near something that is not.
+    pub(super) fn add_over(&mut self, rows: Rows, watermark: EventTime) {
+        self.doubtful_rows += rows.len();
+        self.doubtful_bytes += rows.size_bytes();
+        self.doubtful.push(Doubtful {
+            watermarks: vec![watermark; rows.len()],
+            late: vec![false; rows.len()],
+            states: rows.batch,
+            rows: None,
+        });
     }
 
     /// Takes rows that may be late; `least` is the watermark by which they are, besides their own. Those without a time are late: gives those.
@@ -93,12 +113,12 @@ impl Came {
             let states = self.states_of(&rows)?;
             let marks = rows.watermarks().unwrap_or_default();
             self.doubtful_rows += rows.len();
-            self.bytes += 2 * rows.size_bytes();
+            self.doubtful_bytes += 2 * rows.size_bytes();
             self.doubtful.push(Doubtful {
                 states,
                 watermarks: marks.iter().map(|mark| least.max(*mark)).collect(),
                 late: vec![false; rows.len()],
-                rows,
+                rows: Some(rows),
             });
         }
         Ok(late)
@@ -148,16 +168,16 @@ impl Came {
         }
         let lasts = linked.iter().map(|session| session.last);
         columns.push(Arc::new(Int64Array::from_iter_values(lasts)));
-        let fewer = RecordBatch::try_new(self.spec.state_schema(), columns)?;
-        self.bytes = fewer.get_array_memory_size();
-        Ok(fewer)
+        Ok(RecordBatch::try_new(self.spec.state_schema(), columns)?)
     }
 
     /// All of the epoch, and the keys besides of which something is due; none is held afterwards.
     pub(super) fn take(&mut self, due: &[ArrayRef]) -> Result<Option<Epoch>, OperatorError> {
         let doubtful = std::mem::take(&mut self.doubtful);
         let states = std::mem::take(&mut self.states);
-        (self.states_rows, self.doubtful_rows, self.bytes) = (0, 0, 0);
+        (self.states_rows, self.states_bytes) = (0, 0);
+        (self.doubtful_rows, self.doubtful_bytes) = (0, 0);
+        self.states_rows_max = HELD_ROWS_MAX;
         let due_rows = due.first().map_or(0, |key| key.len());
         if states.is_empty() && doubtful.is_empty() && due_rows == 0 {
             return Ok(None);
@@ -169,7 +189,7 @@ impl Came {
 
     /// Roughly the memory in use.
     pub(super) fn size_bytes(&self) -> usize {
-        self.bytes
+        self.states_bytes + self.doubtful_bytes
     }
 
     /// Whether so much came that the epoch should end.
@@ -200,14 +220,20 @@ impl Epoch {
         for (part, key) in key_of.into_iter().take(states.num_rows()).enumerate() {
             of_key[key].push(part);
         }
-        let doubtful_rows: usize = doubtful.iter().map(|rows| rows.rows.len()).sum();
+        // They are behind all others.
+        let doubtful_rows: usize = doubtful.iter().map(|batch| batch.late.len()).sum();
+        let mut next = states.num_rows() - doubtful_rows;
+        let doubtful_from = doubtful.iter().map(|batch| {
+            next += batch.late.len();
+            next - batch.late.len()
+        });
         Ok(Self {
             keys: known.emit(EmitTo::All)?,
             starts: starts.values().to_vec(),
             lasts: lasts.as_primitive::<Int64Type>().values().to_vec(),
             states: values.to_vec(),
             of_key,
-            doubtful_from: states.num_rows() - doubtful_rows,
+            doubtful_from: doubtful_from.collect(),
             doubtful,
         })
     }
@@ -234,23 +260,20 @@ impl Epoch {
     }
 
     fn place(&self, part: usize) -> Option<(usize, usize)> {
-        let mut row = part.checked_sub(self.doubtful_from)?;
-        for (number, batch) in self.doubtful.iter().enumerate() {
-            match row.checked_sub(batch.late.len()) {
-                Some(rest) => row = rest,
-                None => return Some((number, row)),
-            }
-        }
-        None
+        let batch = self.doubtful_from.partition_point(|from| *from <= part);
+        let batch = batch.checked_sub(1)?;
+        Some((batch, part - self.doubtful_from[batch]))
     }
 
-    /// Emits the rows that are late.
+    /// Emits the rows that are late; of partial states it is only counted how many are.
     pub(super) fn emit_late(self, port: usize, out: &mut Output<'_>) -> Result<(), OperatorError> {
         for Doubtful { rows, late, .. } in self.doubtful {
-            if late.contains(&true) {
-                let late = rows.filter(&BooleanArray::from(late))?;
-                out.count_late(late.len());
-                out.push_to(port, late);
+            let late = BooleanArray::from(late);
+            out.count_late(late.true_count());
+            if let Some(rows) = rows
+                && late.true_count() > 0
+            {
+                out.push_to(port, rows.filter(&late)?);
             }
         }
         Ok(())

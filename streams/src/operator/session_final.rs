@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_null_array};
-use arrow::compute::{concat, take};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, new_null_array,
+};
+use arrow::compute::{concat, not, take};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
 use super::session_came::{Came, Epoch, merged};
-use super::session_links::{Linked, Part, add_row, link};
+use super::session_links::{Linked, Part, add_part, link};
 use super::session_partial::starts;
 use super::session_work::{Changed, Session, Work};
 use super::{Operator, OperatorError, Output, Place};
@@ -24,6 +26,9 @@ use crate::time::Watermark;
 const DOUBTFUL: u8 = 1;
 /// The output of rows that are late; those before it are a table's.
 const LATE: usize = 3;
+
+/// Keys that are worked on together at most. Where memory has room for a part of them only, the others are asked for again and again.
+pub(super) const WORKED_MAX: usize = 8 * 1024;
 
 /// The open sessions, and what came in the running epoch.
 pub(crate) struct SessionFinal {
@@ -150,10 +155,17 @@ impl SessionFinal {
                 next += 1;
             }
             parts.extend(brought);
+            // What would be open by itself is taken whatever it is near: together, what comes is the same.
+            if doubtful
+                .iter()
+                .all(|(_, mark, part)| !self.is_closed(part.last, *mark))
+            {
+                parts.extend(doubtful.drain(..).map(|(.., part)| part));
+            }
             let mut sessions = link(parts, gap);
-            for (part, mark, row) in doubtful {
-                if !add_row(&mut sessions, row, gap, |last| self.is_closed(last, mark)) {
-                    epoch.set_late(part);
+            for (number, mark, part) in doubtful {
+                if !add_part(&mut sessions, part, gap, |last| self.is_closed(last, mark)) {
+                    epoch.set_late(number);
                 }
             }
             for linked in sessions {
@@ -309,8 +321,23 @@ fn stored_schema(spec: &AggregateSpec) -> SchemaRef {
 }
 
 impl Operator for SessionFinal {
-    fn process(&mut self, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
-        self.came.add(rows)
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let lasts = rows.batch.columns().last().expect("states end with the time");
+        let lasts = lasts.as_primitive::<Int64Type>().values().iter();
+        let watermark = out.watermark();
+        let open: BooleanArray = lasts
+            .map(|last| Some(!self.is_closed(*last, watermark)))
+            .collect();
+        if open.false_count() == 0 {
+            return self.came.add(rows);
+        }
+        // Only what comes once more because nobody knew that it was there, or behind a task that was idle: sessions that it was near may be gone.
+        let over = rows.filter(&not(&open)?)?;
+        self.came.add_over(over, watermark.millis());
+        if open.true_count() > 0 {
+            self.came.add(rows.filter(&open)?)?;
+        }
+        Ok(())
     }
 
     fn process_at(&mut self, port: u8, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
@@ -331,19 +358,24 @@ impl Operator for SessionFinal {
         let Some(mut epoch) = self.came.take(&self.due(watermark)?)? else {
             return Ok(());
         };
-        let mut wanted: Vec<usize> = (0..epoch.of_key.len()).collect();
-        // All at once, unless memory has no room for the sessions of all.
-        while !wanted.is_empty() {
-            self.store.make_room()?;
-            let ready = self.store.touch(&epoch.keys, &wanted)?;
-            let mut work = self.work(&epoch, &ready, settled)?;
-            self.link(&mut work, &mut epoch, &ready, watermark);
-            self.keep(&work, out)?;
-            work.emit(&self.plan, out)?;
-            wanted.retain(|key| ready.binary_search(key).is_err());
+        let all: Vec<usize> = (0..epoch.of_key.len()).collect();
+        for some in all.chunks(WORKED_MAX) {
+            let mut wanted = some.to_vec();
+            // All at once, unless memory has no room for the sessions of all.
+            while !wanted.is_empty() {
+                self.store.make_room()?;
+                let ready = self.store.touch(&epoch.keys, &wanted)?;
+                let mut work = self.work(&epoch, &ready, settled)?;
+                self.link(&mut work, &mut epoch, &ready, watermark);
+                self.keep(&work, out)?;
+                work.emit(&self.plan, out)?;
+                wanted.retain(|key| ready.binary_search(key).is_err());
+            }
         }
         epoch.emit_late(LATE, out)?;
-        Ok(self.store.compact()?)
+        self.store.compact()?;
+        // Those of which all that came was late.
+        Ok(self.store.members().forget_empty_groups()?)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

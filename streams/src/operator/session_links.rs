@@ -47,29 +47,33 @@ pub(super) fn link(mut parts: Vec<Part>, gap: i64) -> Vec<Linked> {
     sessions
 }
 
-/// Adds a row to the sessions that are near it, which are one from then on, or else as a session of its own. False if what would come of it is
-/// closed already: then the row is late, and nothing has changed.
-pub(super) fn add_row(
+/// Adds a part to the sessions that are near it, which are one from then on, or else as a session of its own. False if what would come of it is
+/// closed already: then the part is late, and nothing has changed. The sessions are in the order of their starts, and none is near another.
+pub(super) fn add_part(
     sessions: &mut Vec<Linked>,
-    row: Part,
+    part: Part,
     gap: i64,
     is_closed: impl Fn(EventTime) -> bool,
 ) -> bool {
-    let is_near = |session: &Linked| session.start - gap <= row.start && row.start <= session.last + gap;
-    let near = || sessions.iter().filter(|session| is_near(session));
-    let last = near().map(|session| session.last).max();
-    if is_closed(row.last.max(last.unwrap_or(row.last))) {
+    // As none is near another, they end in the same order.
+    let first = sessions.partition_point(|session| session.last + gap < part.start);
+    let near = sessions[first..].partition_point(|session| session.start - gap <= part.last);
+    let near = first..first + near;
+    let last = sessions[near.clone()]
+        .last()
+        .map_or(part.last, |session| session.last.max(part.last));
+    if is_closed(last) {
         return false;
     }
-    let (near, mut others): (Vec<Linked>, Vec<Linked>) =
-        std::mem::take(sessions).into_iter().partition(is_near);
-    let mut session = Linked::of(row);
-    near.into_iter().for_each(|near| session.take(near));
-    // The row came after what was there.
-    session.parts.rotate_left(1);
-    let place = others.partition_point(|other| other.start <= session.start);
-    others.insert(place, session);
-    *sessions = others;
+    if near.is_empty() {
+        sessions.insert(first, Linked::of(part));
+        return true;
+    }
+    let others: Vec<Linked> = sessions.drain(first + 1..near.end).collect();
+    let session = &mut sessions[first];
+    others.into_iter().for_each(|other| session.take(other));
+    // It came after what was there.
+    session.take(Linked::of(part));
     true
 }
 
@@ -101,24 +105,30 @@ mod tests {
     fn a_row_joins_what_is_open_or_is_late() {
         let parts = || link(vec![part(0, 0, 5), part(1, 25, 30)], 10);
         let mut sessions = parts();
-        assert!(add_row(&mut sessions, part(2, 15, 15), 10, |_| false));
+        assert!(add_part(&mut sessions, part(2, 15, 15), 10, |_| false));
         assert_eq!(shown(&sessions), [(0, 30, vec![0, 1, 2])]);
         // Alone it would be over, but it is near one that is not.
         let mut sessions = parts();
-        assert!(add_row(&mut sessions, part(2, 15, 15), 10, |last| last < 20));
+        assert!(add_part(&mut sessions, part(2, 15, 15), 10, |last| last < 20));
         let mut sessions = parts();
-        assert!(!add_row(&mut sessions, part(2, 16, 16), 10, |last| last < 40));
+        assert!(!add_part(&mut sessions, part(2, 16, 16), 10, |last| last < 40));
         assert_eq!(sessions, parts());
-        assert!(add_row(&mut sessions, part(2, 100, 100), 10, |last| last < 40));
+        assert!(add_part(&mut sessions, part(2, 100, 100), 10, |last| last < 40));
         assert_eq!(shown(&sessions)[2], (100, 100, vec![2]));
     }
 
     proptest! {
         #[test]
-        fn rows_one_by_one_are_the_same_sessions(times in proptest::collection::vec(0..200_i64, 1..20), gap in 1..20_i64) {
-            let rows = || times.iter().enumerate().map(|(number, time)| part(number, *time, *time));
+        fn parts_one_by_one_are_the_same_sessions(
+            extents in proptest::collection::vec((0..200_i64, prop_oneof![3 => Just(0), 1 => 0..40_i64]), 1..20), gap in 1..20_i64,
+        ) {
+            let rows = || extents.iter().enumerate().map(|(number, (start, length))| part(number, *start, start + length));
             let mut sessions = Vec::new();
-            rows().for_each(|row| assert!(add_row(&mut sessions, row, gap, |_| false)));
+            rows().for_each(|row| {
+                assert!(add_part(&mut sessions, row, gap, |_| false));
+                let apart = sessions.windows(2).all(|pair| pair[0].last + gap < pair[1].start);
+                assert!(apart, "they are in order");
+            });
             let at_once = link(rows().collect(), gap);
             let extents = |sessions: &[Linked]| -> Vec<_> {
                 sessions.iter().map(|session| {

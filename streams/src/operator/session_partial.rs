@@ -19,6 +19,9 @@ use crate::plan::SessionPartialPlan as Plan;
 use crate::rows::{EventTime, NO_TIME, Rows};
 use crate::time::Watermark;
 
+/// How many sessions may have made way for earlier ones of their keys before all are shipped: where times descend, each makes way for each.
+const MOVED_MAX: usize = 16 << 20;
+
 /// Gathers rows by key and session.
 pub(crate) struct SessionPartial {
     plan: Plan,
@@ -54,7 +57,7 @@ impl SessionPartial {
         self.doubtful.ship(&self.shipper, out)
     }
 
-    /// Whether nothing could have closed without each row.
+    /// Whether each row may become part of a partial state: nothing could have closed without it, as far as its partition knows.
     fn is_in_grace(&self, rows: &Rows, out: &Output<'_>) -> BooleanArray {
         let grace = self.plan.windowed.windows.grace_ms();
         let marks = rows.watermarks().unwrap_or_default();
@@ -63,7 +66,9 @@ impl SessionPartial {
             let over = time.saturating_add(grace).saturating_add(1);
             *time > NO_TIME && !Watermark::at(*mark).passed(over)
         };
-        pairs.map(|row| Some(!out.was_idle() && in_grace(row))).collect()
+        // If nobody takes late rows, sessions judge partial states as well.
+        let all_are_wanted = self.plan.late_is_taken && out.was_idle();
+        pairs.map(|row| Some(!all_are_wanted && in_grace(row))).collect()
     }
 }
 
@@ -91,6 +96,7 @@ impl Operator for SessionPartial {
             self.doubtful.hold(doubtful);
         }
         let is_full = self.local.sessions.len() > self.limits.partial_keys_max
+            || self.local.moved > MOVED_MAX
             || self.local.size_bytes() > self.limits.partial_bytes_max
             || self.doubtful.len() > self.limits.late_rows_max;
         if is_full {
@@ -112,6 +118,8 @@ struct LocalSessions {
     /// The sessions of each key, in the order of their starts.
     of_key: Vec<Vec<usize>>,
     sessions: Vec<LocalSession>,
+    /// How many have made way for earlier ones.
+    moved: usize,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
 }
 
@@ -127,6 +135,7 @@ impl LocalSessions {
             keys: new_keys(&spec)?,
             of_key: Vec::new(),
             sessions: Vec::new(),
+            moved: 0,
             accumulators: spec.new_accumulators()?,
             spec,
             gap,
@@ -165,6 +174,7 @@ impl LocalSessions {
                 while place > 0 && sessions[of_key[place - 1]].start > time {
                     of_key.swap(place - 1, place);
                     place -= 1;
+                    self.moved += 1;
                 }
             }
             return id;
@@ -178,6 +188,7 @@ impl LocalSessions {
         while place > 0 && sessions[of_key[place - 1]].start > start {
             place -= 1;
         }
+        self.moved += of_key.len() - place;
         of_key.insert(place, id);
         id
     }

@@ -3,7 +3,6 @@
 //! A key is worked on once an epoch: what came is merged with what is stored, windows that are changed or over are emitted, and then what no window
 //! reaches any more is forgotten.
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,6 +12,7 @@ use arrow::compute::{concat, filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMillisecondType};
 
 use super::session_came::{ends, merged};
+use super::session_final::WORKED_MAX;
 use super::session_links::Linked;
 use super::session_partial::{new_keys, starts};
 use super::sliding_windows::windows;
@@ -293,25 +293,31 @@ impl SlidingFinal {
         for (key, slices) in work.slices.iter().enumerate() {
             let times: Vec<EventTime> = slices.keys().copied().collect();
             let all: Vec<&Slice> = slices.values().collect();
-            let is_wanted = |end, within: &Range<usize>| match self.plan.emit {
-                Emit::OnWindowClose => self.is_over(end, watermark) && !self.is_over(end, settled),
-                Emit::OnUpdate => {
-                    // The slice before the window may have made it.
-                    let maker = within.start.checked_sub(1);
-                    let maker = maker.filter(|slice| times[*slice] + size + 1 == end);
-                    let mut changing = maker.into_iter().chain(within.clone());
-                    !self.is_over(end, settled) && changing.any(|slice| all[slice].is_new)
-                }
-            };
-            for window in windows(&times, size, is_wanted) {
-                let within = || window.parts.iter().copied();
-                let linked = Linked {
-                    parts: within().flat_map(|slice| all[slice].parts.clone()).collect(),
-                    ..window
+            let new: Vec<usize> = (0..all.len()).filter(|slice| all[*slice].is_new).collect();
+            for (end, within) in windows(&times, size) {
+                let is_wanted = match self.plan.emit {
+                    Emit::OnWindowClose => self.is_over(end, watermark),
+                    Emit::OnUpdate => {
+                        // The slice before the window may have made it.
+                        let maker = within.start.checked_sub(1);
+                        let maker = maker.filter(|slice| times[*slice] + size + 1 == end);
+                        let next = new.partition_point(|slice| *slice < within.start);
+                        maker.is_some_and(|slice| all[slice].is_new)
+                            || new.get(next).is_some_and(|slice| *slice < within.end)
+                    }
                 };
+                if !is_wanted || self.is_over(end, settled) {
+                    continue;
+                }
                 let time = match self.plan.emit {
-                    Emit::OnWindowClose => window.last,
-                    Emit::OnUpdate => within().map(|slice| times[slice]).max().unwrap_or(window.last),
+                    Emit::OnWindowClose => end,
+                    Emit::OnUpdate => times[within.end - 1],
+                };
+                let within = within.flat_map(|slice| all[slice].parts.iter().copied());
+                let linked = Linked {
+                    start: end - size,
+                    last: end,
+                    parts: within.collect(),
                 };
                 parts += linked.parts.len();
                 shown.push((key, linked, time));
@@ -437,17 +443,22 @@ impl Operator for SlidingFinal {
         let Some(epoch) = Epoch::of(&self.plan.windowed.spec, came, &due)? else {
             return Ok(());
         };
-        let mut wanted: Vec<usize> = (0..epoch.of_key.len()).collect();
-        // All at once, unless memory has no room for the slices of all.
-        while !wanted.is_empty() {
-            self.store.make_room()?;
-            let ready = self.store.touch(&epoch.keys, &wanted)?;
-            let work = self.work(&epoch, &ready, settled)?;
-            self.emit(&work, (settled, watermark), out)?;
-            self.keep(&work, watermark, out)?;
-            wanted.retain(|key| ready.binary_search(key).is_err());
+        let all: Vec<usize> = (0..epoch.of_key.len()).collect();
+        for some in all.chunks(WORKED_MAX) {
+            let mut wanted = some.to_vec();
+            // All at once, unless memory has no room for the slices of all.
+            while !wanted.is_empty() {
+                self.store.make_room()?;
+                let ready = self.store.touch(&epoch.keys, &wanted)?;
+                let work = self.work(&epoch, &ready, settled)?;
+                self.emit(&work, (settled, watermark), out)?;
+                self.keep(&work, watermark, out)?;
+                wanted.retain(|key| ready.binary_search(key).is_err());
+            }
         }
-        Ok(self.store.compact()?)
+        self.store.compact()?;
+        // Those of which all was forgotten.
+        Ok(self.store.members().forget_empty_groups()?)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

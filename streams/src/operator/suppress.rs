@@ -9,6 +9,7 @@ use arrow::compute::{concat, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::changes::Change;
+use super::session_final::WORKED_MAX;
 use super::{Operator, OperatorError, Output, Place};
 use crate::plan::SuppressPlan as Plan;
 use crate::rows::{EventTime, Rows};
@@ -36,7 +37,7 @@ struct Came {
     values: Vec<ArrayRef>,
 }
 
-/// Keys that change, or whose time has come, each once.
+/// Keys that change, or others whose time has come, each once.
 struct Touched {
     keys: Vec<ArrayRef>,
     /// The change of each in this epoch.
@@ -112,47 +113,49 @@ impl Suppress {
         }))
     }
 
-    /// The keys of the pairs, and those of which something is due.
-    fn touched(
-        &self,
-        pairs: Option<&[ArrayRef]>,
-        watermark: Watermark,
-    ) -> Result<Option<Touched>, OperatorError> {
-        let due = self
-            .since
-            .due(EventTime::MIN, |since| self.is_due(since, watermark));
-        let due: Vec<&RowKey> = due.map(|(_, key)| key).collect();
-        let mut parts: Vec<Vec<ArrayRef>> = pairs.iter().map(|keys| keys.to_vec()).collect();
-        if !due.is_empty() {
-            parts.push(self.since.columns(due)?);
-        }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        let column = |number: usize| {
-            let parts: Vec<&dyn Array> = parts.iter().map(|part| &*part[number]).collect();
-            concat(&parts)
-        };
-        let all: Vec<ArrayRef> = (0..self.plan.keys).map(column).collect::<Result<_, _>>()?;
+    /// The keys of the pairs.
+    fn changed(&self, keys: &[ArrayRef]) -> Result<Touched, OperatorError> {
         let fields = self.stored.fields()[..self.plan.keys].to_vec();
         let mut known = RowTable::new(Arc::new(Schema::new(fields)), Arc::new(Schema::empty()))?;
-        let came = pairs.map_or(0, |keys| keys[0].len());
-        let (mut first, mut of_key) = (Vec::new(), Vec::new());
-        for (row, key) in (0_u32..).zip(known.places(&all)?) {
-            if key == first.len() {
-                first.push(row);
-                of_key.push(None);
-            }
-            if (row as usize) < came {
-                of_key[key] = Some(row);
+        let mut pairs: Vec<u32> = Vec::new();
+        for (row, key) in (0_u32..).zip(known.places(keys)?) {
+            debug_assert_eq!(
+                key,
+                pairs.len(),
+                "a table says once an epoch what became of a key"
+            );
+            match pairs.get_mut(key) {
+                Some(pair) => *pair = row,
+                None => pairs.push(row),
             }
         }
-        let first = UInt32Array::from(first);
-        let keys = all.iter().map(|key| take(key, &first, None));
-        Ok(Some(Touched {
+        let rows = UInt32Array::from(pairs.clone());
+        let keys = keys.iter().map(|key| take(key, &rows, None));
+        Ok(Touched {
             keys: keys.collect::<Result<_, _>>()?,
-            pairs: of_key,
-        }))
+            pairs: pairs.into_iter().map(Some).collect(),
+        })
+    }
+
+    /// Of what waits, and did not change in this epoch, lets go what is due: a part at a time, which makes room for the next.
+    fn let_go(
+        &mut self,
+        (settled, watermark): (Watermark, Watermark),
+        out: &mut Output<'_>,
+    ) -> Result<(), OperatorError> {
+        let is_due = |since| self.is_due(since, watermark);
+        let due = self.since.due(EventTime::MIN, is_due);
+        let due: Vec<RowKey> = due.map(|(_, key)| key.clone()).collect();
+        for due in due.chunks(WORKED_MAX) {
+            // Of those before, which are not committed yet, none is asked for again.
+            self.waiting.make_room()?;
+            let touched = Touched {
+                keys: self.since.columns(due)?,
+                pairs: vec![None; due.len()],
+            };
+            self.work(&touched, None, (settled, watermark), out)?;
+        }
+        Ok(())
     }
 
     /// Joins what came to what waits; keeps what is to wait on, and emits what is due.
@@ -188,8 +191,10 @@ impl Suppress {
             if !self.is_due(since_of[place], settled) {
                 stored_of[key] = Some(place as u32);
             } else {
-                // It was emitted, and nobody has said so yet where it was read.
-                if self.since.remove(since_of[place], &keys[key]) && touched.pairs[key].is_none() {
+                // It was emitted, and nobody has said so yet where it was read; unless another one takes its place there.
+                let waits = |pair: u32| !self.is_due(since_of[pair as usize], watermark);
+                let is_replaced = touched.pairs[key].is_some_and(waits);
+                if self.since.remove(since_of[place], &keys[key]) && !is_replaced {
                     self.void.push(keys[key].clone());
                 }
                 stale.push(key);
@@ -288,7 +293,7 @@ impl Suppress {
             let logged = RecordBatch::try_new(Arc::clone(&self.stored), logged)?;
             (out.publish)(&self.waiting.encode(&logged, &vec![true; waiting.len()])?)?;
         }
-        Ok(self.waiting.compact()?)
+        Ok(())
     }
 
     fn emit(
@@ -325,10 +330,14 @@ impl Suppress {
             rows.push(zip(has, &taken[value], &taken[values + value])?);
         }
         let flags = |column: &BooleanArray| column.values().iter().collect::<Vec<bool>>();
+        // The last change may be of an earlier time than the first, and than what the steps below were promised.
+        let [since, last] = [2, 3].map(|column| taken[2 * values + column].as_primitive::<Int64Type>());
+        let times = since.values().iter().zip(last.values());
+        let times = Int64Array::from_iter_values(times.map(|(since, last)| *since.max(last)));
         let change = Change {
             rows: Rows::with_array(
                 RecordBatch::try_new(Arc::clone(&self.plan.schema), rows)?,
-                Arc::clone(&taken[2 * values + 3]),
+                Arc::new(times),
             ),
             had: flags(taken[2 * values].as_boolean()),
             live: flags(has),
@@ -383,11 +392,12 @@ impl Operator for Suppress {
         self.publish_void(out)?;
         let (settled, watermark) = (out.settled(), out.watermark());
         let came = self.came()?;
-        let (keys, values) = came.as_ref().map(|came| (&*came.keys, &*came.values)).unzip();
-        match self.touched(keys, watermark)? {
-            Some(touched) => self.work(&touched, values, (settled, watermark), out),
-            None => Ok(()),
+        if let Some(came) = came {
+            let touched = self.changed(&came.keys)?;
+            self.work(&touched, Some(&came.values), (settled, watermark), out)?;
         }
+        self.let_go((settled, watermark), out)?;
+        Ok(self.waiting.compact()?)
     }
 
     fn restore(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), OperatorError> {

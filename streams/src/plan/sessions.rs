@@ -18,6 +18,8 @@ pub(crate) struct SessionPartialPlan {
     pub(crate) topic: Arc<str>,
     /// The form in which rows travel of which the sessions say whether they are late.
     pub(crate) rows: Arc<ShuffledRows>,
+    /// Somebody wants the rows that are late.
+    pub(crate) late_is_taken: bool,
 }
 
 /// Behind it.
@@ -83,6 +85,7 @@ impl Builder {
             windowed: asked.windowed.clone(),
             topic: Arc::clone(&asked.topic),
             rows: Arc::clone(&rows),
+            late_is_taken: self.is_taken(Side::Late),
         }));
         let shuffled = self.through_topic(&asked.above, partial, spec, &asked.topic, Some(Arc::clone(&rows)));
         let doubtful = Output {

@@ -91,8 +91,11 @@ impl Builder {
             return Err(PlanError::Windows { step, reason });
         }
         let above = self.outputs[input.0].clone();
+        // Late rows have a key and no window, and sessions and sliding windows begin nobody knows where before all rows are there.
+        for key in keys {
+            check_columns(&step, key, &above.schema)?;
+        }
         if !matches!(windows.kind(), WindowKind::Hopping { .. }) {
-            // Where these windows begin nobody knows before all rows are there.
             for aggregate in aggregates {
                 check_columns(&step, aggregate, &above.schema)?;
             }

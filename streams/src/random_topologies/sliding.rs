@@ -1,11 +1,13 @@
 //! Sliding windows against loops over the rows that came in time.
 //!
 //! The oracle knows each row and the watermark that its partition had before it, and nothing of epochs, tasks or slices. What comes later than grace
-//! is in those of its windows that are open just then: of that it only asks that no window has what it should not, and that late rows are late.
+//! is in those of its windows that are open just then: of that it only asks that no window has what it should not, that late rows are late and in no window, and
+//! that no row is lost for which nothing can have closed.
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::json as json_of;
 
 use super::{END, PARTITIONS, key, value};
@@ -41,10 +43,24 @@ struct Fact {
     at: Option<i64>,
     id: i64,
     watermark: Option<i64>,
+    /// No watermark was beyond this when the row was worked on.
+    ceiling: i64,
 }
 
-/// What there is by key and start: how many rows, and the sum of their ids.
-type Windows = BTreeMap<(Option<String>, i64), (i64, i64)>;
+#[derive(Serialize, Deserialize)]
+struct Id {
+    id: i64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Ids {
+    ids: Vec<i64>,
+}
+
+/// The ids of the rows of each window, by key and start.
+type Windows = BTreeMap<(Option<String>, i64), Vec<i64>>;
+/// How many results there are by key and time, and of how many rows.
+type Results = BTreeMap<(Option<String>, i64), (i64, i64)>;
 
 fn description() -> impl Strategy<Value = Description> {
     let grace = prop_oneof![Just(0), 0..40_i64];
@@ -93,6 +109,12 @@ fn job(description: &Description) -> Streams {
         Field::new("id", DataType::Int64, true),
     ]);
     let strategy = bounded(col("at"), ms(description.bound)).idle_after(Duration::from_secs(5));
+    let ids = fold(
+        "ids",
+        Ids::default,
+        |ids: &mut Ids, row: &Id| ids.ids.push(row.id),
+        |ids, more| ids.ids.extend(more.ids),
+    );
     let windows = app
         .stream("in", json_schema(schema))
         .watermark(strategy)
@@ -109,24 +131,23 @@ fn job(description: &Description) -> Streams {
             sum(col("id")).alias("sum"),
             min(col("at")).alias("first"),
             max(col("at")).alias("last"),
+            ids.alias("all"),
         ],
     );
     windows.to("out", json());
     windows.late().to("late", json());
-    if description.on_close {
-        let again = windows
-            .results()
-            .select([col("key"), col("n")])
-            .group_by([col("key")])
-            .window(tumbling(ms(description.again)))
-            .emit(OnWindowClose)
-            .aggregate(
-                "again",
-                [count_all().alias("windows"), sum(col("n")).alias("rows")],
-            );
-        again.to("again", json());
-        again.late().to("late-again", json());
-    }
+    let again = windows
+        .results()
+        .select([col("key"), col("n")])
+        .group_by([col("key")])
+        .window(tumbling(ms(description.again)))
+        .emit(OnWindowClose)
+        .aggregate(
+            "again",
+            [count_all().alias("windows"), sum(col("n")).alias("rows")],
+        );
+    again.to("again", json());
+    again.late().to("late-again", json());
     app
 }
 
@@ -152,6 +173,15 @@ fn pipe(
         at,
         id,
         watermark,
+        ceiling: i64::MAX,
+    }
+}
+
+/// All that was piped has been worked on.
+fn all_is_there(facts: &mut [Fact], latest: &BTreeMap<i32, i64>, bound: i64) {
+    let ceiling = latest.values().max().map_or(i64::MIN, |latest| latest - bound);
+    for fact in facts.iter_mut().rev().take_while(|fact| fact.ceiling == i64::MAX) {
+        fact.ceiling = ceiling;
     }
 }
 
@@ -176,8 +206,15 @@ fn play(driver: &mut TestDriver, description: &Description, moves: &[Move], exac
             Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
             Move::Aborted(task, records) => driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap(),
             Move::Restart => driver.restart().unwrap(),
-            Move::Silence(seconds) => driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap(),
+            Move::Silence(seconds) => {
+                driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap();
+                all_is_there(&mut facts, &latest, bound);
+            }
         }
+    }
+    if !exact {
+        (0..3).for_each(|_| driver.commit().unwrap());
+        all_is_there(&mut facts, &latest, bound);
     }
     for partition in 0..PARTITIONS {
         id += 1;
@@ -210,18 +247,19 @@ fn expected(description: &Description, facts: &[Fact]) -> (Windows, Vec<i64>) {
             .collect();
         for start in ends.into_iter().map(|end| end - size) {
             let within = rows.iter().filter(|(at, _)| start <= *at && *at <= start + size);
-            let ids: Vec<i64> = within.map(|(_, id)| *id).collect();
+            let mut ids: Vec<i64> = within.map(|(_, id)| *id).collect();
+            ids.sort_unstable();
             if !ids.is_empty() {
-                windows.insert((key.clone(), start), (ids.len() as i64, ids.iter().sum()));
+                windows.insert((key.clone(), start), ids);
             }
         }
     }
     (windows, late)
 }
 
-/// The last result of each window, without those of the end.
-fn found(driver: &mut TestDriver, description: &Description) -> Windows {
-    let mut windows = Windows::new();
+/// The last result of each window, and how many there were, without those of the end.
+fn found(driver: &mut TestDriver, description: &Description) -> (Windows, Results) {
+    let (mut windows, mut results) = (Windows::new(), Results::new());
     for record in driver.read("out") {
         let columns = key(&record);
         let (start, end) = (millis_of_day(&columns[1]), millis_of_day(&columns[2]));
@@ -237,11 +275,17 @@ fn found(driver: &mut TestDriver, description: &Description) -> Windows {
         if end >= END {
             continue;
         }
-        let place = (columns[0].as_str().map(str::to_owned), start);
-        let before = windows.insert(place, (number("n"), number("sum")));
+        let mut ids: Vec<i64> = serde_json::from_value(row["all"]["ids"].clone()).unwrap();
+        ids.sort_unstable();
+        let sums = (ids.len() as i64, ids.iter().sum::<i64>());
+        assert_eq!((number("n"), number("sum")), sums);
+        let key = columns[0].as_str().map(str::to_owned);
+        let result = results.entry((key.clone(), time)).or_default();
+        *result = (result.0 + 1, result.1 + sums.0);
+        let before = windows.insert((key, start), ids);
         assert!(before.is_none() || !description.on_close, "a window closes once");
     }
-    windows
+    (windows, results)
 }
 
 fn late(driver: &mut TestDriver) -> Vec<i64> {
@@ -254,16 +298,14 @@ fn late(driver: &mut TestDriver) -> Vec<i64> {
     ids
 }
 
-/// Windows over windows, each at the time of its end.
-fn check_again(driver: &mut TestDriver, windows: &Windows, description: &Description) {
-    let mut expected: Windows = BTreeMap::new();
-    for ((key, start), (rows, _)) in windows {
-        let last = start + description.size;
-        let place = (key.clone(), last - last % description.again);
-        let sums = expected.entry(place).or_default();
-        *sums = (sums.0 + 1, sums.1 + rows);
+/// Windows over results, each at its time.
+fn check_again(driver: &mut TestDriver, results: &Results, again: i64) {
+    let mut expected = Results::new();
+    for ((key, time), (windows, rows)) in results {
+        let sums = expected.entry((key.clone(), time - time % again)).or_default();
+        *sums = (sums.0 + windows, sums.1 + rows);
     }
-    let mut found = Windows::new();
+    let mut found = Results::new();
     for record in driver.read("again") {
         let columns = key(&record);
         let place = (columns[0].as_str().map(str::to_owned), millis_of_day(&columns[1]));
@@ -279,6 +321,34 @@ fn check_again(driver: &mut TestDriver, windows: &Windows, description: &Descrip
     );
 }
 
+/// No window has what it should not, nor has any what is late; and what nothing can have closed for is in the window that ends with it.
+fn check_fates(
+    description: &Description,
+    facts: &[Fact],
+    windows: &Windows,
+    (expected, expected_late, late): (&Windows, &[i64], &[i64]),
+) {
+    let late: BTreeSet<i64> = late.iter().copied().collect();
+    assert!(expected_late.iter().all(|id| late.contains(id)));
+    for (window, ids) in windows {
+        let most = expected.get(window).map_or(&[][..], Vec::as_slice);
+        assert!(
+            ids.iter().all(|id| most.binary_search(id).is_ok()),
+            "{window:?} has {ids:?} of {most:?}"
+        );
+        let is_late = ids.iter().find(|id| late.contains(id));
+        assert_eq!(is_late, None, "{window:?} has a row that is late");
+    }
+    for fact in facts.iter().filter(|fact| fact.at.is_some_and(|at| at < END)) {
+        let at = fact.at.unwrap_or_default();
+        if at + description.grace >= fact.ceiling {
+            let place = (fact.key.clone(), at.max(description.size) - description.size);
+            let ids = windows.get(&place).map_or(&[][..], Vec::as_slice);
+            assert!(ids.contains(&fact.id), "{fact:?} is not in {place:?}: {ids:?}");
+        }
+    }
+}
+
 fn run(description: &Description, moves: &[Move], exact: bool, limit: Option<usize>) {
     let app = job(description);
     let mut driver = TestDriver::with_partitions(&app, PARTITIONS).unwrap();
@@ -286,21 +356,15 @@ fn run(description: &Description, moves: &[Move], exact: bool, limit: Option<usi
         driver = driver.limited(limit).unwrap();
     }
     let facts = play(&mut driver, description, moves, exact);
-    let (windows, late) = (found(&mut driver, description), late(&mut driver));
+    let ((windows, results), late) = (found(&mut driver, description), late(&mut driver));
     let (expected, expected_late) = expected(description, &facts);
     if exact {
         assert_eq!(windows, expected);
         assert_eq!(late, expected_late);
-        if description.on_close {
-            check_again(&mut driver, &windows, description);
-        }
+        check_again(&mut driver, &results, description.again);
         return;
     }
-    assert!(expected_late.iter().all(|id| late.binary_search(id).is_ok()));
-    for (window, (rows, _)) in &windows {
-        let most = expected.get(window).map_or(0, |(rows, _)| *rows);
-        assert!(*rows <= most, "{window:?} has {rows} rows of {most}");
-    }
+    check_fates(description, &facts, &windows, (&expected, &expected_late, &late));
 }
 
 proptest! {
@@ -312,9 +376,9 @@ proptest! {
         run(&description, &moves, true, None);
     }
 
-    /// What comes later, and where partitions fall silent: windows have no more than their rows.
+    /// What comes later, and where partitions fall silent: windows have no more than their rows, and no row is lost that need not be.
     #[test]
-    fn sliding_windows_have_no_more_than_their_rows(description in description(), moves in moves(6)) {
+    fn sliding_windows_have_their_rows_and_no_others(description in description(), moves in moves(6)) {
         run(&description, &moves, false, None);
     }
 }

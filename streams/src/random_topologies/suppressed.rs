@@ -1,7 +1,7 @@
 //! Tables whose changes wait, against the table itself.
 //!
 //! The oracle knows what each key's count was after each row, and nothing of epochs. Which of them goes on hangs on when epochs end: that it is one of them, that
-//! they ascend, that the last of them comes, and that none comes before its time, does not.
+//! they ascend, that the last of them comes, and that none comes before its time or much later, does not.
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ struct Description {
     bound: i64,
     /// The rows are of a table whose rows come and go, not of counts.
     comes_and_goes: bool,
+    /// No row is later than partitions may be out of order.
+    in_time: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -30,15 +32,20 @@ enum Move {
     /// One that dies, and whether the next one is of the same records.
     Torn(usize, usize, u64, bool),
     Restart,
+    /// All that was piped goes all the way.
+    Commit,
     Silence(u64),
 }
 
 fn description() -> impl Strategy<Value = Description> {
-    (1..150_i64, 0..40_i64, any::<bool>()).prop_map(|(limit, bound, comes_and_goes)| Description {
-        limit,
-        bound,
-        comes_and_goes,
-    })
+    (1..150_i64, 0..40_i64, any::<bool>(), any::<bool>()).prop_map(
+        |(limit, bound, comes_and_goes, in_time)| Description {
+            limit,
+            bound,
+            comes_and_goes,
+            in_time,
+        },
+    )
 }
 
 fn moves(silence: u32, torn: u32) -> impl Strategy<Value = Vec<Move>> {
@@ -49,6 +56,7 @@ fn moves(silence: u32, torn: u32) -> impl Strategy<Value = Vec<Move>> {
         torn => (0..12_usize, 0..8_usize, any::<u64>(), any::<bool>())
             .prop_map(|(task, records, seed, same)| Move::Torn(task, records, seed, same)),
         4 => Just(Move::Restart),
+        6 => Just(Move::Commit),
         silence => (1..8_u64).prop_map(Move::Silence),
     ];
     // Times that go on, so that changes go on meanwhile.
@@ -95,61 +103,173 @@ fn job(description: &Description) -> Streams {
     calm.group_by([col("n") % lit(2_i64)])
         .aggregate("odd", [count_all().alias("keys"), max(col("n")).alias("most")])
         .to("odd", json());
+    let windows = calm.changes().select([col("key"), col("n")]);
+    let windows = windows.group_by([col("key")]).window(tumbling(ms(50)));
+    let windows = windows
+        .emit(OnWindowClose)
+        .aggregate("windows", [count_all().alias("n")]);
+    windows.to("windows", json());
+    windows.late().to("late-windows", json());
     app
 }
 
 /// What each key had after each of its rows, and the event time of that row; `None` where it was deleted.
 type History = BTreeMap<String, Vec<(Option<i64>, i64)>>;
 
-fn pipe(driver: &mut TestDriver, history: &mut History, comes_and_goes: bool, key: u8, at: i64) {
-    let name = format!("key{key}");
-    let states = history.entry(name.clone()).or_default();
-    let n = states.len() as i64 + 1;
-    let is_there = !comes_and_goes || n % 3 != 0;
-    states.push((is_there.then_some(n), at));
-    let text = json_of!({"key": name, "at": at, "n": n}).to_string();
-    let partition = i32::from(key) % PARTITIONS;
-    driver
-        .pipe("in", TestRecord::new(text).partition(partition))
-        .unwrap();
+/// A run of a job.
+struct Play<'a> {
+    driver: TestDriver,
+    description: &'a Description,
+    history: History,
+    /// The latest row of each partition.
+    latest: BTreeMap<i32, i64>,
+    /// What came out, each with a watermark that was not passed by then.
+    out: Vec<(TestRecord, i64)>,
+    /// Of keys with changes that wait: which was the last that came, and since when they wait at the latest.
+    waiting: BTreeMap<String, (usize, i64)>,
 }
 
-fn play(driver: &mut TestDriver, description: &Description, moves: &[Move]) -> History {
-    let mut history = History::new();
-    let tasks = driver.task_ids();
-    let comes_and_goes = description.comes_and_goes;
-    for next in moves {
-        match *next {
-            Move::Row(key, at) => pipe(driver, &mut history, comes_and_goes, key, at),
-            Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
-            Move::Aborted(task, records) => driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap(),
-            Move::Torn(task, records, seed, same) => {
-                let task = tasks[task % tasks.len()];
-                driver.torn_epoch(task, records, seed).unwrap();
-                if same {
-                    driver.epoch(task, records).unwrap();
-                }
+impl Play<'_> {
+    fn pipe(&mut self, key: u8, at: i64) {
+        let partition = i32::from(key) % PARTITIONS;
+        let latest = self.latest.entry(partition).or_insert(at);
+        let at = match self.description.in_time {
+            true => at.max(*latest - self.description.bound),
+            false => at,
+        };
+        *latest = at.max(*latest);
+        let name = format!("key{key}");
+        let states = self.history.entry(name.clone()).or_default();
+        let n = states.len() as i64 + 1;
+        let is_there = !self.description.comes_and_goes || n % 3 != 0;
+        states.push((is_there.then_some(n), at));
+        let text = json_of!({"key": name, "at": at, "n": n}).to_string();
+        let record = TestRecord::new(text).partition(partition);
+        self.driver.pipe("in", record).unwrap();
+    }
+
+    /// What came out since the last look, where partitions may fall silent or not.
+    fn look(&mut self, silence: bool) {
+        let latest = self.latest.values();
+        let reached = match silence {
+            true => latest.max(),
+            false => latest.min().filter(|_| self.latest.len() == PARTITIONS as usize),
+        };
+        let reached = reached.map_or(i64::MIN, |latest| latest - self.description.bound);
+        let came = self.driver.read("out").into_iter();
+        self.out.extend(came.map(|record| (record, reached)));
+    }
+
+    /// All is worked on, and no partition is silent: counts that have waited for their time are out.
+    fn look_for_due(&mut self) {
+        if self.latest.len() < PARTITIONS as usize || self.description.comes_and_goes {
+            return;
+        }
+        let watermark = self.latest.values().min().unwrap() - self.description.bound;
+        for (key, states) in &self.history {
+            let of_key = |record: &TestRecord| record.key.as_deref() == Some(key.as_bytes());
+            let came = self.out.iter().rev().find(|(record, _)| of_key(record));
+            let came = came.map_or(0, |(record, _)| value(record).unwrap()["n"].as_u64().unwrap());
+            let came = usize::try_from(came).unwrap();
+            if came == states.len() {
+                self.waiting.remove(key);
+                continue;
             }
-            Move::Restart => driver.restart().unwrap(),
-            Move::Silence(seconds) => driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap(),
+            let latest = states.iter().map(|(_, at)| *at).max().unwrap();
+            let since = self.waiting.entry(key.clone()).or_insert((came, latest));
+            if since.0 != came {
+                *since = (came, latest);
+            }
+            let due = since.1 + self.description.limit;
+            assert!(
+                watermark <= due,
+                "{key}: {came} of {states:?} came by {watermark}"
+            );
         }
     }
-    driver.commit().unwrap();
-    for key in 6..6 + u8::try_from(PARTITIONS).unwrap() {
-        pipe(driver, &mut history, comes_and_goes, key, 1_000_000);
+
+    fn play(&mut self, moves: &[Move], silence: bool) {
+        let tasks = self.driver.task_ids();
+        for next in moves {
+            let driver = &mut self.driver;
+            match *next {
+                Move::Row(key, at) => self.pipe(key, at),
+                Move::Epoch(task, records) => driver.epoch(tasks[task % tasks.len()], records).unwrap(),
+                Move::Aborted(task, records) => {
+                    driver.aborted_epoch(tasks[task % tasks.len()], records).unwrap();
+                }
+                Move::Torn(task, records, seed, same) => {
+                    let task = tasks[task % tasks.len()];
+                    driver.torn_epoch(task, records, seed).unwrap();
+                    if same {
+                        driver.epoch(task, records).unwrap();
+                    }
+                }
+                Move::Restart => driver.restart().unwrap(),
+                Move::Commit => driver.commit().unwrap(),
+                Move::Silence(seconds) => driver.advance_wall_clock(Duration::from_secs(seconds)).unwrap(),
+            }
+            self.look(silence);
+            if matches!(next, Move::Commit) && !silence {
+                self.look_for_due();
+            }
+        }
+        self.driver.commit().unwrap();
+        self.look(silence);
+        for key in 6..6 + u8::try_from(PARTITIONS).unwrap() {
+            self.pipe(key, 1_000_000);
+        }
+        (0..6).for_each(|_| self.driver.commit().unwrap());
+        self.look(silence);
+        // They wait still.
+        self.history.retain(|_, states| states[0].1 < END);
     }
-    (0..6).for_each(|_| driver.commit().unwrap());
-    // They wait still.
-    history.retain(|_, states| states[0].1 < END);
-    history
 }
 
-fn check(driver: &mut TestDriver, history: &History) {
-    let mut found: BTreeMap<String, Vec<Option<i64>>> = BTreeMap::new();
-    for record in driver.read("out") {
+/// What came of one key, each with the watermark that was not passed by then.
+fn check_key(key: &str, states: &[(Option<i64>, i64)], found: &[(Option<i64>, i64)], play: &Play<'_>) {
+    let limit = play.description.limit;
+    let numbers: Vec<i64> = found.iter().filter_map(|(n, _)| *n).collect();
+    assert!(
+        numbers.iter().all(|n| states[*n as usize - 1].0.is_some()),
+        "{key}: {found:?}"
+    );
+    let (last, _) = states[states.len() - 1];
+    let found_last = found.last().and_then(|(n, _)| *n);
+    assert_eq!(found_last, last, "{key}: {found:?} of {states:?}");
+    if play.driver.repeats() {
+        return;
+    }
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{key}: {found:?}");
+    let is_twice = |pair: &[(Option<i64>, i64)]| pair[0].0.is_none() && pair[1].0.is_none();
+    assert!(
+        found.first().is_none_or(|(n, _)| n.is_some()),
+        "{key} was deleted before it was there"
+    );
+    assert!(
+        !found.windows(2).any(is_twice),
+        "{key} was deleted twice: {found:?}"
+    );
+    let mut before = 0;
+    for (n, reached) in found {
+        // Of a deletion it is not known which it is.
+        let newest = n.map_or(states.len(), |n| n as usize);
+        let since = states[before..newest].iter().map(|(_, at)| *at).min();
+        let since = since.expect("something changed");
+        assert!(
+            since + limit <= *reached,
+            "{key}: {n:?} came by {reached}: {found:?} of {states:?}"
+        );
+        before = n.map_or(before + 1, |n| n as usize);
+    }
+}
+
+fn check(play: &Play<'_>) {
+    let mut found: BTreeMap<String, Vec<(Option<i64>, i64)>> = BTreeMap::new();
+    for (record, reached) in &play.out {
         let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
-        let n = value(&record).map(|row| row["n"].as_i64().unwrap());
-        let states = &history[&key];
+        let n = value(record).map(|row| row["n"].as_i64().unwrap());
+        let states = &play.history[&key];
         if let Some(n) = n {
             let mut times = states[..n as usize].iter().map(|(_, at)| *at);
             assert!(
@@ -157,35 +277,24 @@ fn check(driver: &mut TestDriver, history: &History) {
                 "{key} {n}: {record:?}"
             );
         }
-        found.entry(key).or_default().push(n);
+        found.entry(key).or_default().push((n, *reached));
     }
-    for (key, states) in history {
+    for (key, states) in &play.history {
         let found = found.remove(key).unwrap_or_default();
-        let (last, _) = states[states.len() - 1];
-        assert_eq!(
-            found.last().copied().flatten(),
-            last,
-            "{key}: {found:?} of {states:?}"
-        );
-        let numbers: Vec<i64> = found.iter().flatten().copied().collect();
-        assert!(
-            numbers.iter().all(|n| states[*n as usize - 1].0.is_some()),
-            "{key}: {found:?}"
-        );
-        if driver.repeats() {
-            continue;
-        }
-        assert!(numbers.is_sorted_by(|one, next| one < next), "{key}: {found:?}");
-        let is_twice = |pair: &[Option<i64>]| pair[0].is_none() && pair[1].is_none();
-        assert!(
-            found.first() != Some(&None),
-            "{key} was deleted before it was there"
-        );
-        assert!(
-            !found.windows(2).any(is_twice),
-            "{key} was deleted twice: {found:?}"
-        );
+        check_key(key, states, &found, play);
     }
+}
+
+/// Windows over the changes miss none of them.
+fn check_windows(play: &mut Play<'_>) {
+    let there = play.out.iter().filter(|(record, _)| record.value.is_some());
+    let windows = play.driver.read("windows");
+    let counts = windows
+        .iter()
+        .map(|record| value(record).unwrap()["n"].as_i64().unwrap());
+    assert_eq!(counts.sum::<i64>(), there.count() as i64);
+    let late = play.driver.read("late-windows");
+    assert_eq!(late.len(), 0, "what has waited is never late");
 }
 
 /// The groups of what every key ended with.
@@ -218,7 +327,7 @@ fn record_key(record: &TestRecord) -> i64 {
     key[0].as_i64().unwrap()
 }
 
-fn run(description: &Description, moves: &[Move], limit: Option<usize>) {
+fn run(description: &Description, moves: &[Move], silence: bool, limit: Option<usize>) {
     let is_torn = moves.iter().any(|next| matches!(next, Move::Torn(..)));
     let are_others = moves.iter().any(|next| matches!(next, Move::Torn(.., false)));
     let description = &Description {
@@ -234,11 +343,22 @@ fn run(description: &Description, moves: &[Move], limit: Option<usize>) {
     if is_torn {
         driver = driver.repeating();
     }
-    let history = play(&mut driver, description, moves);
-    check(&mut driver, &history);
+    let mut play = Play {
+        driver,
+        description,
+        history: History::new(),
+        latest: BTreeMap::new(),
+        out: Vec::new(),
+        waiting: BTreeMap::new(),
+    };
+    play.play(moves, silence);
+    check(&play);
     // Who was in a group only for an epoch that died stays there.
     if !are_others {
-        check_groups(&mut driver, &history);
+        check_groups(&mut play.driver, &play.history);
+    }
+    if description.in_time && !silence && !is_torn {
+        check_windows(&mut play);
     }
 }
 
@@ -248,13 +368,13 @@ proptest! {
     /// Whatever the time, the epochs, aborts and restarts.
     #[test]
     fn changes_that_wait_end_as_the_table_does(description in description(), moves in moves(0, 0)) {
-        run(&description, &moves, None);
+        run(&description, &moves, false, None);
     }
 
     /// The same where partitions fall silent.
     #[test]
     fn changes_that_wait_end_as_the_table_does_with_idle_partitions(description in description(), moves in moves(6, 0)) {
-        run(&description, &moves, None);
+        run(&description, &moves, true, None);
     }
 
     /// The same where processes die while they write an epoch.
@@ -262,7 +382,7 @@ proptest! {
     fn changes_that_wait_end_as_the_table_does_where_epochs_are_repeated(
         description in description(), moves in moves(0, 12),
     ) {
-        run(&description, &moves, None);
+        run(&description, &moves, false, None);
     }
 }
 
@@ -275,6 +395,6 @@ proptest! {
     fn changes_that_wait_end_as_the_table_does_with_little_memory(
         description in description(), moves in moves(0, 0), limit in crate::testing::limit(),
     ) {
-        run(&description, &moves, Some(limit));
+        run(&description, &moves, false, Some(limit));
     }
 }

@@ -33,9 +33,9 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
                 tracing::debug!(
                     topic = &*exhausted.at.topic,
                     partition = exhausted.at.partition,
-                    "idle"
+                    "read to its end"
                 );
-                task.set_idle(input, exhausted.position, exhausted.end);
+                task.set_read(input, exhausted.position, exhausted.end, now);
             }
         }
         let mut unsettled = false;

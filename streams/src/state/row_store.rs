@@ -106,8 +106,9 @@ impl RowStore {
 
     /// The epoch has changed what it has to.
     pub(crate) fn compact(&mut self) -> Result<(), DataFusionError> {
-        // A deleted row that is forgotten must not come back out of the old generation, which is soon dropped anyway.
-        if self.old.is_none() {
+        // A deleted row that is forgotten must not come back: out of the old generation, which is soon dropped anyway, or out of the local store, which
+        // hears of the deletion when the epoch is committed.
+        if self.old.is_none() && !self.partial {
             self.young.compact()?;
         }
         Ok(())
@@ -176,5 +177,65 @@ impl RowStore {
         let old = self.old.as_ref();
         let old = old.map_or((0, 0), |old| (old.len(), old.size_bytes()));
         (self.young.len() + old.0, self.young.size_bytes() + old.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, new_null_array};
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+    use crate::source::TopicPartition;
+    use crate::state::StateMemory;
+    use crate::store::{LocalStores, Slot, StoreMemory};
+
+    const ROWS: usize = 20;
+
+    fn column(from: usize) -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(
+            (from..from + ROWS).map(|row| row as i64),
+        ))
+    }
+
+    /// They came back: what memory had no room for at the start, and has now, was there still for who asked next.
+    #[test]
+    fn what_an_epoch_deletes_is_gone_for_all_who_ask_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let slot = Arc::new(Slot::take(directory.path(), "app").unwrap());
+        let stores = LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap();
+        let topic: Arc<str> = "app-rows-changelog".into();
+        let at = TopicPartition {
+            topic: Arc::clone(&topic),
+            partition: 0,
+        };
+        let store = stores.claim(&at).unwrap();
+        store.restored().unwrap();
+        let fields = ["key", "value"].map(|name| Field::new(name, DataType::Int64, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let changelog = Changelog::new(topic, 0, Arc::clone(&schema), 1, "rows");
+        // Many tables have a byte each.
+        const BYTES: usize = 100_000;
+        let memory = Arc::new(StateMemory::new(Some(BYTES)));
+        let others: Vec<Share> = (1..BYTES).map(|_| Share::of(&memory)).collect();
+        let mut rows = RowStore::new(changelog, Share::of(&memory)).unwrap();
+        rows.attach(&store);
+        let places = rows.touch(&[column(0)]).unwrap();
+        let live = vec![true; ROWS];
+        rows.table().set(&places, &[column(100)], &live).unwrap();
+        let batch = RecordBatch::try_new(schema, vec![column(0), column(100)]).unwrap();
+        store.apply(&rows.encode(&batch, &live).unwrap()).unwrap();
+        assert!(!rows.takes_more(), "there is no room for the rest");
+        // The others go to another process.
+        drop(others);
+        assert!(rows.takes_more(), "there would be now");
+
+        let places = rows.touch(&[column(0)]).unwrap();
+        let nulls = new_null_array(&DataType::Int64, ROWS);
+        let had = rows.table().set(&places, &[nulls], &[false; ROWS]).unwrap();
+        assert_eq!(had, live);
+        rows.compact().unwrap();
+        let places = rows.touch(&[column(0)]).unwrap();
+        assert!(places.iter().all(|place| !rows.table().is_live(*place)));
     }
 }

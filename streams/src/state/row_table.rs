@@ -11,7 +11,7 @@ use super::column::{StateColumn, new_column};
 use crate::aggregate::{EmitTo, GroupValues};
 
 /// Deleted rows that are kept at least before the table is made anew without them.
-const DEAD_MIN: usize = 4096;
+const DEAD_MIN: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// A table whose rows are set and deleted by key. A key has a place for as long as the table is not [`compact`](Self::compact)ed.
 pub(crate) struct RowTable {

@@ -79,11 +79,12 @@ impl Task {
             .collect()
     }
 
-    /// Nothing was left to read from input number `input` at `position`, up to `end`.
-    pub(crate) fn set_idle(&mut self, input: usize, position: Option<i64>, end: i64) {
+    /// Nothing was left to read from input number `input` at `position`, up to `end`. It is idle if nothing came for its idle time: who waits for tables
+    /// asks without.
+    pub(crate) fn set_read(&mut self, input: usize, position: Option<i64>, end: i64, now: Instant) {
         if self.stands_at(input) == position {
             self.inputs[input].next = Some(end);
-            self.clock.set_idle(input);
+            self.clock.set_idle(input, now);
         }
     }
 

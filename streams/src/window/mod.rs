@@ -5,6 +5,8 @@
 mod assign;
 mod join;
 #[cfg(test)]
+mod large_tests;
+#[cfg(test)]
 mod row_tests;
 #[cfg(test)]
 pub(crate) mod tests;

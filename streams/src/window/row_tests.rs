@@ -8,16 +8,24 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Rows by key, in event time without disorder.
-fn rows(app: &Streams) -> GroupedStream {
+/// Rows in event time without disorder.
+fn timed(app: &Streams, topic: &str) -> Stream {
+    rows_within(app, topic, Duration::ZERO)
+}
+
+/// Rows that are out of order by so much.
+fn rows_within(app: &Streams, topic: &str, bound: Duration) -> Stream {
     let schema = Schema::new(vec![
         Field::new("key", DataType::Utf8, true),
         Field::new("at", DataType::Int64, true),
         Field::new("value", DataType::Utf8, true),
     ]);
-    let rows = app.stream("in", json_schema(schema));
-    rows.watermark(bounded(col("at"), Duration::ZERO))
-        .group_by([col("key")])
+    let rows = app.stream(topic, json_schema(schema));
+    rows.watermark(bounded(col("at"), bound))
+}
+
+fn rows(app: &Streams) -> GroupedStream {
+    timed(app, "in").group_by([col("key")])
 }
 
 fn sums() -> [Expr; 2] {
@@ -27,11 +35,15 @@ fn sums() -> [Expr; 2] {
 
 /// Pipes rows of one key, each an epoch.
 fn pipe(driver: &mut TestDriver, rows: &[(i64, &str)]) {
-    for (at, value) in rows {
-        let value = format!(r#"{{"key":"a","at":{at},"value":"{value}"}}"#);
-        driver.pipe("in", TestRecord::new(value)).unwrap();
-        driver.commit().unwrap();
-    }
+    rows.iter()
+        .for_each(|(at, value)| pipe_to(driver, "in", "a", *at, value));
+}
+
+/// Pipes a row, and ends the epoch.
+fn pipe_to(driver: &mut TestDriver, topic: &str, key: &str, at: i64, value: &str) {
+    let value = format!(r#"{{"key":"{key}","at":{at},"value":"{value}"}}"#);
+    driver.pipe(topic, TestRecord::new(value)).unwrap();
+    driver.commit().unwrap();
 }
 
 /// Records of windows: start and end in milliseconds, and the value.
@@ -129,6 +141,53 @@ fn what_is_later_than_grace_joins_what_is_open_or_is_late() {
     assert_eq!(shown(&mut driver, "out"), [window(121, 122, &sum_of(2, 15))]);
 }
 
+/// A task that died had shipped what was closed before it could commit. Its successor shipped it again: that was a session of its own, which took the
+/// place of the one with all rows.
+#[test]
+fn what_comes_again_when_it_is_closed_is_no_session() {
+    let app = Streams::new("s");
+    let sessions = rows(&app).window(session(ms(10))).suppress();
+    sessions.aggregate("sums", sums()).to("out", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    pipe(&mut driver, &[(15, "1"), (20, "2"), (1_000, "3")]);
+    assert_eq!(shown(&mut driver, "out"), [window(15, 21, &sum_of(2, 3))]);
+    // Nothing of it is stored any more.
+    driver.commit().unwrap();
+    driver.repeat("s-sums-repartition");
+    driver.commit().unwrap();
+    assert_eq!(shown(&mut driver, "out"), []);
+}
+
+/// Its rows were in time by their own partition, which had said nothing yet, and cut sessions were made of them wherever an epoch ended.
+#[test]
+fn rows_of_a_topic_that_is_new_to_a_job_are_late_for_what_is_closed() {
+    let job = |more: bool| {
+        let app = Streams::new("s");
+        let rows = match more {
+            true => timed(&app, "in").merge(&timed(&app, "more")),
+            false => timed(&app, "in"),
+        };
+        let sessions = rows.group_by([col("key")]).window(session(ms(10))).suppress();
+        let sessions = sessions.aggregate("sums", sums());
+        sessions.to("out", json());
+        sessions.late().to("late", json());
+        app
+    };
+    let mut driver = TestDriver::new(&job(false)).unwrap();
+    pipe(&mut driver, &[(0, "1"), (5, "2"), (1_000, "3")]);
+    assert_eq!(shown(&mut driver, "out"), [window(0, 6, &sum_of(2, 3))]);
+    driver.replace(&job(true)).unwrap();
+    pipe_to(&mut driver, "more", "a", 4, "4");
+    pipe_to(&mut driver, "more", "a", 990, "5");
+    for topic in ["in", "more"] {
+        pipe_to(&mut driver, topic, "a", 2_000, "6");
+    }
+    assert_eq!(shown(&mut driver, "out"), [window(990, 1_001, &sum_of(2, 8))]);
+    let late = driver.read("late");
+    let late: Vec<&str> = late.iter().map(|record| record.as_text().1).collect();
+    assert_eq!(late, [r#"{"key":"a","at":4,"value":"4"}"#]);
+}
+
 #[test]
 fn rows_that_fail_follow_the_policy_and_leave_sessions_as_they_were() {
     let app = Streams::new("s");
@@ -212,6 +271,18 @@ fn what_cannot_be_is_refused_with_its_name() {
         matches!(&error, PlanError::UnknownColumn { column, .. } if column == "window_start"),
         "{error}"
     );
+    // Nor has a late row a window.
+    for windows in [session(ms(5)), sliding(ms(5)), tumbling(ms(5))] {
+        let app = Streams::new("s");
+        let keys = [col("key"), col("window_start").alias("begin")];
+        let rows = timed(&app, "in").group_by(keys).window(windows);
+        rows.aggregate("sums", sums()).to("out", json());
+        let error = error_of(&app);
+        assert!(
+            matches!(&error, PlanError::UnknownColumn { column, .. } if column == "window_start"),
+            "{error}"
+        );
+    }
     for limit in [Duration::ZERO, Duration::from_micros(1_500), Duration::MAX] {
         let app = Streams::new("s");
         let table = rows(&app).aggregate("sums", sums());
@@ -237,6 +308,65 @@ fn a_change_waits_for_those_behind_it() {
     assert_eq!(texts, [("a", &*sum_of(3, 6)), ("a", &*sum_of(6, 21))]);
     let times: Vec<Option<i64>> = out.iter().map(|record| record.timestamp).collect();
     assert_eq!(times, [Some(10), Some(22)]);
+}
+
+/// It was at the time of its last row, which may be earlier than the first, and than where windows behind it were.
+#[test]
+fn what_has_waited_is_late_for_no_window() {
+    let app = Streams::new("s");
+    let table = rows_within(&app, "in", ms(50)).to_table("last", [col("key")]);
+    let calm = table.suppress("calm", until(ms(10)));
+    let windows = calm
+        .changes()
+        .group_by([col("key")])
+        .window(tumbling(ms(10)))
+        .suppress();
+    let windows = windows.aggregate("counts", [count_all().alias("n")]);
+    windows.to("out", json());
+    windows.late().to("late", json());
+    let mut driver = TestDriver::new(&app).unwrap();
+    // It waits since 100 until 110; the watermark is 109, then 111, at last far behind the window.
+    let rows = [
+        ("a", 100),
+        ("a", 60),
+        ("b", 159),
+        ("b", 161),
+        ("b", 199),
+        ("b", 200),
+    ];
+    for (key, at) in rows {
+        pipe_to(&mut driver, "in", key, at, "1");
+    }
+    assert_eq!(driver.read("late").len(), 0);
+    assert_eq!(shown(&mut driver, "out"), [window(100, 110, r#"{"n":1}"#)]);
+}
+
+/// If a new process let a change of the same key go at once, the record of what the old one had let go stayed in the log.
+#[test]
+fn what_was_let_go_is_void_whoever_goes_on() {
+    let live = |restarts: bool| {
+        let app = Streams::new("s");
+        let table = timed(&app, "in").to_table("last", [col("key")]);
+        table.suppress("calm", until(ms(10))).to("out", json());
+        let mut driver = TestDriver::new(&app).unwrap();
+        pipe_to(&mut driver, "in", "a", 0, "1");
+        pipe_to(&mut driver, "in", "b", 15, "2");
+        if restarts {
+            driver.restart().unwrap();
+        }
+        pipe_to(&mut driver, "in", "a", 1, "3");
+        pipe_to(&mut driver, "in", "b", 16, "4");
+        assert_eq!(driver.read("out").len(), 2);
+        let mut live = std::collections::BTreeSet::new();
+        for record in driver.read("s-calm-changelog") {
+            match record.value {
+                Some(_) => live.insert(record.key),
+                None => live.remove(&record.key),
+            };
+        }
+        live
+    };
+    assert_eq!(live(true), live(false));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows that are looked up are read when the tables are there.
 use super::*;
-use crate::{key, on};
+use crate::{Table, key, on, until};
 
 /// Whoever is asked finds everything read.
 #[derive(Default)]
@@ -25,18 +25,16 @@ impl Probe for NothingLeft {
 fn bench(probe: Box<dyn Probe>) -> Bench {
     let app = Streams::new("shop");
     let users = app.table("users", text("name").with_key("id"), key("id"));
+    bench_of(&app, &users, probe)
+}
+
+fn bench_of(app: &Streams, users: &Table, probe: Box<dyn Probe>) -> Bench {
     let asks = app.stream("asks", text("ask").with_key("who"));
-    asks.join(&users, on("who", "id"))
+    asks.join(users, on("who", "id"))
         .left()
         .select([col("name")])
         .to("answers", json());
-    Bench::of_app(
-        &app,
-        Shelf::default(),
-        Guarantee::AtLeastOnce,
-        (None, None),
-        probe,
-    )
+    Bench::of_app(app, Shelf::default(), Guarantee::AtLeastOnce, (None, None), probe)
 }
 
 impl Bench {
@@ -96,9 +94,8 @@ fn rows_wait_for_what_the_table_had_when_the_partitions_came() {
     assert_eq!(bench.starts(), ["start asks at 1", "start users at 2"]);
 }
 
-#[test]
-fn rows_do_not_wait_for_marks_behind_the_last_record() {
-    let mut bench = bench(Box::<NothingLeft>::default());
+/// The table's log ends with a mark, for which the rows do not wait.
+fn plays_behind_marks(bench: &mut Bench) {
     bench.broker.borrow_mut().marks = 1;
     bench.record("asks", "7", "?");
     bench.record("users", "7", "Ann");
@@ -109,6 +106,27 @@ fn rows_do_not_wait_for_marks_behind_the_last_record() {
         bench.steps(1);
     }
     assert_eq!(bench.answers(), [r#"{"name":"Ann"}"#]);
+}
+
+#[test]
+fn rows_do_not_wait_for_marks_behind_the_last_record() {
+    plays_behind_marks(&mut bench(Box::<NothingLeft>::default()));
+}
+
+/// It was idle at once, however long it was to be waited for, and event time went on without it.
+#[test]
+fn a_table_that_is_read_to_a_mark_is_not_idle_for_that() {
+    let app = Streams::new("shop");
+    let users = app.table("users", text("name").with_key("id"), key("id"));
+    let calm = users.suppress("calm", until(Duration::from_secs(1)));
+    calm.to("calm-users", json());
+    let mut bench = bench_of(&app, &users, Box::<NothingLeft>::default());
+    plays_behind_marks(&mut bench);
+    bench.steps(4);
+    let broker = bench.broker.borrow();
+    let users = &broker.committed["users"];
+    assert_eq!(users.offset, 2, "the mark is read");
+    assert!(users.metadata.contains(" 0 s 0 "), "{}", users.metadata);
 }
 
 #[test]
