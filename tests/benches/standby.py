@@ -96,7 +96,8 @@ class Member:
         arguments = bench.arguments
         self.metrics = free_port()
         self.folder = bench.folder / "state" / f"{application}-{number}"
-        timeout = {"session.timeout.ms": arguments.session_timeout_ms, "num.standby.replicas": replicas, "state.dir": self.folder}
+        # The session ends so long after the last heartbeat, whenever that was.
+        timeout = {"session.timeout.ms": arguments.session_timeout_ms, "heartbeat.interval.ms": 200, "num.standby.replicas": replicas, "state.dir": self.folder}
         if system == "ours":
             timeout |= {"metrics.listener": f"127.0.0.1:{self.metrics}", "transaction.timeout.ms": arguments.session_timeout_ms // 2}
         else:
@@ -147,11 +148,16 @@ def measure(bench, system, replicas, run, text):
     bench.load(source, arguments.partitions, text)
     bench.create(output, 1)
     ends = bench.ends(source, arguments.partitions)
-    members = [Member(bench, system, application, number, source, output, replicas) for number in range(2)]
-    other = members[1]
+    members = [Member(bench, system, application, 0, source, output, replicas)]
     counted = None
     try:
-        other.job.work_off(source, ends)
+        members[0].job.work_off(source, ends)
+        # Later, so that it never had what the first one keeps.
+        members.append(Member(bench, system, application, 1, source, output, replicas))
+        other = members[1]
+        while other.job.started is None:
+            other.job.expect_alive()
+            time.sleep(0.1)
         other.until_copied(arguments.partitions // 2 if replicas else 0)
         step = max(1, arguments.keys // arguments.probes)
         width = len(f"{arguments.keys}")
