@@ -7,6 +7,9 @@
 //! It stops when its standard input ends. `README.md` beside it says what the databases need.
 use std::error::Error;
 use std::io::{Read, stdin};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use millstream_broker::{Broker, InitialTopic};
 use millstream_connect::config::{connector_file::ConnectorFile, properties};
@@ -112,8 +115,30 @@ fn all_of_it(folder: &str) -> Result<(), Box<dyn Error>> {
     })?;
     // Where this was killed, its place is free after so long.
     let config = StreamsConfig::new(&servers).set("session.timeout.ms", "6000")?;
-    run(app().start(config.state_dir("state/job"))?)?;
-    runtime.block_on(connect.stop())?;
+    let job = app().start(config.state_dir("state/job"))?;
+    let stop = job.stopper();
+    let connect = Arc::new(connect);
+    let watched = Arc::clone(&connect);
+    // Without its connectors the job has nothing to do.
+    let (end, ended) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(200)) {
+            if let Err(failed) = watched.progress() {
+                stop();
+                return Some(failed);
+            }
+        }
+        None
+    });
+    let outcome = run(job);
+    drop(end);
+    if let Ok(Some(failed)) = watch.join() {
+        return Err(failed.into());
+    }
+    outcome?;
+    if let Some(connect) = Arc::into_inner(connect) {
+        runtime.block_on(connect.stop())?;
+    }
     Ok(broker.shutdown_blocking()?)
 }
 

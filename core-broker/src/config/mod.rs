@@ -221,8 +221,8 @@ broker_config! {
     "producer.id.expiration.ms" producer_id_expiration_ms: i32 = 86_400_000, 1..=i32::MAX;
     /// Milliseconds that a transactional id is kept without use. Default 604800000.
     "transactional.id.expiration.ms" transactional_id_expiration_ms: i32 = 604_800_000, 1..=i32::MAX;
-    /// Milliseconds between two looks for transactions that took too long. Default 10000.
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 10_000, 1..=i32::MAX;
+    /// Milliseconds between two looks for transactions that took too long. Default 1000; Kafka's is 10000.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms" transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = 1_000, 1..=i32::MAX;
     /// Milliseconds between two looks for transactional ids to forget. Default 3600000.
     "transaction.remove.expired.transaction.cleanup.interval.ms" transaction_remove_expired_transaction_cleanup_interval_ms: i32 = 3_600_000, 1..=i32::MAX;
     /// Largest request in bytes; a larger one closes the connection. Default 104857600.

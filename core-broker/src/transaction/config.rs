@@ -7,7 +7,8 @@ pub struct TransactionConfig {
     pub timeout_ms_max: i32,
     /// `transactional.id.expiration.ms`, default 604 800 000 (7 days): an id not used for so long is forgotten.
     pub id_expiration_ms: i64,
-    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`, default 10 000.
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`, default 1 000 (Kafka's is 10 000): who
+    /// takes over waits for what the dead one left open.
     pub abort_interval_ms: u32,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`, default 3 600 000.
     pub expire_interval_ms: u32,
@@ -31,7 +32,7 @@ impl Default for TransactionConfig {
         Self {
             timeout_ms_max: 900_000,
             id_expiration_ms: 604_800_000,
-            abort_interval_ms: 10_000,
+            abort_interval_ms: 1_000,
             expire_interval_ms: 3_600_000,
             ids_max: 100_000,
             id_bytes_max: 4_096,

@@ -181,7 +181,7 @@ impl StreamsConfig {
         // which members are one process.
         let instance = client.get("group.instance.id").map(str::to_owned);
         match instance {
-            Some(instance) if self.threads > 1 => {
+            Some(instance) if self.threads > 1 || self.standbys() > 0 => {
                 client.set("group.instance.id", format!("{instance}-{worker}"));
             }
             None if guarantee == Guarantee::ExactlyOnce || self.standbys() > 0 => {

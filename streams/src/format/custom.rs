@@ -211,7 +211,8 @@ pub struct BeforeRows {
     pub rows: RecordBatch,
     /// Whether there was one.
     pub had: BooleanArray,
-    /// Whether there is one now.
+    /// Whether there is one now. Where epochs may be repeated, there are keys that neither had a row nor have one: only their deletion
+    /// is asked for.
     pub has: BooleanArray,
 }
 

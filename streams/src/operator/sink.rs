@@ -51,15 +51,17 @@ impl Operator for SinkStep {
             }
             None => self.format.encoder(&rows.batch)?,
         };
-        let gone = match self.rows {
-            SinkRows::Changes => rows.batch.columns().last().map(|has| has.as_boolean()),
-            SinkRows::Rows | SinkRows::Deletions => None,
+        let flags = match (self.rows, rows.batch.columns()) {
+            (SinkRows::Changes, [.., had, has]) => Some((had.as_boolean(), has.as_boolean())),
+            _ => None,
         };
         for row in 0..rows.len() {
             let time = rows.times()[row];
-            let is_gone = gone.is_some_and(|has| !has.value(row));
+            let is_gone = flags.is_some_and(|(_, has)| !has.value(row));
+            // Of what neither was nor is, there is nothing that an envelope could say.
+            let is_nothing = is_gone && flags.is_some_and(|(had, _)| !had.value(row));
             let mut written = 0;
-            if self.rows != SinkRows::Deletions {
+            if self.rows != SinkRows::Deletions && !is_nothing {
                 written += record(&mut encoder, false, (row, time), &rows, &mut self.records, out)?;
             }
             if self.rows == SinkRows::Deletions || is_gone {

@@ -51,6 +51,8 @@ struct Entry {
     /// It is in the log.
     was_stored: bool,
     is_new: bool,
+    /// There was no row, there is none, and nothing waits: said where epochs may be repeated.
+    is_nothing: bool,
 }
 
 impl Suppress {
@@ -183,6 +185,12 @@ impl Suppress {
             }
         };
         let since_of = pool[pool.len() - 2].as_primitive::<Int64Type>().values().to_vec();
+        let (had, has) = (
+            pool[pool.len() - 4].as_boolean(),
+            pool[pool.len() - 3].as_boolean(),
+        );
+        // That there was nothing and is nothing does not wait: nobody could see it twice.
+        let is_nothing = |pair: u32| !had.value(pair as usize) && !has.value(pair as usize);
         let keys = self.since.keys(&touched.keys)?;
         let mut stored_of: Vec<Option<u32>> = vec![None; places.len()];
         let mut stale: Vec<usize> = Vec::new();
@@ -192,7 +200,7 @@ impl Suppress {
                 stored_of[key] = Some(place as u32);
             } else {
                 // It was emitted, and nobody has said so yet where it was read; unless another one takes its place there.
-                let waits = |pair: u32| !self.is_due(since_of[pair as usize], watermark);
+                let waits = |pair: u32| !is_nothing(pair) && !self.is_due(since_of[pair as usize], watermark);
                 let is_replaced = touched.pairs[key].is_some_and(waits);
                 if self.since.remove(since_of[place], &keys[key]) && !is_replaced {
                     self.void.push(keys[key].clone());
@@ -212,12 +220,13 @@ impl Suppress {
                 since: since_of[old as usize],
                 was_stored: stored.is_some(),
                 is_new: pair.is_some(),
+                is_nothing: stored.is_none() && pair.is_some_and(is_nothing),
             });
         }
         let columns = self.entries(&pool, newest, oldest)?;
         let is_due: Vec<bool> = entries
             .iter()
-            .map(|entry| self.is_due(entry.since, watermark))
+            .map(|entry| entry.is_nothing || self.is_due(entry.since, watermark))
             .collect();
         self.keep(
             touched,

@@ -263,7 +263,7 @@ fn can_follow(topology: &Topology, config: &StreamsConfig, local: &Local) -> boo
     if local.stores.is_none() {
         tracing::warn!(
             job = topology.application_id,
-            "num.standby.replicas={replicas}, but state.dir is empty: this process holds no standby copies, and reads all of a changelog              when it takes a task over; set state.dir"
+            "num.standby.replicas={replicas}, but state.dir is empty: this process holds no standby copies, and reads all of a changelog when it takes a task over; set state.dir"
         );
     }
     local.stores.is_some()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer, DefaultConsumerContext};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::TopicPartition;
@@ -139,5 +139,6 @@ fn look_for_first(
         found = first_record(client, FIRST_WAIT);
     }
     client.unassign()?;
-    Ok(found?.flatten())
+    // That nothing came in time does not say that nothing is there.
+    found?.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))
 }

@@ -56,6 +56,9 @@ impl RowStore {
             let young = std::mem::replace(&mut self.young, empty);
             let dropped = self.old.replace(young);
             self.partial |= dropped.is_some_and(|dropped| dropped.places_end() > 0);
+        } else if self.partial && self.old.is_none() {
+            // The local store has heard of all deletions by now, so that they can be forgotten here.
+            self.young.compact()?;
         }
         Ok(())
     }

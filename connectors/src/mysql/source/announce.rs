@@ -12,6 +12,14 @@ use crate::mysql::config::{SnapshotMode, SourceConfig};
 use crate::mysql::record::{SchemaChange, TableChange};
 use crate::mysql::schema::{Table, TableId, describe};
 
+/// Whether a server that answers so cannot open a table: damaged, without its files or its engine, or a part of it is elsewhere.
+fn is_broken(code: u16) -> bool {
+    matches!(
+        code,
+        1016 | 1017 | 1033 | 1168 | 1194 | 1195 | 1286 | 1296 | 1429..=1431 | 1812 | 1813 | 1932 | 145
+    )
+}
+
 /// A server, its databases and their tables, as far as they are captured.
 #[derive(Debug, Default)]
 pub(in crate::mysql) struct Announcement {
@@ -75,8 +83,15 @@ impl Announcement {
         announcement.databases.sort();
         let mut statements = HashMap::new();
         for id in ids {
-            if let Some(statement) = describe::show_create(&mut client, id).await? {
-                statements.insert(id.clone(), statement);
+            match describe::show_create(&mut client, id).await {
+                Ok(Some(statement)) => drop(statements.insert(id.clone(), statement)),
+                Ok(None) => {}
+                Err(error) if error.code().is_some_and(is_broken) => tracing::warn!(
+                    table = %id,
+                    %error,
+                    "the server cannot open a captured table, and its CREATE TABLE is not told; repair the table, or leave it out (table.exclude.list)"
+                ),
+                Err(error) => return Err(error.into()),
             }
         }
         client.close().await;

@@ -129,12 +129,15 @@ impl<F: Follow> Standby<F> {
             }));
             // The stores close before the job counts as stopped.
             drop(self);
-            shared.worker_ended(
-                THREAD,
-                outcome.map_err(|panic| StreamsError::Panicked {
-                    message: panic_message(&*panic),
-                }),
-            );
+            if let Err(panic) = outcome {
+                // The job needs no copies to go on.
+                tracing::error!(
+                    cause = panic_message(&*panic),
+                    "the thread that follows changelogs panicked, and this process holds no standby copies until it is started again; if files in \
+                     state.dir are damaged, delete that folder"
+                );
+            }
+            shared.worker_ended(THREAD, Ok(()));
         };
         let name = THREAD.to_owned();
         let thread = std::thread::Builder::new().name(name.clone()).spawn(run);
