@@ -162,7 +162,11 @@ impl Producer {
         let mut wait = WAIT_MIN;
         while next < batch.rows.len() {
             let queued = self.send_some(batch, next)?;
-            if queued.refused.iter().any(|(_, code)| *code == RDKafkaErrorCode::Fatal) {
+            if queued
+                .refused
+                .iter()
+                .any(|(_, code)| *code == RDKafkaErrorCode::Fatal)
+            {
                 // It is not for what they are, even if nobody has served the event that says so.
                 self.producer.context().set_alarmed(true);
                 self.check()?;

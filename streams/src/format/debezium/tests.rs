@@ -412,6 +412,27 @@ fn a_table_is_written_as_its_changes() {
     );
 }
 
+/// Where epochs may be repeated, that a key has no row is told of keys that never had one as well.
+#[test]
+fn of_what_neither_was_nor_is_only_the_deletion_is_written() {
+    let app = Streams::new("users");
+    app.table("users", debezium_json(users()), [col("id")])
+        .filter(col("email").eq(lit("a")))
+        .to("copy", debezium_json(users()));
+    let mut driver = TestDriver::new(&app).unwrap().repeating();
+    let user = |id: i64, email: &str| object!({"id": id, "email": email});
+    let changes = vec![
+        change("c", Value::Null, user(1, "a")),
+        change("c", Value::Null, user(2, "b")),
+    ];
+    pipe(&mut driver, "users", changes, true);
+    let mut copy = driver.read("copy");
+    copy.sort_by(|one, other| one.key.cmp(&other.key));
+    let keys: Vec<_> = copy.iter().map(|record| record.as_text().0.to_owned()).collect();
+    assert_eq!(keys, [r#"{"id":1}"#, r#"{"id":2}"#]);
+    assert!(copy[0].value.is_some() && copy[1].value.is_none(), "{copy:?}");
+}
+
 #[test]
 fn aggregates_and_streams_are_written_as_envelopes() {
     let app = Streams::new("users");
