@@ -2,6 +2,7 @@
 mod at_most_once;
 mod checkpoints;
 mod queries;
+mod sql;
 mod start_order;
 
 use std::cell::RefCell;
