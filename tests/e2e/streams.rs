@@ -119,6 +119,16 @@ fn a_running_job_is_asked_through_any_instance() {
             assert_eq!(answer, format!("{{\"word\":\"{word}\",\"count\":{count}}}\n"));
         }
     }
+    let mut words: Vec<&str> = "streams query".split(' ').chain(id.split(' ')).collect();
+    words.extend([
+        "--sql",
+        "SELECT word, \"count\" AS n FROM counts WHERE word < 'not' OR word = 'to' ORDER BY word",
+    ]);
+    let rows = cluster.run(&words, "");
+    assert_eq!(rows, "{\"word\":\"be\",\"n\":2}\n{\"word\":\"to\",\"n\":2}\n");
+    *words.last_mut().unwrap() = "DELETE FROM counts";
+    let refused = cluster.fails(&words);
+    assert!(refused.contains("only SELECT reads stores"), "{refused}");
     let wrong = cluster.line_fails(&format!("streams query {id} --store count"));
     assert!(wrong.contains("did you mean \"counts\"?"), "{wrong}");
     one.stop();

@@ -41,41 +41,46 @@ pub struct StateArgs {
     json: bool,
 }
 
-/// Ask a store of a running job; prints a row as JSON a line.
+/// Ask the stores of a running job; prints a row as JSON a line.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Any instance answers for all. Rows are committed ones, in no order that means something. A key is a JSON list with a \
     value for each of its columns; a bound may have fewer. A window is chosen by when it begins: milliseconds since 1970, or \
-    YYYY-MM-DDTHH:MM:SS.sss.\n\n\
+    YYYY-MM-DDTHH:MM:SS.sss. In SQL each store is a table; names with other letters than small ones, digits and _ stand in double quotes. \
+    Only SELECT is answered.\n\n\
     Examples:\n  \
     millstream streams query --application-id word-count --store counts --key '[\"to\"]'\n  \
     millstream streams query --application-id word-count --store counts --from '[\"a\"]' --to '[\"c\"]' --limit 20\n  \
-    millstream streams query --application-id visits --store per-page --key '[\"home\"]' --window-from 2026-01-01T00:00:00.000"
+    millstream streams query --application-id visits --store per-page --key '[\"home\"]' --window-from 2026-01-01T00:00:00.000\n  \
+    millstream streams query --application-id word-count --sql 'SELECT word, n FROM counts WHERE n > 100 ORDER BY n DESC LIMIT 10'"
 )]
 pub struct QueryArgs {
     #[command(flatten)]
     instance: InstanceArgs,
     /// The step's name in the topology
-    #[arg(long, value_name = "NAME")]
-    store: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "sql")]
+    store: Option<String>,
     /// The key
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["from", "to"])]
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["from", "to"], requires = "store")]
     key: Option<String>,
     /// Keys from this one on
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", requires = "store")]
     from: Option<String>,
     /// Keys up to this one
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", requires = "store")]
     to: Option<String>,
     /// Print at most so many rows
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// Windows that begin at this time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", requires = "store")]
     window_from: Option<String>,
     /// Windows that begin before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", requires = "store")]
     window_to: Option<String>,
+    /// Answer this SELECT over the job's stores instead
+    #[arg(long, value_name = "SELECT", conflicts_with_all = ["store", "limit"])]
+    sql: Option<String>,
 }
 
 /// Runs `describe`.
@@ -179,7 +184,11 @@ pub fn query(args: &QueryArgs) -> Result<(), CliError> {
 
 /// What is asked for.
 fn target(args: &QueryArgs) -> Result<String, CliError> {
-    let mut target = format!("/stores/{}?limit={}", encoded(&args.store), args.limit);
+    let Some(store) = &args.store else {
+        let statement = args.sql.as_deref().unwrap_or_default();
+        return Ok(format!("/sql?query={}", encoded(statement)));
+    };
+    let mut target = format!("/stores/{}?limit={}", encoded(store), args.limit);
     for (name, value) in [("key", &args.key), ("from", &args.from), ("to", &args.to)] {
         if let Some(value) = value {
             target.push_str(&format!("&{name}={}", encoded(value)));

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+
 use super::cluster::Cluster;
 use super::endpoint;
 use super::metrics::MetricsSnapshot;
-use super::queries::{Listener, QueryError, StoreView, Voice};
+use super::queries::{Listener, QueryError, STATEMENT_MAX, StoreView, Voice, answer_sql};
 use super::shared::{JobState, Shared};
 use super::stalls::Stalls;
 use crate::config::Guarantee;
@@ -96,6 +98,30 @@ impl StreamsHandle {
     /// [`QueryError::UnknownStore`] with the names of those there are, or [`QueryError::NotReadable`].
     pub fn store(&self, name: &str) -> Result<StoreView, QueryError> {
         StoreView::new(&self.shared, name)
+    }
+
+    /// The rows of an SQL statement over the job's stores: a store is a table, whose name is that of the step, and whose columns are its key,
+    /// `window_start` and `window_end` of windows, and its values. Names with other letters than small ones, digits and `_` stand in double
+    /// quotes.
+    ///
+    /// Only what is committed is read, of each partition as one commit left it, and nothing can be changed. Partitions of other instances are
+    /// read there, if all have `queries.listener`. A condition that gives values of all columns of a key is looked up; one on its first columns, or
+    /// on `window_start`, narrows what is looked through. What a statement may read, keep and give has limits: 256 MB of rows, 256 MB to
+    /// work with, 100,000 rows, a minute. There is at least one batch, without rows if there are none.
+    ///
+    /// # Errors
+    /// [`QueryError::Sql`] for what is no `SELECT` or cannot be planned, [`QueryError::UnknownStore`], or what [`StoreView`] fails with.
+    ///
+    /// ```
+    /// use millstream_streams::{QueryError, StreamsHandle};
+    ///
+    /// fn frequent(job: &StreamsHandle) -> Result<usize, QueryError> {
+    ///     let rows = job.sql("SELECT word, n FROM counts WHERE n > 100 ORDER BY n DESC LIMIT 10")?;
+    ///     Ok(rows.iter().map(|batch| batch.num_rows()).sum())
+    /// }
+    /// ```
+    pub fn sql(&self, text: &str) -> Result<Vec<RecordBatch>, QueryError> {
+        answer_sql(&self.shared, text, STATEMENT_MAX)
     }
 
     /// What runs.

@@ -3,6 +3,7 @@ mod at_least_once;
 mod at_most_once;
 mod checkpoints;
 mod queries;
+mod sql;
 mod standby;
 mod start_order;
 

@@ -10,6 +10,7 @@ mod debezium;
 mod errors;
 mod exactly_once;
 mod failures;
+mod http;
 mod joins;
 mod queries;
 mod rebalance;

@@ -1,7 +1,5 @@
 //! Questions to the stores of running jobs.
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +12,7 @@ use millstream_streams::{
 use serde_json::Value;
 
 use crate::client::{Cluster, PATIENCE, counts};
+use crate::http::Http;
 
 const PARTITIONS: i32 = 4;
 
@@ -203,6 +202,21 @@ fn open_windows_answer() {
         "{error}"
     );
 
+    // SQL knows when windows begin and end.
+    let statement = |condition: &str| {
+        let rows = job.sql(&format!(
+            "SELECT page, views FROM \"per-page\" WHERE {condition} ORDER BY page"
+        ));
+        rows.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>()
+    };
+    assert_eq!(statement("window_start >= '1970-01-01T00:00:01.100Z'"), 2);
+    assert_eq!(statement("window_start < '1970-01-01T00:00:01.100Z'"), 0);
+    assert_eq!(
+        statement("window_start = '1970-01-01T00:00:01.100Z' AND page = 'a'"),
+        1
+    );
+    assert_eq!(statement("window_end > '1970-01-01T00:00:01.200Z'"), 0);
+
     let mut http = Http::to(job.queries_address().unwrap());
     let page = http.get("/stores/per-page?key=%5B%22a%22%5D&window_from=1100&window_to=1200");
     assert_eq!(page["rows"][0]["views"], 2);
@@ -212,88 +226,6 @@ fn open_windows_answer() {
         Value::Array(Vec::new())
     );
     job.stop(PATIENCE).unwrap();
-}
-
-/// A connection that stays open.
-struct Http {
-    stream: TcpStream,
-    left: Vec<u8>,
-}
-
-impl Http {
-    fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let left = Vec::new();
-        Self { stream, left }
-    }
-
-    fn read_until(&mut self, is: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
-        let mut piece = [0; 4096];
-        loop {
-            if let Some(end) = is(&self.left) {
-                let rest = self.left.split_off(end);
-                return std::mem::replace(&mut self.left, rest);
-            }
-            let count = self.stream.read(&mut piece).unwrap();
-            assert!(
-                count > 0,
-                "the connection ended behind {:?}",
-                String::from_utf8_lossy(&self.left)
-            );
-            self.left.extend_from_slice(&piece[..count]);
-        }
-    }
-
-    /// Sends a head; the status and the body.
-    fn send(&mut self, head: &str) -> (u16, Value) {
-        self.stream.write_all(head.as_bytes()).unwrap();
-        let end = |bytes: &[u8]| {
-            bytes
-                .windows(4)
-                .position(|bytes| bytes == b"\r\n\r\n")
-                .map(|place| place + 4)
-        };
-        let head = String::from_utf8(self.read_until(end)).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "))
-            .unwrap();
-        let length: usize = length.parse().unwrap();
-        let body = self.read_until(|bytes| (bytes.len() >= length).then_some(length));
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    fn ask(&mut self, target: &str) -> (u16, Value) {
-        self.send(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"))
-    }
-
-    fn get(&mut self, target: &str) -> Value {
-        let (status, page) = self.ask(target);
-        assert_eq!(status, 200, "{target}: {page}");
-        page
-    }
-
-    /// The count of a word, as an instance says it; none if it cannot now.
-    fn count(&mut self, word: &str) -> Option<i64> {
-        let (status, page) = self.ask(&format!("/stores/counts?key=%5B%22{word}%22%5D"));
-        assert!([200, 503].contains(&status), "{status}: {page}");
-        (status == 200).then(|| page["rows"][0]["n"].as_i64().unwrap_or(0))
-    }
-
-    fn all(&mut self) -> Option<BTreeMap<String, i64>> {
-        let (status, page) = self.ask("/stores/counts?limit=10000");
-        assert!([200, 503].contains(&status), "{status}: {page}");
-        let rows = page["rows"].as_array()?;
-        let row = |row: &Value| {
-            (
-                row["word"].as_str().unwrap().to_owned(),
-                row["n"].as_i64().unwrap(),
-            )
-        };
-        Some(rows.iter().map(row).collect())
-    }
 }
 
 fn start(cluster: &Cluster) -> StreamsHandle {
@@ -400,6 +332,29 @@ fn every_instance_answers_for_all_while_they_come_and_go() {
         assert_eq!(count_of(&anywhere, word), Some(*n), "{word}");
     }
 
+    // SQL is answered of all partitions, in process and over HTTP.
+    let (words, sum) = (expected.len() as i64, expected.values().sum::<i64>());
+    for job in [&one, &two] {
+        let rows = job
+            .sql("SELECT count(*) AS words, sum(n) AS sum FROM counts")
+            .unwrap();
+        let value = |column: usize| rows[0].column(column).as_primitive::<Int64Type>().value(0);
+        assert_eq!((value(0), value(1)), (words, sum));
+    }
+    for http in [&mut first, &mut second] {
+        let page =
+            http.get("/sql?query=SELECT+word,+n+FROM+counts+WHERE+word+IN+('same','other1')+ORDER+BY+word");
+        let rows = format!(
+            r#"[{{"word":"other1","n":{}}},{{"word":"same","n":{}}}]"#,
+            expected["other1"], expected["same"]
+        );
+        assert_eq!(page["rows"], serde_json::from_str::<Value>(&rows).unwrap());
+        assert_eq!(
+            http.get("/sql?query=SELECT+sum(n)+AS+s+FROM+counts")["rows"][0]["s"],
+            sum
+        );
+    }
+
     // The second goes on alone.
     one.stop(PATIENCE).unwrap();
     until("all partitions", || here(&mut second) == 4);
@@ -435,6 +390,10 @@ fn requests_that_cannot_be_answered_say_why() {
     refused("/stores/counts?key=1&key=2", 400, "key is given twice");
     refused("/stores/counts?local=maybe", 400, "neither true nor false");
     refused("/stores/counts?job=other", 421, "not of other");
+    refused("/sql", 400, "/sql?query=SELECT");
+    refused("/sql?query=SELECT+1&limit=2", 400, "one parameter");
+    refused("/sql?query=DROP+TABLE+counts", 400, "only SELECT reads stores");
+    refused("/sql?query=SELECT+*+FROM+count", 404, "did you mean \"counts\"?");
     let (status, _) = http.send("POST /stores HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(status, 405);
     let (status, page) = Http::to(address).send("HEAD /stores HTTP/1.1\r\n\r\n");

@@ -73,6 +73,21 @@ pub enum QueryError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A statement of SQL that is not answered.
+    #[error("the SQL statement is not answered: {reason}")]
+    Sql {
+        /// Why.
+        reason: String,
+    },
+    /// A statement of SQL that takes too long.
+    #[error(
+        "the SQL statement was not answered within {} s; ask for fewer rows, or ask again",
+        .timeout.as_secs_f32()
+    )]
+    TimedOut {
+        /// How long was waited.
+        timeout: Duration,
+    },
     /// State that cannot be read.
     #[error("the store {store} cannot be read: {cause}")]
     Failed {
@@ -97,8 +112,9 @@ impl QueryError {
             | Self::NotReadable { .. }
             | Self::Question { .. }
             | Self::TooLarge { .. }
+            | Self::Sql { .. }
             | Self::Stopped { .. } => ErrorKind::FixInput,
-            Self::NotHere { .. } | Self::Unavailable { .. } => ErrorKind::Retry,
+            Self::NotHere { .. } | Self::Unavailable { .. } | Self::TimedOut { .. } => ErrorKind::Retry,
             Self::Failed { .. } => ErrorKind::Corrupt,
         }
     }

@@ -10,6 +10,9 @@
 //! worker ([`Mailbox`]), which answers it between two polls. Memory then holds what is committed, because it changes only where an epoch
 //! ends and is committed in the same breath, and tasks whose commit failed are dropped with it.
 //!
+//! # SQL
+//! Stores are tables of DataFusion's (`sql`), which are read in both ways, and of other instances.
+//!
 //! # Other instances
 //! With `queries.listener` a process answers over HTTP (`http`, `request`, `question`, `pages`), and says in a topic of the job's own what it works on
 //! (`directory`). Whoever is asked for a partition of another instance asks that one (`anywhere`).
@@ -30,6 +33,7 @@ mod pages;
 mod question;
 mod request;
 mod serving;
+mod sql;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,6 +48,7 @@ pub use error::QueryError;
 use gate::Gate;
 pub(super) use http::Listener;
 pub(super) use mailbox::Mailbox;
+pub(super) use sql::{STATEMENT_MAX, answer as answer_sql};
 pub use view::StoreView;
 
 use super::worker::TaskId;
@@ -66,6 +71,8 @@ pub(super) struct Queries {
     changed: Condvar,
     /// Before whole partitions are looked through.
     gate: Gate,
+    /// Before statements of SQL.
+    statements: Gate,
     /// Who works on the others, if instances say so to each other.
     pub(super) directory: OnceLock<Directory>,
 }
@@ -151,6 +158,7 @@ impl Queries {
             served: Mutex::default(),
             changed: Condvar::new(),
             gate: Gate::default(),
+            statements: Gate::default(),
             directory: OnceLock::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::anywhere::Place;
 use super::local::Wanted;
 use super::question::Asked;
 use super::request::Request;
-use super::{Queries, QueryError, Store, ipc};
+use super::{Queries, QueryError, Store, ipc, sql};
 use crate::format::{FormatError, JsonEncoder};
 use crate::runtime::shared::Shared;
 
@@ -61,9 +61,13 @@ impl Answer {
     fn of(error: &QueryError) -> Self {
         let status = match error {
             QueryError::UnknownStore { .. } => "404 Not Found",
-            QueryError::NotReadable { .. } | QueryError::Question { .. } => "400 Bad Request",
+            QueryError::NotReadable { .. } | QueryError::Question { .. } | QueryError::Sql { .. } => {
+                "400 Bad Request"
+            }
             QueryError::NotHere { .. } => "421 Misdirected Request",
-            QueryError::Unavailable { .. } | QueryError::Stopped { .. } => "503 Service Unavailable",
+            QueryError::Unavailable { .. } | QueryError::TimedOut { .. } | QueryError::Stopped { .. } => {
+                "503 Service Unavailable"
+            }
             QueryError::TooLarge { .. } => "413 Content Too Large",
             QueryError::Failed { .. } => "500 Internal Server Error",
         };
@@ -101,15 +105,41 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Answer {
             Answer::json("200 OK", &page)
         }
         ["stores"] => Answer::json("200 OK", &json!({ "stores": queries.stores_page() })),
+        ["sql"] => sql_page(shared, request).unwrap_or_else(|error| Answer::of(&error)),
         ["stores", name] => queries
             .rows_page(name, request)
             .unwrap_or_else(|error| Answer::of(&error)),
         _ => Answer::failure(
             "404 Not Found",
             "there is /topology, /state, /stores, and /stores/NAME?key=[…] or ?from=[…]&to=[…]&limit=N, with \
-             window_from and window_to (milliseconds since 1970) for windows",
+             window_from and window_to (milliseconds since 1970) for windows, and /sql?query=SELECT…",
         ),
     }
+}
+
+/// The rows of a statement.
+fn sql_page(shared: &Arc<Shared>, request: &Request) -> Result<Answer, QueryError> {
+    let refused = |reason: &str| QueryError::Sql {
+        reason: reason.to_owned(),
+    };
+    let [(name, text)] = &request.query[..] else {
+        return Err(refused("there is one parameter, query: /sql?query=SELECT…"));
+    };
+    if name != "query" {
+        return Err(refused("there is one parameter, query: /sql?query=SELECT…"));
+    }
+    let mut rows = Vec::new();
+    for batch in sql::answer(shared, text, ANSWER_MAX)? {
+        lines(&batch, &mut rows).map_err(|cause| match cause {
+            Unwritten::TooLarge => QueryError::Sql {
+                reason: format!("its rows take more than {ANSWER_BYTES_MAX} bytes; add LIMIT or a condition"),
+            },
+            Unwritten::Failed(error) => QueryError::Sql {
+                reason: format!("its rows cannot be written as JSON: {error}"),
+            },
+        })?;
+    }
+    Ok(Answer::rows(&rows, false))
 }
 
 impl Queries {
