@@ -90,6 +90,10 @@ pub(super) struct Worker<S, K, R> {
     pub(super) mailbox: Arc<Mailbox>,
     /// The tasks that are said to run here.
     pub(super) served: BTreeSet<TaskId>,
+    /// The group has said which partitions it has, and has not taken them back.
+    pub(super) is_assigned: bool,
+    /// Its tasks are about to come, and those who ask for all wait for it.
+    pub(super) is_moving: bool,
     /// When records of repartition topics were read that are not committed: the first, and the last.
     pub(super) shuffled: Option<(Instant, Instant)>,
 }
@@ -110,6 +114,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         clients: Clients<S, K, R>,
         shared: Arc<Shared>,
     ) -> Self {
+        let mailbox = Arc::default();
+        shared.queries.unsettle(&mailbox);
         Self {
             topology,
             surroundings,
@@ -136,8 +142,10 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             reported: BTreeMap::new(),
             reported_tasks: BTreeSet::new(),
             report_at: Instant::now(),
-            mailbox: Arc::default(),
+            mailbox,
             served: BTreeSet::new(),
+            is_assigned: false,
+            is_moving: true,
             shuffled: None,
         }
     }
@@ -336,8 +344,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.aborted = self.aborted.saturating_add(1);
         self.sink.recover()?;
         let held: Vec<TopicPartition> = self.starts.keys().cloned().collect();
+        let was_assigned = self.is_assigned;
         self.drop_tasks();
         if held.is_empty() {
+            // Whoever was given no partitions is not given them again.
+            self.is_assigned = was_assigned;
             return Ok(());
         }
         self.assign(&held)
@@ -411,6 +422,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             "assigned"
         );
         self.read()?;
+        self.is_assigned = true;
         self.shared.worker_assigned();
         Ok(())
     }
@@ -458,6 +470,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 
     /// Forgets which partitions there are, and the tasks whose state is not whole.
     fn forget_assignment(&mut self) {
+        self.is_assigned = false;
         self.serve_none();
         self.tasks.routes.clear();
         self.starts.clear();

@@ -63,6 +63,14 @@ pub enum QueryError {
         /// Why.
         cause: String,
     },
+    /// The group distributes the partitions anew, or those of this process are being restored.
+    #[error("the partitions of the store {store} were moved or restored for {} s; ask again", .timeout.as_secs_f32())]
+    Rebalancing {
+        /// The store.
+        store: String,
+        /// How long was waited.
+        timeout: Duration,
+    },
     /// More rows than one answer may have.
     #[error(
         "the answer of the store {store} takes more than {bytes_max} bytes; ask for fewer rows, or for a range"
@@ -114,7 +122,7 @@ impl QueryError {
             | Self::TooLarge { .. }
             | Self::Sql { .. }
             | Self::Stopped { .. } => ErrorKind::FixInput,
-            Self::NotHere { .. } | Self::Unavailable { .. } | Self::TimedOut { .. } => ErrorKind::Retry,
+            Self::NotHere { .. } | Self::Unavailable { .. } | Self::Rebalancing { .. } | Self::TimedOut { .. } => ErrorKind::Retry,
             Self::Failed { .. } => ErrorKind::Corrupt,
         }
     }

@@ -38,7 +38,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, SchemaRef};
 
@@ -57,6 +57,9 @@ use crate::plan::{StepId, Topology};
 use crate::state::StoredRows;
 use crate::store::StoreReader;
 use crate::suggest::did_you_mean;
+
+/// How long a look waits at most for partitions to come, lest it oversees the end of the job.
+const MOVING_PAUSE: Duration = Duration::from_millis(100);
 
 /// The stores of a job, and what this process has of them.
 pub(super) struct Queries {
@@ -95,6 +98,8 @@ struct Served {
     /// What is to be done then.
     at_end: Vec<Box<dyn FnOnce() + Send>>,
     tasks: BTreeMap<TaskId, Serving>,
+    /// The workers whose tasks are about to come: who joins, or was asked by the group to give partitions back.
+    moving: Vec<Arc<Mailbox>>,
 }
 
 /// How the state of a task is read.
@@ -209,6 +214,28 @@ impl Queries {
         tasks.map(|(_, partition)| *partition).collect()
     }
 
+    /// The same once they are: while the group distributes partitions anew, or they are restored, they are nowhere.
+    ///
+    /// # Errors
+    /// They still are not at `until`.
+    fn settled_here(&self, store: &Store, until: Instant, timeout: Duration) -> Result<Vec<i32>, QueryError> {
+        while self.is_moving() && !self.has_ended() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(QueryError::Rebalancing {
+                    store: store.name.clone(),
+                    timeout,
+                });
+            }
+            self.await_change(left.min(MOVING_PAUSE));
+        }
+        Ok(self.partitions_here(store))
+    }
+
+    fn is_moving(&self) -> bool {
+        !self.served().moving.is_empty()
+    }
+
     /// Waits until partitions come or go, or `patience` is over.
     fn await_change(&self, patience: Duration) {
         drop(self.changed.wait_timeout(self.served(), patience));
@@ -228,6 +255,20 @@ impl Queries {
     fn leave(&self, mailbox: &Arc<Mailbox>) {
         let is_others = |serving: &Serving| !Arc::ptr_eq(&serving.mailbox, mailbox);
         self.served().tasks.retain(|_, serving| is_others(serving));
+        self.changed.notify_all();
+    }
+
+    /// A worker waits for its tasks, until it [settles](Self::settle).
+    pub(super) fn unsettle(&self, mailbox: &Arc<Mailbox>) {
+        let mut served = self.served();
+        if !served.moving.iter().any(|other| Arc::ptr_eq(other, mailbox)) {
+            served.moving.push(Arc::clone(mailbox));
+        }
+    }
+
+    /// A worker has all of its tasks, or ends.
+    fn settle(&self, mailbox: &Arc<Mailbox>) {
+        self.served().moving.retain(|other| !Arc::ptr_eq(other, mailbox));
         self.changed.notify_all();
     }
 

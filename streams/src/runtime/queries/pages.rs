@@ -65,9 +65,10 @@ impl Answer {
                 "400 Bad Request"
             }
             QueryError::NotHere { .. } => "421 Misdirected Request",
-            QueryError::Unavailable { .. } | QueryError::TimedOut { .. } | QueryError::Stopped { .. } => {
-                "503 Service Unavailable"
-            }
+            QueryError::Unavailable { .. }
+            | QueryError::Rebalancing { .. }
+            | QueryError::TimedOut { .. }
+            | QueryError::Stopped { .. } => "503 Service Unavailable",
             QueryError::TooLarge { .. } => "413 Content Too Large",
             QueryError::Failed { .. } => "500 Internal Server Error",
         };
@@ -207,7 +208,7 @@ impl Queries {
         let partitions = match (asked.partition, &query.keys) {
             (Some(partition), _) => vec![partition],
             (None, Wanted::One(key)) => vec![store.partition_of(key)?],
-            (None, Wanted::Between(_)) if asked.local => self.partitions_here(store),
+            (None, Wanted::Between(_)) if asked.local => self.settled_here(store, until, ANSWER_MAX)?,
             (None, Wanted::Between(_)) => (0..store.partitions).collect(),
         };
         // Whoever names a partition has found out whose it is.

@@ -56,9 +56,16 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
     /// Says which tasks run here, if there are others than before.
     pub(in crate::runtime) fn serve(&mut self) {
         // Tasks go all at once, and are said to.
-        if self.served.len() == self.tasks.tasks.len() {
-            return;
+        if self.served.len() != self.tasks.tasks.len() {
+            self.serve_all();
         }
+        if self.is_moving && self.is_assigned && self.waiting.is_empty() {
+            self.is_moving = false;
+            self.shared.queries.settle(&self.mailbox);
+        }
+    }
+
+    fn serve_all(&mut self) {
         for (&id, task) in &self.tasks.tasks {
             if self.served.contains(&id) {
                 continue;
@@ -77,8 +84,11 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         }
     }
 
-    /// None runs here any more.
+    /// None runs here any more, until the group, or an epoch that begins again, has brought all.
     pub(in crate::runtime) fn serve_none(&mut self) {
+        // First: whoever sees no tasks knows why.
+        self.is_moving = true;
+        self.shared.queries.unsettle(&self.mailbox);
         if !self.served.is_empty() {
             self.served.clear();
             self.shared.queries.leave(&self.mailbox);
@@ -90,6 +100,7 @@ impl<S, K, R> Drop for Worker<S, K, R> {
     fn drop(&mut self) {
         // Local stores are closed when nobody can read them any more.
         self.shared.queries.leave(&self.mailbox);
+        self.shared.queries.settle(&self.mailbox);
         self.mailbox.close();
     }
 }

@@ -203,7 +203,10 @@ impl StoreView {
         };
         let mut rows = Vec::new();
         let partitions = match self.place {
-            Place::Here => self.queries().partitions_here(store),
+            Place::Here => {
+                let until = Instant::now() + self.patience.min(PATIENCE_MAX);
+                self.queries().settled_here(store, until, self.patience)?
+            }
             Place::Anywhere => (0..store.partitions).collect(),
         };
         for partition in partitions {
