@@ -158,15 +158,32 @@ fn a_partition_that_leaves_is_not_answered_for_until_it_comes_back() {
             "{error}"
         );
         assert_eq!(error.kind(), crate::ErrorKind::Retry);
+        // All of what is here is not nothing because it is on its way.
+        let error = view.range(&[], &[], 10).unwrap_err();
+        assert!(matches!(error, QueryError::Rebalancing { .. }), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Retry);
         // Who waits has the answer once the partition is here again.
-        let view = bench.view();
+        let (view, other) = (bench.view(), bench.view());
         let asking = std::thread::spawn(move || n(&view.get(&[lit("a")]).unwrap().unwrap()));
+        let asking_all = std::thread::spawn(move || all(&other.range(&[], &[], 10).unwrap()));
         bench.change(Polled::Assigned(Bench::all_partitions()));
-        while !asking.is_finished() {
+        while !asking.is_finished() || !asking_all.is_finished() {
             bench.steps(1);
         }
         assert_eq!(asking.join().unwrap(), 2);
+        assert_eq!(asking_all.join().unwrap(), words(&[("a", 2), ("b", 1)]));
     }
+}
+
+#[test]
+fn who_was_given_no_partitions_has_no_rows_and_waits_for_none() {
+    let mut bench = Bench::of(Guarantee::ExactlyOnce);
+    let now = |bench: &Bench| bench.view().patience(Duration::ZERO).range(&[], &[], 10);
+    // Who has just joined may yet be given all.
+    assert!(matches!(now(&bench), Err(QueryError::Rebalancing { .. })));
+    bench.change(Polled::Assigned(Vec::new()));
+    bench.steps(1);
+    assert_eq!(now(&bench).unwrap().num_rows(), 0);
 }
 
 #[test]
