@@ -143,8 +143,7 @@ impl Run {
             match self.random.below(10) {
                 0 => self.restart_broker(),
                 1 | 2 => {
-                    self.server.kill_and_restart();
-                    writers.decide_prepared(&self.runtime, port);
+                    writers.kill_server(&self.runtime, &mut self.server);
                     self.report.server_kills += 1;
                 }
                 _ => {

@@ -174,8 +174,7 @@ impl Run {
                 self.report.broker_kills += 1;
             }
             1 | 2 => {
-                self.source.kill_and_restart();
-                writers.decide_prepared(&self.runtime, self.source.port());
+                writers.kill_server(&self.runtime, &mut self.source);
                 self.report.server_kills += 1;
             }
             3..=5 => {

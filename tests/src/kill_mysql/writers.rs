@@ -8,8 +8,10 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::runtime::Runtime;
+use tokio::sync::{Mutex as Defining, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
+use crate::mysql::MysqlServer;
 use crate::random::Random;
 
 /// Tables that are written to. Each write says something that was never said before, in `note`.
@@ -27,6 +29,9 @@ pub(super) struct Writers {
     tasks: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     decisions: Decisions,
+    /// Who alters or truncates a table of an old server.
+    defining: Arc<Defining<()>>,
+    old: bool,
     /// Transactions that were committed.
     pub(super) committed: Arc<AtomicU64>,
 }
@@ -146,7 +151,7 @@ fn of_key(table: &str, id: u64) -> String {
 pub(super) struct Load {
     pub(super) tables: &'static [&'static str],
     pub(super) seed: u64,
-    /// Whether the server forgets prepared transactions where it is killed, and may not start again if that was in a TRUNCATE ("space header page
+    /// Whether the server, where it is killed, forgets prepared transactions, and may lose a table that is being altered or truncated ("space header page
     /// consists of zero bytes"), as MySQL 5.6.
     pub(super) old: bool,
     pub(super) columns: Columns,
@@ -169,6 +174,7 @@ impl Writers {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
         let decisions = Decisions::default();
+        let defining = Arc::new(Defining::new(()));
         let tasks = (0..WRITERS).map(|number| {
             let writer = Writer {
                 number,
@@ -180,6 +186,7 @@ impl Writers {
                 stop: Arc::clone(&stop),
                 committed: Arc::clone(&committed),
                 decisions: decisions.clone(),
+                defining: Arc::clone(&defining),
             };
             runtime.spawn(writer.run())
         });
@@ -188,6 +195,8 @@ impl Writers {
             stop,
             committed,
             decisions,
+            defining,
+            old: load.old,
         }
     }
 
@@ -202,9 +211,13 @@ impl Writers {
         });
     }
 
-    /// Ends the XA transactions whose writers are gone, as was decided.
-    pub(super) fn decide_prepared(&self, runtime: &Runtime, port: u16) {
-        runtime.block_on(decide_prepared(port, &self.decisions));
+    /// Kills the server, and ends the XA transactions whose writers are gone as was decided. An old one is not killed while a table is altered or
+    /// truncated.
+    pub(super) fn kill_server(&self, runtime: &Runtime, server: &mut MysqlServer) {
+        let alone = self.old.then(|| runtime.block_on(self.defining.lock()));
+        server.kill_and_restart();
+        drop(alone);
+        runtime.block_on(decide_prepared(server.port(), &self.decisions));
     }
 }
 
@@ -238,9 +251,18 @@ struct Writer {
     stop: Arc<AtomicBool>,
     committed: Arc<AtomicU64>,
     decisions: Decisions,
+    defining: Arc<Defining<()>>,
 }
 
 impl Writer {
+    /// An old server is not killed as long as the guard lives.
+    async fn defining(&self) -> Option<OwnedMutexGuard<()>> {
+        match self.load.old {
+            true => Some(Arc::clone(&self.defining).lock_owned().await),
+            false => None,
+        }
+    }
+
     async fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
             // The server may be away.
@@ -262,8 +284,10 @@ impl Writer {
                     Columns::Come => self.add_column(&mut conn).await?,
                     Columns::Stay => self.transaction(&mut conn).await?,
                 },
-                1 if self.number == 1 && !self.load.old => conn.query_drop("TRUNCATE TABLE logs").await?,
-                1 if self.number == 1 => drop(refused(conn.query_drop("DELETE FROM logs").await)?),
+                1 if self.number == 1 => {
+                    let _alone = self.defining().await;
+                    conn.query_drop("TRUNCATE TABLE logs").await?;
+                }
                 2 | 3 if !self.load.old => self.distributed_transaction(&mut conn).await?,
                 _ => self.transaction(&mut conn).await?,
             }
@@ -322,6 +346,7 @@ impl Writer {
             1 => format!("ALTER TABLE wide ADD COLUMN extra_{number} INT NOT NULL DEFAULT {number} FIRST"),
             _ => format!("ALTER TABLE wide ADD COLUMN extra_{number} VARCHAR(9) DEFAULT 'd{number}'"),
         };
+        let _alone = self.defining().await;
         // It may be there already, or be gone.
         refused(conn.query_drop(statement).await).map(drop)
     }
@@ -344,7 +369,10 @@ impl Writer {
             _ => ("ENUM('u', 'v') NOT NULL DEFAULT 'v'", "'u'"),
         };
         let add = format!("ALTER TABLE wide ADD COLUMN {name} {declared}");
-        if refused(conn.query_drop(add).await)? {
+        let alone = self.defining().await;
+        let is_refused = refused(conn.query_drop(add).await)?;
+        drop(alone);
+        if is_refused {
             return Ok(());
         }
         let least = self.random.below(KEYS);

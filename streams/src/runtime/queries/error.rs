@@ -122,7 +122,10 @@ impl QueryError {
             | Self::TooLarge { .. }
             | Self::Sql { .. }
             | Self::Stopped { .. } => ErrorKind::FixInput,
-            Self::NotHere { .. } | Self::Unavailable { .. } | Self::Rebalancing { .. } | Self::TimedOut { .. } => ErrorKind::Retry,
+            Self::NotHere { .. }
+            | Self::Unavailable { .. }
+            | Self::Rebalancing { .. }
+            | Self::TimedOut { .. } => ErrorKind::Retry,
             Self::Failed { .. } => ErrorKind::Corrupt,
         }
     }
