@@ -200,6 +200,8 @@ async fn double(greeting: &'static [u8], answer: &'static [u8]) -> ClientError {
 /// Of MySQL 5.7, without TLS: version, connection 8, the first 8 bytes of a nonce, capabilities, collation, status, length, the rest, plugin.
 const GREETING: &[u8] = b"\x4a\0\0\0\x0a5.7.40\0\x08\0\0\0abcdefgh\0\xff\xf7\x08\x02\0\xff\x81\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
 
+const GREETING_WITH_TLS: &[u8] = b"\x4a\0\0\0\x0a5.7.40\0\x08\0\0\0abcdefgh\0\xff\xff\x08\x02\0\xff\x81\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
+
 #[tokio::test]
 async fn what_is_no_server_or_wants_what_is_not_known_is_told() {
     for other in [
@@ -227,4 +229,10 @@ async fn what_is_no_server_or_wants_what_is_not_known_is_told() {
     assert_eq!(error.kind(), ErrorKind::Disconnected);
     let error = double(GREETING, b"").await;
     assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
+    // Who dies while TLS is set up comes back; another configuration does not help.
+    let error = double(GREETING_WITH_TLS, b"").await;
+    assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
+    assert!(error.is_disconnected());
+    let error = double(GREETING_WITH_TLS, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    assert!(matches!(error, ClientError::Tls { .. }), "{error:?}");
 }

@@ -355,9 +355,15 @@ async fn encrypt(
     })?;
     let socket = tls::encrypt(socket, &config.host, &config.tls)
         .await
-        .map_err(|reason| ClientError::Tls {
-            address: address.to_owned(),
-            reason,
+        .map_err(|error| match error {
+            tls::NoTls::Refused(reason) => ClientError::Tls {
+                address: address.to_owned(),
+                reason,
+            },
+            tls::NoTls::Lost(reason) => ClientError::Lost {
+                what: "setting up TLS",
+                reason,
+            },
         })?;
     Ok(Link::new(Socket::Tls(Box::new(socket)), limit).with_sequence(sequence))
 }

@@ -15,14 +15,23 @@ use tokio_rustls::client::TlsStream;
 use crate::mysql::config::{TlsConfig, TlsMode};
 
 /// Encrypts a connection to `host`; the error is why not, and what helps.
+/// Why there is no encrypted connection.
+#[derive(Debug)]
+pub(super) enum NoTls {
+    /// It cannot be made as it was asked for: another configuration may help.
+    Refused(String),
+    /// The connection broke meanwhile, as where a server dies: another try may help.
+    Lost(String),
+}
+
 pub(super) async fn encrypt(
     socket: TcpStream,
     host: &str,
     config: &TlsConfig,
-) -> Result<TlsStream<TcpStream>, String> {
-    let client = client(config)?;
+) -> Result<TlsStream<TcpStream>, NoTls> {
+    let client = client(config).map_err(NoTls::Refused)?;
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("{host} is neither a host's name nor an address"))?;
+        .map_err(|_| NoTls::Refused(format!("{host} is neither a host's name nor an address")))?;
     let connector = TlsConnector::from(Arc::new(client));
     connector
         .connect(name, socket)
@@ -30,25 +39,33 @@ pub(super) async fn encrypt(
         .map_err(|error| explain(&error, config.mode))
 }
 
-fn explain(error: &std::io::Error, mode: TlsMode) -> String {
+fn explain(error: &std::io::Error, mode: TlsMode) -> NoTls {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    let Some(cause) = cause else {
+        let remedy = match mode {
+            TlsMode::Preferred => "",
+            _ => {
+                "; if it always ends the connection there, see the server's log for why it takes no TLS 1.2 or 1.3"
+            }
+        };
+        return NoTls::Lost(format!("{error}{remedy}"));
+    };
     let remedy = match cause {
-        Some(Error::InvalidCertificate(
+        Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => {
+        ) => {
             "; its certificate must have database.hostname among its alternative names (subjectAltName), or \
              database.ssl.mode=verify_ca does not look at names"
         }
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "; set database.ssl.ca to a PEM file with the authority that signed its certificate"
         }
-        Some(Error::AlertReceived(_) | Error::PeerIncompatible(_)) => {
+        Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
             "; TLS 1.2 or 1.3 is needed, and a client certificate (database.ssl.cert, database.ssl.key) where the server asks for one"
         }
-        None if mode != TlsMode::Preferred => "; it ended the connection",
         _ => "",
     };
-    format!("{error}{remedy}")
+    NoTls::Refused(format!("{error}{remedy}"))
 }
 
 fn client(config: &TlsConfig) -> Result<ClientConfig, String> {

@@ -33,8 +33,8 @@ use table::{BYTES_READ_MAX, StoreTable};
 
 /// How long a statement may take in process.
 pub(in crate::runtime) const STATEMENT_MAX: Duration = Duration::from_secs(60);
-/// The words and signs of a statement. Planning goes as deep as they can nest.
-const TOKENS_MAX: usize = 2_000;
+/// The words, signs and spaces of a statement. Planning goes as deep as they can nest, and takes the square of it in time.
+const TOKENS_MAX: usize = 1_000;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Room for that; what is not used takes no memory.
 const STACK_BYTES: usize = 256 << 20;
@@ -100,7 +100,7 @@ fn check_size(text: &str) -> Result<(), QueryError> {
     match tokens.len() <= TOKENS_MAX {
         true => Ok(()),
         false => Err(refused(format!(
-            "it has more than {TOKENS_MAX} words and signs; ask in several statements"
+            "it has more than {TOKENS_MAX} words, signs and spaces; ask in several statements"
         ))),
     }
 }
