@@ -191,7 +191,7 @@ impl Table {
     /// in the join as it was until that one has answered. Event time does not come this way: no window can be behind.
     ///
     /// What rows ask for follows from their changes, so that the join has to be there from the start: a job that has run without it is
-    /// [refused](crate::StreamsError::BeginsLater), and has to be reset. As for aggregates over tables, use
+    /// [refused](crate::StreamsError::BeginsLater), and has to be reset (`millstream streams reset`). As for aggregates over tables, use
     /// [`Guarantee::ExactlyOnce`](crate::Guarantee::ExactlyOnce) where a process may die.
     ///
     /// ```
