@@ -157,10 +157,13 @@ pub enum StreamsError {
     /// Local state cannot be kept.
     #[error(transparent)]
     LocalStore(#[from] LocalStoreError),
-    /// A step that follows from changes of a table was added to a job in which that table has rows already.
+    /// A step that follows from changes of a table was added to a job in which that table has rows already: an aggregate over it, a join by
+    /// another table's key, or a lookup into such an aggregate, whose rows are kept for it from then on. Rows of any table count that it is
+    /// made of, also of those in a join that has none itself. So does what is left of a reset that was interrupted.
     #[error(
-        "the topic {changelog} is new, and what it keeps follows from changes of the table in {table}, which has rows already, and none of \
-         them would be found; reset the application, or let it run under another id"
+        "the topic {changelog} is new, and what it keeps follows from changes of the table in {table}, which has rows already (or those of a \
+         transaction that is still open), and none of them would be found; reset the application (with `millstream streams reset`), or let it \
+         run under another id"
     )]
     BeginsLater {
         /// The changelog of the step that was added.

@@ -15,7 +15,7 @@ use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
-use crate::expr::{CompiledExpr, prepare};
+use crate::expr::{CompiledExpr, prepare_aggregate};
 use crate::format::{Placement, fingerprint, key_type};
 use crate::plan::PlanError;
 
@@ -227,7 +227,7 @@ impl Aggregate {
     fn new(expr: &Expr, input: &Schema) -> Result<(Self, Vec<FieldRef>, FieldRef)> {
         let df_schema = Arc::new(DFSchema::try_from(input.clone())?);
         let name = expr.schema_name().to_string();
-        let ready = prepare(expr.clone(), &df_schema, false)?;
+        let ready = prepare_aggregate(expr.clone(), &df_schema)?;
         let (properties, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
         let lowered = LoweredAggregateBuilder::new(&ready, &df_schema, input, &properties, &context)
             .with_name(&name)

@@ -68,6 +68,9 @@ impl Stream {
     /// # Ok::<(), millstream_streams::StreamsError>(())
     /// ```
     ///
+    /// A table that is an aggregate over another one may keep its rows for lookups from the first one on: that one has to come before the table has
+    /// rows, else the job is [refused](crate::StreamsError::BeginsLater).
+    ///
     /// Another stream of the same job is the right side of a join in which rows with equal keys meet that are near each other in event time:
     /// [`within`](crate::StreamJoin::within) follows.
     ///

@@ -37,6 +37,10 @@ impl GroupedTable {
     /// Taking back is certain with [`ExactlyOnce`](crate::Guarantee::ExactlyOnce) alone: otherwise a process that dies while a row goes from one group to
     /// another may leave it in both.
     ///
+    /// It follows from the table's changes, so that it has to be there from the start: a job in which the table has rows already is
+    /// [refused](crate::StreamsError::BeginsLater), and has to be reset (`millstream streams reset`). So is one in which the aggregate is looked up
+    /// for the first time, where it did not keep its rows.
+    ///
     /// `name` is the step's name, legal and unique like a topic's, because it becomes one.
     ///
     /// ```
@@ -72,7 +76,7 @@ impl GroupedTable {
     ///
     /// So all rows of a group are kept, and each epoch goes over all rows of the groups that it touches, before and after: with one group of all
     /// rows, as below, over the whole table. Where groups are large, let the commit interval be longer, or keep what cannot be among the first out
-    /// of the table by a [`filter`](Table::filter).
+    /// of the table by a [`filter`](Table::filter). As an [`aggregate`](Self::aggregate), it has to be there from the start.
     ///
     /// ```
     /// use millstream_streams::{TestDriver, TestRecord, prelude::*};
@@ -191,7 +195,7 @@ impl Table {
     /// in the join as it was until that one has answered. Event time does not come this way: no window can be behind.
     ///
     /// What rows ask for follows from their changes, so that the join has to be there from the start: a job that has run without it is
-    /// [refused](crate::StreamsError::BeginsLater), and has to be reset. As for aggregates over tables, use
+    /// [refused](crate::StreamsError::BeginsLater), and has to be reset (`millstream streams reset`). As for aggregates over tables, use
     /// [`Guarantee::ExactlyOnce`](crate::Guarantee::ExactlyOnce) where a process may die.
     ///
     /// ```

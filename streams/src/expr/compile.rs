@@ -25,7 +25,7 @@ impl CompiledExpr {
     pub(crate) fn new(expr: &Expr, schema: &Schema) -> Result<Self> {
         let df_schema = Arc::new(DFSchema::try_from(schema.clone())?);
         let name = expr.schema_name().to_string();
-        let ready = prepare(expr.clone(), &df_schema, true)?;
+        let ready = prepare(expr.clone(), &df_schema)?;
         let (_, typed) = ready.to_field(df_schema.as_ref())?;
         let physical = create_physical_expr(
             &ready,
@@ -57,17 +57,45 @@ impl CompiledExpr {
     }
 }
 
-/// Coerces the types of `expr` against `schema`, and folds constants if `simplify` is set.
+/// Coerces the types of `expr` against `schema`, and simplifies it: constants are folded, and functions that run only as something else (as
+/// `coalesce`, which is a `case`) become it.
 ///
 /// DataFusion's physical planner does neither by itself.
-pub(crate) fn prepare(expr: Expr, schema: &Arc<DFSchema>, simplify: bool) -> Result<Expr> {
-    let context = SimplifyContext::builder().with_schema(Arc::clone(schema)).build();
-    let simplifier = ExprSimplifier::new(context);
-    let coerced = simplifier.coerce(expr, schema)?;
-    if simplify {
-        simplifier.simplify(coerced)
-    } else {
-        Ok(coerced)
+fn prepare(expr: Expr, schema: &Arc<DFSchema>) -> Result<Expr> {
+    let simplifier = simplifier(schema);
+    simplifier.simplify(simplifier.coerce(expr, schema)?)
+}
+
+/// The same of what an aggregate reads; the aggregate itself stays the one that was asked for.
+pub(crate) fn prepare_aggregate(expr: Expr, schema: &Arc<DFSchema>) -> Result<Expr> {
+    let simplifier = simplifier(schema);
+    simplify_arguments(simplifier.coerce(expr, schema)?, &simplifier)
+}
+
+fn simplifier(schema: &Arc<DFSchema>) -> ExprSimplifier {
+    ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(schema)).build())
+}
+
+fn simplify_arguments(expr: Expr, simplifier: &ExprSimplifier) -> Result<Expr> {
+    match expr {
+        Expr::Alias(mut alias) => {
+            alias.expr = Box::new(simplify_arguments(*alias.expr, simplifier)?);
+            Ok(Expr::Alias(alias))
+        }
+        Expr::AggregateFunction(mut call) => {
+            let params = &mut call.params;
+            for argument in &mut params.args {
+                *argument = simplifier.simplify(std::mem::take(argument))?;
+            }
+            if let Some(filter) = &mut params.filter {
+                **filter = simplifier.simplify(std::mem::take(filter))?;
+            }
+            for order in &mut params.order_by {
+                order.expr = simplifier.simplify(std::mem::take(&mut order.expr))?;
+            }
+            Ok(Expr::AggregateFunction(call))
+        }
+        other => Ok(other),
     }
 }
 

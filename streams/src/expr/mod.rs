@@ -15,7 +15,7 @@ mod words;
 
 pub use words::is_word_char;
 
-pub(crate) use compile::{CompiledExpr, column_names, prepare};
+pub(crate) use compile::{CompiledExpr, column_names, prepare_aggregate};
 
 /// What a job needs to write expressions, so that it depends on this crate alone.
 pub mod prelude {

@@ -213,6 +213,34 @@ mod tests {
         );
     }
 
+    /// Functions that only run as something else failed on rows, where an aggregate read them.
+    #[test]
+    fn what_an_aggregate_reads_may_be_coalesced() {
+        let (app, rows) = rows();
+        let n = || coalesce(vec![col("n"), lit(7_i64)]);
+        rows.group_by([coalesce(vec![col("k"), lit("none")]).alias("k")])
+            .aggregate(
+                "all",
+                [
+                    sum(n()).alias("sum"),
+                    max(coalesce(vec![nullif(col("n"), lit(12_i64)), lit(0_i64)]) + lit(1_i64)).alias("max"),
+                    count_all().filter(n().eq(lit(7_i64))).alias("sevens"),
+                    last_by(col("k"), n()).alias("last"),
+                    approx_distinct(n()).alias("about"),
+                ],
+            )
+            .to("out", json());
+        let mut driver = TestDriver::new(&app).unwrap();
+        for row in [r#"{"k":null,"n":3}"#, r#"{"n":null}"#, r#"{"n":12}"#] {
+            driver.pipe("in", TestRecord::new(row)).unwrap();
+        }
+        driver.commit().unwrap();
+        assert_eq!(
+            driver.read("out")[0].as_text().1,
+            r#"{"sum":22,"max":4,"sevens":1,"last":null,"about":3}"#
+        );
+    }
+
     #[test]
     fn what_is_no_aggregate_is_refused_and_named() {
         let refused = |expr: Expr| {

@@ -2,22 +2,24 @@
 //!
 //! An answer says what it was asked for: it counts if the row still asks for that, and is of the past else. A row that asks for something
 //! else is what it was until it is answered; one that is gone, or asks for nothing, is not waited for. So rows are kept whole, and not
-//! made of both tables when they are asked for.
+//! made of both tables when they are asked for. What has changed comes out some keys at a time.
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, concat, take};
+use arrow::compute::{and, interleave, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 
 use super::changes::{Change, gathered};
-use super::table_sides::{self, Pairs, Side, distinct_keys};
+use super::portion::Looks;
+use super::table_sides::{self, Changed, Pairs, Side};
 use super::to_table::nulled;
 use super::{Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::plan::{ForeignResultPlan, JoinKind};
-use crate::rows::{NO_TIME, Rows};
+use crate::rows::{NO_TIME, Rows, column_bytes};
 use crate::state::{Changelog, RowStore, Share};
 use crate::store::LocalStore;
 
@@ -36,7 +38,14 @@ pub(crate) struct ForeignResult {
     /// The columns of the changelog: the key; what else is shown, what was asked for, and the time.
     stored: SchemaRef,
     rows: RowStore,
+    /// What is left to do of the end of an epoch.
+    ending: Option<Changed>,
+    looks: Looks,
 }
+
+/// The sides of what has changed: the left table, and answers.
+const LEFT: usize = 0;
+const ANSWERS: usize = 1;
 
 /// What becomes of the row of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +98,8 @@ impl ForeignResult {
             held: Default::default(),
             held_rows: 0,
             held_bytes: 0,
+            ending: None,
+            looks: Looks::new(),
             stored,
             plan,
         })
@@ -106,20 +117,22 @@ impl ForeignResult {
 
     fn known(
         &mut self,
-        keys: Vec<ArrayRef>,
-        changes: Option<&Pairs>,
-        groups: &[usize],
+        changed: &Changed,
+        keys: &Range<usize>,
         tables: &mut Tables<'_>,
     ) -> Result<Known, OperatorError> {
         let width = self.plan.left.fields().len();
-        let left = table_sides::side(0, width, &keys, changes, groups, tables)?;
-        let mut changed = vec![false; left.now.len()];
-        groups.iter().for_each(|group| changed[*group] = true);
+        let (last, changes) = (changed.last(LEFT, keys), changed.pairs[LEFT].as_ref());
+        let keys = changed.keys(keys);
+        let left = table_sides::side(LEFT, width, &keys, changes, &last, tables)?;
+        let changed = last.iter().map(Option::is_some).collect();
         let places = self.rows.touch(&keys)?;
         let table = self.rows.table();
         let had: Vec<bool> = places.iter().map(|place| table.is_live(*place)).collect();
         let columns = self.stored.fields().len() - self.plan.keys;
         let stored = gathered(table, &places, &had, columns)?;
+        let bytes: usize = stored.iter().map(column_bytes).sum();
+        self.looks.took(places.len(), left.bytes() + bytes);
         Ok(Known {
             keys,
             left,
@@ -130,12 +143,12 @@ impl ForeignResult {
         })
     }
 
-    /// What becomes of each key. `groups` are the keys of the answers.
+    /// What becomes of each key. `said` are answers, each with the number of its key.
     fn fates(
         &self,
         known: &Known,
         answers: Option<&Pairs>,
-        groups: &[usize],
+        said: &[(u32, usize)],
     ) -> Result<Vec<Fate>, OperatorError> {
         let Known { left, had, .. } = known;
         let asked = &left.values[self.left_values()..];
@@ -157,17 +170,19 @@ impl ForeignResult {
         };
         let columns = answers.batch.columns();
         let end = self.plan.keys + self.plan.foreign;
-        let of = UInt32Array::from_iter_values(groups.iter().map(|group| *group as u32));
+        let of = UInt32Array::from_iter_values(said.iter().map(|(_, key)| *key as u32));
         let asked_now = asked.iter().map(|asked| take(asked, &of, None));
         let asked_now: Vec<ArrayRef> = asked_now.collect::<Result<_, _>>()?;
-        let counts = same(&asked_now, &columns[self.plan.keys..end])?;
+        let rows = UInt32Array::from_iter_values(said.iter().map(|(row, _)| *row));
+        let answered = columns[self.plan.keys..end].iter();
+        let answered = answered.map(|column| take(column, &rows, None));
+        let counts = same(&asked_now, &answered.collect::<Result<Vec<_>, _>>()?)?;
         let found = columns[end].as_boolean();
-        for (row, group) in (0_u32..).zip(groups) {
-            let place = row as usize;
+        for (place, (row, key)) in said.iter().enumerate() {
             // The last that is of now counts.
-            if left.now[*group] && counts.value(place) {
-                fates[*group] = match found.value(place) {
-                    true => Fate::Answered(row),
+            if left.now[*key] && counts.value(place) {
+                fates[*key] = match found.value(*row as usize) {
+                    true => Fate::Answered(*row),
                     false => missing,
                 };
             }
@@ -183,15 +198,13 @@ impl ForeignResult {
         rows: &[u32],
         fates: &[Fate],
     ) -> Result<Vec<ArrayRef>, OperatorError> {
-        let total = known.had.len();
-        let answered = answers.map_or(0, |answers| answers.batch.num_rows());
-        // What was answered now, what was before, and nothing.
+        // What was before, nothing, and what was answered now.
         let from = rows.iter().zip(fates).map(|(row, fate)| match fate {
-            Fate::Answered(answer) => *answer,
-            Fate::Known => answered as u32 + row,
-            Fate::Stays | Fate::Gone | Fate::Alone => (answered + total) as u32,
+            Fate::Known => (0, *row as usize),
+            Fate::Stays | Fate::Gone | Fate::Alone => (1, 0),
+            Fate::Answered(answer) => (2, *answer as usize),
         });
-        let from = UInt32Array::from_iter_values(from);
+        let from: Vec<(usize, usize)> = from.collect();
         let taken = UInt32Array::from(rows.to_vec());
         let left_values = self.left_values();
         let mut columns = Vec::with_capacity(known.stored.len());
@@ -204,10 +217,9 @@ impl ForeignResult {
         for (number, column) in right.enumerate() {
             let before = &known.stored[left_values + number];
             let nothing = new_null_array(before.data_type(), 1);
-            let mut parts: Vec<&dyn Array> = Vec::with_capacity(3);
+            let mut parts: Vec<&dyn Array> = vec![&**before, &*nothing];
             parts.extend(answers.map(|answers| &**answers.batch.column(column)));
-            parts.extend([&**before, &*nothing]);
-            columns.push(take(&concat(&parts)?, &from, None)?);
+            columns.push(interleave(&parts, &from)?);
         }
         for column in &known.left.values[left_values..] {
             columns.push(take(column, &taken, None)?);
@@ -302,21 +314,32 @@ impl Operator for ForeignResult {
         Ok(())
     }
 
-    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+    fn end_epoch(&mut self, _: &mut Output<'_>) -> Result<(), OperatorError> {
         self.rows.make_room()?;
         let [answers, changes] = std::mem::take(&mut self.held);
         (self.held_rows, self.held_bytes) = (0, 0);
-        let pairs = [Pairs::of(&changes)?, Pairs::of(&answers)?];
-        if pairs.iter().all(Option::is_none) {
-            return Ok(());
-        }
         let fields = &self.plan.schema.fields()[..self.plan.keys];
-        let (keys, [changed, answered]) = distinct_keys(fields, &pairs)?;
-        let [changes, answers] = &pairs;
-        let known = self.known(keys, changes.as_ref(), &changed, &mut out.tables)?;
-        let fates = self.fates(&known, answers.as_ref(), &answered)?;
-        self.change(&known, answers.as_ref(), &fates, out)?;
-        Ok(self.rows.compact()?)
+        self.ending = Changed::of(fields, &[changes, answers])?;
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn go_on(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let Some(mut changed) = self.ending.take() else {
+            return Ok(());
+        };
+        let Some(keys) = changed.next(&self.looks) else {
+            return Ok(self.rows.compact()?);
+        };
+        let known = self.known(&changed, &keys, &mut out.tables)?;
+        let answers = changed.pairs[ANSWERS].as_ref();
+        let fates = self.fates(&known, answers, &changed.all(ANSWERS, &keys))?;
+        self.change(&known, answers, &fates, out)?;
+        self.ending = Some(changed);
+        Ok(())
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], _: &mut Tables<'_>) -> Result<Seen, OperatorError> {

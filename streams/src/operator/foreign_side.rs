@@ -2,14 +2,14 @@
 //!
 //! Everybody is answered that asks, and everybody that asked for a row that changes. What is answered is the row as it is at the end of the epoch,
 //! one batch at a time: the steps below have worked on each before the next one is made.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::portion::portion;
+use super::portion::{Looks, portion};
 use super::to_table::{HELD_ROWS_MAX, last_of_each, nulled};
 use super::{Operator, OperatorError, Output, Place, Seen, Tables};
 use crate::plan::ForeignSidePlan;
@@ -31,6 +31,7 @@ pub(crate) struct ForeignSide {
     changed_bytes: usize,
     /// What is left to do of the end of an epoch.
     ending: Option<Ending>,
+    looks: Looks,
     /// The columns of the store: the foreign key and the key of who asks; that key again, and a number that grows with each change.
     stored: SchemaRef,
     groups: GroupStore,
@@ -124,6 +125,7 @@ impl ForeignSide {
             changed: Vec::new(),
             changed_bytes: 0,
             ending: None,
+            looks: Looks::new(),
             stored,
             plan,
         })
@@ -230,9 +232,10 @@ impl ForeignSide {
         let delta = &ending.delta;
         let (keys, of): (Vec<ArrayRef>, Vec<usize>) = match ending.new_read < ending.new.len() {
             true => {
-                let end = ending.new.len().min(ending.new_read + ASKING_MAX);
-                let rows = &ending.new[ending.new_read..end];
-                ending.new_read = end;
+                let new = &ending.new[ending.new_read..];
+                let count = with_groups(new, |row| delta.group_of[*row as usize], self.looks.keys_max());
+                let rows = &new[..count];
+                ending.new_read += count;
                 let of = rows.iter().map(|row| delta.group_of[*row as usize]).collect();
                 let (rows, first) = (UInt32Array::from(rows.to_vec()), self.plan.foreign);
                 let keys = &delta.rows.columns()[first..first + self.plan.keys];
@@ -262,6 +265,7 @@ impl ForeignSide {
         for column in groups.iter().chain(&seen.values) {
             add_row_bytes(column, &mut bytes);
         }
+        self.looks.took(bytes.len(), bytes.iter().sum());
         Ok(Some(Asking {
             keys,
             group_of,
@@ -283,9 +287,11 @@ impl ForeignSide {
             .groups
             .members()
             .groups(&keys.collect::<Result<Vec<_>, _>>()?)?;
-        let (mut asking, mut end) = (0, 0);
-        while end < places.len() && asking < ASKING_MAX {
-            asking += self.groups.members().size_of(places[end]);
+        let (mut asking, mut asked, mut end) = (0, 0, 0);
+        while end < places.len() && asking < ASKING_MAX && asked < self.looks.keys_max() {
+            let members = self.groups.members().size_of(places[end]);
+            asking += members;
+            asked += usize::from(members > 0);
             end += 1;
         }
         ending.changed_read += end;
@@ -362,6 +368,17 @@ impl ForeignSide {
     }
 }
 
+/// How many of `rows`, of which `group_of` says what each asks for, are of the first `groups_max` different groups among them, and no more
+/// than are read together.
+fn with_groups(rows: &[u32], group_of: impl Fn(&u32) -> usize, groups_max: usize) -> usize {
+    let mut groups = BTreeSet::new();
+    let fits = |row: &&u32| {
+        let group = group_of(row);
+        groups.contains(&group) || groups.len() < groups_max && groups.insert(group)
+    };
+    rows.iter().take(ASKING_MAX).take_while(fits).count()
+}
+
 impl Operator for ForeignSide {
     fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
         self.process_at(0, rows, out)
@@ -431,5 +448,21 @@ impl Operator for ForeignSide {
 
     fn state_size(&self) -> (usize, usize) {
         self.groups.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who asks for other rows was read by the thousand, however large the rows were.
+    #[test]
+    fn who_asks_is_read_by_what_is_asked_for() {
+        let group_of = |row: &u32| *row as usize % 3;
+        let rows: Vec<u32> = vec![0, 3, 1, 6, 4, 2, 0, 1];
+        assert_eq!(with_groups(&rows, group_of, 1), 2);
+        assert_eq!(with_groups(&rows, group_of, 2), 5);
+        assert_eq!(with_groups(&rows, group_of, 3), 8);
+        assert_eq!(with_groups(&[0; 100], group_of, 1), ASKING_MAX);
     }
 }

@@ -1,7 +1,8 @@
 //! Rows of a stream with those that a table has for their keys.
 //!
-//! Why at the end of the epoch: the table is then what the epoch has made of it, whatever order its inputs were read in, and all rows are
-//! looked up at once.
+//! Why at the end of the epoch: the table is then what the epoch has made of it, whatever order its inputs were read in, and many rows are
+//! looked up at once. What comes out is one batch at a time: the steps below have worked on each before the next one is made.
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
@@ -10,10 +11,11 @@ use arrow::compute::{cast, concat, nullif, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
-use super::{Operator, OperatorError, Output, Seen, SharedView};
+use super::portion::{Looks, portion};
+use super::{Operator, OperatorError, Output, Seen, SharedView, Tables};
 use crate::expr::CompiledExpr;
 use crate::plan::LookupPlan;
-use crate::rows::Rows;
+use crate::rows::{Rows, add_row_bytes, row_bytes};
 use crate::state::{RowTable, Share, StateMemory};
 
 /// Rows that are held until the epoch ends early.
@@ -26,9 +28,12 @@ pub(crate) struct Lookup {
     plan: LookupPlan,
     /// Where, if that is no table of the task.
     global: Option<SharedView>,
-    held: Vec<Held>,
+    held: VecDeque<Held>,
     rows: usize,
     bytes: usize,
+    /// What is left to do of the end of an epoch: those of the held rows that were looked up last.
+    ending: Option<Ending>,
+    looks: Looks,
     /// What is looked up comes into memory.
     share: Share,
 }
@@ -39,20 +44,49 @@ struct Held {
     keys: Vec<ArrayRef>,
 }
 
+/// Rows that were looked up, and how many of them have been emitted.
+struct Ending {
+    held: VecDeque<Held>,
+    /// For each row of these the number of its key.
+    groups: Vec<usize>,
+    keys: Vec<ArrayRef>,
+    seen: Seen,
+    /// What each key's row takes.
+    key_bytes: Vec<usize>,
+    /// What each row of the first of `held` takes.
+    row_bytes: Vec<usize>,
+    /// The rows of it that have been emitted, and of all.
+    given: usize,
+    given_of_all: usize,
+}
+
+impl Held {
+    /// The first rows, of which there are more; they are not here then.
+    fn split_off(&mut self, rows: usize) -> Self {
+        let rest = self.rows.len() - rows;
+        let slices = |from: usize, rows: usize| self.keys.iter().map(|key| key.slice(from, rows)).collect();
+        let (first, keys) = (self.rows.slice(0, rows), slices(0, rows));
+        (self.keys, self.rows) = (slices(rows, rest), self.rows.slice(rows, rest));
+        Self { rows: first, keys }
+    }
+}
+
 impl Lookup {
     pub(crate) fn new(plan: LookupPlan, global: Option<SharedView>, memory: &Arc<StateMemory>) -> Self {
         Self {
             plan,
             global,
-            held: Vec::new(),
+            held: VecDeque::new(),
             rows: 0,
             bytes: 0,
+            ending: None,
+            looks: Looks::new(),
             share: Share::of(memory),
         }
     }
 
     /// Each key once, and for each held row the number of its key.
-    fn distinct(&self, held: &[Held]) -> Result<(Vec<ArrayRef>, Vec<usize>), OperatorError> {
+    fn distinct(&self, held: &VecDeque<Held>) -> Result<(Vec<ArrayRef>, Vec<usize>), OperatorError> {
         let column = |number: usize| {
             let parts: Vec<&dyn Array> = held.iter().map(|held| &*held.keys[number]).collect();
             concat(&parts)
@@ -61,27 +95,96 @@ impl Lookup {
         distinct(&keys)
     }
 
-    /// The rows of `held`, whose keys have the numbers `groups`, with what was seen for these.
+    /// Looks the next of the held rows up.
+    fn look(&mut self, tables: &mut Tables<'_>) -> Result<Option<Ending>, OperatorError> {
+        let (mut held, mut room) = (VecDeque::new(), self.looks.keys_max());
+        while room > 0
+            && let Some(mut next) = self.held.pop_front()
+        {
+            if next.rows.len() > room {
+                held.push_back(next.split_off(room));
+                self.held.push_front(next);
+                break;
+            }
+            room -= next.rows.len();
+            held.push_back(next);
+        }
+        if held.is_empty() {
+            return Ok(None);
+        }
+        let (keys, groups) = self.distinct(&held)?;
+        let seen = match &self.global {
+            Some(global) => global.look_up(&keys)?,
+            None => tables.look_up(0, &keys)?,
+        };
+        let mut key_bytes = vec![0; seen.there.len()];
+        let shown = self.plan.shown_keys.iter().map(|key| &keys[*key]);
+        for column in shown.chain(&seen.values) {
+            add_row_bytes(column, &mut key_bytes);
+        }
+        self.looks.took(key_bytes.len(), key_bytes.iter().sum());
+        Ok(Some(Ending {
+            row_bytes: row_bytes(&held[0].rows.batch),
+            held,
+            groups,
+            keys,
+            seen,
+            key_bytes,
+            given: 0,
+            given_of_all: 0,
+        }))
+    }
+
+    /// The next of the rows that were looked up, as many as are one batch.
+    fn next_joined(&self, ending: &mut Ending) -> Result<Option<Rows>, OperatorError> {
+        let Some(held) = ending.held.front() else {
+            return Ok(None);
+        };
+        let is_found = |row: usize, group: usize| {
+            ending.seen.there[group] && held.keys.iter().all(|key| key.is_valid(row))
+        };
+        let of_all = ending.groups[ending.given_of_all..].iter();
+        let left = (ending.given..held.rows.len()).zip(of_all);
+        let (rows, _) = portion(left.clone().map(|(row, group)| match is_found(row, *group) {
+            true => ending.row_bytes[row].saturating_add(ending.key_bytes[*group]),
+            false if self.plan.left => ending.row_bytes[row],
+            false => 0,
+        }));
+        let found = left
+            .take(rows)
+            .map(|(row, group)| is_found(row, *group).then_some(*group as u32));
+        let found: UInt32Array = found.collect();
+        let joined = self.joined(
+            held.rows.slice(ending.given, rows),
+            found,
+            &ending.keys,
+            &ending.seen,
+        )?;
+        ending.given += rows;
+        ending.given_of_all += rows;
+        if ending.given == held.rows.len() {
+            ending.held.pop_front();
+            ending.given = 0;
+            let next = ending.held.front();
+            ending.row_bytes = next.map_or(Vec::new(), |next| row_bytes(&next.rows.batch));
+        }
+        Ok(Some(joined))
+    }
+
+    /// Rows with what was seen for their keys; `found` has the number of the key of each, or none if there is nothing for it.
     fn joined(
         &self,
-        held: &Held,
-        groups: &[usize],
+        rows: Rows,
+        found: UInt32Array,
         keys: &[ArrayRef],
         seen: &Seen,
     ) -> Result<Rows, OperatorError> {
-        let matches =
-            |row: usize, group: usize| seen.there[group] && held.keys.iter().all(|key| key.is_valid(row));
-        let found: UInt32Array = groups
-            .iter()
-            .enumerate()
-            .map(|(row, group)| matches(row, *group).then_some(*group as u32))
-            .collect();
         let (rows, found) = match self.plan.left || found.null_count() == 0 {
-            true => (held.rows.clone(), found),
+            true => (rows, found),
             false => {
                 let keep: BooleanArray = found.iter().map(|found| Some(found.is_some())).collect();
                 let found: UInt32Array = found.iter().flatten().collect();
-                (held.rows.filter(&keep)?, found)
+                (rows.filter(&keep)?, found)
             }
         };
         let mut columns = rows.batch.columns().to_vec();
@@ -146,27 +249,31 @@ impl Operator for Lookup {
         let keys = keys_of(&rows.batch, &self.plan.keys, &self.plan.key_types)?;
         self.rows += rows.len();
         self.bytes += rows.size_bytes();
-        self.held.push(Held { rows, keys });
+        self.held.push_back(Held { rows, keys });
         Ok(())
     }
 
     fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let held = std::mem::take(&mut self.held);
         (self.rows, self.bytes) = (0, 0);
-        if held.is_empty() {
+        self.ending = self.look(&mut out.tables)?;
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn go_on(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        let Some(mut ending) = self.ending.take() else {
             return Ok(());
-        }
-        let (keys, groups) = self.distinct(&held)?;
-        let seen = match &self.global {
-            Some(global) => global.look_up(&keys)?,
-            None => out.tables.look_up(0, &keys)?,
         };
-        let mut first = 0;
-        for held in &held {
-            let next = first + held.rows.len();
-            out.push(self.joined(held, &groups[first..next], &keys, &seen)?);
-            first = next;
-        }
+        self.ending = match self.next_joined(&mut ending)? {
+            Some(rows) => {
+                out.push(rows);
+                Some(ending)
+            }
+            None => self.look(&mut out.tables)?,
+        };
         Ok(())
     }
 

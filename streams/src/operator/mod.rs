@@ -5,6 +5,8 @@
 //!
 //! Invariants: an operator keeps nothing of a batch beyond the end of the epoch except merged state; at the epoch's end
 //! an operator hears of it after everything above it has emitted its last rows.
+#[cfg(test)]
+mod batches_tests;
 mod branch;
 mod changes;
 mod deduplicate;

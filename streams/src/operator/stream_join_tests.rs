@@ -443,7 +443,8 @@ fn joins_that_cannot_be_are_refused() {
     let twice = refused(on("x", "m"), second());
     assert_eq!(
         twice,
-        "join joined: two columns are named \"k\"; rename one with .alias(name)"
+        "join joined: two columns are named \"k\", one of each side; rename it in one of them above the join, with \
+         select([…, col(\"k\").alias(…)])"
     );
     let types = refused(on("n", "m"), second());
     assert!(types.contains("of no common type"), "{types}");

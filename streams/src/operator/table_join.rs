@@ -1,13 +1,15 @@
 //! Two tables joined by their keys.
 //!
 //! What changed on one side comes as a pair of what was and what is; what did not is looked up there, and is both. So the join knows what
-//! its own row was without keeping it.
+//! its own row was without keeping it. What has changed comes out some keys at a time.
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 
 use super::changes::Change;
-use super::table_sides::{self, Pairs, distinct_keys};
+use super::portion::Looks;
+use super::table_sides::{self, Changed};
 use super::to_table::nulled;
 use super::{Operator, OperatorError, Output, Seen, Tables};
 use crate::plan::TableJoinPlan;
@@ -17,6 +19,9 @@ use crate::rows::Rows;
 pub(crate) struct TableJoin {
     plan: TableJoinPlan,
     pairs: [Vec<Rows>; 2],
+    /// What is left to do of the end of an epoch.
+    ending: Option<Changed>,
+    looks: Looks,
 }
 
 impl TableJoin {
@@ -24,6 +29,8 @@ impl TableJoin {
         Self {
             plan,
             pairs: Default::default(),
+            ending: None,
+            looks: Looks::new(),
         }
     }
 
@@ -33,36 +40,27 @@ impl TableJoin {
             .map(|(left, right)| self.plan.kind.has(*left, *right))
             .collect()
     }
-}
 
-impl Operator for TableJoin {
-    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        self.process_at(0, rows, out)
-    }
-
-    fn process_at(&mut self, port: u8, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
-        self.pairs[usize::from(port)].push(rows);
-        Ok(())
-    }
-
-    fn end_epoch(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
-        let [left, right] = std::mem::take(&mut self.pairs);
-        let pairs = [Pairs::of(&left)?, Pairs::of(&right)?];
-        if pairs.iter().all(Option::is_none) {
-            return Ok(());
-        }
-        let fields = &self.plan.schema.fields()[..self.plan.keys];
-        let (keys, groups) = distinct_keys(fields, &pairs)?;
+    /// Emits what has changed of some keys.
+    fn join(
+        &mut self,
+        changed: &Changed,
+        keys: &Range<usize>,
+        out: &mut Output<'_>,
+    ) -> Result<(), OperatorError> {
+        let columns = changed.keys(keys);
         let mut side = |side: usize| {
-            let pairs = pairs[side].as_ref();
+            let pairs = changed.pairs[side].as_ref();
             let width = self.plan.sides[side].fields().len();
-            table_sides::side(side, width, &keys, pairs, &groups[side], &mut out.tables)
+            let last = changed.last(side, keys);
+            table_sides::side(side, width, &columns, pairs, &last, &mut out.tables)
         };
         let (left, right) = (side(0)?, side(1)?);
+        self.looks.took(keys.len(), left.bytes() + right.bytes());
         let (live, had) = (self.has(&left.now, &right.now), self.has(&left.had, &right.had));
         let times = left.times.iter().zip(&right.times);
         let times: Vec<i64> = times.map(|(left, right)| *left.max(right)).collect();
-        let columns = [keys, left.values, right.values].concat();
+        let columns = [columns, left.values, right.values].concat();
         let batch = RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?;
         let before = match self.plan.changes_used {
             true => Some(nulled(&[left.before, right.before].concat(), &had)?),
@@ -76,6 +74,37 @@ impl Operator for TableJoin {
             before,
         };
         change.emit(out)
+    }
+}
+
+impl Operator for TableJoin {
+    fn process(&mut self, rows: Rows, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.process_at(0, rows, out)
+    }
+
+    fn process_at(&mut self, port: u8, rows: Rows, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        self.pairs[usize::from(port)].push(rows);
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, _: &mut Output<'_>) -> Result<(), OperatorError> {
+        let fields = &self.plan.schema.fields()[..self.plan.keys];
+        self.ending = Changed::of(fields, &std::mem::take(&mut self.pairs))?;
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn go_on(&mut self, out: &mut Output<'_>) -> Result<(), OperatorError> {
+        if let Some(mut changed) = self.ending.take()
+            && let Some(keys) = changed.next(&self.looks)
+        {
+            self.join(&changed, &keys, out)?;
+            self.ending = Some(changed);
+        }
+        Ok(())
     }
 
     fn look_up(&mut self, keys: &[ArrayRef], tables: &mut Tables<'_>) -> Result<Seen, OperatorError> {

@@ -1,7 +1,7 @@
 //! What every node is checked for: names, columns, types.
 use std::collections::BTreeSet;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::logical_expr::Expr;
 
 use super::{PlanError, name};
@@ -39,16 +39,29 @@ pub(super) fn legal(what: &'static str, name: &str) -> Result<(), PlanError> {
 }
 
 pub(super) fn distinct<'a>(step: &str, names: impl Iterator<Item = &'a String>) -> Result<(), PlanError> {
-    let mut seen = BTreeSet::new();
-    for column in names {
-        if !seen.insert(column) {
-            return Err(PlanError::DuplicateColumn {
-                step: step.to_owned(),
-                column: column.clone(),
-            });
-        }
+    match twice(names) {
+        None => Ok(()),
+        Some(column) => Err(PlanError::DuplicateColumn {
+            step: step.to_owned(),
+            column,
+        }),
     }
-    Ok(())
+}
+
+/// The same of the columns of a join, whose sides have no two of one name.
+pub(super) fn distinct_sides(step: &str, joined: &[FieldRef]) -> Result<(), PlanError> {
+    match twice(joined.iter().map(|field| field.name())) {
+        None => Ok(()),
+        Some(column) => Err(PlanError::DuplicateJoined {
+            step: step.to_owned(),
+            column,
+        }),
+    }
+}
+
+fn twice<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    names.find(|name| !seen.insert(*name)).cloned()
 }
 
 pub(super) fn compile(step: &str, expr: &Expr, schema: &Schema) -> Result<CompiledExpr, PlanError> {

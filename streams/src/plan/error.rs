@@ -158,6 +158,17 @@ pub enum PlanError {
         /// The name.
         column: String,
     },
+    /// Two sides of a join that have a column of one name.
+    #[error(
+        "{step}: two columns are named {column:?}, one of each side; rename it in one of them above the join, with \
+         select([…, col({column:?}).alias(…)])"
+    )]
+    DuplicateJoined {
+        /// The join.
+        step: String,
+        /// The name.
+        column: String,
+    },
     /// A step that was given no expressions.
     #[error("{step}: no {what} given")]
     Nothing {

@@ -25,20 +25,22 @@ impl Builder {
             if !seen.insert(step) {
                 continue;
             }
-            match steps[step.0].kind.changelog() {
-                Some(of) => self.followers.push(Follower {
+            let kind = &steps[step.0].kind;
+            if let Some(of) = kind.changelog() {
+                self.followers.push(Follower {
                     topic: Arc::clone(changelog),
                     of: Arc::clone(of),
-                }),
-                // It keeps nothing: its rows are those of the steps above.
-                None => {
-                    let is_parent = |parent: &StepId| {
-                        let mut children = steps[parent.0].children.iter().flatten();
-                        children.any(|edge| edge.to == step)
-                    };
-                    left.extend((0..step.0).map(StepId).filter(is_parent));
+                });
+                if kind.keeps_rows() {
+                    continue;
                 }
             }
+            // It keeps no rows: they are those of the steps above.
+            let is_parent = |parent: &StepId| {
+                let mut children = steps[parent.0].children.iter().flatten();
+                children.any(|edge| edge.to == step)
+            };
+            left.extend((0..step.0).map(StepId).filter(is_parent));
         }
     }
 }

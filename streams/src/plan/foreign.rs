@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::{Case, Expr, try_cast};
 
 use super::build::{Builder, Output};
-use super::checks::{compile, distinct};
+use super::checks::{compile, distinct_sides};
 use super::partitioning::common_type;
 use super::{ChangelogTopic, JoinKind, NodeId, NodePlan, PlanError, StepKind, StepPlan};
 use crate::expr::prelude::col;
@@ -337,7 +337,7 @@ fn columns(
     shown.extend(left_values.iter().map(nullable));
     shown.extend(shown_keys.iter().map(|key| nullable(&right_keys[*key])));
     shown.extend(values.iter().map(nullable));
-    distinct(step, shown.iter().map(|field| field.name()))?;
+    distinct_sides(step, &shown)?;
     Ok([asked, answered, shown].map(|fields| Arc::new(Schema::new(fields))))
 }
 

@@ -50,6 +50,11 @@ pub(crate) trait StepPlan: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the changelog has the rows of the step's table. Else it has only changes, and the rows are those of the table above.
+    fn keeps_rows(&self) -> bool {
+        true
+    }
+
     /// Whether it takes back what rows of a table contributed.
     fn takes_back(&self) -> bool {
         false

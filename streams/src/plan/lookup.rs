@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::build::{Builder, Output};
-use super::checks::distinct;
+use super::checks::distinct_sides;
 use super::partitioning::{CoPartitioned, Half};
 use super::{NodeId, NodePlan, PlanError, StepId, StepKind, StepPlan};
 use crate::expr::CompiledExpr;
@@ -178,7 +178,7 @@ impl LookupNode {
             false => Arc::clone(field),
         });
         let fields: Vec<FieldRef> = stream.schema.fields().iter().cloned().chain(right).collect();
-        distinct(step, fields.iter().map(|field| field.name()))?;
+        distinct_sides(step, &fields)?;
         Ok((shown_keys, Arc::new(Schema::new(fields))))
     }
 

@@ -29,6 +29,14 @@ impl StepKind {
         }
     }
 
+    /// Whether the changelog, if there is one, has the rows of the step's table.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        match self {
+            Self::Keyed(plan) => plan.keeps_rows(),
+            _ => true,
+        }
+    }
+
     /// The step's state, if it can be asked for from outside the job.
     pub(crate) fn store(&self) -> Option<StoreKind> {
         match self {

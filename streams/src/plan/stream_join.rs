@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::build::{Builder, From, Output};
-use super::checks::{columns, distinct};
+use super::checks::{columns, distinct_sides};
 use super::partitioning::{CoPartitioned, Half};
 use super::{ChangelogTopic, JoinKind, NodeId, NodePlan, PlanError, Side, StepKind, StepPlan};
 use crate::expr::CompiledExpr;
@@ -127,7 +127,7 @@ impl NodePlan for StreamJoinNode {
         ];
         let together = builder.co_partition(Some(&self.name), &step, halves)?;
         let (output, from) = self.output(&together);
-        distinct(&step, output.fields().iter().map(|field| field.name()))?;
+        distinct_sides(&step, output.fields())?;
         let late = [Side::LateLeft, Side::LateRight].map(|side| builder.is_taken(side));
         let plan = StreamJoin {
             schemas: [0, 1].map(|side: usize| Arc::clone(&together.sides[side].schema)),

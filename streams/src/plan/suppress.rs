@@ -37,6 +37,10 @@ impl StepPlan for SuppressPlan {
         Some(&self.changelog)
     }
 
+    fn keeps_rows(&self) -> bool {
+        false
+    }
+
     fn outputs(&self) -> usize {
         3
     }

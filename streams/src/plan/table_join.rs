@@ -5,7 +5,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::build::{Builder, Output};
-use super::checks::distinct;
+use super::checks::distinct_sides;
 use super::partitioning::Half;
 use super::{JoinKind, NodeId, NodePlan, PlanError, StepKind, StepPlan};
 use crate::expr::prelude::col;
@@ -79,7 +79,7 @@ impl NodePlan for TableJoinNode {
             .cloned()
             .chain(values)
             .collect();
-        distinct(&step, fields.iter().map(|field| field.name()))?;
+        distinct_sides(&step, &fields)?;
         let schema = Arc::new(Schema::new(fields));
         let plan = TableJoinPlan {
             kind: self.kind,

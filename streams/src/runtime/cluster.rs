@@ -140,18 +140,36 @@ impl Cluster {
     ) -> Result<(), StreamsError> {
         let is_there = |topic: &str| topics.contains_key(topic);
         for Follower { topic, of } in &topology.followers {
-            if is_there(topic) || !is_there(of) {
+            // A start that was interrupted may have made one of them, and nothing in it.
+            if is_there(topic) || !is_there(of) || !self.has_rows(of)? {
                 continue;
             }
-            // A start that was interrupted may have made one of them, and nothing in it.
-            if self.bounds(of)?.iter().any(|(_, bounds)| bounds.end > 0) {
-                return Err(StreamsError::BeginsLater {
-                    changelog: topic.to_string(),
-                    table: of.to_string(),
-                });
+            // Another instance that starts for the first time makes one after the other, and may be at work by now.
+            let failed = |error: KafkaError| cluster_error(format!("look for topic {topic}"), &error);
+            if self
+                .topics(REQUEST_TIMEOUT)
+                .map_err(failed)?
+                .contains_key(&**topic)
+            {
+                continue;
             }
+            return Err(StreamsError::BeginsLater {
+                changelog: topic.to_string(),
+                table: of.to_string(),
+            });
         }
         Ok(())
+    }
+
+    /// Whether a reader finds records in a changelog, or may soon: marks of transactions, and what was aborted, are none.
+    fn has_rows(&self, topic: &str) -> Result<bool, StreamsError> {
+        let deadline = Deadline::after(self.timeout);
+        for (at, bounds) in self.bounds(topic)? {
+            if bounds.end > bounds.start && self.is_empty(&at, bounds, deadline)? != Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Creates the topic in which instances find each other, if it is not there.

@@ -18,6 +18,11 @@ const PIECES_MAX: usize = 64;
 /// What they take together then, at most: larger ones are no burden.
 const PIECES_BYTES_MAX: usize = 512 << 10;
 
+/// What is written again in an epoch, because others may still replace what they wrote.
+pub(super) const REWRITTEN_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+/// What becomes records at once.
+const WRITTEN_BYTES_MAX: usize = 16 << 20;
+
 /// The rows of a span of one side.
 #[derive(Default)]
 pub(super) struct Span {
@@ -164,15 +169,27 @@ impl Span {
         bucket.map_or((0, 0), |bucket| (bucket.len(), bucket.size_bytes()))
     }
 
-    /// Writes what the epoch changed, or all rows, if many small records say them.
-    pub(super) fn write(&mut self, at: BucketAt, log: &mut BucketLog) -> Result<(), JoinStoreError> {
+    /// Writes what the epoch changed, or all rows, if many small records say them, or if they were matched and written by others; of those at
+    /// most `rewritten` bytes, which become less. Of what is more only the numbers of matched rows are written: it is written again when more of
+    /// it is matched, or never, if it is too large.
+    pub(super) fn write(
+        &mut self,
+        at: BucketAt,
+        log: &mut BucketLog,
+        rewritten: &mut usize,
+    ) -> Result<(), JoinStoreError> {
         let Some(loaded) = &mut self.loaded else {
             return Ok(());
         };
         let rows = loaded.bucket.len();
         let are_many = self.pieces.len() > PIECES_MAX && self.pieces_bytes < PIECES_BYTES_MAX;
         // Who was cut off may still put its own records together: rows of others then have other names, or none.
-        let whole = are_many || log.repeats() && loaded.has_matched_of_others(log.owner());
+        let bytes = loaded.bucket.size_bytes();
+        let is_of_others = log.repeats() && bytes <= *rewritten && loaded.has_matched_of_others(log.owner());
+        let whole = are_many || is_of_others;
+        if is_of_others {
+            *rewritten -= bytes;
+        }
         let (from, mut replaced) = (if whole { 0 } else { loaded.logged }, Vec::new());
         if whole {
             replaced = std::mem::take(&mut self.pieces);
@@ -181,26 +198,17 @@ impl Span {
             loaded.runs.clear();
         }
         if from < rows {
-            let (batch, times, matched) = loaded.bucket.rows(from..rows)?;
-            let stored = StoredRows {
-                batch,
-                times,
-                matched,
-            };
             // Numbers begin again in the end; those of long ago are of rows that were written again since.
             let count = (rows - from) as RowNumber;
             if self.next_row.checked_add(count).is_none() {
                 self.next_row = 0;
             }
-            let written = log.write(at, self.next, self.next_row, &stored, whole)?;
             loaded.runs.push(Run {
                 first: from,
                 owner: log.owner(),
                 number: self.next_row,
             });
-            self.next_row += count;
-            loaded.logged = rows;
-            self.took(log, &written);
+            self.write_rows(at, log, from..rows, whole)?;
         }
         // Only behind what takes their place.
         replaced.into_iter().for_each(|piece| log.delete(at, piece));
@@ -208,6 +216,37 @@ impl Span {
         if !matched.is_empty() {
             let written = log.write_matched(at, self.next, &matched);
             self.took(log, &written);
+        }
+        Ok(())
+    }
+
+    /// Writes these rows; as one, if they take the place of all others.
+    fn write_rows(
+        &mut self,
+        at: BucketAt,
+        log: &mut BucketLog,
+        mut rows: Range<usize>,
+        whole: bool,
+    ) -> Result<(), JoinStoreError> {
+        while !rows.is_empty()
+            && let Some(loaded) = &mut self.loaded
+        {
+            let end = match whole {
+                true => rows.end,
+                false => loaded.bucket.end_within(rows.start, WRITTEN_BYTES_MAX),
+            };
+            let (batch, times, matched) = loaded.bucket.rows(rows.start..end)?;
+            let count = times.len() as RowNumber;
+            let stored = StoredRows {
+                batch,
+                times,
+                matched,
+            };
+            let written = log.write(at, self.next, self.next_row, &stored, whole)?;
+            loaded.logged = end;
+            self.next_row += count;
+            self.took(log, &written);
+            rows.start = end;
         }
         Ok(())
     }

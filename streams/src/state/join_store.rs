@@ -13,7 +13,7 @@ use arrow::error::ArrowError;
 
 use super::bucket_log::{BucketAt, Content, Entry, bucket_prefix};
 pub(crate) use super::join_span::{Came, JoinStoreError, Pair, Place};
-use super::join_span::{Loaded, Run, Span};
+use super::join_span::{Loaded, REWRITTEN_BYTES_MAX, Run, Span};
 use super::pieces::{Piece, counts, last_whole};
 use super::residents::Residents;
 use super::time_buckets::{Bucket, KeyError, KeyExprs, Keys, hash};
@@ -378,9 +378,10 @@ impl JoinStore {
     /// The epoch ends: gives the records that it has to write.
     pub(crate) fn changes(&mut self) -> Result<Option<RecordBuffer>, JoinStoreError> {
         debug_assert_eq!(self.residents.size(), self.counted());
+        let mut rewritten = REWRITTEN_BYTES_MAX;
         for at in self.residents.take_changed() {
             if let Some(span) = self.spans.get_mut(&at) {
-                span.write(at, &mut self.log)?;
+                span.write(at, &mut self.log, &mut rewritten)?;
                 self.residents.settles(at, span);
             }
         }

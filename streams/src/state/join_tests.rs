@@ -325,6 +325,40 @@ fn who_was_cut_off_may_put_its_records_together() {
     }
 }
 
+/// Who took over wrote each span whole of which it had matched a row, all in one epoch, however large they were.
+#[test]
+fn what_is_written_again_in_an_epoch_is_bounded() {
+    let (names, repeating) = (OwnerNames::default(), |owner| log(owner).repeating(true));
+    let text = "x".repeat(1200);
+    let row = |span: i64, n: i64| (format!("{span}.{n}{text}"), 10 * span + n, span * WIDTH + n);
+    let mut one = restored(&[], repeating(names.next()));
+    for (key, number, time) in (0..60).map(|place| row(place / 10, place % 10)) {
+        add(&mut one, LEFT, &[(&key, number, time)]);
+    }
+    let mut log = epoch(&mut one);
+    let mut two = restored(&log, repeating(names.next()));
+    let mut written = |n: i64| {
+        for (key, number, time) in (0..6).map(|span| row(span, n)) {
+            assert_eq!(meet(&mut two, RIGHT, (&key, 0, time), 0), [number]);
+        }
+        let records = epoch(&mut two);
+        let bytes: usize = records.iter().flat_map(|(_, value)| value).map(Vec::len).sum();
+        log.extend(records);
+        bytes
+    };
+    // Two at a time, until all are its own.
+    for n in 0..3 {
+        let bytes = written(n);
+        assert!((24_000..40_000).contains(&bytes), "{bytes} bytes in epoch {n}");
+    }
+    let bytes = written(3);
+    assert!(bytes < 2_000, "{bytes} bytes for numbers");
+    let expected: Vec<i64> = (0..60).filter(|number| number % 10 > 3).collect();
+    for log in [compacted(&log), log] {
+        assert_eq!(alone(&mut store(&log, names.next())), expected);
+    }
+}
+
 /// Spans without many rows were looked through one by one, whenever room was made or something was forgotten.
 #[test]
 fn many_spans_with_few_rows_are_counted_and_forgotten_as_they_are() {

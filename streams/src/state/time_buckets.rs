@@ -20,6 +20,8 @@ use crate::rows::{EventTime, column_bytes, row_bytes};
 const BATCH_ROWS_MAX: usize = 8 * 1024;
 /// Parts of a span by which rows are found by time.
 const SLOTS: i64 = 64;
+/// And to so many bytes: a column of texts has no room for more than two GiB.
+const BATCH_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// The end of a chain.
 const END: u32 = u32::MAX;
 /// From so many rows on there are such parts: few rows are looked through.
@@ -273,8 +275,12 @@ impl Bucket {
             if more * 2 < rows || rows + more > BATCH_ROWS_MAX {
                 return Ok(());
             }
+            let bytes = bytes_of(one) + bytes_of(other);
+            if bytes > BATCH_BYTES_MAX {
+                return Ok(());
+            }
             let both = concat_batches(&self.schema, [one, other])?;
-            self.batch_bytes -= bytes_of(one) + bytes_of(other);
+            self.batch_bytes -= bytes;
             self.batch_bytes += bytes_of(&both);
             self.batches.truncate(self.batches.len() - 2);
             self.batches.push(both);
@@ -347,6 +353,16 @@ impl Bucket {
         slots.iter().flatten().copied().filter(is_it).collect()
     }
 
+    /// The end of the rows from number `first` on that together take no more than `bytes_max`: one at least.
+    pub(super) fn end_within(&self, first: usize, bytes_max: usize) -> usize {
+        let mut bytes = 0_usize;
+        let fits = |row: &&u32| {
+            bytes = bytes.saturating_add(**row as usize);
+            bytes <= bytes_max
+        };
+        first + self.row_bytes[first..].iter().take_while(fits).count().max(1)
+    }
+
     /// Rows by their numbers, as they are stored: columns, times, and whether they were matched.
     pub(super) fn rows(
         &self,
@@ -381,4 +397,44 @@ fn without_others(column: &ArrayRef) -> ArrayRef {
 
 fn bytes_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(column_bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    /// Batches were put together by their rows alone: few large ones are more than a column of texts has room for.
+    #[test]
+    fn large_rows_stay_in_batches_of_their_own() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8, true)]));
+        let mut bucket = Bucket::new(&schema, 0..100, true);
+        let size = BATCH_BYTES_MAX / 5 * 2;
+        for number in 0..6 {
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(size + number)]));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![text]).unwrap();
+            let keys = Keys {
+                bytes: vec![0],
+                ends: vec![1],
+                there: vec![true],
+            };
+            bucket
+                .add(batch, &[0], &[number as EventTime], &keys, &[false])
+                .unwrap();
+        }
+        assert_eq!(bucket.batches.iter().map(RecordBatch::num_rows).max(), Some(2));
+        assert_eq!(bucket.len(), 6);
+        for row in 0..6 {
+            let (batch, place) = bucket.place(row);
+            let texts = bucket.batch(batch).column(0).as_string::<i32>();
+            assert_eq!(texts.value(place).len(), size + row as usize);
+        }
+        assert!(bucket.size_bytes() > 6 * size);
+        // What is written at once is bounded likewise.
+        assert_eq!(bucket.end_within(0, BATCH_BYTES_MAX), 2);
+        assert_eq!(bucket.end_within(5, BATCH_BYTES_MAX), 6);
+        assert_eq!(bucket.end_within(1, 0), 2);
+    }
 }

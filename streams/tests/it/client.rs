@@ -114,6 +114,29 @@ impl Cluster {
         results.unwrap().pop().unwrap().unwrap();
     }
 
+    /// Deletes topics, and the group of the job `app`, if nobody is in it; says whether that was so.
+    pub fn reset(&self, app: &str, topics: &[&str]) -> bool {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let deleted = await_ready(admin.delete_groups(&[&self.name(app)], &options)).unwrap();
+        if deleted.iter().any(Result::is_err) {
+            return false;
+        }
+        let names: Vec<String> = topics.iter().map(|topic| self.name(topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let deleted = await_ready(admin.delete_topics(&names, &options)).unwrap();
+        deleted.into_iter().for_each(|topic| drop(topic.unwrap()));
+        true
+    }
+
+    /// Whether there is a topic `name`.
+    pub fn has_topic(&self, name: &str) -> bool {
+        let reader: BaseConsumer = self.client().set("group.id", "unused").create().unwrap();
+        let metadata = reader.fetch_metadata(None, PATIENCE).unwrap();
+        let name = self.name(name);
+        metadata.topics().iter().any(|topic| topic.name() == name)
+    }
+
     /// Writes lines to the topic `name`, one after another over its partitions.
     pub fn write<'a>(&self, name: &str, partitions: i32, lines: impl IntoIterator<Item = &'a str>) {
         self.send(name, lines.into_iter().zip((0..partitions).cycle()));
@@ -168,6 +191,12 @@ impl Cluster {
         let reader: BaseConsumer = client.create().unwrap();
         reader.assign(&first).unwrap();
         let record = reader.poll(PATIENCE).unwrap().unwrap();
+        self.transaction(name, record.key().unwrap(), record.payload().unwrap())
+    }
+
+    /// Opens a transaction that writes a record to the first partition of the topic `name`.
+    pub fn transaction(&self, name: &str, key: &[u8], payload: &[u8]) -> Transaction {
+        let topic = self.name(name);
         let producer: BaseProducer = self
             .client()
             .set("transactional.id", self.name("transaction"))
@@ -175,11 +204,8 @@ impl Cluster {
             .unwrap();
         producer.init_transactions(PATIENCE).unwrap();
         producer.begin_transaction().unwrap();
-        let again = BaseRecord::to(&topic)
-            .key(record.key().unwrap())
-            .payload(record.payload().unwrap())
-            .partition(0);
-        producer.send(again).map_err(|(error, _)| error).unwrap();
+        let record = BaseRecord::to(&topic).key(key).payload(payload).partition(0);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(PATIENCE).unwrap();
         Transaction(producer)
     }

@@ -350,3 +350,121 @@ fn a_lookup_that_comes_when_its_table_has_rows_is_refused() {
         }
     }
 }
+
+/// Steps that a job may be given later.
+#[derive(Clone, Copy, PartialEq)]
+enum Added {
+    Nothing,
+    Counts,
+    /// Behind what holds changes back.
+    CalmCounts,
+}
+
+fn stock(cluster: &Cluster, added: Added) -> Streams {
+    let app = Streams::new(cluster.name("app")).guarantee(ExactlyOnce);
+    let item = cast(col("item"), DataType::Utf8View).alias("item");
+    let stock = app.stream(cluster.name("stock"), text("place").with_key("item"));
+    let stock = stock.to_table("stock", [item]);
+    stock.to(cluster.name("out"), json());
+    let table = match added {
+        Added::Nothing => return app,
+        Added::Counts => stock,
+        Added::CalmCounts => stock.suppress("calm", until(Duration::from_secs(60))),
+    };
+    let counts = table.group_by([col("place")]);
+    counts
+        .aggregate("places", [count_all().alias("n")])
+        .to(cluster.name("counts"), json());
+    app
+}
+
+fn stock_topics(cluster: &Cluster) {
+    for topic in ["stock", "out", "counts"] {
+        cluster.create_topic(topic, 1);
+    }
+}
+
+fn counts_of(cluster: &Cluster, job: &StreamsHandle) -> Vec<String> {
+    job.drain(PATIENCE).unwrap();
+    cluster.kept("counts").into_values().collect()
+}
+
+fn in_stock(item: &str, place: &str) -> Records {
+    vec![(item.to_owned(), Some(place.to_owned()))]
+}
+
+/// An aggregate that came behind a `suppress` was not refused: it took back rows that it had never been told of.
+#[test]
+fn an_aggregate_that_comes_when_its_table_has_rows_is_refused() {
+    let cluster = Cluster::new("counted");
+    stock_topics(&cluster);
+    cluster.write_keyed("stock", &in_stock("tea", "here"));
+    let job = stock(&cluster, Added::Nothing).start(cluster.config()).unwrap();
+    job.drain(PATIENCE).unwrap();
+    job.stop(PATIENCE).unwrap();
+    for added in [Added::Counts, Added::CalmCounts] {
+        let refused = stock(&cluster, added)
+            .start(cluster.config())
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "app-places-changelog is new",
+            "app-stock-changelog",
+            "millstream streams reset",
+        ] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        for topic in [
+            "app-places-changelog",
+            "app-places-repartition",
+            "app-calm-changelog",
+        ] {
+            assert!(!cluster.has_topic(topic), "{topic} was made");
+        }
+    }
+    // What it was, it still is.
+    stock(&cluster, Added::Nothing)
+        .start(cluster.config())
+        .unwrap()
+        .stop(PATIENCE)
+        .unwrap();
+
+    // Reset, it begins with all of them, and goes on.
+    await_that("the job is reset", || {
+        cluster.reset("app", &["app-stock-changelog", "app-stock-repartition"])
+    });
+    await_that("its topics are gone", || {
+        !cluster.has_topic("app-stock-changelog")
+    });
+    let state = tempfile::tempdir().unwrap();
+    let config = || cluster.config().state_dir(state.path());
+    let job = stock(&cluster, Added::Counts).start(config()).unwrap();
+    assert_eq!(counts_of(&cluster, &job), [r#"{"n":1}"#]);
+    job.stop(PATIENCE).unwrap();
+    cluster.write_keyed("stock", &in_stock("salt", "here"));
+    let job = stock(&cluster, Added::Counts).start(config()).unwrap();
+    assert_eq!(counts_of(&cluster, &job), [r#"{"n":2}"#]);
+    job.stop(PATIENCE).unwrap();
+}
+
+/// A first start that ended with its topics, or in its first transaction, kept the job from being given an aggregate.
+#[test]
+fn an_aggregate_may_come_when_its_table_has_no_rows() {
+    for is_aborted in [false, true] {
+        let cluster = Cluster::new("uncounted");
+        stock_topics(&cluster);
+        cluster.create_topic("app-stock-changelog", 1);
+        if is_aborted {
+            // A record that a busy machine did not deliver is none.
+            await_that("something was aborted", || {
+                let begun = cluster.transaction("app-stock-changelog", b"key", b"value");
+                begun.end(false);
+                cluster.ends("app-stock-changelog", 0) > 0
+            });
+        }
+        cluster.write_keyed("stock", &in_stock("tea", "here"));
+        let job = stock(&cluster, Added::Counts).start(cluster.config()).unwrap();
+        assert_eq!(counts_of(&cluster, &job), [r#"{"n":1}"#]);
+        job.stop(PATIENCE).unwrap();
+    }
+}

@@ -15,14 +15,18 @@ pub(super) fn write(store: &Store, rows: &[RecordBatch]) -> Result<Vec<u8>, Quer
     let failed = |error: ArrowError| store.failed(error);
     let mut writer = StreamWriter::try_new(Vec::new(), &store.schema()).map_err(failed)?;
     for rows in rows {
-        let columns = rows.columns().iter().map(own).collect();
-        let rows = RecordBatch::try_new(store.schema(), columns).map_err(failed)?;
+        let rows = RecordBatch::try_new(store.schema(), alone(rows)).map_err(failed)?;
         writer.write(&rows).map_err(failed)?;
         if writer.get_ref().len() > ANSWER_BYTES_MAX {
             return Err(store.too_large());
         }
     }
     writer.into_inner().map_err(failed)
+}
+
+/// The columns of rows without what others in their buffers share.
+pub(super) fn alone(rows: &RecordBatch) -> Vec<ArrayRef> {
+    rows.columns().iter().map(own).collect()
 }
 
 /// A column without what others in its buffers share: a view takes all of it along.

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 
 use super::mailbox::{Posted, Reading, Refused};
-use super::{Queries, QueryError, Serving, Store};
+use super::{Queries, QueryError, Serving, Store, ipc};
 use crate::format::Placement;
 use crate::operator::{Asked, KeyRange, OperatorError, StoreKind};
 use crate::rows::EventTime;
@@ -191,6 +191,7 @@ impl Store {
         let scanned = rows.scan(reader, prefix, together, &mut |stored| {
             if stored.num_rows() > 0 {
                 match results(&stored).and_then(|rows| Ok(self.kept(rows, query)?)) {
+                    Ok(rows) if rows.num_rows() == 0 => {}
                     Ok(rows) => {
                         count += rows.num_rows();
                         bytes += rows.get_array_memory_size();
@@ -221,7 +222,7 @@ impl Store {
     /// The rows that were asked for.
     fn kept(&self, rows: RecordBatch, query: &Query) -> Result<RecordBatch, ArrowError> {
         match &query.keys {
-            Wanted::Between(range) => range.filter(rows),
+            Wanted::Between(range) => within(range, rows),
             Wanted::One(_) => Ok(rows),
         }
     }
@@ -238,6 +239,16 @@ impl Store {
     }
 }
 
+/// The rows that are inside of a range. If they are few, they leave the others' bytes behind, which neither count nor are held then.
+fn within(range: &KeyRange, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let all = rows.num_rows();
+    let inside = range.filter(rows)?;
+    match inside.num_rows() < all / 2 {
+        true => RecordBatch::try_new(inside.schema(), ipc::alone(&inside)),
+        false => Ok(inside),
+    }
+}
+
 /// No more rows than were asked for.
 fn limited(rows: Vec<RecordBatch>, query: &Query) -> Vec<RecordBatch> {
     let mut left = query.limit;
@@ -247,4 +258,34 @@ fn limited(rows: Vec<RecordBatch>, query: &Query) -> Vec<RecordBatch> {
         rows.slice(0, taken)
     });
     limited.filter(|rows| rows.num_rows() > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, StringViewArray};
+
+    use super::*;
+
+    /// A range with few rows was refused for the bytes of those between them.
+    #[test]
+    fn what_is_left_of_a_range_takes_what_is_its_own() {
+        let text = |number: usize| format!("{number:04} {}", "x".repeat(1000));
+        let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..1024).map(text)));
+        let rows = || RecordBatch::try_from_iter([("key", Arc::clone(&keys))]).unwrap();
+        let range = |from: usize, to: usize| KeyRange {
+            from: vec![keys.slice(from, 1)],
+            to: vec![keys.slice(to, 1)],
+        };
+        let few = within(&range(7, 8), rows()).unwrap();
+        let found: Vec<_> = few.column(0).as_string_view().iter().flatten().collect();
+        assert_eq!(found, [text(7), text(8)]);
+        assert!(
+            few.get_array_memory_size() < 20_000,
+            "{}",
+            few.get_array_memory_size()
+        );
+        assert_eq!(within(&range(1, 1022), rows()).unwrap().num_rows(), 1022);
+    }
 }
