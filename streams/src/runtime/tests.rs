@@ -5,6 +5,7 @@ mod checkpoints;
 mod queries;
 mod standby;
 mod start_order;
+mod warnings;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
