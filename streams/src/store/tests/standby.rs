@@ -193,6 +193,7 @@ fn a_take_over_does_not_wait_for_what_is_being_merged() {
             };
             let stores = stores_with(directory.path(), memory);
             let standby = stores.follow(&at()).unwrap().unwrap();
+            standby.begin_anew().unwrap();
             take(&standby, &log, 0..100);
             if caught_up {
                 standby.stands_at(100).unwrap();
