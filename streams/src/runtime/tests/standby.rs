@@ -1,5 +1,6 @@
 //! Two processes with local stores: one works, the other keeps a copy, and they change places.
 use std::path::Path;
+use std::sync::mpsc::channel;
 
 use millstream_client::{GroupMember, GroupMembers};
 use proptest::prelude::*;
@@ -415,6 +416,12 @@ fn whoever_takes_over_works_on_while_the_copy_is_merged() {
             pair.follow();
             let merged: Vec<_> = pair.other().standby.stores().map(LocalStore::hold_up).collect();
             assert_eq!(merged.len(), 1);
+            let (tell, told) = channel();
+            let merging = std::thread::spawn(move || {
+                // Whoever waits for it finds it done, late.
+                let outcome = told.recv_timeout(Duration::from_secs(60)).unwrap_or(Ok(()));
+                merged.into_iter().for_each(|merged| merged(outcome.clone()));
+            });
             let shuffled = |pair: &Pair| pair.broker.borrow().logs[SHUFFLED].len();
             let before = shuffled(&pair);
             pair.change_places(true);
@@ -422,12 +429,12 @@ fn whoever_takes_over_works_on_while_the_copy_is_merged() {
             pair.steps(12);
             assert!(!pair.active().bench.worker.waiting.is_empty());
             assert!(shuffled(&pair) > before, "the other task works");
-            for merged in merged {
-                merged(match fails {
-                    true => Err("no room".to_owned()),
-                    false => Ok(()),
-                });
-            }
+            let outcome = match fails {
+                true => Err("no room".to_owned()),
+                false => Ok(()),
+            };
+            tell.send(outcome).unwrap();
+            merging.join().unwrap();
             pair.steps(40);
             // Two words and what they mean.
             let expected = match (fails, looked_up_from) {
