@@ -50,8 +50,9 @@ def memory(pid, field="VmHWM"):
 class Broker:
     """A broker's process: its address, what it has used."""
 
-    def __init__(self, system, folder, binary):
-        self.system, self.folder = system, folder
+    def __init__(self, system, folder, binary, settings=()):
+        """`settings` are keys of brokers, beside those that all benches have."""
+        self.system, self.folder, self.settings = system, folder, dict(settings)
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -61,7 +62,8 @@ class Broker:
 
     def own_command(self, binary):
         return [str(binary), "broker", "--data-dir", str(self.folder / "data"), "--listener", self.address,
-                "--override", "group.initial.rebalance.delay.ms=0", "--override", f"flush.mode={self.system}"]
+                "--override", "group.initial.rebalance.delay.ms=0", "--override", f"flush.mode={self.system}",
+                *(word for key, value in self.settings.items() for word in ("--override", f"{key}={value}"))]
 
     def kafka_command(self):
         controller = free_port()
@@ -76,7 +78,7 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-""")
+""" + "".join(f"{key}={value}\n" for key, value in self.settings.items()))
         identity = subprocess.run(java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True).stdout.strip()
         subprocess.run(java("kafka.tools.StorageTool", "format", "-t", identity, "-c", settings), check=True, stdout=self.log, stderr=self.log)
         return java("-XX:+UseG1GC", "kafka.Kafka", settings, heap="-Xmx1g")

@@ -73,10 +73,10 @@ JOIN_VALUE = "a value of forty bytes, as they may come "
 class Bench:
     """What all scenarios share: the broker, the programs, a folder, the results."""
 
-    def __init__(self, arguments, folder, classes):
+    def __init__(self, arguments, folder, classes, settings=()):
         self.arguments, self.folder, self.classes = arguments, folder, classes
         self.binary = arguments.binaries / "millstream"
-        self.broker = Broker(arguments.broker, folder / "broker", self.binary)
+        self.broker = Broker(arguments.broker, folder / "broker", self.binary, settings)
         self.rows = {}
         self.applications = 0
 

@@ -28,6 +28,8 @@ pub struct Batch {
     lent: bool,
     /// The partition whose end was met last, and where that is.
     pub(crate) end: Option<(i32, i64)>,
+    /// The partition that the last error is of.
+    pub(crate) failed: Option<i32>,
 }
 
 /// A record, until the next one is asked for.
@@ -48,6 +50,7 @@ impl Batch {
             next: 0,
             lent: false,
             end: None,
+            failed: None,
         }
     }
 
@@ -70,7 +73,10 @@ impl Batch {
             self.end = Some((message.partition, message.offset));
         }
         Some(match message.err.is_error() {
-            true => Err(error_of(message)),
+            true => {
+                self.failed = Some(message.partition);
+                Err(error_of(message))
+            }
             false => Ok(Record { message, topic }),
         })
     }

@@ -85,6 +85,7 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         if !self.batch.has_more()
             && let Err(error) = self.fill(wait)
         {
+            self.batch.failed = None;
             return Some(Err(error));
         }
         let queue = self.queues.get(self.turn)?;
@@ -95,6 +96,12 @@ impl<C: ConsumerContext> BatchConsumer<C> {
     pub fn end(&self) -> Option<(&str, i32, i64)> {
         let (partition, offset) = self.batch.end?;
         Some((&self.queues.get(self.turn)?.topic, partition, offset))
+    }
+
+    /// The partition (topic, number) of which [`next`](Self::next) has just given an error; none if it was the client's.
+    pub fn failed(&self) -> Option<(&str, i32)> {
+        let partition = self.batch.failed?;
+        Some((&self.queues.get(self.turn)?.topic, partition))
     }
 
     /// Serves an event, if there is one; else takes records of the queue whose turn it is, if one has any.

@@ -26,8 +26,15 @@ const QUEUED_MESSAGES: usize = 50_000;
 const PARTITION_KILOBYTES_MIN: usize = 256;
 const PARTITION_MESSAGES_MIN: usize = 2_000;
 
-/// The part of what a client may queue that one of many changelogs may that are followed: what is behind is read a little slower.
-const FOLLOWED_PART: usize = 16;
+/// Among how many changelogs that are followed a client shares what it may queue at least: what is behind is read a little slower.
+const FOLLOWED_MIN: usize = 16;
+/// The least that one of them may queue, however many there are, and of records.
+const FOLLOWED_KILOBYTES_MIN: usize = 64;
+const FOLLOWED_MESSAGES_MIN: usize = 200;
+
+/// librdkafka's names for what a fetch may bring of a partition, and its default.
+const FETCH_BYTES_KEYS: [&str; 2] = ["fetch.message.max.bytes", "max.partition.fetch.bytes"];
+const FETCH_BYTES: usize = 1 << 20;
 
 /// Among how many partitions a worker's consumer shares what it may queue: each has a queue of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,18 +74,30 @@ impl StreamsConfig {
         client
     }
 
-    /// A client that follows changelogs, each in a queue of its own.
-    pub(crate) fn follow_client(&self, application_id: &str, guarantee: Guarantee) -> ClientConfig {
+    /// A client that follows so many changelogs at most, each in a queue of its own.
+    pub(crate) fn follow_client(
+        &self,
+        application_id: &str,
+        guarantee: Guarantee,
+        changelogs: usize,
+    ) -> ClientConfig {
         let mut client = self.restore_client(application_id, "standby", guarantee);
+        let parts = changelogs.max(FOLLOWED_MIN);
+        let kilobytes = (self.kilobytes(32 << 10) / parts).max(FOLLOWED_KILOBYTES_MIN);
+        let messages = (self.messages(QUEUED_MESSAGES) / parts).max(FOLLOWED_MESSAGES_MIN);
+        // A fetch is queued as a whole; brokers give a batch that is larger than that none the less.
+        let told = FETCH_BYTES_KEYS.iter().find_map(|key| client.get(key));
+        let fetched = told
+            .and_then(|told| told.parse().ok())
+            .unwrap_or(FETCH_BYTES)
+            .min(kilobytes << 10);
+        for key in FETCH_BYTES_KEYS {
+            client.remove(key);
+        }
         client
-            .set(
-                "queued.max.messages.kbytes",
-                (self.kilobytes(32 << 10) / FOLLOWED_PART).to_string(),
-            )
-            .set(
-                "queued.min.messages",
-                (self.messages(QUEUED_MESSAGES) / FOLLOWED_PART).to_string(),
-            );
+            .set(FETCH_BYTES_KEYS[0], fetched.to_string())
+            .set("queued.max.messages.kbytes", kilobytes.to_string())
+            .set("queued.min.messages", messages.to_string());
         client
     }
 
@@ -212,7 +231,7 @@ impl StreamsConfig {
             .set("queue.buffering.max.messages", self.queue_messages(100_000))
             .set("delivery.report.only.error", "true");
         if guarantee == Guarantee::ExactlyOnce {
-            // As Kafka Streams: what a dead process left open holds up readers no longer than this.
+            // As Kafka Streams: what a dead process left open holds up readers until then, and until the broker looks for such ones.
             client.set("transaction.timeout.ms", derived_timeout(epoch).to_string());
             client.remove("delivery.timeout.ms");
         }

@@ -638,6 +638,12 @@ mod tests {
             (config.standbys(), instance(&config).as_deref()),
             (2, Some("x-stream-1"))
         );
+        // With one thread as well: such names are taken apart at their ends.
+        let named = config
+            .clone()
+            .set("group.instance.id", "orders-stream-0")
+            .unwrap();
+        assert_eq!(instance(&named).as_deref(), Some("orders-stream-0-stream-1"));
         let without = config.set("num.standby.replicas", "0").unwrap();
         assert_eq!(instance(&without), None);
         let error = without.set("num.standby.replicas", "17").unwrap_err().to_string();
@@ -672,5 +678,34 @@ mod tests {
         let client = told.consumer_client("job", "1", Guarantee::AtLeastOnce, "x", shares);
         assert_eq!(client.get("fetch.max.bytes"), Some("40000000"));
         assert!(client.create_native_config().is_ok());
+    }
+
+    #[test]
+    fn changelogs_that_are_followed_share_what_the_client_may_queue() {
+        let config = properties(&[("bootstrap.servers", "x:1")]).unwrap();
+        let queued = |config: &StreamsConfig, changelogs| {
+            let client = config.follow_client("job", Guarantee::ExactlyOnce, changelogs);
+            assert!(client.create_native_config().is_ok());
+            let get = |key| client.get(key).unwrap().parse::<usize>().unwrap();
+            let kilobytes = get("queued.max.messages.kbytes");
+            let fetched = get("fetch.message.max.bytes");
+            assert!(
+                fetched <= kilobytes << 10,
+                "a fetch is more than what may be queued"
+            );
+            (kilobytes, get("queued.min.messages"), fetched)
+        };
+        assert_eq!(queued(&config, 1), (2048, 3125, 1 << 20));
+        assert_eq!(queued(&config, 128), (256, 390, 256 << 10));
+        assert_eq!(queued(&config, 10_000), (64, 200, 64 << 10));
+        let short = config
+            .clone()
+            .set("statestore.cache.max.bytes", "1000000")
+            .unwrap();
+        assert_eq!(queued(&short, 4), (128, 1250, 128 << 10));
+        let told = config
+            .set("consumer.max.partition.fetch.bytes", "100000")
+            .unwrap();
+        assert_eq!(queued(&told, 1).2, 100_000);
     }
 }

@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, BooleanArray, DynComparator, RecordBatch, make_comparator};
 use arrow::compute::{SortOptions, filter_record_batch};
@@ -27,6 +28,15 @@ pub(crate) struct Asked {
     pub(crate) windows: Range<EventTime>,
     /// No more windows are looked at once so many rows were found.
     pub(crate) rows_max: usize,
+    /// Nor once nobody waits for the answer any more, if that is ever so.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Asked {
+    /// Nobody waits for the answer any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// Rows whose keys lie between two others, both included. Each has the first columns of a key, all or fewer, or none.

@@ -157,7 +157,7 @@ impl Operator for WindowFinal {
         let starts = starts.filter(is_open);
         let (mut found, mut rows) = (Vec::new(), 0);
         for start in starts.collect::<Vec<_>>() {
-            if rows >= asked.rows_max {
+            if rows >= asked.rows_max || asked.is_over() {
                 break;
             }
             let key = asked.key.as_ref().map(|key| {

@@ -271,7 +271,7 @@ fn can_follow(topology: &Topology, config: &StreamsConfig, local: &Local) -> boo
 
 fn new_standby(job: &Job<'_>) -> Result<Standby<KafkaFollow>, StreamsError> {
     let (id, config, local) = (&job.topology.application_id, job.config, job.local);
-    let client = config.follow_client(id, job.guarantee);
+    let client = config.follow_client(id, job.guarantee, changelogs(job));
     let follow = KafkaFollow::new(&client, id, job.looker).map_err(|error| StreamsError::Client {
         client: "consumer",
         cause: error.to_string(),
@@ -292,6 +292,13 @@ fn new_standby(job: &Job<'_>) -> Result<Standby<KafkaFollow>, StreamsError> {
         replicas: config.standbys(),
         instance: worker.get("group.instance.id").unwrap_or_default().to_owned(),
     }))
+}
+
+/// How many partitions of changelogs there are, of which this process never follows more.
+fn changelogs(job: &Job<'_>) -> usize {
+    let changelogs = job.topology.changelogs.iter();
+    let tasks = changelogs.map(|changelog| job.surroundings.tasks.get(&changelog.sub));
+    tasks.flatten().sum()
 }
 
 /// What each worker has to queue if this process is alone.

@@ -34,13 +34,24 @@ pub(super) struct Waiting {
 struct Reading {
     at: TopicPartition,
     local: Option<LocalStore>,
-    /// The states of the checkpoint that are still to be loaded.
-    stored: Option<Stored>,
+    checkpoint: Checkpoint,
     /// Where the log ended when it began.
     end: i64,
     begun: Instant,
     told: Instant,
     progress: Progress,
+}
+
+/// What becomes of the states of a checkpoint.
+enum Checkpoint {
+    /// There is none, or its states are where they should be.
+    Done,
+    /// A part of them may be on its way to where it can be found.
+    Found,
+    /// All of them have to be in memory, and some may not be on the disk yet.
+    Awaited,
+    /// These are still to be loaded.
+    Loaded(Stored),
 }
 
 /// How far a restore is.
@@ -147,13 +158,17 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             }
         };
         let (task, before) = (&mut waiting.task, reading.progress);
-        let done = match &mut reading.stored {
-            Some(_) => match reading.load(task, step)? {
+        let done = match reading.checkpoint {
+            Checkpoint::Done => reading.read(&mut self.restore, task, step)?,
+            Checkpoint::Found | Checkpoint::Awaited => false,
+            Checkpoint::Loaded(_) => match reading.load(task, step)? {
                 Ok(()) => false,
                 Err(error) => return self.begin_anew(waiting, &reading, &error),
             },
-            None => reading.read(&mut self.restore, task, step)?,
         };
+        if let Err(error) = reading.find(task, step) {
+            return self.begin_anew(waiting, &reading, &error);
+        }
         self.report(before, reading.progress);
         if !done {
             if reading.told.elapsed() > PROGRESS_PAUSE {
@@ -181,7 +196,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         Ok(Reading {
             at,
             local,
-            stored: None,
+            checkpoint: Checkpoint::Done,
             end: 0,
             begun: now,
             told: now,
@@ -240,7 +255,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
 impl Reading {
     /// Loads a piece of the checkpoint. The inner error is that of a checkpoint that cannot be read.
     fn load(&mut self, task: &mut Task, step: StepId) -> Result<Result<(), LocalStoreError>, StreamsError> {
-        let Some(stored) = &mut self.stored else {
+        let Checkpoint::Loaded(stored) = &mut self.checkpoint else {
             return Ok(Ok(()));
         };
         let (mut failure, loaded) = (None, &mut self.progress.loaded);
@@ -259,10 +274,28 @@ impl Reading {
         }
         match more {
             Ok(true) if task.takes_more(step) => {}
-            Ok(_) => self.stored = None,
+            Ok(_) => self.checkpoint = Checkpoint::Done,
             Err(error) => return Ok(Err(error)),
         }
         Ok(Ok(()))
+    }
+
+    /// Finds the states of the checkpoint. Of what was a copy until now, much may be on its way to the disk: other tasks work until it is there.
+    fn find(&mut self, task: &mut Task, step: StepId) -> Result<(), LocalStoreError> {
+        let Some(local) = &self.local else {
+            return Ok(());
+        };
+        if matches!(self.checkpoint, Checkpoint::Found) && local.is_merged(RESTORE_WAIT)? {
+            self.checkpoint = match local.is_looked_up() && task.takes_none(step) {
+                // Work begins before the states are in memory.
+                true => Checkpoint::Done,
+                false => Checkpoint::Awaited,
+            };
+        }
+        if matches!(self.checkpoint, Checkpoint::Awaited) && local.is_on_disk(RESTORE_WAIT)? {
+            self.checkpoint = Checkpoint::Loaded(local.stored()?);
+        }
+        Ok(())
     }
 
     /// Reads a piece of the log; says whether its end is reached.
@@ -295,9 +328,7 @@ impl Reading {
             Restored::Done => {}
             Restored::Begins { resumed, begin, end } => {
                 match &self.local {
-                    // A copy that was followed until now: work begins before its states are in memory.
-                    Some(local) if resumed && local.is_looked_up() && task.takes_none(step) => {}
-                    Some(local) if resumed => self.stored = Some(local.stored()?),
+                    Some(_) if resumed => self.checkpoint = Checkpoint::Found,
                     Some(local) => local.begin_anew()?,
                     None => {}
                 }

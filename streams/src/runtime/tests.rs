@@ -6,6 +6,7 @@ mod queries;
 mod sql;
 mod standby;
 mod start_order;
+mod warnings;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};

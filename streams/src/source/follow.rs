@@ -124,12 +124,28 @@ impl Follow for KafkaFollow {
                     }
                 }
                 Some(error) if ends_reading(&error) || is_out_of_range(&error) => {
-                    return Err(read_error(&error));
+                    return Err(self.failure(&error));
                 }
-                Some(error) => tracing::warn!(%error, "following a changelog"),
+                Some(error) => {
+                    let (topic, partition) = self.consumer.failed().unzip();
+                    tracing::warn!(%error, topic, partition, "following a changelog");
+                }
             }
         }
         Ok(())
+    }
+}
+
+impl KafkaFollow {
+    /// What befell the client just now, with the changelog that it befell.
+    fn failure(&self, error: &KafkaError) -> SourceError {
+        let mut failure = read_error(error);
+        if let (SourceError::Read { cause, .. }, Some((topic, partition))) =
+            (&mut failure, self.consumer.failed())
+        {
+            *cause = format!("{topic}, partition {partition}: {cause}");
+        }
+        failure
     }
 }
 
@@ -139,4 +155,39 @@ fn is_out_of_range(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(AutoOffsetReset | OffsetOutOfRange)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_changelog() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("app-counts-changelog", 2, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "app");
+        let looker = Looker::start(config.clone()).unwrap();
+        let mut follow = KafkaFollow::new(&config, "app", &looker).unwrap();
+        let at = TopicPartition {
+            topic: "app-counts-changelog".into(),
+            partition: 1,
+        };
+        // The log ends before that.
+        follow.read(&[(at, StartAt::Offset(1_000))]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let error = loop {
+            match follow.poll(Duration::from_millis(50), 10, &mut |_| ()) {
+                Ok(()) => assert!(Instant::now() < deadline, "nothing is said of it"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("app-counts-changelog, partition 1: "), "{error}");
+    }
 }

@@ -142,3 +142,52 @@ fn look_for_first(
     // That nothing came in time does not say that nothing is there.
     found?.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Copies of a log were emptied because its first record came late.
+    #[test]
+    fn that_nothing_came_in_time_does_not_say_that_nothing_is_there() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("log", 1, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers());
+        let producer: BaseProducer = config.create().unwrap();
+        let record = BaseRecord::to("log").partition(0).key("key").payload("value");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        config
+            .set("group.id", "looks")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest");
+        let looks = Looker::start(config).unwrap().looks();
+        let at = TopicPartition {
+            topic: "log".into(),
+            partition: 0,
+        };
+        let look = || {
+            looks.ask(&at, true);
+            looks.answer(PATIENCE).unwrap().1
+        };
+        let none = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 200];
+        cluster.request_errors(RDKafkaApiKey::Fetch, &none);
+        assert_eq!(look(), Look::default());
+        cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+        let until = Instant::now() + PATIENCE;
+        let mut seen = look();
+        while seen.end.is_none() {
+            assert!(Instant::now() < until, "nothing is seen of the log");
+            seen = look();
+        }
+        assert_eq!(seen.end, Some(1));
+        assert_eq!(seen.first.map(|first| first.offset), Some(0));
+    }
+}

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, make_comparator};
+use arrow::compute::{SortOptions, filter_record_batch};
+use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result as PlanResult};
 
 use super::pieces::{Number, Piece, counts, last_whole};
@@ -162,7 +164,7 @@ impl WindowStore {
     fn table(&mut self, start: EventTime) -> Result<&mut ResidentTable, WindowError> {
         self.make_room(start);
         let before = match self.windows.get(&start) {
-            Some(OpenWindow { table: None, .. }) => Some(self.read(start)?),
+            Some(OpenWindow { table: None, .. }) => Some(self.read(start, None)?),
             Some(_) => None,
             None => Some((ResidentTable::unbounded(Arc::clone(&self.spec))?, 0)),
         };
@@ -175,7 +177,7 @@ impl WindowStore {
         Ok(window.table.as_mut().expect("it was there, or was just read"))
     }
 
-    /// The results of a window, of one key or all; the window stays what it is, in memory or not.
+    /// The results of a window, of one key (which ends with its start) or all; the window stays what it is, in memory or not.
     pub(crate) fn read_only(
         &mut self,
         start: EventTime,
@@ -183,7 +185,7 @@ impl WindowStore {
     ) -> Result<Option<Rows>, WindowError> {
         let mut read = match self.windows.get(&start) {
             None => return Ok(None),
-            Some(OpenWindow { table: None, .. }) => Some(self.read(start)?.0),
+            Some(OpenWindow { table: None, .. }) => Some(self.read(start, key)?.0),
             Some(_) => None,
         };
         let window = self
@@ -216,18 +218,19 @@ impl WindowStore {
         }
     }
 
-    /// What the local store has of a window, and how many rows that is in the log.
-    fn read(&mut self, start: EventTime) -> Result<(ResidentTable, usize), WindowError> {
+    /// What the local store has of a window, of one key or all, and how many rows that is in the log.
+    pub(super) fn read(
+        &mut self,
+        start: EventTime,
+        key: Option<&[ArrayRef]>,
+    ) -> Result<(ResidentTable, usize), WindowError> {
         let (mut pieces, mut failure) = (BTreeMap::new(), None);
         if let Some(store) = &self.store {
             let log = &mut self.log;
             let prefix = window_prefix(start);
-            let scanned = store.scan(&[&prefix], &mut |key, value| {
-                match log.decode_again(key, value) {
-                    Ok(Entry::Piece { piece, content, .. }) => {
-                        drop(content.map(|content| pieces.insert(piece, content)))
-                    }
-                    Ok(Entry::Meaning) => {}
+            let scanned = store.scan(&[&prefix], &mut |key_of_record, value| {
+                match piece_of(log, key_of_record, value, key) {
+                    Ok(piece) => pieces.extend(piece),
                     Err(error) => drop(failure.get_or_insert(error)),
                 }
                 true
@@ -235,7 +238,7 @@ impl WindowStore {
             scanned.map_err(StateError::from)?;
         }
         match failure {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             None => Ok(table_of(&self.spec, &pieces.into_iter().collect::<Vec<_>>())?),
         }
     }
@@ -321,6 +324,40 @@ impl OpenWindow {
         self.pieces.extend(numbers.map(|number| log.own_piece(number)));
         self.next += pieces;
     }
+}
+
+/// A record of a window that the local store has, with its rows of one key or all.
+fn piece_of(
+    log: &mut WindowLog,
+    record: &[u8],
+    value: &[u8],
+    key: Option<&[ArrayRef]>,
+) -> Result<Option<(Piece, Content)>, WindowError> {
+    let Entry::Piece {
+        piece,
+        content: Some(mut content),
+        ..
+    } = log.decode_again(record, value)?
+    else {
+        return Ok(None);
+    };
+    if let Some(key) = key {
+        // All keys of a window may be many, and one is asked for.
+        content.states = rows_of(&content.states, key)?;
+    }
+    Ok(Some((piece, content)))
+}
+
+/// The rows of a key, which are its first columns.
+fn rows_of(states: &RecordBatch, key: &[ArrayRef]) -> Result<RecordBatch, WindowError> {
+    let columns = key.iter().zip(states.columns());
+    let same = columns.map(|(key, column)| make_comparator(column, key, SortOptions::default()));
+    let same = same
+        .collect::<Result<Vec<_>, ArrowError>>()
+        .map_err(DataFusionError::from)?;
+    let is_its = |row| same.iter().all(|same| same(row, 0).is_eq());
+    let rows: BooleanArray = (0..states.num_rows()).map(|row| Some(is_its(row))).collect();
+    Ok(filter_record_batch(states, &rows).map_err(DataFusionError::from)?)
 }
 
 /// What the pieces of a window, in order, are together, and how many rows are in those that count.

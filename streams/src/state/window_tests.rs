@@ -12,6 +12,8 @@ use crate::aggregate::AggregateSpec;
 use crate::plan::StepKind;
 use crate::prelude::OnWindowClose;
 use crate::sink::RecordBuffer;
+use crate::source::TopicPartition;
+use crate::store::{LocalStores, Slot, StoreMemory};
 use crate::{Streams, col, json, sum, text};
 
 const START: i64 = 60_000;
@@ -95,6 +97,46 @@ fn sums(store: &mut WindowStore) -> Vec<i64> {
         .zip(sums.as_primitive::<Int64Type>().values());
     let by_key: BTreeMap<i64, i64> = pairs.map(|(key, sum)| (*key, *sum)).collect();
     by_key.into_values().collect()
+}
+
+/// For one key the states of all keys were put together.
+#[test]
+fn of_a_window_on_the_disk_only_the_rows_of_a_key_are_taken() {
+    let (spec, names) = (spec(), OwnerNames::default());
+    let directory = tempfile::tempdir().unwrap();
+    let slot = Arc::new(Slot::take(directory.path(), "w").unwrap());
+    let stores = LocalStores::open(slot, String::new(), || 0, StoreMemory::default()).unwrap();
+    let at = TopicPartition {
+        topic: "changelog".into(),
+        partition: 0,
+    };
+    let local = stores.claim(&at).unwrap();
+    local.restored().unwrap();
+    let mut store = store(&spec, &[], names.next());
+    store.attach(&local);
+    // So many that all is written anew in between.
+    for number in 1..=50 {
+        store.void_closed();
+        store
+            .add(START, &delta(&spec, KEYS - number % 3, number))
+            .unwrap();
+        local.apply(&store.changes().unwrap().unwrap()).unwrap();
+    }
+    let (mut whole, rows) = store.read(START, None).unwrap();
+    assert_eq!(whole.len(), KEYS as usize);
+    for key in [0, 7, KEYS - 1] {
+        let row = delta(&spec, KEYS, 0).slice(key as usize, 1);
+        let key = &row.columns()[..spec.key_count()];
+        let (mut table, its) = store.read(START, Some(key)).unwrap();
+        assert_eq!(table.len(), 1);
+        assert!(its >= 1 && its < rows, "{its} of {rows} rows");
+        let (found, expected) = (table.states_of(key).unwrap(), whole.states_of(key).unwrap());
+        assert_eq!(found, expected);
+        assert_eq!(found.num_rows(), 1);
+    }
+    let nobody = delta(&spec, KEYS + 1, 0).slice(KEYS as usize, 1);
+    let nobody = &nobody.columns()[..spec.key_count()];
+    assert_eq!(store.read(START, Some(nobody)).unwrap().0.len(), 0);
 }
 
 /// Both wrote a record with the same number: the later one was lost, or the earlier one, as it came.

@@ -34,13 +34,21 @@ impl LocalStore {
     pub(super) fn claim(store: Arc<RwLock<PartitionStore>>) -> Result<Self, LocalStoreError> {
         let mut guard = store.write().unwrap_or_else(PoisonError::into_inner);
         guard.owner += 1;
-        guard.is_looked_up = false;
-        let followed = guard.end_following()?;
+        (guard.caught_up, guard.is_looked_up) = (false, false);
+        let followed = match guard.end_following() {
+            Ok(followed) => followed,
+            Err(error) => {
+                tracing::warn!(%error, "a standby copy is given up, and the state is restored from its changelog");
+                guard.begin_anew()?;
+                None
+            }
+        };
         // What the last owner has not written yet is committed; how far it goes in the log is not known, unless he followed it.
         (guard.first, guard.whole, guard.taken_at) = (None, false, followed);
-        // What it was reading is in the log, and so is the rest of an epoch that it was taking in.
-        (guard.spool, guard.restored_to, guard.is_applying) = (None, None, false);
+        (guard.restored_to, guard.is_applying) = (followed.map(|position| position.offset), false);
         if followed.is_none() {
+            // What it was reading is in the log, and so is the rest of an epoch that it was taking in.
+            guard.spool = None;
             guard.seal(None)?;
             guard.settle()?;
         }
@@ -61,6 +69,22 @@ impl LocalStore {
     pub(super) fn own(&self) -> Option<RwLockWriteGuard<'_, PartitionStore>> {
         let store = self.lock();
         (store.owner == self.owner).then_some(store)
+    }
+
+    /// The same; if it `waits` until what is being written is on the disk, others have the store meanwhile.
+    pub(super) fn own_once_written(
+        &self,
+        waits: impl Fn(&PartitionStore) -> bool,
+    ) -> Option<RwLockWriteGuard<'_, PartitionStore>> {
+        let store = self.own()?;
+        if !waits(&store) || !store.is_being_written() {
+            return Some(store);
+        }
+        let sealed = store.sealed.clone();
+        drop(store);
+        // How it ended is seen when the next is sealed.
+        let _ = sealed.map(|sealed| sealed.wait());
+        self.own()
     }
 
     /// The same for whoever needs what is in it.
@@ -122,6 +146,7 @@ impl LocalStore {
         if store.owner == self.owner {
             // The states that are loaded need not be looked up.
             store.is_looked_up = false;
+            store.write_out()?;
             store.settle()?;
         }
         Ok(Stored {
@@ -138,7 +163,11 @@ impl LocalStore {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), LocalStoreError> {
-        let Some(mut store) = self.own() else {
+        let waits = |store: &PartitionStore| {
+            let is_large = !store.is_spooling() && store.is_large();
+            is_large || store.is_spool_full()
+        };
+        let Some(mut store) = self.own_once_written(waits) else {
             return Ok(());
         };
         store.put_restored(key, value)?;

@@ -32,6 +32,8 @@ pub(super) struct PartitionStore {
     pub(super) follows: bool,
     /// Where it stood when its owner took it over from whoever followed the log.
     pub(super) taken_at: Option<Position>,
+    /// Whoever followed the log had seen all of it when it was taken over, and nobody has looked since whether all of that can be found.
+    pub(super) caught_up: bool,
     /// States are looked up although memory has room for them, because loading all would take long.
     pub(super) is_looked_up: bool,
     /// The first record of the log, once known.
@@ -63,8 +65,12 @@ pub(super) struct PartitionStore {
 }
 
 impl PartitionStore {
+    pub(super) fn name_of(at: &TopicPartition) -> String {
+        format!("{}-{}", at.topic, at.partition)
+    }
+
     pub(super) fn open(inner: Arc<Inner>, at: &TopicPartition) -> Result<Self, LocalStoreError> {
-        let name = format!("{}-{}", at.topic, at.partition);
+        let name = Self::name_of(at);
         let keyspace = inner.database.keyspace(&name, KeyspaceCreateOptions::default);
         let keyspace = keyspace.map_err(|error| write_error(&inner, &name, &error))?;
         inner.open.fetch_add(1, Ordering::Relaxed);
@@ -80,6 +86,7 @@ impl PartitionStore {
             owner: 0,
             follows: false,
             taken_at: None,
+            caught_up: false,
             is_looked_up: false,
             first: None,
             seen_ms: 0,
@@ -170,10 +177,16 @@ impl PartitionStore {
     pub(super) fn limit_spool(&mut self) -> Result<(), LocalStoreError> {
         let bytes = self.spool.as_ref().map_or(0, Spool::bytes);
         let most = self.inner.memory.spool_bytes;
-        if bytes > most && (!self.is_being_written() || bytes / SPOOL_WAITS > most) {
+        if bytes > most && (!self.is_being_written() || self.is_spool_full()) {
             self.end_spool()?;
         }
         Ok(())
+    }
+
+    /// Whether the file may not become larger before what is being written is on the disk.
+    pub(super) fn is_spool_full(&self) -> bool {
+        let bytes = self.spool.as_ref().map_or(0, Spool::bytes);
+        bytes / SPOOL_WAITS > self.inner.memory.spool_bytes
     }
 
     /// What was read of the log up to now is written, while the store goes on.
@@ -203,6 +216,15 @@ impl PartitionStore {
         }
         self.hand_over(None, position);
         Ok(())
+    }
+
+    /// Has all written that is not on its way yet, with how far the store stands if that is known.
+    pub(super) fn write_out(&mut self) -> Result<(), LocalStoreError> {
+        self.end_spool()?;
+        match self.pending.is_empty() {
+            true => self.look_at_sealed(),
+            false => self.seal(self.position()),
+        }
     }
 
     /// Has what was read and what is pending written, in this order.
@@ -280,7 +302,7 @@ impl PartitionStore {
         (self.restored_to, self.spooled) = (None, None);
         (self.first, self.seen_ms) = (None, (self.inner.now_ms)());
         (self.whole, self.dirty, self.is_applying) = (false, true, false);
-        (self.taken_at, self.is_looked_up) = (None, false);
+        (self.taken_at, self.caught_up, self.is_looked_up) = (None, false, false);
         let database = &self.inner.database;
         let anew = database
             .delete_keyspace(self.keyspace.clone())
@@ -301,7 +323,7 @@ impl PartitionStore {
 
     /// Looks a key up, with what it begins with in the store.
     pub(super) fn find(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), LocalStoreError> {
-        let sealed = || self.unwritten().and_then(|sealed| sealed.pending.get(key));
+        let sealed = || self.unwritten().and_then(|sealed| sealed.get(key));
         if let Some(value) = self.pending.get(key).or_else(sealed) {
             value.into_iter().for_each(found);
             return Ok(());

@@ -170,6 +170,32 @@ impl Pending {
         Some(value_of(&self.bytes, last.or_else(indexed)?))
     }
 
+    /// Of the keys whose changes the index does not know, where the last ones are: for what changes no more.
+    pub(super) fn index_behind(&self) -> HashTable<u32> {
+        let behind = self.indexed_max.min(self.entries.len())..self.entries.len();
+        let mut index = HashTable::with_capacity(behind.len());
+        let key = |place: u32| key_of(&self.bytes, &self.entries[place as usize]);
+        for place in behind {
+            let place = place as u32;
+            let hash = self.hasher.hash_one(key(place));
+            match index.find_mut(hash, |known: &u32| key(*known) == key(place)) {
+                Some(known) => *known = place,
+                None => drop(index.insert_unique(hash, place, |place| self.hasher.hash_one(key(*place)))),
+            }
+        }
+        index
+    }
+
+    /// As [`get`](Self::get), with what [`index_behind`](Self::index_behind) gave.
+    pub(super) fn get_by(&self, behind: &HashTable<u32>, key: &[u8]) -> Option<Option<&[u8]>> {
+        let hash = self.hasher.hash_one(key);
+        let is_key = |place: &u32| key_of(&self.bytes, &self.entries[*place as usize]) == key;
+        let place = behind
+            .find(hash, is_key)
+            .or_else(|| self.index.find(hash, is_key))?;
+        Some(value_of(&self.bytes, &self.entries[*place as usize]))
+    }
+
     /// Hands out every key with its last value in the order of the keys.
     pub(super) fn sorted(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let mut places = in_order(&self.bytes, &self.entries).peekable();
@@ -191,6 +217,11 @@ impl Pending {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many changes are kept.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// How many changes were put.
@@ -292,8 +323,11 @@ mod tests {
             replayed.extend(pending.iter());
             prop_assert_eq!(&replayed, &map);
             prop_assert_eq!(pending.get(b"1c"), None);
+            let behind = pending.index_behind();
+            prop_assert_eq!(pending.get_by(&behind, b"1c"), None);
             for (key, value) in &map {
                 prop_assert_eq!(pending.get(key), Some(*value));
+                prop_assert_eq!(pending.get_by(&behind, key), Some(*value));
             }
         }
 

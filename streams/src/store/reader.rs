@@ -44,7 +44,12 @@ impl StoreReader {
             drop(store);
             let mut changed = self.store.write().unwrap_or_else(PoisonError::into_inner);
             changed.is_read_from_now_on();
+            let sealed = changed.unwritten().cloned();
             drop(changed);
+            // There may be many, and the owner goes on meanwhile.
+            if let Some(sealed) = sealed {
+                sealed.index();
+            }
             store = self.lock();
         }
         let spooled = store.spooled.clone();

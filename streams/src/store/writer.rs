@@ -1,11 +1,12 @@
 //! The thread that writes checkpoints, so that no stream thread waits for the disk.
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fjall::Keyspace;
+use hashbrown::HashTable;
 
 use super::LocalStoreError;
 use super::directory::directory_error;
@@ -28,6 +29,8 @@ pub(super) const STAMP_KEY: [u8; 1] = [0];
 pub(super) struct Sealed {
     pub(super) pending: Pending,
     pub(super) stamp: Option<Stamp>,
+    /// Finds the changes that nobody looked up before they were sealed.
+    index: OnceLock<HashTable<u32>>,
     outcome: Mutex<Option<Result<(), String>>>,
     ended: Condvar,
 }
@@ -37,9 +40,25 @@ impl Sealed {
         Self {
             pending,
             stamp,
+            index: OnceLock::new(),
             outcome: Mutex::default(),
             ended: Condvar::new(),
         }
+    }
+
+    /// None if the key is not among the changes, `Some(None)` if it was deleted.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.pending.get_by(self.index(), key)
+    }
+
+    /// Each key can be found at once from now on.
+    pub(super) fn index(&self) -> &HashTable<u32> {
+        self.index.get_or_init(|| self.pending.index_behind())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_indexed(&self) -> bool {
+        self.index.get().is_some()
     }
 
     /// How the writing ended, if it has.

@@ -11,20 +11,29 @@ use crate::client::{Cluster, PATIENCE, counts};
 /// What tells the process of a test that it is one: the cluster, the guarantee, its directory.
 const CHILD: &str = "MILLSTREAM_TEST_STANDBY";
 const WORDS: usize = 4_000;
+/// After this it is known that a process is dead.
+const SESSION: Duration = Duration::from_secs(6);
+/// For so long its transaction may be open.
+const TRANSACTION: Duration = Duration::from_secs(4);
+/// The broker looks for both every second; the rest is for a machine that has much else to do.
+const TAKE_OVER: Duration = Duration::from_secs(20);
 
 fn config(cluster: &Cluster, guarantee: &str, state: &Path) -> StreamsConfig {
     let mut config = cluster.config().state_dir(state);
+    let (session, transaction) = (SESSION.as_millis(), TRANSACTION.as_millis());
     for (key, value) in [
         ("num.standby.replicas", "1"),
         ("processing.guarantee", guarantee),
-        ("session.timeout.ms", "6000"),
+        ("session.timeout.ms", &*session.to_string()),
         ("heartbeat.interval.ms", "500"),
         ("commit.interval.ms", "100"),
     ] {
         config = config.set(key, value).unwrap();
     }
     match guarantee {
-        "exactly_once_v2" => config.set("transaction.timeout.ms", "4000").unwrap(),
+        "exactly_once_v2" => config
+            .set("transaction.timeout.ms", &transaction.to_string())
+            .unwrap(),
         _ => config,
     }
 }
@@ -115,10 +124,14 @@ fn a_killed_process_is_replaced_at_once(guarantee: &str) {
     wait_for("both processes", || cluster.latest("counts") == expected(&all));
     let before = copied(&job, 1);
     other.kill();
+    let killed = Instant::now();
     let more = lines(0..WORDS);
     write(&cluster, &more);
     all.extend(more);
     wait_for("the successor", || cluster.latest("counts") == expected(&all));
+    let outage = killed.elapsed();
+    // Both run at the same time.
+    assert!(outage < SESSION.max(TRANSACTION) + TAKE_OVER, "{outage:?}");
     let after = job.metrics();
     let read = after.records_restored - before.records_restored;
     assert!(

@@ -113,7 +113,7 @@ impl Store {
         let read = match reader.filter(|_| self.rows.is_some()) {
             Some(reader) => self.read(&reader, query, &|| false),
             None => {
-                let answered = task.answer(self.step, &query.asked());
+                let answered = task.answer(self.step, &query.asked(None));
                 let rows = answered.map_err(|error| self.failed(error))?;
                 self.told(rows, query)
             }

@@ -40,8 +40,8 @@ pub(super) enum Wanted {
 }
 
 impl Query {
-    /// The question to a task.
-    pub(super) fn asked(&self) -> Asked {
+    /// The question to a task, for whose answer somebody waits until then, or for ever.
+    pub(super) fn asked(&self, until: Option<Instant>) -> Asked {
         let (key, range) = match &self.keys {
             Wanted::One(key) => (Some(key.clone()), KeyRange::default()),
             Wanted::Between(range) => (None, range.clone()),
@@ -51,6 +51,7 @@ impl Query {
             range,
             windows: self.windows.clone(),
             rows_max: self.limit,
+            until,
         }
     }
 }
@@ -94,12 +95,13 @@ impl Queries {
             return store.read(reader, query, &|| serving.mailbox.is_closed());
         }
         let (answer, told) = sync_channel(1);
+        let until = Instant::now() + patience;
         let posted = serving.mailbox.post(Posted {
             task,
             step: store.step,
-            asked: query.asked(),
+            asked: query.asked(Some(until)),
             answer,
-            until: Instant::now() + patience,
+            until,
         });
         match posted {
             Ok(()) => {}

@@ -27,6 +27,8 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
             let answered = task.map(|task| task.answer(question.step, &question.asked));
             let (told, lost) = match answered {
                 None => (None, None),
+                // The answer may be a part: nobody should take it for the whole.
+                Some(Ok(_)) if question.asked.is_over() => (None, None),
                 Some(Ok(rows)) => (Some(Ok(rows)), None),
                 Some(Err(error)) => (
                     Some(Err(error.to_string())),

@@ -18,7 +18,7 @@ use super::metrics::StandbyMetrics;
 use super::shared::Shared;
 use crate::error::StreamsError;
 use crate::plan::Topology;
-use crate::source::{Follow, Followed, Look, StartAt, TopicPartition};
+use crate::source::{Follow, Followed, Look, SourceError, StartAt, TopicPartition};
 use crate::store::{LocalStore, LocalStoreError, LocalStores, Position};
 use crate::typed::panic_message;
 use successors::{Group, process_name};
@@ -33,6 +33,8 @@ const RECORDS_MAX: usize = 4096;
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// The same while the group changes, or does not say.
 const UNSTABLE_PAUSE: Duration = Duration::from_millis(500);
+/// Looks in a row that found nobody who said who is in the group, after which that is told.
+const FAILURES_TOLD: u32 = 8;
 /// How often it is looked where the logs end.
 const END_PAUSE: Duration = Duration::from_secs(2);
 /// How often it is told how the copies stand.
@@ -56,8 +58,10 @@ pub(super) struct Standby<F> {
     /// Sub-topologies with state, each with the topics it reads.
     subs: Vec<(usize, Vec<String>)>,
     copies: Vec<Copy>,
-    /// Logs that somebody looks at; whether at their first record too.
-    asked: BTreeMap<TopicPartition, bool>,
+    /// How many copies were ever begun.
+    begun: u64,
+    /// Logs that somebody looks at.
+    asked: BTreeMap<TopicPartition, Asked>,
     /// Copies came or went.
     changed: bool,
     look_at: Instant,
@@ -66,11 +70,25 @@ pub(super) struct Standby<F> {
     /// Of the last look at the group: how often partitions had been given, and what was told of it.
     assignments: u64,
     told: Option<(usize, usize)>,
+    /// How often in a row nobody said who is in the group.
+    failures: u32,
+    /// Copies should be there that could not be begun yet.
+    missing: bool,
+}
+
+/// A look at a log that somebody was asked for.
+struct Asked {
+    /// For which copy: another one may have come in its place, which has more.
+    number: u64,
+    /// Whether at the first record too.
+    first: bool,
 }
 
 /// A warm copy of a changelog.
 struct Copy {
     at: TopicPartition,
+    /// Counts all copies that were ever begun.
+    number: u64,
     /// The sub-topology whose state it is.
     sub: usize,
     store: LocalStore,
@@ -104,6 +122,7 @@ impl<F: Follow> Standby<F> {
             subs: subs.collect(),
             parts,
             copies: Vec::new(),
+            begun: 0,
             asked: BTreeMap::new(),
             changed: false,
             look_at: now,
@@ -111,6 +130,8 @@ impl<F: Follow> Standby<F> {
             report_at: now,
             assignments: 0,
             told: None,
+            failures: 0,
+            missing: false,
         }
     }
 
@@ -131,6 +152,7 @@ impl<F: Follow> Standby<F> {
             drop(self);
             if let Err(panic) = outcome {
                 // The job needs no copies to go on.
+                shared.metrics.standbys(BTreeMap::new());
                 tracing::error!(
                     cause = panic_message(&*panic),
                     "the thread that follows changelogs panicked, and this process holds no standby copies until it is started again; if files in \
@@ -182,12 +204,13 @@ impl<F: Follow> Standby<F> {
         self.look_at = now + UNSTABLE_PAUSE;
         let found = match self.parts.follow.members() {
             Ok(found) if found.stable => found,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::debug!(%error, "looking who is in the group");
+            Ok(_) => {
+                self.failures = 0;
                 return;
             }
+            Err(error) => return self.not_told(&error),
         };
+        self.failures = 0;
         // A member that is joining will hear of it.
         let Some(group) = Group::of(&found, process_name(&self.parts.instance)) else {
             return;
@@ -213,10 +236,30 @@ impl<F: Follow> Standby<F> {
             !is_here && !wanted.contains_key(&copy.at)
         });
         self.subs = subs;
+        self.missing = false;
         for (at, sub) in wanted {
             if self.copies.iter().all(|copy| copy.at != at) {
                 self.begin(at, sub);
             }
+        }
+        if self.missing {
+            self.look_at = now + UNSTABLE_PAUSE;
+        }
+    }
+
+    /// Nobody says who is in the group: what is copied goes on, and nothing else is.
+    fn not_told(&mut self, error: &SourceError) {
+        self.failures = self.failures.saturating_add(1);
+        let group = self.parts.shared.application_id();
+        if self.failures == FAILURES_TOLD {
+            tracing::warn!(
+                group,
+                %error,
+                "nobody says who is in the group, so that no new standby copies are made; if the cluster has access control, this client needs \
+                 Describe on the group, which is the application id"
+            );
+        } else {
+            tracing::debug!(group, %error, "looking who is in the group");
         }
     }
 
@@ -239,18 +282,23 @@ impl<F: Follow> Standby<F> {
         }
     }
 
-    /// Begins to copy a changelog, unless a worker of this process is not done with it.
+    /// Begins to copy a changelog, unless a worker of this process is not done with it, or the disk with what was left.
     fn begin(&mut self, at: TopicPartition, sub: usize) {
         let store = match self.parts.stores.follow(&at) {
             Ok(Some(store)) => store,
-            Ok(None) => return,
+            Ok(None) => {
+                self.missing = true;
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a standby copy cannot be made");
                 return;
             }
         };
+        self.begun += 1;
         self.copies.push(Copy {
             at,
+            number: self.begun,
             sub,
             stage: Stage::Compared(store.resume()),
             store,
@@ -292,23 +340,28 @@ impl<F: Follow> Standby<F> {
             self.ends_at = now + END_PAUSE;
         }
         for copy in &self.copies {
-            let compared = matches!(copy.stage, Stage::Compared(_));
-            if (compared || ends) && !self.asked.contains_key(&copy.at) {
-                self.asked.insert(copy.at.clone(), compared);
-                self.parts.follow.ask(&copy.at, compared);
+            let first = matches!(copy.stage, Stage::Compared(_));
+            if (first || ends) && !self.asked.contains_key(&copy.at) {
+                let number = copy.number;
+                self.asked.insert(copy.at.clone(), Asked { number, first });
+                self.parts.follow.ask(&copy.at, first);
             }
         }
     }
 
     /// Takes what somebody saw of a log.
     fn take(&mut self, at: &TopicPartition, look: Look) {
-        let at_first = self.asked.remove(at);
-        let (Some(copy), Some(end)) = (self.copies.iter_mut().find(|copy| copy.at == *at), look.end) else {
+        let Some(asked) = self.asked.remove(at) else {
+            return;
+        };
+        // A copy that came later may have more than the log had then.
+        let mut copies = self.copies.iter_mut();
+        let (Some(copy), Some(end)) = (copies.find(|copy| copy.number == asked.number), look.end) else {
             return;
         };
         let next = copy.next;
         match copy.stage {
-            Stage::Compared(found) if at_first == Some(true) => {
+            Stage::Compared(found) if asked.first => {
                 let fits = |found: &Position| Some(found.first) == look.first && found.offset <= end;
                 match found.filter(fits) {
                     Some(position) => copy.next = position.offset,
@@ -383,6 +436,18 @@ impl<F: Follow> Standby<F> {
     pub(super) fn release_all(&mut self) {
         self.release(|_| true);
         self.look_at = Instant::now();
+    }
+
+    /// Whether copies that should be there have begun.
+    #[cfg(test)]
+    pub(super) fn has_begun(&self) -> bool {
+        !self.missing
+    }
+
+    /// The stores of the copies.
+    #[cfg(test)]
+    pub(super) fn stores(&self) -> impl Iterator<Item = &LocalStore> {
+        self.copies.iter().map(|copy| &copy.store)
     }
 
     #[cfg(test)]

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::super::queries::{QueryError, StoreView};
 use super::checkpoints::{begun, stores};
 use super::*;
+use crate::operator::Asked;
 use crate::{Emit, lit, record_time, tumbling};
 
 fn n(rows: &RecordBatch) -> i64 {
@@ -316,4 +317,31 @@ fn a_question_that_finds_state_lost_ends_the_task_as_any_other_read_does() {
     assert!(failed.is_taken_over(), "{failed}");
     assert!(matches!(asking.join().unwrap(), Err(QueryError::Failed { .. })));
     drop(claimed);
+}
+
+#[test]
+fn windows_are_read_only_as_long_as_somebody_waits() {
+    let (directory, broker) = (tempfile::tempdir().unwrap(), Shelf::default());
+    broker.borrow_mut().staged = Some(Vec::new());
+    let mut bench = windows(&broker, &directory, Duration::from_secs(1), Some(0));
+    (0..25).for_each(|_| bench.line("a"));
+    bench.steps(10);
+    let mut rows = |until: Option<Instant>| {
+        let asked = Asked {
+            windows: 0..1_000,
+            rows_max: 100,
+            until,
+            ..Asked::default()
+        };
+        let mut tasks = bench.worker.tasks.tasks.values_mut();
+        let (task, step) = tasks
+            .find_map(|task| {
+                let step = task.stores().next().map(|(step, _)| step)?;
+                Some((task, step))
+            })
+            .unwrap();
+        task.answer(step, &asked).unwrap().len()
+    };
+    assert_eq!(rows(None), 3);
+    assert_eq!(rows(Some(Instant::now())), 0);
 }

@@ -1,14 +1,16 @@
 //! Two processes with local stores: one works, the other keeps a copy, and they change places.
 use std::path::Path;
+use std::sync::mpsc::channel;
 
 use millstream_client::{GroupMember, GroupMembers};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::standby::{Parts, Standby};
+use super::warnings::warnings;
 use super::*;
 use crate::source::{Follow, Followed};
-use crate::store::{Slot, StoreMemory};
+use crate::store::{LocalStore, Slot, StoreMemory};
 
 /// Follows the changelogs of the shelf.
 struct MemoryFollow {
@@ -17,6 +19,10 @@ struct MemoryFollow {
     active: Rc<RefCell<Option<usize>>>,
     positions: BTreeMap<TopicPartition, usize>,
     looks: VecDeque<(TopicPartition, Look)>,
+    /// Nobody is told yet what was seen.
+    looks_late: bool,
+    /// Nobody says who is in the group.
+    silent: bool,
     /// Polls fail from now on.
     fails: bool,
 }
@@ -29,6 +35,10 @@ impl MemoryFollow {
 
 impl Follow for MemoryFollow {
     fn members(&mut self) -> Result<GroupMembers, SourceError> {
+        if self.silent {
+            let (cause, remedy) = ("it timed out".to_owned(), "");
+            return Err(SourceError::Read { cause, remedy });
+        }
         let active = *self.active.borrow();
         let member = |process: usize| GroupMember {
             instance_id: Some(format!("p{process}-stream-1")),
@@ -54,7 +64,10 @@ impl Follow for MemoryFollow {
     }
 
     fn answer(&mut self) -> Option<(TopicPartition, Look)> {
-        self.looks.pop_front()
+        match self.looks_late {
+            true => None,
+            false => self.looks.pop_front(),
+        }
     }
 
     fn read(&mut self, starts: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
@@ -138,6 +151,8 @@ impl Pair {
             active: Rc::clone(&self.active),
             positions: BTreeMap::new(),
             looks: VecDeque::new(),
+            looks_late: false,
+            silent: false,
             fails: false,
         };
         let standby = Standby::new(Parts {
@@ -166,8 +181,20 @@ impl Pair {
         &mut self.processes[1 - active]
     }
 
+    /// Lets the copy begin, once what was left of the store is on the disk.
+    fn begin(&mut self) {
+        let standby = &mut self.other().standby;
+        standby.step();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !standby.has_begun() {
+            assert!(Instant::now() < deadline, "no copy can be begun");
+            standby.step();
+        }
+    }
+
     /// Lets the copy take what there is, and some more.
     fn follow(&mut self) {
+        self.begin();
         let records = self.broker.borrow().logs.get(CHANGELOG).map_or(0, Vec::len);
         let standby = &mut self.other().standby;
         (0..records + 8).for_each(|_| standby.step());
@@ -376,6 +403,147 @@ fn a_copy_that_cannot_be_read_is_given_up_when_it_is_needed() {
             .collect();
         assert_eq!(pair.active().bench.table(), counts(&expected));
     }
+}
+
+/// The worker stood still with all of its tasks while the disk merged what the copy had read, and ended if that failed.
+#[test]
+fn whoever_takes_over_works_on_while_the_copy_is_merged() {
+    for looked_up_from in [LOADED, LOOKED_UP] {
+        for fails in [false, true] {
+            let mut pair = Pair::new(looked_up_from);
+            pair.line("a b");
+            pair.steps(8);
+            pair.follow();
+            let merged: Vec<_> = pair.other().standby.stores().map(LocalStore::hold_up).collect();
+            assert_eq!(merged.len(), 1);
+            let (tell, told) = channel();
+            let merging = std::thread::spawn(move || {
+                // Whoever waits for it finds it done, late.
+                let outcome = told.recv_timeout(Duration::from_secs(60)).unwrap_or(Ok(()));
+                merged.into_iter().for_each(|merged| merged(outcome.clone()));
+            });
+            let shuffled = |pair: &Pair| pair.broker.borrow().logs[SHUFFLED].len();
+            let before = shuffled(&pair);
+            pair.change_places(true);
+            pair.line("a c");
+            pair.steps(12);
+            assert!(!pair.active().bench.worker.waiting.is_empty());
+            assert!(shuffled(&pair) > before, "the other task works");
+            let outcome = match fails {
+                true => Err("no room".to_owned()),
+                false => Ok(()),
+            };
+            tell.send(outcome).unwrap();
+            merging.join().unwrap();
+            pair.steps(40);
+            // Two words and what they mean.
+            let expected = match (fails, looked_up_from) {
+                (true, _) => (0, 3),
+                (false, LOADED) => (3, 0),
+                (false, _) => (0, 0),
+            };
+            assert_eq!(pair.restored(), expected, "{looked_up_from} {fails}");
+            let expected = counts(&[("a", 2), ("b", 1), ("c", 1)]);
+            assert_eq!(pair.active().bench.table(), expected);
+        }
+    }
+}
+
+/// A store that was whole was emptied, because the log had been shorter when somebody looked for the copy before.
+#[test]
+fn what_was_seen_for_one_copy_says_nothing_of_the_next() {
+    let mut pair = Pair::new(LOOKED_UP);
+    pair.line("a b c");
+    pair.steps(8);
+    pair.other().standby.follower().looks_late = true;
+    pair.begin();
+    pair.other().standby.step();
+    assert_eq!(pair.other().standby.follower().looks.len(), 1);
+    pair.change_places(false);
+    pair.line("d e f");
+    pair.steps(20);
+    pair.active().standby.step();
+    pair.change_places(false);
+    pair.begin();
+    pair.other().standby.follower().looks_late = false;
+    pair.follow();
+    let metrics = pair.other().bench.shared.metrics.snapshot(|_| 0);
+    assert_eq!((metrics.standby_records, pair.lag()), (0, Some(Some(0))));
+}
+
+/// Panics as soon as it is asked anything.
+struct Panics;
+
+impl Follow for Panics {
+    fn members(&mut self) -> Result<GroupMembers, SourceError> {
+        panic!("a panic that a test wants")
+    }
+
+    fn ask(&mut self, _: &TopicPartition, _: bool) {}
+
+    fn answer(&mut self) -> Option<(TopicPartition, Look)> {
+        None
+    }
+
+    fn read(&mut self, _: &[(TopicPartition, StartAt)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn poll(&mut self, _: Duration, _: usize, _: &mut dyn FnMut(Followed<'_>)) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// The files of a copy may be damaged, which no worker would have touched.
+#[test]
+fn a_panic_among_copies_ends_no_job() {
+    let (bench, directory) = (Bench::new(), tempfile::tempdir().unwrap());
+    let shared = Arc::clone(&bench.shared);
+    let copy = crate::StandbyMetrics { lag: Some(1) };
+    let at = (CHANGELOG.to_owned(), 0);
+    shared.metrics.standbys(BTreeMap::from([(at, copy)]));
+    let standby = Standby::new(Parts {
+        topology: Arc::clone(&bench.topology),
+        shared: Arc::clone(&shared),
+        stores: stores(directory.path(), StoreMemory::default()),
+        follow: Panics,
+        replicas: 1,
+        instance: "p0-stream-1".to_owned(),
+    });
+    standby.start().unwrap().join().unwrap();
+    assert!(shared.failure().is_none() && !shared.is_stopping());
+    assert!(
+        shared.metrics.standbys_now().is_empty(),
+        "there are none any more"
+    );
+}
+
+/// Only who had asked for it in the log was told, and without the group's name.
+#[test]
+fn it_is_told_once_that_nobody_says_who_is_in_the_group() {
+    let mut pair = Pair::new(LOADED);
+    let standby = &mut pair.other().standby;
+    let look = |standby: &mut Standby<MemoryFollow>| {
+        warnings(|| {
+            for _ in 0..30 {
+                // At once, as after a failure.
+                standby.release_all();
+                standby.step();
+            }
+        })
+    };
+    standby.follower().silent = true;
+    let told = look(standby);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("group=\"wc\"") && told[0].contains("needs Describe on the group"),
+        "{told:?}"
+    );
+    // Now and then nobody answers, which is nothing to be told.
+    standby.follower().silent = false;
+    assert!(look(standby).is_empty());
+    standby.follower().silent = true;
+    assert_eq!(look(standby).len(), 1, "it was answered in between");
 }
 
 #[derive(Debug, Clone)]

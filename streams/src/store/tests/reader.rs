@@ -1,6 +1,7 @@
 //! Those who read a store beside its owner.
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::partition::STATE;
 use super::*;
 
 /// All that a reader finds, in the order of the keys.
@@ -135,4 +136,26 @@ fn many_changes_are_found_at_once_from_the_first_read_on() {
     process.checkpoint(&log);
     process.epoch(&mut log, &changes(0..many, 3), true);
     assert_eq!(all(&reader), log.table());
+}
+
+/// What had been sealed before was looked through from the back for each key, as long as it was not on the disk.
+#[test]
+fn what_was_sealed_before_the_first_read_is_found_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::default();
+    let process = Process::start(stores(directory.path()), &log);
+    let mut pending = Pending::new(10);
+    for (key, value) in changes(0..1_000, 1).into_iter().chain(changes(990..1_000, 2)) {
+        pending.put(&[&[STATE], &key[..]].concat(), value.as_deref());
+    }
+    let sealed = Arc::new(Sealed::new(pending, None));
+    process.store.own().unwrap().sealed = Some(Arc::clone(&sealed));
+    assert!(!sealed.is_indexed());
+    let reader = process.store.reader();
+    assert_eq!(reader.get(&key(5)).unwrap(), Some(b"1".to_vec()));
+    assert!(sealed.is_indexed());
+    assert_eq!(reader.get(&key(989)).unwrap(), Some(b"1".to_vec()));
+    assert_eq!(reader.get(&key(990)).unwrap(), Some(b"2".to_vec()));
+    assert_eq!(reader.get(&key(1_000)).unwrap(), None);
+    sealed.end(Ok(()));
 }

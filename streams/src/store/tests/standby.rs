@@ -1,5 +1,33 @@
 //! Stores that follow a log beside its owner, and are taken over.
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
 use super::*;
+
+/// Nothing takes longer here that does not wait for the end of the test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Does what must not wait for the disk, which is held up.
+fn at_once<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = channel();
+    std::thread::spawn(move || tell.send(act()));
+    told.recv_timeout(PATIENCE).expect("it waits for the disk")
+}
+
+/// The store to follow, once what was left of it is on the disk.
+fn followed(stores: &LocalStores) -> LocalStore {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(store) = stores.follow(&at()).unwrap() {
+            return store;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "nobody has it, and it cannot be followed"
+        );
+        std::thread::yield_now();
+    }
+}
 
 /// A log of so many records, of which each key has several.
 fn long_log(records: usize) -> Log {
@@ -87,8 +115,7 @@ fn a_standby_goes_on_from_where_it_left() {
     standby.stands_at(203).unwrap();
     standby.keep(true).unwrap();
     drop(standby);
-    // What it left is on its way to the disk still.
-    let standby = stores.follow(&at()).unwrap().unwrap();
+    let standby = followed(&stores);
     assert_eq!(standby.resume().map(|position| position.offset), Some(203));
     assert_eq!(taken_over(&stores), (Some(203), part_of(&log, 200)));
 }
@@ -100,8 +127,7 @@ fn what_somebody_works_with_is_not_followed() {
     let owner = stores.claim(&at()).unwrap();
     assert!(stores.follow(&at()).unwrap().is_none());
     drop(owner);
-    let standby = stores.follow(&at()).unwrap();
-    assert!(standby.is_some());
+    let _standby = followed(&stores);
     assert!(stores.follow(&at()).unwrap().is_none(), "it is followed already");
 }
 
@@ -116,9 +142,10 @@ fn a_large_store_is_looked_up_once_it_is_taken_over() {
     standby.keep(true).unwrap();
     take(&standby, &log, 100..200);
     let owner = stores.claim(&at()).unwrap();
-    // The last part waits for the disk, and is found.
-    assert!(owner.is_looked_up());
     assert_eq!(owner.resume().map(|position| position.offset), Some(200));
+    // The last part waits for the disk, and is found.
+    assert!(owner.is_merged(PATIENCE).unwrap());
+    assert!(owner.is_looked_up());
     take(&owner, &log, 200..300);
     owner.restored().unwrap();
     let expected = log.table();
@@ -134,4 +161,81 @@ fn a_large_store_is_looked_up_once_it_is_taken_over() {
     // Who needs all of it in memory gets it, and looks nothing up.
     drop(owner.stored().unwrap());
     assert!(!owner.is_looked_up());
+}
+
+/// All claims waited for what was left of one store.
+#[test]
+fn while_what_was_left_is_written_the_store_is_not_followed_and_others_are_claimed() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = stores(directory.path());
+    let standby = stores.follow(&at()).unwrap().unwrap();
+    let written = standby.hold_up();
+    drop(standby);
+    let follows = stores.clone();
+    assert!(at_once(move || follows.follow(&at()).unwrap().is_none()));
+    let (claims, other) = (stores.clone(), TopicPartition { partition: 4, ..at() });
+    drop(at_once(move || claims.claim(&other).unwrap()));
+    written(Ok(()));
+    drop(followed(&stores));
+}
+
+/// The worker stood still with all of its tasks while the disk merged what the copy had read.
+#[test]
+fn a_take_over_does_not_wait_for_what_is_being_merged() {
+    let log = long_log(300);
+    // What came behind it waits in memory, or in a file.
+    for (spooled_from, caught_up) in [(usize::MAX, true), (50, true), (50, false)] {
+        for looks_up in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let memory = StoreMemory {
+                spooled_from,
+                ..StoreMemory::default().looked_up_from(if looks_up { 1 } else { usize::MAX })
+            };
+            let stores = stores_with(directory.path(), memory);
+            let standby = stores.follow(&at()).unwrap().unwrap();
+            standby.begin_anew().unwrap();
+            take(&standby, &log, 0..100);
+            if caught_up {
+                standby.stands_at(100).unwrap();
+            }
+            let merged = standby.hold_up();
+            take(&standby, &log, 100..200);
+            let claims = stores.clone();
+            let owner = at_once(move || claims.claim(&at()).unwrap());
+            assert_eq!(owner.resume().map(|position| position.offset), Some(200));
+            assert!(!owner.is_merged(Duration::ZERO).unwrap());
+            assert!(!owner.is_looked_up(), "it cannot be found yet");
+            merged(Ok(()));
+            assert!(owner.is_merged(PATIENCE).unwrap());
+            // Who has most of the log still to read loads all.
+            assert_eq!(owner.is_looked_up(), looks_up && caught_up);
+            assert!(owner.is_on_disk(PATIENCE).unwrap());
+            drop((owner, standby));
+            assert_eq!(taken_over(&stores), (Some(200), part_of(&log, 200)));
+        }
+    }
+}
+
+/// The worker that claimed it ended, with the job, though the log has all of it.
+#[test]
+fn a_copy_that_could_not_be_written_is_given_up_by_whoever_takes_over() {
+    let (directory, log) = (tempfile::tempdir().unwrap(), long_log(200));
+    let stores = stores(directory.path());
+    let standby = stores.follow(&at()).unwrap().unwrap();
+    take(&standby, &log, 0..100);
+    standby.stands_at(100).unwrap();
+    standby.hold_up()(Err("no room".to_owned()));
+    take(&standby, &log, 100..200);
+    assert_eq!(taken_over(&stores), (None, BTreeMap::new()));
+    // The same if it is known only later.
+    drop(standby);
+    let standby = followed(&stores);
+    take(&standby, &log, 0..100);
+    let written = standby.hold_up();
+    let owner = stores.claim(&at()).unwrap();
+    written(Err("no room".to_owned()));
+    let error = owner.is_merged(PATIENCE).unwrap_err();
+    assert!(matches!(error, LocalStoreError::Write { .. }), "{error}");
+    owner.begin_anew().unwrap();
+    assert!(owner.is_merged(PATIENCE).unwrap() && owner.is_on_disk(PATIENCE).unwrap());
 }
