@@ -149,7 +149,7 @@ impl Run {
                 0 => self.restart_broker(),
                 1 | 2 => {
                     self.server.kill_and_restart();
-                    self.runtime.block_on(writers::decide_prepared(port));
+                    writers.decide_prepared(&self.runtime, port);
                     self.report.server_kills += 1;
                 }
                 _ => {

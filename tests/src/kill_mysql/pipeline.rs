@@ -154,7 +154,7 @@ impl Run {
                 sink = Some(self.start_worker("sink"));
             }
             std::thread::sleep(Duration::from_millis(100 + self.random.below(1900)));
-            self.kill_one(&mut source, &mut sink);
+            self.kill_one(&writers, &mut source, &mut sink);
         }
         let source = source.unwrap_or_else(|| self.start_worker("source"));
         let sink = sink.unwrap_or_else(|| self.start_worker("sink"));
@@ -164,7 +164,7 @@ impl Run {
         drop((source, sink));
     }
 
-    fn kill_one(&mut self, source: &mut Option<Worker>, sink: &mut Option<Worker>) {
+    fn kill_one(&mut self, writers: &Writers, source: &mut Option<Worker>, sink: &mut Option<Worker>) {
         match self.random.below(12) {
             0 => {
                 if let Some(broker) = self.broker.take() {
@@ -175,8 +175,7 @@ impl Run {
             }
             1 | 2 => {
                 self.source.kill_and_restart();
-                self.runtime
-                    .block_on(writers::decide_prepared(self.source.port()));
+                writers.decide_prepared(&self.runtime, self.source.port());
                 self.report.server_kills += 1;
             }
             3..=5 => {

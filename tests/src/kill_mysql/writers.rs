@@ -1,6 +1,7 @@
 //! Those who write to the server: many at once, in transactions of every kind.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,8 +26,29 @@ const KEYS: u64 = 4000;
 pub(super) struct Writers {
     tasks: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
+    decisions: Decisions,
     /// Transactions that were committed.
     pub(super) committed: Arc<AtomicU64>,
+}
+
+/// What the manager of the XA transactions knows of them: the names of those that are to be committed, from when their PREPARE was acknowledged. All
+/// others are rolled back ("presumed abort").
+///
+/// It stands by what it has said, because servers log XA COMMIT and XA ROLLBACK before their engines know of it: where a server dies in between, the
+/// transaction is prepared still, and another decision now is not what a replica did. MariaDB 10.11 does not mend that itself (MDEV-21469).
+#[derive(Clone, Default)]
+pub(super) struct Decisions(Arc<Mutex<HashSet<String>>>);
+
+impl Decisions {
+    fn commit(&self, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.to_owned());
+    }
+
+    fn of(&self, name: &str) -> &'static str {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.contains(name) { "COMMIT" } else { "ROLLBACK" }
+    }
 }
 
 pub(super) fn options(port: u16) -> Opts {
@@ -141,6 +163,7 @@ impl Writers {
     pub(super) fn start(runtime: &Runtime, port: u16, load: Load) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
+        let decisions = Decisions::default();
         let tasks = (0..WRITERS).map(|number| {
             let writer = Writer {
                 number,
@@ -151,6 +174,7 @@ impl Writers {
                 added: 0,
                 stop: Arc::clone(&stop),
                 committed: Arc::clone(&committed),
+                decisions: decisions.clone(),
             };
             runtime.spawn(writer.run())
         });
@@ -158,6 +182,7 @@ impl Writers {
             tasks: tasks.collect(),
             stop,
             committed,
+            decisions,
         }
     }
 
@@ -168,19 +193,25 @@ impl Writers {
             for task in self.tasks {
                 task.await.unwrap();
             }
-            decide_prepared(port).await;
+            decide_prepared(port, &self.decisions).await;
         });
+    }
+
+    /// Ends the XA transactions whose writers are gone, as was decided.
+    pub(super) fn decide_prepared(&self, runtime: &Runtime, port: u16) {
+        runtime.block_on(decide_prepared(port, &self.decisions));
     }
 }
 
-/// Commits XA transactions whose writers are gone; their locks stay through crashes of the server.
-pub(super) async fn decide_prepared(port: u16) {
+/// Their locks stay through crashes of the server.
+async fn decide_prepared(port: u16, decisions: &Decisions) {
     for _ in 0..100 {
         if let Ok(mut conn) = Conn::new(options(port)).await
             && let Ok(prepared) = conn.query::<(i64, i64, i64, String), _>("XA RECOVER").await
         {
             for (.., name) in &prepared {
-                let _ = conn.query_drop(format!("XA COMMIT '{name}'")).await;
+                let end = decisions.of(name);
+                let _ = conn.query_drop(format!("XA {end} '{name}'")).await;
             }
             if prepared.is_empty() {
                 return;
@@ -201,6 +232,7 @@ struct Writer {
     added: u64,
     stop: Arc<AtomicBool>,
     committed: Arc<AtomicU64>,
+    decisions: Decisions,
 }
 
 impl Writer {
@@ -271,6 +303,7 @@ impl Writer {
         let end = if failed || self.random.below(3) == 0 {
             "ROLLBACK"
         } else {
+            self.decisions.commit(&name);
             "COMMIT"
         };
         conn.query_drop(format!("XA {end} '{name}'")).await
