@@ -38,7 +38,7 @@ pub(super) async fn statements(
             Err(error) if error.code().is_some_and(is_broken) => tracing::warn!(
                 table = %id,
                 %error,
-                "the server cannot open a captured table, and its CREATE TABLE is not told; repair the table, or leave it out (table.exclude.list)"
+                "the server cannot open a captured table, whose CREATE TABLE is not known; repair the table, or leave it out (table.exclude.list)"
             ),
             Err(error) => return Err(error.into()),
         }
