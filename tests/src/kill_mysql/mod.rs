@@ -63,7 +63,7 @@ pub fn run(directory: &Path, kind: &str, rounds: u64, seed: u64) -> Report {
         .block_on(writers::prepare(server.port(), &TABLES, ROWS))
         .unwrap();
     let mut run = Run {
-        distributed: kind != "mysql56",
+        old: kind == "mysql56",
         broker: Some(BrokerProcess::start(&directory.join("broker"))),
         directory: directory.to_owned(),
         server,
@@ -91,8 +91,8 @@ struct Run {
     random: Random,
     report: Report,
     seed: u64,
-    /// Whether the server keeps prepared transactions.
-    distributed: bool,
+    /// See [`Load::old`].
+    old: bool,
 }
 
 /// A running worker; killed when dropped.
@@ -137,7 +137,7 @@ impl Run {
         let load = Load {
             tables: &TABLES,
             seed: self.seed * 1000 + number,
-            distributed: self.distributed,
+            old: self.old,
             columns: Columns::ComeAndGo,
         };
         let writers = Writers::start(&self.runtime, port, load);

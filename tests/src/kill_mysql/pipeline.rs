@@ -139,7 +139,7 @@ impl Run {
         let load = Load {
             tables: &TABLES_OF_SINK,
             seed: self.seed * 1000 + self.number,
-            distributed: !self.old,
+            old: self.old,
             // What an old log does not say of columns is asked for, and may be another by then.
             columns: if self.old { Columns::Stay } else { Columns::Come },
         };
