@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn who_starts_another() {
         if std::env::var_os(STARTS).is_some() {
-            let child = Command::new("sleep").arg("1000").spawn_tied().unwrap();
+            let mut child = Command::new("sleep").arg("1000").spawn_tied().unwrap();
             println!("started {}", child.id());
-            std::thread::sleep(Duration::from_secs(1000));
+            child.wait().unwrap();
         }
     }
 

@@ -6,6 +6,7 @@
 //! a SELECT … GROUP BY of the source says: nothing lost, nothing counted twice, and all that changed taken back. That tables are right does not show what the
 //! source tells again, for they are written by keys: so its topics are read as well, in which each change has to find what was told last.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -201,6 +202,7 @@ impl Run {
         let soon = "tasks.max=2\nconsumer.override.session.timeout.ms=3000\nconsumer.override.heartbeat.interval.ms=500\n\
              consumer.override.max.poll.records=300\nrestart.backoff.ms=50\nrestart.backoff.max.ms=500\n";
         write("sink.properties", format!("{to}{soon}"));
+        self.jobs[0] = Some(self.first_job());
     }
 
     /// Buyers, and each process killed once.
@@ -246,12 +248,29 @@ impl Run {
         Worker::start(&self.directory, &files, &self.log(which))
     }
 
+    /// The first instance, once the job's topics are there: who is about to make them does not outlive the broker.
+    fn first_job(&self) -> Instance {
+        let mut child = self.job().stdout(Stdio::piped()).spawn_tied().unwrap();
+        let mut line = String::new();
+        let said = child.stdout.take().expect("it is piped");
+        BufReader::new(said).read_line(&mut line).unwrap();
+        if line != "the job runs\n" {
+            self.fail(&format!("the job does not start; it says {line:?}"));
+        }
+        Instance(child)
+    }
+
     fn start_job(&self) -> Instance {
+        Instance(self.job().spawn_tied().expect("cannot start the job"))
+    }
+
+    fn job(&self) -> Command {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.log("job"));
-        let child = Command::new(program::example("revenue"))
+        let mut command = Command::new(program::example("revenue"));
+        command
             .arg(format!("bootstrap.servers={}", self.address))
             // Shared, so that whoever comes next takes the place of one that was killed.
             .arg(format!("state.dir={}", self.directory.join("state").display()))
@@ -263,10 +282,8 @@ impl Run {
             .args(["num.stream.threads=2", "connect.timeout.ms=60000"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn_tied()
-            .expect("cannot start the job");
-        Instance(child)
+            .stderr(log.unwrap());
+        command
     }
 
     fn kill(&mut self, victim: Victim) {
