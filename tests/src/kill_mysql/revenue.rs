@@ -87,7 +87,7 @@ pub fn run(directory: &Path, plan: Plan<'_>) -> Report {
         broker: None,
         source: MysqlServer::start(plan.from, &directory.join("source"), &[]),
         target: MysqlServer::start(plan.to, &directory.join("target"), &[]),
-        to: plan.to.to_owned(),
+        kinds: [plan.from, plan.to].map(str::to_owned),
         directory: directory.to_owned(),
         address: free_address(),
         replay: None,
@@ -126,8 +126,8 @@ struct Run {
     address: String,
     source: MysqlServer,
     target: MysqlServer,
-    /// The kind of the target.
-    to: String,
+    /// The kinds of both.
+    kinds: [String; 2],
     /// Of the source's topics, once they are there.
     replay: Option<Replay>,
     runtime: Runtime,
@@ -168,13 +168,20 @@ impl Run {
         let example = program::repository().join("examples/revenue");
         let read = |name: &str| std::fs::read_to_string(example.join(name)).unwrap();
         let (source, target) = (self.source.port(), self.target.port());
-        let exact = match self.to.as_str() {
+        let exact = match self.kinds[1].as_str() {
             "mysql97" => "utf8mb4_0900_bin",
             "mariadb" => "utf8mb4_nopad_bin",
             _ => "utf8mb4_bin",
         };
-        let random = &mut self.random;
+        let (random, kinds) = (&mut self.random, &self.kinds);
         let prepared = self.runtime.block_on(async {
+            for (port, kind) in [source, target].into_iter().zip(kinds) {
+                // Its accounts without a name come before those of any host.
+                if kind == "mysql56" {
+                    let nobody = "DELETE FROM mysql.user WHERE user = ''; FLUSH PRIVILEGES";
+                    shop::run_file(port, nobody).await?;
+                }
+            }
             shop::run_file(source, &read("shop.sql")).await?;
             shop::fill(source, random).await?;
             // The account of the other server.
