@@ -7,8 +7,8 @@ CREATE TABLE reports.revenue_per_customer (
   revenue decimal(20,2) NOT NULL
 );
 CREATE TABLE reports.revenue_per_city (
-  -- Cities that differ by the case of a letter are different cities to the job.
-  city varchar(50) COLLATE utf8mb4_bin PRIMARY KEY,
+  -- Cities that differ by the case of a letter, or by a space behind it, are different cities to the job. (MariaDB: utf8mb4_nopad_bin.)
+  city varchar(50) COLLATE utf8mb4_0900_bin PRIMARY KEY,
   orders bigint NOT NULL,
   revenue decimal(20,2) NOT NULL
 );

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use millstream_tests::cluster::Cluster;
-use millstream_tests::program::{self, command};
+use millstream_tests::program::{self, SpawnTied, command};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::{Pid, Signal, kill_process};
@@ -357,7 +357,7 @@ fn a_broker_logs_json_when_asked() {
     .arg(directory.path())
     .stdout(Stdio::piped())
     .stderr(Stdio::piped())
-    .spawn()
+    .spawn_tied()
     .unwrap();
     let mut ready = [0; 10];
     child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();

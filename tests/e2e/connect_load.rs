@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use millstream_tests::broker::{BrokerProcess, free_address};
 use millstream_tests::connect_worker::append;
 use millstream_tests::large_files;
-use millstream_tests::program::{self, Finished};
+use millstream_tests::program::{self, Finished, SpawnTied};
 use rustix::process::{Pid, Signal, kill_process};
 
 const LOAD: [&str; 5] = [
@@ -162,7 +162,7 @@ fn a_load_that_is_interrupted_goes_on_where_it_stopped() {
         .current_dir(folder.path())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn();
+        .spawn_tied();
     let mut child = child.unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     let some = |shown: &str| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millstream_tests::broker::BrokerProcess;
 use millstream_tests::cluster::Cluster;
-use millstream_tests::program::{command, millstream_output};
+use millstream_tests::program::{SpawnTied, command, millstream_output};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -232,7 +232,7 @@ fn ctrl_c_ends_a_consumer_cleanly_and_its_group_keeps_what_was_printed() {
     let mut child = command(&words)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .spawn_tied()
         .unwrap();
     let mut printed = [0; 4];
     child.stdout.take().unwrap().read_exact(&mut printed).unwrap();
@@ -258,7 +258,7 @@ fn ctrl_c_ends_a_producer_after_its_lines_are_written() {
     let cluster = Cluster::start();
     cluster.run(&["topics", "create", "--topic", "typed"], "");
     let words = cluster.arguments(&["produce", "--topic", "typed"]);
-    let mut child = command(&words).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&words).stdin(Stdio::piped()).spawn_tied().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, b"typed by hand\n").unwrap();
     std::io::Write::flush(&mut stdin).unwrap();

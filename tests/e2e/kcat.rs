@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millstream_tests::broker::BrokerProcess;
-use millstream_tests::program::{millstream_output, output_of};
+use millstream_tests::program::{SpawnTied, millstream_output, output_of};
 
 fn kcat(broker: &BrokerProcess, arguments: &[&str]) -> Command {
     let mut command = Command::new("kcat");
@@ -159,7 +159,7 @@ fn member(broker: &BrokerProcess, output: &std::path::Path) -> Child {
     .stdin(Stdio::null())
     .stdout(std::fs::File::create(output).unwrap())
     .stderr(Stdio::null())
-    .spawn()
+    .spawn_tied()
     .unwrap()
 }
 

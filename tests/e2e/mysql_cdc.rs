@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use millstream_tests::broker::{BrokerProcess, free_address};
 use millstream_tests::connect_worker::{ConnectWorker, await_some};
 use millstream_tests::mysql::MysqlServer;
-use millstream_tests::program::{self, command, python, repository};
+use millstream_tests::program::{self, SpawnTied, command, python, repository};
 
 const KIND: &str = "mysql97";
 
@@ -126,7 +126,7 @@ impl Subscriber {
             .python(&["subscriber.py"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap());
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();

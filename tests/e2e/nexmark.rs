@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millstream_tests::cluster::Cluster;
 use millstream_tests::nexmark::{Files, Layout};
-use millstream_tests::program::{self, Finished, output_of, python, repository};
+use millstream_tests::program::{self, Finished, SpawnTied, output_of, python, repository};
 
 const LAYOUT: Layout = Layout {
     events: 20_000,
@@ -30,7 +30,7 @@ impl Job {
             .arg(format!("state.dir={}", state.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap())

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use millstream_tests::cluster::Cluster;
-use millstream_tests::program::command;
+use millstream_tests::program::{SpawnTied, command};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -156,7 +156,7 @@ fn ctrl_c_prints_the_result_so_far() {
     let mut child = command(&cluster.arguments(&words))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
+        .spawn_tied()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().ends_with("ms max latency."));

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use millstream_tests::connect_worker::await_some;
 use millstream_tests::kill_mysql::revenue::{self, Plan};
 use millstream_tests::mysql::MysqlServer;
-use millstream_tests::program::{self, repository};
+use millstream_tests::program::{self, SpawnTied, repository};
 
 const KIND: &str = "mysql97";
 
@@ -93,7 +93,7 @@ impl Example {
             .arg(self.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
         let said: Vec<String> = said.map_while(Result::ok).take(3).collect();

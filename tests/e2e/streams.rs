@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millstream_tests::cluster::Cluster;
-use millstream_tests::program;
+use millstream_tests::program::{self, SpawnTied};
 
 /// A running `word_count_service`.
 struct Service(Child);
@@ -31,7 +31,7 @@ impl Service {
             .args(properties)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program;
+use crate::program::{self, SpawnTied};
 
 /// A running broker; killed when dropped.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl BrokerProcess {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program;
+use crate::program::{self, SpawnTied};
 
 /// How long something may take to come.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -36,7 +36,7 @@ impl ConnectWorker {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .spawn()
+            .spawn_tied()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::broker::BrokerProcess;
-use crate::program;
+use crate::program::{self, SpawnTied};
 
 /// How often the worker's memory is looked at; the kernel keeps its peak.
 const LOOK: Duration = Duration::from_millis(20);
@@ -188,7 +188,7 @@ impl Load<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn();
+            .spawn_tied();
         let (code, peak_bytes) = watch(child.unwrap());
         let said = std::fs::read_to_string(at("worker.log")).unwrap();
         Loaded {

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::program;
 
-/// A running server; stopped when dropped.
+/// A running server; stopped when dropped, and killed should this process be.
 #[derive(Debug)]
 pub struct MysqlServer {
     kind: String,
@@ -34,6 +34,7 @@ impl MysqlServer {
         let mut command = Command::new(program::repository().join("tests/mysql/server"));
         command.args(["start", &self.kind]).arg(&self.folder);
         command.arg(self.port.to_string()).arg("--").args(&self.options);
+        command.env("MILLSTREAM_TEST_OWNER", std::process::id().to_string());
         let said = program::output_of(&mut command, b"");
         let port = said.lines().last().and_then(|line| line.trim().parse().ok());
         port.unwrap_or_else(|| panic!("tests/mysql/server said no port: {said:?}"))

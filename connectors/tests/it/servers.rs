@@ -60,6 +60,7 @@ fn script() -> PathBuf {
 fn run(arguments: &[&str]) -> String {
     let output = Command::new(script())
         .args(arguments)
+        .env("MILLSTREAM_TEST_OWNER", std::process::id().to_string())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -266,4 +267,23 @@ pub fn tls_file(name: &str) -> PathBuf {
         .join(name)
         .canonicalize()
         .unwrap()
+}
+
+/// It would write into files that nobody sees, until the disk is full.
+#[test]
+fn a_server_ends_whose_folder_is_gone() {
+    let server = Server::start(Kind::MariaDb, &[]);
+    let pid = std::fs::read_to_string(server.folder().join("pid")).unwrap();
+    let process = Path::new("/proc").join(pid.trim()).join("stat");
+    let runs = || {
+        let stat = std::fs::read_to_string(&process).unwrap_or_default();
+        stat.contains(") ") && !stat.contains(") Z ")
+    };
+    assert!(runs());
+    std::fs::remove_dir_all(server.folder()).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while runs() {
+        assert!(Instant::now() < until, "{} still runs", process.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -18,7 +18,7 @@ use files::InputFiles;
 use topic::TopicReader;
 
 use crate::broker::BrokerProcess;
-use crate::program;
+use crate::program::{self, SpawnTied};
 use crate::random::Random;
 
 /// How long everything that was written may take to arrive.
@@ -102,7 +102,7 @@ impl WorkerProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
-            .spawn();
+            .spawn_tied();
         Self(child.unwrap())
     }
 

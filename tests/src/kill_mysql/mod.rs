@@ -13,7 +13,7 @@ mod shop;
 mod writers;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use crate::broker::BrokerProcess;
 use crate::mysql::MysqlServer;
-use crate::program;
+use crate::program::{self, SpawnTied};
 use crate::random::Random;
 use replay::{Replay, Row, Rows};
 use writers::{Columns, Load, TABLES, Writers};
@@ -108,7 +108,12 @@ impl Worker {
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        Self(command.stderr(log.unwrap()).spawn().unwrap())
+        Self(command.stderr(log.unwrap()).spawn_tied().unwrap())
+    }
+
+    /// How it ended, if it has.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
     }
 }
 
@@ -127,7 +132,7 @@ impl Run {
     fn connector(&mut self, number: u64, rounds: u64) {
         let prefix = format!("mysql{number}");
         self.write_properties(&prefix, number);
-        let mut replay = Replay::new(&self.address(), &prefix);
+        let mut replay = Replay::new(&self.address(), &prefix, &TABLES, 1);
         let port = self.server.port();
         let load = Load {
             tables: &TABLES,

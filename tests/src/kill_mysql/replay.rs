@@ -8,8 +8,6 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Map, Value};
 
-use super::writers::TABLES;
-
 /// A row as its columns' texts.
 pub(super) type Row = BTreeMap<String, Option<String>>;
 /// Rows by their key's text.
@@ -29,7 +27,8 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn new(bootstrap: &str, prefix: &str) -> Self {
+    /// Of these tables, whose topics have so many partitions.
+    pub(super) fn new(bootstrap: &str, prefix: &str, tables: &[&'static str], partitions: i32) -> Self {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", bootstrap)
@@ -42,16 +41,19 @@ impl Replay {
             .set("log_level", "0");
         let consumer: BaseConsumer = client.create().unwrap();
         let (mut list, mut topics) = (TopicPartitionList::new(), HashMap::new());
-        for table in TABLES {
+        for &table in tables {
             let topic = format!("{prefix}.shop.{table}");
-            list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+            for partition in 0..partitions {
+                let added = list.add_partition_offset(&topic, partition, Offset::Beginning);
+                added.unwrap();
+            }
             topics.insert(topic, table);
         }
         consumer.assign(&list).unwrap();
         Self {
             consumer,
             topics,
-            tables: TABLES.iter().map(|&table| (table, Rows::new())).collect(),
+            tables: tables.iter().map(|&table| (table, Rows::new())).collect(),
             records: 0,
             reads: 0,
             told_before: 0,
@@ -71,7 +73,7 @@ impl Replay {
             let value: Value = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
             let key = message.key().map(serde_json::from_slice::<Value>);
             let key = key.transpose().map_err(|error| error.to_string())?;
-            let at = format!("{table} offset {}", message.offset());
+            let at = format!("{table} {}, offset {}", message.partition(), message.offset());
             self.apply(table, key.as_ref(), &value)
                 .map_err(|what| format!("{at}: {what}; the record: {value}"))?;
             self.records += 1;

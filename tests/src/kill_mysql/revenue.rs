@@ -3,8 +3,10 @@
 //! The example's own files, but for addresses and how soon somebody is missed. Buyers insert, update and delete orders and customers, give orders to others and
 //! change keys, in transactions of which some are rolled back; orders name customers that are not there. In each round the source's and the
 //! sink's worker, both instances of the job, the broker and both servers are killed, in an order by the seed. Behind it the target's tables have to be what
-//! a SELECT … GROUP BY of the source says: nothing lost, nothing twice, and all that changed taken back.
+//! a SELECT … GROUP BY of the source says: nothing lost, nothing counted twice, and all that changed taken back. That tables are right does not show what the
+//! source tells again, for they are written by keys: so its topics are read as well, in which each change has to find what was told last.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,11 +15,12 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::runtime::Runtime;
 
+use super::replay::{Replay, Rows};
 use super::shop::{self, Buyers};
-use super::{PATIENCE, Worker, end_of, writers};
+use super::{PATIENCE, Worker, difference, end_of, select, writers};
 use crate::broker::{BrokerProcess, free_address};
 use crate::mysql::MysqlServer;
-use crate::program;
+use crate::program::{self, SpawnTied};
 use crate::random::Random;
 
 const TOPICS: [&str; 4] = [
@@ -26,7 +29,13 @@ const TOPICS: [&str; 4] = [
     "revenue_per_customer",
     "revenue_per_city",
 ];
-const PARTITIONS: &str = "3";
+const PARTITIONS: i32 = 3;
+/// The source's.
+const TABLES: [&str; 2] = ["customers", "orders"];
+/// What a worker says of a task that it does not start again.
+const GAVE_UP: &str = "stays FAILED until";
+/// How long a round may take once nobody buys, though something moves.
+const CHECK_MAX: Duration = Duration::from_secs(600);
 const INSTANCES: usize = 2;
 /// How long nothing else may become of what is right.
 const QUIET: Duration = Duration::from_secs(1);
@@ -52,6 +61,8 @@ pub struct Report {
     pub transactions: u64,
     /// Rows that were compared.
     pub rows: u64,
+    /// Records of the source, tombstones aside.
+    pub records: u64,
     /// The longest time until the target was right, once nobody bought.
     pub slowest: Duration,
 }
@@ -76,8 +87,10 @@ pub fn run(directory: &Path, plan: Plan<'_>) -> Report {
         broker: None,
         source: MysqlServer::start(plan.from, &directory.join("source"), &[]),
         target: MysqlServer::start(plan.to, &directory.join("target"), &[]),
+        kinds: [plan.from, plan.to].map(str::to_owned),
         directory: directory.to_owned(),
         address: free_address(),
+        replay: None,
         runtime,
         random: Random::new(plan.seed),
         report: Report::default(),
@@ -90,6 +103,7 @@ pub fn run(directory: &Path, plan: Plan<'_>) -> Report {
     for _ in 0..plan.rounds {
         run.round();
     }
+    run.report.records = run.replay.map_or(0, |replay| replay.records);
     run.report
 }
 
@@ -112,6 +126,10 @@ struct Run {
     address: String,
     source: MysqlServer,
     target: MysqlServer,
+    /// The kinds of both.
+    kinds: [String; 2],
+    /// Of the source's topics, once they are there.
+    replay: Option<Replay>,
     runtime: Runtime,
     random: Random,
     report: Report,
@@ -134,21 +152,43 @@ impl Run {
 
     fn prepare(&mut self) {
         for topic in TOPICS {
-            let create = ["topics", "--create", "--topic", topic, "--partitions", PARTITIONS];
+            let partitions = PARTITIONS.to_string();
+            let create = [
+                "topics",
+                "--create",
+                "--topic",
+                topic,
+                "--partitions",
+                &partitions,
+            ];
             let words = [&create[..], &["--bootstrap-server", &self.address]].concat();
             program::millstream_output(&words, "");
         }
+        self.replay = Some(Replay::new(&self.address, "example", &TABLES, PARTITIONS));
         let example = program::repository().join("examples/revenue");
         let read = |name: &str| std::fs::read_to_string(example.join(name)).unwrap();
         let (source, target) = (self.source.port(), self.target.port());
-        let random = &mut self.random;
+        let exact = match self.kinds[1].as_str() {
+            "mysql97" => "utf8mb4_0900_bin",
+            "mariadb" => "utf8mb4_nopad_bin",
+            _ => "utf8mb4_bin",
+        };
+        let (random, kinds) = (&mut self.random, &self.kinds);
         let prepared = self.runtime.block_on(async {
+            for (port, kind) in [source, target].into_iter().zip(kinds) {
+                // Its accounts without a name come before those of any host.
+                if kind == "mysql56" {
+                    let nobody = "DELETE FROM mysql.user WHERE user = ''; FLUSH PRIVILEGES";
+                    shop::run_file(port, nobody).await?;
+                }
+            }
             shop::run_file(source, &read("shop.sql")).await?;
             shop::fill(source, random).await?;
             // The account of the other server.
             let user = "CREATE USER 'millstream'@'%' IDENTIFIED BY 'replace-me'";
             shop::run_file(target, user).await?;
-            shop::run_file(target, &read("reports.sql")).await
+            let reports = read("reports.sql").replace("utf8mb4_0900_bin", exact);
+            shop::run_file(target, &reports).await
         });
         prepared.unwrap();
         let write = |name: &str, text: String| {
@@ -169,6 +209,7 @@ impl Run {
         let soon = "tasks.max=2\nconsumer.override.session.timeout.ms=3000\nconsumer.override.heartbeat.interval.ms=500\n\
              consumer.override.max.poll.records=300\nrestart.backoff.ms=50\nrestart.backoff.max.ms=500\n";
         write("sink.properties", format!("{to}{soon}"));
+        self.jobs[0] = Some(self.first_job());
     }
 
     /// Buyers, and each process killed once.
@@ -214,12 +255,29 @@ impl Run {
         Worker::start(&self.directory, &files, &self.log(which))
     }
 
+    /// The first instance, once the job's topics are there: who is about to make them does not outlive the broker.
+    fn first_job(&self) -> Instance {
+        let mut child = self.job().stdout(Stdio::piped()).spawn_tied().unwrap();
+        let mut line = String::new();
+        let said = child.stdout.take().expect("it is piped");
+        BufReader::new(said).read_line(&mut line).unwrap();
+        if line != "the job runs\n" {
+            self.fail(&format!("the job does not start; it says {line:?}"));
+        }
+        Instance(child)
+    }
+
     fn start_job(&self) -> Instance {
+        Instance(self.job().spawn_tied().expect("cannot start the job"))
+    }
+
+    fn job(&self) -> Command {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.log("job"));
-        let child = Command::new(program::example("revenue"))
+        let mut command = Command::new(program::example("revenue"));
+        command
             .arg(format!("bootstrap.servers={}", self.address))
             // Shared, so that whoever comes next takes the place of one that was killed.
             .arg(format!("state.dir={}", self.directory.join("state").display()))
@@ -231,13 +289,13 @@ impl Run {
             .args(["num.stream.threads=2", "connect.timeout.ms=60000"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn()
-            .expect("cannot start the job");
-        Instance(child)
+            .stderr(log.unwrap());
+        command
     }
 
     fn kill(&mut self, victim: Victim) {
+        // Who ended by itself is not to be taken for one that is killed here.
+        self.all_live();
         match victim {
             Victim::Broker => {
                 if let Some(broker) = self.broker.take() {
@@ -272,7 +330,7 @@ impl Run {
         self.all_live();
     }
 
-    /// An instance of the job lives through whatever happens to the others.
+    /// Workers and instances of the job live through whatever happens to the others.
     fn all_live(&mut self) {
         let ended = self.jobs.iter_mut().flatten().find_map(|instance| {
             let looked = instance.0.try_wait();
@@ -280,6 +338,20 @@ impl Run {
         });
         if let Some(status) = ended {
             self.fail(&format!("an instance of the job ended by itself with {status}"));
+        }
+        let ended = self.workers.iter_mut().flatten().find_map(Worker::ended);
+        if let Some(status) = ended {
+            self.fail(&format!("a worker ended by itself with {status}"));
+        }
+    }
+
+    /// Nor does a task of theirs give up.
+    fn none_gave_up(&self) {
+        for which in ["source", "sink"] {
+            let log = std::fs::read_to_string(self.log(which)).unwrap_or_default();
+            if let Some(line) = log.lines().find(|line| line.contains(GAVE_UP)) {
+                self.fail(&format!("the {which}'s task gave up: {line}"));
+            }
         }
     }
 
@@ -292,9 +364,11 @@ impl Run {
         });
         let mut progress = self.progress();
         let mut until = Instant::now() + PATIENCE;
+        let limit = Instant::now() + CHECK_MAX;
         let mut right = None;
         while right.is_none_or(|since: Instant| since.elapsed() < QUIET) {
             self.all_live();
+            self.none_gave_up();
             match self.difference(&expected) {
                 None => {
                     if right.is_none() {
@@ -312,11 +386,40 @@ impl Run {
                     if Instant::now() > until {
                         self.fail(&format!("nothing moves any more, and {differs}"));
                     }
+                    if Instant::now() > limit {
+                        self.fail(&format!("it does not end, and {differs}"));
+                    }
                 }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         self.report.rows += expected.iter().map(|rows| rows.len() as u64).sum::<u64>();
+        self.replayed();
+    }
+
+    /// Reads the source's topics on, until they say what its tables are. That each change finds what was told last is seen with it.
+    fn replayed(&mut self) {
+        let tables = TABLES.map(|table| {
+            let rows = self.runtime.block_on(select(self.source.port(), "shop", table));
+            rows.unwrap_or_else(|error| self.fail(&format!("the source does not answer: {error}")))
+        });
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let replay = self.replay.as_mut().expect("it is there since topics are");
+            if let Err(what) = replay.read() {
+                self.fail(&format!("a record of the source is not right: {what}"));
+            }
+            let differs = |(table, rows): (&&str, &Rows)| {
+                let differs = difference(rows, replay.rows(table))?;
+                Some(format!("{table}: {differs}"))
+            };
+            let Some(differs) = TABLES.iter().zip(&tables).find_map(differs) else {
+                return;
+            };
+            if Instant::now() > until {
+                self.fail(&format!("the source's topics differ from its tables: {differs}"));
+            }
+        }
     }
 
     /// What is stored of how far the topics are written.

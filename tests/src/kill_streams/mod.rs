@@ -22,7 +22,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::{BrokerProcess, free_address};
-use crate::program;
+use crate::program::{self, SpawnTied};
 use crate::random::Random;
 
 /// Of each topic that is read.
@@ -331,7 +331,7 @@ impl Instance {
             .args(job.settings())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .spawn()
+            .spawn_tied()
             .expect("cannot start the job");
         Self { child }
     }

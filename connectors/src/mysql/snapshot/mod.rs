@@ -63,6 +63,7 @@ mod model;
 pub use key::{KeyColumns, KeyError, Place};
 pub use machine::Snapshot;
 pub use mark::Mark;
+pub(in crate::mysql) use readers::until_visible;
 pub use readers::{Readers, ReadersConfig};
 pub use release::Release;
 pub use request::{Answer, ChunkRead, ChunkWork, Outcome, Request, RequestId, Surveyed, Work};

@@ -12,12 +12,39 @@ use crate::mysql::config::{SnapshotMode, SourceConfig};
 use crate::mysql::record::{SchemaChange, TableChange};
 use crate::mysql::schema::{Table, TableId, describe};
 
+/// So many tables are named in a line of the log.
+const NAMED: usize = 20;
+
 /// Whether a server that answers so cannot open a table: damaged, without its files or its engine, or a part of it is elsewhere.
 fn is_broken(code: u16) -> bool {
     matches!(
         code,
         1016 | 1017 | 1033 | 1168 | 1194 | 1195 | 1286 | 1296 | 1429..=1431 | 1812 | 1813 | 1932 | 145
     )
+}
+
+/// Of each table the statement that would make it. The server gives it once nobody alters the table: what it says of the table behind that has
+/// all that was in the log before.
+pub(super) async fn statements(
+    config: &SourceConfig,
+    ids: &[TableId],
+) -> Result<HashMap<TableId, String>, SourceError> {
+    let mut client = Client::connect(&config.connection).await?;
+    let mut statements = HashMap::new();
+    for id in ids {
+        match describe::show_create(&mut client, id).await {
+            Ok(Some(statement)) => drop(statements.insert(id.clone(), statement)),
+            Ok(None) => {}
+            Err(error) if error.code().is_some_and(is_broken) => tracing::warn!(
+                table = %id,
+                %error,
+                "the server cannot open a captured table, whose CREATE TABLE is not known; repair the table, or leave it out (table.exclude.list)"
+            ),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    client.close().await;
+    Ok(statements)
 }
 
 /// A server, its databases and their tables, as far as they are captured.
@@ -56,11 +83,8 @@ impl Announcement {
         config.records.schema_changes && !silent
     }
 
-    /// What the server says now of it all, but for what its tables are; and of each table its statement.
-    pub(super) async fn read(
-        config: &SourceConfig,
-        ids: &[TableId],
-    ) -> Result<(Self, HashMap<TableId, String>), SourceError> {
+    /// What the server says now of itself and its databases.
+    pub(super) async fn read(config: &SourceConfig, ids: &[TableId]) -> Result<Self, SourceError> {
         let mut client = Client::connect(&config.connection).await?;
         let text = |row: &Row, place| row.text(place).unwrap_or_default();
         let mut announcement = Self::default();
@@ -81,25 +105,25 @@ impl Announcement {
             }
         }
         announcement.databases.sort();
-        let mut statements = HashMap::new();
-        for id in ids {
-            match describe::show_create(&mut client, id).await {
-                Ok(Some(statement)) => drop(statements.insert(id.clone(), statement)),
-                Ok(None) => {}
-                Err(error) if error.code().is_some_and(is_broken) => tracing::warn!(
-                    table = %id,
-                    %error,
-                    "the server cannot open a captured table, and its CREATE TABLE is not told; repair the table, or leave it out (table.exclude.list)"
-                ),
-                Err(error) => return Err(error.into()),
-            }
-        }
         client.close().await;
-        Ok((announcement, statements))
+        Ok(announcement)
     }
 
     /// Takes what the tables are. Those that are not known, or gone, are not told.
     pub(super) fn learn(&mut self, tables: &[(TableId, Known)], mut statements: HashMap<TableId, String>) {
+        let untold = tables.iter().filter_map(|(id, known)| match known {
+            Known::Changed | Known::Unknown(_) => Some(id.to_string()),
+            Known::Table(_) | Known::Gone => None,
+        });
+        let untold: Vec<String> = untold.collect();
+        if !untold.is_empty() {
+            tracing::warn!(
+                count = untold.len(),
+                tables = untold[..untold.len().min(NAMED)].join(", "),
+                "captured tables whose CREATE TABLE is not told: they changed while the server said what they are, or have types that are not known. \
+                 Their changes are told from now on"
+            );
+        }
         let known = tables.iter().filter_map(|(id, known)| match known {
             Known::Table(table) => Some((Arc::clone(table), statements.remove(id)?)),
             Known::Gone | Known::Changed | Known::Unknown(_) => None,

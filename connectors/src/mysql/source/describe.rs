@@ -70,6 +70,8 @@ pub(super) struct Described {
     pub(super) collations: BTreeMap<String, Collation>,
     /// Whose statements are in the log.
     pub(super) server: Option<Arc<ddl::Server>>,
+    /// A statement behind the place touches captured tables, whether they were asked for or not.
+    pub(super) touched: bool,
 }
 
 /// A connection, and what was found with it.
@@ -255,6 +257,7 @@ async fn described(
         }
     };
     answer.collations = asked.scouted.collations_at(&since.position);
+    answer.touched = asked.scouted.touches_captured(&since.position);
     Ok(answer)
 }
 

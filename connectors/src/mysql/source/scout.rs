@@ -14,7 +14,7 @@ use crate::mysql::client::{Client, ClientError, DumpRequest};
 use crate::mysql::config::{FailureMode, Filters, SkippedOperations, SourceConfig};
 use crate::mysql::schema::TableId;
 use crate::mysql::stream::ddl::Touched;
-use crate::mysql::stream::{LogPosition, Resume, Step, Stream, StreamOptions};
+use crate::mysql::stream::{Capture, LogPosition, Resume, Step, Stream, StreamOptions};
 
 /// How often the server says that it lives while its log is looked through.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub(super) struct Scouted {
     databases: HashMap<String, LogPosition>,
     /// The same of all tables.
     all: Option<LogPosition>,
+    /// The same of captured tables, also of those that are gone already.
+    captured: Option<LogPosition>,
     /// Default collations of databases, as the server answered.
     pub(super) collations: HashMap<String, Collation>,
 }
@@ -42,6 +44,11 @@ impl Scouted {
     pub(super) fn changes(&self, table: &TableId, at: &LogPosition) -> bool {
         let changed = self.tables.get(&small(table));
         changed.is_some_and(|place| place.has_passed(at)) || self.changes_database(&table.database, at)
+    }
+
+    /// Whether a statement behind this place touches any captured table.
+    pub(super) fn touches_captured(&self, at: &LogPosition) -> bool {
+        self.captured.as_ref().is_some_and(|place| place.has_passed(at))
     }
 
     fn changes_database(&self, database: &str, at: &LogPosition) -> bool {
@@ -71,7 +78,17 @@ impl Scouted {
         held.map(|(name, collation)| (name.clone(), *collation)).collect()
     }
 
-    fn add(&mut self, touched: &Touched, place: &LogPosition) {
+    fn add(&mut self, touched: &Touched, place: &LogPosition, capture: &Capture) {
+        let captured = match touched {
+            Touched::Tables(tables) => tables
+                .iter()
+                .any(|id| capture.table(&id.database, &id.table).table),
+            Touched::Database(name) => capture.database(name),
+            Touched::Everything => true,
+        };
+        if captured {
+            self.captured = Some(place.clone());
+        }
         match touched {
             Touched::Tables(tables) => {
                 let places = tables.iter().map(|table| (small(table), place.clone()));
@@ -84,6 +101,7 @@ impl Scouted {
             self.tables.clear();
             self.databases.clear();
             self.all = Some(place.clone());
+            self.captured = Some(place.clone());
         }
     }
 }
@@ -127,6 +145,7 @@ pub(super) async fn scout(
         .await?;
     let mut link = Link::open(dump, QUEUE_BYTES);
     let mut stream = Stream::new(Resume::at(since.clone()), options(config));
+    let capture = Capture::new(config.filters.clone());
     let mut passed = false;
     while !passed {
         match link.next().await {
@@ -144,7 +163,7 @@ pub(super) async fn scout(
             if let Step::Schema(change) = step
                 && !is_known
             {
-                found.add(&change.touches, stream.position());
+                found.add(&change.touches, stream.position(), &capture);
             }
         }
         // Only now: places are compared as well, and before its first event the stream's may be another server's.
@@ -176,6 +195,7 @@ fn options(config: &SourceConfig) -> StreamOptions {
         },
         failures: FailureMode::Skip,
         event_bytes: config.stream.event_bytes,
+        ahead: true,
         ..StreamOptions::default()
     }
 }
@@ -183,6 +203,7 @@ fn options(config: &SourceConfig) -> StreamOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mysql::config::{Selection, parse_patterns};
     use crate::mysql::stream::Gtids;
 
     fn at(position: u64) -> LogPosition {
@@ -221,8 +242,14 @@ mod tests {
             ..Scouted::default()
         };
         let table = |name: &str| TableId::new("d", name);
-        found.add(&Touched::Tables(vec![table("T"), table("u")]), &at(200));
-        found.add(&Touched::Tables(vec![table("t")]), &at(300));
+        let filters = Filters {
+            databases: Selection::Include(parse_patterns("d").unwrap()),
+            tables: Selection::Exclude(parse_patterns("d[.][tu]").unwrap()),
+            ..Filters::default()
+        };
+        let capture = Capture::new(filters);
+        found.add(&Touched::Tables(vec![table("T"), table("u")]), &at(200), &capture);
+        found.add(&Touched::Tables(vec![table("t")]), &at(300), &capture);
         let changed = |found: &Scouted, name: &str, position| found.changes(&table(name), &at(position));
         assert!(changed(&found, "t", 300) && !changed(&found, "t", 301));
         assert!(changed(&found, "u", 200) && !changed(&found, "u", 201));
@@ -234,10 +261,15 @@ mod tests {
             "nothing was looked at there"
         );
         assert_eq!(found.collations_at(&at(100)).len(), 2);
-        found.add(&Touched::Database("D".to_owned()), &at(400));
+        assert!(!found.touches_captured(&at(100)), "neither is captured");
+        found.add(&Touched::Tables(vec![table("x")]), &at(350), &capture);
+        assert!(found.touches_captured(&at(350)) && !found.touches_captured(&at(351)));
+        found.add(&Touched::Database("e".to_owned()), &at(360), &capture);
+        assert!(!found.touches_captured(&at(351)));
+        found.add(&Touched::Database("D".to_owned()), &at(400), &capture);
         assert!(changed(&found, "v", 400) && !changed(&found, "v", 401));
         assert_eq!(found.collations_at(&at(400)), [("e".to_owned(), 45)].into());
-        found.add(&Touched::Everything, &at(500));
+        found.add(&Touched::Everything, &at(500), &capture);
         assert!(found.changes(&TableId::new("e", "x"), &at(500)));
         assert!(found.collations_at(&at(500)).is_empty());
     }

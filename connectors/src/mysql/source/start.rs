@@ -1,10 +1,10 @@
 //! Where a source begins: what is stored, what the server still has, and whether what is there already is to be read.
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::announce::Announcement;
-use super::describe::{self, Ask, Described, Known, Since};
+use super::announce::{self, Announcement};
+use super::describe::{self, Ask, Described, Since};
 use super::error::SourceError;
 use super::link::{Incoming, Link};
 use super::prepared::end_of_prepared;
@@ -17,7 +17,7 @@ use crate::mysql::config::{Selection, SnapshotMode, SourceConfig};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::offset::{Offset, Snapshots};
 use crate::mysql::schema::{TableId, describe as server};
-use crate::mysql::snapshot::SnapshotState;
+use crate::mysql::snapshot::{SnapshotState, until_visible};
 use crate::mysql::stream::{Capture, Gtids, LogPosition, Resume};
 
 /// How often the server says that it lives.
@@ -25,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How often a source that begins looks for a place where tables do not change.
 const ATTEMPTS: u32 = 10;
+/// How long, where the log says what tables are: what is not announced then is read all the same.
+const ATTEMPTS_TIME: Duration = Duration::from_secs(60);
 
 /// A source that can begin.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(super) async fn described(
     config: &SourceConfig,
     stored: Option<Offset>,
 ) -> Result<(Started, Described, Option<Announcement>), SourceError> {
+    let began = Instant::now();
     for attempt in 1.. {
         let started = start(config, stored.clone()).await?;
         let (unnamed, announces) = (
@@ -51,8 +54,11 @@ pub(super) async fn described(
         if !started.anew || !(unnamed || announces) {
             return Ok((started, Described::default(), None));
         }
-        let tables = tables(config, |_| true).await?;
-        // Statements first: what is found to have changed is newer than them.
+        let place = &started.offset.resume.position;
+        let tables = tables_of(config, place).await?;
+        // Statements first: what is found to have changed is newer than them. Where nobody is told, they are asked for nevertheless: a server gives
+        // them only when whoever alters the table is done, so that what it says next has all that is before the place.
+        let statements = announce::statements(config, &tables).await?;
         let announcement = match announces {
             true => Some(Announcement::read(config, &tables).await?),
             false => None,
@@ -61,18 +67,20 @@ pub(super) async fn described(
         let ask = Ask {
             tables,
             since: (!trusted).then(|| Since {
-                position: started.offset.resume.position.clone(),
+                position: place.clone(),
                 within: false,
             }),
             unnamed,
             identity: started.facts.identity.clone(),
         };
         let described = describe::once(config, &ask).await?;
-        let changed = |(_, known): &(TableId, Known)| *known == Known::Changed;
         // The first log's beginning is where it is.
-        let may_move = config.snapshot.mode != SnapshotMode::Never && attempt < ATTEMPTS;
-        if !may_move || !described.tables.iter().any(changed) {
-            let announcement = announcement.map(|(mut announcement, statements)| {
+        let may_move = config.snapshot.mode != SnapshotMode::Never
+            && attempt < ATTEMPTS
+            && (unnamed || began.elapsed() < ATTEMPTS_TIME);
+        // A table that is gone already is in no list, and the log may have rows of it.
+        if !may_move || !described.touched {
+            let announcement = announcement.map(|mut announcement| {
                 announcement.learn(&described.tables, statements);
                 announcement
             });
@@ -202,12 +210,27 @@ async fn first_position(client: &mut Client) -> Result<LogPosition, SourceError>
     }
 }
 
+/// The captured tables that there are, once all is visible that is in the log before a place.
+async fn tables_of(config: &SourceConfig, place: &LogPosition) -> Result<Vec<TableId>, SourceError> {
+    let mut client = Client::connect(&config.connection).await?;
+    until_visible(&mut client, place).await?;
+    listed(client, config, |_| true).await
+}
+
 /// The captured tables that there are, of those that are wanted.
 pub(super) async fn tables(
     config: &SourceConfig,
     wanted: impl Fn(&TableId) -> bool,
 ) -> Result<Vec<TableId>, SourceError> {
-    let mut client = Client::connect(&config.connection).await?;
+    let client = Client::connect(&config.connection).await?;
+    listed(client, config, wanted).await
+}
+
+async fn listed(
+    mut client: Client,
+    config: &SourceConfig,
+    wanted: impl Fn(&TableId) -> bool,
+) -> Result<Vec<TableId>, SourceError> {
     let mut ids = server::table_ids(&mut client).await?;
     client.close().await;
     let capture = Capture::new(config.filters.clone());

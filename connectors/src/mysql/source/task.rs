@@ -278,6 +278,7 @@ pub(super) fn options(config: &SourceConfig, lower_case_names: bool) -> StreamOp
         gtid_sources: config.stream.gtid_sources.clone(),
         lower_case_names,
         queries: config.records.include_query,
+        ahead: false,
         failures: config.records.failures,
         event_bytes: config.stream.event_bytes,
         hold_bytes: config.stream.queue_bytes,

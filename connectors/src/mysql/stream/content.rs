@@ -398,7 +398,7 @@ impl State {
                 self.begin(at)?;
                 self.xa_replay(events, at)
             }
-            None if open.pass.is_none() => {
+            None if open.pass.is_none() && !self.options.ahead => {
                 tracing::warn!(%xid, %place, "an XA transaction is committed whose rows are not known: it was prepared before reading began");
                 self.end(Step::Moved, at.next_position);
                 Ok(())

@@ -16,6 +16,8 @@ pub struct StreamOptions {
     pub queries: bool,
     /// What is done where the log lacks rows.
     pub failures: FailureMode,
+    /// Another stream has told what is before the place, or will tell it: what is not known from there is no loss.
+    pub ahead: bool,
     /// The most bytes of one event.
     pub event_bytes: usize,
     /// The bytes of a transaction that are held back until its end is known: it may be rolled back. One with more is told in parts.
@@ -32,6 +34,7 @@ impl Default for StreamOptions {
             lower_case_names: false,
             queries: false,
             failures: FailureMode::Fail,
+            ahead: false,
             event_bytes: 1 << 30,
             hold_bytes: 16 << 20,
             held: HeldLimits::with_memory(16 << 20),

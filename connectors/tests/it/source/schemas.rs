@@ -63,7 +63,7 @@ async fn tables_change_while_they_are_read() {
 }
 
 /// The statements that were told.
-fn statements(delivered: &Delivered) -> Vec<String> {
+pub fn statements(delivered: &Delivered) -> Vec<String> {
     let told = delivered.records.iter().filter(|record| &*record.topic == "p");
     let statement = |record: &Record| match field(&record.value.value, "ddl") {
         Some(Value::String(ddl)) => ddl.to_string(),

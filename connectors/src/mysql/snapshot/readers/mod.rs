@@ -6,6 +6,8 @@ mod reader;
 mod reading;
 mod whole;
 
+pub(in crate::mysql) use reading::until_visible;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,6 +43,17 @@ pub(super) async fn high(client: &mut Client) -> Result<Mark, ClientError> {
     Ok(Mark::of_place(&place.file, place.position))
 }
 
+/// Waits until all is visible that is in the log before a place, as far as the server tells it of all tables.
+///
+/// # Errors
+/// When it takes too long, or the connection breaks.
+pub(in crate::mysql) async fn until_visible(
+    client: &mut Client,
+    place: &LogPosition,
+) -> Result<(), ClientError> {
+    visible(client, place, None).await.map(drop)
+}
+
 /// Waits until all is visible that the stream has; the mark that says so. Without a table only where the server tells it of all tables.
 async fn visible(
     client: &mut Client,

@@ -1,4 +1,9 @@
 //! XA transactions: prepared at one place, committed or rolled back at another.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tracing::span;
+
 use super::made::{Log, xid};
 use super::server::{Server, run, uncut};
 use crate::mysql::stream::{HeldLimits, LogPosition, Resume, Stream, StreamOptions};
@@ -169,7 +174,41 @@ fn one_that_was_prepared_before_reading_began_is_passed_over() {
         .gtid()
         .query(&format!("XA ROLLBACK {}", xid("y")))
         .transaction("i", &[1]);
-    assert_eq!(log.told(options(0)).unwrap(), ["begin 3", "3:d.i 1", "commit 3"]);
+    for (ahead, expected) in [(false, 1), (true, 0)] {
+        let options = StreamOptions { ahead, ..options(0) };
+        let warnings = Arc::new(AtomicUsize::new(0));
+        let told = tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || log.told(options));
+        assert_eq!(told.unwrap(), ["begin 3", "3:d.i 1", "commit 3"]);
+        // Who looks ahead of another stream does not know what that one knows.
+        assert_eq!(warnings.load(Ordering::SeqCst), expected, "{ahead}");
+    }
+}
+
+/// Counts them.
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if *event.metadata().level() == tracing::Level::WARN {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
 }
 
 #[test]
