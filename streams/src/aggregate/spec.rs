@@ -18,6 +18,7 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use crate::expr::{CompiledExpr, prepare_aggregate};
 use crate::format::{Placement, fingerprint, key_type};
 use crate::plan::PlanError;
+use crate::state::types_of;
 
 /// The column of the latest event time; no user's column has such a name.
 const TIME: &str = "$time";
@@ -123,9 +124,7 @@ impl AggregateSpec {
 
     /// What the states are made of: two that have the same text may read different types.
     pub(crate) fn types(&self) -> String {
-        let fields = self.state_schema.fields().iter();
-        let types: Vec<String> = fields.map(|field| field.data_type().to_string()).collect();
-        types.join(", ")
+        types_of(self.state_schema.fields())
     }
 
     /// Names the state schema and what the states mean.

@@ -26,6 +26,11 @@ impl HeldEstimate {
         self.bytes += bytes;
     }
 
+    /// The running epoch was dropped, and is read again.
+    pub(super) fn dropped(&mut self) {
+        (self.records, self.bytes) = (0, 0);
+    }
+
     /// The epoch has ended.
     pub(super) fn ended(&mut self) {
         if self.records > 0 {
@@ -57,5 +62,23 @@ mod tests {
         held.ended();
         held.read(1000);
         assert_eq!(held.expected(), 0);
+    }
+
+    #[test]
+    fn an_epoch_that_was_dropped_does_not_count() {
+        let mut held = HeldEstimate::default();
+        held.read(10);
+        held.held(1000);
+        held.ended();
+        held.read(50);
+        held.held(1_000_000);
+        held.dropped();
+        assert_eq!(held.expected(), 0, "the next one has read nothing yet");
+        held.read(10);
+        assert_eq!(held.expected(), 1000, "what was known stays");
+        held.held(2000);
+        held.ended();
+        held.read(1);
+        assert_eq!(held.expected(), 200);
     }
 }

@@ -461,6 +461,7 @@ impl<S: Source, K: Sink, R: Restore> Worker<S, K, R> {
         self.tasks.tasks.clear();
         self.suspended.clear();
         self.checkpoints.forget();
+        self.held.dropped();
         self.forget_assignment();
         self.epoch_end = None;
         self.shuffled = None;

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use thiserror::Error;
 
-use super::meaning::{MEANING_KEY, Meaning};
+use super::meaning::{MEANING_KEY, Meaning, types_of};
 use super::resident::Before;
 use crate::format::{FormatError, ROW_ENCODING_VERSION, RowCodec, RowReader, key_text};
 use crate::rows::NO_TIME;
@@ -97,9 +97,7 @@ impl Changelog {
 
     /// The same, where `meaning` does not say the types of states.
     pub(crate) fn typed(mut self) -> Self {
-        let fields = self.schema.fields().iter();
-        let types: Vec<String> = fields.map(|field| field.data_type().to_string()).collect();
-        self.meaning = self.meaning.of_types(&types.join(", "));
+        self.meaning = self.meaning.of_types(&types_of(self.schema.fields()));
         self
     }
 

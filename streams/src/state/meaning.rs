@@ -1,6 +1,8 @@
 //! The record of a changelog that says what its states mean.
 //!
 //! It is written with the first change, and a step that finds another one refuses the log.
+use arrow::datatypes::Fields;
+
 use super::StateError;
 use crate::rows::NO_TIME;
 use crate::sink::RecordBuffer;
@@ -8,6 +10,12 @@ use crate::store::LocalStore;
 
 /// The record's key. A row's key begins with 0 or 1, a window's with 2.
 pub(super) const MEANING_KEY: &[u8] = b"\xffstore";
+
+/// The types of states, as meanings say them. The words are arrow's: if a new version has others, logs that exist need the old ones.
+pub(crate) fn types_of(fields: &Fields) -> String {
+    let types: Vec<String> = fields.iter().map(|field| field.data_type().to_string()).collect();
+    types.join(", ")
+}
 
 /// What the states of a step mean, and whether its log says so.
 #[derive(Debug)]
@@ -70,6 +78,8 @@ impl Meaning {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{DataType, Field, TimeUnit};
+
     use super::*;
     use crate::sink::Destination;
 
@@ -78,6 +88,29 @@ mod tests {
         meaning.announce(&mut records);
         let text = records.records().next()?.value?.to_vec();
         Some(String::from_utf8(text).unwrap())
+    }
+
+    /// Logs have these words: whoever changes them has every state refused.
+    #[test]
+    fn types_are_said_as_ever() {
+        let list = DataType::new_list(DataType::Int64, true);
+        let of_struct = [
+            Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), false),
+            Field::new("all", DataType::new_list(DataType::Utf8, false), true),
+        ];
+        let types = [
+            DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+            list,
+            DataType::Struct(of_struct.to_vec().into()),
+            DataType::Decimal128(12, 2),
+            DataType::Time64(TimeUnit::Nanosecond),
+        ];
+        let fields: Fields = types.map(|of| Field::new("a", of, true)).to_vec().into();
+        assert_eq!(
+            types_of(&fields),
+            "Timestamp(ms, \"UTC\"), List(Int64), \
+             Struct(\"at\": non-null Timestamp(µs), \"all\": List(non-null Utf8)), Decimal128(12, 2), Time64(ns)"
+        );
     }
 
     #[test]

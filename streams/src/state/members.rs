@@ -4,7 +4,8 @@
 //! there are.
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::compute::filter;
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 
@@ -204,11 +205,32 @@ impl Members {
         if empty < EMPTY_MIN || empty < self.sizes.len() / 2 {
             return Ok(());
         }
-        let keys = match self.rows.len() {
-            0 => Vec::new(),
-            _ => self.rows.make_anew()?,
-        };
-        self.group_anew(&keys)
+        self.leave_filled()
+    }
+
+    /// Makes the groups anew without those that have no members. Rows stay where they are, however many there are.
+    fn leave_filled(&mut self) -> Result<(), DataFusionError> {
+        for group in 0..self.sizes.len() {
+            if self.sizes[group] == 0 {
+                // Its deleted members would be taken for linked when they come back.
+                self.walk(group, &mut Vec::new());
+            }
+        }
+        let is_filled: Vec<bool> = self.sizes.iter().map(|size| *size > 0).collect();
+        let flags = BooleanArray::from(is_filled.clone());
+        let keys = self.groups.keys()?;
+        let keys: Vec<ArrayRef> = keys
+            .iter()
+            .map(|column| filter(column, &flags))
+            .collect::<Result<_, _>>()?;
+        self.groups = self.groups.anew()?;
+        if self.filled > 0 {
+            self.groups.places(&keys)?;
+        }
+        self.first = left(&self.first, &is_filled);
+        self.sizes = left(&self.sizes, &is_filled);
+        self.whole = left(&self.whole, &is_filled);
+        Ok(())
     }
 
     fn group_anew(&mut self, keys: &[ArrayRef]) -> Result<(), DataFusionError> {
@@ -236,6 +258,14 @@ impl Members {
         let sizes = self.sizes.capacity() * size_of::<usize>() + self.whole.capacity();
         self.rows.size_bytes() + self.groups.size_bytes() + chains + sizes
     }
+}
+
+/// What is left of what groups have.
+fn left<T: Copy>(all: &[T], is_left: &[bool]) -> Vec<T> {
+    let both = all.iter().zip(is_left);
+    both.filter(|(_, is_left)| **is_left)
+        .map(|(one, _)| *one)
+        .collect()
 }
 
 #[cfg(test)]
@@ -345,6 +375,7 @@ mod tests {
             .unwrap();
         members.forget_empty_groups().unwrap();
         assert_eq!((members.groups.places_end(), members.filled), (1, 1));
+        assert_eq!(members.rows.places_end(), 2, "rows stay where they are");
         oracle.check(&mut members, &[3, 2, 1]);
         oracle.set(&mut members, &[(2, 1, 7, 3, true), (1, 1, 0, 4, false)]);
         oracle.check(&mut members, &[1, 2]);

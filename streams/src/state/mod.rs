@@ -51,6 +51,7 @@ pub(crate) use changelog::{Changelog, Restoring};
 pub(crate) use group_store::GroupStore;
 pub(crate) use join_store::{Came, JoinStore, JoinStoreError, Pair, Place};
 pub(crate) use keyed_store::{KeyBytes, KeyChange, KeyedStore};
+pub(crate) use meaning::types_of;
 pub(crate) use memory::{Share, StateMemory};
 pub(crate) use owner::{Owner, OwnerNames};
 pub(crate) use resident::{Before, Found, ResidentTable};
