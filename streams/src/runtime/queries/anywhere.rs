@@ -1,5 +1,5 @@
 //! Questions to a partition wherever it is: here, or in the instance that says it works on it.
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -44,13 +44,14 @@ impl Queries {
         until: Instant,
         timeout: Duration,
     ) -> Result<Vec<RecordBatch>, QueryError> {
-        let mut cause = "nobody works on it".to_owned();
+        let mut told = None;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.answer(store, partition, query, left) {
                 Ok(rows) => return Ok(rows),
                 Err(NoAnswer::Never(error)) => return Err(error),
-                Err(NoAnswer::Later(why)) => cause = why,
+                Err(NoAnswer::Later(why)) => told = Some(why),
+                Err(NoAnswer::Late(why)) => drop(told.get_or_insert(why)),
                 Err(NoAnswer::NotHere) => {
                     let directory = self.directory.get();
                     let owner = directory.and_then(|directory| directory.owner((store.sub, partition)));
@@ -63,9 +64,10 @@ impl Queries {
                             match self.forward(store, partition, query, &owner, left) {
                                 Ok(rows) => return Ok(rows),
                                 Err(NoAnswer::Never(error)) => return Err(error),
-                                Err(NoAnswer::Later(why)) => cause = why,
+                                Err(NoAnswer::Later(why)) => told = Some(why),
+                                Err(NoAnswer::Late(why)) => drop(told.get_or_insert(why)),
                                 Err(NoAnswer::NotHere) => {
-                                    cause = format!("{owner} does not work on it any more");
+                                    told = Some(format!("{owner} does not work on it any more"));
                                 }
                             }
                         }
@@ -86,7 +88,7 @@ impl Queries {
                     store: store.name.clone(),
                     partition,
                     timeout,
-                    cause,
+                    cause: told.unwrap_or_else(|| "nobody works on it".to_owned()),
                 });
             }
             self.await_change(left.min(LOOK_PAUSE));
@@ -188,7 +190,14 @@ impl Queries {
         let id = &self.application_id;
         let target = store.target(id, partition, query).map_err(NoAnswer::Never)?;
         let asked = get(owner, &target, left);
-        let answer = asked.map_err(|error| NoAnswer::Later(format!("{owner} does not answer: {error}")))?;
+        let answer = asked.map_err(|error| {
+            let why = format!("{owner} does not answer: {error}");
+            match error.kind() {
+                // A read that waits no longer says the one or the other.
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => NoAnswer::Late(why),
+                _ => NoAnswer::Later(why),
+            }
+        })?;
         if answer.job.as_deref() != Some(id) {
             // An address that somebody else has taken over is no answer, whatever is said there.
             return Err(NoAnswer::Later(format!("at {owner} something else answers")));
@@ -232,7 +241,7 @@ fn connect(address: &str, until: Instant) -> std::io::Result<TcpStream> {
     for at in addresses {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            break;
+            return Err(ErrorKind::TimedOut.into());
         }
         match TcpStream::connect_timeout(&at, left.min(CONNECT_MAX)) {
             Ok(stream) => return Ok(stream),
@@ -244,7 +253,7 @@ fn connect(address: &str, until: Instant) -> std::io::Result<TcpStream> {
 
 /// GET.
 fn get(address: &str, target: &str, left: Duration) -> std::io::Result<Answered> {
-    let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+    let invalid = |what: &str| std::io::Error::new(ErrorKind::InvalidData, what.to_owned());
     let until = Instant::now() + left;
     let mut stream = connect(address, until)?;
     stream.set_nodelay(true)?;
@@ -255,7 +264,7 @@ fn get(address: &str, target: &str, left: Duration) -> std::io::Result<Answered>
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
+            return Err(ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut piece)? {
@@ -409,7 +418,7 @@ mod tests {
             ("400 Bad Request\r\nmillstream-job: others", b"{}".to_vec()),
         ] {
             let (address, targets) = server(head, body);
-            let error = ask(&queries(&address), Duration::from_millis(500)).unwrap_err();
+            let error = ask(&queries(&address), Duration::from_millis(1_500)).unwrap_err();
             let text = error.to_string();
             assert!(matches!(error, QueryError::Unavailable { .. }), "{head}: {text}");
             assert!(text.contains("something else answers"), "{head}: {text}");

@@ -120,7 +120,7 @@ impl Store {
         };
         read.map_err(|error| match error {
             NoAnswer::Never(error) => error,
-            NoAnswer::Later(cause) => self.failed(cause),
+            NoAnswer::Later(cause) | NoAnswer::Late(cause) => self.failed(cause),
             NoAnswer::NotHere => self.failed("its task does not run"),
         })
     }

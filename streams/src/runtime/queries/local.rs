@@ -63,6 +63,8 @@ pub(super) enum NoAnswer {
     NotHere,
     /// It will soon be able to, or not be here any more.
     Later(String),
+    /// The time was over first, which says less than what an earlier try was told.
+    Late(String),
     Never(QueryError),
 }
 
